@@ -1,0 +1,40 @@
+# Run `make` for the list of targets.
+.DEFAULT_GOAL := help
+.PHONY: help venv venv-dev up lint test check bench clean
+SHELL := /bin/sh
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+RUN := .venv/bin/python
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: ## make .venv with the pinned dependencies (TORCH_INDEX=url: where torch comes from)
+	@$(PYTHON) -m deploy.up.install run --torch-index "$(TORCH_INDEX)"
+
+venv-dev:
+	@$(PYTHON) -m deploy.up.install dev --torch-index "$(TORCH_INDEX)"
+
+up: venv ## run everything on this machine until Ctrl-C (WORKERS=2 WEB=1 PORT=8000 ONCE=1)
+	@WORKERS="$(WORKERS)" WEB="$(WEB)" PORT="$(PORT)" ONCE="$(ONCE)" exec $(RUN) -m deploy.up
+
+lint: venv-dev ## formatting, lint, types and import rules
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	.venv/bin/lint-imports
+
+test: venv-dev ## every test, the sample models included (ARGS="-k name" for some of them)
+	$(RUN) -m deploy.samples
+	$(RUN) -m pytest $(ARGS)
+
+check: lint test ## all that CI runs
+
+bench: venv-dev ## measure against references side by side (ONLY=name for one)
+	@$(RUN) -m deploy.bench $(if $(ONLY),--only "$(ONLY)")
+
+clean: ## remove what was built, fetched and stored here; .venv too
+	rm -rf .venv .warmroute .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	  .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

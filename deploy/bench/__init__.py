@@ -1,0 +1,14 @@
+"""Measures the whole system beside a reference, in the same run on the same machine.
+
+    measure.py     rounds in which ours and the reference take turns; medians and spreads
+    results.py     a figure, its target, `.bench/results.json` and the table
+    load.py        a light HTTP load generator; posts.py: what it sends, and reading the answers
+    servers.py     the processes: an echo, and Redis, S3, gateway and workers as `make up` has them
+    workbench.py   what a case works with: folders, samples, settings, running stacks
+    plain.py       the same models without any of our runtime, in a process of their own
+    ranged.py      the same bytes from S3 without any of our repository code
+    usage.py       processor time of each process, and of each script in Redis
+    cases/         one module per measurement
+
+`python -m deploy.bench [--only NAME]`. Nothing here is imported by what it measures.
+"""

@@ -1,0 +1,78 @@
+"""The MiniLM variants as the cases ask them: one sentence each, and what it must answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from deploy.bench.errors import BenchError
+from deploy.bench.inputs import sentence
+from deploy.bench.load import Load, volley
+from deploy.bench.measure import percentile
+from deploy.bench.plain import Plain, running_plain
+from deploy.bench.posts import Tensors, binary_post, check_close
+from deploy.bench.servers import Stack
+from deploy.bench.workbench import SAMPLES, WHEELS, Workbench
+from deploy.samples.catalogue import VARIANTS
+from deploy.samples.models import minilm
+
+BASE = minilm.SAMPLE.name
+NAMES = [sample.name for sample in VARIANTS]
+WARM_ASKS = 15
+
+
+def plain_models(
+    bench: Workbench, names: Sequence[str], folder: Path
+) -> AbstractContextManager[Plain]:
+    """The variants in plain torch, in a process of their own."""
+    bench.console.print("  loading the models in plain torch", highlight=False)
+    return running_plain(names, SAMPLES, WHEELS, folder)
+
+
+def expected_answers(bench: Workbench, names: Sequence[str], folder: Path) -> dict[str, Tensors]:
+    """What plain torch answers to the sentence of each variant."""
+    with plain_models(bench, names, folder) as plain:
+        return {name: plain.answer(name) for name in names}
+
+
+def post_of(name: str) -> bytes:
+    """The infer request with the sentence of a variant."""
+    return binary_post(name, sentence(name))
+
+
+def ask(stack: Stack, name: str, expected: Tensors, *, times: int = 1) -> Load:
+    """Send the sentence of a variant `times` at once; BenchError unless every answer is right."""
+    load = volley(stack.port, [post_of(name)] * times)
+    for answer in load.kept:
+        check_close(answer, expected)
+    return load
+
+
+def cold_ms(stack: Stack, name: str, expected: Tensors) -> float:
+    """The time of a request that has to wait for its model; BenchError if it had not to."""
+    load = ask(stack, name, expected)
+    if not was_cold(load):
+        raise BenchError(f"{name} was warm already")
+    return load.latency_ms()
+
+
+def warm_ms(stack: Stack, name: str, expected: Tensors) -> float:
+    """The median time of a request to a warm variant: its own inference, and the way there."""
+    loads = [ask(stack, name, expected) for _ in range(WARM_ASKS)]
+    if any(was_cold(load) for load in loads):
+        raise BenchError(f"{name} was not warm")
+    return percentile([load.latency_ms() for load in loads], 0.5)
+
+
+def was_cold(load: Load) -> bool:
+    """Whether the gateway says of any answer that its request waited for a load."""
+    return any(b"Warmroute-Cold: true" in answer.head for answer in load.kept)
+
+
+def per_round(names: Sequence[str], rounds: int, at_most: int) -> list[Sequence[str]]:
+    """Names for each round, no name twice; BenchError if there are too few."""
+    each = min(at_most, len(names) // rounds)
+    if each < 1:
+        raise BenchError(f"{rounds} rounds: there are only {len(names)} models to load")
+    return [names[at * each : (at + 1) * each] for at in range(rounds)]

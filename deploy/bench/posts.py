@@ -1,0 +1,80 @@
+"""Infer requests as the bytes of a whole HTTP request, and answers as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from deploy.bench.errors import BenchError
+from deploy.bench.load import Answer
+from deploy.client.http import HEADER_LENGTH
+from deploy.client.tensors import Array, decode, encode
+from shared import datatypes
+
+Tensors = Mapping[str, Array]
+
+
+def json_post(model: str, inputs: Tensors) -> bytes:
+    """An infer request with the tensors as JSON numbers."""
+    rows = [
+        {
+            "name": name,
+            "datatype": datatypes.from_numpy(array.dtype),
+            "shape": list(array.shape),
+            "data": array.reshape(-1).tolist(),
+        }
+        for name, array in inputs.items()
+    ]
+    body = msgspec.json.encode({"inputs": rows})
+    return _post(model, body, {"Content-Type": "application/json"})
+
+
+def binary_post(model: str, inputs: Tensors) -> bytes:
+    """An infer request as the Python client sends it: binary tensors, and asks for such."""
+    body, length = encode(dict(inputs))
+    headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(length)}
+    return _post(model, body, headers)
+
+
+def body_of(post: bytes) -> bytes:
+    """The body of a post."""
+    return post.partition(b"\r\n\r\n")[2]
+
+
+def outputs_of(answer: Answer) -> dict[str, Array]:
+    """The outputs of an infer answer, JSON or binary."""
+    length = _header(answer.head, HEADER_LENGTH)
+    at = len(answer.body) if length is None else int(length)
+    return decode(answer.body[:at], answer.body[at:])[1]
+
+
+def check_close(answer: Answer, expected: Tensors) -> None:
+    """BenchError unless the answer holds `expected`, to float32 rounding."""
+    outputs = outputs_of(answer)
+    for name, right in expected.items():
+        found = outputs.get(name)
+        if found is None or found.shape != right.shape or not np.allclose(found, right, 1e-4, 1e-5):
+            raise BenchError(f"post {answer.post}: output {name!r} is not the reference's")
+
+
+def check_echo(answer: Answer, posts: list[bytes]) -> None:
+    """BenchError unless the answer is the body that was posted."""
+    if answer.body != body_of(posts[answer.post]):
+        raise BenchError(f"post {answer.post}: the echo is not what was sent")
+
+
+def _post(model: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    lines = [f"POST /v2/models/{model}/infer HTTP/1.1", "Host: bench"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def _header(head: bytes, name: str) -> str | None:
+    for line in head.split(b"\r\n")[1:]:
+        found, _, value = line.partition(b":")
+        if found.lower() == name.lower().encode():
+            return value.strip().decode()
+    return None

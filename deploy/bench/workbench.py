@@ -1,0 +1,120 @@
+"""What a case works with: its folders, the samples it asks for, and the servers over them.
+
+.bench/results.json   the figures
+.bench/s3             the store; kept, so that the next run finds the models published
+.bench/run/<case>     logs, Redis and blob cache of the last run of a case
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.bench.measure import Pair, alternate
+from deploy.bench.results import Figure
+from deploy.bench.servers import Stack, running_stack
+from deploy.bench.table import number
+from deploy.local.s3_server import S3Server, start_s3
+from deploy.samples.catalogue import build_all, find, publish_all
+from deploy.samples.store import BuiltSample
+from deploy.up.runfolder import STATE
+from shared.config import MIB
+from shared.repository import Repository, open_repository
+
+SAMPLES, WHEELS = STATE / "samples", STATE / "wheels"
+ROOMY_BYTES = 4096 * MIB  # all samples fit: nothing is evicted unless a case asks for that
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """`rounds` of each case; `seconds` that one load lasts in a round."""
+
+    folder: Path
+    rounds: int
+    seconds: float
+    console: Console
+
+    def scratch(self, name: str) -> Path:
+        """An empty folder below `.bench/run`."""
+        folder = self.folder / "run" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def samples(self, names: Sequence[str]) -> list[BuiltSample]:
+        """The samples of these names, made if they are not there."""
+        wanted = [find(name) for name in names]
+        with self.console.status("samples") as status:
+
+            def show(what: str, done: int, total: int) -> None:
+                status.update(f"samples: {what} ({done} of {total})")
+
+            return build_all(SAMPLES, WHEELS, show, wanted)
+
+    @contextmanager
+    def store(self, samples: Sequence[BuiltSample]) -> Iterator[Store]:
+        """A running S3 store in which `samples` are published."""
+        server = start_s3(self.folder / "s3")
+        try:
+            repository = open_repository(
+                server.url,
+                endpoint_url=server.endpoint_url,
+                region=server.region,
+                access_key=server.access_key,
+                secret_key=server.secret_key,
+            )
+            with self.console.status("publish the samples"):
+                publish_all(repository, samples)
+            yield Store(server, repository)
+        finally:
+            server.stop()
+
+    def alternate(
+        self, ours: Callable[[], float], reference: Callable[[], float], unit: str
+    ) -> list[Pair]:
+        """The rounds of a case, each shown when it is over."""
+        return alternate(self.rounds, ours, reference, lambda at, pair: self.tell(at, pair, unit))
+
+    def tell(self, at: int, pair: Pair, unit: str) -> None:
+        """Show what round `at` (from 0) measured."""
+        self.console.print(
+            f"  round {at + 1} of {self.rounds}: ours {number(pair.ours)}, "
+            f"reference {number(pair.reference)} {unit}",
+            highlight=False,
+        )
+
+
+@dataclass(frozen=True)
+class Store:
+    """A running S3 store, and the repository in it."""
+
+    server: S3Server
+    repository: Repository
+
+    def stack(
+        self, folder: Path, settings: Mapping[str, str] | None = None, *, workers: int = 1
+    ) -> AbstractContextManager[Stack]:
+        """A cell over this store; its Redis and its blob cache lie below `folder`."""
+        env = {
+            **self.server.environment,
+            "MODEL_REPOSITORY": self.server.url,
+            "WARMROUTE_TRUST_CODE": self.server.url,
+            "WARMROUTE_DEVICE": "cpu",
+            "WARMROUTE_DISK_CACHE": str(folder / "cache"),
+            "WARMROUTE_MEMORY_BYTES": str(ROOMY_BYTES),
+            **(settings or {}),
+        }
+        return running_stack(folder, env, workers=workers)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement: its name on the command line, and what makes its figure."""
+
+    name: str
+    run: Callable[[Workbench], Figure]

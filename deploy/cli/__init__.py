@@ -1,0 +1,1 @@
+"""The command `warmroute`: one module per subcommand, each with `add()` and `run()`."""

@@ -1,0 +1,143 @@
+"""From what the user has (a file, a module, weights) to the files and specs of a version."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.cli.errors import WrongUse
+from deploy.cli.specs import name_of, read_spec
+from shared.manifest import TensorSpec
+from worker.runtimes import packaging
+from worker.runtimes.pack_example import example_inputs, read_weights, varying_sizes
+from worker.runtimes.packaging import Packed
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the command line names. `inputs` and `outputs` are specs as written there."""
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    file: Path | None = None
+    whole: bool = False
+    module: str | None = None
+    architecture: str | None = None
+    sizes: Sequence[str] = ()
+    weights: Path | None = None
+    example: Path | None = None
+
+
+def prepare(source: Source, scratch: Path) -> Packed:
+    """Pack `source`, new files below `scratch`. WrongUse or an error of the tree if it cannot be
+    served; whatever a worker would refuse is refused here."""
+    given = [source.file, source.module, source.architecture]
+    if sum(one is not None for one in given) != 1:
+        raise WrongUse("give one of --file, --module and --architecture")
+    if source.module is not None:
+        return _from_module(source, source.module, scratch)
+    if source.architecture is not None:
+        return _from_architecture(source, source.architecture, scratch)
+    assert source.file is not None
+    if not source.file.is_file():
+        raise WrongUse(f"{source.file}: no such file")
+    return _from_file(source, source.file, scratch)
+
+
+def _from_file(source: Source, file: Path, scratch: Path) -> Packed:
+    names: dict[str, Any] = {
+        "input_names": [name_of(text) for text in source.inputs] or None,
+        "output_names": [name_of(text) for text in source.outputs] or None,
+    }
+    if file.suffix == ".pt2" and source.whole:
+        return packaging.pack_whole_pt2(file, **names)
+    if file.suffix == ".pt2":
+        return packaging.pack_pt2(file, scratch, **names)
+    if file.suffix == ".onnx":
+        return packaging.pack_onnx(file)
+    if file.suffix == ".pt":
+        inputs, outputs = _specs("--input", source.inputs), _specs("--output", source.outputs)
+        return packaging.pack_torchscript(file, inputs, outputs)
+    raise WrongUse(f"{file}: want .pt2, .pt (TorchScript) or .onnx")
+
+
+def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
+    specs = _specs("--input", source.inputs)
+    examples = example_inputs(specs, _read_example(source.example))
+    state = None if source.weights is None else read_weights(source.weights)
+    module = _load_factory(factory)()
+    try:
+        packed = packaging.pack_module(
+            module,
+            state,
+            examples,
+            varying_sizes(specs),
+            [spec.name for spec in specs],
+            [name_of(text) for text in source.outputs] or None,
+            scratch,
+        )
+    except RuntimeError as error:  # load_state_dict, for keys or shapes that do not fit
+        raise WrongUse(f"{source.weights}: {error}") from error
+    _refuse_fixed(specs, packed.inputs)
+    return packed
+
+
+def _from_architecture(source: Source, name: str, scratch: Path) -> Packed:
+    if source.weights is None:
+        raise WrongUse("--architecture needs --weights")
+    sizes = dict(_size(text) for text in source.sizes)
+    return packaging.pack_architecture(name, sizes, read_weights(source.weights), scratch)
+
+
+def _specs(option: str, texts: Sequence[str]) -> list[TensorSpec]:
+    if not texts:
+        raise WrongUse(f"this format does not say what it takes and gives: {option} is needed")
+    return [read_spec(text) for text in texts]
+
+
+def _size(text: str) -> tuple[str, int | float | str]:
+    name, sign, value = text.partition("=")
+    if not name or not sign:
+        raise WrongUse(f"--size {text!r}: want NAME=VALUE")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+def _read_example(path: Path | None) -> dict[str, np.ndarray[Any, Any]] | None:
+    if path is None:
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise WrongUse(f"{path}: want an .npz file with one array per input") from error
+
+
+def _load_factory(name: str) -> Callable[[], Any]:
+    """`package.module:factory`, found from the current folder as `python -m` would."""
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        factory: Callable[[], Any] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise WrongUse(f"--module {name!r}: {error}; want PACKAGE.MODULE:FACTORY") from error
+    return factory
+
+
+def _refuse_fixed(wanted: Sequence[TensorSpec], got: Sequence[TensorSpec]) -> None:
+    """The export may find that a size cannot vary; then the user must know, not the callers."""
+    for want, have in zip(wanted, got, strict=True):
+        if want.shape != have.shape:
+            raise WrongUse(
+                f"input {want.name!r}: you say {want.shape}, the module allows {have.shape}"
+            )

@@ -1,0 +1,140 @@
+"""`warmroute push`: a model file, or a module and its weights, becomes a version in the repository.
+
+Sending can be broken off and taken up again: what has arrived is not sent twice, and the version
+appears only when it is whole. Pushing the same again changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import msgspec
+
+from deploy.cli.errors import WrongUse
+from deploy.cli.output import Subparsers, mib, show
+from deploy.cli.progress import bytes_bar
+from deploy.cli.specs import FORM
+from shared.errors import Conflict
+from shared.manifest import Batching, Manifest, TensorSpec
+from shared.names import check_model_name
+from shared.repository import PublishResult, Repository, open_repository, publish
+
+
+def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:
+    """Declare the subcommand."""
+    parser = subparsers.add_parser(
+        "push",
+        parents=[shared],
+        help="publish a model",
+        epilog=f"A SPEC is {FORM}, with -1 for a dimension that varies.",
+    )
+    parser.add_argument("model", metavar="NAME")
+    parser.add_argument("--file", type=Path, help="model.pt2, model.pt (TorchScript) or model.onnx")
+    parser.add_argument(
+        "--format",
+        choices=["program", "whole"],
+        default="program",
+        help="a .pt2 as shared program and weights (default), or as one file",
+    )
+    parser.add_argument("--module", metavar="PACKAGE.MODULE:FACTORY", help="makes the module")
+    parser.add_argument("--architecture", metavar="NAME", help="one that the workers know")
+    parser.add_argument("--size", action="append", default=[], metavar="NAME=VALUE", help="its own")
+    parser.add_argument("--weights", type=Path, metavar="FILE.safetensors", help="of either")
+    parser.add_argument("--example", type=Path, metavar="FILE.npz", help="inputs for --module")
+    parser.add_argument("--input", action="append", default=[], metavar="SPEC", help="in order")
+    parser.add_argument("--output", action="append", default=[], metavar="SPEC", help="in order")
+    parser.add_argument("--version", type=int, help="default: the newest, or one more if changed")
+    parser.add_argument(
+        "--max-batch", type=int, default=1, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument("--licence", default="", help="kept in the manifest")
+    parser.add_argument("--repository", metavar="URL", help="default: MODEL_REPOSITORY")
+    parser.set_defaults(run=run)
+
+
+def run(options: Namespace) -> int:
+    """Prepare, publish, and say what travelled."""
+    check_model_name(options.model)
+    repository = _open(options.repository or os.environ.get("MODEL_REPOSITORY", ""))
+    repository.check()
+    with tempfile.TemporaryDirectory(prefix="warmroute-push-") as scratch:
+        manifest, files = _prepare(options, Path(scratch))
+        result = _publish(repository, manifest, files, options)
+    pushed = result.manifest
+    document = {
+        "name": pushed.name,
+        "version": pushed.version,
+        "platform": pushed.platform,
+        "files": len(pushed.files),
+        "bytes_sent": result.bytes_sent,
+        "bytes_shared": result.bytes_shared,
+    }
+    row = [pushed.name, str(pushed.version), pushed.platform, str(len(pushed.files))]
+    row += [mib(result.bytes_sent), mib(result.bytes_shared)]
+    columns = ["model", "version", "platform", "files", "sent", "was there"]
+    show(options, document, columns, [row])
+    return 0
+
+
+def _open(url: str) -> Repository:
+    if not url:
+        raise WrongUse("which repository? give --repository, or set MODEL_REPOSITORY")
+    return open_repository(url, endpoint_url=os.environ.get("S3_ENDPOINT_URL") or None)
+
+
+def _prepare(options: Namespace, scratch: Path) -> tuple[Manifest, dict[str, Path]]:
+    """The manifest (as version 1, without files) and the files that go with it."""
+    from deploy.cli.prepare import Source, prepare  # brings in torch
+
+    source = Source(
+        file=options.file,
+        whole=options.format == "whole",
+        module=options.module,
+        architecture=options.architecture,
+        sizes=options.size,
+        weights=options.weights,
+        example=options.example,
+        inputs=options.input,
+        outputs=options.output,
+    )
+    packed = prepare(source, scratch)
+    if options.max_batch > 1:
+        _check_batchable([*packed.inputs, *packed.outputs])
+    manifest = Manifest(
+        name=options.model,
+        version=1,
+        platform=packed.platform,
+        inputs=packed.inputs,
+        outputs=packed.outputs,
+        files=[],
+        batching=Batching(max_size=options.max_batch),
+        parameters=packed.parameters,
+        licence=options.licence,
+    )
+    return manifest, packed.files
+
+
+def _check_batchable(specs: list[TensorSpec]) -> None:
+    for spec in specs:
+        if spec.shape[:1] != [-1]:
+            raise WrongUse(f"--max-batch: {spec.name!r} is {spec.shape}, whose first size is fixed")
+
+
+def _publish(
+    repository: Repository, manifest: Manifest, files: dict[str, Path], options: Namespace
+) -> PublishResult:
+    """As the version that was asked for; else as the newest, or a new one if that is another."""
+    newest = max(repository.list_versions(manifest.name), default=1)
+    version = options.version or newest
+    with bytes_bar(f"push {manifest.name}") as progress:
+        try:
+            numbered = msgspec.structs.replace(manifest, version=version)
+            return publish(repository, numbered, files, progress)
+        except Conflict:
+            if options.version is not None:
+                raise
+            numbered = msgspec.structs.replace(manifest, version=newest + 1)
+            return publish(repository, numbered, files, progress)

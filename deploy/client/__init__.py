@@ -1,0 +1,34 @@
+"""The Python client: `Client(url).infer("model", {"input": array})`.
+
+Over HTTP with binary tensors; it needs numpy, msgspec, urllib3 and tenacity, and no torch.
+"""
+
+from deploy.client.client import Client
+from deploy.client.errors import (
+    ClientError,
+    ConnectionFailed,
+    Gone,
+    NotFound,
+    Overloaded,
+    Rejected,
+    RequestFailed,
+    ServerError,
+    TimedOut,
+)
+from deploy.client.pending import Pending
+from deploy.client.result import Result
+
+__all__ = [
+    "Client",
+    "ClientError",
+    "ConnectionFailed",
+    "Gone",
+    "NotFound",
+    "Overloaded",
+    "Pending",
+    "Rejected",
+    "RequestFailed",
+    "Result",
+    "ServerError",
+    "TimedOut",
+]

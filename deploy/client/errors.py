@@ -1,0 +1,90 @@
+"""What a call can raise, as one tree.
+
+    ClientError
+    ├── ConnectionFailed   no gateway answered: nothing was accepted, or nobody knows
+    ├── TimedOut           the caller's own time ran out; a submitted request may still finish
+    ├── RequestFailed      the request ended as failed, cancelled or expired
+    └── ServerError        the gateway answered with an error status
+        ├── Rejected           4xx: the request is wrong as it is
+        │   ├── NotFound           404: no such model, version or request
+        │   └── Gone               410: the outcome is no longer kept
+        └── Overloaded         429, 503: come back after `retry_after_s`
+
+`status` is the HTTP status and `message` what the server said, word for word.
+"""
+
+from __future__ import annotations
+
+
+class ClientError(Exception):
+    """Root of the tree."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConnectionFailed(ClientError):
+    """No gateway at that address, or the connection broke before an answer."""
+
+
+class TimedOut(ClientError):
+    """No outcome within the caller's `timeout`."""
+
+
+class RequestFailed(ClientError):
+    """A submitted request reached a terminal state other than succeeded."""
+
+    def __init__(self, message: str, *, request_id: str, state: str) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+        self.state = state
+
+
+class ServerError(ClientError):
+    """The gateway refused or failed; `retry_after_s` if it said when to come back."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+
+class Rejected(ServerError):
+    """4xx: sending the same again will not help."""
+
+
+class NotFound(Rejected):
+    """404."""
+
+
+class Gone(Rejected):
+    """410."""
+
+
+class Overloaded(ServerError):
+    """429 or 503."""
+
+
+_BY_STATUS: dict[int, type[ServerError]] = {
+    404: NotFound,
+    410: Gone,
+    429: Overloaded,
+    503: Overloaded,
+}
+
+
+def error_for(
+    status: int, message: str, *, request_id: str | None, retry_after_s: float | None
+) -> ServerError:
+    """The class of the tree that stands for an HTTP status."""
+    kind = _BY_STATUS.get(status) or (Rejected if status < 500 else ServerError)
+    return kind(message, status=status, request_id=request_id, retry_after_s=retry_after_s)

@@ -1,0 +1,154 @@
+"""One HTTP call: time limits, retries, and errors of our own.
+
+Tried again: a connection that could not be opened, 429 or 503 (after the server's own Retry-After),
+and a GET whose connection broke. Never tried again: a POST that may have been accepted, since a
+second `submit` would be a second request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import tenacity
+import urllib3
+
+from deploy.client.errors import ConnectionFailed, Overloaded, TimedOut, error_for
+
+MAX_BACKOFF_S = 30.0
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response below 400, whole in memory."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """A header by name in any case, or None."""
+        return self.headers.get(name)
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return msgspec.json.decode(self.body)
+
+    def split(self) -> tuple[bytes, bytes]:
+        """JSON header and binary tensors of a V2 body; all is header where no length is given."""
+        length = self.header(HEADER_LENGTH)
+        at = len(self.body) if length is None else int(length)
+        return self.body[:at], self.body[at:]
+
+
+class _Harmless(ConnectionFailed):
+    """Nothing was sent, or nothing that does anything twice when sent twice."""
+
+
+class Http:
+    """Calls to one gateway over kept-alive connections; safe to share between threads."""
+
+    def __init__(self, url: str, *, timeout_s: float, retries: int, connections: int) -> None:
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, block=True)
+
+    def close(self) -> None:
+        """Drop the kept connections."""
+        self._pool.clear()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """The answer, or an error of the tree in `errors.py`. `timeout_s` spans all tries."""
+        ends = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((_Harmless, Overloaded)),
+            wait=_wait_as_told,
+            stop=tenacity.stop_after_attempt(self._retries + 1) | _StopBefore(ends),
+            reraise=True,
+        )
+        return attempts(self._once, method, path, body, headers, ends)
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        ends: float,
+    ) -> Answer:
+        left = max(ends - time.monotonic(), 0.001)
+        try:
+            response = self._pool.request(
+                method,
+                self.url + path,
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=left, read=left),
+                redirect=False,
+            )
+        except urllib3.exceptions.NewConnectionError as error:
+            raise _Harmless(f"no gateway answers at {self.url}") from error
+        except urllib3.exceptions.TimeoutError as error:
+            raise TimedOut(f"{method} {path}: no answer in time") from error
+        except urllib3.exceptions.HTTPError as error:
+            kind = _Harmless if method == "GET" else ConnectionFailed
+            raise kind(f"{method} {path}: {error}") from error
+        answer = Answer(response.status, response.headers, response.data)
+        if response.status >= 400:
+            raise error_for(
+                response.status,
+                _message(answer),
+                request_id=answer.header("Warmroute-Request-Id"),
+                retry_after_s=_seconds(answer.header("Retry-After")),
+            )
+        return answer
+
+
+class _StopBefore(tenacity.stop.stop_base):
+    """Stop when the next wait would end after the caller's time."""
+
+    def __init__(self, ends: float) -> None:
+        self._ends = ends
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        return time.monotonic() + retry_state.upcoming_sleep >= self._ends
+
+
+_backoff = tenacity.wait_random_exponential(multiplier=0.1, max=MAX_BACKOFF_S)
+
+
+def _wait_as_told(retry_state: tenacity.RetryCallState) -> float:
+    error = retry_state.outcome.exception() if retry_state.outcome else None
+    if isinstance(error, Overloaded) and error.retry_after_s is not None:
+        return error.retry_after_s
+    return float(_backoff(retry_state))
+
+
+def _message(answer: Answer) -> str:
+    """The server's own words, or the start of the body where it is not our JSON error."""
+    try:
+        return str(answer.json()["error"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        text = answer.body[:200].decode(errors="replace")
+        return text or f"HTTP status {answer.status} without a message"
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After in seconds; its date form is not used by this server and is ignored."""
+    try:
+        return None if retry_after is None else min(float(retry_after), MAX_BACKOFF_S)
+    except ValueError:
+        return None

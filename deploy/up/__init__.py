@@ -1,0 +1,1 @@
+"""The local stack: everything that runs, on one machine, with one command (`make up`)."""

@@ -1,0 +1,62 @@
+"""What every HTTP endpoint needs: the parts it calls, and the shell that answers errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from router.catalog import LATEST, Catalog, Entry
+from router.dispatch import Dispatch
+from router.gateway_bulk import GatewayBulk
+from router.problems import problem
+from router.records import Records
+from router.residency import Residency
+from router.sweeper import Health
+from shared.config import RouterConfig
+from shared.errors import WarmrouteError
+from shared.names import parse_version
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request, "Doors"], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doors:
+    """The gateway's parts, built once in app.py."""
+
+    config: RouterConfig
+    catalog: Catalog
+    dispatch: Dispatch
+    bulk: GatewayBulk
+    records: Records
+    residency: Residency
+    health: Health
+
+
+DOORS = web.AppKey("doors", Doors)
+
+
+def door(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """An aiohttp handler around one of ours: errors of ours become answers, others a plain 500."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request, request.app[DOORS])
+        except WarmrouteError as error:
+            return problem(error)
+        except Exception:
+            log.exception("%s %s", request.method, request.rel_url.path[:200])
+            return problem(WarmrouteError("internal error, see the gateway's log"))
+
+    return handle
+
+
+async def resolve_model(request: web.Request, doors: Doors) -> Entry:
+    """The model that the path names: `{model}` and, maybe, `{version}`."""
+    version = request.match_info.get("version")
+    wanted = LATEST if version is None else parse_version(version)
+    return await doors.catalog.resolve(request.match_info["model"], wanted)

@@ -1,0 +1,106 @@
+"""Composition root of a gateway: builds its parts, starts and stops them in a written order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from router.catalog import Catalog
+from router.dispatch import Dispatch
+from router.doors import Doors
+from router.gateway_bulk import LOOK_EVERY_S, GatewayBulk
+from router.ingress import Ingress
+from router.outbox import Outbox
+from router.placement import Placement
+from router.records import Records
+from router.residency import Residency
+from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Health, Sweeper
+from router.waiters import Waiters
+from shared.bulk import open_bulk
+from shared.channel import Channel
+from shared.config import RouterConfig
+from shared.connection import check_redis, open_redis
+from shared.keys import Keys
+from shared.repository import open_repository
+from shared.scripts import Limits, Scripts
+from shared.service import Loop, Supervisor
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """One gateway without its sockets."""
+
+    def __init__(self, config: RouterConfig) -> None:
+        self.config = config
+        self.id = "gw-" + secrets.token_hex(6)
+        self._keys = Keys(config.cell)
+        self._client = open_redis(config.redis_url)
+        # Each blocking reader has a channel of its own: it would hold up what is sent behind it.
+        self._channels = [Channel(config.redis_url) for _ in range(4)]
+        self._calls, self._replies, self._ingress, self._outbox = self._channels
+        self._scripts = Scripts(self._calls, self._keys)
+        self._sweeper = Sweeper(self._scripts, self.id, config.lease_s, config.max_attempts)
+        self._waiters = Waiters(self._replies, self._keys, self.id)
+        self._bulk = GatewayBulk(
+            self._client, self._keys, self.id,
+            open_bulk(config.shared_memory, config.cell, config.redis_url), config.bulk_bytes,
+        )  # fmt: skip
+        self._dispatch = self._make_dispatch()
+        self._repository = open_repository(
+            config.model_repository, endpoint_url=config.s3_endpoint_url or None
+        )
+        self._catalog = Catalog(self._repository, config.catalog_ttl_s)
+        self._supervisor = Supervisor(self._make_loops())
+
+    def doors(self) -> Doors:
+        """What the HTTP endpoints need."""
+        return Doors(
+            config=self.config,
+            catalog=self._catalog,
+            dispatch=self._dispatch,
+            bulk=self._bulk,
+            records=Records(self._scripts, self._waiters, self.id),
+            residency=Residency(self._client, self._keys),
+            health=Health(self._client, self._supervisor, lambda: self._dispatch.draining),
+        )
+
+    async def start(self) -> None:
+        """Look at Redis and the repository, take the lease, make the reply stream; then read."""
+        for warning in await check_redis(self._client, self.config.redis_url):
+            log.warning("Redis: %s", warning)
+        await asyncio.to_thread(self._repository.check)
+        await self._sweeper.beat_once()
+        self._supervisor.start()
+
+    async def stop(self) -> None:
+        """Loops end first, Redis last."""
+        await self._supervisor.stop()
+        self._bulk.close()
+        for channel in self._channels:
+            await channel.aclose()
+        await self._client.aclose()
+
+    def _make_dispatch(self) -> Dispatch:
+        config = self.config
+        limits = Limits(config.max_queue, config.max_parked, config.max_pending)
+        return Dispatch(
+            self.id, self._keys, self._scripts, Placement(self._scripts, limits), self._waiters,
+            config.max_timeout_s, self._bulk,
+        )  # fmt: skip
+
+    def _make_loops(self) -> list[Loop]:
+        ingress = Ingress(
+            self._ingress, self._keys, self._scripts, self._dispatch, self._catalog, self.id,
+            self.config.timeout_s, self.config.max_body_bytes,
+        )  # fmt: skip
+        outbox = Outbox(self._outbox, self._keys, self._scripts, self.id)
+        return [
+            Loop("lease", self._sweeper.beat_once, BEAT_EVERY_S),
+            Loop("replies", self._waiters.run_once),
+            Loop("bulk", self._bulk.look_once, LOOK_EVERY_S),
+            Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
+            Loop("ingress", ingress.run_once),
+            Loop("outbox", outbox.run_once),
+        ]

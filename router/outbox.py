@@ -1,0 +1,75 @@
+"""Outcomes of streamed requests, rendered as V2 JSON into the stream that the producer named.
+
+`publish.lua` writes the id of such a request into the outbox in the step that ends it. Any gateway
+renders it; `answer` deletes the outbox entry and writes the answer in one step, so it comes once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from router.ingress import ANSWER_LIFE_MS
+from router.records import TERMINAL
+from router.v2 import response as v2_response
+from shared.channel import Channel
+from shared.connection import BLOCK_MS, redis_errors
+from shared.envelope import unpack_error, unpack_outcome
+from shared.errors import InvalidInput
+from shared.keys import DOOR_GROUP, Keys
+from shared.names import ModelRef
+from shared.scripts import Scripts
+
+READ_COUNT = 64
+
+
+class Outbox:
+    """Reads the outbox as one consumer of the gateways' group."""
+
+    def __init__(self, channel: Channel, keys: Keys, scripts: Scripts, gateway: str) -> None:
+        self._channel = channel
+        self._keys = keys
+        self._scripts = scripts
+        self._gateway = gateway
+        self._position = "0"
+
+    async def run_once(self) -> int:
+        """Answer what has ended; the number of entries."""
+        position, self._position = self._position, "0"
+        with redis_errors():
+            streams = await self._channel.execute_command(
+                "XREADGROUP", "GROUP", DOOR_GROUP, self._gateway, "COUNT", READ_COUNT,
+                "BLOCK", BLOCK_MS, "STREAMS", self._keys.outbox, position,
+            )  # fmt: skip
+        entries = streams[0][1] if streams else []
+        for entry, flat in entries:
+            await self._answer(entry.decode(), flat[1].decode() if flat else "")
+        self._position = ">" if position == ">" or not entries else "0"
+        return len(entries)
+
+    async def _answer(self, entry: str, request_id: str) -> None:
+        record = await self._scripts.watch(request_id, "")
+        fields = (
+            render(request_id, record) if record.get("status", b"").decode() in TERMINAL else []
+        )
+        reply_to = record.get("reply_to", b"").decode() if fields else ""
+        await self._scripts.answer("outbox", entry, reply_to, ANSWER_LIFE_MS, False, fields)
+
+
+def render(request_id: str, record: dict[str, bytes]) -> list[Any]:
+    """The answer's fields: request, status, model, worker, then id and body, or code and error."""
+    ref = ModelRef.parse(record["model"].decode())
+    head: list[Any] = [
+        "request", request_id, "status", record["status"], "model", ref.name, "worker",
+        record.get("worker", b""),
+    ]  # fmt: skip
+    if record["status"] != b"succeeded":
+        error = unpack_error(record["outcome"])
+        return [*head, "code", error.code, "error", error.message]
+    outcome = unpack_outcome(record["outcome"])
+    try:
+        document, _ = v2_response.document(outcome, ref, {}, False)
+    except InvalidInput as error:  # FP16 and BF16 have no JSON form
+        return [*head, "id", outcome.id, "code", error.code, "error", error.message]
+    return [*head, "id", outcome.id, "body", msgspec.json.encode(document)]

@@ -1,0 +1,69 @@
+"""Coalesced placement: what arrives within one turn of the event loop goes to Redis in one call.
+
+While calls are under way more requests gather, so under load the batches grow by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from shared.errors import WarmrouteError
+from shared.scripts import Limits, Placed, Placing, Scripts
+
+MAX_BATCH = 64
+MAX_BATCH_BYTES = 4 << 20
+MAX_CALLS = 2  # one on its way while the next is gathered
+
+
+class Placement:
+    """`put` a request, await what became of it."""
+
+    def __init__(self, scripts: Scripts, limits: Limits) -> None:
+        self._scripts = scripts
+        self._limits = limits
+        self._waiting: deque[tuple[Placing, asyncio.Future[Placed]]] = deque()
+        self._calls = 0
+        self._scheduled = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def put(self, item: Placing) -> asyncio.Future[Placed]:
+        """Add to this turn's batch. The future fails with Unavailable if Redis does not answer."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Placed] = loop.create_future()
+        self._waiting.append((item, future))
+        if not self._scheduled and self._calls < MAX_CALLS:
+            self._scheduled = True
+            loop.call_soon(self._flush)
+        return future
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        while self._waiting and self._calls < MAX_CALLS:
+            self._calls += 1
+            task = asyncio.create_task(self._send(self._take()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _take(self) -> list[tuple[Placing, asyncio.Future[Placed]]]:
+        batch: list[tuple[Placing, asyncio.Future[Placed]]] = []
+        size = 0
+        while self._waiting and len(batch) < MAX_BATCH and size < MAX_BATCH_BYTES:
+            item, future = self._waiting.popleft()
+            size += len(item.body)
+            batch.append((item, future))
+        return batch
+
+    async def _send(self, batch: list[tuple[Placing, asyncio.Future[Placed]]]) -> None:
+        try:
+            rows = await self._scripts.place([item for item, _ in batch], self._limits)
+            for (_, future), row in zip(batch, rows, strict=True):
+                if not future.done():
+                    future.set_result(row)
+        except WarmrouteError as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        finally:
+            self._calls -= 1
+            self._flush()

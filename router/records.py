@@ -1,0 +1,125 @@
+"""The poller's view of a request: its status document, long poll and cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from router.waiters import Waiters
+from shared.envelope import Outcome, unpack_error, unpack_outcome
+from shared.errors import Conflict, InvalidInput, NotFound
+from shared.names import ModelRef
+from shared.scripts import Scripts
+
+REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+TERMINAL = ("succeeded", "failed", "cancelled", "expired")
+# What callers see; `parked` and `placed` are where a queued request stands inside.
+SHOWN = {"parked": "queued", "placed": "queued"}
+MAX_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """A request that can be polled."""
+
+    id: str
+    status: str
+    ref: ModelRef
+    worker: str
+    cold: bool
+    outcome: bytes
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    def succeeded(self) -> Outcome | None:
+        """The outcome, if it succeeded."""
+        return unpack_outcome(self.outcome) if self.status == "succeeded" else None
+
+    def document(self) -> dict[str, Any]:
+        """The status document, without the response."""
+        shown: dict[str, Any] = {
+            "id": self.id,
+            "status": SHOWN.get(self.status, self.status),
+            "model": self.ref.name,
+            "version": str(self.ref.version),
+        }
+        if self.worker:
+            shown["worker"] = self.worker
+        if self.status == "parked":
+            shown["reason"] = "waits for its model to be loaded"
+        if self.terminal and self.status != "succeeded":
+            error = unpack_error(self.outcome)
+            shown |= {"error": error.message, "code": error.code}
+        return shown
+
+
+class Records:
+    """Reads and cancels requests by id."""
+
+    def __init__(self, scripts: Scripts, waiters: Waiters, gateway: str) -> None:
+        self._scripts = scripts
+        self._waiters = waiters
+        self._gateway = gateway
+
+    async def get(self, request_id: str, wait_s: float = 0.0) -> Record:
+        """The record now, or as soon as it is terminal within `wait_s`. NotFound if unknown."""
+        if wait_s <= 0:
+            return await self._read(request_id, "")
+        future = self._waiters.register(request_id)
+        try:
+            record = await self._read(request_id, self._gateway)
+            if record.terminal:
+                return record
+            async with asyncio.timeout(min(wait_s, MAX_WAIT_S)):
+                await future
+        except TimeoutError:
+            pass
+        finally:
+            self._waiters.forget(request_id, future)
+        return await self._read(request_id, "")
+
+    async def cancel(self, request_id: str) -> None:
+        """Take a request back. Conflict if it has ended already, NotFound if unknown."""
+        answer = await self._scripts.cancel(_check_id(request_id))
+        if answer == "unknown":
+            raise NotFound(f"request {request_id}: unknown, or its outcome is no longer kept")
+        if answer != "cancelled":
+            raise Conflict(f"request {request_id}: it has {answer} already")
+
+    async def _read(self, request_id: str, gateway: str) -> Record:
+        fields = await self._scripts.watch(_check_id(request_id), gateway)
+        if "model" not in fields:
+            raise NotFound(f"request {request_id}: unknown, or its outcome is no longer kept")
+        status = fields["status"].decode()
+        return Record(
+            id=request_id,
+            status=status,
+            ref=ModelRef.parse(fields["model"].decode()),
+            # One that waits again was on that worker before it died.
+            worker="" if status in SHOWN else fields.get("worker", b"").decode(),
+            cold=fields.get("cold") == b"1",
+            outcome=fields.get("outcome", b""),
+        )
+
+
+def _check_id(request_id: str) -> str:
+    if not REQUEST_ID.fullmatch(request_id):
+        raise NotFound("no such request: an id is 32 hex digits")
+    return request_id
+
+
+def parse_wait(text: str | None) -> float:
+    """Seconds of `?wait=`; InvalidInput unless 0 to 60."""
+    if text is None:
+        return 0.0
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_WAIT_S:
+        raise InvalidInput(f"wait: want 0 to {MAX_WAIT_S:g} seconds")
+    return seconds

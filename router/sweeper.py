@@ -1,0 +1,71 @@
+"""The gateway's housekeeping: its own lease, dead workers, dead gateways, what is overdue.
+
+Every gateway does all of it; each step is one atomic script, so together they do it once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+
+from shared.connection import redis_errors
+from shared.errors import WarmrouteError
+from shared.scripts import Scripts
+from shared.service import Supervisor
+
+log = logging.getLogger(__name__)
+
+BEAT_EVERY_S = 1.0
+SWEEP_EVERY_S = 0.5
+MAX_CHUNKS = 1000
+
+
+class Sweeper:
+    """Two loops: the lease of this gateway, and the sweep of the cell."""
+
+    def __init__(self, scripts: Scripts, gateway: str, lease_s: float, max_attempts: int) -> None:
+        self._scripts = scripts
+        self._gateway = gateway
+        self._lease_ms = round(lease_s * 1000)
+        self._max_attempts = max_attempts
+
+    async def beat_once(self) -> int:
+        """Renew this gateway's lease; door entries taken back from dead gateways."""
+        return await self._scripts.gateway_beat(self._gateway, self._lease_ms)
+
+    async def sweep_once(self) -> Counter[str]:
+        """Reap dead workers, expire what is late, order again what nobody loads."""
+        counts: Counter[str] = Counter()
+        for _ in range(MAX_CHUNKS):
+            reaped = await self._scripts.reap(self._max_attempts)
+            if reaped is None:
+                break
+            counts["reaped"] += reaped[1] == 0
+            log.warning("worker %s lost its lease: %d of its requests left to move", *reaped)
+        expired, ordered, placed = await self._scripts.sweep()
+        counts.update(expired=expired, ordered=ordered, placed=placed)
+        return counts
+
+
+class Health:
+    """Why this gateway is not ready, if it is not."""
+
+    def __init__(self, client: Redis, supervisor: Supervisor, draining: Callable[[], bool]) -> None:
+        self._client = client
+        self._supervisor = supervisor
+        self._draining = draining
+
+    async def reasons(self) -> list[str]:
+        """Empty if ready."""
+        found = [f"loop {name} fails" for name in self._supervisor.failing]
+        if self._draining():
+            found.append("stopping")
+        try:
+            with redis_errors():
+                await self._client.ping()
+        except WarmrouteError as error:
+            found.append(error.message)
+        return found

@@ -1,0 +1,217 @@
+"""Parse an Open Inference Protocol inference request, JSON and binary tensors, against its model.
+
+Nothing that fails here is queued: every error is a 4xx that names the field. Source: Open
+Inference Protocol v2 (REST) and Triton's binary tensor extension.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from router.v2 import tensors
+from shared.envelope import Envelope, Tensor
+from shared.errors import InvalidInput, UnsupportedInput
+from shared.manifest import Manifest, TensorSpec
+
+MAX_TENSORS = 256
+MAX_ID = 256
+UNSUPPORTED = ("sequence_id", "sequence_start", "sequence_end", "shared_memory_region")
+
+Parameters = dict[str, Any] | None
+
+
+class JsonInput(Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    parameters: Parameters = None
+
+
+class JsonOutput(Struct):
+    name: str
+    parameters: Parameters = None
+
+
+class JsonRequest(Struct):
+    inputs: Annotated[list[JsonInput], Meta(min_length=1, max_length=MAX_TENSORS)]
+    outputs: Annotated[list[JsonOutput], Meta(max_length=MAX_TENSORS)] | None = None
+    id: Annotated[str, Meta(max_length=MAX_ID)] = ""
+    parameters: Parameters = None
+
+
+class InferRequest(Struct):
+    """A checked request: what goes to the worker, and how the answer is wanted."""
+
+    envelope: Envelope
+    timeout_us: int | None
+    binary: dict[str, bool]
+    binary_default: bool
+
+
+_decoder = msgspec.json.Decoder(JsonRequest)
+
+
+def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRequest:
+    """`header_length` is the value of Inference-Header-Content-Length, None if absent."""
+    json_part, binary_part = _split(body, header_length)
+    document = _decode(json_part)
+    parameters = document.parameters or {}
+    _check_parameters(parameters)
+    return InferRequest(
+        envelope=Envelope(
+            inputs=_read_inputs(document, binary_part, manifest),
+            outputs=_read_outputs(document, manifest),
+            id=document.id,
+        ),
+        timeout_us=_timeout(parameters),
+        binary={o.name: _flag(o.parameters, "binary_data") for o in document.outputs or ()
+                if o.parameters and "binary_data" in o.parameters},
+        binary_default=_flag(parameters, "binary_data_output"),
+    )  # fmt: skip
+
+
+def _split(body: bytes, header_length: str | None) -> tuple[bytes | memoryview, memoryview]:
+    if header_length is None:
+        return body, memoryview(b"")
+    if not header_length.isdecimal() or len(header_length) > 12 or not header_length.isascii():
+        raise InvalidInput("Inference-Header-Content-Length: want a number of bytes")
+    length = int(header_length)
+    if not 0 < length <= len(body):
+        raise InvalidInput(
+            f"Inference-Header-Content-Length: {length}, but the body has {len(body)} bytes"
+        )
+    view = memoryview(body)
+    return view[:length], view[length:]
+
+
+def _decode(raw: bytes | memoryview) -> JsonRequest:
+    try:
+        return _decoder.decode(raw)
+    except RecursionError:
+        raise InvalidInput("body: JSON is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"body: {error}") from None
+
+
+def _check_parameters(parameters: Parameters, field: str = "") -> None:
+    for name in UNSUPPORTED:
+        if parameters and parameters.get(name):
+            raise UnsupportedInput(f"{field}parameters.{name}: not offered by this server")
+
+
+def _flag(parameters: Parameters, name: str) -> bool:
+    value = (parameters or {}).get(name, False)
+    if not isinstance(value, bool):
+        raise InvalidInput(f"parameters.{name}: want true or false")
+    return value
+
+
+def _timeout(parameters: dict[str, Any]) -> int | None:
+    value = parameters.get("timeout")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+        raise InvalidInput("parameters.timeout: want a positive number of microseconds")
+    return value
+
+
+def _read_inputs(document: JsonRequest, binary: memoryview, manifest: Manifest) -> list[Tensor]:
+    specs = {spec.name: spec for spec in manifest.inputs}
+    found: dict[str, Tensor] = {}
+    at = 0
+    for given in document.inputs:
+        field = f"inputs[{given.name[:80]!r}]"
+        spec = specs.get(given.name)
+        if spec is None:
+            raise InvalidInput(f"{field}: {manifest.name} has no such input, it has {list(specs)}")
+        if given.name in found:
+            raise InvalidInput(f"{field}: given twice")
+        check_spec(given.datatype, given.shape, spec, field)
+        _check_parameters(given.parameters, f"{field}.")
+        size = _binary_size(given, field)
+        if at + size > len(binary):
+            raise InvalidInput(
+                f"{field}.parameters.binary_data_size: runs past the end of the body"
+            )
+        found[given.name] = _read_tensor(given, binary[at : at + size], field)
+        at += size
+    _check_complete(found, at, len(binary), manifest)
+    return [found[spec.name] for spec in manifest.inputs]
+
+
+def _check_complete(found: dict[str, Tensor], read: int, held: int, manifest: Manifest) -> None:
+    missing = [spec.name for spec in manifest.inputs if spec.name not in found]
+    if missing:
+        raise InvalidInput(f"inputs: {missing} missing")
+    if read != held:
+        raise InvalidInput(f"body: {held - read} bytes after the last binary tensor")
+    check_batch([(t.name, t.shape) for t in found.values()], manifest)
+
+
+def check_spec(datatype: str, shape: list[int], spec: TensorSpec, field: str) -> None:
+    """InvalidInput unless datatype and shape are what the manifest declares (-1 takes any)."""
+    if datatype != spec.datatype:
+        raise InvalidInput(f"{field}.datatype: {datatype[:20]!r}, want {spec.datatype}")
+    tensors.element_count(shape, field)
+    fits = len(shape) == len(spec.shape) and all(
+        want in (-1, have) for have, want in zip(shape, spec.shape, strict=True)
+    )
+    if not fits:
+        raise InvalidInput(f"{field}.shape: {shape}, want {spec.shape}")
+
+
+def check_batch(shapes: list[tuple[str, list[int]]], manifest: Manifest) -> None:
+    """With batching the first dimension of each input is the batch: equal, within the limit."""
+    limit = manifest.batching.max_size
+    if limit == 1:
+        return
+    batch = shapes[0][1][0] if shapes[0][1] else 0
+    for name, shape in shapes:
+        if not shape or shape[0] != batch:
+            raise InvalidInput(f"inputs[{name!r}].shape: {shape}, want a batch as in the others")
+    if batch > limit:
+        raise InvalidInput(f"inputs: batch of {batch}, {manifest.name} takes at most {limit}")
+
+
+def _binary_size(given: JsonInput, field: str) -> int:
+    size = (given.parameters or {}).get("binary_data_size")
+    if size is None:
+        return 0
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise InvalidInput(f"{field}.parameters.binary_data_size: want a number of bytes")
+    if given.data is not msgspec.UNSET:
+        raise InvalidInput(f"{field}: has both data and binary_data_size")
+    return size
+
+
+def _read_tensor(given: JsonInput, binary: memoryview, field: str) -> Tensor:
+    data = binary
+    if given.data is not msgspec.UNSET:
+        raw = tensors.from_json(bytes(given.data), given.datatype, given.shape, field)
+        data = memoryview(raw)
+    elif "binary_data_size" in (given.parameters or {}):
+        tensors.check_binary(binary, given.datatype, _count(given, field), field)
+    else:
+        raise InvalidInput(f"{field}: has neither data nor parameters.binary_data_size")
+    return Tensor(given.name, given.datatype, given.shape, data)
+
+
+def _count(given: JsonInput, field: str) -> int:
+    return tensors.element_count(given.shape, field)
+
+
+def _read_outputs(document: JsonRequest, manifest: Manifest) -> list[str]:
+    known = {spec.name for spec in manifest.outputs}
+    names = [output.name for output in document.outputs or ()]
+    for output in document.outputs or ():
+        _check_parameters(output.parameters, f"outputs[{output.name[:80]!r}].")
+    for name in names:
+        if name not in known:
+            raise InvalidInput(f"outputs[{name[:80]!r}]: {manifest.name} has {sorted(known)}")
+    if len(set(names)) != len(names):
+        raise InvalidInput("outputs: a name is given twice")
+    return names

@@ -1,0 +1,158 @@
+"""One pipelined connection to Redis for the hot path: many calls in flight, answered in order.
+
+redis-py's asyncio client lends a connection to each call and packs arguments in Python: measured
+here it took 0.3 ms to send a batch of ten requests, a third of all the gateway's time. This writes
+what hiredis packs and lets hiredis parse; redis-py still reads the URL and names the errors. A call
+that is cancelled leaves its place in the order, so nobody can get another's answer. Nothing is ever
+sent twice: when the connection is lost, every call in flight fails and the next one reconnects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from typing import Any, cast
+
+import hiredis
+import redis.exceptions
+from redis.asyncio.connection import parse_url
+
+from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
+
+
+class Channel:
+    """`execute_command` like redis-py's, without response callbacks. Errors are redis-py's."""
+
+    def __init__(self, url: str) -> None:
+        self._options: dict[str, Any] = dict(parse_url(url))
+        self._tls = url.startswith("rediss://")
+        self._link: _Link | None = None
+        self._connecting = asyncio.Lock()
+
+    async def execute_command(self, *args: Any) -> Any:
+        """Send one command and await its answer. ConnectionError: it may or may not have run."""
+        link = self._link
+        if link is None or link.lost is not None:
+            link = await self._connect()
+        return await link.call(args)
+
+    async def aclose(self) -> None:
+        """Close the connection; calls in flight fail."""
+        if self._link is not None:
+            self._link.close()
+
+    async def _connect(self) -> _Link:
+        async with self._connecting:
+            if self._link is None or self._link.lost is not None:
+                try:
+                    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                        self._link = await self._open()
+                except (OSError, TimeoutError) as error:
+                    raise redis.exceptions.ConnectionError(f"cannot connect: {error}") from error
+            return self._link
+
+    async def _open(self) -> _Link:
+        loop, options = asyncio.get_running_loop(), self._options
+        if "path" in options:
+            _, link = await loop.create_unix_connection(_Link, options["path"])
+        else:
+            tls = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+            _, link = await loop.create_connection(
+                _Link, options.get("host", "localhost"), options.get("port", 6379),
+                ssl=tls if self._tls else None,
+            )  # fmt: skip
+        await self._greet(link)
+        return link
+
+    async def _greet(self, link: _Link) -> None:
+        options = self._options
+        if options.get("password"):
+            name = [options["username"]] if options.get("username") else []
+            await link.call(("AUTH", *name, options["password"]))
+        if options.get("db"):
+            await link.call(("SELECT", options["db"]))
+
+
+class _Link(asyncio.Protocol):
+    """One connection. Answers come in the order of the calls."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(replyError=_reply_error)
+        self._pending: deque[asyncio.Future[Any]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._watch: asyncio.TimerHandle | None = None
+        self._answered = 0.0
+        self.lost: Exception | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def call(self, args: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Write a command; the future of its answer."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self.lost is not None:
+            future.set_exception(self.lost)
+            return future
+        if not self._pending:
+            self._answered = self._loop.time()
+        self._pending.append(future)
+        self._transport.write(hiredis.pack_command(args))
+        if self._watch is None:
+            self._watch = self._loop.call_later(COMMAND_TIMEOUT_S, self._check)
+        return future
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        self._answered = self._loop.time()
+        while (reply := self._reader.gets()) is not False:
+            future = self._pending.popleft()
+            if future.done():
+                continue  # its caller went away
+            if isinstance(reply, Exception):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(redis.exceptions.ConnectionError(str(error or "connection closed")))
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _check(self) -> None:
+        """A server that answers nothing for the timeout is as good as gone."""
+        self._watch = None
+        if not self._pending:
+            return
+        silent = self._loop.time() - self._answered
+        if silent < COMMAND_TIMEOUT_S:
+            self._watch = self._loop.call_later(COMMAND_TIMEOUT_S - silent, self._check)
+            return
+        self._fail(redis.exceptions.TimeoutError("no answer in time"))
+        self._transport.abort()
+
+    def _fail(self, error: Exception) -> None:
+        self.lost = self.lost or error
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        while self._pending:
+            future = self._pending.popleft()
+            if not future.done():
+                future.set_exception(error)
+
+
+_KINDS: dict[str, type[Exception]] = {
+    "NOSCRIPT": redis.exceptions.NoScriptError,
+    "READONLY": redis.exceptions.ReadOnlyError,
+    "OOM": redis.exceptions.OutOfMemoryError,
+    "LOADING": redis.exceptions.BusyLoadingError,
+    "NOPERM": redis.exceptions.NoPermissionError,
+}
+
+
+def _reply_error(text: str) -> Exception:
+    kind = _KINDS.get(text.split(" ", 1)[0], redis.exceptions.ResponseError)
+    return kind(text)

@@ -1,0 +1,201 @@
+"""Settings: read from an environment mapping once, checked together, then passed as values.
+
+Each field says its variable, its unit and, in one sentence, what it trades. Nothing else in
+`shared`, `router` or `worker` reads the environment. Secrets are masked by `describe()`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
+
+from shared.errors import ConfigError
+
+MIB = 1 << 20
+
+
+def setting(env: str, default: Any, doc: str, *, low: float = 0, unit: str = "") -> Any:
+    """A field read from `env`; numbers below `low` are refused."""
+    meta = {"env": env, "doc": doc, "low": low, "unit": unit}
+    return dataclasses.field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellConfig:
+    """What every process of a cell must agree on."""
+
+    redis_url: str = setting("REDIS_URL", "", "Redis of the cell, redis:// rediss:// or unix://.")
+    model_repository: str = setting(
+        "MODEL_REPOSITORY", "", "Where models live: s3://bucket/prefix or file:///folder."
+    )
+    s3_endpoint_url: str = setting(
+        "S3_ENDPOINT_URL", "", "An S3 server other than AWS; empty means AWS."
+    )
+    cell: str = setting("WARMROUTE_CELL", "warmroute", "Prefix and hash tag of every key.")
+    lease_s: float = setting(
+        "WARMROUTE_LEASE_S", 10.0, "How long a silent worker or gateway counts as alive: shorter "
+        "finds the dead sooner, longer forgives pauses.", low=1, unit="s",
+    )  # fmt: skip
+    shared_memory: str = setting(
+        "WARMROUTE_SHARED_MEMORY", "/dev/shm", "Folder in memory for large tensors of callers that "
+        "wait, used while gateway and workers share a host; 'off' sends all through Redis.",
+    )  # fmt: skip
+    max_attempts: int = setting(
+        "WARMROUTE_MAX_ATTEMPTS", 3, "Starts of one request before it is a dead letter.", low=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterConfig(CellConfig):
+    """Settings of a gateway."""
+
+    host: str = setting("WARMROUTE_HOST", "127.0.0.1", "Address to listen on.")
+    port: int = setting("PORT", 8000, "Port of the HTTP door.")
+    max_body_bytes: int = setting(
+        "WARMROUTE_MAX_BODY_BYTES", 16 * MIB, "Largest request body, also after decompression; it "
+        "travels through Redis.", low=1, unit="bytes",
+    )  # fmt: skip
+    timeout_s: float = setting(
+        "WARMROUTE_TIMEOUT_S", 60.0, "Deadline of a request that names none.", low=0.001, unit="s"
+    )
+    max_timeout_s: float = setting(
+        "WARMROUTE_MAX_TIMEOUT_S",
+        3600.0,
+        "Longest deadline a request may ask for.",
+        low=1,
+        unit="s",
+    )
+    bulk_bytes: int = setting(
+        "WARMROUTE_BULK_BYTES", 1024 * MIB, "Large tensors one gateway holds in shared memory.",
+        unit="bytes",
+    )  # fmt: skip
+    max_queue: int = setting(
+        "WARMROUTE_MAX_QUEUE", 1000, "Requests queued and running on one worker; more is refused.",
+        low=1,
+    )  # fmt: skip
+    max_parked: int = setting(
+        "WARMROUTE_MAX_PARKED", 1000, "Requests that wait for one model to load.", low=1
+    )
+    max_pending: int = setting(
+        "WARMROUTE_MAX_PENDING", 100_000, "Submitted and parked requests in the whole cell.", low=1
+    )
+    catalog_ttl_s: float = setting(
+        "WARMROUTE_CATALOG_TTL_S", 5.0, "How long a gateway trusts what it read in the repository: "
+        "shorter sees a new version sooner, longer asks less.", unit="s",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerConfig(CellConfig):
+    """Settings of a worker."""
+
+    worker_id: str = setting("WARMROUTE_WORKER_ID", "", "Name of the worker; empty makes one up.")
+    device: str = setting(
+        "WARMROUTE_DEVICE", "", "cpu or cuda:N; empty takes a GPU if there is one."
+    )
+    threads: int = setting(
+        "WARMROUTE_THREADS", 1, "Intra-op threads of one worker: more is faster alone, slower "
+        "beside other workers.", low=1,
+    )  # fmt: skip
+    memory_bytes: int = setting(
+        "WARMROUTE_MEMORY_BYTES", 0, "Budget for models on the device; 0 takes 80 % of a GPU, or "
+        "50 % of the host's memory.", unit="bytes",
+    )  # fmt: skip
+    disk_cache: str = setting(
+        "WARMROUTE_DISK_CACHE",
+        "/tmp/warmroute-cache",
+        "Folder of the content-addressed weight cache.",
+    )
+    disk_cache_bytes: int = setting(
+        "WARMROUTE_DISK_CACHE_BYTES", 20 * 1024 * MIB, "Budget of that folder.", low=1, unit="bytes"
+    )
+    trust_code: str = setting(
+        "WARMROUTE_TRUST_CODE", "", "Comma list of repository URL prefixes whose models may be "
+        "formats that can run code.",
+    )  # fmt: skip
+    trusted_programs: str = setting(
+        "WARMROUTE_TRUSTED_PROGRAMS", "", "Comma list of sha256 of programs allowed everywhere."
+    )
+    load_concurrency: int = setting(
+        "WARMROUTE_LOAD_CONCURRENCY", 2, "Models loaded at the same time by one worker.", low=1
+    )
+    prefetch: int = setting(
+        "WARMROUTE_PREFETCH", 256, "Requests a worker takes in before they run: more makes larger "
+        "batches, fewer die with it.", low=1,
+    )  # fmt: skip
+    unloadable_s: float = setting(
+        "WARMROUTE_UNLOADABLE_S", 10.0, "How long a model whose load failed is not tried again.",
+        low=0.1, unit="s",
+    )  # fmt: skip
+    drain_s: float = setting(
+        "WARMROUTE_DRAIN_S", 30.0, "Grace time of SIGTERM for what runs.", unit="s"
+    )
+
+
+Config = TypeVar("Config", bound=CellConfig)
+
+
+def read(cls: type[Config], env: Mapping[str, str]) -> Config:
+    """Build a config from `env`; ConfigError lists every fault at once."""
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    types = get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        name = field.metadata["env"]
+        if env.get(name, "") == "":
+            continue
+        try:
+            values[field.name] = _convert(types[field.name], env[name], field.metadata["low"])
+        except ValueError as error:
+            faults.append(f"{name}: {error}")
+    config = cls(**values)
+    faults += _check(config)
+    if faults:
+        raise ConfigError("settings: " + "; ".join(faults))
+    return config
+
+
+def _convert(kind: type, text: str, low: float) -> Any:
+    if kind is str:
+        return text
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not {'an integer' if kind is int else 'a number'}") from None
+    if not low <= value < float("inf"):
+        raise ValueError(
+            f"{text} is below the least value {low:g}" if value < low else "not finite"
+        )
+    return value
+
+
+def _check(config: CellConfig) -> list[str]:
+    faults = []
+    if not re.match(r"(redis|rediss|unix)://", config.redis_url):
+        faults.append("REDIS_URL: want redis://host:port/db, rediss:// or unix:///path")
+    if not re.match(r"(s3|file)://", config.model_repository):
+        faults.append("MODEL_REPOSITORY: want s3://bucket/prefix or file:///folder")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", config.cell):
+        faults.append("WARMROUTE_CELL: want 1 to 64 of A-Z a-z 0-9 _ -")
+    return faults
+
+
+def mask_url(url: str) -> str:
+    """The URL without its password, for people."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def describe(cls: type[CellConfig]) -> list[tuple[str, str, str, str]]:
+    """Rows (variable, unit, default, meaning) for the README and `--help`."""
+    return [
+        (f.metadata["env"], f.metadata["unit"], str(f.default), f.metadata["doc"])
+        for f in dataclasses.fields(cls)
+    ]

@@ -1,0 +1,150 @@
+"""Every error that crosses a process or a door, as one tree.
+
+    WarmrouteError
+    ├── InvalidInput          the caller sent something that cannot be served
+    │   ├── TooLarge          a body or count over a stated limit
+    │   └── UnsupportedInput  well formed, but this server does not offer it
+    ├── NotFound              no such model, version or request
+    ├── Gone                  the request's outcome is no longer kept
+    ├── Conflict              the request is in a state that forbids this
+    ├── Overloaded            a queue is full: come back later
+    ├── Unavailable           Redis, the repository or the fleet cannot answer now
+    ├── Expired               the deadline passed first
+    ├── Cancelled             the caller took the request back
+    ├── ModelFailed           the model raised, or gave something that is no tensor
+    ├── LoadFailed            the model cannot be loaded
+    │   ├── Untrusted         its format can run code and the operator did not allow that
+    │   ├── InsufficientMemory no worker's budget can ever hold it
+    │   └── RepositoryError
+    │       ├── BlobMissing       a file or manifest is not there
+    │       ├── Forbidden         the store refused the credentials
+    │       ├── ChangedMeanwhile  the object changed while it was read
+    │       ├── Corrupt           size, hash or manifest is not what was promised
+    │       ├── StoreUnavailable  the store does not answer (tried again, in vain)
+    │       └── DiskFull          the local cache has no room
+    └── ConfigError           the settings are wrong: the process does not start
+
+`code` travels over Redis and is turned into an HTTP status in one table
+(`router/problems.py`). `retryable` says whether the same request may succeed later.
+A message names the field and the limit, never a path, a host or a secret.
+"""
+
+from __future__ import annotations
+
+
+class WarmrouteError(Exception):
+    """Root of the tree. `code` is stable, the message is for people."""
+
+    code = "internal"
+    retryable = False
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class InvalidInput(WarmrouteError):
+    code = "invalid"
+
+
+class TooLarge(InvalidInput):
+    code = "too_large"
+
+
+class UnsupportedInput(InvalidInput):
+    code = "unsupported"
+
+
+class NotFound(WarmrouteError):
+    code = "not_found"
+
+
+class Gone(WarmrouteError):
+    code = "gone"
+
+
+class Conflict(WarmrouteError):
+    code = "conflict"
+
+
+class Overloaded(WarmrouteError):
+    code = "overloaded"
+    retryable = True
+
+
+class Unavailable(WarmrouteError):
+    code = "unavailable"
+    retryable = True
+
+
+class Expired(WarmrouteError):
+    code = "expired"
+    retryable = True
+
+
+class Cancelled(WarmrouteError):
+    code = "cancelled"
+
+
+class ModelFailed(WarmrouteError):
+    code = "model_failed"
+
+
+class LoadFailed(WarmrouteError):
+    code = "load_failed"
+
+
+class Untrusted(LoadFailed):
+    code = "untrusted"
+
+
+class InsufficientMemory(LoadFailed):
+    code = "insufficient_memory"
+
+
+class RepositoryError(LoadFailed):
+    code = "repository"
+
+
+class BlobMissing(RepositoryError):
+    code = "blob_missing"
+
+
+class Forbidden(RepositoryError):
+    code = "forbidden"
+
+
+class ChangedMeanwhile(RepositoryError):
+    code = "changed_meanwhile"
+    retryable = True
+
+
+class Corrupt(RepositoryError):
+    code = "corrupt"
+
+
+class StoreUnavailable(RepositoryError):
+    code = "store_unavailable"
+    retryable = True
+
+
+class DiskFull(RepositoryError):
+    code = "disk_full"
+    retryable = True
+
+
+class ConfigError(WarmrouteError):
+    code = "config"
+
+
+def _tree(root: type[WarmrouteError]) -> dict[str, type[WarmrouteError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(_tree(child))
+    return found
+
+
+def from_code(code: str, message: str) -> WarmrouteError:
+    """Rebuild an error that travelled as `code` and `message`; unknown codes become the root."""
+    return _tree(WarmrouteError).get(code, WarmrouteError)(message)

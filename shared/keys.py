@@ -1,0 +1,98 @@
+"""Every Redis key of a cell. Nobody else builds a key; the Lua twin is `lua/lib/keys.lua`.
+
+All keys of a cell start with one hash tag (`{warmroute}`), so a script may touch any of them.
+
+| key | type | holds | lifetime |
+|---|---|---|---|
+| `workers` | zset | worker id -> lease expiry, ms of Redis's clock | a member: `reap`, `leave` |
+| `worker:<id>` | hash | epoch, device, state, budget, used, since | as the member above |
+| `epoch` | string | the last epoch given out | for ever |
+| `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
+| `holds:<worker>` | set | refs that the worker holds: the reverse | goes with the worker |
+| `work:<worker>` | stream, group `w` | placed requests, queued and running | goes with the worker |
+| `begun:<worker>` | hash | entry id -> 1 for what has started | goes with the worker |
+| `parked:<ref>` | stream | requests that wait for a load | goes with its last entry |
+| `parked` | set | refs that have parked requests | goes with its last member |
+| `load:<ref>` | hash | the load lease: token, worker, phase, refused | TTL |
+| `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
+| `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
+| `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
+| `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
+| `deadlines` | zset | request id -> deadline, ms | a member goes with its outcome |
+| `ingress` | stream, group `g` | the public door for direct producers | for ever, capped |
+| `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
+| `dead` | stream | dead letters | for ever, capped |
+| `rq:*` | RQ | load orders, in RQ's own format | RQ's |
+"""
+
+from __future__ import annotations
+
+from shared.names import check_model_name
+
+WORK_GROUP = "w"
+DOOR_GROUP = "g"
+COLD_QUEUE = "cold"
+
+# Keys that may lack a TTL: each has an owner that deletes it (table above).
+LASTING = (
+    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "begun:", "parked:", "parked",
+    "gateways", "deadlines", "ingress", "outbox", "dead",
+    "rq:queues", "rq:workers", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
+)  # fmt: skip
+
+
+class Keys:
+    """Key names of one cell."""
+
+    def __init__(self, cell: str = "warmroute") -> None:
+        check_model_name(cell)
+        self.prefix = "{" + cell + "}"
+        self.rq_prefix = self._of("rq")
+        self.workers = self._of("workers")
+        self.epoch = self._of("epoch")
+        self.parked_refs = self._of("parked")
+        self.gateways = self._of("gateways")
+        self.deadlines = self._of("deadlines")
+        self.ingress = self._of("ingress")
+        self.outbox = self._of("outbox")
+        self.dead = self._of("dead")
+        self.answers = self._of("answers:")
+
+    def _of(self, name: str) -> str:
+        return f"{self.prefix}:{name}"
+
+    def worker(self, worker: str) -> str:
+        return self._of(f"worker:{worker}")
+
+    def holders(self, ref: str) -> str:
+        return self._of(f"holders:{ref}")
+
+    def holds(self, worker: str) -> str:
+        return self._of(f"holds:{worker}")
+
+    def work(self, worker: str) -> str:
+        return self._of(f"work:{worker}")
+
+    def begun(self, worker: str) -> str:
+        return self._of(f"begun:{worker}")
+
+    def parked(self, ref: str) -> str:
+        return self._of(f"parked:{ref}")
+
+    def load(self, ref: str) -> str:
+        return self._of(f"load:{ref}")
+
+    def unloadable(self, ref: str) -> str:
+        return self._of(f"unloadable:{ref}")
+
+    def replies(self, gateway: str) -> str:
+        return self._of(f"replies:{gateway}")
+
+    def request(self, request_id: str) -> str:
+        return self._of(f"request:{request_id}")
+
+    def rq_queue(self) -> str:
+        return self._of(f"rq:queue:{COLD_QUEUE}")
+
+    def rq_job(self, job_id: str) -> str:
+        return self._of(f"rq:job:{job_id}")

@@ -1,0 +1,29 @@
+-- announce: a loaded model becomes a holder and takes its parked requests, in bounded chunks.
+-- use: keys, publish, order, placement
+-- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
+--   'tier bytes', chunk.
+-- Returns parked requests left to take (call again) | -1 stale token | -2 fenced.
+local now, worker, ref, token = clock(), ARGV[2], ARGV[4], ARGV[5]
+if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return -2 end
+local load, parked = k('load', ref), k('parked', ref)
+local lease = redis.call('HMGET', load, 'token', 'worker')
+if token ~= '' and (lease[1] ~= token or lease[2] ~= worker) then return -1 end
+open_with_harmless_write()
+redis.call('HSETNX', k('holders', ref), worker, ARGV[6] .. ' ' .. now)
+redis.call('SADD', k('holds', worker), ref)
+-- A worker whose lease ran out gets nothing. What is parked waits for the sweep, which places it when
+-- the lease is renewed, or orders another load.
+local alive = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
+for _, e in ipairs(alive and redis.call('XRANGE', parked, '-', '+', 'COUNT', ARGV[7]) or {}) do
+  local item = as_table(e[2])
+  if take(parked, e[1]) then place_item(item, now) end
+end
+local left = redis.call('XLEN', parked)
+if left == 0 then
+  redis.call('SREM', PARKED, ref)
+  redis.call('DEL', parked, k('unloadable', ref))
+elseif not alive then
+  left = 0
+end
+if left == 0 and token ~= '' then redis.call('DEL', load) end
+return left

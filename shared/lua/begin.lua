@@ -1,0 +1,29 @@
+-- begin: count the start of a batch, and refuse what must not start any more.
+-- use: keys
+-- KEYS[1] prefix. ARGV: now, worker, epoch, then per item in stream order: entry, id, deadline ms, flags.
+-- Returns {now, per item run | expired | gone (cancelled or moved)}, or {now, 'fenced'} if the epoch is
+-- not ours.
+local now, worker = clock(), ARGV[2]
+if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return {now, 'fenced'} end
+local stream, begun, out, started = k('work', worker), k('begun', worker), {now}, {}
+open_with_harmless_write()
+local pending = {}
+for _, p in ipairs(redis.call('XPENDING', stream, 'w', ARGV[4], ARGV[#ARGV - 3], 1000000)) do
+  pending[p[1]] = true
+end
+for i = 4, #ARGV, 4 do
+  if not pending[ARGV[i]] then
+    out[#out + 1] = 'gone'
+  elseif tonumber(ARGV[i + 2]) <= now then
+    out[#out + 1] = 'expired'
+  else
+    started[#started + 1] = ARGV[i]
+    started[#started + 1] = 1
+    if string.find(ARGV[i + 3], 'k', 1, true) then
+      redis.call('HSET', k('request', ARGV[i + 1]), 'status', 'running', 'worker', worker)
+    end
+    out[#out + 1] = 'run'
+  end
+end
+if #started > 0 then redis.call('HSET', begun, unpack(started)) end
+return out

@@ -1,0 +1,12 @@
+-- cancel: take a request back, wherever it waits or runs.
+-- use: keys, publish
+-- KEYS[1] prefix. ARGV: now, id, stream and entry (for a request without a record, else '').
+-- Returns 'cancelled' | 'unknown' | the terminal status it already has.
+local now, id = clock(), ARGV[2]
+local r = redis.call('HMGET', k('request', id), 'status', 'stream', 'entry', 'flags', 'reply')
+local stream, entry = r[2] or ARGV[3], r[3] or ARGV[4]
+if r[1] and not r[2] then return r[1] end
+if stream == '' or not take(stream, entry) then return 'unknown' end
+publish({id = id, reply = r[5] or '', flags = r[4] or ''}, 'cancelled', '',
+  'cancelled the caller took the request back', now)
+return 'cancelled'

@@ -1,0 +1,24 @@
+-- complete: delete the work entries AND publish their outcomes, or neither.
+-- use: keys, publish
+-- KEYS[1] prefix. ARGV: now, worker, epoch, then per item: entry, id, reply gateway, flags, status
+--   (succeeded | failed | expired), outcome.
+-- Returns per item 1 won | 0 not ours any more (repeat, cancelled, moved); {-1} if fenced.
+-- Begins with XDEL and XACK, which Redis allows over maxmemory.
+local worker = ARGV[2]
+if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return {-1} end
+local now, stream, out, won = clock(), k('work', worker), {}, {}
+for i = 4, #ARGV, 6 do
+  out[#out + 1] = redis.call('XDEL', stream, ARGV[i])
+  if out[#out] == 1 then won[#won + 1] = ARGV[i] end
+end
+if #won > 0 then
+  redis.call('XACK', stream, 'w', unpack(won))
+  redis.call('HDEL', k('begun', worker), unpack(won))
+end
+for i = 4, #ARGV, 6 do
+  if out[(i - 4) / 6 + 1] == 1 then
+    publish({id = ARGV[i + 1], reply = ARGV[i + 2], flags = ARGV[i + 3]}, ARGV[i + 4], worker,
+      ARGV[i + 5], now)
+  end
+end
+return out

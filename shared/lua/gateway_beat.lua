@@ -1,0 +1,47 @@
+-- gateway_beat: renew a gateway's lease, and take back what dead gateways had in hand.
+-- use: keys
+-- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk.
+-- Returns the number of door entries taken back from dead gateways. A move is delete + new entry.
+local now, gateway, moved = clock(), ARGV[2], 0
+local MOST_FIELDS = 100 -- far more than a request has; Lua's unpack fails at some thousands
+
+-- The stream may be there without its group: a producer came first, or somebody destroyed it.
+local function ensure_group(door)
+  local groups = redis.call('EXISTS', door) == 1 and redis.call('XINFO', 'GROUPS', door) or {}
+  for _, group in ipairs(groups) do
+    if group[2] == 'g' then return end
+  end
+  redis.call('XGROUP', 'CREATE', door, 'g', '0', 'MKSTREAM')
+end
+
+local function put_back(door, e)
+  if #e[2] <= 2 * MOST_FIELDS then return redis.call('XADD', door, '*', unpack(e[2])) end
+  redis.call('XADD', DEAD, 'MAXLEN', '~', 10000, '*', 'entry', e[1], 'status', 'failed', 'code',
+    'invalid', 'error', 'has ' .. #e[2] / 2 .. ' fields')
+end
+
+open_with_harmless_write()
+redis.call('ZADD', GATEWAYS, now + tonumber(ARGV[3]), gateway)
+local replies = k('replies', gateway)
+if redis.call('EXISTS', replies) == 0 then redis.call('XADD', replies, '*', 'id', '') end
+redis.call('PEXPIRE', replies, ARGV[3])
+for _, door in ipairs({INGRESS, OUTBOX}) do ensure_group(door) end
+for _, dead in ipairs(redis.call('ZRANGEBYSCORE', GATEWAYS, '-inf', now, 'LIMIT', 0, 10)) do
+  local left = 0
+  for _, door in ipairs({INGRESS, OUTBOX}) do
+    for _, p in ipairs(redis.call('XPENDING', door, 'g', '-', '+', ARGV[4], dead)) do
+      local e = redis.call('XRANGE', door, p[1], p[1])[1]
+      if redis.call('XDEL', door, p[1]) == 1 then
+        if put_back(door, e) then moved = moved + 1 end
+      end
+      redis.call('XACK', door, 'g', p[1])
+    end
+    left = left + #redis.call('XPENDING', door, 'g', '-', '+', 1, dead)
+    if left == 0 then redis.call('XGROUP', 'DELCONSUMER', door, 'g', dead) end
+  end
+  if left == 0 then
+    redis.call('DEL', k('replies', dead))
+    redis.call('ZREM', GATEWAYS, dead)
+  end
+end
+return moved

@@ -1,0 +1,24 @@
+-- order_load: write the load lease and its invitation, an RQ job in RQ's own format, in one step.
+-- The job carries (ref, token); who claims the token loads. Late or double jobs find it taken.
+local ORDER_TTL, JOB_TTL = 20000, 3600
+
+local function job_id(ref, token)
+  return 'load-' .. string.sub(redis.sha1hex(ref), 1, 16) .. '-' .. token
+end
+
+local function order_load(ref, seed, now, refused)
+  local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
+  local load, id = k('load', ref), job_id(ref, token)
+  local job, at = P .. 'rq:job:' .. id, '1970-01-01T00:00:00.000000Z'
+  redis.call('DEL', load)
+  redis.call('HSET', load, 'token', token, 'phase', 'ordered', 'worker', '', 'since', now,
+    'refused', refused or '')
+  redis.call('PEXPIRE', load, ORDER_TTL)
+  redis.call('HSET', job, 'data', cjson.encode({'warmroute.load', cjson.null, {ref, token}, {}}),
+    'created_at', at, 'enqueued_at', at, 'origin', 'cold', 'status', 'queued', 'timeout', 60,
+    'result_ttl', 120, 'failure_ttl', 600, 'description', 'load')
+  redis.call('EXPIRE', job, JOB_TTL)
+  redis.call('RPUSH', P .. 'rq:queue:cold', id)
+  redis.call('SADD', P .. 'rq:queues', P .. 'rq:queue:cold')
+  return token
+end

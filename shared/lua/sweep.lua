@@ -1,0 +1,44 @@
+-- sweep: expire what is past its deadline; order again what is parked without a live load.
+-- use: keys, publish, order, placement
+-- KEYS[1] prefix. ARGV: now, chunk.
+-- Returns {expired, ordered again, placed again}.
+local now, chunk = clock(), tonumber(ARGV[2])
+local expired, ordered, placed = 0, 0, 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, chunk)) do
+  local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply')
+  redis.call('ZREM', DEADLINES, id)
+  -- Who has a place has not ended. If nothing lies there, its stream was lost: it ends all the same.
+  if r[1] then
+    take(r[1], r[2])
+    publish({id = id, flags = r[3], reply = r[4]}, 'expired', '', 'expired the deadline passed', now)
+    expired = expired + 1
+  end
+end
+for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
+  local parked, load = k('parked', ref), k('load', ref)
+  local lease = redis.call('HMGET', load, 'token', 'phase')
+  if redis.call('XLEN', parked) == 0 then
+    redis.call('SREM', PARKED, ref)
+    redis.call('DEL', parked)
+    if lease[2] == 'ordered' then redis.call('DEL', load) end
+  elseif lease[2] == 'ordered' then
+    -- While the order waits in RQ's queue it stays valid. Who took it and died keeps nothing alive.
+    local id = job_id(ref, lease[1])
+    local job = P .. 'rq:job:' .. id
+    if redis.call('LPOS', P .. 'rq:queue:cold', id) and redis.call('EXISTS', job) == 1 then
+      redis.call('PEXPIRE', load, ORDER_TTL)
+      redis.call('EXPIRE', job, JOB_TTL)
+    end
+  elseif not lease[1] and #live_holders(ref, now) > 0 then
+    for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', chunk)) do
+      local item = as_table(e[2])
+      if take(parked, e[1]) then place_item(item, now) end
+      placed = placed + 1
+    end
+  elseif not lease[1] then
+    local first = redis.call('XRANGE', parked, '-', '+', 'COUNT', 1)[1]
+    order_load(ref, first[1], now)
+    ordered = ordered + 1
+  end
+end
+return {expired, ordered, placed}

@@ -1,0 +1,15 @@
+-- watch: read a request's record and, while it is not terminal, have its outcome sent to a gateway.
+-- use: keys
+-- KEYS[1] prefix. ARGV: now, id, gateway ('' only reads).
+-- Returns the record as a flat list ([] if unknown).
+local key = k('request', ARGV[2])
+local flat = redis.call('HGETALL', key)
+local r = as_table(flat)
+if r.stream and ARGV[3] ~= '' then
+  local watchers = r.watchers or ''
+  if not string.find(' ' .. watchers .. ' ', ' ' .. ARGV[3] .. ' ', 1, true) then
+    open_with_harmless_write()
+    redis.call('HSET', key, 'watchers', watchers .. ' ' .. ARGV[3])
+  end
+end
+return flat

@@ -1,0 +1,149 @@
+"""The manifest of a model version: what it computes, what it takes and gives, and its files.
+
+`<repository>/<model>/<version>/manifest.json` is written last, so a version appears whole or not
+at all. The bytes of its files lie content-addressed under `<repository>/blobs/sha256/<hash>`, so
+the same bytes under a hundred names are stored, fetched and cached once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from shared import datatypes
+from shared.errors import Corrupt, InvalidInput
+from shared.names import ModelRef, check_model_name
+
+FORMAT = 1
+MAX_MANIFEST_BYTES = 1 << 20
+# data: nothing in the files can run code. code: the format can, so the operator must allow it.
+PLATFORMS = {
+    "pytorch_architecture": "data",  # allow-listed architecture + safetensors
+    "pytorch_program": "code",  # torch.export graph as JSON + safetensors
+    "pytorch_torchscript": "code",
+    "pytorch_pt2": "code",  # a whole torch.export archive
+    "onnxruntime_onnx": "code",
+}
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Positive = Annotated[int, Meta(ge=1)]
+Parameter = str | int | float | bool
+
+
+class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """A named tensor; -1 in `shape` is a variable dimension; if batched, the first is the batch."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    datatype: str
+    shape: Annotated[list[Annotated[int, Meta(ge=-1, le=2**40)]], Meta(max_length=16)]
+
+
+class Batching(Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of one device call. Over 1, `max_size` says that the first dimension of every input
+    and output is the batch. At 1 a model is never batched, its dimensions are its own affair."""
+
+    max_size: Positive = 1
+    max_bytes: Positive = 64 << 20
+    max_wait_ms: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+
+
+class WarmupTensor(Struct, frozen=True, forbid_unknown_fields=True):
+    """One warm-up input: flat `data` in row-major order, or zeros when absent."""
+
+    shape: list[Positive]
+    data: list[float | int | bool | str] | None = None
+
+
+class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of the model: the name its runtime knows it by, and the blob that holds its bytes."""
+
+    name: str
+    sha256: str
+    size: Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One version of one model. Immutable: a change is a new version."""
+
+    format: int = FORMAT
+    name: str
+    version: Positive
+    platform: str
+    inputs: Annotated[list[TensorSpec], Meta(min_length=1, max_length=256)]
+    outputs: Annotated[list[TensorSpec], Meta(min_length=1, max_length=256)]
+    files: Annotated[list[FileEntry], Meta(min_length=1, max_length=4096)]
+    batching: Batching = Batching()
+    warmup: list[dict[str, WarmupTensor]] = []
+    parameters: dict[str, Parameter] = {}
+    licence: str = ""
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all distinct blobs: what a load brings in if nothing is shared."""
+        return sum({f.sha256: f.size for f in self.files}.values())
+
+    def encode(self) -> bytes:
+        """The canonical bytes: what is stored, and what the digest is taken of."""
+        return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=1)
+
+    def file(self, name: str) -> FileEntry:
+        """The file entry called `name`; Corrupt if the manifest has none."""
+        for entry in self.files:
+            if entry.name == name:
+                return entry
+        raise Corrupt(f"manifest of {self.name} version {self.version}: no file named {name!r}")
+
+
+def digest_of(raw: bytes) -> str:
+    """The 12 hex digits that stand for a manifest in a model reference."""
+    return hashlib.sha256(raw).hexdigest()[:12]
+
+
+def ref_of(manifest: Manifest, raw: bytes) -> ModelRef:
+    """The reference that requests for this version carry."""
+    return ModelRef(manifest.name, manifest.version, digest_of(raw))
+
+
+def parse(raw: bytes, *, name: str, version: int) -> Manifest:
+    """Read and check a manifest found under `name`/`version`; Corrupt with the reason otherwise."""
+    where = f"manifest of {name} version {version}"
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise Corrupt(f"{where}: {len(raw)} bytes, over the limit of {MAX_MANIFEST_BYTES}")
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+        check(manifest)
+    except (msgspec.MsgspecError, InvalidInput, RecursionError) as error:
+        raise Corrupt(f"{where}: {error}") from error
+    if (manifest.name, manifest.version) != (name, version):
+        raise Corrupt(f"{where}: it says {manifest.name!r} version {manifest.version}")
+    return manifest
+
+
+def check(manifest: Manifest) -> None:
+    """Rules that types alone cannot say; InvalidInput naming the field."""
+    check_model_name(manifest.name)
+    if manifest.format != FORMAT:
+        raise InvalidInput(f"format: {manifest.format}, this release reads {FORMAT}")
+    if manifest.platform not in PLATFORMS:
+        raise InvalidInput(f"platform: {manifest.platform!r}, want one of {sorted(PLATFORMS)}")
+    _check_unique("inputs", [spec.name for spec in manifest.inputs])
+    _check_unique("outputs", [spec.name for spec in manifest.outputs])
+    _check_unique("files", [entry.name for entry in manifest.files])
+    for spec in (*manifest.inputs, *manifest.outputs):
+        if spec.datatype not in datatypes.ALL:
+            raise InvalidInput(f"tensor {spec.name!r}: datatype {spec.datatype!r} is unknown")
+    for entry in manifest.files:
+        if not FILE_NAME.fullmatch(entry.name) or ".." in entry.name:
+            raise InvalidInput(f"file {entry.name[:80]!r}: names a place outside the version")
+        if not SHA256.fullmatch(entry.sha256):
+            raise InvalidInput(f"file {entry.name!r}: sha256 is not 64 hex digits")
+
+
+def _check_unique(field: str, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise InvalidInput(f"{field}: a name appears twice")

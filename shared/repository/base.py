@@ -1,0 +1,97 @@
+"""What a model repository is to everyone else: the protocol, the layout, the sources of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import InvalidInput
+from shared.manifest import SHA256
+from shared.names import check_model_name
+
+MANIFEST = "manifest.json"
+BLOBS = "blobs/sha256"
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A blob that is a local file. It may change under the reader, so a reader copies it."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """A blob behind a signed GET URL. The URL is a secret for as long as it is valid.
+
+    The ETag is learnt from the first answer and pinned from then on: a HEAD before it would cost
+    a round trip for each blob and could not rule out a change either.
+    """
+
+    url: str = field(repr=False)
+
+
+BlobSource = FileSource | UrlSource
+
+
+class Repository(Protocol):
+    """A store of model versions. Every call blocks: use `asyncio.to_thread` in a loop.
+
+    Each raises RepositoryError or one of its children, and nothing of the library beneath.
+    """
+
+    @property
+    def url(self) -> str:
+        """What was opened; holds no secret."""
+
+    def check(self) -> None:
+        """Return if the store can be reached and read, else raise why not."""
+
+    def list_models(self) -> list[str]:
+        """Names under which something lies, sorted; `list_versions` may still be empty."""
+
+    def list_versions(self, model: str) -> list[int]:
+        """The versions that have a manifest, ascending; [] if none."""
+
+    def read_manifest(self, model: str, version: int) -> bytes:
+        """The manifest's bytes, unparsed; BlobMissing if there is none."""
+
+    def has_blob(self, sha256: str, size: int | None = None) -> bool:
+        """Whether the blob is there, and, if `size` is given, holds that many bytes."""
+
+    def put_blob(self, sha256: str, path: Path, on_bytes: Callable[[int], None]) -> None:
+        """Store the file at `path` under its hash; Corrupt (and nothing stored) if it has another.
+
+        `on_bytes` is told the bytes sent since its last call.
+        """
+
+    def put_manifest(self, model: str, version: int, raw: bytes) -> None:
+        """Make the version appear; silent if the same bytes are there, Conflict if others are."""
+
+    def blob_sources(self, sha256: str, size: int) -> BlobSource:
+        """Where to read a blob of `size` bytes from."""
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a folder of this name can be a model's; others are passed over in listings."""
+    try:
+        check_model_name(name)
+    except InvalidInput:
+        return False
+    return True
+
+
+def manifest_key(model: str, version: int) -> str:
+    """The manifest's place below the root; InvalidInput for what could lead elsewhere."""
+    if version < 1:
+        raise InvalidInput(f"model version {version}: versions are integers from 1")
+    return f"{check_model_name(model)}/{version}/{MANIFEST}"
+
+
+def blob_key(sha256: str) -> str:
+    """The blob's place below the root; InvalidInput if `sha256` is not one."""
+    if not SHA256.fullmatch(sha256):
+        raise InvalidInput(f"blob {sha256[:80]!r}: a sha256 is 64 lower-case hex digits")
+    return f"{BLOBS}/{sha256}"

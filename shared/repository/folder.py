@@ -1,0 +1,162 @@
+"""A model repository in a local folder (`file:///folder`).
+
+Names come from strangers' manifests and from requests, so every path is resolved and must still
+lie inside the root: a symbolic link that leads out of it is refused, not followed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, RepositoryError
+from shared.manifest import MAX_MANIFEST_BYTES
+from shared.names import VERSION, check_model_name
+from shared.repository.base import MANIFEST, FileSource, blob_key, is_model_name, manifest_key
+from shared.repository.disk import copy_hashing, disk_errors, sync_folder
+
+PARTIAL = "blobs/partial"
+ABANDONED_S = 24 * 3600.0  # a copy this old was left by a publisher that died
+
+
+class FolderRepository:
+    """See `base.Repository`. Safe for several readers and publishers at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def url(self) -> str:
+        """`file:///folder`."""
+        return self._root.as_uri()
+
+    def check(self) -> None:
+        """RepositoryError unless the folder is there and can be listed."""
+        with disk_errors("model repository"):
+            if not self._root.is_dir():
+                raise BlobMissing("model repository: the folder does not exist")
+            next(self._root.iterdir(), None)
+
+    def list_models(self) -> list[str]:
+        """Sub-folders whose name a model could have."""
+        with disk_errors("model repository"):
+            names = [path.name for path in self._root.iterdir() if path.is_dir()]
+        return sorted(filter(is_model_name, names))
+
+    def list_versions(self, model: str) -> list[int]:
+        """Versions that hold a manifest; a folder without one is a version half-written."""
+        folder = self._inside(check_model_name(model))
+        if not folder.is_dir():
+            return []
+        with disk_errors("model repository"):
+            found = [path for path in folder.iterdir() if VERSION.fullmatch(path.name)]
+        return sorted(int(path.name) for path in found if (path / MANIFEST).is_file())
+
+    def read_manifest(self, model: str, version: int) -> bytes:
+        """At most the allowed bytes of a manifest and one more, which `parse` will refuse."""
+        path = self._inside(manifest_key(model, version))
+        with _naming(f"manifest of {model} version {version}"), path.open("rb") as file:
+            return file.read(MAX_MANIFEST_BYTES + 1)
+
+    def has_blob(self, sha256: str, size: int | None = None) -> bool:
+        """Whether a plain file of that name, and size if given, is there."""
+        try:
+            found = self._blob_size(sha256)
+        except BlobMissing:
+            return False
+        return size is None or found == size
+
+    def put_blob(self, sha256: str, path: Path, on_bytes: Callable[[int], None]) -> None:
+        """Copy, verify, flush and rename, so that a blob is there whole or not at all."""
+        target = self._inside(blob_key(sha256))
+        with self._partial() as partial, disk_errors("model repository"):
+            with path.open("rb") as source, partial.open("xb") as copy:
+                found = copy_hashing(source.fileno(), copy.fileno(), on_bytes)
+                os.fsync(copy.fileno())
+            if found != sha256:
+                raise Corrupt(f"blob {sha256[:12]}: the file changed while it was published")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.rename(target)
+            sync_folder(target.parent)
+
+    def put_manifest(self, model: str, version: int, raw: bytes) -> None:
+        """Write aside, then link into place: a link never replaces what is there."""
+        target = self._inside(manifest_key(model, version))
+        with self._partial() as partial, disk_errors("model repository"):
+            with partial.open("xb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                target.hardlink_to(partial)
+            except FileExistsError:
+                self._same_or_conflict(model, version, raw)
+            sync_folder(target.parent)
+
+    def blob_sources(self, sha256: str, size: int) -> FileSource:
+        """The blob's file; Corrupt if it does not hold `size` bytes."""
+        found = self._blob_size(sha256)
+        if found != size:
+            raise Corrupt(f"blob {sha256[:12]}: holds {found} bytes, the manifest says {size}")
+        return FileSource(self._inside(blob_key(sha256)))
+
+    def _same_or_conflict(self, model: str, version: int, raw: bytes) -> None:
+        if self.read_manifest(model, version) != raw:
+            raise Conflict(f"{model} version {version}: published before with other content")
+
+    def _blob_size(self, sha256: str) -> int:
+        path = self._inside(blob_key(sha256))
+        with _naming(f"blob {sha256[:12]}"):
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise Corrupt(f"blob {sha256[:12]}: is not a plain file")
+            return found.st_size
+
+    def _inside(self, key: str) -> Path:
+        """The resolved path of `key`, a place below the root; Forbidden if a link leads out."""
+        try:
+            root = self._root.resolve()
+            path = (root / key).resolve()
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+            raise RepositoryError(f"{key}: cannot be resolved") from error
+        if not path.is_relative_to(root):
+            raise Forbidden(f"{key}: a symbolic link leads out of the repository")
+        return path
+
+    @contextmanager
+    def _partial(self) -> Iterator[Path]:
+        """A name to write to that no reader looks at; whatever is still there is removed."""
+        folder = self._inside(PARTIAL)
+        with disk_errors("model repository"):
+            folder.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(folder)
+        path = folder / secrets.token_hex(16)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """`disk_errors` for one named thing, whose absence is the commonest error."""
+    try:
+        with disk_errors(what):
+            yield
+    except BlobMissing as error:
+        raise BlobMissing(f"{what}: not in the repository") from error
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for path in folder.iterdir():
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED_S:
+                path.unlink()
+        except FileNotFoundError:
+            continue  # another publisher finished with it

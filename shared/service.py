@@ -1,0 +1,79 @@
+"""Background loops of one shape, and the supervisor that starts, restarts and stops them.
+
+A loop has `run_once()`, which does one round and returns what it counted; tests call that.
+A loop that raises is logged, waits and goes on; one that keeps failing makes `healthy` false, and
+readiness depends on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from shared.errors import WarmrouteError
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+
+
+class Loop:
+    """Call `run_once` again and again, `every_s` apart (0: it blocks by itself)."""
+
+    def __init__(
+        self, name: str, run_once: Callable[[], Awaitable[object]], every_s: float = 0.0
+    ) -> None:
+        self.name = name
+        self.failures = 0
+        self._run_once = run_once
+        self._every_s = every_s
+
+    async def run(self) -> None:
+        """Run until cancelled. A failed round waits with back-off and jitter."""
+        while True:
+            try:
+                await self._run_once()
+                self.failures = 0
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                await self._after_failure(error)
+                continue
+            await asyncio.sleep(self._every_s)
+
+    async def _after_failure(self, error: Exception) -> None:
+        self.failures += 1
+        # What is ours was foreseen (Redis away); anything else is a bug and shows its stack.
+        log.warning("loop %s: %s", self.name, error, exc_info=not isinstance(error, WarmrouteError))
+        wait = min(FIRST_WAIT_S * 2 ** min(self.failures, 10), LONGEST_WAIT_S)
+        await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+
+
+class Supervisor:
+    """Loops in their starting order; stopped in the reverse."""
+
+    def __init__(self, loops: Sequence[Loop]) -> None:
+        self._loops = list(loops)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start every loop as a task of the running event loop."""
+        self._tasks = [asyncio.create_task(loop.run(), name=loop.name) for loop in self._loops]
+
+    async def stop(self, *names: str) -> None:
+        """Stop the named loops, or all, last started first; returns when they have ended."""
+        for task in reversed(self._tasks):
+            if names and task.get_name() not in names:
+                continue
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    @property
+    def failing(self) -> list[str]:
+        """Names of loops that failed at least three rounds in a row, or ended."""
+        ended = {task.get_name() for task in self._tasks if task.done()}
+        return [loop.name for loop in self._loops if loop.failures >= 3 or loop.name in ended]

@@ -1,0 +1,50 @@
+"""Cases over a real stack and the real sample models, one short round each."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from deploy.bench.cases import cold_s3, mlp_json_64
+from deploy.bench.cases.variants import BASE, NAMES, plain_models
+from deploy.bench.workbench import Workbench
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return Workbench(tmp_path, 1, 0.3, Console(file=io.StringIO(), width=200))
+
+
+def test_a_case_measures_a_real_stack_beside_an_echo(bench: Workbench) -> None:
+    """Both were really asked, and every answer that was looked at was right."""
+    figure = mlp_json_64.run(bench)
+    assert figure.ours > 0
+    assert figure.reference is not None
+    assert figure.ratio == pytest.approx(figure.ours / figure.reference)
+    assert figure.reached in (True, False)
+    assert figure.rounds == [[figure.ours, figure.reference]]
+
+
+def test_a_cold_answer_takes_longer_than_a_warm_one(bench: Workbench) -> None:
+    """The case itself refuses to measure a variant that was warm already."""
+    figure = cold_s3.run(bench)
+    assert figure.ours > figure.notes["a warm answer, ms"] > 0
+    assert figure.reference > 0
+
+
+def test_the_plain_loop_calls_each_model_with_its_own_sentence(bench: Workbench) -> None:
+    """Two variants answer differently, as unit vectors; and the loop counts its calls."""
+    names = [BASE, NAMES[0]]
+    bench.samples(names)
+    with plain_models(bench, names, bench.scratch("plain")) as plain:
+        first, second = (plain.answer(name)["embedding"] for name in names)
+        assert plain.calls_per_second(0.2) > 0
+    assert first.shape == second.shape == (1, 384)
+    assert np.allclose(np.linalg.norm(first), 1, atol=1e-4)
+    assert not np.allclose(first, second, atol=1e-2)

@@ -1,0 +1,128 @@
+"""A cell as tests drive it: the real scripts on a real Redis, with the moves that tests repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+
+from shared.channel import Channel
+from shared.connection import open_redis
+from shared.keys import Keys
+from shared.scripts import Completion, Limits, Placed, Placing, Scripts
+from tests.helpers.factories import REF
+
+LEASE_MS = 10_000
+MAX_ATTEMPTS = 3
+WIDE = Limits(work=1000, parked=1000, pending=1000)
+
+
+class Entry(NamedTuple):
+    """An entry that a worker has read: its id in the stream, and its fields."""
+
+    entry: bytes
+    fields: dict[str, bytes]
+
+
+@dataclass
+class Cell:
+    """Keys, connections and scripts of one cell. `scripts.now_ms` lets a test own the clock."""
+
+    url: str
+    name: str
+    keys: Keys
+    client: Redis
+    channel: Channel
+    scripts: Scripts
+
+    async def close(self) -> None:
+        await self.channel.aclose()
+        await self.client.aclose()
+
+    # What gateways do ------------------------------------------------------------------------
+
+    async def place(self, *items: Placing, limits: Limits = WIDE) -> list[Placed]:
+        """Place requests."""
+        return await self.scripts.place(items, limits)
+
+    async def gateway(self, name: str = "gw1", lease_ms: int = LEASE_MS) -> int:
+        """Renew a gateway's lease, so that replies to it are kept."""
+        return await self.scripts.gateway_beat(name, lease_ms)
+
+    async def replies(self, gateway: str = "gw1") -> list[dict[str, bytes]]:
+        """The outcomes that a gateway was sent, oldest first."""
+        rows = await self.client.xrange(self.keys.replies(gateway))
+        return [decoded(row) for _, row in rows if row[b"id"]]
+
+    async def record(self, request_id: str) -> dict[str, bytes]:
+        """A request's record, {} if there is none."""
+        return decoded(await self.client.hgetall(self.keys.request(request_id)))
+
+    # What workers do -------------------------------------------------------------------------
+
+    async def worker(
+        self, name: str = "w1", *, holds: Iterable[str] = (), lease_ms: int = LEASE_MS
+    ) -> str:
+        """Register a worker that holds some models; its epoch."""
+        fields = {"device": "cpu", "state": "ready"}
+        epoch = await self.scripts.register(name, lease_ms, MAX_ATTEMPTS, fields)
+        for ref in holds:
+            await self.scripts.announce(name, epoch, ref, "", "device 1")
+        return epoch
+
+    async def token(self, ref: str = REF) -> str:
+        """The token of the load lease of `ref`, '' if there is no lease."""
+        return ((await self.client.hget(self.keys.load(ref), "token")) or b"").decode()
+
+    async def claim(self, worker: str, epoch: str, ref: str = REF) -> str:
+        """Claim the load that was ordered for `ref`; its token."""
+        token = await self.token(ref)
+        assert await self.scripts.claim_load(worker, epoch, ref, token, LEASE_MS) == "claimed"
+        return token
+
+    async def read(self, worker: str = "w1", count: int = 1000) -> list[Entry]:
+        """Entries that the worker has not read yet."""
+        answer = await self.channel.execute_command(
+            "XREADGROUP", "GROUP", "w", worker, "COUNT", count, "STREAMS",
+            self.keys.work(worker), ">",
+        )  # fmt: skip
+        rows = answer[0][1] if answer else []
+        return [Entry(entry, decoded(dict(zip(f[::2], f[1::2], strict=True)))) for entry, f in rows]
+
+    async def begin(self, worker: str, epoch: str, entries: Iterable[Entry]) -> list[bytes]:
+        """Count the start of a batch; the verdicts."""
+        rows = [(e, f["id"], int(f["deadline"]), f["flags"]) for e, f in entries]
+        return (await self.scripts.begin(worker, epoch, rows))[1]
+
+    async def complete(
+        self, worker: str, epoch: str, entries: Iterable[Entry], status: str = "succeeded",
+        outcome: bytes = b"answer",
+    ) -> list[int]:  # fmt: skip
+        """Commit one outcome for each entry."""
+        rows = [Completion(e, f["id"], f["reply"], f["flags"], status, outcome) for e, f in entries]
+        return await self.scripts.complete(worker, epoch, rows)
+
+    async def stream(self, key: str) -> list[Entry]:
+        """What a stream holds."""
+        return [Entry(entry, decoded(row)) for entry, row in await self.client.xrange(key)]
+
+    async def orders(self) -> list[str]:
+        """Ids of the load orders that wait in the cold queue."""
+        return [job.decode() for job in await self.client.lrange(self.keys.rq_queue(), 0, -1)]
+
+    async def exists(self, *keys: str) -> list[str]:
+        """Which of `keys` exist."""
+        return [key for key in keys if await self.client.exists(key)]
+
+
+def decoded(row: dict[bytes, bytes]) -> dict[str, bytes]:
+    """Field names as text."""
+    return {name.decode(): value for name, value in row.items()}
+
+
+def open_cell(url: str, name: str) -> Cell:
+    """A cell over connections of its own. `await cell.close()` in the end."""
+    keys, client, channel = Keys(name), open_redis(url), Channel(url)
+    return Cell(url, name, keys, client, channel, Scripts(channel, keys))

@@ -1,0 +1,184 @@
+"""Small models for tests, each with the answer that it must give computed by plain numpy."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deploy.samples import torchscript
+from shared.manifest import Batching, Manifest, TensorSpec
+from shared.repository import Repository, publish
+
+WIDTH = 16
+Array = np.ndarray
+_serial = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """A published network of two layers: FP32 `x` [n, 16] in, `y` [n, 16] out."""
+
+    name: str
+    first: Array
+    second: Array
+
+    @property
+    def bytes(self) -> int:
+        """What its weights take."""
+        return self.first.nbytes + self.second.nbytes
+
+    def question(self, seed: int = 0, rows: int = 1) -> dict[str, Array]:
+        """Inputs that differ by `seed`."""
+        random = np.random.default_rng(seed)
+        return {"x": random.standard_normal((rows, WIDTH), np.float32)}
+
+    def answer(self, question: dict[str, Array]) -> Array:
+        """What it must say."""
+        return np.tanh(question["x"] @ self.first) @ self.second
+
+    def right(self, question: dict[str, Array], said: Array) -> bool:
+        """Whether `said` is that, to rounding."""
+        return bool(np.allclose(said, self.answer(question), rtol=1e-4, atol=1e-5))
+
+
+def publish_mlp(repository: Repository, folder: Path, *, size: int = 8192, name: str = "") -> Mlp:
+    """Publish an MLP that no other has ever been, of about `size` bytes, as TorchScript."""
+    number = next(_serial)
+    random = np.random.default_rng(number)
+    hidden = max(8, size // (2 * 4 * WIDTH))
+    first = random.standard_normal((WIDTH, hidden), np.float32) / 4
+    second = random.standard_normal((hidden, WIDTH), np.float32) / np.float32(hidden**0.5)
+    model = Mlp(name or f"mlp-{number}", first, second)
+    file = folder / f"{model.name}-{number}.pt"
+    torchscript.write(_Mlp(first, second), (torch.zeros(2, WIDTH),), file)
+    manifest = Manifest(
+        name=model.name,
+        version=1,
+        platform="pytorch_torchscript",
+        inputs=[TensorSpec("x", "FP32", [-1, WIDTH])],
+        outputs=[TensorSpec("y", "FP32", [-1, WIDTH])],
+        files=[],
+        batching=Batching(max_size=32),
+    )
+    publish(repository, manifest, {"model.pt": file})
+    file.unlink()
+    return model
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A published loop of matrix products whose length is its input `steps`, and its output."""
+
+    name: str
+    step_s: float
+
+    def question(self, seconds: float) -> dict[str, Array]:
+        """Inputs that keep one thread of this machine busy for about so long."""
+        return {"steps": np.array([max(1, round(seconds / self.step_s))], np.int64)}
+
+
+def publish_slow(repository: Repository, folder: Path) -> Slow:
+    """Publish a model that takes as long as it is asked to."""
+    name = f"slow-{next(_serial)}"
+    file = folder / f"{name}.pt"
+    script, step_s = _slow_script()
+    file.write_bytes(script)
+    manifest = Manifest(
+        name=name,
+        version=1,
+        platform="pytorch_torchscript",
+        inputs=[TensorSpec("steps", "INT64", [1])],
+        outputs=[TensorSpec("done", "INT64", [1])],
+        files=[],
+    )
+    publish(repository, manifest, {"model.pt": file})
+    file.unlink()
+    return Slow(name, step_s)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A published sum: FP32 `a` [n, 3] and INT64 `b` [n, 2] in, FP32 `y` [n] out, n up to 4."""
+
+    name: str
+
+
+def publish_pair(repository: Repository, folder: Path) -> Pair:
+    """Publish a model with two inputs."""
+    name = f"pair-{next(_serial)}"
+    file = folder / f"{name}.pt"
+    torchscript.write(_Pair(), (torch.zeros(2, 3), torch.zeros(2, 2, dtype=torch.int64)), file)
+    manifest = Manifest(
+        name=name,
+        version=1,
+        platform="pytorch_torchscript",
+        inputs=[TensorSpec("a", "FP32", [-1, 3]), TensorSpec("b", "INT64", [-1, 2])],
+        outputs=[TensorSpec("y", "FP32", [-1])],
+        files=[],
+        batching=Batching(max_size=4),
+    )
+    publish(repository, manifest, {"model.pt": file})
+    file.unlink()
+    return Pair(name)
+
+
+class _Pair(nn.Module):
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a.sum(1) + b.sum(1).to(torch.float32)
+
+
+class _Mlp(nn.Module):
+    def __init__(self, first: Array, second: Array) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.from_numpy(first))
+        self.second = nn.Parameter(torch.from_numpy(second))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x @ self.first) @ self.second
+
+
+class _Slow(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.eye(256))
+
+    def forward(self, steps: Tensor) -> Tensor:
+        state = self.matrix
+        done = torch.zeros_like(steps)
+        for _ in range(int(steps.item())):
+            state = torch.tanh(state @ self.matrix)
+            done = done + 1
+        return done + (state[0, 1] * 0).to(torch.int64)
+
+
+@cache
+def _slow_script() -> tuple[bytes, float]:
+    """The scripted loop, and the seconds that one of its steps takes here on one thread."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = torch.jit.script(_Slow().eval())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return module.save_to_buffer(), _seconds_per_step(module)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _seconds_per_step(module: Callable[[Tensor], Tensor], steps: int = 50) -> float:
+    taken = []
+    with torch.inference_mode():
+        for _ in range(3):
+            begun = time.perf_counter()
+            module(torch.tensor([steps]))
+            taken.append(time.perf_counter() - begun)
+    return min(taken) / steps

@@ -1,0 +1,59 @@
+"""A model repository in memory, for tests of what is asked of one. Stores no blobs."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from shared.errors import BlobMissing
+from shared.manifest import Manifest
+
+
+class FakeRepository:
+    """Manifests by name and version. `calls` counts what was asked; `hold` makes callers wait."""
+
+    url = "fake://models"
+
+    def __init__(self) -> None:
+        self.manifests: dict[tuple[str, int], bytes] = {}
+        self.calls: Counter[str] = Counter()
+        self.error: Exception | None = None
+        self.hold = threading.Event()
+        self.hold.set()
+        self.inside = 0
+        self.most_inside = 0
+        self._lock = threading.Lock()
+
+    def add(self, manifest: Manifest) -> bytes:
+        """Publish a version."""
+        raw = manifest.encode()
+        self.manifests[manifest.name, manifest.version] = raw
+        return raw
+
+    def list_models(self) -> list[str]:
+        self._asked("list_models")
+        return sorted({name for name, _ in self.manifests})
+
+    def list_versions(self, model: str) -> list[int]:
+        self._asked("list_versions")
+        return sorted(version for name, version in self.manifests if name == model)
+
+    def read_manifest(self, model: str, version: int) -> bytes:
+        self._asked("read_manifest")
+        try:
+            return self.manifests[model, version]
+        except KeyError:
+            raise BlobMissing(f"no manifest of {model} version {version}") from None
+
+    def _asked(self, what: str) -> None:
+        with self._lock:
+            self.calls[what] += 1
+            self.inside += 1
+            self.most_inside = max(self.most_inside, self.inside)
+        try:
+            assert self.hold.wait(20), "nobody let the callers go on"
+            if self.error is not None:
+                raise self.error
+        finally:
+            with self._lock:
+                self.inside -= 1

@@ -1,0 +1,120 @@
+"""Over `maxmemory` Redis takes no new request, but everything accepted is finished: it drains.
+
+Redis refuses a script only if its *first* write may need memory. So each script that ends, moves
+or starts what was accepted begins with a write that never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deploy.local.redis_server import RedisServer
+from shared.errors import Unavailable
+from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell, open_cell
+from tests.helpers.factories import OTHER_REF, REF, kept, placing
+
+
+@pytest.fixture
+async def cell(own_redis: RedisServer) -> AsyncIterator[Cell]:
+    """A cell on a Redis of its own, which the test may fill."""
+    opened = open_cell(own_redis.url, "full")
+    yield opened
+    await opened.client.config_set("maxmemory", 0)
+    await opened.close()
+
+
+async def fill(cell: Cell) -> None:
+    """From here on Redis is over its limit."""
+    await cell.client.config_set("maxmemory", 1)
+
+
+async def test_no_request_is_accepted(cell: Cell) -> None:
+    """The caller is told to come back, and nothing is half done."""
+    await cell.worker("w1", holds=[REF])
+    await fill(cell)
+    with pytest.raises(Unavailable, match="Redis refused"):
+        await cell.place(kept(), placing(ref=OTHER_REF))
+    assert await cell.exists(cell.keys.deadlines, cell.keys.parked(OTHER_REF)) == []
+    assert await cell.client.xlen(cell.keys.work("w1")) == 0
+
+
+async def test_what_was_placed_runs_and_is_answered(cell: Cell) -> None:
+    """begin and complete work, also where the first entry of the batch is gone."""
+    epoch = await cell.worker("w1", holds=[REF])
+    await cell.gateway()
+    items = [kept(reply="gw1"), kept(reply="gw1"), placing()]
+    await cell.place(*items)
+    entries = await cell.read("w1")
+    await cell.scripts.cancel(items[0].id)
+    await fill(cell)
+    assert await cell.begin("w1", epoch, entries) == [b"gone", b"run", b"run"]
+    assert await cell.complete("w1", epoch, entries) == [0, 1, 1]
+    assert [r["status"] for r in await cell.replies()] == [b"cancelled", b"succeeded", b"succeeded"]
+
+
+async def test_leases_are_kept(cell: Cell) -> None:
+    """A fleet that could not renew its leases would be reaped just when Redis has no room."""
+    epoch = await cell.worker("w1", holds=[REF])
+    await cell.gateway()
+    await fill(cell)
+    assert await cell.scripts.heartbeat("w1", epoch, LEASE_MS, 1, {"used": 7}) == "ok"
+    assert await cell.client.hget(cell.keys.worker("w1"), "used") == b"7"
+    assert await cell.gateway() == 0
+
+
+async def test_a_load_under_way_ends_well_or_badly(cell: Cell) -> None:
+    """claim, renew, announce and fail work: parked requests are answered."""
+    epoch = await cell.worker("w1")
+    await cell.place(kept(), kept(ref=OTHER_REF))
+    await fill(cell)
+    token = await cell.claim("w1", epoch)
+    assert await cell.scripts.renew_load("w1", REF, token, LEASE_MS)
+    assert await cell.scripts.announce("w1", epoch, REF, token, "device") == 0
+    assert await cell.client.xlen(cell.keys.work("w1")) == 1
+    token = await cell.claim("w1", epoch, OTHER_REF)
+    assert await cell.scripts.fail_load("w1", OTHER_REF, token, b"corrupt no", 1000) == 0
+    assert await cell.exists(cell.keys.parked(OTHER_REF)) == []
+
+
+async def test_an_order_can_be_handed_back(cell: Cell) -> None:
+    """To another worker, or to nobody."""
+    epoch = await cell.worker("w1")
+    await cell.worker("w2")
+    await cell.place(kept())
+    token = await cell.claim("w1", epoch)
+    await fill(cell)
+    assert await cell.scripts.refuse_load("w1", REF, token) == "ordered"
+    assert await cell.scripts.refuse_load("w2", REF, await cell.token()) == "nobody"
+
+
+async def test_a_dead_worker_is_reaped_and_the_late_expire(cell: Cell) -> None:
+    """Housekeeping goes on: it is what makes room again."""
+    cell.scripts.now_ms = 1_000_000
+    await cell.worker("w1", holds=[REF])
+    await cell.worker("w2", holds=[OTHER_REF])
+    await cell.place(kept(timeout_ms=1), kept(timeout_ms=60_000, ref=OTHER_REF))
+    cell.scripts.now_ms += 1 + LEASE_MS
+    await fill(cell)
+    assert await cell.scripts.reap(MAX_ATTEMPTS) in (("w1", 0), ("w2", 0))
+    assert await cell.scripts.reap(MAX_ATTEMPTS) in (("w1", 0), ("w2", 0))
+    assert (await cell.scripts.sweep())[0] == 1
+
+
+async def test_a_worker_registers_retires_and_leaves(cell: Cell) -> None:
+    """A restart in such a moment finds its way back."""
+    epoch = await cell.worker("w1", holds=[REF])
+    await fill(cell)
+    assert await cell.scripts.retire("w1", epoch, REF) == "0-0"
+    epoch = await cell.worker("w1", holds=[REF])
+    assert await cell.scripts.leave("w1", epoch, MAX_ATTEMPTS)
+
+
+async def test_a_poller_can_still_read_wait_and_cancel(cell: Cell) -> None:
+    """watch and cancel work."""
+    item = kept()
+    await cell.place(item)
+    await fill(cell)
+    assert (await cell.scripts.watch(item.id, "gw1"))["status"] == b"parked"
+    assert await cell.scripts.cancel(item.id) == "cancelled"

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, RepositoryError
+from shared.manifest import MAX_MANIFEST_BYTES
+from shared.repository import Repository, open_repository
+from tests.shared.repository.stores import entry_of, ignore, written
+
+
+def root_of(repository: Repository) -> Path:
+    return Path(repository.url.removeprefix("file://"))
+
+
+def test_a_folder_that_does_not_exist_is_said_at_the_check(tmp_path: Path) -> None:
+    """The message does not repeat the path."""
+    with pytest.raises(BlobMissing, match="does not exist") as caught:
+        open_repository((tmp_path / "nowhere").as_uri()).check()
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_a_half_written_version_is_not_listed(folder: Repository) -> None:
+    """A version is there when its manifest is."""
+    (root_of(folder) / "tabby" / "1").mkdir(parents=True)
+    (root_of(folder) / "tabby" / "latest").mkdir()
+    folder.put_manifest("tabby", 2, b"{}")
+    assert folder.list_versions("tabby") == [2]
+
+
+def test_folders_that_no_model_can_be_called_are_passed_over(folder: Repository) -> None:
+    """Hidden folders, blobs, what an editor left."""
+    for name in (".git", "blobs", "a b", "x..y", "tabby"):
+        (root_of(folder) / name).mkdir(exist_ok=True)
+    (root_of(folder) / "a-file").touch()
+    assert folder.list_models() == ["tabby"]
+
+
+@pytest.mark.parametrize("link", ["tabby", "tabby/1", "tabby/1/manifest.json"])
+def test_a_link_that_leads_out_is_not_followed(
+    folder: Repository, tmp_path: Path, link: str
+) -> None:
+    """Wherever on the way it stands."""
+    outside = tmp_path / "outside"
+    (outside / "1").mkdir(parents=True)
+    for path in (outside / "manifest.json", outside / "1" / "manifest.json"):
+        path.write_text("secret")
+    targets = {"tabby": outside, "tabby/1": outside / "1"}
+    place = root_of(folder) / link
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(targets.get(link, outside / "manifest.json"))
+    with pytest.raises(Forbidden, match="leads out"):
+        folder.read_manifest("tabby", 1)
+
+
+def test_a_blob_that_is_a_link_leading_out_is_not_followed(
+    folder: Repository, tmp_path: Path
+) -> None:
+    """Nor one that leads in a circle."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    blobs = root_of(folder) / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    (blobs / ("a" * 64)).symlink_to(secret)
+    (blobs / ("b" * 64)).symlink_to(blobs / ("b" * 64))
+    with pytest.raises(Forbidden):
+        folder.blob_sources("a" * 64, 6)
+    with pytest.raises(RepositoryError):
+        folder.blob_sources("b" * 64, 6)
+
+
+def test_a_root_that_is_a_link_is_followed(folder: Repository, tmp_path: Path) -> None:
+    """The operator named it; only what strangers name is kept inside."""
+    folder.put_manifest("tabby", 1, b"{}")
+    (tmp_path / "link").symlink_to(root_of(folder))
+    assert open_repository((tmp_path / "link").as_uri()).read_manifest("tabby", 1) == b"{}"
+
+
+def test_a_blob_of_another_size_is_corrupt(folder: Repository, tmp_path: Path) -> None:
+    """Known before a byte is copied."""
+    path = written(tmp_path, {"a": 100})["a"]
+    folder.put_blob(entry_of(path).sha256, path, ignore)
+    with pytest.raises(Corrupt, match="holds 100 bytes, the manifest says 99"):
+        folder.blob_sources(entry_of(path).sha256, 99)
+
+
+def test_a_blob_that_is_a_folder_is_corrupt(folder: Repository) -> None:
+    """Somebody else's hand, and no crash."""
+    (root_of(folder) / "blobs" / "sha256" / ("a" * 64)).mkdir(parents=True)
+    with pytest.raises(Corrupt, match="plain file"):
+        folder.blob_sources("a" * 64, 1)
+
+
+def test_a_huge_manifest_is_not_read_whole(folder: Repository) -> None:
+    """One byte more than allowed is enough for the parser to refuse it."""
+    folder.put_manifest("tabby", 1, b" " * (3 * MAX_MANIFEST_BYTES))
+    assert len(folder.read_manifest("tabby", 1)) == MAX_MANIFEST_BYTES + 1
+
+
+def test_of_many_publishers_at_once_one_wins(folder: Repository) -> None:
+    """The others hear of the conflict, and no partial file stays."""
+    outcomes: list[bool] = []
+
+    def put(number: int) -> None:
+        try:
+            folder.put_manifest("tabby", 1, b"%d" % number)
+        except Conflict:
+            outcomes.append(False)
+        else:
+            outcomes.append(True)
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == [False] * 7 + [True]
+    assert list((root_of(folder) / "blobs" / "partial").iterdir()) == []
+
+
+def test_what_a_dead_publisher_left_is_removed_after_a_day(folder: Repository) -> None:
+    """What a living one may still be writing is not."""
+    partial = root_of(folder) / "blobs" / "partial"
+    partial.mkdir(parents=True)
+    (partial / "old").touch()
+    (partial / "new").touch()
+    yesterday = time.time() - 25 * 3600
+    os.utime(partial / "old", (yesterday, yesterday))
+    folder.put_manifest("tabby", 1, b"{}")
+    assert [path.name for path in partial.iterdir()] == ["new"]

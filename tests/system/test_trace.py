@@ -1,0 +1,40 @@
+"""W3C Trace Context: what a caller's tracer says goes along with the request to the worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.models import Slow
+from tests.helpers.patience import wait_until
+from tests.helpers.stack import Stack
+
+GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+BODY = b'{"inputs": [{"name": "steps", "datatype": "INT64", "shape": [1], "data": [1]}]}'
+
+
+@pytest.mark.parametrize(
+    ("header", "carried"),
+    [
+        pytest.param(GIVEN, GIVEN, id="valid"),
+        pytest.param(GIVEN.upper(), "", id="upper case"),
+        pytest.param("00-" + "0" * 32 + "-00f067aa0ba902b7-01", "", id="no trace"),
+        pytest.param("x" * 5000, "", id="garbage"),
+        pytest.param(None, "", id="none"),
+    ],
+)
+def test_a_valid_traceparent_is_carried_to_the_worker(
+    stack: Stack, slow: Slow, header: str | None, carried: str
+) -> None:
+    """Read off the work stream, while the request waits behind another. A bad one is left out."""
+    client = stack.client()
+    worker = str(client.infer(slow.name, slow.question(0.01)).worker)
+    ahead = [client.submit(slow.name, slow.question(0.3)) for _ in range(3)]
+    headers = {"Prefer": "respond-async", **({"traceparent": header} if header else {})}
+
+    accepted = stack.http("POST", f"/v2/models/{slow.name}/infer", BODY, headers)
+
+    assert accepted.status == 202
+    assert stack.waiting(worker)[-1].traceparent == carried
+    for pending in ahead:
+        pending.cancel()
+    wait_until(lambda: stack.waiting(worker) == [])

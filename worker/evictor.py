@@ -1,0 +1,95 @@
+"""Making room: retire, drain, free. A copy is never freed while a request placed on it remains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from shared.errors import Unavailable
+from worker.copies import Copy
+from worker.eviction import Refusal, Resident, plan
+from worker.ledger import Footprint
+from worker.parts import Parts
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.005
+
+
+class Evictor:
+    """Frees copies so that a newcomer fits, one newcomer at a time."""
+
+    def __init__(self, parts: Parts, caught_up: Callable[[bytes, float], bool]) -> None:
+        self._scripts = parts.scripts
+        self._membership = parts.membership
+        self._copies = parts.copies
+        self._batcher = parts.batcher
+        self._device = parts.thread
+        self._ledger = parts.ledger
+        self._caught_up = caught_up
+        self._turn = asyncio.Lock()
+
+    def residents(self) -> list[Resident]:
+        """The copies that may be evicted."""
+        return [
+            Resident(copy.ref, copy.last_used, self._busy(copy))
+            for copy in self._copies.all()
+            if not copy.retiring
+        ]
+
+    def could_make_room(self) -> bool:
+        """Whether a further load can be planned at all: something is free or can be freed."""
+        return self._ledger.used < self._ledger.budget or bool(self.residents())
+
+    async def make_room(self, ref: str, footprint: Footprint) -> bool:
+        """Evict what the plan says and reserve the bytes; False if the model can never fit."""
+        async with self._turn:
+            while True:
+                decision = plan(self._ledger, footprint, self.residents())
+                if not isinstance(decision, Refusal):
+                    break
+                if decision.never:
+                    return False
+                await asyncio.sleep(POLL_S)  # others are loading or draining: they end
+            await asyncio.gather(*(self.evict(victim) for victim in decision.evict))
+            self._ledger.reserve(ref, footprint)
+            return True
+
+    async def evict(self, ref: str) -> None:
+        """Retire, drain and free one copy."""
+        copy = self._copies.get(ref)
+        if copy is None or copy.retiring:
+            return
+        copy.retiring = True
+        begun = time.monotonic()
+        last = await self._retire(ref)
+        # Queue, device and reader end independently: a short poll is simpler than events.
+        while self._busy(copy) or not self._caught_up(last, begun):  # noqa: ASYNC110 - see above
+            await asyncio.sleep(POLL_S)
+        self._batcher.close(ref)
+        self._copies.remove(ref)
+        await self._device.run(copy.model.unload)
+        self._ledger.release(ref)
+        log.info("evicted %s after %.0f ms", ref, (time.monotonic() - begun) * 1000)
+
+    async def until_freed(self, ref: str) -> None:
+        """Return when no copy of `ref` is on its way out."""
+        while (copy := self._copies.get(ref)) is not None and copy.retiring:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)
+
+    async def _retire(self, ref: str) -> bytes:
+        while True:
+            try:
+                last = await self._scripts.retire(
+                    self._membership.worker, self._membership.epoch, ref
+                )
+            except Unavailable:
+                await asyncio.sleep(0.2)
+                continue
+            # Fenced: the map forgot us, and what was placed here has been moved away.
+            return last.encode() or b"0-0"
+
+    def _busy(self, copy: Copy) -> bool:
+        return copy.running > 0 or self._batcher.waiting(copy.ref) > 0

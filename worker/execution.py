@@ -1,0 +1,53 @@
+"""One batch on the device, and what becomes of each of its requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from shared.bulk import BULK_BYTES, Bulk, size_of
+from shared.envelope import Outcome, Timing, pack, pack_error
+from shared.errors import Expired, WarmrouteError
+from shared.scripts import Completion
+from worker import tensors
+from worker.copies import Copy
+from worker.work import Work
+
+Result = Outcome | WarmrouteError
+
+
+def run(copy: Copy, batch: Sequence[Work]) -> list[Outcome]:
+    """Join the inputs, run the model, split the outputs. On the device thread."""
+    inputs, begun = tensors.join(batch), time.perf_counter()
+    outputs = copy.model.run(inputs)
+    took_us = round((time.perf_counter() - begun) * 1e6)
+    timings = [Timing(round((begun - w.received) * 1e6), took_us, len(batch)) for w in batch]
+    return tensors.split(outputs, copy.manifest.outputs, batch, timings)
+
+
+def only(
+    begun: set[bytes], batch: Sequence[Work], results: Sequence[Result]
+) -> tuple[list[Work], list[Result]]:
+    """Leave out what ran although it must not have counted as started (cancelled, or moved)."""
+    pairs = [(w, r) for w, r in zip(batch, results, strict=True) if w.entry in begun]
+    return [w for w, _ in pairs], [r for _, r in pairs]
+
+
+def completion(work: Work, result: Result, bulk: Bulk | None) -> Completion:
+    """What `complete` is to publish for one request."""
+    if isinstance(result, Outcome):
+        outcome = _packed(work, result, bulk)
+        return Completion(work.entry, work.id, work.reply, work.flags, "succeeded", outcome)
+    status = "expired" if isinstance(result, Expired) else "failed"
+    return Completion(work.entry, work.id, work.reply, work.flags, status, pack_error(result))
+
+
+def _packed(work: Work, outcome: Outcome, bulk: Bulk | None) -> bytes:
+    """A large outcome for a caller who waits on this host goes through shared memory."""
+    waits_only = bool(work.reply) and b"p" not in work.flags
+    if bulk is None or not waits_only or size_of(outcome) < BULK_BYTES:
+        return pack(outcome)
+    try:
+        return bulk.put(work.reply.decode(), work.id.decode(), "out", outcome)
+    except OSError:  # its gateway is on another host, or gone
+        return pack(outcome)

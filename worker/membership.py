@@ -1,0 +1,85 @@
+"""The worker's place in the cell: its registration, its lease and its epoch.
+
+Who loses the lease is fenced: it registers again under a new epoch and announces what it still
+holds. The epoch guards everything that is not tied to one stream entry.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from shared.errors import Unavailable
+from shared.scripts import Scripts
+
+log = logging.getLogger(__name__)
+
+BEAT_EVERY_S = 1.0
+
+
+class Membership:
+    """Registration and heartbeat. `report` gives what to show, `held` the bytes per model."""
+
+    def __init__(
+        self, scripts: Scripts, worker: str, lease_s: float, max_attempts: int,
+        report: Callable[[], dict[str, Any]], held: Callable[[], dict[str, int]],
+    ) -> None:  # fmt: skip
+        self._scripts = scripts
+        self.worker = worker
+        self.epoch = ""
+        self.state = "starting"
+        self._lease_ms = round(lease_s * 1000)
+        self._max_attempts = max_attempts
+        self._report = report
+        self._held = held
+        self.after_register: Callable[[], Awaitable[None]] | None = None
+
+    async def register(self) -> None:
+        """Take a new epoch and announce what is held."""
+        self.epoch = await self._scripts.register(
+            self.worker, self._lease_ms, self._max_attempts, self._fields()
+        )
+        log.info("worker %s registered, epoch %s", self.worker, self.epoch)
+        await self.announce_held()
+        if self.after_register is not None:
+            await self.after_register()
+
+    async def announce_held(self) -> None:
+        """Tell the map of every copy that can serve."""
+        for ref in list(self._held()):
+            await self.announce(ref, "")
+
+    async def announce(self, ref: str, token: str) -> None:
+        """Become a holder of `ref` and take its parked requests; Unavailable if it was too late."""
+        left, tier = 1, f"device {self._held().get(ref, 0)}"
+        while left > 0:
+            left = await self._scripts.announce(self.worker, self.epoch, ref, token, tier)
+        if left < 0:
+            raise Unavailable("fenced" if left == -2 else f"the load of {ref} was given to another")
+
+    async def retire(self, refs: list[str]) -> None:
+        """Take no new requests for these models."""
+        for ref in refs:
+            await self._scripts.retire(self.worker, self.epoch, ref)
+
+    async def beat_once(self) -> str:
+        """Renew the lease; register again when it was lost, announce again when the map was."""
+        answer = await self._scripts.heartbeat(
+            self.worker, self.epoch, self._lease_ms, len(self._held()), self._fields()
+        )
+        if answer == "fenced":
+            log.warning(
+                "worker %s lost its lease or Redis its state: registering again", self.worker
+            )
+            await self.register()
+        elif answer == "resync":
+            await self.announce_held()
+        return answer
+
+    async def leave(self) -> None:
+        """Hand back what has not begun and be forgotten."""
+        await self._scripts.leave(self.worker, self.epoch, self._max_attempts)
+
+    def _fields(self) -> dict[str, Any]:
+        return {"state": self.state, **self._report()}

@@ -1,0 +1,24 @@
+"""What the services of one worker share: the state of its device, and its voice to Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.scripts import Scripts
+from worker.batcher import Batcher
+from worker.copies import Copies
+from worker.device_thread import DeviceThread
+from worker.ledger import Ledger
+from worker.membership import Membership
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Built once in app.py. Only code of the event loop touches them, but for `thread`."""
+
+    scripts: Scripts
+    membership: Membership
+    copies: Copies
+    batcher: Batcher
+    ledger: Ledger
+    thread: DeviceThread

@@ -1,0 +1,31 @@
+"""What a worker may conclude about Redis's clock without asking: never more than is certain.
+
+Redis's clock is the only one for deadlines. An answer that carried its time `t` was sent before it
+was received, so from then on Redis's clock shows at least `t` plus what has passed here. That is a
+lower bound; the upper bound is not known, so a margin far above any delay of an answer is kept.
+"""
+
+from __future__ import annotations
+
+import time
+
+MARGIN_MS = 15_000  # over the command timeout: an answer that came later was given up
+
+
+class RedisClock:
+    """A bound on Redis's clock, from the answers of `begin`."""
+
+    def __init__(self) -> None:
+        self._ahead_ms: float | None = None
+
+    def told(self, now_ms: int) -> None:
+        """An answer carried Redis's time. The largest difference came with the least delay."""
+        ahead = now_ms - time.monotonic() * 1000
+        if self._ahead_ms is None or ahead > self._ahead_ms:
+            self._ahead_ms = ahead
+
+    def surely_before(self, deadline_ms: int) -> bool:
+        """Whether Redis's clock cannot have reached `deadline_ms` yet."""
+        if self._ahead_ms is None:
+            return False
+        return time.monotonic() * 1000 + self._ahead_ms + MARGIN_MS < deadline_ms

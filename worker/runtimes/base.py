@@ -1,0 +1,68 @@
+"""The seam between the worker and model formats: one `load`, one shape of loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from shared.errors import BlobMissing, LoadFailed
+from shared.manifest import Manifest
+from worker.device.base import Device
+from worker.runtimes import (
+    onnxruntime_onnx,
+    pytorch_architecture,
+    pytorch_program,
+    pytorch_pt2,
+    pytorch_torchscript,
+)
+from worker.runtimes.failures import of_load
+from worker.runtimes.trust import Trust
+
+__all__ = ["LoadedModel", "Trust", "load"]
+
+
+class LoadedModel(Protocol):
+    """A copy of a model on a device. All but `load` is called by the device thread only."""
+
+    bytes_resident: int  # what this copy alone holds
+    shared: dict[str, int]  # what it holds with others: bytes by content hash, to be counted once
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs by name, C-contiguous. BYTES are object arrays of bytes, BF16 is uint16 bits.
+
+        ModelFailed if the model fails, InvalidInput if its own rules refuse these shapes,
+        DeviceOutOfMemory if a smaller batch or an eviction may help.
+        """
+
+    def unload(self) -> None:
+        """Free what this copy holds. No call may follow."""
+
+
+_LOADERS: dict[str, Callable[[Manifest, Mapping[str, Path], Device], LoadedModel]] = {
+    "pytorch_architecture": pytorch_architecture.load,
+    "pytorch_program": pytorch_program.load,
+    "pytorch_torchscript": pytorch_torchscript.load,
+    "pytorch_pt2": pytorch_pt2.load,
+    "onnxruntime_onnx": onnxruntime_onnx.load,
+}
+
+
+def load(
+    manifest: Manifest, files: Mapping[str, Path], device: Device, trust: Trust
+) -> LoadedModel:
+    """Load a model from local `files` (by the names in the manifest). Blocks; for a loader thread.
+
+    Untrusted before any file is opened; Corrupt, LoadFailed or DeviceOutOfMemory after that.
+    """
+    trust.check(manifest)
+    loader = _LOADERS.get(manifest.platform)
+    if loader is None:
+        raise LoadFailed(f"platform {manifest.platform!r}: want one of {sorted(_LOADERS)}")
+    missing = [entry.name for entry in manifest.files if entry.name not in files]
+    if missing:
+        raise BlobMissing(f"file {missing[0]!r} of model {manifest.name} is not in the cache")
+    with of_load(f"model {manifest.name} version {manifest.version}"):
+        return loader(manifest, files, device)

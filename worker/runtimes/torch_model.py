@@ -1,0 +1,80 @@
+"""A loaded model that torch runs, whatever its format: inputs in, one call, outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shared.errors import ModelFailed
+from shared.manifest import Manifest
+from worker.device.base import Device
+from worker.runtimes import arrays, failures
+
+Forward = Callable[[Sequence[Tensor]], Any]
+# Copies below this are not worth a walk over the heap when they go.
+TRIM_BYTES = 1 << 20
+
+
+class TorchModel:
+    """LoadedModel around `forward`, which takes the inputs in the manifest's order.
+
+    `bytes_resident` is what this copy alone holds; `shared` what it holds together with others:
+    bytes by content hash, so that a ledger counts each once. `holds` is kept alive with the model,
+    for the weak cache of shared objects. `keeps_outputs` says that the model
+    may write to a tensor it returned (it has state), so the outputs are copied.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        device: Device,
+        forward: Forward,
+        *,
+        bytes_resident: int,
+        shared: Mapping[str, int],
+        holds: object = None,
+        keeps_outputs: bool = False,
+    ) -> None:
+        arrays.check_specs([*manifest.inputs, *manifest.outputs])
+        self._inputs = manifest.inputs
+        self._outputs = manifest.outputs
+        self._device = device
+        self._forward = forward
+        self._holds = holds
+        self._keeps_outputs = keeps_outputs
+        self.bytes_resident = bytes_resident
+        self.shared = dict(shared)
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One call of the model on the device thread. ModelFailed, DeviceOutOfMemory, or
+        InvalidInput where the model's own shape rules refuse what the manifest's shapes allow.
+        """
+        with failures.of_model(), torch.inference_mode(), self._device.computing():
+            given = [
+                self._device.upload(arrays.to_tensor(inputs[spec.name], spec.datatype))
+                for spec in self._inputs
+            ]
+            outputs = arrays.flatten(self._forward(given), self._outputs)
+            if self._keeps_outputs:
+                outputs = [output.clone() for output in outputs]
+            host = self._device.download(outputs)
+            return {
+                spec.name: arrays.to_array(tensor, spec)
+                for spec, tensor in zip(self._outputs, host, strict=True)
+            }
+
+    def unload(self) -> None:
+        """Let go of everything; memory that others share stays until they let go too."""
+        self._device.synchronise()
+        self._forward = _unloaded
+        self._holds = None
+        if self.bytes_resident >= TRIM_BYTES:
+            self._device.trim()
+
+
+def _unloaded(given: Sequence[Tensor]) -> Any:
+    raise ModelFailed("the model was unloaded while a request was on its way to it: this is a bug")

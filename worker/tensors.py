@@ -1,0 +1,91 @@
+"""Tensors of a batch: joined before the device call, split after it. Pure numpy."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared import datatypes
+from shared.envelope import Outcome, Tensor, Timing
+from shared.errors import ModelFailed
+from shared.manifest import TensorSpec
+from worker.work import Work
+
+Arrays = dict[str, np.ndarray]
+
+
+def to_array(tensor: Tensor) -> np.ndarray:
+    """A view of the received bytes as an array; BYTES become an object array of bytes."""
+    if tensor.datatype == datatypes.BYTES:
+        array = np.empty(len(items := _split_bytes(tensor.data)), dtype=object)
+        array[:] = items
+        return array.reshape(tensor.shape)
+    dtype = datatypes.NUMPY[tensor.datatype]
+    return np.frombuffer(tensor.data, dtype=dtype).reshape(tensor.shape)
+
+
+def _split_bytes(data: bytes | memoryview) -> list[bytes]:
+    items, at = [], 0
+    while at < len(data):
+        end = at + 4 + int.from_bytes(data[at : at + 4], "little")
+        items.append(bytes(data[at + 4 : end]))
+        at = end
+    return items
+
+
+def join(batch: Sequence[Work]) -> Arrays:
+    """The inputs of a batch, stacked along the first dimension. One request is not copied."""
+    if len(batch) == 1:
+        return {tensor.name: to_array(tensor) for tensor in batch[0].envelope.inputs}
+    columns = zip(*(work.envelope.inputs for work in batch), strict=True)
+    return {c[0].name: np.concatenate([to_array(t) for t in c]) for c in columns}
+
+
+def split(
+    outputs: Arrays, specs: Sequence[TensorSpec], batch: Sequence[Work], timings: Sequence[Timing]
+) -> list[Outcome]:
+    """Each request's slice of the outputs, by its number of items; ModelFailed if none fits."""
+    chosen = batch[0].envelope.outputs
+    wanted = [spec for spec in specs if not chosen or spec.name in chosen]
+    arrays = [(spec, _output(outputs, spec)) for spec in wanted]
+    if len(batch) > 1:
+        total = sum(work.items for work in batch)
+        for spec, array in arrays:
+            if array.ndim == 0 or array.shape[0] != total:
+                raise ModelFailed(
+                    f"output {spec.name!r}: shape {array.shape} for a batch of {total}"
+                )
+    outcomes, at = [], 0
+    for work, timing in zip(batch, timings, strict=True):
+        end = at + work.items
+        tensors = [_pack(s, a if len(batch) == 1 else a[at:end]) for s, a in arrays]
+        outcomes.append(Outcome(tensors, work.envelope.id, timing))
+        at = end
+    return outcomes
+
+
+def _output(outputs: Arrays, spec: TensorSpec) -> np.ndarray:
+    array = outputs.get(spec.name)
+    if array is None:
+        raise ModelFailed(f"the model gave no output {spec.name!r}")
+    return array
+
+
+def _pack(spec: TensorSpec, array: np.ndarray) -> Tensor:
+    if spec.datatype == datatypes.BYTES:
+        data = b"".join(_length_prefixed(item) for item in array.reshape(-1))
+    else:
+        dtype = datatypes.NUMPY[spec.datatype]
+        if array.dtype != dtype:
+            raise ModelFailed(
+                f"output {spec.name!r}: {array.dtype}, the manifest says {spec.datatype}"
+            )
+        data = array.tobytes()
+    return Tensor(spec.name, spec.datatype, list(array.shape), memoryview(data))
+
+
+def _length_prefixed(item: bytes | str) -> bytes:
+    raw = item.encode() if isinstance(item, str) else item
+    return struct.pack("<I", len(raw)) + raw
