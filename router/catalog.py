@@ -50,7 +50,8 @@ class Catalog:
                 self._look_up(name, version)
             return known
         if isinstance(known, NotFound) and fresh:
-            raise known
+            # A new one each time: a raised exception holds on to its caller's frames.
+            raise NotFound(known.message)
         return await asyncio.shield(self._look_up(check_model_name(name), version))
 
     async def index(self) -> list[tuple[str, list[int]]]:
@@ -86,7 +87,7 @@ class Catalog:
             return  # a store that does not answer is asked again by the next request
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
-        result = error if isinstance(error, NotFound) else task.result()
+        result = NotFound(error.message) if isinstance(error, NotFound) else task.result()
         self._known[key] = (time.monotonic() + self._ttl_s, result)
 
     async def _read(self, name: str, version: int) -> Entry:

@@ -53,7 +53,6 @@ class Ticket:
     id: str
     ref: ModelRef
     placed: Placed
-    timeout_s: float
     future: asyncio.Future[Reply] | None
 
 
@@ -94,7 +93,8 @@ class Dispatch:
         """Accept a request, or raise why not. After this returns it reaches one terminal state."""
         self._admit(submission)
         request_id = self._ids.take()
-        future = self._waiters.register(request_id) if submission.wait else None
+        longest_s = submission.timeout_s + GRACE_S
+        future = self._waiters.register(request_id, longest_s) if submission.wait else None
         try:
             placed = await self._placement.put(self._placing(request_id, submission))
             self._refuse_unless_accepted(placed)
@@ -103,10 +103,7 @@ class Dispatch:
                 self._waiters.forget(request_id, future)
             self._bulk.drop(request_id)
             raise
-        return Ticket(
-            id=request_id, ref=submission.ref, placed=placed, timeout_s=submission.timeout_s,
-            future=future,
-        )  # fmt: skip
+        return Ticket(id=request_id, ref=submission.ref, placed=placed, future=future)
 
     async def answer(self, ticket: Ticket) -> Answer:
         """Wait for the answer until the deadline, or raise what became of the request.
@@ -115,17 +112,20 @@ class Dispatch:
         """
         assert ticket.future is not None, "this is a bug: a ticket without a waiter was awaited"
         try:
-            async with asyncio.timeout(ticket.timeout_s + GRACE_S):
-                return self.read(await ticket.future)
-        except TimeoutError:
+            return self.read(await self._reply(ticket, ticket.future))
+        finally:
+            self._waiters.forget(ticket.id, ticket.future)
+            self._bulk.drop(ticket.id)
+
+    async def _reply(self, ticket: Ticket, future: asyncio.Future[Reply]) -> Reply:
+        try:
+            return await future
+        except Expired:
             await self.take_back(ticket)
             raise Expired(f"request {ticket.id}: its deadline passed") from None
         except asyncio.CancelledError:
             await asyncio.shield(self.take_back(ticket))
             raise
-        finally:
-            self._waiters.forget(ticket.id, ticket.future)
-            self._bulk.drop(ticket.id)
 
     def read(self, reply: Reply) -> Answer:
         """The answer in a reply; raises the error of a request that did not succeed."""
@@ -160,6 +160,7 @@ class Dispatch:
             flags="kp" if submission.keep else "",
             ingress=submission.ingress,
             reply_to=submission.reply_to,
+            caller_id=submission.envelope.id,
             body=self._body(request_id, submission),
         )
 

@@ -16,7 +16,7 @@ from router.placement import Placement
 from router.records import Records
 from router.residency import Residency
 from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Health, Sweeper
-from router.waiters import Waiters
+from router.waiters import EXPIRE_EVERY_S, Waiters
 from shared.bulk import open_bulk
 from shared.channel import Channel
 from shared.config import RouterConfig
@@ -44,7 +44,7 @@ class Gateway:
         self._sweeper = Sweeper(self._scripts, self.id, config.lease_s, config.max_attempts)
         self._waiters = Waiters(self._replies, self._keys, self.id)
         self._bulk = GatewayBulk(
-            self._client, self._keys, self.id,
+            self._calls, self._keys, self.id,
             open_bulk(config.shared_memory, config.cell, config.redis_url), config.bulk_bytes,
         )  # fmt: skip
         self._dispatch = self._make_dispatch()
@@ -99,6 +99,7 @@ class Gateway:
         return [
             Loop("lease", self._sweeper.beat_once, BEAT_EVERY_S),
             Loop("replies", self._waiters.run_once),
+            Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("bulk", self._bulk.look_once, LOOK_EVERY_S),
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from redis.asyncio import Redis
-
 from shared.bulk import BULK_BYTES, Bulk, is_reference, size_of
+from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.envelope import Envelope, Outcome, unpack_outcome
 from shared.errors import Overloaded
@@ -19,9 +16,9 @@ class GatewayBulk:
     """Large tensors of this gateway's waiting callers. Without a `bulk` all goes through Redis."""
 
     def __init__(
-        self, client: Redis, keys: Keys, gateway: str, bulk: Bulk | None, limit_bytes: int
+        self, channel: Channel, keys: Keys, gateway: str, bulk: Bulk | None, limit_bytes: int
     ) -> None:
-        self._client = client
+        self._channel = channel
         self._keys = keys
         self._gateway = gateway
         self._bulk = bulk
@@ -67,12 +64,12 @@ class GatewayBulk:
         """See whether every worker shares this host's memory, and clean up after dead gateways."""
         if self._bulk is None:
             return False
+        # Not by redis-py's client, whose send swallows a cancellation: the loop would never stop.
+        call = self._channel.execute_command
         with redis_errors():
-            workers: Any = await self._client.zrange(self._keys.workers, 0, -1)
-            hosts = [
-                await self._client.hget(self._keys.worker(w.decode()), "host") for w in workers
-            ]
-            gateways: Any = await self._client.zrange(self._keys.gateways, 0, -1)
+            workers = await call("ZRANGE", self._keys.workers, 0, -1)
+            hosts = [await call("HGET", self._keys.worker(w.decode()), "host") for w in workers]
+            gateways = await call("ZRANGE", self._keys.gateways, 0, -1)
         self._all_here = bool(hosts) and all(h == self._bulk.host.encode() for h in hosts)
         self._bulk.drop_unclaimed(self._gateway)
         self._bulk.close_all_but({self._gateway, *(name.decode() for name in gateways)})

@@ -16,7 +16,7 @@ from router.dispatch import Dispatch, Submission
 from router.v2 import request as v2_request
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
-from shared.errors import InvalidInput, Overloaded, TooLarge, Unavailable, WarmrouteError
+from shared.errors import InvalidInput, TooLarge, WarmrouteError
 from shared.keys import DOOR_GROUP, Keys
 from shared.names import parse_version
 from shared.scripts import Scripts
@@ -42,23 +42,29 @@ class Ingress:
         self._gateway = gateway
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
-        self._position = "0"  # own pending entries first, then new ones (">")
+        self._retry = True  # entries of ours are pending: from before an error, or not placed yet
 
     async def run_once(self) -> int:
-        """Take in what has come; the number of entries. After an error the pending come first."""
-        position, self._position = self._position, "0"
-        with redis_errors():
-            streams = await self._channel.execute_command(
-                "XREADGROUP", "GROUP", DOOR_GROUP, self._gateway, "COUNT", READ_COUNT,
-                "BLOCK", BLOCK_MS, "STREAMS", self._keys.ingress, position,
-            )  # fmt: skip
-        entries = streams[0][1] if streams else []
+        """Take in what has come; the number of entries. What cannot be placed now stays pending and
+        is tried again each round, beside what is new."""
+        retry, self._retry = self._retry, True
+        entries = await self._read("0") if retry else []
+        entries += await self._read(">", wait=not entries)
         taken = (self._take(entry.decode(), flat) for entry, flat in entries)
         for failure in await asyncio.gather(*taken, return_exceptions=True):
             if failure is not None:
-                raise failure  # the entry stays pending; the next round begins with those
-        self._position = ">" if position == ">" or not entries else "0"
+                raise failure
+        self._retry = len(entries) >= READ_COUNT and retry
         return len(entries)
+
+    async def _read(self, position: str, wait: bool = False) -> list[Any]:
+        block = ("BLOCK", BLOCK_MS) if wait else ()
+        with redis_errors():
+            streams = await self._channel.execute_command(
+                "XREADGROUP", "GROUP", DOOR_GROUP, self._gateway, "COUNT", READ_COUNT, *block,
+                "STREAMS", self._keys.ingress, position,
+            )  # fmt: skip
+        return list(streams[0][1]) if streams else []
 
     async def _take(self, entry: str, flat: list[bytes] | None) -> None:
         fields = (
@@ -66,9 +72,9 @@ class Ingress:
         )
         try:
             await self._dispatch.submit(await self._submission(entry, fields))
-        except (Overloaded, Unavailable):
-            raise  # the entry stays pending and is tried again
         except WarmrouteError as error:
+            if error.retryable:
+                raise  # the entry stays pending and is tried again
             await self._refuse(entry, fields, error)
 
     async def _submission(self, entry: str, fields: dict[bytes, bytes]) -> Submission:

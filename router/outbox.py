@@ -16,7 +16,7 @@ from router.v2 import response as v2_response
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
 from shared.envelope import unpack_error, unpack_outcome
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, WarmrouteError
 from shared.keys import DOOR_GROUP, Keys
 from shared.names import ModelRef
 from shared.scripts import Scripts
@@ -58,18 +58,20 @@ class Outbox:
 
 
 def render(request_id: str, record: dict[str, bytes]) -> list[Any]:
-    """The answer's fields: request, status, model, worker, then id and body, or code and error."""
+    """The answer's fields: request, id (the producer's own), status, model, worker, then body, or
+    code and error."""
     ref = ModelRef.parse(record["model"].decode())
     head: list[Any] = [
-        "request", request_id, "status", record["status"], "model", ref.name, "worker",
-        record.get("worker", b""),
+        "request", request_id, "id", record.get("caller_id", b""), "status", record["status"],
+        "model", ref.name, "worker", record.get("worker", b""),
     ]  # fmt: skip
     if record["status"] != b"succeeded":
         error = unpack_error(record["outcome"])
         return [*head, "code", error.code, "error", error.message]
-    outcome = unpack_outcome(record["outcome"])
     try:
-        document, _ = v2_response.document(outcome, ref, {}, False)
+        document, _ = v2_response.document(unpack_outcome(record["outcome"]), ref, {}, False)
     except InvalidInput as error:  # FP16 and BF16 have no JSON form
-        return [*head, "id", outcome.id, "code", error.code, "error", error.message]
-    return [*head, "id", outcome.id, "body", msgspec.json.encode(document)]
+        return [*head, "code", error.code, "error", error.message]
+    except msgspec.MsgspecError:  # one that cannot be read must not hold up those behind it
+        return [*head, "code", WarmrouteError.code, "error", "its outcome cannot be read"]
+    return [*head, "body", msgspec.json.encode(document)]

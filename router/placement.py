@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from shared.errors import WarmrouteError
 from shared.scripts import Limits, Placed, Placing, Scripts
 
 MAX_BATCH = 64
@@ -40,8 +39,11 @@ class Placement:
     def _flush(self) -> None:
         self._scheduled = False
         while self._waiting and self._calls < MAX_CALLS:
+            batch = self._take()
+            if not batch:
+                return
             self._calls += 1
-            task = asyncio.create_task(self._send(self._take()))
+            task = asyncio.create_task(self._send(batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -50,6 +52,8 @@ class Placement:
         size = 0
         while self._waiting and len(batch) < MAX_BATCH and size < MAX_BATCH_BYTES:
             item, future = self._waiting.popleft()
+            if future.done():
+                continue  # its caller has left
             size += len(item.body)
             batch.append((item, future))
         return batch
@@ -60,7 +64,7 @@ class Placement:
             for (_, future), row in zip(batch, rows, strict=True):
                 if not future.done():
                     future.set_result(row)
-        except WarmrouteError as error:
+        except Exception as error:  # whatever it is, nobody may wait for ever
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

@@ -10,14 +10,13 @@ from http import HTTPStatus
 import msgspec
 from aiohttp import web
 
-from shared.errors import InvalidInput, NotFound, TooLarge, UnsupportedInput, WarmrouteError
+from shared.errors import InvalidInput, NotFound, TooLarge, WarmrouteError
 
 STATUS: dict[str, int] = {
     "invalid": HTTPStatus.BAD_REQUEST,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported": HTTPStatus.NOT_IMPLEMENTED,
     "not_found": HTTPStatus.NOT_FOUND,
-    "gone": HTTPStatus.GONE,
     "conflict": HTTPStatus.CONFLICT,
     "overloaded": HTTPStatus.TOO_MANY_REQUESTS,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -75,7 +74,7 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     """The whole body, decompressed; TooLarge over the limit, however it was sent."""
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "deflate"):
-        raise UnsupportedInput("Content-Encoding: want gzip or deflate")
+        raise InvalidInput("Content-Encoding: want gzip or deflate")
     if (request.content_length or 0) > limit:
         raise TooLarge(f"body: {request.content_length} bytes, at most {limit}")
     try:

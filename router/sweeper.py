@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from shared.connection import redis_errors
 from shared.errors import WarmrouteError
-from shared.scripts import Scripts
+from shared.scripts import CHUNK, Scripts
 from shared.service import Supervisor
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,11 @@ class Sweeper:
                 break
             counts["reaped"] += reaped[1] == 0
             log.warning("worker %s lost its lease: %d of its requests left to move", *reaped)
-        expired, ordered, placed = await self._scripts.sweep()
-        counts.update(expired=expired, ordered=ordered, placed=placed)
+        for _ in range(MAX_CHUNKS):
+            expired, ordered, placed = await self._scripts.sweep()
+            counts.update(expired=expired, ordered=ordered, placed=placed)
+            if max(expired, placed) < CHUNK:
+                break
         return counts
 
 

@@ -62,7 +62,11 @@ class Channel:
                 _Link, options.get("host", "localhost"), options.get("port", 6379),
                 ssl=tls if self._tls else None,
             )  # fmt: skip
-        await self._greet(link)
+        try:
+            await self._greet(link)
+        except BaseException:
+            link.abort()
+            raise
         return link
 
     async def _greet(self, link: _Link) -> None:
@@ -120,6 +124,10 @@ class _Link(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is still to be written."""
+        self._transport.abort()
 
     def _check(self) -> None:
         """A server that answers nothing for the timeout is as good as gone."""

@@ -14,8 +14,10 @@ from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
 from shared.errors import ConfigError
+from shared.names import MODEL_NAME, RESERVED_NAMES
 
 MIB = 1 << 20
+CELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def setting(env: str, default: Any, doc: str, *, low: float = 0, unit: str = "") -> Any:
@@ -48,10 +50,25 @@ class CellConfig:
         "WARMROUTE_MAX_ATTEMPTS", 3, "Starts of one request before it is a dead letter.", low=1
     )
 
+    def faults(self) -> list[str]:
+        """What is wrong between settings, beyond each one's own limits."""
+        return []
+
 
 @dataclass(frozen=True, kw_only=True)
 class RouterConfig(CellConfig):
     """Settings of a gateway."""
+
+    def faults(self) -> list[str]:
+        """A port that exists, and a default deadline that is allowed."""
+        found = []
+        if self.port > 65535:
+            found.append(f"PORT: {self.port} is above 65535")
+        if self.timeout_s > self.max_timeout_s:
+            found.append(
+                f"WARMROUTE_TIMEOUT_S: {self.timeout_s:g} is above WARMROUTE_MAX_TIMEOUT_S"
+            )
+        return found
 
     host: str = setting("WARMROUTE_HOST", "127.0.0.1", "Address to listen on.")
     port: int = setting("PORT", 8000, "Port of the HTTP door.")
@@ -92,6 +109,12 @@ class RouterConfig(CellConfig):
 @dataclass(frozen=True, kw_only=True)
 class WorkerConfig(CellConfig):
     """Settings of a worker."""
+
+    def faults(self) -> list[str]:
+        """A name that can stand in keys and lists."""
+        if self.worker_id and not MODEL_NAME.fullmatch(self.worker_id):
+            return ["WARMROUTE_WORKER_ID: want 1 to 128 of A-Z a-z 0-9 . _ -"]
+        return []
 
     worker_id: str = setting("WARMROUTE_WORKER_ID", "", "Name of the worker; empty makes one up.")
     device: str = setting(
@@ -179,13 +202,14 @@ def _check(config: CellConfig) -> list[str]:
         faults.append("REDIS_URL: want redis://host:port/db, rediss:// or unix:///path")
     if not re.match(r"(s3|file)://", config.model_repository):
         faults.append("MODEL_REPOSITORY: want s3://bucket/prefix or file:///folder")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", config.cell):
-        faults.append("WARMROUTE_CELL: want 1 to 64 of A-Z a-z 0-9 _ -")
-    return faults
+    if not CELL.fullmatch(config.cell) or config.cell in RESERVED_NAMES:
+        faults.append("WARMROUTE_CELL: want 1 to 64 of A-Z a-z 0-9 _ - after a letter or digit")
+    return faults + config.faults()
 
 
 def mask_url(url: str) -> str:
     """The URL without its password, for people."""
+    url = re.sub(r"(?i)([?&]password=)[^&#]*", r"\1***", url)
     parts = urlsplit(url)
     if parts.password is None:
         return url

@@ -8,12 +8,13 @@ off here and each caller says what a lost connection means for it. Redis errors 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import redis.exceptions
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -27,7 +28,7 @@ BLOCK_MS = 2000  # a blocking read asks for less than half of its socket's timeo
 
 def open_redis(url: str, *, connections: int = 16) -> Redis:
     """A client that never repeats a command, for all but the hot path. Values are bytes."""
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(  # callers beyond `connections` take turns
         url,
         protocol=2,
         decode_responses=False,
@@ -36,7 +37,9 @@ def open_redis(url: str, *, connections: int = 16) -> Redis:
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         max_connections=connections,
+        timeout=COMMAND_TIMEOUT_S,  # how long a caller waits for its turn
     )
+    return Redis.from_pool(pool)
 
 
 @contextmanager
@@ -52,9 +55,15 @@ def redis_errors() -> Iterator[None]:
         raise Unavailable(f"Redis refused: {_kind(error)}", retry_after_s=1) from error
 
 
+_KINDS = re.compile(
+    r"\b(OOM|READONLY|MISCONF|NOREPLICAS|LOADING|BUSY|NOPERM|NOAUTH|WRONGPASS|NOGROUP)\b"
+)
+
+
 def _kind(error: redis.exceptions.RedisError) -> str:
-    """OOM, READONLY, MISCONF ...: the first word of Redis's answer says enough."""
-    return str(error).split(" ", 1)[0][:40]
+    """One word says enough. Redis 6.2 hides that of an error inside a script in a long text."""
+    found = _KINDS.search(str(error))
+    return found[1] if found else str(error).split(" ", 1)[0][:40]
 
 
 async def check_redis(client: Redis, url: str) -> list[str]:

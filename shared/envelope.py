@@ -69,7 +69,7 @@ def unpack_outcome(raw: bytes) -> Outcome:
 
 def pack_error(error: WarmrouteError) -> bytes:
     """A failure travels as `code message`, so that Lua scripts can write one too."""
-    return f"{error.code} {error.message}".encode()
+    return f"{error.code} {error.message}".encode(errors="replace")
 
 
 def unpack_error(raw: bytes) -> WarmrouteError:

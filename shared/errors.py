@@ -5,7 +5,6 @@
     │   ├── TooLarge          a body or count over a stated limit
     │   └── UnsupportedInput  well formed, but this server does not offer it
     ├── NotFound              no such model, version or request
-    ├── Gone                  the request's outcome is no longer kept
     ├── Conflict              the request is in a state that forbids this
     ├── Overloaded            a queue is full: come back later
     ├── Unavailable           Redis, the repository or the fleet cannot answer now
@@ -58,10 +57,6 @@ class UnsupportedInput(InvalidInput):
 
 class NotFound(WarmrouteError):
     code = "not_found"
-
-
-class Gone(WarmrouteError):
-    code = "gone"
 
 
 class Conflict(WarmrouteError):

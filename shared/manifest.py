@@ -8,6 +8,7 @@ the same bytes under a hundred names are stored, fetched and cached once.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from shared.names import ModelRef, check_model_name
 
 FORMAT = 1
 MAX_MANIFEST_BYTES = 1 << 20
+MAX_WARMUP_ELEMENTS = 1 << 26
 # data: nothing in the files can run code. code: the format can, so the operator must allow it.
 PLATFORMS = {
     "pytorch_architecture": "data",  # allow-listed architecture + safetensors
@@ -72,7 +74,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     format: int = FORMAT
     name: str
-    version: Positive
+    version: Annotated[int, Meta(ge=1, le=999_999_999)]
     platform: str
     inputs: Annotated[list[TensorSpec], Meta(min_length=1, max_length=256)]
     outputs: Annotated[list[TensorSpec], Meta(min_length=1, max_length=256)]
@@ -117,7 +119,7 @@ def parse(raw: bytes, *, name: str, version: int) -> Manifest:
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
         check(manifest)
-    except (msgspec.MsgspecError, InvalidInput, RecursionError) as error:
+    except (msgspec.MsgspecError, InvalidInput, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"{where}: {error}") from error
     if (manifest.name, manifest.version) != (name, version):
         raise Corrupt(f"{where}: it says {manifest.name!r} version {manifest.version}")
@@ -135,13 +137,26 @@ def check(manifest: Manifest) -> None:
     _check_unique("outputs", [spec.name for spec in manifest.outputs])
     _check_unique("files", [entry.name for entry in manifest.files])
     for spec in (*manifest.inputs, *manifest.outputs):
-        if spec.datatype not in datatypes.ALL:
-            raise InvalidInput(f"tensor {spec.name!r}: datatype {spec.datatype!r} is unknown")
+        _check_spec(spec, manifest.batching)
+    for name, tensor in (pair for tensors in manifest.warmup for pair in tensors.items()):
+        if math.prod(tensor.shape) > MAX_WARMUP_ELEMENTS:
+            raise InvalidInput(f"warmup {name!r}: over {MAX_WARMUP_ELEMENTS} elements")
     for entry in manifest.files:
-        if not FILE_NAME.fullmatch(entry.name) or ".." in entry.name:
-            raise InvalidInput(f"file {entry.name[:80]!r}: names a place outside the version")
-        if not SHA256.fullmatch(entry.sha256):
-            raise InvalidInput(f"file {entry.name!r}: sha256 is not 64 hex digits")
+        _check_file(entry)
+
+
+def _check_spec(spec: TensorSpec, batching: Batching) -> None:
+    if spec.datatype not in datatypes.ALL:
+        raise InvalidInput(f"tensor {spec.name!r}: datatype {spec.datatype!r} is unknown")
+    if batching.max_size > 1 and spec.shape[:1] != [-1]:
+        raise InvalidInput(f"tensor {spec.name!r}: its first dimension must be -1, the batch")
+
+
+def _check_file(entry: FileEntry) -> None:
+    if not FILE_NAME.fullmatch(entry.name) or ".." in entry.name:
+        raise InvalidInput(f"file {entry.name[:80]!r}: names a place outside the version")
+    if not SHA256.fullmatch(entry.sha256):
+        raise InvalidInput(f"file {entry.name!r}: sha256 is not 64 hex digits")
 
 
 def _check_unique(field: str, names: list[str]) -> None:

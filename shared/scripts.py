@@ -32,6 +32,7 @@ class Placing(NamedTuple):
     flags: str
     ingress: str
     reply_to: str
+    caller_id: str
     body: bytes
 
 

@@ -36,6 +36,9 @@ class Loop:
         while True:
             try:
                 await self._run_once()
+                # A library may swallow a cancellation (redis-py did, waiting with a timeout).
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise asyncio.CancelledError
                 self.failures = 0
             except asyncio.CancelledError:
                 raise

@@ -1,4 +1,4 @@
-"""What every test may ask for: a real Redis, and a cell of its own in it that must not leak keys."""
+"""What every test may ask for: a real Redis, and in it a cell of its own that leaks no keys."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deploy.local.redis_server import RedisServer, start_redis
 from shared.keys import Keys
 from tests.helpers.cell import Cell, open_cell
 from tests.helpers.leaks import forget_cell, leaked_keys
 
-# RQ reads its key prefix once, when it is imported: tests that run RQ in this process share a cell's
-# name. Processes that tests start must not inherit it.
+# A machine shared with others is slow now and then: that is no failure of what is tested.
+settings.register_profile(
+    "warmroute", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("warmroute")
+
+# RQ reads its key prefix once, when it is imported: tests that run RQ in this process share a
+# cell's name. Processes that tests start must not inherit it.
 RQ_CELL = "rq-tests"
 with pytest.MonkeyPatch.context() as _patch:
     _patch.setenv("RQ_KEY_PREFIX", Keys(RQ_CELL).rq_prefix)
@@ -39,7 +46,7 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 async def cell(redis_server: RedisServer) -> AsyncIterator[Cell]:
-    """A fresh cell. After the test no key without a lifetime may be left, but those that may last."""
+    """A fresh cell. After the test no key without a lifetime is left, but those that may last."""
     async for opened in _cell(redis_server.url, f"t{secrets.token_hex(6)}"):
         yield opened
 

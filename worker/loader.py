@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 LOAD_LEASE_MS = 10_000
 RENEW_EVERY_S = 2.0
+MANIFESTS_KEPT = 10_000
 
 LoadFunction = Callable[[Manifest, Mapping[str, Path]], LoadedModel]
 
@@ -60,6 +61,7 @@ class Loader:
         self._cache = cache
         self._load = load
         self._warmup = Warmup()
+        self._manifests: dict[ModelRef, Manifest] = {}
         self._slots = concurrency
         self._unloadable_ms = round(unloadable_s * 1000)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,10 +141,17 @@ class Loader:
         self._batcher.open(copy.ref, limits)
 
     async def _read_manifest(self, ref: ModelRef) -> Manifest:
+        """The manifest that the reference's digest stands for. What was read once is kept."""
+        known = self._manifests.get(ref)
+        if known is not None:
+            return known
         raw = await asyncio.to_thread(self._repository.read_manifest, ref.name, ref.version)
         manifest = manifests.parse(raw, name=ref.name, version=ref.version)
         if manifests.digest_of(raw) != ref.digest:
             raise ChangedMeanwhile(f"model {ref.name} version {ref.version} was published again")
+        if len(self._manifests) >= MANIFESTS_KEPT:
+            self._manifests.clear()
+        self._manifests[ref] = manifest
         return manifest
 
     async def _bring_in(self, manifest: Manifest) -> tuple[LoadedModel, Batching]:

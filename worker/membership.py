@@ -48,7 +48,11 @@ class Membership:
     async def announce_held(self) -> None:
         """Tell the map of every copy that can serve."""
         for ref in list(self._held()):
+            if ref not in self._held():
+                continue  # evicted while another was announced
             await self.announce(ref, "")
+            if ref not in self._held():
+                await self.retire([ref])
 
     async def announce(self, ref: str, token: str) -> None:
         """Become a holder of `ref` and take its parked requests; Unavailable if it was too late."""

@@ -26,8 +26,11 @@ MAX_JOB_BYTES = 4096
 WORKER_TTL_S = 20
 READ_S = 1  # one blocking read: a stop, a closed gate or a dead peer is noticed as soon
 MAINTENANCE_S = 30
-# Fields of a job that would make RQ call, post to or wait for something.
-FORBIDDEN = ("callback_name", "webhooks", "repeats_left", "dependency_id", "meta", "rate_limit")
+# What place.lua writes and RQ adds. Any other field could make RQ call, post, retry or unpack.
+FIELDS = frozenset({
+    b"data", b"created_at", b"enqueued_at", b"started_at", b"ended_at", b"last_heartbeat",
+    b"origin", b"status", b"timeout", b"result_ttl", b"failure_ttl", b"description", b"worker_name",
+})  # fmt: skip
 
 Claim = Callable[[str, str], str]
 Gate = Callable[[], bool]
@@ -66,7 +69,7 @@ class LoadOrder(Job):
 
     def restore(self, raw_data: Any) -> None:
         """Read a job without what could act by itself, and without unpacking a bomb."""
-        fields = {name: value for name, value in dict(raw_data).items() if not _forbidden(name)}
+        fields = {name: value for name, value in dict(raw_data).items() if name in FIELDS}
         if len(_bounded(fields.get(b"data", b""))) > MAX_JOB_BYTES:
             raise ValueError(f"an order has at most {MAX_JOB_BYTES} bytes")
         super().restore(fields)
@@ -134,11 +137,6 @@ def build_worker(client: redis.Redis, name: str, claim: Claim, gate: Gate) -> Co
     )  # fmt: skip
     worker.gate = gate
     return worker
-
-
-def _forbidden(field: Any) -> bool:
-    name = field.decode(errors="replace") if isinstance(field, bytes) else str(field)
-    return any(part in name for part in FORBIDDEN)
 
 
 def _bounded(data: bytes) -> bytes:

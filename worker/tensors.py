@@ -75,7 +75,7 @@ def _output(outputs: Arrays, spec: TensorSpec) -> np.ndarray:
 
 def _pack(spec: TensorSpec, array: np.ndarray) -> Tensor:
     if spec.datatype == datatypes.BYTES:
-        data = b"".join(_length_prefixed(item) for item in array.reshape(-1))
+        data = b"".join(_length_prefixed(item, spec) for item in array.reshape(-1))
     else:
         dtype = datatypes.NUMPY[spec.datatype]
         if array.dtype != dtype:
@@ -86,6 +86,8 @@ def _pack(spec: TensorSpec, array: np.ndarray) -> Tensor:
     return Tensor(spec.name, spec.datatype, list(array.shape), memoryview(data))
 
 
-def _length_prefixed(item: bytes | str) -> bytes:
-    raw = item.encode() if isinstance(item, str) else item
+def _length_prefixed(item: object, spec: TensorSpec) -> bytes:
+    raw = item.encode(errors="replace") if isinstance(item, str) else item
+    if not isinstance(raw, bytes):
+        raise ModelFailed(f"output {spec.name!r}: {type(item).__name__} among bytes and texts")
     return struct.pack("<I", len(raw)) + raw

@@ -11,12 +11,13 @@ import time
 import numpy as np
 
 from shared import datatypes
-from shared.errors import InvalidInput, LoadFailed, ModelFailed
+from shared.errors import InvalidInput, LoadFailed, ModelFailed, WarmrouteError
 from shared.manifest import Batching, Manifest, TensorSpec, WarmupTensor
 from worker.runtimes.base import LoadedModel
 from worker.tensors import Arrays
 
 TRIAL_BATCH = 8
+TRIAL_S = 0.1  # the device serves nobody else during a trial: no call of it should take longer
 PAYS_BELOW = 0.9  # a batch of n must take less than this of n calls
 PROGRAM_FILES = ("program.json",)
 
@@ -55,36 +56,42 @@ class Warmup:
     """Remembers per program what its first copy showed. Used on the device thread only."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Batching] = {}
+        self._pays: dict[str, bool | None] = {}  # None: ran, but forbade batches itself
 
     def run(self, manifest: Manifest, model: LoadedModel) -> Batching:
         """Warm the copy up and return the batching to use; LoadFailed if it cannot run."""
-        key = program_key(manifest)
-        if key and key in self._known:
-            return self._limits(manifest, self._known[key].max_size > 1)
-        try:
-            pays = self._trial(manifest, model)
-        except (ModelFailed, InvalidInput, ValueError) as error:
-            raise LoadFailed(f"warm-up failed: {error}") from error
-        limits = self._limits(manifest, pays)
-        if key:
-            self._known[key] = limits
-        return limits
+        key, asked = program_key(manifest), manifest.batching.max_size > 1
+        if key in self._pays and not (asked and self._pays[key] is None):
+            pays = self._pays[key]
+        else:
+            self._warm_up(manifest, model)
+            pays = _batch_pays(manifest, model) if asked else None
+            if key:
+                self._pays[key] = pays
+        return manifest.batching if asked and pays else Batching(max_size=1)
 
     @staticmethod
-    def _limits(manifest: Manifest, pays: bool) -> Batching:
-        return manifest.batching if pays else Batching(max_size=1)
+    def _warm_up(manifest: Manifest, model: LoadedModel) -> None:
+        try:
+            check_outputs(model.run(inputs_of(manifest)), manifest)
+        except (ModelFailed, InvalidInput, ValueError, OverflowError) as error:
+            raise LoadFailed(f"warm-up failed: {error}") from error
 
-    def _trial(self, manifest: Manifest, model: LoadedModel) -> bool:
-        inputs = inputs_of(manifest)
-        check_outputs(model.run(inputs), manifest)
-        size = min(TRIAL_BATCH, manifest.batching.max_size)
+
+def _batch_pays(manifest: Manifest, model: LoadedModel) -> bool:
+    """Whether a batch takes clearly less time than its requests one by one. One that fails does
+    not pay: single requests work."""
+    one = {name: array[:1] for name, array in inputs_of(manifest).items()}
+    try:
+        alone = _seconds(model, one)
+        size = min(TRIAL_BATCH, manifest.batching.max_size, int(TRIAL_S / alone))
         if size < 2:
-            return False
-        one = {name: array[:1] for name, array in inputs.items()}
+            return False  # a call this long fills the device by itself
         many = {name: np.concatenate([array] * size) for name, array in one.items()}
         model.run(many)
-        return _seconds(model, many) < PAYS_BELOW * size * _seconds(model, one)
+        return _seconds(model, many) < PAYS_BELOW * size * alone
+    except WarmrouteError:
+        return False
 
 
 def _seconds(model: LoadedModel, inputs: Arrays) -> float:

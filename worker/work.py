@@ -34,12 +34,16 @@ class Work(NamedTuple):
 def decode(entry: bytes, flat: list[bytes], bulk: Bulk | None = None) -> Work:
     """Read an entry; InvalidInput if it is not what a gateway writes, Unavailable if its tensors
     lie in shared memory that is gone."""
-    if tuple(flat[::2]) != FIELDS:
+    if len(flat) != 2 * len(FIELDS) or tuple(flat[::2]) != FIELDS:
         raise InvalidInput("work entry: not the fields that placement writes")
     request_id, model, deadline, reply, flags, _, body = flat[1::2]
+    try:
+        ref, deadline_ms = model.decode(), int(deadline)
+    except ValueError:
+        raise InvalidInput("work entry: model or deadline cannot be read") from None
     envelope = _envelope(body, bulk)
     return Work(
-        entry=entry, id=request_id, ref=model.decode(), deadline_ms=int(deadline), reply=reply,
+        entry=entry, id=request_id, ref=ref, deadline_ms=deadline_ms, reply=reply,
         flags=flags, envelope=envelope, size=size_of(envelope), items=_items(envelope.inputs),
         signature=tuple((t.name, t.datatype, tuple(t.shape[1:])) for t in envelope.inputs),
         received=time.perf_counter(),
@@ -53,7 +57,7 @@ def _envelope(body: bytes, bulk: Bulk | None) -> Envelope:
         if bulk is None:
             raise Unavailable("this worker shares no memory with the gateway")
         return bulk.get_request(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"work entry: envelope: {error}") from error
 
 

@@ -2,7 +2,7 @@
 
     measure.py     rounds in which ours and the reference take turns; medians and spreads
     results.py     a figure, its target, `.bench/results.json` and the table
-    load.py        a light HTTP load generator; posts.py: what it sends, and reading the answers
+    load.py        a light load generator over connection.py; posts.py: what it sends and gets
     servers.py     the processes: an echo, and Redis, S3, gateway and workers as `make up` has them
     workbench.py   what a case works with: folders, samples, settings, running stacks
     plain.py       the same models without any of our runtime, in a process of their own

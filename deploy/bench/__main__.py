@@ -13,7 +13,7 @@ from types import FrameType
 from rich.console import Console
 
 from deploy.bench import machine, results
-from deploy.bench.cases import CASES
+from deploy.bench.cases.every import CASES
 from deploy.bench.errors import BenchError
 from deploy.bench.results import Figure
 from deploy.bench.table import details, table

@@ -1,43 +1,23 @@
-"""A light HTTP/1.1 load generator: kept-alive connections that each have one request under way.
+"""A light load generator: prepared requests over many connections, for a time or all at once.
 
-It shares the cores with what it measures, so it writes prepared bytes, reads no more of an answer
-than its status line and length, and keeps only a sample of the bodies for `posts.outputs_of`.
+What it kept of the answers is for the caller to look at: `posts.outputs_of`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from dataclasses import dataclass
 
 import uvloop
 
+from deploy.bench.connection import Answer, Connection, Done, Run
 from deploy.bench.errors import BenchError
 from deploy.bench.measure import percentile
 from deploy.local.ports import LOOPBACK
 
 GIVE_UP_S = 60.0  # after the time that a load was to last
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_OK = b"HTTP/1.1 200 "
-_MOST_SHOWN = 300
-
-
-class Answer(NamedTuple):
-    """A response that was kept: to which post of the list, its head, its body."""
-
-    post: int
-    head: bytes
-    body: bytes
-
-
-class Done(NamedTuple):
-    """When an answer was complete (clock of time.perf_counter) and how long it took. Seconds."""
-
-    at: float
-    took: float
 
 
 @dataclass
@@ -59,92 +39,6 @@ class Load:
         return percentile([done.took for done in self.done], share) * 1000
 
 
-# The number of the post to send next, or None for no more. Called once per connection and answer.
-Feed = Callable[[], int | None]
-
-
-@dataclass
-class _Run:
-    """What the connections of one load share."""
-
-    posts: list[bytes]
-    feed: Feed
-    keep_every: int
-    done: list[Done] = field(default_factory=list)
-    kept: list[Answer] = field(default_factory=list)
-
-
-class _Connection(asyncio.Protocol):
-    def __init__(self, run: _Run) -> None:
-        self._run = run
-        self._post = 0
-        self._begun = 0.0
-        self._head = b""
-        self._left = -1  # bytes of the body that are still to come; -1 in the head
-        self._body: list[bytes] | None = None
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do not derive from asyncio's.
-        self._transport = cast(asyncio.Transport, transport)
-
-    def send(self) -> None:
-        """Send the next post, or close."""
-        post = self._run.feed()
-        if post is None:
-            self._end(None)
-            return
-        self._post, self._head, self._left, self._body = post, b"", -1, None
-        self._begun = time.perf_counter()
-        self._transport.write(self._run.posts[post])
-
-    def data_received(self, data: bytes) -> None:
-        if self._left < 0:
-            self._head += data
-            end = self._head.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            data = self._head[end + 4 :]
-            self._head = self._head[: end + 2]
-            self._begin_body()
-        self._left -= len(data)
-        if self._body is not None:
-            self._body.append(data)
-        if self._left <= 0:
-            self._answered()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._end(BenchError(f"connection lost before its answer came: {error}"))
-
-    def _begin_body(self) -> None:
-        length = _LENGTH.search(self._head)
-        self._left = int(length[1]) if length else 0
-        wanted = len(self._run.done) % self._run.keep_every == 0
-        if wanted or not self._head.startswith(_OK):
-            self._body = []
-
-    def _answered(self) -> None:
-        now = time.perf_counter()
-        body = b"".join(self._body or ())
-        if self._left < 0 or not self._head.startswith(_OK):
-            text = (self._head.partition(b"\r\n")[0] + b" " + body)[:_MOST_SHOWN]
-            self._end(BenchError(f"post {self._post}: {text.decode(errors='replace')}"))
-            return
-        self._run.done.append(Done(now, now - self._begun))
-        if self._body is not None:
-            self._run.kept.append(Answer(self._post, self._head, body))
-        self.send()
-
-    def _end(self, error: BenchError | None) -> None:
-        if self.ended.done():
-            return
-        if error is None:
-            self.ended.set_result(None)
-        else:
-            self.ended.set_exception(error)
-        self._transport.abort()
-
-
 def steady(
     port: int,
     posts: list[bytes],
@@ -162,7 +56,7 @@ def steady(
     def feed() -> int | None:
         return choose() if time.perf_counter() < ends else None
 
-    run = _Run(posts, feed, keep_every)
+    run = Run(posts, feed, keep_every)
     uvloop.run(_drive(port, run, connections, seconds * 1.2 + GIVE_UP_S))
     counted = [done for done in run.done if begun <= done.at < ends]
     if not counted:
@@ -173,21 +67,24 @@ def steady(
 def volley(port: int, posts: list[bytes], within_s: float = GIVE_UP_S) -> Load:
     """Open one connection per post, then send all at once; keeps every answer."""
     waiting = iter(range(len(posts)))
-    run = _Run(posts, lambda: next(waiting, None), 1)
+    run = Run(posts, lambda: next(waiting, None), 1)
     begun = uvloop.run(_drive(port, run, len(posts), within_s))
     last = max(done.at for done in run.done)
     return Load(last - begun, run.done, run.kept, len(run.done))
 
 
-async def _drive(port: int, run: _Run, connections: int, within_s: float) -> float:
+async def _drive(port: int, run: Run, connections: int, within_s: float) -> float:
     """Returns when the first post was sent. The first error ends all."""
+
+    def new() -> Connection:
+        return Connection(run)
+
     loop = asyncio.get_running_loop()
+    made: list[Connection] = []
     try:
         async with asyncio.timeout(within_s):
-            made = [
-                (await loop.create_connection(lambda: _Connection(run), LOOPBACK, port))[1]
-                for _ in range(connections)
-            ]
+            for _ in range(connections):
+                made.append((await loop.create_connection(new, LOOPBACK, port))[1])
             begun = time.perf_counter()
             for connection in made:
                 connection.send()
@@ -196,4 +93,8 @@ async def _drive(port: int, run: _Run, connections: int, within_s: float) -> flo
         raise BenchError(f"{len(run.done)} answers, then none for {within_s:g} s") from error
     except OSError as error:
         raise BenchError(f"port {port}: {error}") from error
+    finally:
+        for connection in made:
+            connection.close()
+        await asyncio.sleep(0)  # uvloop's loop does not close while a transport is open
     return begun

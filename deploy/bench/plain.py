@@ -3,7 +3,7 @@
 Plain torch in one thread, none of our runtime: what the machine can do when nothing is in the way.
 Loads each model, writes its answer to FOLDER/NAME.npz, and then takes commands on its standard
 input: `run SECONDS` calls models chosen at random, uniformly, and prints `CALLS SECONDS`.
-`Plain` is the other end. It ends when its standard input does.
+`Plain` is the other end. It also ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -82,10 +82,13 @@ def running_plain(
             env=environment(ONE_THREAD),
             cwd=ROOT,
         )
-    with process:  # closes its input at the end, and waits
-        plain = Plain(process, folder)
-        plain.wait_ready()
-        yield plain
+    with process:
+        try:
+            plain = Plain(process, folder)
+            plain.wait_ready()
+            yield plain
+        finally:
+            process.kill()  # it holds nothing that could be lost, and may still be loading
 
 
 def main(samples: Path, wheels: Path, folder: Path, names: Sequence[str]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
+from deploy.bench.connection import Answer
 from deploy.bench.errors import BenchError
-from deploy.bench.load import Answer
 from deploy.client.http import HEADER_LENGTH
 from deploy.client.tensors import Array, decode, encode
 from shared import datatypes

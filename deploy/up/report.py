@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.client.tensors import Array
+from deploy.samples.store import BuiltSample
 from deploy.up.demo import Row
 from shared import datatypes
 
@@ -33,6 +34,15 @@ def table(rows: Sequence[Row]) -> Table:
         said = Text(row.said) if row.right else Text(f"WRONG: {row.said}", style="red")
         columns.add_row(row.model, said, _ms(row.cold_ms), _ms(row.warm_ms), row.worker or "-")
     return columns
+
+
+def capacity(samples: Sequence[BuiltSample], workers: int, env: Mapping[str, str]) -> str:
+    """How much there is, and how much of it the workers can hold."""
+    distinct = {file.sha256: file.size for sample in samples for file in sample.stamp.files}
+    there = f"{len(samples)} models are published, {sum(distinct.values()) / 1e6:,.0f} MB"
+    budget = int(env["WARMROUTE_MEMORY_BYTES"])
+    each = f" with {budget / 1e6:,.0f} MB each" if budget else ""  # 0: each worker decides
+    return f"{there}; {workers} workers{each} hold what is asked for"
 
 
 def write_request(folder: Path, model: str, inputs: dict[str, Array]) -> Path:

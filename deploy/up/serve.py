@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from deploy.up.interrupts import STOP_SIGNALS
 from deploy.up.procfile import ProcessSpec, formation, read_procfile
 from deploy.up.supervisor import Supervisor
 
 GRACE_S = 15.0  # the workers drain on SIGTERM
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COLOURS = {"web": "green", "worker": "blue"}
 HOPELESS_RESTARTS = 3
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from shared.config import MIB
 
-# Two workers of this size hold about half of the eight samples, so that evictions are seen.
+# Two workers of this size hold less than half of the 30 sample models (990 MB), so that
+# evictions are seen.
 WORKER_MEMORY_BYTES = 200 * MIB
 
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.text import Text
@@ -24,17 +24,18 @@ from rich.text import Text
 from deploy.cli.output import show_json
 from deploy.client import Client
 from deploy.local.ports import LOOPBACK
-from deploy.samples.catalogue import DEFAULT_SET
+from deploy.samples.catalogue import DEFAULT_SET, build_all, publish_all
 from deploy.samples.store import REQUEST, BuiltSample
 from deploy.up import report
 from deploy.up.demo import Row, ask_all
 from deploy.up.environment import process_environment, stack_environment, write_env_file
+from deploy.up.interrupts import interruptible
 from deploy.up.ports import PortTaken, reserved_ports
-from deploy.up.procfile import BadProcfile
+from deploy.up.procfile import BadProcfile, ProcessSpec
+from deploy.up.progress import checked, progress_bar
 from deploy.up.ready import NotReady, wait_ready
 from deploy.up.runfolder import STATE, RunFolder, TooManyRuns, run_folder
-from deploy.up.samples import make_samples, progress_bar, publish_samples
-from deploy.up.serve import STOP_SIGNALS, processes, serve
+from deploy.up.serve import processes, serve
 from deploy.up.services import start_services
 from deploy.up.settings import UpSettings
 from shared.errors import WarmrouteError
@@ -48,46 +49,76 @@ class CannotStart(Exception):
     """The stack did not come up; the message says why."""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """All that has to be there before the first process of the Procfile starts."""
+
+    folder: RunFolder
+    samples: list[BuiltSample]
+    url: str
+    env: Mapping[str, str] = field(repr=False)
+    specs: list[ProcessSpec] = field(repr=False)
+
+
 def run_stack(settings: UpSettings, *, as_json: bool = False) -> int:
     """Run the whole stack; 0 if every sample answered rightly, or it was stopped before."""
     console = open_console(as_json)
-    for number in STOP_SIGNALS:
-        signal.signal(number, _interrupt)
     with ExitStack() as stack:
         try:
-            return 0 if _run(settings, stack, console, as_json) else 1
+            with interruptible() as check:
+                prepared = prepare(settings, stack, console, check)
+                client = stack.enter_context(Client(prepared.url, retries=0))
+                shown = partial(introduce, settings, prepared, client, console, as_json)
+                check()
+                right = asyncio.run(serve(prepared.specs, console, shown, once=settings.once))
         except EXPECTED as error:
             raise CannotStart(str(error)) from error
-        finally:
-            # From here on everything is being stopped already.
-            for number in STOP_SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
+    return 0 if right else 1
 
 
-def _run(settings: UpSettings, stack: ExitStack, console: Console, as_json: bool) -> bool:
+def prepare(
+    settings: UpSettings, stack: ExitStack, console: Console, check: Callable[[], None]
+) -> Prepared:
+    """Servers, samples and settings. `stack` stops what was started; `check` raises if the user
+    asked to stop."""
     folder = stack.enter_context(run_folder(STATE))
     ports = stack.enter_context(reserved_ports(settings.web, settings.port))
     services = stack.enter_context(start_services(settings, folder, console))
+    check()
     env = stack_environment(settings, folder, services, os.environ)
     write_env_file(folder.env_file, env)
-    built = make_samples(folder, console)
-    publish_samples(services.repository, built, console)
-    url = f"http://{LOOPBACK}:{ports[0]}"
-    client = stack.enter_context(Client(url, retries=0))
-    processes_env = process_environment(env, os.environ)
-    specs = processes(ROOT / "Procfile", ports, settings.workers, processes_env)
+    with progress_bar(console, "samples") as step:
+        built = build_all(folder.samples, folder.wheels, checked(step, check))
+    with progress_bar(console, "publish") as step:
+        published = publish_all(services.repository, built, checked(step, check))
+    sent = sum(one.bytes_sent for one in published)
+    console.print(f"{len(published)} models published, {sent / 1e6:,.1f} MB sent")
+    own = process_environment(env, os.environ)
+    specs = processes(ROOT / "Procfile", ports, settings.workers, own)
+    return Prepared(folder, built, f"http://{LOOPBACK}:{ports[0]}", env, specs)
 
-    async def introduce(failed: Callable[[], str | None]) -> bool:
-        with console.status(f"waiting for {len(specs)} processes"):
-            await wait_ready(client, settings.workers, failed, READY_WITHIN_S)
-        shown = [one for one in built if one.sample in DEFAULT_SET]
-        rows = await asyncio.to_thread(_ask, client, shown, console)
-        _show(rows, console, as_json)
-        if not settings.once:
-            report.show(console, farewell(url, env["REDIS_URL"], folder, shown))
-        return all(row.right for row in rows)
 
-    return asyncio.run(serve(specs, console, introduce, once=settings.once))
+async def introduce(
+    settings: UpSettings,
+    prepared: Prepared,
+    client: Client,
+    console: Console,
+    as_json: bool,
+    failed: Callable[[], str | None],
+) -> bool:
+    """Wait until all is up, ask the samples, and show what they said; whether all were right."""
+    with console.status(f"waiting for {len(prepared.specs)} processes"):
+        await wait_ready(client, settings.workers, failed, READY_WITHIN_S)
+    shown = [one for one in prepared.samples if one.sample in DEFAULT_SET]
+    rows = await asyncio.to_thread(_ask, client, shown, console)
+    if as_json:
+        show_json([row.document() for row in rows])
+    else:
+        console.print(report.table(rows))
+        console.print(report.capacity(prepared.samples, settings.workers, prepared.env))
+    if not settings.once:
+        report.show(console, farewell(prepared, shown))
+    return all(row.right for row in rows)
 
 
 def open_console(as_json: bool) -> Console:
@@ -102,22 +133,12 @@ def _ask(client: Client, samples: Sequence[BuiltSample], console: Console) -> li
         return ask_all(client, samples, step)
 
 
-def _show(rows: list[Row], console: Console, as_json: bool) -> None:
-    if as_json:
-        show_json([row.document() for row in rows])
-    else:
-        console.print(report.table(rows))
-
-
-def farewell(url: str, redis_url: str, folder: RunFolder, samples: Sequence[BuiltSample]) -> Text:
+def farewell(prepared: Prepared, samples: Sequence[BuiltSample]) -> Text:
     """The last screen, with requests to the sample whose answer is the shortest to read."""
-    shortest = min(samples, key=lambda one: sum(a.size for a in one.known().answer.values()))
-    body = report.write_request(folder.requests, shortest.name, shortest.sample_request())
+    one = min(samples, key=lambda one: sum(a.size for a in one.known().answer.values()))
+    folder, redis_url = prepared.folder, prepared.env["REDIS_URL"]
+    body = report.write_request(folder.requests, one.name, one.sample_request())
     requests = report.requests_to_try(
-        url, redis_url, shortest.name, body, shortest.folder / REQUEST, folder.env_file
+        prepared.url, redis_url, one.name, body, one.folder / REQUEST, folder.env_file
     )
-    return report.farewell(url, requests, folder.env_file)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    return report.farewell(prepared.url, requests, folder.env_file)

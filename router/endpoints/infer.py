@@ -28,6 +28,9 @@ class Preference:
     wait_s: float | None
 
 
+AT_ONCE = Preference(respond_async=False, wait_s=None)
+
+
 async def infer(request: web.Request, doors: Doors) -> web.StreamResponse:
     """Run a model. 200 with the answer, or 202 with Location if the caller prefers."""
     body = await read_body(request, doors.config.max_body_bytes)
@@ -58,14 +61,13 @@ async def _wait_a_while(
     try:
         async with asyncio.timeout(wait_s):
             reply = await asyncio.shield(ticket.future)
+        return answered(ticket, doors.dispatch.read(reply), parsed)
     except TimeoutError:
         return accepted(ticket)
-    finally:
-        doors.dispatch.forget(ticket)
-    try:
-        return answered(ticket, doors.dispatch.read(reply), parsed)
     except WarmrouteError as error:
         return problem(error, ticket.id)
+    finally:
+        doors.dispatch.forget(ticket)
 
 
 def answered(ticket: Ticket, answer: Answer, parsed: v2_request.InferRequest) -> web.Response:
@@ -96,6 +98,8 @@ def accepted(ticket: Ticket) -> web.Response:
 
 def parse_prefer(values: list[str]) -> Preference:
     """Unknown preferences are ignored, as RFC 7240 says."""
+    if not values:
+        return AT_ONCE
     parts = [part.strip().lower() for value in values for part in value.split(",")]
     waits = [match for part in parts if (match := _WAIT.fullmatch(part))]
     wait_s = float(waits[0][1]) if waits else None

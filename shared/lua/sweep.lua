@@ -3,6 +3,7 @@
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
 local now, chunk = clock(), tonumber(ARGV[2])
+local CLAIM_TTL = 1000
 local expired, ordered, placed = 0, 0, 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, chunk)) do
   local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply')
@@ -16,7 +17,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT',
 end
 for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
   local parked, load = k('parked', ref), k('load', ref)
-  local lease = redis.call('HMGET', load, 'token', 'phase')
+  local lease = redis.call('HMGET', load, 'token', 'phase', 'worker')
   if redis.call('XLEN', parked) == 0 then
     redis.call('SREM', PARKED, ref)
     redis.call('DEL', parked)
@@ -28,7 +29,11 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
     if redis.call('LPOS', P .. 'rq:queue:cold', id) and redis.call('EXISTS', job) == 1 then
       redis.call('PEXPIRE', load, ORDER_TTL)
       redis.call('EXPIRE', job, JOB_TTL)
+    elseif redis.call('PTTL', load) > CLAIM_TTL then
+      redis.call('PEXPIRE', load, CLAIM_TTL)  -- taken: it is claimed at once, or never
     end
+  elseif lease[2] == 'loading' and not redis.call('ZSCORE', WORKERS, lease[3]) then
+    redis.call('DEL', load)  -- its worker was reaped: the next sweep orders again
   elseif not lease[1] and #live_holders(ref, now) > 0 then
     for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', chunk)) do
       local item = as_table(e[2])

@@ -29,7 +29,7 @@ def placing(**changes: Any) -> Placing:
     """A request for `place` that a caller waits for at gateway gw1."""
     usual = {
         "id": request_id(), "ref": REF, "timeout_ms": 60_000, "reply": "gw1", "flags": "",
-        "ingress": "", "reply_to": "", "body": b"body",
+        "ingress": "", "reply_to": "", "caller_id": "", "body": b"body",
     }  # fmt: skip
     return Placing(**{**usual, **changes})
 

@@ -109,7 +109,7 @@ async def test_a_worker_of_an_older_epoch_announces_nothing(cell: Cell) -> None:
 
 
 async def test_a_report_without_a_token_leaves_the_lease_of_a_load_alone(cell: Cell) -> None:
-    """A copy that was held all along serves what is parked; the load under way finds nothing to do."""
+    """A copy that was held all along serves what is parked; the load then has nothing to do."""
     loading, holding = await cell.worker("w1"), await cell.worker("w2")
     await cell.place(placing())
     token = await cell.claim("w1", loading)

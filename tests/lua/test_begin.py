@@ -49,7 +49,9 @@ async def test_what_was_taken_back_is_gone(cell: Cell) -> None:
         await cell.scripts.cancel(items[at].id)
     verdicts = await cell.begin("w1", epoch, entries)
     assert verdicts == [b"gone", b"run", b"gone", b"run", b"gone"]
-    assert await cell.record(items[0].id) | {"status": b"cancelled"} == await cell.record(items[0].id)
+    assert await cell.record(items[0].id) | {"status": b"cancelled"} == await cell.record(
+        items[0].id
+    )
 
 
 async def test_a_batch_out_of_a_long_pending_list_is_found(cell: Cell) -> None:

@@ -122,9 +122,7 @@ async def test_a_zombie_cannot_place_what_was_taken_back(cell: Cell) -> None:
     await die(cell, "gw1")
     await cell.gateway("gw2")
     (new,) = await take(cell, cell.keys.ingress, "gw2")
-    zombie, successor = await cell.place(
-        kept(ingress=old.decode()), kept(ingress=new.decode())
-    )
+    zombie, successor = await cell.place(kept(ingress=old.decode()), kept(ingress=new.decode()))
     assert (zombie.status, successor.status) == ("duplicate", "parked")
 
 

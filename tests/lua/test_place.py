@@ -1,4 +1,4 @@
-"""place.lua: a request goes to a live holder, or waits for its model to be loaded, or is refused."""
+"""place.lua: a request goes to a live holder, or waits for a load of its model, or is refused."""
 
 from __future__ import annotations
 
@@ -187,3 +187,9 @@ async def test_items_are_answered_one_by_one(cell: Cell) -> None:
     await cell.client.set(cell.keys.unloadable(OTHER_REF), "corrupt", px=10_000)
     placed = await cell.place(placing(), placing(ref=OTHER_REF), placing())
     assert [p.status for p in placed] == ["placed", "unloadable", "placed"]
+
+
+async def test_the_reply_stream_of_a_waiting_caller_is_there(cell: Cell) -> None:
+    """Also after Redis lost it: the reply would have nowhere to go. It has a lifetime."""
+    await cell.place(placing(reply="gw9"), placing(reply=""))
+    assert 0 < await cell.client.pttl(cell.keys.replies("gw9")) <= 10_000

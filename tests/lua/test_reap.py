@@ -100,7 +100,7 @@ async def test_a_request_that_killed_its_workers_becomes_a_dead_letter(cell: Cel
 
 
 async def test_a_long_stream_is_moved_in_bounded_chunks(cell: Cell) -> None:
-    """The worker is fenced by the first; others may go on with the next; none is lost or doubled."""
+    """The worker is fenced by the first; others may go on; none is lost or doubled."""
     await dead(cell, *[placing() for _ in range(2 * CHUNK + 5)])
     assert await cell.scripts.reap(MAX_ATTEMPTS) == ("w1", CHUNK + 5)
     assert await cell.exists(cell.keys.worker("w1")) == []

@@ -61,8 +61,12 @@ async def test_a_waiting_caller_gets_the_answer(parts) -> None:
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [("failed", ModelFailed("it raised")), ("failed", Corrupt("its hash")), ("expired", Expired("late"))],
-)  # fmt: skip
+    [
+        ("failed", ModelFailed("it raised")),
+        ("failed", Corrupt("its hash")),
+        ("expired", Expired("deadline passed")),
+    ],
+)
 async def test_a_request_that_did_not_succeed_raises_its_error(parts, status, error) -> None:
     """As what it was where it happened."""
     ticket = await parts.dispatch.submit(submission())
@@ -74,8 +78,10 @@ async def test_a_request_that_did_not_succeed_raises_its_error(parts, status, er
 async def test_at_the_deadline_the_caller_is_told_and_the_request_taken_back(parts) -> None:
     """By its gateway, if by nobody else."""
     ticket = await parts.dispatch.submit(submission(timeout_s=0.01))
+    answer = asyncio.create_task(parts.dispatch.answer(ticket))
+    await wait_until(parts.waiters.expire_once)
     with pytest.raises(Expired, match=ticket.id):
-        await parts.dispatch.answer(ticket)
+        await answer
     assert await parts.cell.client.xlen(parts.cell.keys.work("w1")) == 0
     assert len(parts.waiters) == 0
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from router.waiters import READ_COUNT, Reply, Waiters
-from shared.errors import Unavailable
+from shared.channel import Channel
+from shared.errors import Expired, Unavailable
 from tests.helpers.cell import Cell
 from tests.helpers.factories import REF, placing
 from tests.helpers.proxy import Proxy
@@ -85,6 +86,21 @@ async def test_a_caller_that_was_cancelled_does_not_disturb(cell: Cell, waiters:
     assert stays.result().status == "succeeded"
 
 
+async def test_at_the_deadline_a_waiter_is_told_so(waiters: Waiters) -> None:
+    """Each by its own; one that has its outcome, or forgot, or has no deadline, is left alone."""
+    late, later = waiters.register("a" * 32, 0), waiters.register("b" * 32, 60)
+    answered, gone = waiters.register("c" * 32, 0), waiters.register("d" * 32, 0)
+    endless = waiters.register("e" * 32)
+    answered.set_result(Reply("succeeded", "w1", False, b"42"))
+    waiters.forget("d" * 32, gone)
+    assert await waiters.expire_once() == 2
+    with pytest.raises(Expired):
+        late.result()
+    assert answered.result().outcome == b"42"
+    assert not any(future.done() for future in (later, gone, endless))
+    assert await waiters.expire_once() == 0
+
+
 async def test_an_outcome_nobody_waits_for_is_passed_over(cell: Cell, waiters: Waiters) -> None:
     """The next one is read."""
     future = waiters.register("b" * 32)
@@ -103,9 +119,7 @@ async def test_nothing_is_read_twice(cell: Cell, waiters: Waiters) -> None:
     assert not late.done()
 
 
-async def test_replies_that_were_read_do_not_pile_up_in_redis(
-    cell: Cell, waiters: Waiters
-) -> None:
+async def test_replies_that_were_read_do_not_pile_up_in_redis(cell: Cell, waiters: Waiters) -> None:
     """Outcomes of a megabyte would fill it within minutes."""
     many = 3 * READ_COUNT
     for n in range(many):
@@ -121,14 +135,12 @@ async def test_after_a_lost_connection_no_outcome_is_missed(cell: Cell) -> None:
     """It reads on from where it was."""
     await cell.gateway("gw1", 60_000)
     async with Proxy.to(cell.url) as proxy:
-        from shared.channel import Channel
-
         channel = Channel(proxy.url)
         waiters = Waiters(channel, cell.keys, "gw1")
         future = waiters.register("a" * 32)
-        reading = asyncio.create_task(drain(waiters, 2))
-        while proxy.accepted == 0:
-            await asyncio.sleep(0.001)
+        assert await waiters.run_once() == 1  # what the beat wrote to make the stream
+        reading = asyncio.create_task(waiters.run_once())
+        await asyncio.sleep(0.01)
         proxy.cut()
         with pytest.raises(Unavailable):
             await reading

@@ -12,6 +12,7 @@ from shared import channel as module
 from shared.channel import Channel
 from tests.helpers.cell import Cell
 from tests.helpers.proxy import Proxy
+from tests.helpers.wait import wait_until
 
 
 async def test_many_callers_get_each_their_own_answer(cell: Cell) -> None:
@@ -25,7 +26,9 @@ async def test_many_callers_get_each_their_own_answer(cell: Cell) -> None:
 async def test_a_cancelled_call_does_not_shift_the_answers(cell: Cell) -> None:
     """Its answer is thrown away; nobody gets another's."""
     await cell.channel.execute_command("PING")
-    calls = [asyncio.ensure_future(cell.channel.execute_command("ECHO", b"%d" % n)) for n in range(300)]
+    calls = [
+        asyncio.ensure_future(cell.channel.execute_command("ECHO", b"%d" % n)) for n in range(300)
+    ]
     await asyncio.sleep(0)
     for call in calls[::3]:
         call.cancel()
@@ -76,9 +79,15 @@ async def test_when_the_connection_is_lost_all_calls_fail_and_the_next_reconnect
         channel = Channel(proxy.url)
         assert await channel.execute_command("PING") == b"PONG"
         proxy.silent = True
-        calls = [asyncio.ensure_future(channel.execute_command("RPUSH", cell.keys.rq_queue(), n)) for n in range(3)]
-        while await cell.client.llen(cell.keys.rq_queue()) < 3:
-            await asyncio.sleep(0.001)
+        calls = [
+            asyncio.ensure_future(channel.execute_command("RPUSH", cell.keys.rq_queue(), n))
+            for n in range(3)
+        ]
+
+        async def all_ran() -> bool:
+            return await cell.client.llen(cell.keys.rq_queue()) == 3
+
+        await wait_until(all_ran)
         proxy.silent = False
         proxy.cut()
         answers = await asyncio.gather(*calls, return_exceptions=True)
@@ -98,9 +107,7 @@ async def test_callers_that_come_together_share_one_connection(cell: Cell) -> No
         await channel.aclose()
 
 
-async def test_a_silent_server_is_given_up(
-    cell: Cell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_server_is_given_up(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call ends with a timeout, and the next one opens a new connection."""
     monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.1)
     async with Proxy.to(cell.url) as proxy:
@@ -134,8 +141,11 @@ async def test_password_and_database_are_used(own_redis: RedisServer) -> None:
     for _ in range(3):
         with pytest.raises(redis.exceptions.RedisError):
             await wrong.execute_command("PING")
-    clients = await channel.execute_command("CLIENT", "LIST")
-    assert clients.count(b"\n") <= 2
+
+    async def two_are_left() -> bool:
+        return (await channel.execute_command("CLIENT", "LIST")).count(b"\n") == 2
+
+    await wait_until(two_are_left)
     for opened in (admin, channel, wrong):
         await opened.aclose()
 

@@ -64,7 +64,9 @@ def test_all_faults_are_reported_together() -> None:
 
 def test_what_is_missing_is_a_fault_too() -> None:
     """With what is wanted."""
-    with pytest.raises(ConfigError, match=r"REDIS_URL: want redis://.*MODEL_REPOSITORY: want s3://"):
+    with pytest.raises(
+        ConfigError, match=r"REDIS_URL: want redis://.*MODEL_REPOSITORY: want s3://"
+    ):
         read(WorkerConfig, {})
 
 

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 import redis.exceptions
 
-from deploy.local.redis_server import RedisServer
 from shared.connection import check_redis, open_redis, redis_errors
 from shared.errors import ConfigError, Unavailable
 from tests.helpers.cell import Cell
@@ -82,29 +81,42 @@ async def test_a_server_that_is_not_there_is_a_wrong_setting() -> None:
     await client.aclose()
 
 
-async def test_settings_that_cannot_keep_the_promise_are_told(own_redis: RedisServer) -> None:
-    """No append-only file, and a policy that evicts."""
-    client = open_redis(own_redis.url)
-    (warning,) = await check_redis(client, own_redis.url)
+async def test_a_server_without_an_append_only_file_is_warned_of(cell: Cell) -> None:
+    """As the tests' own is."""
+    (warning,) = await check_redis(cell.client, cell.url)
     assert "appendonly" in warning
-    await client.config_set("maxmemory", 1 << 30)
-    await client.config_set("maxmemory-policy", "allkeys-lru")
-    await client.config_set("appendonly", "yes")
-    (warning,) = await check_redis(client, own_redis.url)
-    assert "noeviction" in warning
-    await client.config_set("maxmemory-policy", "noeviction")
-    assert await check_redis(client, own_redis.url) == []
-    await client.aclose()
 
 
-class Old:
-    """A Redis that says it is too old."""
+class Says:
+    """A Redis that says of itself what a test wants."""
 
-    async def info(self) -> dict[str, str]:
-        return {"redis_version": "6.0.16"}
+    def __init__(self, **info: object) -> None:
+        self._info = {"redis_version": "7.0.15", "aof_enabled": 1, "maxmemory": 0} | info
+
+    async def info(self) -> dict[str, object]:
+        return self._info
 
 
-async def test_a_redis_that_is_too_old_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ({}, []), ({"redis_version": "6.2.0"}, []), ({"redis_version": "8.2.3"}, []),
+        ({"maxmemory": 1, "maxmemory_policy": "noeviction"}, []),
+        ({"maxmemory": 1, "maxmemory_policy": "volatile-ttl"}, ["noeviction"]),
+        ({"aof_enabled": 0}, ["appendonly"]),
+    ],
+)  # fmt: skip
+async def test_settings_that_cannot_keep_the_promise_are_told(
+    info: dict[str, object], said: list[str]
+) -> None:
+    """A policy that evicts, if there is a limit at all; no append-only file."""
+    warnings = await check_redis(Says(**info), "redis://x")
+    assert len(warnings) == len(said)
+    assert all(word in warning for word, warning in zip(said, warnings, strict=True))
+
+
+@pytest.mark.parametrize("version", ["6.0.16", "5.0.7", "2.8"])
+async def test_a_redis_that_is_too_old_is_refused(version: str) -> None:
     """With the version wanted."""
-    with pytest.raises(ConfigError, match=r"6\.0\.16, at least 6\.2"):
-        await check_redis(Old(), "redis://x")
+    with pytest.raises(ConfigError, match=rf"{version}, at least 6\.2"):
+        await check_redis(Says(redis_version=version), "redis://x")

@@ -70,7 +70,7 @@ def test_the_wire_form_does_not_change_by_accident() -> None:
         "94" "91" "94" "a178" "a446503332" "9101" "c404" "0000803f" "91" "a179" "a169" "a174"
     )  # fmt: skip
     outcome = Outcome([], "i", Timing(1, 2, 3))
-    assert pack(outcome).hex() == "93" "90" "a169" "93" "01" "02" "03"
+    assert pack(outcome).hex() == "9390a16993010203"
 
 
 def test_a_newer_peer_may_add_fields_at_the_end() -> None:

@@ -63,7 +63,7 @@ def test_any_message_can_travel(text: str) -> None:
 def test_every_code_has_an_http_status() -> None:
     """But the root, and what only ends a process. What the caller sent wrongly is a 4xx."""
     assert {kind.code for kind in ALL} - set(STATUS) == {"internal", "config"}
-    callers_fault = ("invalid", "too_large", "not_found", "gone", "conflict", "cancelled")
+    callers_fault = ("invalid", "too_large", "not_found", "conflict", "cancelled")
     assert all(400 <= STATUS[code] < 500 for code in callers_fault)
 
 

@@ -86,7 +86,9 @@ def test_lua_builds_no_other_key() -> None:
 
 def test_each_lasting_key_is_described_as_lasting() -> None:
     """The table of the module gives no lifetime to what may stay, and one to everything else."""
-    rows = re.findall(r"^\| `([^`]+)` \|[^|]*\|[^|]*\|([^|]*)\|", module.__doc__ or "", re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([^`]+)` \|[^|]*\|[^|]*\|([^|]*)\|", module.__doc__ or "", re.MULTILINE
+    )
     for key, lifetime in rows:
         name = key.partition("<")[0].removesuffix("*")
         lasting = any(entry.startswith(name) for entry in LASTING)
@@ -95,7 +97,7 @@ def test_each_lasting_key_is_described_as_lasting() -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 async def test_a_script_compiles_and_states_its_contract(cell: Cell, name: str) -> None:
-    """It says what it does, its arguments and its answer; it runs on any Redis, so has no shebang."""
+    """It says what it does, its arguments and its answer; it has no shebang, for any Redis."""
     text = (LUA / f"{name}.lua").read_text()
     head = text.partition("\nlocal")[0]
     assert head.startswith(f"-- {name}: ")

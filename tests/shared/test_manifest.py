@@ -48,7 +48,9 @@ def test_other_bytes_are_another_reference() -> None:
 
 def test_bytes_of_shared_blobs_count_once() -> None:
     """Two names for the same bytes are one download."""
-    made = manifest(files=[file_entry("a", "a", 10), file_entry("b", "a", 10), file_entry("c", "b", 5)])
+    made = manifest(
+        files=[file_entry("a", "a", 10), file_entry("b", "a", 10), file_entry("c", "b", 5)]
+    )
     assert made.total_bytes == 15
 
 

@@ -50,7 +50,23 @@ def test_a_version_is_a_positive_integer(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "01", "-1", "+1", "1.0", "1 ", "1\n", "x", "1e3", "٣", "１", "1" * 10, "9" * 9999]
+    "text",
+    [
+        "",
+        "0",
+        "01",
+        "-1",
+        "+1",
+        "1.0",
+        "1 ",
+        "1\n",
+        "x",
+        "1e3",
+        "٣",
+        "\uff11",
+        "1" * 10,
+        "9" * 9999,
+    ],
 )
 def test_anything_else_is_a_version_that_does_not_exist(text: str) -> None:
     """Other spellings of a number too: one version has one name."""

@@ -21,9 +21,10 @@ CROWD = 200
 async def test_200_simultaneous_requests_for_a_cold_model_cause_one_load(
     stack: Stack, new_model: Callable[..., Mlp]
 ) -> None:
-    """All are answered, and the two workers have loaded the model once between them."""
+    """All are answered, one order was written, and the two workers loaded once between them."""
     await asyncio.to_thread(stack.scale, workers=2)
     model = new_model(size=3_000_000)
+    before = stack.traces()
     question = model.question()
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 16], "data": question["x"].tolist()}
     body = json.dumps({"inputs": [tensor]}).encode()
@@ -41,4 +42,6 @@ async def test_200_simultaneous_requests_for_a_cold_model_cause_one_load(
     assert [status for status, _, _ in answers] == [200] * CROWD
     assert all(model.right(question, [data]) for _, _, data in answers)
     assert sum(cold == "true" for _, cold, _ in answers) > 1  # they did wait together
+    assert sum(":rq:job:" in key for key in stack.traces() - before) == 1
     assert sum(worker.loads(model.name) for worker in stack.workers) == 1
+    assert sum(worker.failed_loads(model.name) for worker in stack.workers) == 0

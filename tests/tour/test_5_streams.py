@@ -4,7 +4,7 @@ A producer adds an entry to the cell's ingress stream: `model`, `body` (the V2 J
 request) and, if it wants the answer, the stream to write it to in `reply_to`. A gateway takes the
 entry over, and from then on it is a request like any other. With redis-cli:
 
-    XADD {warmroute}:ingress * model tiny-mlp reply_to {warmroute}:answers:me body '{"inputs": [..]}'
+    XADD {warmroute}:ingress * model tiny-mlp reply_to {warmroute}:answers:me body "$(cat in.json)"
     XREAD BLOCK 10000 STREAMS {warmroute}:answers:me 0
 """
 

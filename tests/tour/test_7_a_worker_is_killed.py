@@ -40,7 +40,8 @@ def test_what_the_last_worker_had_waits_for_the_next_one(stack: Stack, slow: Slo
     """With no worker left, accepted requests are kept; who asks is told that they are queued."""
     client = stack.client()
     client.infer(slow.name, slow.question(0.01))
-    running = client.submit(slow.name, slow.question(0.5))
+    running = client.submit(slow.name, slow.question(1.0))
+    wait_until(lambda: running.status() == "running")
     stack.kill(stack.workers[0])
     wait_until(lambda: running.status() == "queued")
     assert stack.residency() == {}

@@ -14,7 +14,7 @@ local function publish(item, status, worker, outcome, now)
   if not string.find(item.flags, 'k', 1, true) then return end
   local key = k('request', item.id)
   redis.call('ZREM', DEADLINES, item.id)
-  local kept = redis.call('HMGET', key, 'watchers', 'reply_to', 'result_ttl')
+  local kept = redis.call('HMGET', key, 'watchers', 'reply_to')
   for gateway in string.gmatch(kept[1] or '', '%S+') do
     if gateway ~= item.reply then reply(gateway, item.id, status, worker, cold, outcome) end
   end
@@ -25,7 +25,7 @@ local function publish(item, status, worker, outcome, now)
   redis.call('HSET', key, 'status', status, 'worker', worker, 'cold', cold, 'outcome', outcome,
     'finished', now)
   redis.call('HDEL', key, 'stream', 'entry', 'watchers')
-  redis.call('PEXPIRE', key, tonumber(kept[3]) or RESULT_TTL)
+  redis.call('PEXPIRE', key, RESULT_TTL)
   if kept[2] and kept[2] ~= '' then redis.call('XADD', OUTBOX, '*', 'id', item.id) end
 end
 

@@ -25,6 +25,7 @@ class RawServer:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # else `accept` goes on waiting, and listening
         self._listener.close()
 
     def _accept(self) -> None:

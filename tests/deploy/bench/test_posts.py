@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from deploy.bench.connection import Answer
 from deploy.bench.errors import BenchError
 from deploy.bench.inputs import TOKENS, sentence
-from deploy.bench.load import Answer
 from deploy.bench.posts import (
     binary_post,
     body_of,

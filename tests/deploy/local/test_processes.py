@@ -141,11 +141,14 @@ def test_children_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
         text=True,
     )
     assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    # The signal is asked for by a program that then becomes the child.
-    wait_until(lambda: b"time.sleep" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[2])
-    parent.kill()
-    parent.communicate()
+    try:
+        child = int(parent.stdout.readline())
+        command = Path(f"/proc/{child}/cmdline")
+        # The signal is asked for by a program that then becomes the child.
+        wait_until(lambda: command.read_bytes().startswith(sys.executable.encode()))
+    finally:
+        parent.kill()
+        parent.communicate()
     wait_until(lambda: not alive(child))
 
 

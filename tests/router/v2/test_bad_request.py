@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -162,7 +163,8 @@ def test_a_batched_model_with_a_scalar_input_refuses_instead_of_failing() -> Non
 
 @pytest.mark.parametrize(
     "length",
-    ["", " ", "-1", "+1", "0", "1.0", "1e1", "0x10", "١٢", "１２", "²", "99999999999", "9" * 5000, "1 ",
+    ["", " ", "-1", "+1", "0", "1.0", "1e1", "0x10", "١٢", "\uff11\uff12", "²",
+     "99999999999", "9" * 5000, "1 ",
      "1\n", "1,2", "nan", str(len(OK) + 1), str(len(OK) - 1)],
 )  # fmt: skip
 def test_a_wrong_header_length_is_refused(length: str) -> None:
@@ -219,9 +221,11 @@ def test_garbage_is_refused_and_nothing_else_happens(body: bytes, length: str | 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    lambda part: (
+        st.lists(part, max_size=4) | st.dictionaries(st.text(max_size=5), part, max_size=4)
+    ),
     max_leaves=10,
-)  # fmt: skip
+)
 
 
 @given(
@@ -232,7 +236,5 @@ def test_a_request_with_any_member_replaced_is_read_or_refused(
     member: str, value: Any, top: str, other: Any
 ) -> None:
     """No combination of values makes the gateway fail."""
-    try:
+    with suppress(InvalidInput):
         parse(json.dumps({"inputs": [X | {member: value}], top: other}).encode(), None, MODEL)
-    except InvalidInput:
-        pass

@@ -1,4 +1,4 @@
-"""A V2 inference request that is in order: what goes to the worker, and how the answer is wanted."""
+"""A V2 inference request in order: what goes to the worker, and how the answer is wanted."""
 
 from __future__ import annotations
 
@@ -86,12 +86,15 @@ def binary(name: str, datatype: str, shape: list[int], size: int) -> dict[str, A
 def test_binary_tensors_follow_in_the_order_of_the_request() -> None:
     """Not in that of the manifest; a JSON tensor may stand between them."""
     texts, numbers = pack_bytes([b"\xff\0", b""]), np.arange(4, dtype="<i8").tobytes()
-    document = {
-        "inputs": [binary("t", "BYTES", [2], len(texts)), binary("a", "INT64", [2, 2], 32)]
-    }
+    document = {"inputs": [binary("t", "BYTES", [2], len(texts)), binary("a", "INT64", [2, 2], 32)]}
     a, t = read(document, TWO, texts + numbers).envelope.inputs
     assert (bytes(a.data), bytes(t.data)) == (numbers, texts)
-    document["inputs"][1] = {"name": "a", "datatype": "INT64", "shape": [2, 2], "data": [0, 1, 2, 3]}
+    document["inputs"][1] = {
+        "name": "a",
+        "datatype": "INT64",
+        "shape": [2, 2],
+        "data": [0, 1, 2, 3],
+    }
     a, t = read(document, TWO, texts).envelope.inputs
     assert (bytes(a.data), bytes(t.data)) == (numbers, texts)
 
@@ -144,7 +147,9 @@ def test_any_array_arrives_as_it_is(rows: int, columns: int, flat: bool) -> None
     array = np.arange(rows * columns, dtype="<f4").reshape(rows, columns)
     model = manifest(inputs=[spec("x", "FP32", [-1, -1])])
     data = array.reshape(-1).tolist() if flat else array.tolist()
-    sent = read({"inputs": [X | {"shape": [rows, columns], "data": data}]}, model).envelope.inputs[0]
+    sent = read({"inputs": [X | {"shape": [rows, columns], "data": data}]}, model).envelope.inputs[
+        0
+    ]
     assert bytes(sent.data) == array.tobytes()
 
 

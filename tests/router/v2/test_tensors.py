@@ -212,7 +212,7 @@ def test_binary_texts_are_counted() -> None:
 
 
 def test_a_binary_truth_is_one_or_zero() -> None:
-    """Other bytes are no booleans to numpy or torch, and what they compute with them is undefined."""
+    """Other bytes are no booleans to numpy or torch: what they compute with them is undefined."""
     tensors.check_binary(memoryview(b"\0\1\1"), "BOOL", 3, "x")
     with pytest.raises(InvalidInput, match=r"x.*BOOL"):
         tensors.check_binary(memoryview(b"\0\2\1"), "BOOL", 3, "x")

@@ -1,4 +1,4 @@
-"""Makes the sample models and publishes them, with progress to see."""
+"""Progress bars on a terminal; on a pipe, a line per step."""
 
 from __future__ import annotations
 
@@ -14,31 +14,12 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from deploy.samples.catalogue import build_all, publish_all
-from deploy.samples.store import BuiltSample
-from deploy.up.runfolder import RunFolder
-from shared.repository import Repository
-
 Step = Callable[[str, int, int], None]
-
-
-def make_samples(folder: RunFolder, console: Console) -> list[BuiltSample]:
-    """All samples on this disk: fetched and made where they are not there yet."""
-    with progress_bar(console, "samples") as step:
-        return build_all(folder.samples, folder.wheels, step)
-
-
-def publish_samples(repository: Repository, built: list[BuiltSample], console: Console) -> None:
-    """All samples in the repository; what is there already is not sent again."""
-    with progress_bar(console, "publish") as step:
-        published = publish_all(repository, built, step)
-    sent = sum(one.bytes_sent for one in published)
-    console.print(f"{len(published)} models in {repository.url}, {sent / 1e6:,.1f} MB sent")
 
 
 @contextmanager
 def progress_bar(console: Console, label: str) -> Iterator[Step]:
-    """A bar that a `(what, done, total)` callback moves; on a pipe, one line per new `what`."""
+    """A bar that the given callback moves: what is being done, steps done, steps in all."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -61,3 +42,13 @@ def progress_bar(console: Console, label: str) -> Iterator[Step]:
             bar.update(task, description=description, completed=done, total=max(total, 1))
 
         yield step
+
+
+def checked(step: Step, check: Callable[[], None]) -> Step:
+    """`step`, which also calls `check`: long work is stopped where it tells of its progress."""
+
+    def both(what: str, done: int, total: int) -> None:
+        check()
+        step(what, done, total)
+
+    return both

@@ -1,0 +1,153 @@
+"""shared/PROTOCOL.md says what the code does: names, fields, moves and times are compared."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from router.ingress import ANSWER_LIFE_MS, FIELDS
+from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S
+from shared import bulk, config, keys, scripts
+from tests.contract.sources import ROOT
+from worker import loader, membership, work
+
+FOLDER = ROOT / "shared"
+TEXT = (FOLDER / "PROTOCOL.md").read_text()
+LUA = FOLDER / "lua"
+SCRIPTS = {path.stem for path in LUA.glob("*.lua")}
+ROWS = re.findall(r"^\| (\w+) \| [^|]+ \| ([^|]*) \| .+ \|$", TEXT, re.MULTILINE)
+# What is changed in more than one script is written in these.
+PLACEMENT, PUBLISH, ORDER = (
+    (LUA / "lib" / f"{name}.lua").read_text() for name in ("placement", "publish", "order")
+)
+
+
+def scripts_of_moves() -> dict[str, set[str]]:
+    """Scripts by the letter of their move, from the tables with a column for them."""
+    moves = {letter: set(re.findall(r"`(\w+)`", names)) for letter, names in ROWS}
+    return {letter: names for letter, names in moves.items() if letter != "move"}
+
+
+def labels() -> list[tuple[str, set[str]]]:
+    """Of each arrow in the diagrams that is a move: its letter, and the scripts it names."""
+    found = re.findall(r"^  \S+ --> \S+: ([a-z]{1,2}) (.+)$", TEXT, re.MULTILINE)
+    return [(letter, set(re.findall(r"\w+", names)) & SCRIPTS) for letter, names in found]
+
+
+def after(phrase: str) -> str:
+    """The text that follows `phrase`, in one line."""
+    line = " ".join(TEXT.split())
+    assert line.count(phrase) == 1, phrase
+    return line.partition(phrase)[2]
+
+
+def test_every_script_is_some_move_and_every_move_names_scripts_that_exist() -> None:
+    """Both ways: a script without a move is not described, a move without one cannot happen."""
+    named = set().union(*scripts_of_moves().values())
+    assert len(SCRIPTS) > 10
+    assert named - SCRIPTS == set()
+    assert SCRIPTS - named == set()
+
+
+def test_the_diagrams_and_the_tables_tell_of_the_same_moves() -> None:
+    """By letter; and what an arrow says is among the scripts of its row."""
+    moves = scripts_of_moves()
+    drawn = {letter for letter, _ in labels()}
+    assert drawn - set(moves) == set()
+    without_a_state = {"y", "z", "aa", "ab"}  # of doors and gateways
+    assert set(moves) - drawn == without_a_state
+    wrong = [(letter, names) for letter, names in labels() if not names <= moves[letter]]
+    assert wrong == []
+
+
+def test_every_key_in_the_text_is_one_of_ours() -> None:
+    """`kind:<id>` as the table of shared/keys.py writes it, and single words called a stream."""
+    table = set(re.findall(r"^\| `([^`]+)` \|", keys.__doc__ or "", re.MULTILINE))
+    named = set(re.findall(r"`([a-z-]+:<[a-z]+>)`", TEXT))
+    streams = set(re.findall(r"[Ss]tream `([a-z]+)`", TEXT))
+    assert len(named) > 5
+    assert streams == {"ingress"}
+    assert (named | streams) - table == set()
+
+
+def test_a_work_entry_has_the_fields_of_the_table_in_its_order() -> None:
+    """As placement writes it, and as the worker insists on."""
+    documented = re.findall(r"^\| `(\w+)` \|", after_section("**Work entry**"), re.MULTILINE)
+    added = re.search(r"'XADD', stream, '\*', (.+?)\)\n", PLACEMENT, re.DOTALL)
+    assert added
+    assert documented == [name.decode() for name in work.FIELDS]
+    assert documented == re.findall(r"'(\w+)'", added[1])
+
+
+def test_a_reply_and_a_record_have_the_fields_that_the_scripts_write() -> None:
+    """Space-separated lists in the text."""
+    reply = re.search(r"'NOMKSTREAM'.+?\)\n", PUBLISH, re.DOTALL)
+    record = re.search(r"'HSET', key, 'status', status, 'model'.+?\)\n", PLACEMENT, re.DOTALL)
+    ended = re.search(r"'HSET', key, 'status', status, 'worker'.+?\)\n", PUBLISH, re.DOTALL)
+    assert reply and record and ended
+    assert fields("trimmed): ") == re.findall(r"'([a-z]+)', \w", reply[0])
+    assert fields("**Record** (hash `request:<id>`): ") == names_written(record[0])
+    assert fields("`, later ") == [n for n in names_written(ended[0]) if n != "status"]
+
+
+def test_an_ingress_entry_has_the_fields_that_the_door_takes() -> None:
+    """Those it needs, then those it may have."""
+    assert {*fields("(stream `ingress`): "), *fields("and, if wanted, ")} == FIELDS
+
+
+@pytest.mark.parametrize(
+    ("phrase", "said"),
+    [
+        ("tensors that take ", f"{bulk.BULK_BYTES >> 10} KiB or more"),
+        ("the byte ", f"0x{bulk.MARK.hex().upper()} and the file's name"),
+        ("gateway, when it reads it; after ", f"{bulk.UNCLAIMED_S:g} s if nobody did"),
+        ("is kept for pollers is kept for ", "an hour"),
+        ("The answer stream goes ", "an hour after its last answer"),
+        ("The lease is then renewed every ", f"{loader.RENEW_EVERY_S:g} s"),
+        ("Between l and n the lease times out ", f"({loader.LOAD_LEASE_MS // 1000} s)"),
+        ("Scripts move in chunks of ", f"{scripts.CHUNK}."),
+        ("within lease (`WARMROUTE_LEASE_S`) + sweep ", f"({SWEEP_EVERY_S:g} s)"),
+    ],
+)
+def test_a_number_in_the_text_is_the_one_in_the_code(phrase: str, said: str) -> None:
+    """Times and sizes."""
+    assert after(phrase).startswith(said)
+
+
+def test_times_that_lua_knows_are_those_of_the_text() -> None:
+    """An hour for outcomes and answers, 20 seconds for an order, each second a beat."""
+    assert re.search(r"RESULT_TTL = \d+, (\d+)", PUBLISH)[1] == str(3600 * 1000)
+    assert ANSWER_LIFE_MS == 3600 * 1000
+    order_s = int(re.search(r"ORDER_TTL, JOB_TTL = (\d+)", ORDER)[1]) // 1000
+    assert after("Between RQ's pop and l the lease times out ").startswith(f"({order_s} s)")
+    assert membership.BEAT_EVERY_S == BEAT_EVERY_S == 1
+    assert TEXT.count("| every second: ") == 2
+
+
+def test_settings_and_files_named_in_the_text_exist() -> None:
+    """Variables of shared/config.py, and paths seen from shared/."""
+    kinds = (config.RouterConfig, config.WorkerConfig)
+    known = {row[0] for kind in kinds for row in config.describe(kind)}
+    assert set(re.findall(r"\bWARMROUTE_\w+", TEXT)) - known == set()
+    paths = set(re.findall(r"`([\w./]+(?:\.py|\.lua|/))`", TEXT))
+    assert len(paths) > 8
+    assert {path for path in paths if not (FOLDER / path).exists()} == set()
+
+
+def after_section(start: str) -> str:
+    """From `start` to the next bold word at the beginning of a line."""
+    assert TEXT.count(start) == 1
+    return TEXT.partition(start)[2].partition("\n**")[0]
+
+
+def fields(phrase: str) -> list[str]:
+    """The names in the backticks that follow `phrase`."""
+    found = re.match(r"`([^`]+)`", after(phrase))
+    assert found, phrase
+    return found[1].split()
+
+
+def names_written(call: str) -> list[str]:
+    """Field names of an HSET, which alternate with Lua expressions."""
+    return re.findall(r"'([a-z]+)', (?:[a-z]|item)", call)

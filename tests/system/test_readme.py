@@ -1,0 +1,236 @@
+"""Every command and every piece of code in README.md does what the README says, on a real stack.
+
+The text of each block is run as it stands; only the address, `<id>` and `<worker>` are filled in.
+`make` commands are left to tests/contract/test_readme.py and tests/deploy/up/test_make_up.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deploy.samples import catalogue
+from deploy.samples.sample import Model
+from shared.keys import Keys
+from tests.helpers import readme, samples
+from tests.helpers.models import publish_slow
+from tests.helpers.patience import wait_until
+from tests.helpers.readme import Block
+from tests.helpers.stack import Stack
+from tests.helpers.terminal import Terminal
+from tests.system.conftest import open_stack
+
+NUMBERS = np.arange(1, 17, dtype=np.float32).reshape(1, 16)
+ONES = np.ones((1, 16), np.float32)
+CURL = ("First request", "sh", 1)
+WITHOUT_COMMANDS = ["warmroute", "Scale: the Procfile"]  # the picture, and a file that is quoted
+TOOLS = {"apt", "curl", "docker", "pip", "python3", "redis-cli", "rq", "sh", "sudo", "wget"}
+RUN: list[tuple[str, str, int]] = []
+
+
+def runs(*keys: tuple[str, str, int]) -> Callable[[Any], Any]:
+    """Marks a test that gets these blocks of the README and runs all that is in them."""
+    RUN.extend(keys)
+
+    def mark(test: Any) -> Any:
+        given = pytest.mark.parametrize(
+            "blocks", [[readme.block(*key) for key in keys]], ids=["README"]
+        )
+        return pytest.mark.slow(pytest.mark.timeout(200)(given(test)))
+
+    return mark
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One gateway, one worker and the tiny sample, under the cell name of the examples."""
+    with open_stack(tmp_path_factory.mktemp("readme"), WARMROUTE_CELL="warmroute") as stack:
+        stack.keys = Keys("warmroute")
+        catalogue.publish_all(stack.repository, samples.built(["tiny-mlp"]))
+        stack.add_gateway()
+        stack.add_worker()
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def terminal(cell: Stack, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    """A terminal beside it."""
+    return Terminal(cell, tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Model:
+    """The model of the examples, in plain torch."""
+    (built,) = samples.built(["tiny-mlp"])
+    return built.sample.reference(None, built.files)
+
+
+def test_every_block_is_run_by_a_test() -> None:
+    """A command that is added to the README needs one. `make` has its own (see above)."""
+    blocks = readme.blocks()
+    seen: dict[tuple[str, str], int] = {}
+    shown = []
+    for block in blocks:
+        number = seen[block[:2]] = seen.get(block[:2], -1) + 1
+        if block.language and not all(c.startswith("make ") for c in block.commands):
+            shown.append((block.section, block.language, number))
+    assert shown == RUN
+    assert {block.language for block in blocks} == {"", "sh", "python"}
+    assert [block.section for block in blocks if not block.language] == WITHOUT_COMMANDS
+
+
+def test_no_command_hides_in_a_sentence() -> None:
+    """In backticks there are `make`, `warmroute` and `python -m`, which are checked elsewhere."""
+    assert {code for code in readme.codes() if code.split()[0] in TOOLS} == set()
+
+
+@runs(("First request", "sh", 0))
+def test_the_terminal_has_the_commands_and_the_settings(
+    terminal: Terminal, cell: Stack, blocks: list[Block]
+) -> None:
+    """Those of `.venv`, and where the stack is."""
+    (setup,) = blocks
+    assert len(setup.commands) == 2
+    here = str(terminal.folder)
+    for command in ("python", "redis-cli", "rq", "warmroute"):
+        assert terminal.run(f"command -v {command}").startswith(here)
+    told = terminal.run('echo "$REDIS_URL $MODEL_REPOSITORY"').split()
+    assert told == [cell.redis_server.url, cell.repository_url]
+
+
+@runs(CURL)
+def test_the_curl_example_is_answered(terminal: Terminal, tiny: Model, blocks: list[Block]) -> None:
+    """The answer is the V2 document, with what plain torch says."""
+    ((command,),) = (block.commands for block in blocks)
+    assert right(json.loads(terminal.run(command)), tiny)
+
+
+@runs(("First request", "python", 0))
+def test_the_python_example_infers_and_submits(
+    terminal: Terminal, tiny: Model, blocks: list[Block]
+) -> None:
+    """Both ways give the outputs; the first also says who ran it, and whether it was cold."""
+    (block,) = blocks
+    said = terminal.run_python(block.text)
+    arrays = [
+        np.array(numbers.split(), float)
+        for numbers in re.findall(r"\[\[(.+?)\]\]", said, re.DOTALL)
+    ]
+    assert np.allclose(arrays, [tiny({"input": ONES})["output"][0]] * 2, rtol=1e-4, atol=1e-5)
+    assert re.search(r"\]\] worker-1 (True|False)\n", said)
+
+
+@runs(("First request", "sh", 2))
+def test_the_redis_cli_example_is_answered_on_its_stream(
+    terminal: Terminal, tiny: Model, blocks: list[Block]
+) -> None:
+    """The second command waits for the answer of the first."""
+    (block,) = blocks
+    entry, answer = (terminal.run(command) for command in block.commands)
+    assert re.fullmatch(r"\d+-\d+\n", entry)
+    stream, _, *rest = answer.splitlines()
+    fields = dict(zip(rest[::2], rest[1::2], strict=True))
+    assert (stream, fields["status"]) == ("my-answers", "succeeded")
+    assert right(json.loads(fields["body"]), tiny)
+
+
+@runs(("Submit now, ask later", "sh", 0))
+def test_a_request_is_submitted_and_asked_for_later(
+    terminal: Terminal, tiny: Model, blocks: list[Block]
+) -> None:
+    """202 with the place, then the response; what has ended cannot be taken back."""
+    (block,) = blocks
+    submit, ask, take_back = block.commands
+    write_body(terminal)
+    accepted = terminal.run(submit)
+    assert status_of(accepted) == 202
+    location = re.search(r"^Location: /v2/requests/([0-9a-f]{32})\r?$", accepted, re.MULTILINE)
+    assert location
+    ended = json.loads(terminal.run(ask, id=location[1]))
+    assert ended["status"] == "succeeded" and right(ended["response"], tiny)
+    assert status_of(terminal.run(take_back, id=location[1])) == 409
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_who_prefers_to_wait_a_little_gets_the_answer_if_it_comes(terminal: Terminal) -> None:
+    """`Prefer: respond-async, wait=5`, as the table of endpoints says."""
+    assert "Prefer: respond-async, wait=5" in readme.codes()
+    write_body(terminal)
+    submit = readme.block("Submit now, ask later", "sh").commands[0]
+    command = submit.replace("respond-async", "respond-async, wait=5")
+    assert status_of(terminal.run(command)) == 200
+
+
+@runs(("Publish a model", "python", 0), ("Publish a model", "sh", 0))
+def test_an_exported_model_is_pushed_and_asked(terminal: Terminal, blocks: list[Block]) -> None:
+    """It answers as the module that was exported does; the same push again sends nothing."""
+    code, commands = blocks
+    push, infer, models = commands.commands
+    printed = terminal.run_python(
+        code.text + "print(net(torch.tensor([[1., 2., 3., 4.]])).tolist())"
+    )
+    assert terminal.run(push).splitlines()[-2].split()[:3] == ["my-model", "1", "pytorch_program"]
+    assert re.search(r"^ y +float32 +1x3 ", terminal.run(infer), re.MULTILINE)
+    outputs = json.loads(terminal.run(f"{infer} --json"))["outputs"]
+    assert np.allclose(outputs["y"], json.loads(printed), rtol=1e-4, atol=1e-5)
+    again = json.loads(terminal.run(f"{push} --json"))
+    assert (again["version"], again["bytes_sent"]) == (1, 0)
+    assert re.search(r"^ my-model +1 +READY", terminal.run(models), re.MULTILINE)
+
+
+@runs(("Scale: the Procfile", "sh", 0))
+def test_one_more_worker_joins_and_leaves(
+    terminal: Terminal, cell: Stack, blocks: list[Block]
+) -> None:
+    """It joins, and leaves on SIGTERM."""
+    ((command,),) = (block.commands for block in blocks)
+    before = set(cell.residency())
+    with terminal.running(command):
+        wait_until(lambda: set(cell.residency()) - before, 60)
+    wait_until(lambda: set(cell.residency()) == before)
+
+
+@runs(("See what it does", "sh", 0))
+def test_the_fleet_and_its_queues_can_be_seen(
+    terminal: Terminal, cell: Stack, blocks: list[Block]
+) -> None:
+    """While a model is held, and requests wait."""
+    (block,) = blocks
+    residency, workers, entries, orders = block.commands
+    slow = publish_slow(cell.repository, cell.folder)
+    client = cell.client()
+    client.infer(slow.name, slow.question(0.01))
+    pending = [client.submit(slow.name, slow.question(3.0)) for _ in range(3)]
+    assert re.search(rf"^ {slow.name} 1 +device", terminal.run(residency), re.MULTILINE)
+    assert re.search(r"^ worker-1 +cpu +ready ", terminal.run(workers), re.MULTILINE)
+    assert f"\n{slow.name}:1:" in terminal.run(entries, worker="worker-1")
+    assert all(word in terminal.run(orders) for word in ("cold", "worker-1"))
+    for request in pending:
+        request.cancel()
+
+
+def right(document: dict[str, Any], tiny: Model) -> bool:
+    """Whether a V2 response is what plain torch says of the sixteen numbers."""
+    (output,) = document["outputs"]
+    expected = tiny({"input": NUMBERS})["output"].reshape(-1)
+    return output["name"] == "output" and np.allclose(output["data"], expected, 1e-4, 1e-5)
+
+
+def write_body(terminal: Terminal) -> None:
+    """`request.json`: the body of the curl example."""
+    found = re.search(r"-d '(.+)'", readme.block(*CURL).text, re.DOTALL)
+    assert found
+    (terminal.folder / "request.json").write_text(found[1])
+
+
+def status_of(printed: str) -> int:
+    """The status of what `curl -i` shows."""
+    found = re.match(r"HTTP/1.1 (\d{3}) ", printed)
+    assert found, printed
+    return int(found[1])

@@ -1,0 +1,126 @@
+"""A worker's place in the cell: registered, renewed, fenced, and its copies in the map."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import Unavailable
+from shared.scripts import Scripts
+from tests.helpers.cell import MAX_ATTEMPTS, Cell
+from tests.helpers.factories import OTHER_REF, REF, placing
+from worker.membership import Membership
+
+
+class Meddling(Scripts):
+    """The real scripts, with something that happens once just before an announcement."""
+
+    before = None
+
+    async def announce(self, *args: str) -> int:
+        if self.before is not None:
+            happens, self.before = self.before, None
+            await happens()
+        return await super().announce(*args)
+
+
+@pytest.fixture
+def held() -> dict[str, int]:
+    """The copies of worker w1 and their bytes."""
+    return {REF: 10, OTHER_REF: 20}
+
+
+@pytest.fixture
+async def member(cell: Cell, held: dict[str, int]) -> Membership:
+    """Worker w1, registered."""
+    scripts = Meddling(cell.channel, cell.keys)
+    made = Membership(scripts, "w1", 10.0, MAX_ATTEMPTS, lambda: {"used": 30}, lambda: dict(held))
+    made.state = "ready"
+    await made.register()
+    return made
+
+
+async def holders(cell: Cell, ref: str) -> list[bytes]:
+    return await cell.client.hkeys(cell.keys.holders(ref))
+
+
+async def test_who_registers_tells_what_it_holds(cell: Cell, member: Membership) -> None:
+    """With the bytes of each copy, and its report."""
+    assert (await cell.client.hget(cell.keys.holders(REF), "w1")).startswith(b"device 10 ")
+    assert await holders(cell, OTHER_REF) == [b"w1"]
+    record = await cell.client.hgetall(cell.keys.worker("w1"))
+    assert (record[b"state"], record[b"used"]) == (b"ready", b"30")
+
+
+async def test_a_beat_renews(cell: Cell, member: Membership) -> None:
+    """And shows a state that has changed."""
+    before = await cell.client.zscore(cell.keys.workers, "w1")
+    member.state = "draining"
+    assert await member.beat_once() == "ok"
+    assert await cell.client.zscore(cell.keys.workers, "w1") >= before
+    assert await cell.client.hget(cell.keys.worker("w1"), "state") == b"draining"
+
+
+async def test_who_was_reaped_comes_back_with_a_new_epoch(cell: Cell, member: Membership) -> None:
+    """Its copies are in the map again, and serve what was parked meanwhile."""
+    await cell.place(placing())
+    await cell.client.zadd(cell.keys.workers, {"w1": 0})
+    await cell.scripts.reap(MAX_ATTEMPTS)
+    old = member.epoch
+    assert await member.beat_once() == "fenced"
+    assert int(member.epoch) > int(old)
+    assert await holders(cell, REF) == [b"w1"]
+    assert len(await cell.read("w1")) == 1
+    assert await member.beat_once() == "ok"
+
+
+async def test_after_a_flush_the_map_is_back_with_the_next_beat(
+    cell: Cell, member: Membership
+) -> None:
+    """Without a restart."""
+    keys = [key async for key in cell.client.scan_iter(cell.keys.prefix + ":*")]
+    await cell.client.delete(*keys)
+    await member.beat_once()
+    assert await holders(cell, REF) == await holders(cell, OTHER_REF) == [b"w1"]
+    assert await member.beat_once() == "ok"
+
+
+async def test_a_map_that_lacks_a_model_is_told_again(cell: Cell, member: Membership) -> None:
+    """The beat notices."""
+    await cell.client.delete(cell.keys.holders(REF), cell.keys.holds("w1"))
+    assert await member.beat_once() == "resync"
+    assert await holders(cell, REF) == [b"w1"]
+    assert await member.beat_once() == "ok"
+
+
+async def test_a_copy_that_is_evicted_meanwhile_is_not_announced_again(
+    cell: Cell, member: Membership, held: dict[str, int]
+) -> None:
+    """It would get requests for ever that nobody here can serve."""
+
+    async def evict() -> None:
+        del held[OTHER_REF]
+        await cell.scripts.retire("w1", member.epoch, OTHER_REF)
+
+    member._scripts.before = evict
+    await member.announce_held()
+    assert await holders(cell, OTHER_REF) == []
+    assert await member.beat_once() == "ok"
+
+
+async def test_an_announcement_that_came_too_late_is_told(cell: Cell, member: Membership) -> None:
+    """The load was given to another, or the worker is fenced."""
+    with pytest.raises(Unavailable, match="another"):
+        await member.announce(REF, "0" * 24)
+    await cell.worker("w1")
+    with pytest.raises(Unavailable, match="fenced"):
+        await member.announce(REF, "")
+
+
+async def test_who_retires_takes_no_more_and_who_leaves_is_forgotten(
+    cell: Cell, member: Membership, held: dict[str, int]
+) -> None:
+    """As a draining worker does."""
+    await member.retire(list(held))
+    assert (await cell.place(placing()))[0].status == "parked"
+    await member.leave()
+    assert await cell.exists(cell.keys.worker("w1"), cell.keys.workers) == []
