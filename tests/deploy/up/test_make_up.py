@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from deploy.client import Client
+from deploy.up.child import command_under
 from deploy.up.runfolder import STATE
 from tests.deploy.processes import alive, wait_until
 
@@ -56,7 +57,8 @@ def started(log: Path) -> Iterator[Stack]:
     """`python -m deploy.up`, stopped at the end of the block if it still runs."""
     with log.open("wb") as screen:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.up"],
+            # Tied to this process, so that a test run that is killed leaves no stack behind.
+            command_under(os.getpid(), [sys.executable, "-m", "deploy.up"]),
             cwd=ROOT,
             stdout=screen,
             stderr=subprocess.STDOUT,
