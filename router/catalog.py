@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 from shared import manifest as manifests
-from shared.errors import BlobMissing, NotFound
+from shared.errors import BlobMissing, NotFound, WarmrouteError
 from shared.manifest import Manifest
 from shared.names import ModelRef, check_model_name
 from shared.repository import Repository
 
 MAX_LOOKUPS = 8
 MAX_REMEMBERED = 20_000
+STALE_S = 60.0
 LATEST = 0
 NOTHING = (0.0, None)
 
@@ -46,9 +48,10 @@ class Catalog:
         fresh_until, known = self._known.get((name, version), NOTHING)
         fresh = fresh_until > time.monotonic()
         if isinstance(known, Entry):
-            if not fresh:
-                self._look_up(name, version)
-            return known
+            if fresh:
+                return known
+            await self._refresh(name, version, time.monotonic() - fresh_until)
+            return self._last(name, version, known)
         if isinstance(known, NotFound) and fresh:
             # A new one each time: a raised exception holds on to its caller's frames.
             raise NotFound(known.message)
@@ -67,6 +70,20 @@ class Catalog:
     async def _versions(self, name: str) -> list[int]:
         async with self._slots:
             return await asyncio.to_thread(self._repository.list_versions, name)
+
+    async def _refresh(self, name: str, version: int, stale_s: float) -> None:
+        """Ask again beside serving; only what nobody asked for in a long while is waited for."""
+        task = self._look_up(name, version)
+        if stale_s > STALE_S:
+            with suppress(WarmrouteError):  # the store is away: what is known must do
+                await asyncio.shield(task)
+
+    def _last(self, name: str, version: int, known: Entry) -> Entry:
+        """What is known by now, after a refresh that may have been waited for."""
+        latest = self._known.get((name, version), NOTHING)[1]
+        if isinstance(latest, NotFound):
+            raise NotFound(latest.message)
+        return latest or known
 
     def _look_up(self, name: str, version: int) -> asyncio.Task[Entry]:
         """The one task that asks the repository for this version now."""

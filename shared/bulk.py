@@ -68,9 +68,15 @@ class Bulk:
     def put(self, gateway: str, request_id: str, kind: str, message: Envelope | Outcome) -> bytes:
         """Write a message into `gateway`'s folder; its reference. OSError if that cannot be."""
         name = f"{gateway}/{request_id}.{kind}"
-        handle = os.open(self._root / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        fresh = self._root / f"{name}.{secrets.token_hex(8)}.new"
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             _write_all(handle, _pieces(message))
+            # Appears as a whole: a worker that comes late must not cut what a gateway has mapped.
+            fresh.rename(self._root / name)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
         finally:
             os.close(handle)
         return MARK + name.encode()
@@ -97,7 +103,8 @@ class Bulk:
     def drop_unclaimed(self, gateway: str) -> int:
         """Remove outcomes that nobody took: their callers left, or their commit was refused."""
         oldest, dropped = time.time() - UNCLAIMED_S, 0
-        for path in (self._root / gateway).glob("*.out"):
+        left = (p for p in (self._root / gateway).iterdir() if p.suffix in (".out", ".new"))
+        for path in left:
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < oldest:
                     path.unlink()

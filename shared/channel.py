@@ -92,6 +92,9 @@ class _Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast(asyncio.WriteTransport, transport)
+        # uvloop keeps what is written until its turn ends; with this it goes out at once. So the
+        # count of a start has left before the device starts what it counts.
+        self._transport.set_write_buffer_limits(high=0)
 
     def call(self, args: tuple[Any, ...]) -> asyncio.Future[Any]:
         """Write a command; the future of its answer."""

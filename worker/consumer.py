@@ -200,8 +200,9 @@ class Consumer:
                 known = isinstance(error, (ModelFailed, InvalidInput))
                 return [error if known else ModelFailed(error.message)]
         except Exception:
-            log.exception("this is a bug: a batch of %s raised", copy.ref)
-            return [ModelFailed("internal error, see the worker's log")] * len(batch)
+            log.exception("this is a bug: a batch of %d for %s raised", len(batch), copy.ref)
+            if len(batch) == 1:
+                return [ModelFailed("internal error, see the worker's log")]
         results: list[Outcome | WarmrouteError] = []
         for work in batch:
             results += await self._run(copy, [work])

@@ -46,16 +46,27 @@ class Evictor:
     async def make_room(self, ref: str, footprint: Footprint) -> bool:
         """Evict what the plan says and reserve the bytes; False if the model can never fit."""
         async with self._turn:
-            while True:
-                decision = plan(self._ledger, footprint, self.residents())
-                if not isinstance(decision, Refusal):
-                    break
-                if decision.never:
-                    return False
-                await asyncio.sleep(POLL_S)  # others are loading or draining: they end
-            await asyncio.gather(*(self.evict(victim) for victim in decision.evict))
-            self._ledger.reserve(ref, footprint)
-            return True
+            return await self._make_room(ref, footprint)
+
+    async def correct(self, ref: str, measured: Footprint) -> bool:
+        """Replace a reservation by what was measured, and evict if that is more than there is."""
+        async with self._turn:
+            if self._ledger.correct(ref, measured):
+                return True
+            self._ledger.release(ref)  # nobody else can take the room while it is our turn
+            return await self._make_room(ref, measured)
+
+    async def _make_room(self, ref: str, footprint: Footprint) -> bool:
+        while True:
+            decision = plan(self._ledger, footprint, self.residents())
+            if not isinstance(decision, Refusal):
+                break
+            if decision.never:
+                return False
+            await asyncio.sleep(POLL_S)  # others are loading or draining: they end
+        await asyncio.gather(*(self.evict(victim) for victim in decision.evict))
+        self._ledger.reserve(ref, footprint)
+        return True
 
     async def evict(self, ref: str) -> None:
         """Retire, drain and free one copy."""
@@ -69,9 +80,9 @@ class Evictor:
         while self._busy(copy) or not self._caught_up(last, begun):  # noqa: ASYNC110 - see above
             await asyncio.sleep(POLL_S)
         self._batcher.close(ref)
-        self._copies.remove(ref)
         await self._device.run(copy.model.unload)
         self._ledger.release(ref)
+        self._copies.remove(ref)  # last: who waits to load it again begins after all of this
         log.info("evicted %s after %.0f ms", ref, (time.monotonic() - begun) * 1000)
 
     async def until_freed(self, ref: str) -> None:

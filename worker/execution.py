@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from shared.bulk import BULK_BYTES, Bulk, size_of
 from shared.envelope import Outcome, Timing, pack, pack_error
-from shared.errors import Expired, WarmrouteError
+from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.scripts import Completion
 from worker import tensors
 from worker.copies import Copy
 from worker.work import Work
 
+MAX_OUTCOME_BYTES = 64 << 20  # Redis would refuse one beyond its own limits again and again
 Result = Outcome | WarmrouteError
 
 
@@ -35,11 +36,20 @@ def only(
 
 def completion(work: Work, result: Result, bulk: Bulk | None) -> Completion:
     """What `complete` is to publish for one request."""
+    result = _too_large(result)
     if isinstance(result, Outcome):
         outcome = _packed(work, result, bulk)
         return Completion(work.entry, work.id, work.reply, work.flags, "succeeded", outcome)
     status = "expired" if isinstance(result, Expired) else "failed"
     return Completion(work.entry, work.id, work.reply, work.flags, status, pack_error(result))
+
+
+def _too_large(result: Result) -> Result:
+    if isinstance(result, Outcome) and size_of(result) > MAX_OUTCOME_BYTES:
+        return ModelFailed(
+            f"outputs of {size_of(result)} bytes, at most {MAX_OUTCOME_BYTES} can be answered"
+        )
+    return result
 
 
 def _packed(work: Work, outcome: Outcome, bulk: Bulk | None) -> bytes:

@@ -19,6 +19,7 @@ from shared import manifest as manifests
 from shared.envelope import pack_error
 from shared.errors import (
     ChangedMeanwhile,
+    Conflict,
     InsufficientMemory,
     LoadFailed,
     Unavailable,
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 LOAD_LEASE_MS = 10_000
 RENEW_EVERY_S = 2.0
 MANIFESTS_KEPT = 10_000
+RETRY_S = 0.2
+PAUSE_S = 0.1
 
 LoadFunction = Callable[[Manifest, Mapping[str, Path]], LoadedModel]
 
@@ -80,6 +83,7 @@ class Loader:
             self._membership.worker, self._membership.epoch, ref, token, LOAD_LEASE_MS
         )
         if claim == "refused":
+            await asyncio.sleep(PAUSE_S)  # nobody else may take orders just now: do not spin
             await self._refuse(ref, token)
         if claim == "claimed":
             task = asyncio.create_task(self._run(ref, token))
@@ -115,30 +119,43 @@ class Loader:
             await self._bring_up(ref)
             self.loads += 1
         # Else the copy is here and Redis had forgotten that: announcing it is all there is to do.
-        try:
-            await self._membership.announce(str(ref), token)
-        except WarmrouteError:
-            await self._evictor.evict(str(ref))
-            raise
+        await self._announce(str(ref), token)
         log.info("loaded %s in %.0f ms", ref, (time.perf_counter() - begun) * 1000)
+
+    async def _announce(self, ref: str, token: str) -> None:
+        """Announcing may be repeated, so a Redis that does not answer is asked again."""
+        while True:
+            try:
+                return await self._membership.announce(ref, token)
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)
+            except Conflict:
+                await self._evictor.evict(ref)
+                raise
 
     async def _bring_up(self, ref: ModelRef) -> None:
         """From the repository to a warm copy with an open queue, which nobody knows of yet."""
         manifest = await self._read_manifest(ref)
         footprint = predict(manifest)
         if not await self._evictor.make_room(str(ref), footprint):
-            raise InsufficientMemory(
-                f"model {ref.name} version {ref.version} needs {footprint.total} bytes, this "
-                f"worker's budget is {self._ledger.budget}"
-            )
+            raise self._too_large(ref, footprint)
         try:
             model, limits = await self._bring_in(manifest)
-            copy = Copy(str(ref), manifest, model, self._corrected(str(ref), footprint, model))
         except BaseException:
             self._ledger.release(str(ref))
             raise
-        self._copies.add(copy)
-        self._batcher.open(copy.ref, limits)
+        measured = Footprint(frozenset(model.shared.items()), model.bytes_resident)
+        if not await self._evictor.correct(str(ref), measured):
+            await self._device.run(model.unload)
+            raise self._too_large(ref, measured)
+        self._copies.add(Copy(str(ref), manifest, model, measured))
+        self._batcher.open(str(ref), limits)
+
+    def _too_large(self, ref: ModelRef, footprint: Footprint) -> InsufficientMemory:
+        return InsufficientMemory(
+            f"model {ref.name} version {ref.version} needs {footprint.total} bytes, this worker's "
+            f"budget is {self._ledger.budget}"
+        )
 
     async def _read_manifest(self, ref: ModelRef) -> Manifest:
         """The manifest that the reference's digest stands for. What was read once is kept."""
@@ -166,14 +183,6 @@ class Loader:
             await self._device.run(model.unload)
             raise
         return model, limits
-
-    def _corrected(self, ref: str, predicted: Footprint, model: LoadedModel) -> Footprint:
-        """What was measured replaces the prediction where it still fits."""
-        measured = Footprint(frozenset(model.shared.items()), model.bytes_resident)
-        if self._ledger.correct(ref, measured):
-            return measured
-        log.warning("%s takes %d bytes of its own, over the budget", ref, measured.own)
-        return predicted
 
     # The lease --------------------------------------------------------------------------------
 
@@ -210,6 +219,9 @@ class Loader:
         log.warning("load of %s failed: %s", ref, error.message)
         cause, left = pack_error(error), 1
         while left > 0:
-            left = await self._scripts.fail_load(
-                self._membership.worker, ref, token, cause, self._unloadable_ms
-            )
+            try:
+                left = await self._scripts.fail_load(
+                    self._membership.worker, ref, token, cause, self._unloadable_ms
+                )
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)

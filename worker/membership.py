@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from shared.errors import Unavailable
+from shared.errors import Conflict
 from shared.scripts import Scripts
 
 log = logging.getLogger(__name__)
@@ -55,12 +55,12 @@ class Membership:
                 await self.retire([ref])
 
     async def announce(self, ref: str, token: str) -> None:
-        """Become a holder of `ref` and take its parked requests; Unavailable if it was too late."""
+        """Become a holder of `ref` and take its parked requests; Conflict if it was too late."""
         left, tier = 1, f"device {self._held().get(ref, 0)}"
         while left > 0:
             left = await self._scripts.announce(self.worker, self.epoch, ref, token, tier)
         if left < 0:
-            raise Unavailable("fenced" if left == -2 else f"the load of {ref} was given to another")
+            raise Conflict("fenced" if left == -2 else f"the load of {ref} was given to another")
 
     async def retire(self, refs: list[str]) -> None:
         """Take no new requests for these models."""

@@ -95,6 +95,12 @@ class ColdWorker(SimpleWorker):
     def _install_signal_handlers(self) -> None:
         """Signals belong to the main thread."""
 
+    def register_birth(self) -> None:
+        """The name is this worker's alone. If a full Redis refused its last goodbye, RQ would take
+        the old entry for another worker's and refuse to start until it expires."""
+        self.connection.delete(self.key)
+        super().register_birth()  # type: ignore[no-untyped-call]
+
     def subscribe(self) -> None:
         """Who can publish to RQ's channel could stop this process."""
 

@@ -89,7 +89,7 @@ def _only_ready(body: bytes) -> bool:
         return False
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise InvalidInput("body: not JSON") from None
     ready = document.get("ready", False) if isinstance(document, dict) else None
     if not isinstance(ready, bool):

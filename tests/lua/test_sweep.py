@@ -55,6 +55,13 @@ async def test_a_request_whose_stream_was_lost_still_reaches_its_end(cell: Cell)
     assert (await cell.record(item.id))["status"] == b"expired"
 
 
+async def test_a_deadline_without_a_record_is_forgotten(cell: Cell) -> None:
+    """Its record is gone: there is nothing to expire, now or in the next sweep."""
+    await cell.client.zadd(cell.keys.deadlines, {"f" * 32: 1})
+    assert await cell.scripts.sweep() == (0, 0, 0)
+    assert await cell.exists(cell.keys.deadlines, cell.keys.request("f" * 32)) == []
+
+
 async def test_many_late_requests_expire_in_bounded_chunks(cell: Cell) -> None:
     """Each call takes so many; over a few all are done."""
     cell.scripts.now_ms = 1_000_000

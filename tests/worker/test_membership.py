@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.errors import Unavailable
+from shared.errors import Conflict
 from shared.scripts import Scripts
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
@@ -109,10 +109,10 @@ async def test_a_copy_that_is_evicted_meanwhile_is_not_announced_again(
 
 async def test_an_announcement_that_came_too_late_is_told(cell: Cell, member: Membership) -> None:
     """The load was given to another, or the worker is fenced."""
-    with pytest.raises(Unavailable, match="another"):
+    with pytest.raises(Conflict, match="another"):
         await member.announce(REF, "0" * 24)
     await cell.worker("w1")
-    with pytest.raises(Unavailable, match="fenced"):
+    with pytest.raises(Conflict, match="fenced"):
         await member.announce(REF, "")
 
 
