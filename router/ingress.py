@@ -8,6 +8,7 @@ the entry waits in the stream.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from typing import Any
 
@@ -21,7 +22,10 @@ from shared.keys import DOOR_GROUP, Keys
 from shared.names import parse_version
 from shared.scripts import Scripts
 
+log = logging.getLogger(__name__)
+
 READ_COUNT = 32
+RETRY_S = 0.2
 ANSWER_LIFE_MS = 3_600_000
 FIELDS = {"model", "version", "body", "reply_to", "id", "timeout"}
 REPLY_TO = re.compile(r"[\x21-\x7e]{1,256}")
@@ -50,11 +54,12 @@ class Ingress:
         retry, self._retry = self._retry, True
         entries = await self._read("0") if retry else []
         entries += await self._read(">", wait=not entries)
-        taken = (self._take(entry.decode(), flat) for entry, flat in entries)
-        for failure in await asyncio.gather(*taken, return_exceptions=True):
-            if failure is not None:
-                raise failure
-        self._retry = len(entries) >= READ_COUNT and retry
+        taken = await asyncio.gather(*(self._take(entry.decode(), flat) for entry, flat in entries))
+        waiting = taken.count(False)
+        if waiting:  # no fault of this gateway's: a full model must not make it unready
+            log.info("%d stream entries wait until they can be placed", waiting)
+            await asyncio.sleep(RETRY_S)
+        self._retry = waiting > 0 or (len(entries) >= READ_COUNT and retry)
         return len(entries)
 
     async def _read(self, position: str, wait: bool = False) -> list[Any]:
@@ -66,7 +71,8 @@ class Ingress:
             )  # fmt: skip
         return list(streams[0][1]) if streams else []
 
-    async def _take(self, entry: str, flat: list[bytes] | None) -> None:
+    async def _take(self, entry: str, flat: list[bytes] | None) -> bool:
+        """Whether the entry is off our hands; one that is not stays pending and is tried again."""
         fields = (
             {bytes(k): bytes(v) for k, v in zip(flat[::2], flat[1::2], strict=True)} if flat else {}
         )
@@ -74,8 +80,9 @@ class Ingress:
             await self._dispatch.submit(await self._submission(entry, fields))
         except WarmrouteError as error:
             if error.retryable:
-                raise  # the entry stays pending and is tried again
+                return False
             await self._refuse(entry, fields, error)
+        return True
 
     async def _submission(self, entry: str, fields: dict[bytes, bytes]) -> Submission:
         given = {name.decode(errors="replace"): value for name, value in fields.items()}

@@ -50,11 +50,15 @@ class Evictor:
 
     async def correct(self, ref: str, measured: Footprint) -> bool:
         """Replace a reservation by what was measured, and evict if that is more than there is."""
-        async with self._turn:
-            if self._ledger.correct(ref, measured):
-                return True
-            self._ledger.release(ref)  # nobody else can take the room while it is our turn
-            return await self._make_room(ref, measured)
+        try:
+            async with self._turn:
+                if self._ledger.correct(ref, measured):
+                    return True
+                self._ledger.release(ref)  # nobody else can take the room while it is our turn
+                return await self._make_room(ref, measured)
+        except asyncio.CancelledError:
+            self._ledger.release(ref)
+            raise
 
     async def _make_room(self, ref: str, footprint: Footprint) -> bool:
         while True:
@@ -64,7 +68,8 @@ class Evictor:
             if decision.never:
                 return False
             await asyncio.sleep(POLL_S)  # others are loading or draining: they end
-        await asyncio.gather(*(self.evict(victim) for victim in decision.evict))
+        # A load may be given up here (its lease is lost); an eviction once begun must end.
+        await asyncio.shield(asyncio.gather(*(self.evict(victim) for victim in decision.evict)))
         self._ledger.reserve(ref, footprint)
         return True
 

@@ -125,14 +125,14 @@ def test_answers_may_go_to_a_stream_of_the_callers_or_under_answers() -> None:
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), Overloaded("full")])
 async def test_an_entry_that_cannot_be_taken_now_waits(parts, door, repository, error) -> None:
-    """It stays pending, and comes first when things are better."""
+    """It stays pending, and comes first when things are better. The door itself has not failed:
+    its loop would wait longer each time, and make the gateway unready."""
     await send(parts)
     if isinstance(error, Overloaded):
         parts.placement._limits = parts.placement._limits._replace(parked=0)
     else:
         repository.error = error
-    with pytest.raises((Overloaded, StoreUnavailable)):
-        await door.run_once()
+    assert await door.run_once() == 1
     assert await parts.cell.client.xlen(parts.cell.keys.ingress) == 1
     parts.placement._limits = parts.placement._limits._replace(parked=10)
     repository.error = None
@@ -146,12 +146,9 @@ async def test_a_full_model_does_not_hold_up_the_others(parts, door, repository)
     parts.placement._limits = parts.placement._limits._replace(parked=1)
     for _ in range(2):
         await send(parts)
-    with pytest.raises(Overloaded):
-        await door.run_once()
+    await door.run_once()
     await send(parts, model="other")
-    for _ in range(2):
-        with pytest.raises(Overloaded):
-            await door.run_once()
+    await door.run_once()
     other = str(manifests.ref_of(manifest(name="other"), raw))
     assert await parts.cell.client.xlen(parts.cell.keys.parked(other)) == 1
 

@@ -147,3 +147,27 @@ async def test_who_loads_a_model_again_waits_until_it_is_freed(parts, evictor) -
     parts.copies.let_go(copy)
     await asyncio.gather(leaving, waiting)
     assert parts.copies.get(REF) is None and parts.ledger.used == 0
+
+
+async def test_a_load_that_is_given_up_leaves_no_copy_half_evicted(parts, evictor) -> None:
+    """Its lease was lost while it made room: the eviction ends, and nothing stays reserved."""
+    old = await hold(parts, REF, 60)
+    copy = parts.copies.hold(REF)
+    room = asyncio.create_task(evictor.make_room(OTHER_REF, own(60)))
+    await wait_until(lambda: copy.retiring)
+    room.cancel()
+    await asyncio.gather(room, return_exceptions=True)
+    parts.copies.let_go(copy)
+    await wait_until(lambda: parts.copies.get(REF) is None)
+    assert old.freed and parts.ledger.used == 0
+
+
+async def test_a_correction_that_is_given_up_reserves_nothing(parts, evictor) -> None:
+    """While another load has its turn."""
+    assert await evictor.make_room(OTHER_REF, own(40))
+    async with evictor._turn:
+        correction = asyncio.create_task(evictor.correct(OTHER_REF, own(10)))
+        await asyncio.sleep(0.01)
+        correction.cancel()
+        await asyncio.gather(correction, return_exceptions=True)
+    assert parts.ledger.used == 0
