@@ -57,7 +57,7 @@ class Ticket:
 
 
 class RequestIds:
-    """Unguessable ids of 128 random bits, drawn in blocks: a system call for each costs 5 us."""
+    """Unguessable ids of 128 random bits, drawn in blocks: one system call for many."""
 
     BLOCK = 256
 

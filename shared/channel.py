@@ -1,10 +1,10 @@
 """One pipelined connection to Redis for the hot path: many calls in flight, answered in order.
 
-redis-py's asyncio client lends a connection to each call and packs arguments in Python: measured
-here it took 0.3 ms to send a batch of ten requests, a third of all the gateway's time. This writes
-what hiredis packs and lets hiredis parse; redis-py still reads the URL and names the errors. A call
-that is cancelled leaves its place in the order, so nobody can get another's answer. Nothing is ever
-sent twice: when the connection is lost, every call in flight fails and the next one reconnects.
+redis-py's asyncio client lends a connection to each call and packs arguments in Python: with it a
+warm request cost the gateway 152 us of processor time, with this 104. This writes what hiredis
+packs and lets hiredis parse; redis-py still reads the URL and names the errors. A call that is
+cancelled leaves its place in the order, so nobody can get another's answer. Nothing is ever sent
+twice: when the connection is lost, every call in flight fails and the next one reconnects.
 """
 
 from __future__ import annotations
