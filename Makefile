@@ -1,6 +1,6 @@
 # Run `make` for the list of targets.
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev up lint test check bench clean
+.PHONY: help venv venv-dev up lint test check bench simulate fuzz chaos clean
 SHELL := /bin/sh
 
 PYTHON ?= python3
@@ -34,7 +34,18 @@ check: lint test ## all that CI runs
 bench: venv-dev ## measure against references side by side (ONLY=name for one)
 	@$(RUN) -m deploy.bench $(if $(ONLY),--only "$(ONLY)")
 
+simulate: venv-dev ## whole cells in virtual time, faults by seed (SEEDS=1000, or SEED=7 to see one again)
+	@PYTHONHASHSEED=0 $(RUN) -m tests.simulation \
+	  $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --first $(or $(FIRST),0))
+
+chaos: venv-dev ## break a cell of real processes and check it (MINUTES=1 SEED=n FIGURES=1)
+	@$(RUN) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(FIGURES),--figures)
+
+fuzz: venv-dev ## coverage-guided fuzzing of every decoder (SECONDS=60)
+	@$(RUN) -m tests.fuzz --seconds $(or $(SECONDS),60)
+
 clean: ## remove what was built, fetched and stored here; .venv too
-	rm -rf .venv .warmroute .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .venv .warmroute .bench .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from router.doors import DOORS, door
-from router.endpoints import infer, models, requests
+from router.endpoints import dead, infer, models, requests
 from router.gateway import Gateway
 from router.problems import no_such_path, wrong_verb
 from shared.config import RouterConfig
@@ -39,6 +39,10 @@ def routes() -> list[web.RouteDef]:
         web.get("/v2/residency", door(models.residency)),
         web.get("/v2/requests/{id}", door(requests.get)),
         web.delete("/v2/requests/{id}", door(requests.delete)),
+        web.get("/v2/dead", door(dead.index)),
+        web.get("/v2/dead/{entry}", door(dead.get)),
+        web.post("/v2/dead/{entry}/replay", door(dead.replay)),
+        web.delete("/v2/dead/{entry}", door(dead.delete)),
     ]
     for base in (MODEL, VERSION):
         found += [

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from router.admission import Admission
 from router.catalog import LATEST, Catalog, Entry
+from router.dead import DeadLetters
 from router.dispatch import Dispatch
 from router.gateway_bulk import GatewayBulk
+from router.handover import Handover
 from router.problems import problem
 from router.records import Records
 from router.residency import Residency
@@ -29,12 +32,15 @@ class Doors:
     """The gateway's parts, built once in app.py."""
 
     config: RouterConfig
+    admission: Admission
     catalog: Catalog
     dispatch: Dispatch
     bulk: GatewayBulk
     records: Records
+    dead: DeadLetters
     residency: Residency
     health: Health
+    handover: Handover
 
 
 DOORS = web.AppKey("doors", Doors)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from contextlib import suppress
 
+from router.admission import Admission
 from router.catalog import Catalog
+from router.dead import DeadLetters
 from router.dispatch import Dispatch
 from router.doors import Doors
 from router.gateway_bulk import LOOK_EVERY_S, GatewayBulk
+from router.handover import Handover
 from router.ingress import Ingress
 from router.outbox import Outbox
 from router.placement import Placement
@@ -20,13 +24,16 @@ from router.waiters import EXPIRE_EVERY_S, Waiters
 from shared.bulk import open_bulk
 from shared.channel import Channel
 from shared.config import RouterConfig
-from shared.connection import check_redis, open_redis
+from shared.connection import open_redis
 from shared.keys import Keys
+from shared.redis_check import check_redis
 from shared.repository import open_repository
 from shared.scripts import Limits, Scripts
 from shared.service import Loop, Supervisor
 
 log = logging.getLogger(__name__)
+
+TAKE_BACK_S = 2.0
 
 
 class Gateway:
@@ -47,6 +54,7 @@ class Gateway:
             self._calls, self._keys, self.id,
             open_bulk(config.shared_memory, config.cell, config.redis_url), config.bulk_bytes,
         )  # fmt: skip
+        self._limits = Limits(config.max_queue, config.max_parked, config.max_pending)
         self._dispatch = self._make_dispatch()
         self._repository = open_repository(
             config.model_repository, endpoint_url=config.s3_endpoint_url or None
@@ -58,17 +66,24 @@ class Gateway:
         """What the HTTP endpoints need."""
         return Doors(
             config=self.config,
+            admission=Admission(self.config.max_waiting, self.config.max_bodies_bytes),
             catalog=self._catalog,
             dispatch=self._dispatch,
             bulk=self._bulk,
             records=Records(self._scripts, self._waiters, self.id),
+            dead=DeadLetters(
+                self._client, self._keys, self._scripts, self._limits, self.config.timeout_s
+            ),
             residency=Residency(self._client, self._keys),
-            health=Health(self._client, self._supervisor, lambda: self._dispatch.draining),
+            health=Health(self._calls, self._supervisor, lambda: self._dispatch.draining),
+            handover=self._make_handover(),
         )
 
     async def start(self) -> None:
         """Look at Redis and the repository, take the lease, make the reply stream; then read."""
-        for warning in await check_redis(self._client, self.config.redis_url):
+        config = self.config
+        strict = bool(config.strict)
+        for warning in await check_redis(self._client, config.redis_url, strict=strict):
             log.warning("Redis: %s", warning)
         await asyncio.to_thread(self._repository.check)
         await self._sweeper.beat_once()
@@ -77,6 +92,9 @@ class Gateway:
     async def stop(self) -> None:
         """Loops end first, Redis last."""
         await self._supervisor.stop()
+        with suppress(TimeoutError):  # what is not taken back now ends by its deadline
+            async with asyncio.timeout(TAKE_BACK_S):
+                await self._dispatch.finish()
         self._bulk.close()
         for channel in self._channels:
             await channel.aclose()
@@ -84,10 +102,16 @@ class Gateway:
 
     def _make_dispatch(self) -> Dispatch:
         config = self.config
-        limits = Limits(config.max_queue, config.max_parked, config.max_pending)
+        placement = Placement(self._scripts, self._limits)
         return Dispatch(
-            self.id, self._keys, self._scripts, Placement(self._scripts, limits), self._waiters,
-            config.max_timeout_s, self._bulk,
+            self.id, self._keys, self._scripts, placement, self._waiters, config.max_timeout_s,
+            self._bulk,
+        )  # fmt: skip
+
+    def _make_handover(self) -> Handover:
+        return Handover(
+            self.id, self._keys, self._scripts, self._dispatch, self._waiters, self._bulk,
+            self._supervisor,
         )  # fmt: skip
 
     def _make_loops(self) -> list[Loop]:

@@ -26,8 +26,6 @@ class GatewayBulk:
         self._held: dict[str, int] = {}
         self._used = 0
         self._all_here = False
-        if bulk is not None:
-            bulk.open_folder(gateway)
 
     def put(self, request_id: str, envelope: Envelope) -> bytes | None:
         """A reference in place of a large envelope; None if it must go through Redis.
@@ -46,6 +44,10 @@ class GatewayBulk:
         except OSError:
             self.drop(request_id)
             return None
+
+    def holds(self, request_id: str) -> bool:
+        """Whether a request's tensors lie in this gateway's memory, and go with it."""
+        return request_id in self._held
 
     def drop(self, request_id: str) -> None:
         """A request has ended: its memory goes."""
@@ -70,6 +72,9 @@ class GatewayBulk:
             workers = await call("ZRANGE", self._keys.workers, 0, -1)
             hosts = [await call("HGET", self._keys.worker(w.decode()), "host") for w in workers]
             gateways = await call("ZRANGE", self._keys.gateways, 0, -1)
+        # Not before this gateway has a lease, and again if it had lost it: others take away the
+        # folders of gateways that they do not know.
+        self._bulk.open_folder(self._gateway)
         self._all_here = bool(hosts) and all(h == self._bulk.host.encode() for h in hosts)
         self._bulk.drop_unclaimed(self._gateway)
         self._bulk.close_all_but({self._gateway, *(name.decode() for name in gateways)})

@@ -2,7 +2,8 @@
 
 An entry is taken over by `place` in the same step that accepts its request, so it is never both or
 neither. One that cannot be a request is answered and kept as a dead letter. When queues are full
-the entry waits in the stream.
+the entry waits in the stream, until its deadline; every one that waits gets its turn, so a full
+model does not hold up the others.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ import logging
 import re
 from typing import Any
 
+import msgspec
+
 from router.catalog import LATEST, Catalog
-from router.dispatch import Dispatch, Submission
+from router.dispatch import Dispatch
+from router.idempotency import MAX_KEY, check_key, fingerprint
+from router.pending_entries import PendingEntries
+from router.submission import Submission
 from router.v2 import request as v2_request
+from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
-from shared.errors import InvalidInput, TooLarge, WarmrouteError
+from shared.errors import Expired, InvalidInput, Quarantined, TooLarge, WarmrouteError
 from shared.keys import DOOR_GROUP, Keys
 from shared.names import parse_version
 from shared.scripts import Scripts
@@ -25,10 +32,11 @@ from shared.scripts import Scripts
 log = logging.getLogger(__name__)
 
 READ_COUNT = 32
-RETRY_S = 0.2
 ANSWER_LIFE_MS = 3_600_000
 FIELDS = {"model", "version", "body", "reply_to", "id", "timeout"}
 REPLY_TO = re.compile(r"[\x21-\x7e]{1,256}")
+
+Row = tuple[bytes, list[bytes] | None]
 
 
 class Ingress:
@@ -46,24 +54,37 @@ class Ingress:
         self._gateway = gateway
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
-        self._retry = True  # entries of ours are pending: from before an error, or not placed yet
+        self._pending = PendingEntries(READ_COUNT)
 
     async def run_once(self) -> int:
-        """Take in what has come; the number of entries. What cannot be placed now stays pending and
-        is tried again each round, beside what is new."""
-        retry, self._retry = self._retry, True
-        entries = await self._read("0") if retry else []
-        entries += await self._read(">", wait=not entries)
-        taken = await asyncio.gather(*(self._take(entry.decode(), flat) for entry, flat in entries))
-        waiting = taken.count(False)
-        if waiting:  # no fault of this gateway's: a full model must not make it unready
-            log.info("%d stream entries wait until they can be placed", waiting)
-            await asyncio.sleep(RETRY_S)
-        self._retry = waiting > 0 or (len(entries) >= READ_COUNT and retry)
-        return len(entries)
+        """Take in a page of what waits and what has come; the number of entries."""
+        pending, self._pending = self._pending, PendingEntries(READ_COUNT)  # stays so if this fails
+        position = pending.position()
+        old = [] if position is None else await self._read(position)
+        new = await self._read_new(pending, wait=not old)
+        rows = old + new
+        done = await asyncio.gather(
+            *(self._take(entry.decode(), flat, pending) for entry, flat in rows),
+            return_exceptions=True,
+        )
+        for result in done:
+            if isinstance(result, BaseException):
+                raise result
+        pending.tried(position, [row[0].decode() for row in old], [r is True for r in done])
+        pending.came([row[0].decode() for row in new], [r is True for r in done[len(old) :]])
+        self._pending = pending
+        return len(rows)
 
-    async def _read(self, position: str, wait: bool = False) -> list[Any]:
-        block = ("BLOCK", BLOCK_MS) if wait else ()
+    async def _read_new(self, pending: PendingEntries, wait: bool) -> list[Row]:
+        pause_s = pending.pause_s()
+        if pending.full():
+            await asyncio.sleep(pause_s if wait else 0)
+            return []
+        block_ms = max(1, round(1000 * pause_s)) if pending else BLOCK_MS
+        return await self._read(">", block_ms if wait else 0)
+
+    async def _read(self, position: str, block_ms: int = 0) -> list[Row]:
+        block = ("BLOCK", block_ms) if block_ms else ()
         with redis_errors():
             streams = await self._channel.execute_command(
                 "XREADGROUP", "GROUP", DOOR_GROUP, self._gateway, "COUNT", READ_COUNT, *block,
@@ -71,33 +92,51 @@ class Ingress:
             )  # fmt: skip
         return list(streams[0][1]) if streams else []
 
-    async def _take(self, entry: str, flat: list[bytes] | None) -> bool:
+    async def _take(self, entry: str, flat: list[bytes] | None, pending: PendingEntries) -> bool:
         """Whether the entry is off our hands; one that is not stays pending and is tried again."""
-        fields = (
-            {bytes(k): bytes(v) for k, v in zip(flat[::2], flat[1::2], strict=True)} if flat else {}
-        )
+        await failpoints.reach("ingress.read")
+        if flat is None:
+            await self._let_go(entry)
+            return True
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
         try:
+            if 2 * len(fields) != len(flat):
+                raise InvalidInput("fields: one is given twice")
             await self._dispatch.submit(await self._submission(entry, fields))
-        except WarmrouteError as error:
-            if error.retryable:
-                return False
+        except (Expired, Quarantined) as error:
             await self._refuse(entry, fields, error)
+        except WarmrouteError as error:
+            if error.retryable and pending.waited_s(entry) < self._patience_s(fields):
+                return False
+            late = Expired(f"its deadline passed: {error.message}")
+            await self._refuse(entry, fields, late if error.retryable else error)
+        except Exception:
+            # Whatever it is, it must not come again and again and hold up those behind it.
+            log.exception("stream entry %s", entry)
+            await self._refuse(entry, fields, WarmrouteError("internal error, see the log"))
         return True
+
+    async def _let_go(self, entry: str) -> None:
+        """Its producer deleted or trimmed it before anybody took it."""
+        log.warning("stream entry %s is gone: deleted or trimmed by who wrote it", entry)
+        with redis_errors():
+            await self._channel.execute_command("XACK", self._keys.ingress, DOOR_GROUP, entry)
 
     async def _submission(self, entry: str, fields: dict[bytes, bytes]) -> Submission:
         given = {name.decode(errors="replace"): value for name, value in fields.items()}
         self._check_fields(given)
+        key = check_key(given["id"].decode(errors="replace"), "id") if "id" in given else ""
+        name = given["model"].decode(errors="replace")
         version = given.get("version", b"").decode(errors="replace")
-        model = await self._catalog.resolve(
-            given["model"].decode(errors="replace"), parse_version(version) if version else LATEST
-        )
+        model = await self._catalog.resolve(name, parse_version(version) if version else LATEST)
         parsed = v2_request.parse(given["body"], None, model.manifest)
-        parsed.envelope.id = given.get("id", parsed.envelope.id.encode()).decode(errors="replace")
+        parsed.envelope.id = key or parsed.envelope.id
         timeout_us = _timeout_us(given.get("timeout")) or parsed.timeout_us
         return Submission(
             ref=model.ref, envelope=parsed.envelope, wait=False, keep=True, ingress=entry,
             timeout_s=timeout_us / 1e6 if timeout_us else self._timeout_s,
             reply_to=check_reply_to(given.get("reply_to", b""), self._keys),
+            key=key, fingerprint=fingerprint(name, version, parsed.envelope) if key else "",
         )  # fmt: skip
 
     def _check_fields(self, given: dict[str, bytes]) -> None:
@@ -109,8 +148,14 @@ class Ingress:
                 raise InvalidInput(f"field {name!r}: missing")
         if len(given["body"]) > self._max_body_bytes:
             raise TooLarge(f"body: {len(given['body'])} bytes, at most {self._max_body_bytes}")
-        if len(given.get("id", b"")) > v2_request.MAX_ID:
-            raise TooLarge(f"id: over {v2_request.MAX_ID} bytes")
+
+    def _patience_s(self, fields: dict[bytes, bytes]) -> float:
+        """How long an entry may wait where nobody but this gateway can tell: not even placed."""
+        try:
+            timeout_us = _timeout_us(fields.get(b"timeout")) or _inner_timeout_us(fields[b"body"])
+        except (WarmrouteError, KeyError, msgspec.MsgspecError, ValueError):
+            timeout_us = 0
+        return timeout_us / 1e6 if timeout_us else self._timeout_s
 
     async def _refuse(self, entry: str, fields: dict[bytes, bytes], error: WarmrouteError) -> None:
         try:
@@ -118,7 +163,8 @@ class Ingress:
         except InvalidInput:
             reply_to = ""
         answer: list[Any] = [
-            "id", fields.get(b"id", b"")[: v2_request.MAX_ID], "status", "failed",
+            "id", fields.get(b"id", b"")[:MAX_KEY],
+            "status", "expired" if isinstance(error, Expired) else "failed",
             "code", error.code, "error", error.message,
         ]  # fmt: skip
         await self._scripts.answer("ingress", entry, reply_to, ANSWER_LIFE_MS, True, answer)
@@ -144,3 +190,15 @@ def _timeout_us(raw: bytes | None) -> int:
     if not raw.isdigit() or len(raw) > 15 or int(raw) == 0:
         raise InvalidInput("timeout: want a positive number of microseconds")
     return int(raw)
+
+
+class _Inner(msgspec.Struct):
+    parameters: dict[str, Any] | None = None
+
+
+_inner = msgspec.json.Decoder(_Inner)
+
+
+def _inner_timeout_us(body: bytes) -> int:
+    value = (_inner.decode(body).parameters or {}).get("timeout")
+    return value if isinstance(value, int) and 0 < value < 1 << 63 else 0

@@ -1,11 +1,13 @@
 """Outcomes of streamed requests, rendered as V2 JSON into the stream that the producer named.
 
-`publish.lua` writes the id of such a request into the outbox in the step that ends it. Any gateway
-renders it; `answer` deletes the outbox entry and writes the answer in one step, so it comes once.
+`publish.lua` writes the id of such a request, and where its answer goes, into the outbox in the
+step that ends it. Any gateway renders it; `answer` deletes the outbox entry and writes the answer
+in one step, so it comes once.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -13,10 +15,11 @@ import msgspec
 from router.ingress import ANSWER_LIFE_MS
 from router.records import TERMINAL
 from router.v2 import response as v2_response
+from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
 from shared.envelope import unpack_error, unpack_outcome
-from shared.errors import InvalidInput, WarmrouteError
+from shared.errors import Gone, InvalidInput, WarmrouteError
 from shared.keys import DOOR_GROUP, Keys
 from shared.names import ModelRef
 from shared.scripts import Scripts
@@ -43,18 +46,37 @@ class Outbox:
                 "BLOCK", BLOCK_MS, "STREAMS", self._keys.outbox, position,
             )  # fmt: skip
         entries = streams[0][1] if streams else []
-        for entry, flat in entries:
-            await self._answer(entry.decode(), flat[1].decode() if flat else "")
+        done = await asyncio.gather(
+            *(self._answer(entry.decode(), flat or []) for entry, flat in entries),
+            return_exceptions=True,
+        )
+        for result in done:
+            if isinstance(result, BaseException):
+                raise result
         self._position = ">" if position == ">" or not entries else "0"
         return len(entries)
 
-    async def _answer(self, entry: str, request_id: str) -> None:
+    async def _answer(self, entry: str, flat: list[bytes]) -> None:
+        await failpoints.reach("outbox.read")
+        given = dict(zip(flat[::2], flat[1::2], strict=True))
+        request_id, reply_to = given.get(b"id", b"").decode(errors="replace"), given.get(b"to", b"")
         record = await self._scripts.watch(request_id, "")
-        fields = (
-            render(request_id, record) if record.get("status", b"").decode() in TERMINAL else []
+        fields: list[Any] = []
+        if record.get("status", b"").decode() in TERMINAL:
+            fields = render(request_id, record)
+        elif reply_to:
+            fields = gone(request_id)
+        await self._scripts.answer(
+            "outbox", entry, reply_to.decode(errors="replace"), ANSWER_LIFE_MS, False, fields
         )
-        reply_to = record.get("reply_to", b"").decode() if fields else ""
-        await self._scripts.answer("outbox", entry, reply_to, ANSWER_LIFE_MS, False, fields)
+
+
+def gone(request_id: str) -> list[Any]:
+    """The answer of a request whose outcome outlived every gateway, and is no longer kept."""
+    return [
+        "request", request_id, "status", "gone", "code", Gone.code,
+        "error", "its outcome is no longer kept",
+    ]  # fmt: skip
 
 
 def render(request_id: str, record: dict[str, bytes]) -> list[Any]:

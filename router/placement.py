@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from shared.scripts import Limits, Placed, Placing, Scripts
 
@@ -25,6 +26,8 @@ class Placement:
         self._calls = 0
         self._scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
+        # Told of what was placed although its caller had left by then.
+        self.abandoned: Callable[[Placing, Placed], None] = lambda item, placed: None
 
     def put(self, item: Placing) -> asyncio.Future[Placed]:
         """Add to this turn's batch. The future fails with Unavailable if Redis does not answer."""
@@ -61,8 +64,10 @@ class Placement:
     async def _send(self, batch: list[tuple[Placing, asyncio.Future[Placed]]]) -> None:
         try:
             rows = await self._scripts.place([item for item, _ in batch], self._limits)
-            for (_, future), row in zip(batch, rows, strict=True):
-                if not future.done():
+            for (item, future), row in zip(batch, rows, strict=True):
+                if future.done():
+                    self.abandoned(item, row)
+                else:
                     future.set_result(row)
         except Exception as error:  # whatever it is, nobody may wait for ever
             for _, future in batch:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
+from typing import cast
 
 import msgspec
 from aiohttp import web
@@ -15,14 +17,20 @@ from shared.errors import InvalidInput, NotFound, TooLarge, WarmrouteError
 STATUS: dict[str, int] = {
     "invalid": HTTPStatus.BAD_REQUEST,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "too_slow": HTTPStatus.REQUEST_TIMEOUT,
     "unsupported": HTTPStatus.NOT_IMPLEMENTED,
+    "key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "not_found": HTTPStatus.NOT_FOUND,
+    "gone": HTTPStatus.NOT_FOUND,
     "conflict": HTTPStatus.CONFLICT,
     "overloaded": HTTPStatus.TOO_MANY_REQUESTS,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "outcome_unknown": HTTPStatus.SERVICE_UNAVAILABLE,
+    "quarantined": HTTPStatus.SERVICE_UNAVAILABLE,
     "expired": HTTPStatus.GATEWAY_TIMEOUT,
     "cancelled": HTTPStatus.CONFLICT,
     "model_failed": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "dead_lettered": HTTPStatus.INTERNAL_SERVER_ERROR,
     "load_failed": HTTPStatus.UNPROCESSABLE_ENTITY,
     "untrusted": HTTPStatus.FORBIDDEN,
     "insufficient_memory": HTTPStatus.INSUFFICIENT_STORAGE,
@@ -35,6 +43,8 @@ STATUS: dict[str, int] = {
     "disk_full": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
+LONGEST_RETRY_AFTER_S = 60
+
 
 def problem(error: WarmrouteError, request_id: str = "") -> web.Response:
     """The answer for an error of ours."""
@@ -43,9 +53,26 @@ def problem(error: WarmrouteError, request_id: str = "") -> web.Response:
     if request_id:
         headers["Warmroute-Request-Id"] = request_id
     if error.retryable:
-        headers["Retry-After"] = str(math.ceil(error.retry_after_s or 1))
+        headers["Retry-After"] = str(retry_after(error.retry_after_s))
     body = msgspec.json.encode({"error": error.message})
     return web.Response(status=status, body=body, headers=headers, content_type="application/json")
+
+
+def last_words(error: WarmrouteError) -> bytes:
+    """The answer for an error, as bytes, where no handler runs; the connection closes after it."""
+    response = problem(error)
+    body = cast(bytes, response.body)
+    headers = {"Content-Length": str(len(body)), "Connection": "close", **response.headers}
+    reason = HTTPStatus(response.status).phrase
+    lines = [f"HTTP/1.1 {response.status} {reason}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def retry_after(seconds: float | None) -> int:
+    """Whole seconds for Retry-After: at least 1, and a minute is long enough to ask again. Up to a
+    quarter more, by chance, so that those who were refused together do not come back together."""
+    least = min(max(math.ceil(seconds or 1), 1), LONGEST_RETRY_AFTER_S)
+    return least + int(random.random() * (1 + least / 4))
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

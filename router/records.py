@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from router.waiters import Waiters
+from router.waiters import Reply, Waiters
 from shared.envelope import Outcome, unpack_error, unpack_outcome
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.errors import Conflict, Gone, InvalidInput, NotFound
 from shared.names import ModelRef
 from shared.scripts import Scripts
 
@@ -35,6 +35,15 @@ class Record:
     def terminal(self) -> bool:
         return self.status in TERMINAL
 
+    @property
+    def shown(self) -> str:
+        """The status as callers see it."""
+        return SHOWN.get(self.status, self.status)
+
+    def reply(self) -> Reply:
+        """The outcome as a waiting caller is told of it."""
+        return Reply(self.status, self.worker, self.cold, self.outcome)
+
     def succeeded(self) -> Outcome | None:
         """The outcome, if it succeeded."""
         return unpack_outcome(self.outcome) if self.status == "succeeded" else None
@@ -43,7 +52,7 @@ class Record:
         """The status document, without the response."""
         shown: dict[str, Any] = {
             "id": self.id,
-            "status": SHOWN.get(self.status, self.status),
+            "status": self.shown,
             "model": self.ref.name,
             "version": str(self.ref.version),
         }
@@ -66,10 +75,10 @@ class Records:
         self._gateway = gateway
 
     async def get(self, request_id: str, wait_s: float = 0.0) -> Record:
-        """The record now, or as soon as it is terminal within `wait_s`. NotFound if unknown."""
+        """The record now, or as soon as it is terminal within `wait_s`. Gone, NotFound."""
         if wait_s <= 0:
             return await self._read(request_id, "")
-        future = self._waiters.register(request_id)
+        future = self._waiters.register(request_id, poll=True)
         try:
             record = await self._read(request_id, self._gateway)
             if record.terminal:
@@ -83,27 +92,37 @@ class Records:
         return await self._read(request_id, "")
 
     async def cancel(self, request_id: str) -> None:
-        """Take a request back. Conflict if it has ended already, NotFound if unknown."""
+        """Take a request back. Conflict if it has ended already; Gone, NotFound."""
         answer = await self._scripts.cancel(_check_id(request_id))
-        if answer == "unknown":
-            raise NotFound(f"request {request_id}: unknown, or its outcome is no longer kept")
+        if answer in ("unknown", "gone"):
+            raise _unknown(request_id, answer == "gone")
         if answer != "cancelled":
             raise Conflict(f"request {request_id}: it has {answer} already")
 
     async def _read(self, request_id: str, gateway: str) -> Record:
-        fields = await self._scripts.watch(_check_id(request_id), gateway)
-        if "model" not in fields:
-            raise NotFound(f"request {request_id}: unknown, or its outcome is no longer kept")
-        status = fields["status"].decode()
-        return Record(
-            id=request_id,
-            status=status,
-            ref=ModelRef.parse(fields["model"].decode()),
-            # One that waits again was on that worker before it died.
-            worker="" if status in SHOWN else fields.get("worker", b"").decode(),
-            cold=fields.get("cold") == b"1",
-            outcome=fields.get("outcome", b""),
-        )
+        return read_record(request_id, await self._scripts.watch(_check_id(request_id), gateway))
+
+
+def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
+    """A record as `watch` returns it. Gone or NotFound if there is none (any more)."""
+    if "model" not in fields:
+        raise _unknown(request_id, "gone" in fields)
+    status = fields["status"].decode()
+    return Record(
+        id=request_id,
+        status=status,
+        ref=ModelRef.parse(fields["model"].decode()),
+        # One that waits again was on that worker before it died.
+        worker="" if status in SHOWN else fields.get("worker", b"").decode(),
+        cold=fields.get("cold") == b"1",
+        outcome=fields.get("outcome", b""),
+    )
+
+
+def _unknown(request_id: str, gone: bool) -> NotFound:
+    if gone:
+        return Gone(f"request {request_id}: it has ended, and its outcome is no longer kept")
+    return NotFound(f"request {request_id}: unknown, or its outcome is no longer kept")
 
 
 def _check_id(request_id: str) -> str:

@@ -5,12 +5,12 @@ Every gateway does all of it; each step is one atomic script, so together they d
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
 
-from redis.asyncio import Redis
-
+from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import WarmrouteError
 from shared.scripts import CHUNK, Scripts
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
 MAX_CHUNKS = 1000
+PING_S = 2.0  # who asks whether this gateway is ready does not wait for long
 
 
 class Sweeper:
@@ -56,8 +57,10 @@ class Sweeper:
 class Health:
     """Why this gateway is not ready, if it is not."""
 
-    def __init__(self, client: Redis, supervisor: Supervisor, draining: Callable[[], bool]) -> None:
-        self._client = client
+    def __init__(
+        self, channel: Channel, supervisor: Supervisor, draining: Callable[[], bool]
+    ) -> None:
+        self._channel = channel
         self._supervisor = supervisor
         self._draining = draining
 
@@ -67,8 +70,11 @@ class Health:
         if self._draining():
             found.append("stopping")
         try:
-            with redis_errors():
-                await self._client.ping()
+            async with asyncio.timeout(PING_S):
+                with redis_errors():
+                    await self._channel.execute_command("PING")
         except WarmrouteError as error:
             found.append(error.message)
+        except TimeoutError:
+            found.append("Redis did not answer in time")
         return found

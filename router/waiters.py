@@ -7,8 +7,9 @@ request's record is the truth for whatever is kept.
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
 from shared.errors import Expired
@@ -28,6 +29,13 @@ class Reply(NamedTuple):
     outcome: bytes
 
 
+class HandedOver(TimeoutError):
+    """This gateway stops: the request goes on, and its caller is to ask another one for it.
+
+    For who waits a while and then polls, it is the end of that while.
+    """
+
+
 class Waiters:
     """Futures of one gateway, and the reader of its reply stream."""
 
@@ -37,27 +45,38 @@ class Waiters:
         self._last: bytes | str = "0-0"
         self._futures: dict[str, list[asyncio.Future[Reply]]] = {}
         self._read = self._read_bytes = 0
-        self._until: dict[asyncio.Future[Reply], float] = {}
+        self._until: dict[asyncio.Future[Any], float] = {}
+        self._polls: set[asyncio.Future[Reply]] = set()
 
     def __len__(self) -> int:
         return len(self._futures)
 
-    def register(self, request_id: str, longest_s: float | None = None) -> asyncio.Future[Reply]:
-        """A future for the outcome of `request_id`. `forget` it in the end.
+    def register(self, request_id: str, *, poll: bool = False) -> asyncio.Future[Reply]:
+        """A future for the outcome of `request_id`; of a `poll`, a stop of the gateway ends it.
 
-        It fails with Expired soon after `longest_s`. One loop looks after all of them, as a timer
-        for each would cost every request 3 us.
+        `forget` it in the end.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._futures.setdefault(request_id, []).append(future)
-        if longest_s is not None:
-            self._until[future] = loop.time() + longest_s
+        if poll:
+            self._polls.add(future)
         return future
+
+    def limit(self, future: asyncio.Future[Any], until: float) -> None:
+        """Have a future fail with Expired soon after `until`, by the event loop's clock.
+
+        One loop looks after all of them, as a timer for each would cost every request 3 us.
+        """
+        self._until[future] = until
+
+    def unlimit(self, future: asyncio.Future[Any]) -> None:
+        """That no longer matters."""
+        self._until.pop(future, None)
 
     def forget(self, request_id: str, future: asyncio.Future[Reply]) -> None:
         """Stop waiting."""
         self._until.pop(future, None)
+        self._polls.discard(future)
         futures = self._futures.get(request_id)
         if futures is None:
             return
@@ -76,6 +95,15 @@ class Waiters:
                 future.set_exception(Expired("the deadline passed"))
         return len(late)
 
+    @property
+    def last_read(self) -> str:
+        """The id of the last reply that was read."""
+        return self._last.decode() if isinstance(self._last, bytes) else self._last
+
+    def end_polls(self) -> int:
+        """Let long polls have the present state; how many."""
+        return sum(fail(future, HandedOver()) for future in self._polls)
+
     async def run_once(self) -> int:
         """Read what has come and resolve its futures; the number of replies read."""
         with redis_errors():
@@ -84,11 +112,12 @@ class Waiters:
             )
         if not streams:
             return 0
+        await failpoints.reach("replies.read")
         entries = streams[0][1]
         for entry, fields in entries:
             self._last = entry
             if len(fields) >= 10:
-                self._resolve(fields)
+                self.resolve(fields)
                 self._read_bytes += len(fields[9])
         self._read += len(entries)
         if self._read >= READ_COUNT or self._read_bytes >= READ_BYTES:
@@ -101,10 +130,18 @@ class Waiters:
         with redis_errors():
             await self._channel.execute_command("XTRIM", self._stream, "MINID", self._last)
 
-    def _resolve(self, fields: list[bytes]) -> None:
-        """Fields in the order in which `publish.lua` writes them."""
+    def resolve(self, fields: list[bytes]) -> None:
+        """Give a reply to who waits for it; fields in the order in which `publish.lua` writes."""
         _, request_id, _, status, _, worker, _, cold, _, outcome = fields
         for future in self._futures.pop(request_id.decode(), ()):
             if not future.done():
                 reply = Reply(status.decode(), worker.decode(), cold == b"1", outcome)
                 future.set_result(reply)
+
+
+def fail(future: asyncio.Future[Reply], error: Exception) -> bool:
+    """End a wait with an error; False if it has ended already."""
+    if future.done():
+        return False
+    future.set_exception(error)
+    return True

@@ -18,17 +18,26 @@ import hiredis
 import redis.exceptions
 from redis.asyncio.connection import parse_url
 
-from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
+from shared import clock
+from shared.backoff import Backoff
+from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, keep_alive
+from shared.refusals import UNFIT, NotSent, reply_error, word_of
 
 
 class Channel:
-    """`execute_command` like redis-py's, without response callbacks. Errors are redis-py's."""
+    """`execute_command` like redis-py's, without response callbacks. Errors are redis-py's.
+
+    While Redis cannot be reached, calls fail at once between two tries to connect: a crowd of
+    callers never waits for one connect timeout each.
+    """
 
     def __init__(self, url: str) -> None:
         self._options: dict[str, Any] = dict(parse_url(url))
         self._tls = url.startswith("rediss://")
         self._link: _Link | None = None
-        self._connecting = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
+        self._backoff = Backoff()
+        self._error: Exception = redis.exceptions.ConnectionError("never connected")
 
     async def execute_command(self, *args: Any) -> Any:
         """Send one command and await its answer. ConnectionError: it may or may not have run."""
@@ -39,18 +48,41 @@ class Channel:
 
     async def aclose(self) -> None:
         """Close the connection; calls in flight fail."""
+        if (opening := self._opening) is not None:
+            opening.cancel()
+            await asyncio.wait([opening])
         if self._link is not None:
             self._link.close()
 
     async def _connect(self) -> _Link:
-        async with self._connecting:
-            if self._link is None or self._link.lost is not None:
-                try:
-                    async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                        self._link = await self._open()
-                except (OSError, TimeoutError) as error:
-                    raise redis.exceptions.ConnectionError(f"cannot connect: {error}") from error
-            return self._link
+        """The next connection, which all callers of the moment share, or its error."""
+        if self._opening is None:
+            self._forget_lost()
+            if self._backoff.waits():
+                raise _again(self._error)
+            self._opening = asyncio.create_task(self._try())
+        opening = self._opening
+        await asyncio.wait([opening])  # who is cancelled here does not take it from the others
+        if opening.cancelled() or self._link is None:
+            raise _again(self._error)
+        return self._link
+
+    def _forget_lost(self) -> None:
+        if self._link is not None and self._link.lost is not None:
+            self._error = self._link.lost
+            self._backoff.lost(self._link.lasted_s)
+            self._link = None
+
+    async def _try(self) -> None:
+        """Notes an error instead of raising it: perhaps nobody is left to hear it."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                self._link = await self._open()
+        except (OSError, TimeoutError, redis.exceptions.RedisError) as error:
+            self._error = error
+            self._backoff.failed()
+        finally:
+            self._opening = None
 
     async def _open(self) -> _Link:
         loop, options = asyncio.get_running_loop(), self._options
@@ -78,16 +110,25 @@ class Channel:
             await link.call(("SELECT", options["db"]))
 
 
+def _again(error: Exception) -> redis.exceptions.RedisError:
+    """An error of its own for each caller: a shared one would gather all their tracebacks."""
+    if isinstance(error, redis.exceptions.RedisError) and word_of(error):
+        return type(error)(str(error))
+    return NotSent(f"cannot connect: {error}")
+
+
 class _Link(asyncio.Protocol):
     """One connection. Answers come in the order of the calls."""
 
     def __init__(self) -> None:
-        self._reader = hiredis.Reader(replyError=_reply_error)
+        self._reader = hiredis.Reader(replyError=reply_error)
         self._pending: deque[asyncio.Future[Any]] = deque()
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
         self._answered = 0.0
-        self.lost: Exception | None = None
+        self._opened = clock.monotonic()
+        self.lasted_s = 0.0  # once it is lost
+        self.lost: Exception | None = None  # no new calls; those in flight may have answers yet
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.
@@ -95,12 +136,13 @@ class _Link(asyncio.Protocol):
         # uvloop keeps what is written until its turn ends; with this it goes out at once. So the
         # count of a start has left before the device starts what it counts.
         self._transport.set_write_buffer_limits(high=0)
+        keep_alive(transport.get_extra_info("socket"))
 
     def call(self, args: tuple[Any, ...]) -> asyncio.Future[Any]:
         """Write a command; the future of its answer."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if self.lost is not None:
-            future.set_exception(self.lost)
+            future.set_exception(_again(self.lost))
             return future
         if not self._pending:
             self._answered = self._loop.time()
@@ -114,16 +156,33 @@ class _Link(asyncio.Protocol):
         self._reader.feed(data)
         self._answered = self._loop.time()
         while (reply := self._reader.gets()) is not False:
-            future = self._pending.popleft()
-            if future.done():
+            future = self._pending.popleft() if self._pending else None
+            if isinstance(reply, UNFIT) or future is None:
+                self._dismiss(reply)
+            if future is None or future.done():
                 continue  # its caller went away
             if isinstance(reply, Exception):
                 future.set_exception(reply)
             else:
                 future.set_result(reply)
+        if self.lost is not None and not self._pending:
+            self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(redis.exceptions.ConnectionError(str(error or "connection closed")))
+
+    def _dismiss(self, reply: object) -> None:
+        """Take no new calls: behind the same address there may be another server by now.
+
+        (An answer that nobody asked for is Redis saying why it hangs up.)
+        """
+        error = reply if isinstance(reply, Exception) else None
+        self._lose(error or redis.exceptions.ConnectionError("an answer that nobody asked for"))
+
+    def _lose(self, error: Exception) -> None:
+        if self.lost is None:
+            self.lost = error
+            self.lasted_s = clock.monotonic() - self._opened
 
     def close(self) -> None:
         self._transport.close()
@@ -145,7 +204,7 @@ class _Link(asyncio.Protocol):
         self._transport.abort()
 
     def _fail(self, error: Exception) -> None:
-        self.lost = self.lost or error
+        self._lose(error)
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -153,17 +212,3 @@ class _Link(asyncio.Protocol):
             future = self._pending.popleft()
             if not future.done():
                 future.set_exception(error)
-
-
-_KINDS: dict[str, type[Exception]] = {
-    "NOSCRIPT": redis.exceptions.NoScriptError,
-    "READONLY": redis.exceptions.ReadOnlyError,
-    "OOM": redis.exceptions.OutOfMemoryError,
-    "LOADING": redis.exceptions.BusyLoadingError,
-    "NOPERM": redis.exceptions.NoPermissionError,
-}
-
-
-def _reply_error(text: str) -> Exception:
-    kind = _KINDS.get(text.split(" ", 1)[0], redis.exceptions.ResponseError)
-    return kind(text)

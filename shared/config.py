@@ -11,19 +11,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
 
 from shared.errors import ConfigError
 from shared.names import MODEL_NAME, RESERVED_NAMES
+from shared.setting import MIB, convert, setting
 
-MIB = 1 << 20
 CELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-def setting(env: str, default: Any, doc: str, *, low: float = 0, unit: str = "") -> Any:
-    """A field read from `env`; numbers below `low` are refused."""
-    meta = {"env": env, "doc": doc, "low": low, "unit": unit}
-    return dataclasses.field(default=default, metadata=meta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +42,10 @@ class CellConfig:
     max_attempts: int = setting(
         "WARMROUTE_MAX_ATTEMPTS", 3, "Starts of one request before it is a dead letter.", low=1
     )
+    strict: int = setting(
+        "WARMROUTE_STRICT", 0, "1 refuses to start on a Redis whose settings cannot keep what was "
+        "accepted; 0 only warns.",
+    )  # fmt: skip
 
     def faults(self) -> list[str]:
         """What is wrong between settings, beyond each one's own limits."""
@@ -100,9 +97,33 @@ class RouterConfig(CellConfig):
     max_pending: int = setting(
         "WARMROUTE_MAX_PENDING", 100_000, "Submitted and parked requests in the whole cell.", low=1
     )
+    max_waiting: int = setting(
+        "WARMROUTE_MAX_WAITING", 10_000, "Requests one gateway has in hand, from head to answer; "
+        "more is refused before its body is read.", low=1,
+    )  # fmt: skip
+    max_bodies_bytes: int = setting(
+        "WARMROUTE_MAX_BODIES_BYTES", 1024 * MIB, "Bodies of those requests in the gateway's "
+        "memory.", low=1, unit="bytes",
+    )  # fmt: skip
     catalog_ttl_s: float = setting(
         "WARMROUTE_CATALOG_TTL_S", 5.0, "How long a gateway trusts what it read in the repository: "
         "shorter sees a new version sooner, longer asks less.", unit="s",
+    )  # fmt: skip
+    handover_s: float = setting(
+        "WARMROUTE_HANDOVER_S", 5.0, "How long callers who wait may still get their answers after "
+        "SIGTERM, before they are told where to ask.", unit="s",
+    )  # fmt: skip
+    header_s: float = setting(
+        "WARMROUTE_HEADER_S", 10.0, "How long a client may take to send the head of a request.",
+        low=0.1, unit="s",
+    )  # fmt: skip
+    body_s: float = setting(
+        "WARMROUTE_BODY_S", 30.0, "How long a client may take to send a body, and to begin to take "
+        "in an answer.", low=0.1, unit="s",
+    )  # fmt: skip
+    max_connections: int = setting(
+        "WARMROUTE_MAX_CONNECTIONS", 10_000, "Open connections of clients; more are refused. The "
+        "limit of open files may lower it.", low=1,
     )  # fmt: skip
 
 
@@ -157,6 +178,11 @@ class WorkerConfig(CellConfig):
     drain_s: float = setting(
         "WARMROUTE_DRAIN_S", 30.0, "Grace time of SIGTERM for what runs.", unit="s"
     )
+    stuck_s: float = setting(
+        "WARMROUTE_STUCK_S", 30.0, "How long the device process's event loop may stand still "
+        "before it is replaced: shorter heals sooner, longer forgives a slow machine.",
+        low=1, unit="s",
+    )  # fmt: skip
 
 
 Config = TypeVar("Config", bound=CellConfig)
@@ -172,7 +198,7 @@ def read(cls: type[Config], env: Mapping[str, str]) -> Config:
         if env.get(name, "") == "":
             continue
         try:
-            values[field.name] = _convert(types[field.name], env[name], field.metadata["low"])
+            values[field.name] = convert(types[field.name], env[name], field.metadata["low"])
         except ValueError as error:
             faults.append(f"{name}: {error}")
     config = cls(**values)
@@ -180,20 +206,6 @@ def read(cls: type[Config], env: Mapping[str, str]) -> Config:
     if faults:
         raise ConfigError("settings: " + "; ".join(faults))
     return config
-
-
-def _convert(kind: type, text: str, low: float) -> Any:
-    if kind is str:
-        return text
-    try:
-        value = kind(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not {'an integer' if kind is int else 'a number'}") from None
-    if not low <= value < float("inf"):
-        raise ValueError(
-            f"{text} is below the least value {low:g}" if value < low else "not finite"
-        )
-    return value
 
 
 def _check(config: CellConfig) -> list[str]:
@@ -205,16 +217,6 @@ def _check(config: CellConfig) -> list[str]:
     if not CELL.fullmatch(config.cell) or config.cell in RESERVED_NAMES:
         faults.append("WARMROUTE_CELL: want 1 to 64 of A-Z a-z 0-9 _ - after a letter or digit")
     return faults + config.faults()
-
-
-def mask_url(url: str) -> str:
-    """The URL without its password, for people."""
-    url = re.sub(r"(?i)([?&]password=)[^&#]*", r"\1***", url)
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
 
 
 def describe(cls: type[CellConfig]) -> list[tuple[str, str, str, str]]:

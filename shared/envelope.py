@@ -22,13 +22,18 @@ class Tensor(Struct, array_like=True):
     data: memoryview
 
 
+FIRST, USUAL, LAST = 1, 5, 9  # priorities
+
+
 class Envelope(Struct, array_like=True):
-    """What a worker needs to run a request. `outputs` empty means all of them."""
+    """What a worker needs to run a request. `outputs` empty means all of them; a lower `priority`
+    runs first."""
 
     inputs: list[Tensor]
     outputs: list[str] = []
     id: str = ""  # the caller's own id, given back in the answer
     traceparent: str = ""
+    priority: int = USUAL  # added last: what an older gateway packed has it too, by default
 
 
 class Timing(Struct, array_like=True, frozen=True):
@@ -59,12 +64,18 @@ def pack(message: Envelope | Outcome) -> bytes:
 
 def unpack_envelope(raw: bytes) -> Envelope:
     """Decode a request; msgspec.MsgspecError if it is garbage."""
-    return _envelope.decode(raw)
+    try:
+        return _envelope.decode(raw)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def unpack_outcome(raw: bytes) -> Outcome:
     """Decode a success; msgspec.MsgspecError if it is garbage."""
-    return _outcome.decode(raw)
+    try:
+        return _outcome.decode(raw)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def pack_error(error: WarmrouteError) -> bytes:

@@ -3,14 +3,20 @@
     WarmrouteError
     ├── InvalidInput          the caller sent something that cannot be served
     │   ├── TooLarge          a body or count over a stated limit
+    │   ├── TooSlow           the client took too long to send it
+    │   ├── KeyReused         an idempotency key that stands for another payload
     │   └── UnsupportedInput  well formed, but this server does not offer it
     ├── NotFound              no such model, version or request
+    │   └── Gone              it has ended, and its outcome is no longer kept
     ├── Conflict              the request is in a state that forbids this
     ├── Overloaded            a queue is full: come back later
     ├── Unavailable           Redis, the repository or the fleet cannot answer now
+    │   ├── Quarantined       the model version crashed workers again and again
+    │   └── OutcomeUnknown    Redis's answer was lost: what was asked may have been done
     ├── Expired               the deadline passed first
     ├── Cancelled             the caller took the request back
     ├── ModelFailed           the model raised, or gave something that is no tensor
+    │   └── DeadLettered      workers died over this request, as often as is allowed
     ├── LoadFailed            the model cannot be loaded
     │   ├── Untrusted         its format can run code and the operator did not allow that
     │   ├── InsufficientMemory no worker's budget can ever hold it
@@ -51,12 +57,24 @@ class TooLarge(InvalidInput):
     code = "too_large"
 
 
+class TooSlow(InvalidInput):
+    code = "too_slow"
+
+
 class UnsupportedInput(InvalidInput):
     code = "unsupported"
 
 
+class KeyReused(InvalidInput):
+    code = "key_reused"
+
+
 class NotFound(WarmrouteError):
     code = "not_found"
+
+
+class Gone(NotFound):
+    code = "gone"
 
 
 class Conflict(WarmrouteError):
@@ -73,6 +91,14 @@ class Unavailable(WarmrouteError):
     retryable = True
 
 
+class Quarantined(Unavailable):
+    code = "quarantined"
+
+
+class OutcomeUnknown(Unavailable):
+    code = "outcome_unknown"
+
+
 class Expired(WarmrouteError):
     code = "expired"
     retryable = True
@@ -84,6 +110,10 @@ class Cancelled(WarmrouteError):
 
 class ModelFailed(WarmrouteError):
     code = "model_failed"
+
+
+class DeadLettered(ModelFailed):
+    code = "dead_lettered"
 
 
 class LoadFailed(WarmrouteError):

@@ -9,15 +9,20 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `epoch` | string | the last epoch given out | for ever |
 | `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
 | `holds:<worker>` | set | refs that the worker holds: the reverse | goes with the worker |
-| `work:<worker>` | stream, group `w` | placed requests, queued and running | goes with the worker |
-| `begun:<worker>` | hash | entry id -> 1 for what has started | goes with the worker |
+| `work:<worker>` | stream, group: its epoch | requests queued and running | goes with the worker |
+| `begun:<worker>` | hash | entry id -> number of its batch, once begun | goes with the worker |
 | `parked:<ref>` | stream | requests that wait for a load | goes with its last entry |
 | `parked` | set | refs that have parked requests | goes with its last member |
-| `load:<ref>` | hash | the load lease: token, worker, phase, refused | TTL |
+| `load:<ref>` | hash | the load lease: token, worker, phase, since, refused | TTL |
+| `loads:<worker>` | set | refs that the worker loads just now | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
+| `breaker:<ref>` | hash | crashes of workers over it: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
 | `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
+| `gone:<id>` | string | tombstone of a request whose outcome was kept | TTL |
+| `idem:<sha1>` | hash | id and fingerprint of the request of an idempotency key | TTL |
+| `room` | string | bytes that may still be placed below Redis's maxmemory | TTL |
 | `deadlines` | zset | request id -> deadline, ms | a member goes with its outcome |
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, capped |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
@@ -29,15 +34,15 @@ from __future__ import annotations
 
 from shared.names import check_model_name
 
-WORK_GROUP = "w"
 DOOR_GROUP = "g"
 COLD_QUEUE = "cold"
 
 # Keys that may lack a TTL: each has an owner that deletes it (table above).
 LASTING = (
-    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "begun:", "parked:", "parked",
+    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "begun:", "loads:", "parked:",
+    "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead",
-    "rq:queues", "rq:workers", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
+    "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
 )  # fmt: skip
 
 
@@ -56,6 +61,7 @@ class Keys:
         self.ingress = self._of("ingress")
         self.outbox = self._of("outbox")
         self.dead = self._of("dead")
+        self.room = self._of("room")
         self.answers = self._of("answers:")
 
     def _of(self, name: str) -> str:
@@ -84,6 +90,18 @@ class Keys:
 
     def unloadable(self, ref: str) -> str:
         return self._of(f"unloadable:{ref}")
+
+    def loads(self, worker: str) -> str:
+        return self._of(f"loads:{worker}")
+
+    def breaker(self, ref: str) -> str:
+        return self._of(f"breaker:{ref}")
+
+    def gone(self, request_id: str) -> str:
+        return self._of(f"gone:{request_id}")
+
+    def idem(self, digest: str) -> str:
+        return self._of(f"idem:{digest}")
 
     def replies(self, gateway: str) -> str:
         return self._of(f"replies:{gateway}")

@@ -101,6 +101,10 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         raise Corrupt(f"manifest of {self.name} version {self.version}: no file named {name!r}")
 
 
+# Made here, and not at the first use: threads that made it at the same time would crash msgspec.
+DECODER = msgspec.json.Decoder(Manifest)
+
+
 def digest_of(raw: bytes) -> str:
     """The 12 hex digits that stand for a manifest in a model reference."""
     return hashlib.sha256(raw).hexdigest()[:12]
@@ -117,7 +121,7 @@ def parse(raw: bytes, *, name: str, version: int) -> Manifest:
     if len(raw) > MAX_MANIFEST_BYTES:
         raise Corrupt(f"{where}: {len(raw)} bytes, over the limit of {MAX_MANIFEST_BYTES}")
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
+        manifest = DECODER.decode(raw)
         check(manifest)
     except (msgspec.MsgspecError, InvalidInput, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"{where}: {error}") from error

@@ -1,29 +1,21 @@
 """The Lua scripts, each behind one typed function. Nobody else evaluates Lua.
 
-A script is `lua/<name>.lua`; its line `-- use: a, b` names the files of `lua/lib` put before it.
 The contract of each (KEYS, ARGV, returns) stands on top of its file; here are the types.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from typing import Any, NamedTuple
 
-import redis.exceptions
-
-from shared.channel import Channel
-from shared.connection import redis_errors
-from shared.keys import Keys
+from shared.script_runner import ScriptRunner
 
 CHUNK = 128
-_USES = re.compile(r"^-- use: (.+)$", re.MULTILINE)
 
 
 class Placing(NamedTuple):
-    """One request for `place`. Times in ms, `flags` as in `lua/lib/publish.lua`."""
+    """One request for `place`. Times in ms, `flags` as in `lua/lib/publish.lua`. `key`: idempotency
+    key ('' none); `fingerprint`: digest of what is asked under it."""
 
     id: str
     ref: str
@@ -33,16 +25,20 @@ class Placing(NamedTuple):
     ingress: str
     reply_to: str
     caller_id: str
+    key: str
+    fingerprint: str
     body: bytes
 
 
 class Placed(NamedTuple):
-    """What became of it: placed | parked | full | unloadable | duplicate."""
+    """What became of it; the statuses stand in `lua/place.lua`. `where`: the worker, the cause, or
+    the id of the request that was joined. `retry_ms`: when to come back."""
 
     status: str
     where: str
     entry: str
     deadline_ms: int
+    retry_ms: int = 0
 
 
 class Completion(NamedTuple):
@@ -56,6 +52,16 @@ class Completion(NamedTuple):
     outcome: bytes
 
 
+class Waiting(NamedTuple):
+    """A request whose caller waits, for `hand_over`: where it was placed."""
+
+    id: str
+    ref: str
+    deadline_ms: int
+    stream: str
+    entry: str
+
+
 class Limits(NamedTuple):
     """Bounds that `place` keeps: per work stream, per parked stream, records in the cell."""
 
@@ -64,43 +70,13 @@ class Limits(NamedTuple):
     pending: int
 
 
-def load_source(name: str) -> str:
-    """The text of a script with the library files that it uses."""
-    folder = files("shared") / "lua"
-    body = (folder / f"{name}.lua").read_text()
-    used = _USES.search(body)
-    parts = [part.strip() for part in used.group(1).split(",")] if used else []
-    return "".join((folder / "lib" / f"{part}.lua").read_text() for part in parts) + body
+def _placed(row: Sequence[bytes]) -> Placed:
+    status, where, entry, deadline_ms, retry_ms = row
+    return Placed(status.decode(), where.decode(), entry.decode(), int(deadline_ms), int(retry_ms))
 
 
-class Scripts:
-    """The scripts of one cell over one channel. `now_ms` replaces Redis's clock, for tests only."""
-
-    def __init__(self, channel: Channel, keys: Keys) -> None:
-        self._channel = channel
-        self._prefix = keys.prefix
-        self._sources: dict[str, tuple[str, str]] = {}
-        self.now_ms: int | None = None
-
-    def _source(self, name: str) -> tuple[str, str]:
-        if name not in self._sources:
-            text = load_source(name)
-            self._sources[name] = (hashlib.sha1(text.encode()).hexdigest(), text)
-        return self._sources[name]
-
-    async def _run(self, name: str, *args: Any) -> Any:
-        sha, text = self._source(name)
-        now = "" if self.now_ms is None else self.now_ms
-        with redis_errors():
-            try:
-                return await self._channel.execute_command(
-                    "EVALSHA", sha, 1, self._prefix, now, *args
-                )
-            except redis.exceptions.NoScriptError:
-                # The script did not run, so sending it whole cannot run it twice.
-                return await self._channel.execute_command(
-                    "EVAL", text, 1, self._prefix, now, *args
-                )
+class Scripts(ScriptRunner):
+    """The scripts of one cell. All raise Unavailable if Redis does not answer, or refuses."""
 
     # Gateway ---------------------------------------------------------------------------------
 
@@ -108,15 +84,20 @@ class Scripts:
         """Accept requests; one answer per item."""
         flat = [field for item in items for field in item]
         rows = await self._run("place", *limits, *flat)
-        return [Placed(s.decode(), w.decode(), e.decode(), int(d)) for s, w, e, d in rows]
+        return [_placed(row) for row in rows]
+
+    async def replay(self, entry: str, request_id: str, timeout_ms: int, limits: Limits) -> Placed:
+        """A dead letter as a new request; status as `place`, or ingress | unknown | unkept."""
+        return _placed(await self._run("replay", entry, request_id, timeout_ms, *limits))
 
     async def cancel(self, request_id: str, stream: str = "", entry: str = "") -> str:
-        """`cancelled`, `unknown`, or the terminal status it already has."""
+        """`cancelled`, `unknown`, `gone`, or the terminal status it already has."""
         answer: bytes = await self._run("cancel", request_id, stream, entry)
         return answer.decode()
 
     async def watch(self, request_id: str, gateway: str) -> dict[str, bytes]:
-        """The record of a request ({} if unknown); its outcome will be sent to `gateway` too."""
+        """The record of a request ({} if unknown, `gone` if it is no longer kept); its outcome will
+        be sent to `gateway` too."""
         flat = await self._run("watch", request_id, gateway)
         return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
 
@@ -130,6 +111,15 @@ class Scripts:
     async def gateway_beat(self, gateway: str, lease_ms: int) -> int:
         """Renew a gateway's lease; the number of door entries taken back from dead ones."""
         return int(await self._run("gateway_beat", gateway, lease_ms, CHUNK))
+
+    async def hand_over(
+        self, gateway: str, last_read: str, waiting: Iterable[Waiting]
+    ) -> tuple[list[int], list[list[bytes]]]:
+        """A gateway leaves. Per request 1 it goes on and can be polled, 0 it has ended; and the
+        fields of the replies that were not read yet."""
+        flat = [field for item in waiting for field in item]
+        kept, unread = await self._run("hand_over", gateway, last_read, *flat)
+        return kept, unread
 
     async def reap(self, max_attempts: int) -> tuple[str, int] | None:
         """Wipe one dead worker, a chunk of it: (worker, entries left), or None."""
@@ -146,30 +136,39 @@ class Scripts:
     async def register(
         self, worker: str, lease_ms: int, max_attempts: int, fields: dict[str, Any]
     ) -> str:
-        """Begin a new epoch; what the old one had is placed again."""
+        """Begin a new epoch; what the old one had is placed again. `fields`: `incarnation` too."""
         flat = [part for pair in fields.items() for part in pair]
         epoch: bytes = await self._run("register", worker, lease_ms, max_attempts, *flat)
         return epoch.decode()
 
     async def heartbeat(
-        self, worker: str, epoch: str, lease_ms: int, held: int, fields: dict[str, Any]
-    ) -> str:
-        """`ok`, `resync` or `fenced`."""
+        self, worker: str, epoch: str, incarnation: str, lease_ms: int, held: int,
+        fields: dict[str, Any],
+    ) -> str:  # fmt: skip
+        """`ok`, `resync`, `fenced` or `taken`."""
         flat = [part for pair in fields.items() for part in pair]
-        answer: bytes = await self._run("heartbeat", worker, epoch, lease_ms, held, *flat)
+        args = (worker, epoch, incarnation, lease_ms, held, *flat)
+        answer: bytes = await self._run("heartbeat", *args)
         return answer.decode()
+
+    async def disown(
+        self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int
+    ) -> int:
+        """Give up the epoch of a dead device process; requests moved, -1 if it is not current."""
+        return int(await self._run("disown", worker, epoch, batch, cause, max_attempts))
 
     async def leave(self, worker: str, epoch: str, max_attempts: int) -> bool:
         """Hand back what has not begun and be forgotten."""
         return bool(await self._run("leave", worker, epoch, max_attempts))
 
     async def begin(
-        self, worker: str, epoch: str, items: Iterable[tuple[bytes, bytes, int, bytes]]
-    ) -> tuple[int, list[bytes]]:
+        self, worker: str, epoch: str, batch: int,
+        items: Iterable[tuple[bytes, bytes, int, bytes]],
+    ) -> tuple[int, list[bytes]]:  # fmt: skip
         """Per (entry, id, deadline ms, flags): run | expired | gone; [fenced] for all. And Redis's
         clock, ms."""
         flat = [field for item in items for field in item]
-        now, *verdicts = await self._run("begin", worker, epoch, *flat)
+        now, *verdicts = await self._run("begin", worker, epoch, batch, *flat)
         return now, verdicts
 
     async def complete(self, worker: str, epoch: str, items: Sequence[Completion]) -> list[int]:
@@ -188,8 +187,13 @@ class Scripts:
         return answer.decode()
 
     async def claim_load(self, worker: str, epoch: str, ref: str, token: str, lease_ms: int) -> str:
-        """`claimed`, `stale`, `unwanted`, `refused` or `fenced`."""
+        """`claimed`, `suspect`, `stale`, `unwanted`, `refused` or `fenced`."""
         answer: bytes = await self._run("claim_load", worker, epoch, ref, token, lease_ms)
+        return answer.decode()
+
+    async def reload(self, worker: str, epoch: str, ref: str, lease_ms: int) -> str:
+        """Claim the load of a model held before a restart; its token, '' if that is not to be."""
+        answer: bytes = await self._run("reload", worker, epoch, ref, lease_ms)
         return answer.decode()
 
     async def renew_load(self, worker: str, ref: str, token: str, lease_ms: int) -> bool:
@@ -202,8 +206,10 @@ class Scripts:
         return answer.decode()
 
     async def fail_load(
-        self, worker: str, ref: str, token: str, cause: bytes, backoff_ms: int
-    ) -> int:
-        """Answer parked requests with the cause; how many are left (call again), -1 stale."""
-        args = (worker, ref, token, cause, backoff_ms, CHUNK)
+        self, worker: str, ref: str, token: str, cause: bytes, backoff_ms: int,
+        passing: bool = False,
+    ) -> int:  # fmt: skip
+        """Answer parked requests with the cause; how many are left (call again), -1 stale. If the
+        cause is `passing` they wait on, and the load is ordered again after the back-off."""
+        args = (worker, ref, token, cause, backoff_ms, CHUNK, "1" if passing else "")
         return int(await self._run("fail_load", *args))

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+
+from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
 from shared.errors import WarmrouteError
 
 log = logging.getLogger(__name__)
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+# Short: what a healed Redis finds waiting is every caller whose answer has come meanwhile.
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 1.0
 
 
 class Loop:
@@ -30,6 +32,7 @@ class Loop:
         self.failures = 0
         self._run_once = run_once
         self._every_s = every_s
+        self._wait = wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
 
     async def run(self) -> None:
         """Run until cancelled. A failed round waits with back-off and jitter."""
@@ -39,7 +42,7 @@ class Loop:
                 # A library may swallow a cancellation (redis-py did, waiting with a timeout).
                 if (task := asyncio.current_task()) is not None and task.cancelling():
                     raise asyncio.CancelledError
-                self.failures = 0
+                self._recovered()
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -47,12 +50,20 @@ class Loop:
                 continue
             await asyncio.sleep(self._every_s)
 
+    def _recovered(self) -> None:
+        if self.failures > 1:
+            log.info("loop %s: runs again after %d failures", self.name, self.failures)
+        self.failures = 0
+
     async def _after_failure(self, error: Exception) -> None:
         self.failures += 1
-        # What is ours was foreseen (Redis away); anything else is a bug and shows its stack.
-        log.warning("loop %s: %s", self.name, error, exc_info=not isinstance(error, WarmrouteError))
-        wait = min(FIRST_WAIT_S * 2 ** min(self.failures, 10), LONGEST_WAIT_S)
-        await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+        if self.failures & (self.failures - 1) == 0:  # 1, 2, 4, 8: a long outage fills no log
+            # What is ours was foreseen (Redis away); anything else is a bug and shows its stack.
+            foreseen = isinstance(error, WarmrouteError)
+            log.warning("loop %s: %s", self.name, error, exc_info=not foreseen)
+        state = RetryCallState(AsyncRetrying(), None, (), {})
+        state.attempt_number = self.failures
+        await asyncio.sleep(self._wait(state))
 
 
 class Supervisor:

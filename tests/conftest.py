@@ -13,6 +13,7 @@ from deploy.local.redis_server import RedisServer, start_redis
 from shared.keys import Keys
 from tests.helpers.cell import Cell, open_cell
 from tests.helpers.leaks import forget_cell, leaked_keys
+from tests.helpers.redis_versions import binary_of, chosen_versions
 
 # A machine shared with others is slow now and then: that is no failure of what is tested.
 settings.register_profile(
@@ -28,18 +29,34 @@ with pytest.MonkeyPatch.context() as _patch:
     import rq.defaults
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of the scripts run on each version of Redis (tests/helpers/redis_versions.py)."""
+    folder = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in ("lua", "model") and "redis_binary" in metafunc.fixturenames:
+        metafunc.parametrize("redis_binary", chosen_versions(), indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis_binary(request: pytest.FixtureRequest) -> Path | None:
+    """The redis-server to start, None for the one that the product finds."""
+    version = getattr(request, "param", None)
+    return binary_of(version) if version else None
+
+
+@pytest.fixture(scope="session")
+def redis_server(
+    tmp_path_factory: pytest.TempPathFactory, redis_binary: Path | None
+) -> Iterator[RedisServer]:
     """One Redis for all tests, on a free port of loopback. It must not be stopped or flushed."""
-    server = start_redis(tmp_path_factory.mktemp("redis"), appendonly=False)
+    server = start_redis(tmp_path_factory.mktemp("redis"), appendonly=False, binary=redis_binary)
     yield server
     server.stop()
 
 
 @pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+def own_redis(tmp_path: Path, redis_binary: Path | None) -> Iterator[RedisServer]:
     """A Redis for one test alone, which may fill, flush or stop it."""
-    server = start_redis(tmp_path / "redis", appendonly=False)
+    server = start_redis(tmp_path / "redis", appendonly=False, binary=redis_binary)
     yield server
     server.stop()
 

@@ -1,4 +1,7 @@
-"""`python -m worker`: read the settings, own one device until SIGTERM or Ctrl-C."""
+"""`python -m worker`: read the settings, own one device until SIGTERM or Ctrl-C.
+
+This process is the parent (`parent.py`). What touches the device runs in its child (`process.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,33 +9,28 @@ import asyncio
 import os
 import sys
 
-import uvloop
-
 from shared import config as settings
 from shared import process
 from shared.config import WorkerConfig
-from shared.errors import WarmrouteError
-from shared.keys import Keys
+from shared.errors import ConfigError
+from worker.parent import Parent
+from worker.restart import MISCONFIGURED
 
 
-async def _run(config: WorkerConfig) -> None:
-    # RQ reads its key prefix from the environment when it is imported. And a wrong setting is told
-    # without waiting for torch.
-    os.environ["RQ_KEY_PREFIX"] = Keys(config.cell).rq_prefix
-    from worker.app import Worker
-
-    await Worker(config, asyncio.get_running_loop()).run()
+async def _run(config: WorkerConfig) -> int:
+    return await Parent(config, os.environ).run()
 
 
 def main() -> int:
-    """Exit status: 0 drained and left, 2 the settings or the surroundings are wrong."""
+    """Exit status: 0 drained and left, 1 ended before it was drained, 2 the settings or the
+    surroundings are wrong, 3 another process took this worker's id."""
     process.prepare()
     try:
-        uvloop.run(_run(settings.read(WorkerConfig, os.environ)))
-    except WarmrouteError as error:
+        config = settings.read(WorkerConfig, os.environ)
+    except ConfigError as error:
         print(f"warmroute worker: {error.message}", file=sys.stderr)
-        return 2
-    return 0
+        return MISCONFIGURED
+    return asyncio.run(_run(config))
 
 
 if __name__ == "__main__":

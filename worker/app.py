@@ -3,49 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-import os
-import secrets
-import signal
-import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from shared.bulk import open_bulk
 from shared.channel import Channel
 from shared.config import WorkerConfig
-from shared.connection import check_redis, open_redis
+from shared.connection import open_redis
+from shared.errors import StoreUnavailable, Unavailable
 from shared.keys import Keys
 from shared.manifest import Manifest
+from shared.redis_check import check_redis
 from shared.repository import BlobCache, open_repository
+from shared.retry import until_answered
 from shared.scripts import Scripts
 from shared.service import Loop, Supervisor
 from worker.batcher import Batcher
 from worker.cold_queue import ColdQueue
-from worker.consumer import Consumer, entry_order
+from worker.consumer import Consumer
 from worker.copies import Copies
 from worker.device.base import Device
 from worker.device.opening import open_device
 from worker.device_thread import DeviceThread
 from worker.evictor import Evictor
+from worker.heart import Heart
 from worker.ledger import Ledger
 from worker.loader import Loader
-from worker.membership import BEAT_EVERY_S, Membership
+from worker.membership import Membership
 from worker.parts import Parts
+from worker.progress import Progress
+from worker.rate import Rate
 from worker.runtimes.base import LoadedModel, Trust, load
+from worker.work import entry_order
 
 log = logging.getLogger(__name__)
 
 GPU_SHARE, HOST_SHARE = 0.8, 0.5
-
-
-def make_worker_id(config: WorkerConfig) -> str:
-    """The configured name, or host, process and a random part: two are never the same."""
-    if config.worker_id:
-        return config.worker_id
-    host = socket.gethostname().split(".")[0][:40] or "worker"
-    return f"{host}-{os.getpid()}-{secrets.token_hex(2)}"
+HOT_EVERY_S = 1.0
+LEAVE_S = 5.0
+ENDS = ("succeeded", "failed", "expired")
 
 
 def _listed(text: str) -> list[str]:
@@ -60,10 +59,18 @@ def budget_of(config: WorkerConfig, device: Device) -> int:
 
 
 class Worker:
-    """One device, its copies and its loops."""
+    """One device, its copies and its loops. `tell` sends a message to the parent (`link.py`), and
+    `progress` is what it will find if this process dies."""
 
-    def __init__(self, config: WorkerConfig, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, config: WorkerConfig, loop: asyncio.AbstractEventLoop, progress: Progress,
+        tell: Callable[..., None],
+    ) -> None:  # fmt: skip
         self._config = config
+        self._progress = progress
+        self._tell = tell
+        self._told: list[str] = []
+        self._stopping = asyncio.Event()
         self._keys = Keys(config.cell)
         self._client = open_redis(config.redis_url)
         # The blocking reader has a channel of its own: it would hold up what is sent behind it.
@@ -82,9 +89,11 @@ class Worker:
             config.redis_url, self._keys, self.membership.worker, self._loader.accept,
             self._loader.may_take_order, loop,
         )  # fmt: skip
+        self._heart = Heart(config, self.membership, progress)
+        self._rate = Rate()
         self._supervisor = Supervisor(
             [
-                Loop("lease", self.membership.beat_once, BEAT_EVERY_S),
+                Loop("hot", self._tell_hot, HOT_EVERY_S),
                 Loop("receive", self._consumer.receive_once),
                 Loop("dispatch", self._consumer.dispatch_once),
             ]
@@ -94,12 +103,14 @@ class Worker:
         config, copies = self._config, Copies()
         scripts = Scripts(self._calls, self._keys)
         membership = Membership(
-            scripts, make_worker_id(config), config.lease_s, config.max_attempts, self._report,
+            scripts, config.worker_id, config.lease_s, config.max_attempts, self._report,
             copies.held,
         )  # fmt: skip
+        membership.on_epoch = lambda epoch: self._tell(epoch=epoch)
         return Parts(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
             ledger=Ledger(budget_of(config, self._device)), thread=DeviceThread(),
+            progress=self._progress,
         )  # fmt: skip
 
     def _make_loader(self) -> Loader:
@@ -113,22 +124,37 @@ class Worker:
 
         return Loader(
             self._parts, Evictor(self._parts, self._caught_up), self._repository, self._cache,
-            load_here, config.load_concurrency, config.unloadable_s,
+            load_here, config.load_concurrency, config.unloadable_s, self._consumer.alone,
         )  # fmt: skip
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain."""
-        await self._start()
-        await self._until_told()
+    async def run(self, hot: Sequence[str] = ()) -> None:
+        """Serve until `stop`, then drain. `hot` is loaded again, in this order."""
+        await self._start(began_anew=bool(hot))
+        reloading = asyncio.create_task(self._loader.reload(hot))
+        await self._stopping.wait()
+        reloading.cancel()
         await self._stop()
 
-    async def _start(self) -> None:
-        """Check the surroundings first: a worker that cannot load must not register."""
-        for warning in await check_redis(self._client, self._config.redis_url):
+    def stop(self) -> None:
+        """Drain and end `run`."""
+        self._stopping.set()
+
+    async def _start(self, began_anew: bool) -> None:
+        """Check the surroundings first: a worker that cannot load must not register. One that held
+        models before it crashed has them on its disk, and serves them while the store is away."""
+        config = self._config
+        strict = bool(config.strict)
+        for warning in await check_redis(self._client, config.redis_url, strict=strict):
             log.warning("Redis: %s", warning)
-        await asyncio.to_thread(self._repository.check)
+        try:
+            await asyncio.to_thread(self._repository.check)
+        except StoreUnavailable as error:
+            if not began_anew:
+                raise
+            log.warning("%s", error.message)
         self.membership.state = "ready"
-        await self.membership.register()
+        await until_answered(self.membership.register)
+        self._heart.start()
         self._supervisor.start()
         self._cold_queue.start()
         log.info(
@@ -137,26 +163,51 @@ class Worker:
         )  # fmt: skip
 
     async def _stop(self) -> None:
-        """Drain: no new loads or requests, finish what runs, hand back the rest, leave."""
+        """Drain, hand back the rest, leave. The grace time is for the first of these."""
         log.info("worker %s drains", self.membership.worker)
         self.membership.state = "draining"
-        queue_stopped = asyncio.create_task(self._cold_queue.stop())
-        await self._loader.stop()
-        await self.membership.retire(self._parts.copies.retire_all())
-        await self._supervisor.stop("receive", "dispatch")
         try:
             async with asyncio.timeout(self._config.drain_s):
-                await self._consumer.drain()
+                await self._drain()
+            drained = True
         except TimeoutError:
+            drained = False
             log.warning("the grace time is over: what runs is handed back")
         await self._supervisor.stop()
-        # What is handed back may have to be loaded elsewhere: that order is not for us to take.
-        await queue_stopped
-        await self.membership.leave()
+        await self._leave()
         await self._cache.close()
         for connection in (self._reads, self._calls, self._client):
             await connection.aclose()
-        self._parts.thread.close()
+        if drained:
+            self._parts.thread.close()
+        await self._heart.close()
+
+    async def _drain(self) -> None:
+        """No new loads or requests; what runs ends and is answered."""
+        queue_stopped = asyncio.create_task(self._cold_queue.stop())
+        await self._loader.stop()
+        for ref in self._parts.copies.retire_all():
+            await until_answered(functools.partial(self.membership.retire, [ref]))
+        await self._supervisor.stop("receive", "dispatch")
+        await self._consumer.drain()
+        # What is handed back may have to be loaded elsewhere: that order is not for us to take.
+        await queue_stopped
+
+    async def _leave(self) -> None:
+        """Hand back what is left; without Redis the end of the lease does the same."""
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await self._heart.rest()
+                await until_answered(self.membership.leave)
+        except (TimeoutError, Unavailable):
+            log.warning("Redis does not answer: what is left is handed back when the lease ends")
+
+    async def _tell_hot(self) -> None:
+        """The parent knows what to load again if this process dies."""
+        hot = self._parts.copies.hot()
+        if hot != self._told:
+            self._told = hot
+            self._tell(hot=hot)
 
     def _report(self) -> dict[str, Any]:
         return {
@@ -165,16 +216,10 @@ class Worker:
             "used": self._parts.ledger.used,
             "loads": self._loader.loads,
             "host": self._bulk.host if self._bulk else "",
+            "rate": self._rate.at(sum(self._consumer.completions.counts[end] for end in ENDS)),
         }
 
     def _caught_up(self, last: bytes, since: float) -> bool:
         """Whether everything placed up to entry `last` has been taken in."""
         consumer = self._consumer
         return entry_order(consumer.last_read) >= entry_order(last) or consumer.idle_at > since
-
-    async def _until_told(self) -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(sign, stop.set)
-        await stop.wait()

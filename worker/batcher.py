@@ -1,22 +1,24 @@
 """Which requests run next, together: per-model queues and a pure choice among them.
 
 While the device is busy requests gather, so batches grow with load and a lone request never waits
-(unless its manifest asks for `max_wait_ms`). Models take turns by the age of their oldest request.
+(unless its manifest asks for `max_wait_ms`). Among models and within one, the lower priority number
+goes first, then age. Priority is strict: a flood of priority 1 keeps 9 waiting until its deadline.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from shared.manifest import Batching
-from worker.work import Work
+from worker.work import Work, entry_order
 
 
 @dataclass
 class ModelQueue:
-    """The requests of one model copy that wait for the device."""
+    """The requests of one model copy that wait for the device, in the order to serve them."""
 
     ref: str
     limits: Batching
@@ -26,20 +28,35 @@ class ModelQueue:
     def batched(self) -> bool:
         return self.limits.max_size > 1
 
+    def put(self, work: Work) -> None:
+        """Behind all of its priority: at the end, unless what waits there is less urgent."""
+        if self.waiting and self.waiting[-1].envelope.priority > work.envelope.priority:
+            insort(self.waiting, work, key=_priority)
+        else:
+            self.waiting.append(work)
+
+
+def _priority(work: Work) -> int:
+    return work.envelope.priority
+
+
+def _turn(queue: ModelQueue) -> tuple[int, float]:
+    """Whose turn is first: the most urgent head's, and of those the oldest's."""
+    head = queue.waiting[0]
+    return head.envelope.priority, head.received
+
 
 def ready_at(queue: ModelQueue) -> float:
-    """When the queue's head may run: at once if a batch is full, else after its wait."""
-    head = queue.waiting[0]
-    wait_s = queue.limits.max_wait_ms / 1000
-    if not queue.batched or wait_s == 0 or len(queue.waiting) >= queue.limits.max_size:
-        return head.received
-    return head.received + wait_s
+    """When the queue's head may run: at once if its batch is full, else after its wait."""
+    head, limits = queue.waiting[0], queue.limits
+    full = not queue.batched or head.isolated or len(queue.waiting) >= limits.max_size
+    return head.received if full else head.received + limits.max_wait_ms / 1000
 
 
 def choose(queues: Iterable[ModelQueue], now: float) -> tuple[ModelQueue | None, float | None]:
     """The queue to serve now, or (None, when to look again); (None, None) if nothing waits.
 
-    Among the ready ones the oldest head wins: first come, first served across models.
+    Among the ready ones the most urgent head wins, then the oldest.
     """
     best: ModelQueue | None = None
     soonest: float | None = None
@@ -47,22 +64,27 @@ def choose(queues: Iterable[ModelQueue], now: float) -> tuple[ModelQueue | None,
         at = ready_at(queue)
         if at > now:
             soonest = at if soonest is None else min(soonest, at)
-        elif best is None or queue.waiting[0].received < best.waiting[0].received:
+        elif best is None or _turn(queue) < _turn(best):
             best = queue
     return best, None if best else soonest
 
 
 def take_batch(queue: ModelQueue) -> list[Work]:
-    """Remove the next batch: the head and what fits beside it (signature, items, bytes)."""
+    """Remove the next batch: the head and what fits beside it (signature, items, bytes).
+
+    An isolated request has no batch-mates. The batch is in the order of the stream, as `begin`
+    needs it.
+    """
     head = queue.waiting.popleft()
     batch, items, size = [head], head.items, head.size
-    if not queue.batched:
+    if not queue.batched or head.isolated:
         return batch
     skipped: list[Work] = []
     while queue.waiting and items < queue.limits.max_size:
         work = queue.waiting.popleft()
         fits = (
-            work.signature == head.signature
+            not work.isolated
+            and work.signature == head.signature
             and work.envelope.outputs == head.envelope.outputs
             and items + work.items <= queue.limits.max_size
             and size + work.size <= queue.limits.max_bytes
@@ -73,6 +95,8 @@ def take_batch(queue: ModelQueue) -> list[Work]:
         batch.append(work)
         items, size = items + work.items, size + work.size
     queue.waiting.extendleft(reversed(skipped))
+    if batch[-1].envelope.priority != head.envelope.priority:
+        batch.sort(key=lambda work: entry_order(work.entry))
     return batch
 
 
@@ -97,7 +121,7 @@ class Batcher:
         queue = self._queues.get(work.ref)
         if queue is None:
             return False
-        queue.waiting.append(work)
+        queue.put(work)
         self._filled[work.ref] = queue
         return True
 

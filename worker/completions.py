@@ -1,25 +1,22 @@
 """Outcomes on their way to Redis, coalesced: all of one loop turn go in one `complete` call.
 
 A commit that Redis did not answer is sent again: `complete` may be repeated, as only the first
-finds the work entry. Who was fenced meanwhile commits nothing.
+finds the work entry. Who was fenced meanwhile commits nothing; under its new epoch neither, as what
+it had begun was moved, and that deleted the entries.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
-from shared.errors import Unavailable
+from shared.retry import until_answered
 from shared.scripts import Completion, Scripts
 from worker.membership import Membership
 
-log = logging.getLogger(__name__)
-
 MAX_BATCH = 128
 MAX_BATCH_BYTES = 4 << 20
-RETRY_S = 0.2
 
 
 class Completions:
@@ -57,18 +54,16 @@ class Completions:
             self._settled([completion.entry for completion in batch])
 
     async def _commit(self, batch: list[Completion]) -> None:
-        repeated = False
-        while True:
-            membership = self._membership
-            try:
-                won = await self._scripts.complete(membership.worker, membership.epoch, batch)
-            except Unavailable as error:
-                log.warning("outcomes wait for Redis: %s", error.message)
-                repeated = True
-                await asyncio.sleep(RETRY_S)
-                continue
-            self._count(batch, won, repeated)
-            return
+        tries = 0
+
+        async def complete() -> list[int]:
+            nonlocal tries
+            tries += 1
+            member = self._membership  # its epoch may be a new one in each try
+            return await self._scripts.complete(member.worker, member.epoch, batch)
+
+        won = await until_answered(complete)
+        self._count(batch, won, repeated=tries > 1)
 
     def _count(self, batch: list[Completion], won: list[int], repeated: bool) -> None:
         lost = "repeat" if repeated else "not ours"

@@ -9,28 +9,29 @@ The fence is possession of the stream entry: `complete` publishes only what it c
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
+from shared import clock, failpoints
 from shared.bulk import Bulk
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
-from shared.envelope import Outcome, pack_error
+from shared.envelope import Outcome
 from shared.errors import Expired, InvalidInput, ModelFailed, Unavailable, WarmrouteError
-from shared.keys import WORK_GROUP, Keys
-from shared.scripts import Completion
+from shared.keys import Keys
+from shared.retry import until_answered
 from worker import execution
 from worker.completions import Completions
 from worker.copies import Copy
+from worker.in_hand import InHand
 from worker.parts import Parts
 from worker.redis_clock import RedisClock
-from worker.work import FIELDS, Work, decode
+from worker.work import Work, decode, entry_order
 
 log = logging.getLogger(__name__)
 
-READ_COUNT = 64
-RETRY_S = 0.2
 MAX_BATCHES = 2  # one on the device, one begun and ready behind it
 
 
@@ -47,33 +48,31 @@ class Consumer:
         self._copies = parts.copies
         self._batcher = parts.batcher
         self._device = parts.thread
-        self._prefetch = prefetch
+        self._progress = parts.progress
         self._bulk = bulk
-        self.completions = Completions(parts.scripts, parts.membership, self._settled)
-        self.in_hand: set[bytes] = set()
+        self.in_hand = InHand(prefetch)
+        self.completions = Completions(parts.scripts, parts.membership, self.in_hand.settle)
         self.last_read = b"0-0"
         self.idle_at = 0.0  # when the last read that found nothing was begun
         self._position = b"0-0"  # own pending entries first, then new ones (">")
-        self._room = asyncio.Event()
         self._arrived = asyncio.Event()
         self._slots = asyncio.Semaphore(MAX_BATCHES)
         self._running: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count(1)  # of batches
+        self._alone = asyncio.Lock()
         self._clock = RedisClock()
 
     # receive ---------------------------------------------------------------------------------
 
     async def receive_once(self) -> int:
         """Take in what was placed on this worker; the number of entries read."""
-        while len(self.in_hand) >= self._prefetch:
-            self._room.clear()
-            await self._room.wait()
-        begun = time.monotonic()
+        count = await self.in_hand.room()
+        begun = clock.monotonic()
         position, self._position = self._position, b"0-0"
-        count = min(READ_COUNT, self._prefetch - len(self.in_hand))
         with redis_errors():
             streams = await self._channel.execute_command(
-                "XREADGROUP", "GROUP", WORK_GROUP, self._membership.worker, "COUNT", count,
-                "BLOCK", BLOCK_MS, "STREAMS", self._stream, position,
+                "XREADGROUP", "GROUP", self._membership.epoch, self._membership.worker,
+                "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", self._stream, position,
             )  # fmt: skip
         entries = streams[0][1] if streams else []
         self._position = self._next_position(position, entries)
@@ -89,29 +88,25 @@ class Consumer:
         return entries[-1][0]
 
     def _take_in(self, entries: list[tuple[bytes, list[bytes] | None]]) -> None:
+        if not entries:
+            return
         for entry, flat in entries:
-            if entry in self.in_hand or flat is None:
-                continue  # read again after an error, or deleted since
-            self.in_hand.add(entry)
-            self._queue(entry, flat)
-            self.last_read = max(self.last_read, entry, key=entry_order)
+            if flat and self.in_hand.take(entry, len(flat[-1])):
+                self._queue(entry, flat)
+            # Else it was deleted since, or is read again after an error.
+            failpoints.reach_now("receive.after")
+        self.last_read = max(self.last_read, entries[-1][0], key=entry_order)
         self._arrived.set()
 
     def _queue(self, entry: bytes, flat: list[bytes]) -> None:
         try:
             work = decode(entry, flat, self._bulk)
         except WarmrouteError as error:
-            self._refuse(entry, flat, error)
+            log.error("entry %s cannot be read: %s", entry, error)
+            self.completions.add([execution.refusal(entry, flat, error)])
             return
         if not self._batcher.put(work):
             self._finish([work], [Unavailable("this worker does not hold the model any more")])
-
-    def _refuse(self, entry: bytes, flat: list[bytes], error: WarmrouteError) -> None:
-        known = dict(zip(flat[::2], flat[1::2], strict=False))
-        request_id, reply, flags = (known.get(n, b"") for n in (FIELDS[0], FIELDS[3], FIELDS[4]))
-        log.error("entry %s cannot be read: %s", entry, error)
-        completion = Completion(entry, request_id, reply, flags, "failed", pack_error(error))
-        self.completions.add([completion])
 
     # handle ----------------------------------------------------------------------------------
 
@@ -143,45 +138,59 @@ class Consumer:
     async def _next_batch(self) -> list[Work]:
         while True:
             self._arrived.clear()
-            batch, again = self._batcher.next(time.perf_counter())
+            batch, again = self._next()
             if batch:
                 return batch
             try:
-                async with asyncio.timeout(again and max(0.0, again - time.perf_counter())):
+                async with asyncio.timeout(again and max(0.0, again - clock.monotonic())):
                     await self._arrived.wait()
             except TimeoutError:
                 continue
 
+    def _next(self) -> tuple[list[Work], float | None]:
+        if self._alone.locked():
+            return [], None
+        return self._batcher.next(clock.monotonic())
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """For the block no batch is begun or on the device."""
+        try:
+            async with self._alone:
+                while self._running:
+                    await asyncio.wait(set(self._running))
+                yield
+        finally:
+            self._arrived.set()  # what came meanwhile
+
     async def handle(self, copy: Copy, batch: list[Work]) -> None:
         """One batch, from its model's queue to its outcomes."""
-        beginning = await self._begin(batch)
+        number = next(self._numbers)
+        beginning = await self._begin(number, batch)
         live = batch if self._surely_in_time(batch) else await beginning
-        results = await self._run(copy, live)
+        results = await self._run(copy, number, live)
         begun = {work.entry for work in await beginning}
         self._finish(*execution.only(begun, live, results))
 
-    async def _begin(self, batch: list[Work]) -> asyncio.Task[list[Work]]:
+    async def _begin(self, number: int, batch: list[Work]) -> asyncio.Task[list[Work]]:
         """Send the count of the start. It is on its way when this returns; who awaits the task
         learns what may run: not what was cancelled, moved or is too late."""
-        task = asyncio.create_task(self._begun(batch))
+        task = asyncio.create_task(self._begun(number, batch))
         await asyncio.sleep(0)  # the task runs up to its first wait: the command is written
         return task
 
-    async def _begun(self, batch: list[Work]) -> list[Work]:
+    async def _begun(self, number: int, batch: list[Work]) -> list[Work]:
         items = [(w.entry, w.id, w.deadline_ms, w.flags) for w in batch]
         member = self._membership
-        while True:
-            try:
-                now_ms, verdicts = await self._scripts.begin(member.worker, member.epoch, items)
-                break
-            except Unavailable:
-                await asyncio.sleep(RETRY_S)
+        now_ms, verdicts = await until_answered(
+            lambda: self._scripts.begin(member.worker, member.epoch, number, items)
+        )
         self._clock.told(now_ms)
         if verdicts == [b"fenced"]:
             verdicts = [b"gone"] * len(batch)
         late = [w for w, verdict in zip(batch, verdicts, strict=True) if verdict == b"expired"]
         self._finish(late, [Expired("the deadline passed before it could run")] * len(late))
-        self._settled([w.entry for w, v in zip(batch, verdicts, strict=True) if v == b"gone"])
+        self.in_hand.settle(w.entry for w, v in zip(batch, verdicts, strict=True) if v == b"gone")
         return [w for w, verdict in zip(batch, verdicts, strict=True) if verdict == b"run"]
 
     def _surely_in_time(self, batch: list[Work]) -> bool:
@@ -189,12 +198,16 @@ class Consumer:
         awaited before the device starts, which saves the warm path a round trip."""
         return self._clock.surely_before(min(work.deadline_ms for work in batch))
 
-    async def _run(self, copy: Copy, batch: Sequence[Work]) -> list[Outcome | WarmrouteError]:
+    async def _run(
+        self, copy: Copy, number: int, batch: Sequence[Work]
+    ) -> list[Outcome | WarmrouteError]:
         """The batch on the device. If it fails each request runs alone, so only a bad one fails."""
         if not batch:
             return []
+        overdue_at = self._clock.passed_by(max(work.deadline_ms for work in batch))
+        watch = execution.Watch(self._progress, number, overdue_at)
         try:
-            return list(await self._device.run(lambda: execution.run(copy, batch)))
+            return list(await self._device.run(lambda: execution.run(copy, batch, watch)))
         except WarmrouteError as error:
             if len(batch) == 1:
                 known = isinstance(error, (ModelFailed, InvalidInput))
@@ -205,25 +218,15 @@ class Consumer:
                 return [ModelFailed("internal error, see the worker's log")]
         results: list[Outcome | WarmrouteError] = []
         for work in batch:
-            results += await self._run(copy, [work])
+            results += await self._run(copy, number, [work])
         return results
 
     def _finish(self, batch: Sequence[Work], results: Sequence[Outcome | WarmrouteError]) -> None:
         pairs = zip(batch, results, strict=True)
         self.completions.add(execution.completion(w, r, self._bulk) for w, r in pairs)
 
-    def _settled(self, entries: list[bytes]) -> None:
-        self.in_hand.difference_update(entries)
-        self._room.set()
-
     async def drain(self) -> None:
         """Wait for the batches that run, and for their outcomes to be committed."""
         while self._running:
             await asyncio.wait(set(self._running))
         await self.completions.drain()
-
-
-def entry_order(entry: bytes) -> tuple[int, int]:
-    """Stream entry ids compare as two numbers, not as text."""
-    milliseconds, _, sequence = entry.partition(b"-")
-    return int(milliseconds), int(sequence or 0)

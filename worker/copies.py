@@ -24,18 +24,21 @@ class Copy:
 
 
 class Copies:
-    """Copies by reference."""
+    """Copies by reference. The heart's thread reads while the event loop adds and removes: so the
+    mapping is never changed, but replaced."""
 
     def __init__(self) -> None:
         self._copies: dict[str, Copy] = {}
 
     def add(self, copy: Copy) -> None:
         """A model is loaded."""
-        self._copies[copy.ref] = copy
+        self._copies = {**self._copies, copy.ref: copy}
 
     def remove(self, ref: str) -> Copy:
         """A model is about to be freed."""
-        return self._copies.pop(ref)
+        copy = self._copies[ref]
+        self._copies = {other: c for other, c in self._copies.items() if other != ref}
+        return copy
 
     def get(self, ref: str) -> Copy | None:
         """The copy of `ref`, if there is one."""
@@ -44,6 +47,11 @@ class Copies:
     def held(self) -> dict[str, int]:
         """The copies that take requests, and the bytes of each (shared ones counted in each)."""
         return {r: c.footprint.total for r, c in self._copies.items() if not c.retiring}
+
+    def hot(self) -> list[str]:
+        """The copies that take requests, the last used first."""
+        held = [copy for copy in self._copies.values() if not copy.retiring]
+        return [c.ref for c in sorted(held, key=lambda c: c.last_used, reverse=True)]
 
     def all(self) -> list[Copy]:
         """Every copy, retiring ones too."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from worker.sticky_errors import watched
+
 Result = TypeVar("Result")
 
 
@@ -17,8 +19,9 @@ class DeviceThread:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """Run `call` on the device thread; its exception is raised here."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        """Run `call` on the device thread; its exception is raised here. If it says that the
+        device is lost to this process, the process ends."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, watched, call)
 
     def close(self) -> None:
         """Let the running call end and take no more."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
-from shared.errors import Unavailable
+from shared import clock, failpoints
+from shared.retry import until_answered
 from worker.copies import Copy
 from worker.eviction import Refusal, Resident, plan
 from worker.ledger import Footprint
@@ -43,31 +43,56 @@ class Evictor:
         """Whether a further load can be planned at all: something is free or can be freed."""
         return self._ledger.used < self._ledger.budget or bool(self.residents())
 
+    def has_room(self, footprint: Footprint) -> bool:
+        """Whether it fits beside all that is here."""
+        return self._ledger.used_with(footprint) <= self._ledger.budget
+
     async def make_room(self, ref: str, footprint: Footprint) -> bool:
         """Evict what the plan says and reserve the bytes; False if the model can never fit."""
-        async with self._turn:
-            return await self._make_room(ref, footprint)
-
-    async def correct(self, ref: str, measured: Footprint) -> bool:
-        """Replace a reservation by what was measured, and evict if that is more than there is."""
-        try:
+        while True:
             async with self._turn:
-                if self._ledger.correct(ref, measured):
-                    return True
-                self._ledger.release(ref)  # nobody else can take the room while it is our turn
-                return await self._make_room(ref, measured)
+                made = await self._try_to_make_room(ref, footprint)
+            if made is not None:
+                return made
+            # Others are loading or draining: they end, and may need a turn for that.
+            await asyncio.sleep(POLL_S)
+
+    async def take_free_room(self, ref: str, footprint: Footprint) -> bool:
+        """Reserve the bytes if they are free; nobody is evicted."""
+        async with self._turn:
+            if fits := self.has_room(footprint):
+                self._ledger.reserve(ref, footprint)
+            return fits
+
+    async def correct(self, ref: str, measured: Footprint, *, evict: bool = True) -> bool:
+        """Replace a reservation by what was measured. If that is more than there is: evict, or
+        (`evict` False, or it can never fit) give the reservation up and answer False."""
+        try:
+            while True:
+                async with self._turn:
+                    made = await self._try_to_correct(ref, measured, evict)
+                if made is not None:
+                    return made
+                await asyncio.sleep(POLL_S)
         except asyncio.CancelledError:
             self._ledger.release(ref)
             raise
 
-    async def _make_room(self, ref: str, footprint: Footprint) -> bool:
-        while True:
-            decision = plan(self._ledger, footprint, self.residents())
-            if not isinstance(decision, Refusal):
-                break
-            if decision.never:
-                return False
-            await asyncio.sleep(POLL_S)  # others are loading or draining: they end
+    async def _try_to_correct(self, ref: str, measured: Footprint, evict: bool) -> bool | None:
+        if self._ledger.correct(ref, measured):
+            return True
+        predicted = self._ledger.get(ref)
+        self._ledger.release(ref)  # nobody else can take the room while it is our turn
+        made = await self._try_to_make_room(ref, measured) if evict else False
+        if made is None and predicted is not None:
+            self._ledger.reserve(ref, predicted)
+        return made
+
+    async def _try_to_make_room(self, ref: str, footprint: Footprint) -> bool | None:
+        """Whether the room was made; None if it cannot be made just now."""
+        decision = plan(self._ledger, footprint, self.residents())
+        if isinstance(decision, Refusal):
+            return False if decision.never else None
         # A load may be given up here (its lease is lost); an eviction once begun must end.
         await asyncio.shield(asyncio.gather(*(self.evict(victim) for victim in decision.evict)))
         self._ledger.reserve(ref, footprint)
@@ -79,16 +104,17 @@ class Evictor:
         if copy is None or copy.retiring:
             return
         copy.retiring = True
-        begun = time.monotonic()
+        begun = clock.monotonic()
         last = await self._retire(ref)
         # Queue, device and reader end independently: a short poll is simpler than events.
         while self._busy(copy) or not self._caught_up(last, begun):  # noqa: ASYNC110 - see above
             await asyncio.sleep(POLL_S)
+        await failpoints.reach("evict.drained")
         self._batcher.close(ref)
         await self._device.run(copy.model.unload)
         self._ledger.release(ref)
         self._copies.remove(ref)  # last: who waits to load it again begins after all of this
-        log.info("evicted %s after %.0f ms", ref, (time.monotonic() - begun) * 1000)
+        log.info("evicted %s after %.0f ms", ref, (clock.monotonic() - begun) * 1000)
 
     async def until_freed(self, ref: str) -> None:
         """Return when no copy of `ref` is on its way out."""
@@ -96,16 +122,10 @@ class Evictor:
             await asyncio.sleep(POLL_S)
 
     async def _retire(self, ref: str) -> bytes:
-        while True:
-            try:
-                last = await self._scripts.retire(
-                    self._membership.worker, self._membership.epoch, ref
-                )
-            except Unavailable:
-                await asyncio.sleep(0.2)
-                continue
-            # Fenced: the map forgot us, and what was placed here has been moved away.
-            return last.encode() or b"0-0"
+        member = self._membership
+        last = await until_answered(lambda: self._scripts.retire(member.worker, member.epoch, ref))
+        # Fenced: the map forgot us, and what was placed here has been moved away.
+        return last.encode() or b"0-0"
 
     def _busy(self, copy: Copy) -> bool:
         return copy.running > 0 or self._batcher.waiting(copy.ref) > 0

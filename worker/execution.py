@@ -4,26 +4,55 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from shared import clock, failpoints
 from shared.bulk import BULK_BYTES, Bulk, size_of
 from shared.envelope import Outcome, Timing, pack, pack_error
 from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.scripts import Completion
 from worker import tensors
 from worker.copies import Copy
+from worker.progress import Progress
+from worker.sticky_errors import exit_if_sticky
+from worker.tensors import Arrays
 from worker.work import Work
 
 MAX_OUTCOME_BYTES = 64 << 20  # Redis would refuse one beyond its own limits again and again
 Result = Outcome | WarmrouteError
 
 
-def run(copy: Copy, batch: Sequence[Work]) -> list[Outcome]:
+class Watch(NamedTuple):
+    """What the parent process may know of a device call: the number of its batch (over 0), and the
+    moment of `clock.monotonic` after which it takes too long."""
+
+    progress: Progress
+    number: int
+    overdue_at: float
+
+
+def run(copy: Copy, batch: Sequence[Work], watch: Watch) -> list[Outcome]:
     """Join the inputs, run the model, split the outputs. On the device thread."""
-    inputs, begun = tensors.join(batch), time.perf_counter()
-    outputs = copy.model.run(inputs)
-    took_us = round((time.perf_counter() - begun) * 1e6)
+    inputs, begun, started = tensors.join(batch), clock.monotonic(), time.perf_counter()
+    outputs = call(copy, inputs, watch)
+    failpoints.reach_now("run.after")
+    took_us = round((time.perf_counter() - started) * 1e6)
     timings = [Timing(round((begun - w.received) * 1e6), took_us, len(batch)) for w in batch]
     return tensors.split(outputs, copy.manifest.outputs, batch, timings)
+
+
+def call(copy: Copy, inputs: Arrays, watch: Watch) -> Arrays:
+    """One call of the model. Whatever ends this process in it, its parent knows the batch."""
+    failpoints.reach_now("run.before")
+    watch.progress.start(watch.number, watch.overdue_at)
+    try:
+        failpoints.reach_now("run.mid")
+        return copy.model.run(inputs)
+    except Exception as error:
+        exit_if_sticky(error)  # here, while the batch still counts as running
+        raise
+    finally:
+        watch.progress.end()
 
 
 def only(
@@ -42,6 +71,13 @@ def completion(work: Work, result: Result, bulk: Bulk | None) -> Completion:
         return Completion(work.entry, work.id, work.reply, work.flags, "succeeded", outcome)
     status = "expired" if isinstance(result, Expired) else "failed"
     return Completion(work.entry, work.id, work.reply, work.flags, status, pack_error(result))
+
+
+def refusal(entry: bytes, flat: Sequence[bytes], error: WarmrouteError) -> Completion:
+    """What `complete` is to publish for an entry that cannot be read: to whom, as far as known."""
+    known = dict(zip(flat[::2], flat[1::2], strict=False))
+    request_id, reply, flags = (known.get(name, b"") for name in (b"id", b"reply", b"flags"))
+    return Completion(entry, request_id, reply, flags, "failed", pack_error(error))
 
 
 def _too_large(result: Result) -> Result:

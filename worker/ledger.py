@@ -46,7 +46,9 @@ def union_bytes(footprints: Iterable[Footprint]) -> int:
 
 
 class Ledger:
-    """Entries by model reference; a reservation is an entry made before the load starts."""
+    """Entries by model reference; a reservation is an entry made before the load starts.
+
+    The heart's thread asks what is used: the mapping is never changed, but replaced."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
@@ -63,18 +65,22 @@ class Ledger:
         kept = [entry for ref, entry in self._entries.items() if ref not in gone]
         return union_bytes([*kept, footprint])
 
+    def get(self, ref: str) -> Footprint | None:
+        """What is reserved or resident for `ref`."""
+        return self._entries.get(ref)
+
     def reserve(self, ref: str, footprint: Footprint) -> None:
         """Set bytes aside for a load. The caller has made room: going over budget is a bug."""
         assert self.used_with(footprint) <= self.budget, "this is a bug: reserved over the budget"
-        self._entries[ref] = footprint
+        self._entries = {**self._entries, ref: footprint}
 
     def correct(self, ref: str, footprint: Footprint) -> bool:
         """Replace a prediction by what was measured; False if that does not fit the budget."""
         fits = self.used_with(footprint, [ref]) <= self.budget
         if fits:
-            self._entries[ref] = footprint
+            self._entries = {**self._entries, ref: footprint}
         return fits
 
     def release(self, ref: str) -> None:
         """Forget what was freed or never loaded."""
-        self._entries.pop(ref, None)
+        self._entries = {r: entry for r, entry in self._entries.items() if r != ref}

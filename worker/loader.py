@@ -3,7 +3,8 @@
     claim the lease -> read the manifest -> make room -> fetch -> load -> warm up -> announce
 
 Loads run beside serving. The lease is renewed meanwhile; a load that lost it is thrown away. A load
-that fails answers everything parked for it with the cause and is not tried again for a while.
+that fails answers everything parked for it with the cause and is not tried again for a while. A
+model that has crashed a worker is loaded while nothing else runs, so that blame is certain.
 """
 
 from __future__ import annotations
@@ -11,47 +12,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
-from shared import manifest as manifests
-from shared.envelope import pack_error
-from shared.errors import (
-    ChangedMeanwhile,
-    Conflict,
-    InsufficientMemory,
-    LoadFailed,
-    Unavailable,
-    WarmrouteError,
-)
+from shared import clock, failpoints
+from shared.errors import Conflict, InsufficientMemory, LoadFailed, WarmrouteError
 from shared.manifest import Batching, Manifest
 from shared.names import ModelRef
 from shared.repository import BlobCache, Repository
+from shared.retry import until_answered
 from worker.copies import Copy
 from worker.evictor import Evictor
 from worker.ledger import Footprint, predict
+from worker.load_lease import LOAD_LEASE_MS, LoadLease
+from worker.manifest_reader import ManifestReader
 from worker.parts import Parts
 from worker.runtimes.base import LoadedModel
+from worker.sticky_errors import watched
 from worker.warmup import Warmup
 
 log = logging.getLogger(__name__)
 
-LOAD_LEASE_MS = 10_000
-RENEW_EVERY_S = 2.0
-MANIFESTS_KEPT = 10_000
-RETRY_S = 0.2
 PAUSE_S = 0.1
+WARM_UP = 1 << 62  # as the number of a batch: no batch has it, so no request is charged
+WARM_UP_LIMIT_S = 120.0
 
 LoadFunction = Callable[[Manifest, Mapping[str, Path]], LoadedModel]
+Alone = Callable[[], AbstractAsyncContextManager[None]]
 
 
 class Loader:
-    """Carries out load orders, a few at a time."""
+    """Carries out load orders, a few at a time. `alone()` is held while no batch runs."""
 
     def __init__(
         self, parts: Parts, evictor: Evictor, repository: Repository, cache: BlobCache,
-        load: LoadFunction, concurrency: int, unloadable_s: float,
+        load: LoadFunction, concurrency: int, unloadable_s: float, alone: Alone,
     ) -> None:  # fmt: skip
         self._scripts = parts.scripts
         self._membership = parts.membership
@@ -59,12 +55,14 @@ class Loader:
         self._batcher = parts.batcher
         self._device = parts.thread
         self._ledger = parts.ledger
+        self._progress = parts.progress
         self._evictor = evictor
         self._repository = repository
         self._cache = cache
         self._load = load
+        self._alone = alone
         self._warmup = Warmup()
-        self._manifests: dict[ModelRef, Manifest] = {}
+        self._manifests = ManifestReader(repository, cache.manifests)
         self._slots = concurrency
         self._unloadable_ms = round(unloadable_s * 1000)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,14 +80,49 @@ class Loader:
         claim = await self._scripts.claim_load(
             self._membership.worker, self._membership.epoch, ref, token, LOAD_LEASE_MS
         )
+        lease = self._lease(ref, token)
         if claim == "refused":
             await asyncio.sleep(PAUSE_S)  # nobody else may take orders just now: do not spin
-            await self._refuse(ref, token)
-        if claim == "claimed":
-            task = asyncio.create_task(self._run(ref, token))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            await lease.refuse()
+        if claim in ("claimed", "suspect"):
+            self._start(self._run(lease, suspect=claim == "suspect"))
         return claim
+
+    async def reload(self, refs: Sequence[str]) -> None:
+        """Bring back what this worker held before, hottest first, one after the other, as far as
+        there is free room: nothing is evicted for it. Orders come first: it waits for a free
+        slot, and a moment before each load."""
+        for ref in refs:
+            await asyncio.sleep(PAUSE_S)
+            while len(self._tasks) >= self._slots:
+                await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+            if self._membership.state != "ready":
+                return
+            await asyncio.wait([self._start(self._reload(ref))])
+
+    async def _reload(self, ref: str) -> None:
+        try:
+            manifest = await self._manifests.read(ModelRef.parse(ref))
+        except WarmrouteError as error:
+            log.warning("%s is not loaded again: %s", ref, error.message)
+            return
+        if self._copies.get(ref) or not self._evictor.has_room(predict(manifest)):
+            return
+        member = self._membership
+        token = await until_answered(
+            lambda: self._scripts.reload(member.worker, member.epoch, ref, LOAD_LEASE_MS)
+        )
+        if token:
+            await self._run(self._lease(ref, token), evict=False)
+
+    def _start(self, load: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(load)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _lease(self, ref: str, token: str) -> LoadLease:
+        return LoadLease(self._scripts, self._membership.worker, ref, token, self._unloadable_ms)
 
     async def stop(self) -> None:
         """Give up running loads; their leases run out and others load."""
@@ -97,26 +130,29 @@ class Loader:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, ref: str, token: str) -> None:
+    async def _run(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
         try:
-            async with self._lease(ref, token):
-                await self.load(ModelRef.parse(ref), token)
-        except asyncio.CancelledError:
-            raise
+            async with lease.kept():
+                ref = ModelRef.parse(lease.ref)
+                await self.load(ref, lease.token, suspect=suspect, evict=evict)
         except InsufficientMemory as error:
-            await self._refuse(ref, token, error)
+            # A model that finds no free room now may well be loaded by an order, which evicts.
+            await (lease.refuse(error) if evict else lease.give_back())
         except WarmrouteError as error:
-            await self._fail(ref, token, error)
+            await lease.fail(error)
         except Exception:
-            log.exception("this is a bug: the load of %s raised", ref)
-            await self._fail(ref, token, LoadFailed("internal error, see the worker's log"))
+            log.exception("this is a bug: the load of %s raised", lease.ref)
+            await lease.fail(LoadFailed("internal error, see the worker's log"))
 
-    async def load(self, ref: ModelRef, token: str) -> None:
-        """Load one model and announce it. Raises why not."""
+    async def load(
+        self, ref: ModelRef, token: str, *, suspect: bool = False, evict: bool = True
+    ) -> None:
+        """Load one model and announce it. Raises why not; InsufficientMemory: there is no room
+        (without `evict`: none is free)."""
         begun = time.perf_counter()
         await self._evictor.until_freed(str(ref))
         if self._copies.get(str(ref)) is None:
-            await self._bring_up(ref)
+            await self._bring_up(ref, suspect, evict)
             self.loads += 1
         # Else the copy is here and Redis had forgotten that: announcing it is all there is to do.
         await self._announce(str(ref), token)
@@ -124,32 +160,33 @@ class Loader:
 
     async def _announce(self, ref: str, token: str) -> None:
         """Announcing may be repeated, so a Redis that does not answer is asked again."""
-        while True:
-            try:
-                return await self._membership.announce(ref, token)
-            except Unavailable:
-                await asyncio.sleep(RETRY_S)
-            except Conflict:
-                await self._evictor.evict(ref)
-                raise
+        try:
+            await until_answered(lambda: self._membership.announce(ref, token))
+        except Conflict:
+            # The end of the lease cancels the load; an eviction once begun must end.
+            await asyncio.shield(self._evictor.evict(ref))
+            raise
 
-    async def _bring_up(self, ref: ModelRef) -> None:
+    async def _bring_up(self, ref: ModelRef, suspect: bool, evict: bool) -> None:
         """From the repository to a warm copy with an open queue, which nobody knows of yet."""
-        manifest = await self._read_manifest(ref)
+        manifest = await self._manifests.read(ref)
+        await failpoints.reach("load.manifest")
         footprint = predict(manifest)
-        if not await self._evictor.make_room(str(ref), footprint):
+        take = self._evictor.make_room if evict else self._evictor.take_free_room
+        if not await take(str(ref), footprint):
             raise self._too_large(ref, footprint)
         try:
-            model, limits = await self._bring_in(manifest)
+            model, limits = await self._bring_in(manifest, suspect)
         except BaseException:
             self._ledger.release(str(ref))
             raise
         measured = Footprint(frozenset(model.shared.items()), model.bytes_resident)
-        if not await self._evictor.correct(str(ref), measured):
+        if not await self._evictor.correct(str(ref), measured, evict=evict):
             await self._device.run(model.unload)
             raise self._too_large(ref, measured)
         self._copies.add(Copy(str(ref), manifest, model, measured))
         self._batcher.open(str(ref), limits)
+        await failpoints.reach("load.warmed")
 
     def _too_large(self, ref: ModelRef, footprint: Footprint) -> InsufficientMemory:
         return InsufficientMemory(
@@ -157,71 +194,30 @@ class Loader:
             f"budget is {self._ledger.budget}"
         )
 
-    async def _read_manifest(self, ref: ModelRef) -> Manifest:
-        """The manifest that the reference's digest stands for. What was read once is kept."""
-        known = self._manifests.get(ref)
-        if known is not None:
-            return known
-        raw = await asyncio.to_thread(self._repository.read_manifest, ref.name, ref.version)
-        manifest = manifests.parse(raw, name=ref.name, version=ref.version)
-        if manifests.digest_of(raw) != ref.digest:
-            raise ChangedMeanwhile(f"model {ref.name} version {ref.version} was published again")
-        if len(self._manifests) >= MANIFESTS_KEPT:
-            self._manifests.clear()
-        self._manifests[ref] = manifest
-        return manifest
-
-    async def _bring_in(self, manifest: Manifest) -> tuple[LoadedModel, Batching]:
+    async def _bring_in(self, manifest: Manifest, suspect: bool) -> tuple[LoadedModel, Batching]:
         files = await self._cache.ensure(self._repository, manifest.files)
         try:
-            model = await asyncio.to_thread(self._load, manifest, files)
+            await failpoints.reach("load.mid")
+            async with self._alone() if suspect else nullcontext():
+                return await self._bring_to_device(manifest, files)
         finally:
             self._cache.release(manifest.files)
+
+    async def _bring_to_device(
+        self, manifest: Manifest, files: Mapping[str, Path]
+    ) -> tuple[LoadedModel, Batching]:
+        model = await asyncio.to_thread(watched, lambda: self._load(manifest, files))
         try:
-            limits = await self._device.run(lambda: self._warmup.run(manifest, model))
+            limits = await self._device.run(lambda: self._warm_up(manifest, model))
         except BaseException:
             await self._device.run(model.unload)
             raise
         return model, limits
 
-    # The lease --------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _lease(self, ref: str, token: str) -> AsyncIterator[None]:
-        """Renew the load lease until the load ends; cancel the load if the lease is lost."""
-        load = asyncio.current_task()
-        assert load is not None
-
-        async def renew() -> None:
-            while True:
-                await asyncio.sleep(RENEW_EVERY_S)
-                with suppress(Unavailable):
-                    worker = self._membership.worker
-                    if not await self._scripts.renew_load(worker, ref, token, LOAD_LEASE_MS):
-                        log.warning("the load lease of %s is lost", ref)
-                        load.cancel()
-                        return
-
-        task = asyncio.create_task(renew())
+    def _warm_up(self, manifest: Manifest, model: LoadedModel) -> Batching:
+        """On the device thread. A warm-up that never returns is ended, like a batch."""
+        self._progress.start(WARM_UP, clock.monotonic() + WARM_UP_LIMIT_S)
         try:
-            yield
+            return self._warmup.run(manifest, model)
         finally:
-            task.cancel()
-
-    async def _refuse(self, ref: str, token: str, error: InsufficientMemory | None = None) -> None:
-        """Hand the order to the other workers; if none is left, nobody can hold the model."""
-        answer = await self._scripts.refuse_load(self._membership.worker, ref, token)
-        if answer == "nobody":
-            cause = error or InsufficientMemory("no worker's memory budget can hold this model")
-            await self._fail(ref, token, cause)
-
-    async def _fail(self, ref: str, token: str, error: WarmrouteError) -> None:
-        log.warning("load of %s failed: %s", ref, error.message)
-        cause, left = pack_error(error), 1
-        while left > 0:
-            try:
-                left = await self._scripts.fail_load(
-                    self._membership.worker, ref, token, cause, self._unloadable_ms
-                )
-            except Unavailable:
-                await asyncio.sleep(RETRY_S)
+            self._progress.end()

@@ -6,10 +6,13 @@ holds. The epoch guards everything that is not tied to one stream entry.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import Callable
 from typing import Any
 
+from shared import retry
 from shared.errors import Conflict
 from shared.scripts import Scripts
 
@@ -19,7 +22,8 @@ BEAT_EVERY_S = 1.0
 
 
 class Membership:
-    """Registration and heartbeat. `report` gives what to show, `held` the bytes per model."""
+    """Registration and heartbeat. `report` gives what to show, `held` the bytes per model; both
+    are asked from the heart's thread too. `on_epoch` is told of each registration."""
 
     def __init__(
         self, scripts: Scripts, worker: str, lease_s: float, max_attempts: int,
@@ -28,22 +32,27 @@ class Membership:
         self._scripts = scripts
         self.worker = worker
         self.epoch = ""
+        self.incarnation = secrets.token_hex(8)  # tells this process from others under its id
         self.state = "starting"
         self._lease_ms = round(lease_s * 1000)
         self._max_attempts = max_attempts
         self._report = report
         self._held = held
-        self.after_register: Callable[[], Awaitable[None]] | None = None
+        self._joining = asyncio.Lock()
+        self.on_epoch: Callable[[str], object] = lambda epoch: None
 
     async def register(self) -> None:
         """Take a new epoch and announce what is held."""
-        self.epoch = await self._scripts.register(
-            self.worker, self._lease_ms, self._max_attempts, self._fields()
-        )
-        log.info("worker %s registered, epoch %s", self.worker, self.epoch)
+        await self._take_epoch()
         await self.announce_held()
-        if self.after_register is not None:
-            await self.after_register()
+
+    async def _take_epoch(self) -> None:
+        fields = {"incarnation": self.incarnation, **self._fields()}
+        self.epoch = await self._scripts.register(
+            self.worker, self._lease_ms, self._max_attempts, fields
+        )
+        self.on_epoch(self.epoch)
+        log.info("worker %s registered, epoch %s", self.worker, self.epoch)
 
     async def announce_held(self) -> None:
         """Tell the map of every copy that can serve."""
@@ -67,18 +76,32 @@ class Membership:
         for ref in refs:
             await self._scripts.retire(self.worker, self.epoch, ref)
 
+    async def renew(self, scripts: Scripts) -> str:
+        """Renew the lease, from any thread over its own `scripts`: ok | resync | fenced | taken."""
+        return await scripts.heartbeat(
+            self.worker, self.epoch, self.incarnation, self._lease_ms, len(self._held()),
+            self._fields(),
+        )  # fmt: skip
+
+    async def answered(self, answer: str, epoch: str) -> None:
+        """Act on the answer to a heartbeat of `epoch`: register again when the lease was lost,
+        announce again when the map was."""
+        async with self._joining:
+            if epoch != self.epoch:
+                return  # it crossed a registration
+            if answer == "fenced":
+                log.warning(
+                    "worker %s lost its lease or Redis its state: registering again", self.worker
+                )
+                await retry.until_answered(self._take_epoch)
+            if answer in ("fenced", "resync"):
+                await self.announce_held()
+
     async def beat_once(self) -> str:
-        """Renew the lease; register again when it was lost, announce again when the map was."""
-        answer = await self._scripts.heartbeat(
-            self.worker, self.epoch, self._lease_ms, len(self._held()), self._fields()
-        )
-        if answer == "fenced":
-            log.warning(
-                "worker %s lost its lease or Redis its state: registering again", self.worker
-            )
-            await self.register()
-        elif answer == "resync":
-            await self.announce_held()
+        """Renew the lease and act on the answer."""
+        epoch = self.epoch
+        answer = await self.renew(self._scripts)
+        await self.answered(answer, epoch)
         return answer
 
     async def leave(self) -> None:

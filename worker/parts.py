@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.scripts import Scripts
 from worker.batcher import Batcher
@@ -10,11 +10,13 @@ from worker.copies import Copies
 from worker.device_thread import DeviceThread
 from worker.ledger import Ledger
 from worker.membership import Membership
+from worker.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Built once in app.py. Only code of the event loop touches them, but for `thread`."""
+    """Built once in app.py. Only code of the event loop touches them, but for `thread`, and for
+    `progress`, which that thread writes."""
 
     scripts: Scripts
     membership: Membership
@@ -22,3 +24,4 @@ class Parts:
     batcher: Batcher
     ledger: Ledger
     thread: DeviceThread
+    progress: Progress = field(default_factory=Progress)

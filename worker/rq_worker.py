@@ -18,6 +18,7 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.timeouts import BaseDeathPenalty
 
+from shared import failpoints
 from shared.keys import COLD_QUEUE
 
 KEY_PREFIX = defaults.RQ_KEY_PREFIX  # read from the environment when RQ is imported
@@ -26,6 +27,7 @@ MAX_JOB_BYTES = 4096
 WORKER_TTL_S = 20
 READ_S = 1  # one blocking read: a stop, a closed gate or a dead peer is noticed as soon
 MAINTENANCE_S = 30
+ORDER_LIFE_S = 600
 # What place.lua writes and RQ adds. Any other field could make RQ call, post, retry or unpack.
 FIELDS = frozenset({
     b"data", b"created_at", b"enqueued_at", b"started_at", b"ended_at", b"last_heartbeat",
@@ -83,6 +85,7 @@ class LoadOrder(Job):
         if self.func_name != FUNCTION:
             raise ValueError(f"only {FUNCTION} may run")
         ref, token = self.args
+        failpoints.reach_now("rq.taken")
         return type(self).claim(str(ref), str(token))
 
 
@@ -115,6 +118,11 @@ class ColdWorker(SimpleWorker):
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """An order takes milliseconds; by default RQ would believe in it for minutes."""
         return WORKER_TTL_S
+
+    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
+        """RQ takes the job's lifetime away until it ends; killed meanwhile, it would stay."""
+        super().prepare_job_execution(job, remove_from_intermediate_queue)
+        self.connection.expire(job.key, ORDER_LIFE_S)
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None

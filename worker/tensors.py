@@ -9,7 +9,7 @@ import numpy as np
 
 from shared import datatypes
 from shared.envelope import Outcome, Tensor, Timing
-from shared.errors import ModelFailed
+from shared.errors import InvalidInput, ModelFailed
 from shared.manifest import TensorSpec
 from worker.work import Work
 
@@ -17,19 +17,35 @@ Arrays = dict[str, np.ndarray]
 
 
 def to_array(tensor: Tensor) -> np.ndarray:
-    """A view of the received bytes as an array; BYTES become an object array of bytes."""
-    if tensor.datatype == datatypes.BYTES:
-        array = np.empty(len(items := _split_bytes(tensor.data)), dtype=object)
-        array[:] = items
-        return array.reshape(tensor.shape)
-    dtype = datatypes.NUMPY[tensor.datatype]
-    return np.frombuffer(tensor.data, dtype=dtype).reshape(tensor.shape)
+    """A view of the received bytes as an array; BYTES become an object array of bytes. InvalidInput
+    if the bytes are not what datatype and shape say."""
+    try:
+        if tensor.datatype == datatypes.BYTES:
+            array = np.empty(len(items := _split_bytes(tensor.data)), dtype=object)
+            array[:] = items
+            return array.reshape(_sizes(tensor.shape))
+        dtype = datatypes.NUMPY[tensor.datatype]
+        return np.frombuffer(tensor.data, dtype=dtype).reshape(_sizes(tensor.shape))
+    except (KeyError, ValueError, TypeError, OverflowError):
+        raise InvalidInput(
+            f"input {tensor.name[:80]!r}: {len(tensor.data)} bytes are no {tensor.datatype[:20]} "
+            f"of shape {tensor.shape[:16]}"
+        ) from None
+
+
+def _sizes(shape: list[int]) -> list[int]:
+    """numpy would work out a -1 by itself."""
+    if any(size < 0 for size in shape):
+        raise ValueError("a negative size")
+    return shape
 
 
 def _split_bytes(data: bytes | memoryview) -> list[bytes]:
     items, at = [], 0
     while at < len(data):
         end = at + 4 + int.from_bytes(data[at : at + 4], "little")
+        if end > len(data):
+            raise ValueError("a length runs past the end")
         items.append(bytes(data[at + 4 : end]))
         at = end
     return items

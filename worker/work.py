@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
 import msgspec
 
+from shared import clock
 from shared.bulk import Bulk, is_reference, size_of
-from shared.envelope import Envelope, Tensor, unpack_envelope
+from shared.envelope import FIRST, LAST, Envelope, Tensor, unpack_envelope
 from shared.errors import InvalidInput, Unavailable
 
 # How `placement.lua` writes an entry: name, value, name, value ...
 FIELDS = (b"id", b"model", b"deadline", b"reply", b"flags", b"attempts", b"body")
 
 
+ISOLATED_FROM = 2  # starts that ended in a worker's death: from then on it runs alone
+
+
 class Work(NamedTuple):
-    """A placed request. `signature`: requests that may share one device call have it in common."""
+    """A placed request. `signature`: requests that may share one device call have it in common.
+    `attempts`: starts before this one. `received`: seconds of `clock.monotonic`."""
 
     entry: bytes
     id: bytes
@@ -29,6 +33,12 @@ class Work(NamedTuple):
     items: int
     signature: tuple[tuple[str, str, tuple[int, ...]], ...]
     received: float
+    attempts: int
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it is suspected of killing workers, and so has no batch-mates."""
+        return self.attempts >= ISOLATED_FROM
 
 
 def decode(entry: bytes, flat: list[bytes], bulk: Bulk | None = None) -> Work:
@@ -36,17 +46,23 @@ def decode(entry: bytes, flat: list[bytes], bulk: Bulk | None = None) -> Work:
     lie in shared memory that is gone."""
     if len(flat) != 2 * len(FIELDS) or tuple(flat[::2]) != FIELDS:
         raise InvalidInput("work entry: not the fields that placement writes")
-    request_id, model, deadline, reply, flags, _, body = flat[1::2]
+    request_id, model, deadline, reply, flags, starts, body = flat[1::2]
     try:
-        ref, deadline_ms = model.decode(), int(deadline)
+        ref, deadline_ms, attempts = model.decode(), int(deadline), int(starts)
     except ValueError:
-        raise InvalidInput("work entry: model or deadline cannot be read") from None
+        raise InvalidInput("work entry: model, deadline or attempts cannot be read") from None
+    if attempts < 0:
+        raise InvalidInput(f"work entry: attempts: {attempts}, at least 0")
     envelope = _envelope(body, bulk)
+    if not FIRST <= envelope.priority <= LAST:
+        raise InvalidInput(
+            f"work entry: priority: {envelope.priority}, want {FIRST} (first) to {LAST}"
+        )
     return Work(
         entry=entry, id=request_id, ref=ref, deadline_ms=deadline_ms, reply=reply,
         flags=flags, envelope=envelope, size=size_of(envelope), items=_items(envelope.inputs),
         signature=tuple((t.name, t.datatype, tuple(t.shape[1:])) for t in envelope.inputs),
-        received=time.perf_counter(),
+        received=clock.monotonic(), attempts=attempts,
     )  # fmt: skip
 
 
@@ -57,8 +73,14 @@ def _envelope(body: bytes, bulk: Bulk | None) -> Envelope:
         if bulk is None:
             raise Unavailable("this worker shares no memory with the gateway")
         return bulk.get_request(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.MsgspecError as error:
         raise InvalidInput(f"work entry: envelope: {error}") from error
+
+
+def entry_order(entry: bytes) -> tuple[int, int]:
+    """Stream entry ids compare as two numbers, not as text."""
+    milliseconds, _, sequence = entry.partition(b"-")
+    return int(milliseconds), int(sequence or 0)
 
 
 def _items(inputs: list[Tensor]) -> int:

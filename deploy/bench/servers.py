@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deploy.client import Client, ClientError
 from deploy.local.ports import LOOPBACK, free_ports
-from deploy.local.processes import Child, start, wait_ready
+from deploy.local.processes import Child, descendants, start, wait_ready
 from deploy.local.redis_server import RedisServer, start_redis
 from shared.keys import Keys
 
@@ -40,10 +40,12 @@ class Stack:
 
     @property
     def processes(self) -> dict[str, int]:
-        """Process ids by what they are, several workers numbered."""
-        workers = {f"worker {n}": w.pid for n, w in enumerate(self.workers, start=1)}
-        if len(self.workers) == 1:
-            workers = {"worker": self.workers[0].pid}
+        """Process ids by what they are, several workers numbered. Of a worker it is its device
+        process; the parent of that does nothing."""
+        pids = [descendants(worker.pid)[0] for worker in self.workers]
+        workers = {f"worker {n}": pid for n, pid in enumerate(pids, start=1)}
+        if len(pids) == 1:
+            workers = {"worker": pids[0]}
         return {"gateway": self.gateway.pid, "Redis": self.redis.child.pid, **workers}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from shared import scripts
+from shared import script_runner
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _LOG_LENGTH = 1_000_000
@@ -90,6 +90,8 @@ def _name_of(command: bytes, names: Mapping[str, str]) -> str:
 
 def _script_names() -> dict[str, str]:
     """Names by SHA-1, as EVALSHA knows them."""
-    folder = Path(scripts.__file__).parent / "lua"
+    folder = Path(script_runner.__file__).parent / "lua"
     names = [path.stem for path in folder.glob("*.lua")]
-    return {hashlib.sha1(scripts.load_source(name).encode()).hexdigest(): name for name in names}
+    return {
+        hashlib.sha1(script_runner.load_source(name).encode()).hexdigest(): name for name in names
+    }

@@ -23,8 +23,8 @@ from deploy.local.s3_server import S3Server, start_s3
 from deploy.samples.catalogue import build_all, find, publish_all
 from deploy.samples.store import BuiltSample
 from deploy.up.runfolder import STATE
-from shared.config import MIB
 from shared.repository import Repository, open_repository
+from shared.setting import MIB
 
 SAMPLES, WHEELS = STATE / "samples", STATE / "wheels"
 ROOMY_BYTES = 4096 * MIB  # all samples fit: nothing is evicted unless a case asks for that

@@ -32,6 +32,9 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "--input", action="append", default=[], metavar="NAME=VALUE", help="once per input"
     )
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds to wait")
+    parser.add_argument(
+        "--idempotency-key", metavar="KEY", help="ask again under it, and nothing runs twice"
+    )
     parser.add_argument("--save", type=Path, metavar="FILE.npz", help="write the outputs there")
     parser.set_defaults(run=run)
 
@@ -42,8 +45,9 @@ def run(options: Namespace) -> int:
     with Client(options.url) as client:
         try:
             result = client.infer(
-                options.model, inputs, version=options.version, timeout=options.timeout
-            )
+                options.model, inputs, version=options.version, timeout=options.timeout,
+                idempotency_key=options.idempotency_key,
+            )  # fmt: skip
         except (TypeError, ValueError) as error:  # a list that has no shape, say
             raise WrongUse(f"inputs: {error}") from error
     if options.save is not None:

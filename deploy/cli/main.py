@@ -10,13 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from deploy.cli import infer, models, push, residency, up, workers
+from deploy.cli import dead, infer, models, push, residency, up, workers
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.client import ClientError, ServerError
 from shared.errors import WarmrouteError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-COMMANDS = (up, push, models, infer, residency, workers)
+COMMANDS = (up, push, models, infer, residency, workers, dead)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,8 @@ from shared import datatypes
 
 Parameters = Mapping[str, str | int | float | bool]
 GRACE_S = 2.0
+KEY = "Idempotency-Key"
+DEAD_PAGE = 100
 
 
 class Client:
@@ -25,7 +27,7 @@ class Client:
 
     `timeout` is in seconds and the default of every call. `retries` is how often a call is made
     again when no connection could be opened, or when the gateway said 429 or 503 (after the time
-    it asked for).
+    it asked for). With an idempotency key it is also made again when its answer was lost.
     """
 
     def __init__(
@@ -58,15 +60,20 @@ class Client:
         outputs: Iterable[str] | None = None,
         parameters: Parameters | None = None,
         timeout: float | None = None,
+        idempotency_key: str | None = None,
     ) -> Result:
         """Run `model` on named arrays and wait for its outputs.
 
         numpy arrays travel as they are; Python lists take the datatype that the model declares.
-        `timeout` in seconds is also the request's deadline at the server.
+        `timeout` in seconds is also the request's deadline at the server. The same request under
+        the same `idempotency_key` runs once, however often it is asked for within a day.
         """
         # The server's own 504, which names the request, should come first.
         wait_s = None if timeout is None else timeout + GRACE_S
-        answer = self._send(model, inputs, version, outputs, parameters, timeout, wait_s, {})
+        headers = _key_header(idempotency_key)
+        answer = self._send(model, inputs, version, outputs, parameters, timeout, wait_s, headers)
+        if answer.status == 202:  # that gateway stopped; the request goes on without it
+            return self._accepted(answer).result(wait_s)
         return read_result(answer)
 
     def submit(
@@ -78,17 +85,16 @@ class Client:
         outputs: Iterable[str] | None = None,
         parameters: Parameters | None = None,
         timeout: float | None = None,
+        idempotency_key: str | None = None,
     ) -> Pending:
         """Hand the request over and return at once; it is durable when this returns.
 
-        `timeout` in seconds is how long the request may wait and run before it expires.
+        `timeout` in seconds is how long the request may wait and run before it expires. Under an
+        `idempotency_key` that was used before, it is the request of then.
         """
-        headers = {"Prefer": "respond-async"}
+        headers = {"Prefer": "respond-async", **_key_header(idempotency_key)}
         answer = self._send(model, inputs, version, outputs, parameters, timeout, None, headers)
-        location = answer.header("Location")
-        if answer.status != 202 or location is None:
-            raise ConnectionFailed("the server does not offer respond-async")
-        return self.pending(location.rstrip("/").rsplit("/", 1)[-1])
+        return self._accepted(answer)
 
     def pending(self, request_id: str) -> Pending:
         """The handle of a request that was submitted before, here or elsewhere."""
@@ -112,12 +118,42 @@ class Client:
         workers: list[dict[str, Any]] = self._http.call("GET", "/v2/residency").json()["workers"]
         return workers
 
+    def dead_letters(self) -> Iterator[dict[str, Any]]:
+        """What could not be served and is kept for an operator, newest first, without payloads."""
+        after = ""
+        while after is not None:
+            path = f"/v2/dead?limit={DEAD_PAGE}" + (f"&after={after}" if after else "")
+            page = self._http.call("GET", path).json()
+            yield from page["letters"]
+            after = page["next"]
+
+    def dead_letter(self, entry: str) -> dict[str, Any]:
+        """One dead letter, with what was asked under `request`."""
+        letter: dict[str, Any] = self._http.call("GET", _dead_path(entry)).json()
+        return letter
+
+    def replay(self, entry: str) -> Pending | None:
+        """Make a dead letter a new request; None if it went back into the stream door."""
+        answer = self._http.call("POST", _dead_path(entry) + "/replay")
+        location = answer.header("Location")
+        return None if location is None else self.pending(location.rsplit("/", 1)[-1])
+
+    def drop(self, entry: str) -> None:
+        """Forget a dead letter."""
+        self._http.call("DELETE", _dead_path(entry))
+
     def ready(self) -> bool:
         """Whether a gateway answers and says that it is ready."""
         try:
             return self._http.call("GET", "/v2/health/ready", timeout_s=5.0).status == 200
         except (ServerError, ClientError):
             return False
+
+    def _accepted(self, answer: Answer) -> Pending:
+        location = answer.header("Location")
+        if answer.status != 202 or location is None:
+            raise ConnectionFailed("the server does not offer respond-async")
+        return self.pending(location.rstrip("/").rsplit("/", 1)[-1])
 
     def _send(
         self,
@@ -147,6 +183,7 @@ class Client:
                 **headers,
             },
             timeout_s=wait_s,
+            repeatable=KEY in headers,
         )
 
     def _as_arrays(
@@ -172,6 +209,14 @@ class Client:
         if datatype == datatypes.BYTES:
             return np.dtype(object)
         return None if datatype == "BF16" else datatypes.NUMPY.get(datatype)
+
+
+def _key_header(idempotency_key: str | None) -> dict[str, str]:
+    return {} if idempotency_key is None else {KEY: idempotency_key}
+
+
+def _dead_path(entry: str) -> str:
+    return f"/v2/dead/{quote(entry, safe='')}"
 
 
 def _model_path(model: str, version: int | None) -> str:

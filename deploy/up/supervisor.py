@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from deploy.local.processes import kill_all
 from deploy.up.child import command_under
 from deploy.up.procfile import ProcessSpec
 
@@ -73,7 +74,8 @@ class Supervised:
     def kill(self) -> None:
         """End it and all it started, at once."""
         self._stopping.set()
-        self._signal(signal.SIGKILL)
+        if self.pid is not None:
+            kill_all(self.pid)
 
     async def _run_once(self) -> int:
         process = await asyncio.create_subprocess_exec(

@@ -9,15 +9,22 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
-from router.dispatch import Answer, Submission, Ticket
+from router.admission import expected_bytes
+from router.catalog import Entry
 from router.doors import Doors, resolve_model
+from router.idempotency import REPLAYED, fingerprint, read_key
 from router.problems import problem, read_body
+from router.submission import Answer, Submission, Ticket
 from router.v2 import request as v2_request
 from router.v2 import response as v2_response
+from router.waiters import HandedOver
+from shared.config import RouterConfig
 from shared.errors import InvalidInput, WarmrouteError
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+TIMEOUT = "Warmroute-Timeout"
 _WAIT = re.compile(r"wait=(\d{1,6})")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 @dataclass(frozen=True)
@@ -33,31 +40,58 @@ AT_ONCE = Preference(respond_async=False, wait_s=None)
 
 async def infer(request: web.Request, doors: Doors) -> web.StreamResponse:
     """Run a model. 200 with the answer, or 202 with Location if the caller prefers."""
-    body = await read_body(request, doors.config.max_body_bytes)
-    entry = await resolve_model(request, doors)
-    parsed = v2_request.parse(body, request.headers.get(v2_response.HEADER_LENGTH), entry.manifest)
-    parsed.envelope.traceparent = parse_traceparent(request.headers.get("traceparent", ""))
-    prefer = parse_prefer(request.headers.getall("Prefer", []))
-    now = prefer.respond_async and not prefer.wait_s
-    submission = Submission(
-        ref=entry.ref, envelope=parsed.envelope, timeout_s=_timeout(parsed.timeout_us, doors),
-        wait=not now, keep=prefer.respond_async,
-    )  # fmt: skip
-    ticket = await doors.dispatch.submit(submission)
-    if now:
-        return accepted(ticket)
-    if prefer.respond_async:
-        return await _wait_a_while(ticket, prefer.wait_s or 0, parsed, doors)
+    limit, admission = doors.config.max_body_bytes, doors.admission
+    held = admission.enter(expected_bytes(request, limit))
     try:
-        return answered(ticket, await doors.dispatch.answer(ticket), parsed)
-    except WarmrouteError as error:
-        return problem(error, ticket.id)
+        body = await read_body(request, limit)
+        held = admission.settle(held, len(body))
+        entry = await resolve_model(request, doors)
+        length = request.headers.get(v2_response.HEADER_LENGTH)
+        parsed = v2_request.parse(body, length, entry.manifest)
+        parsed.envelope.traceparent = parse_traceparent(request.headers.get("traceparent", ""))
+        prefer = parse_prefer(request.headers.getall("Prefer", []))
+        ticket = await doors.dispatch.submit(_submission(request, entry, parsed, prefer, doors))
+        if ticket.future is None:
+            return accepted(ticket)
+        if prefer.respond_async:
+            return await _wait_a_while(ticket, prefer.wait_s or 0, parsed, doors)
+        try:
+            return answered(ticket, await doors.dispatch.answer(ticket), parsed)
+        except HandedOver:  # not asked for, but how the caller gets its answer after all
+            return accepted(ticket, preferred=False)
+        except WarmrouteError as error:
+            return _failed(ticket, error)
+    finally:
+        admission.leave(held)
+
+
+def _submission(
+    request: web.Request, entry: Entry, parsed: v2_request.InferRequest, prefer: Preference,
+    doors: Doors,
+) -> Submission:  # fmt: skip
+    key = read_key(request)
+    return Submission(
+        ref=entry.ref,
+        envelope=parsed.envelope,
+        timeout_s=read_timeout(request, parsed.timeout_us, doors.config),
+        wait=not prefer.respond_async or bool(prefer.wait_s),
+        keep=prefer.respond_async,
+        key=key,
+        fingerprint=_fingerprint(request, parsed) if key else "",
+    )
+
+
+def _fingerprint(request: web.Request, parsed: v2_request.InferRequest) -> str:
+    """By the version that was named, not the one it is today."""
+    named = request.match_info
+    return fingerprint(named["model"], named.get("version", ""), parsed.envelope)
 
 
 async def _wait_a_while(
     ticket: Ticket, wait_s: float, parsed: v2_request.InferRequest, doors: Doors
 ) -> web.StreamResponse:
     assert ticket.future is not None
+    doors.dispatch.waiting[ticket.future] = ticket
     try:
         async with asyncio.timeout(wait_s):
             reply = await asyncio.shield(ticket.future)
@@ -65,7 +99,7 @@ async def _wait_a_while(
     except TimeoutError:
         return accepted(ticket)
     except WarmrouteError as error:
-        return problem(error, ticket.id)
+        return _failed(ticket, error)
     finally:
         doors.dispatch.forget(ticket)
 
@@ -78,22 +112,35 @@ def answered(ticket: Ticket, answer: Answer, parsed: v2_request.InferRequest) ->
     headers["Warmroute-Request-Id"] = ticket.id
     headers["Warmroute-Worker"] = answer.worker
     headers["Warmroute-Cold"] = "true" if answer.cold else "false"
+    if ticket.joined:
+        headers[REPLAYED] = "true"
     return web.Response(body=body, headers=headers)
 
 
-def accepted(ticket: Ticket) -> web.Response:
+def accepted(ticket: Ticket, preferred: bool = True) -> web.Response:
     """202: the request will reach a terminal state, and this is where to ask."""
-    body = {"id": ticket.id, "status": "queued", "model": ticket.ref.name}
+    body = {"id": ticket.id, "status": ticket.status, "model": ticket.ref.name}
     headers = {
         "Location": f"/v2/requests/{ticket.id}",
         "Retry-After": "1",
-        "Preference-Applied": "respond-async",
+        "Warmroute-Request-Id": ticket.id,
         "Vary": "Prefer",
     }
+    if ticket.joined:
+        headers[REPLAYED] = "true"
+    if preferred:
+        headers["Preference-Applied"] = "respond-async"
     return web.Response(
         status=202, body=msgspec.json.encode(body), headers=headers,
         content_type="application/json",
     )  # fmt: skip
+
+
+def _failed(ticket: Ticket, error: WarmrouteError) -> web.Response:
+    response = problem(error, ticket.id)
+    if ticket.joined:
+        response.headers[REPLAYED] = "true"
+    return response
 
 
 def parse_prefer(values: list[str]) -> Preference:
@@ -112,10 +159,18 @@ def parse_traceparent(value: str) -> str:
     return head if TRACEPARENT.fullmatch(head) and not head.startswith("ff") else ""
 
 
-def _timeout(timeout_us: int | None, doors: Doors) -> float:
-    if timeout_us is None:
-        return doors.config.timeout_s
-    if timeout_us > doors.config.max_timeout_s * 1e6:
-        limit = int(doors.config.max_timeout_s * 1e6)
+def read_timeout(request: web.Request, timeout_us: int | None, config: RouterConfig) -> float:
+    """The deadline in seconds from now: of the header and `parameters.timeout` the smaller."""
+    longest_s, header = config.max_timeout_s, request.headers.get(TIMEOUT)
+    if timeout_us is not None and timeout_us > longest_s * 1e6:
+        limit = int(longest_s * 1e6)
         raise InvalidInput(f"parameters.timeout: over the limit of {limit} microseconds")
-    return timeout_us / 1e6
+    given_s = None if timeout_us is None else timeout_us / 1e6
+    if header is None:
+        return config.timeout_s if given_s is None else given_s
+    if len(request.headers.getall(TIMEOUT)) > 1:
+        raise InvalidInput(f"{TIMEOUT}: given twice")
+    header_s = float(header) if _SECONDS.fullmatch(header) else 0.0
+    if not 0 < header_s <= longest_s:
+        raise InvalidInput(f"{TIMEOUT}: want seconds, more than 0 and at most {longest_s:g}")
+    return header_s if given_s is None else min(header_s, given_s)

@@ -6,41 +6,18 @@ Inference Protocol v2 (REST) and Triton's binary tensor extension.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from router.v2 import tensors
-from shared.envelope import Envelope, Tensor
+from router.v2 import strict, tensors
+from router.v2.json_form import JsonInput, JsonRequest, Parameters
+from shared.envelope import LAST, USUAL, Envelope, Tensor
 from shared.errors import InvalidInput, UnsupportedInput
 from shared.manifest import Manifest, TensorSpec
 
-MAX_TENSORS = 256
-MAX_ID = 256
 UNSUPPORTED = ("sequence_id", "sequence_start", "sequence_end", "shared_memory_region")
-
-Parameters = dict[str, Any] | None
-
-
-class JsonInput(Struct):
-    name: str
-    shape: list[int]
-    datatype: str
-    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    parameters: Parameters = None
-
-
-class JsonOutput(Struct):
-    name: str
-    parameters: Parameters = None
-
-
-class JsonRequest(Struct):
-    inputs: Annotated[list[JsonInput], Meta(min_length=1, max_length=MAX_TENSORS)]
-    outputs: Annotated[list[JsonOutput], Meta(max_length=MAX_TENSORS)] | None = None
-    id: Annotated[str, Meta(max_length=MAX_ID)] = ""
-    parameters: Parameters = None
 
 
 class InferRequest(Struct):
@@ -59,6 +36,7 @@ def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRe
     """`header_length` is the value of Inference-Header-Content-Length, None if absent."""
     json_part, binary_part = _split(body, header_length)
     document = _decode(json_part)
+    strict.check(json_part, document)
     parameters = document.parameters or {}
     _check_parameters(parameters)
     return InferRequest(
@@ -66,6 +44,7 @@ def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRe
             inputs=_read_inputs(document, binary_part, manifest),
             outputs=_read_outputs(document, manifest),
             id=document.id,
+            priority=_priority(parameters) if parameters else USUAL,
         ),
         timeout_us=_timeout(parameters),
         binary={o.name: _flag(o.parameters, "binary_data") for o in document.outputs or ()
@@ -74,7 +53,7 @@ def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRe
     )  # fmt: skip
 
 
-def _split(body: bytes, header_length: str | None) -> tuple[bytes | memoryview, memoryview]:
+def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
     if header_length is None:
         return body, memoryview(b"")
     if not header_length.isdecimal() or len(header_length) > 12 or not header_length.isascii():
@@ -84,17 +63,16 @@ def _split(body: bytes, header_length: str | None) -> tuple[bytes | memoryview, 
         raise InvalidInput(
             f"Inference-Header-Content-Length: {length}, but the body has {len(body)} bytes"
         )
-    view = memoryview(body)
-    return view[:length], view[length:]
+    return body[:length], memoryview(body)[length:]
 
 
-def _decode(raw: bytes | memoryview) -> JsonRequest:
+def _decode(raw: bytes) -> JsonRequest:
     try:
         return _decoder.decode(raw)
     except RecursionError:
         raise InvalidInput("body: JSON is nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"body: {error}") from None
+        raise InvalidInput(f"body: {strict.explain(raw, error)}") from None
 
 
 def _check_parameters(parameters: Parameters, field: str = "") -> None:
@@ -117,6 +95,14 @@ def _timeout(parameters: dict[str, Any]) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
         raise InvalidInput("parameters.timeout: want a positive number of microseconds")
     return value
+
+
+def _priority(parameters: dict[str, Any]) -> int:
+    """1, the most urgent, to 9; 0 and absent are the usual one."""
+    value = parameters.get("priority", 0)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LAST:
+        raise InvalidInput(f"parameters.priority: want 0 to {LAST}")
+    return value or USUAL
 
 
 def _read_inputs(document: JsonRequest, binary: memoryview, manifest: Manifest) -> list[Tensor]:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from router.v2 import strict
 from shared import datatypes
 from shared.errors import InvalidInput
 
@@ -72,7 +73,7 @@ def from_json(raw: bytes, datatype: str, shape: list[int], field: str) -> bytes:
     try:
         values = _decoder(datatype, depth).decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"{field}.data: {error}") from None
+        raise InvalidInput(f"{field}.data: {strict.explain(raw, error)}") from None
     code = _STRUCT.get(datatype)
     if depth == 1 and code is not None and len(values) == math.prod(shape) <= FEW:
         return _pack_few(values, code, datatype, field)
@@ -142,10 +143,14 @@ def check_binary(data: memoryview, datatype: str, count: int, field: str) -> Non
 
 
 def to_json(data: bytes | memoryview, datatype: str, field: str) -> list[Any]:
-    """The flat JSON values of a tensor. A NaN or infinity becomes null: JSON has neither."""
+    """The flat JSON values of a tensor; InvalidInput if there are none. A NaN or infinity becomes
+    null: JSON has neither."""
     if datatype in datatypes.NO_JSON:
         raise InvalidInput(f"{field}: {datatype} has no JSON form, ask for binary_data")
     if datatype == datatypes.BYTES:
         return [item.decode(errors="replace") for item in unpack_bytes(data, field)]
-    values: list[Any] = np.frombuffer(data, dtype=datatypes.NUMPY[datatype]).tolist()
+    try:
+        values: list[Any] = np.frombuffer(data, dtype=datatypes.NUMPY[datatype]).tolist()
+    except (KeyError, ValueError):
+        raise InvalidInput(f"{field}: {len(data)} bytes are no {datatype[:20]}") from None
     return values

@@ -1,5 +1,5 @@
 -- announce: a loaded model becomes a holder and takes its parked requests, in bounded chunks.
--- use: keys, publish, order, placement
+-- use: keys, publish, order, breaker, bounds, holders, placement
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
 --   'tier bytes', chunk.
 -- Returns parked requests left to take (call again) | -1 stale token | -2 fenced.
@@ -7,7 +7,11 @@ local now, worker, ref, token = clock(), ARGV[2], ARGV[4], ARGV[5]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return -2 end
 local load, parked = k('load', ref), k('parked', ref)
 local lease = redis.call('HMGET', load, 'token', 'worker')
-if token ~= '' and (lease[1] ~= token or lease[2] ~= worker) then return -1 end
+if token ~= '' and (lease[1] ~= token or lease[2] ~= worker) then
+  -- Announced before, and the answer was lost: it is a holder already.
+  if redis.call('HEXISTS', k('holders', ref), worker) == 0 then return -1 end
+  token = ''
+end
 open_with_harmless_write()
 redis.call('HSETNX', k('holders', ref), worker, ARGV[6] .. ' ' .. now)
 redis.call('SADD', k('holds', worker), ref)
@@ -15,7 +19,11 @@ redis.call('SADD', k('holds', worker), ref)
 -- the lease is renewed, or orders another load.
 local alive = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
 for _, e in ipairs(alive and redis.call('XRANGE', parked, '-', '+', 'COUNT', ARGV[7]) or {}) do
-  local item = as_table(e[2])
+  if breaker(ref, now) == 'open' then -- one is tried; the rest waits for what becomes of it
+    alive = false
+    break
+  end
+  local item = moving(e[2])
   if take(parked, e[1]) then place_item(item, now) end
 end
 local left = redis.call('XLEN', parked)
@@ -25,5 +33,8 @@ if left == 0 then
 elseif not alive then
   left = 0
 end
-if left == 0 and token ~= '' then redis.call('DEL', load) end
+if left == 0 and token ~= '' then
+  redis.call('DEL', load)
+  redis.call('SREM', k('loads', worker), ref)
+end
 return left

@@ -13,14 +13,16 @@ redis.call('XACK', door, 'g', entry)
 local fields = {}
 for i = 7, #ARGV do fields[#fields + 1] = ARGV[i] end
 if ARGV[6] == '1' then
-  local sent, letter = as_table(original[2]), {'entry', entry, unpack(fields)}
-  for _, name in ipairs({'model', 'version', 'timeout', 'reply_to', 'body'}) do
+  local sent, said = as_table(original[2]), as_table(fields)
+  local letter = {'kind', 'entry', 'entry', entry, 'cause', (said.code or 'invalid') .. ' ' .. (said.error or ''),
+    'fingerprint', redis.sha1hex(sent.body or '')}
+  for _, name in ipairs({'id', 'model', 'version', 'timeout', 'reply_to', 'body'}) do
     if sent[name] and #sent[name] <= LARGEST_KEPT then
       letter[#letter + 1] = name
       letter[#letter + 1] = sent[name]
     end
   end
-  redis.call('XADD', DEAD, 'MAXLEN', '~', 10000, '*', unpack(letter))
+  redis.call('XADD', DEAD, 'MAXLEN', 1000, '*', unpack(letter))
 end
 local kind = reply_to ~= '' and redis.call('TYPE', reply_to)['ok'] or 'none'
 if reply_to ~= '' and (kind == 'stream' or kind == 'none') then

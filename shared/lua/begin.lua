@@ -1,6 +1,7 @@
 -- begin: count the start of a batch, and refuse what must not start any more.
 -- use: keys
--- KEYS[1] prefix. ARGV: now, worker, epoch, then per item in stream order: entry, id, deadline ms, flags.
+-- KEYS[1] prefix. ARGV: now, worker, epoch, number of the batch, then per item in stream order: entry,
+--   id, deadline ms, flags.
 -- Returns {now, per item run | expired | gone (cancelled or moved)}, or {now, 'fenced'} if the epoch is
 -- not ours.
 local now, worker = clock(), ARGV[2]
@@ -8,17 +9,17 @@ if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return {now,
 local stream, begun, out, started = k('work', worker), k('begun', worker), {now}, {}
 open_with_harmless_write()
 local pending = {}
-for _, p in ipairs(redis.call('XPENDING', stream, 'w', ARGV[4], ARGV[#ARGV - 3], 1000000)) do
+for _, p in ipairs(redis.call('XPENDING', stream, ARGV[3], ARGV[5], ARGV[#ARGV - 3], 1000000)) do
   pending[p[1]] = true
 end
-for i = 4, #ARGV, 4 do
+for i = 5, #ARGV, 4 do
   if not pending[ARGV[i]] then
     out[#out + 1] = 'gone'
   elseif tonumber(ARGV[i + 2]) <= now then
     out[#out + 1] = 'expired'
   else
     started[#started + 1] = ARGV[i]
-    started[#started + 1] = 1
+    started[#started + 1] = ARGV[4]
     if string.find(ARGV[i + 3], 'k', 1, true) then
       redis.call('HSET', k('request', ARGV[i + 1]), 'status', 'running', 'worker', worker)
     end

@@ -1,12 +1,16 @@
 -- cancel: take a request back, wherever it waits or runs.
--- use: keys, publish
+-- use: keys, publish, order
 -- KEYS[1] prefix. ARGV: now, id, stream and entry (for a request without a record, else '').
--- Returns 'cancelled' | 'unknown' | the terminal status it already has.
+-- Returns 'cancelled' | 'unknown' | 'gone' (ended; no longer kept) | the terminal status it already has.
 local now, id = clock(), ARGV[2]
 local r = redis.call('HMGET', k('request', id), 'status', 'stream', 'entry', 'flags', 'reply')
 local stream, entry = r[2] or ARGV[3], r[3] or ARGV[4]
 if r[1] and not r[2] then return r[1] end
-if stream == '' or not take(stream, entry) then return 'unknown' end
+if stream == '' or not take(stream, entry) then
+  return redis.call('EXISTS', k('gone', id)) == 1 and 'gone' or 'unknown'
+end
 publish({id = id, reply = r[5] or '', flags = r[4] or ''}, 'cancelled', '',
   'cancelled the caller took the request back', now)
+local parked = P .. 'parked:'
+if string.find(stream, parked, 1, true) == 1 then unorder(string.sub(stream, #parked + 1)) end
 return 'cancelled'

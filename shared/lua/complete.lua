@@ -12,7 +12,7 @@ for i = 4, #ARGV, 6 do
   if out[#out] == 1 then won[#won + 1] = ARGV[i] end
 end
 if #won > 0 then
-  redis.call('XACK', stream, 'w', unpack(won))
+  redis.call('XACK', stream, ARGV[3], unpack(won))
   redis.call('HDEL', k('begun', worker), unpack(won))
 end
 for i = 4, #ARGV, 6 do

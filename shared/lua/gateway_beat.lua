@@ -16,8 +16,8 @@ end
 
 local function put_back(door, e)
   if #e[2] <= 2 * MOST_FIELDS then return redis.call('XADD', door, '*', unpack(e[2])) end
-  redis.call('XADD', DEAD, 'MAXLEN', '~', 10000, '*', 'entry', e[1], 'status', 'failed', 'code',
-    'invalid', 'error', 'has ' .. #e[2] / 2 .. ' fields')
+  redis.call('XADD', DEAD, 'MAXLEN', 1000, '*', 'kind', 'entry', 'entry', e[1], 'cause',
+    'invalid has ' .. #e[2] / 2 .. ' fields')
 end
 
 open_with_harmless_write()
@@ -26,22 +26,32 @@ local replies = k('replies', gateway)
 if redis.call('EXISTS', replies) == 0 then redis.call('XADD', replies, '*', 'id', '') end
 redis.call('PEXPIRE', replies, ARGV[3])
 for _, door in ipairs({INGRESS, OUTBOX}) do ensure_group(door) end
-for _, dead in ipairs(redis.call('ZRANGEBYSCORE', GATEWAYS, '-inf', now, 'LIMIT', 0, 10)) do
-  local left = 0
-  for _, door in ipairs({INGRESS, OUTBOX}) do
-    for _, p in ipairs(redis.call('XPENDING', door, 'g', '-', '+', ARGV[4], dead)) do
-      local e = redis.call('XRANGE', door, p[1], p[1])[1]
-      if redis.call('XDEL', door, p[1]) == 1 then
-        if put_back(door, e) then moved = moved + 1 end
-      end
-      redis.call('XACK', door, 'g', p[1])
-    end
-    left = left + #redis.call('XPENDING', door, 'g', '-', '+', 1, dead)
-    if left == 0 then redis.call('XGROUP', 'DELCONSUMER', door, 'g', dead) end
+
+local function is_dead(name)
+  local lease = redis.call('ZSCORE', GATEWAYS, name)
+  return not lease or tonumber(lease) <= now
+end
+
+local function take_back(door, name)
+  for _, p in ipairs(redis.call('XPENDING', door, 'g', '-', '+', ARGV[4], name)) do
+    local e = redis.call('XRANGE', door, p[1], p[1])[1]
+    if redis.call('XDEL', door, p[1]) == 1 and put_back(door, e) then moved = moved + 1 end
+    redis.call('XACK', door, 'g', p[1])
   end
-  if left == 0 then
-    redis.call('DEL', k('replies', dead))
-    redis.call('ZREM', GATEWAYS, dead)
+  if #redis.call('XPENDING', door, 'g', '-', '+', 1, name) > 0 then return 1 end
+  redis.call('XGROUP', 'DELCONSUMER', door, 'g', name)
+  return 0
+end
+
+-- By who reads, not by who is listed: one that was forgotten while its read was blocked may have read on.
+local left = 0
+for _, door in ipairs({INGRESS, OUTBOX}) do
+  for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', door, 'g')) do
+    if is_dead(consumer[2]) then left = left + take_back(door, consumer[2]) end
   end
+end
+for _, dead in ipairs(left == 0 and redis.call('ZRANGEBYSCORE', GATEWAYS, '-inf', now, 'LIMIT', 0, 10) or {}) do
+  redis.call('DEL', k('replies', dead))
+  redis.call('ZREM', GATEWAYS, dead)
 end
 return moved

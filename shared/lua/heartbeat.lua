@@ -1,16 +1,20 @@
 -- heartbeat: renew a worker's lease and report what it holds.
 -- use: keys
--- KEYS[1] prefix. ARGV: now, worker, epoch, lease ms, number of models held, then field value pairs.
--- Returns 'ok' | 'resync' (the map lacks models: announce them again) | 'fenced' (register again).
+-- KEYS[1] prefix. ARGV: now, worker, epoch, incarnation, lease ms, number of models held, then field value pairs.
+-- Returns 'ok' | 'resync' (the map lacks models: announce them again) | 'fenced' (register again)
+--   | 'taken' (another process registered under this id: end).
 local now, worker = clock(), ARGV[2]
 local key = k('worker', worker)
-if redis.call('HGET', key, 'epoch') ~= ARGV[3] then return 'fenced' end
+local known = redis.call('HMGET', key, 'epoch', 'incarnation')
+if known[1] ~= ARGV[3] then
+  return known[1] and known[2] ~= ARGV[4] and 'taken' or 'fenced'
+end
 local stream = k('work', worker)
 if redis.call('EXISTS', stream) == 0 or #redis.call('XINFO', 'GROUPS', stream) == 0 then
   return 'fenced'
 end
 open_with_harmless_write()
-redis.call('ZADD', WORKERS, now + tonumber(ARGV[4]), worker)
-for i = 6, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
-if redis.call('SCARD', k('holds', worker)) ~= tonumber(ARGV[5]) then return 'resync' end
+redis.call('ZADD', WORKERS, now + tonumber(ARGV[5]), worker)
+for i = 7, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
+if redis.call('SCARD', k('holds', worker)) ~= tonumber(ARGV[6]) then return 'resync' end
 return 'ok'

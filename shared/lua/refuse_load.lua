@@ -7,6 +7,7 @@ local now, worker, ref = clock(), ARGV[2], ARGV[3]
 local r = redis.call('HMGET', k('load', ref), 'token', 'worker', 'refused')
 if r[1] ~= ARGV[4] or (r[2] ~= '' and r[2] ~= worker) then return 'stale' end
 local refused = r[3] or ''
+redis.call('SREM', k('loads', worker), ref)
 if not string.find(' ' .. refused .. ' ', ' ' .. worker .. ' ', 1, true) then
   refused = refused .. ' ' .. worker
 end

@@ -1,13 +1,22 @@
 -- register: give a worker a new epoch and, in the same step, wipe and re-place what its old one had.
--- use: keys, publish, order, placement, wipe
--- KEYS[1] prefix. ARGV: now, worker, lease ms, max attempts, then field value pairs of its record.
+-- use: keys, publish, order, breaker, bounds, holders, placement, wipe
+-- KEYS[1] prefix. ARGV: now, worker, lease ms, max attempts, then field value pairs of its record
+--   (its incarnation among them).
 -- Returns the epoch.
 local now, worker = clock(), ARGV[2]
 redis.call('ZREM', WORKERS, worker)
-repeat until wipe_worker(worker, tonumber(ARGV[4]), 128, now) == 0
-local epoch = tostring(redis.call('INCR', EPOCH))
+local how = {attempts = tonumber(ARGV[4]), cause = 'its worker lost its lease, or began anew'}
+repeat until wipe_worker(worker, how, 128, now) == 0
+-- Never the same again, also after a FLUSHALL: at least the time.
+local number = math.max(redis.call('INCR', EPOCH), now)
+local epoch = string.format('%.0f', number)
+redis.call('SET', EPOCH, epoch)
 redis.call('HSET', k('worker', worker), 'epoch', epoch, 'since', now)
 for i = 5, #ARGV, 2 do redis.call('HSET', k('worker', worker), ARGV[i], ARGV[i + 1]) end
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[3]), worker)
-redis.call('XGROUP', 'CREATE', k('work', worker), 'w', '0', 'MKSTREAM')
+-- The group is named by the epoch: whoever was fenced cannot read what is placed for the new one.
+redis.call('XGROUP', 'CREATE', k('work', worker), epoch, '0', 'MKSTREAM')
+-- An entry id must never come back, not even in a stream that is made anew within one millisecond.
+local t = redis.call('TIME')
+redis.call('XSETID', k('work', worker), t[1] * 1000 + math.floor(t[2] / 1000) .. '-18446744073709551615')
 return epoch

@@ -1,5 +1,5 @@
 -- sweep: expire what is past its deadline; order again what is parked without a live load.
--- use: keys, publish, order, placement
+-- use: keys, publish, order, breaker, bounds, holders, placement
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
 local now, chunk = clock(), tonumber(ARGV[2])
@@ -19,9 +19,7 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
   local parked, load = k('parked', ref), k('load', ref)
   local lease = redis.call('HMGET', load, 'token', 'phase', 'worker')
   if redis.call('XLEN', parked) == 0 then
-    redis.call('SREM', PARKED, ref)
-    redis.call('DEL', parked)
-    if lease[2] == 'ordered' then redis.call('DEL', load) end
+    unorder(ref)
   elseif lease[2] == 'ordered' then
     -- While the order waits in RQ's queue it stays valid. Who took it and died keeps nothing alive.
     local id = job_id(ref, lease[1])
@@ -36,11 +34,12 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
     redis.call('DEL', load)  -- its worker was reaped: the next sweep orders again
   elseif not lease[1] and #live_holders(ref, now) > 0 then
     for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', chunk)) do
-      local item = as_table(e[2])
+      if breaker(ref, now) == 'open' then break end
+      local item = moving(e[2])
       if take(parked, e[1]) then place_item(item, now) end
       placed = placed + 1
     end
-  elseif not lease[1] then
+  elseif not lease[1] and not unloadable(ref) and breaker(ref, now) ~= 'open' then
     local first = redis.call('XRANGE', parked, '-', '+', 'COUNT', 1)[1]
     order_load(ref, first[1], now)
     ordered = ordered + 1

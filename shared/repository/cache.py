@@ -39,6 +39,7 @@ class BlobCache:
     def __init__(self, root: Path, budget_bytes: int, fetcher: Fetcher | None = None) -> None:
         self._budget = budget_bytes
         self._files = CacheFiles(root)
+        self.manifests = root / "manifests"  # of what was loaded; small, and never evicted
         with disk_errors(CACHE):
             self._locks = HostLocks(root / "locks")
         self._pins = Pins(self._locks)

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from shared.errors import BlobMissing, Conflict, InvalidInput, TooLarge
-from shared.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, check
+from shared.manifest import DECODER, MAX_MANIFEST_BYTES, FileEntry, Manifest, check
 from shared.repository.base import Repository
 from shared.repository.disk import disk_errors, sha256_of
 
@@ -81,7 +81,7 @@ def _refuse_before_sending(repository: Repository, manifest: Manifest, raw: byte
     if not manifest.files:
         raise InvalidInput("files: a version needs at least one")
     try:
-        msgspec.json.decode(raw, type=Manifest)
+        DECODER.decode(raw)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"manifest: {error}") from error
     check(manifest)

@@ -12,7 +12,10 @@ from tests.contract.sources import PACKAGES, ROOT, files, imports, named, tree
 
 # The bench measures a bare aiohttp server beside ours; nothing else outside the gateway serves.
 MAY_SERVE_HTTP = ("router/", "deploy/bench/")
-MAY_READ_ENVIRONMENT = ("deploy/", "router/__main__.py", "worker/__main__.py")
+MAY_READ_ENVIRONMENT = (
+    "deploy/", "router/__main__.py", "worker/__main__.py", "worker/process.py",
+    "shared/failpoints.py",
+)  # fmt: skip
 IMPORT_NAMES = {"boto3": {"boto3", "botocore"}}
 
 

@@ -10,13 +10,13 @@ from router.ingress import ANSWER_LIFE_MS, FIELDS
 from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S
 from shared import bulk, config, keys, scripts
 from tests.contract.sources import ROOT
-from worker import loader, membership, work
+from worker import load_lease, membership, work
 
 FOLDER = ROOT / "shared"
 TEXT = (FOLDER / "PROTOCOL.md").read_text()
 LUA = FOLDER / "lua"
 SCRIPTS = {path.stem for path in LUA.glob("*.lua")}
-ROWS = re.findall(r"^\| (\w+) \| [^|]+ \| ([^|]*) \| .+ \|$", TEXT, re.MULTILINE)
+ROWS = re.findall(r"^\| ([a-z]+) \| [^|]+ \| ([^|]*) \| .+ \|$", TEXT, re.MULTILINE)
 # What is changed in more than one script is written in these.
 PLACEMENT, PUBLISH, ORDER = (
     (LUA / "lib" / f"{name}.lua").read_text() for name in ("placement", "publish", "order")
@@ -26,7 +26,7 @@ PLACEMENT, PUBLISH, ORDER = (
 def scripts_of_moves() -> dict[str, set[str]]:
     """Scripts by the letter of their move, from the tables with a column for them."""
     moves = {letter: set(re.findall(r"`(\w+)`", names)) for letter, names in ROWS}
-    return {letter: names for letter, names in moves.items() if letter != "move"}
+    return {letter: names for letter, names in moves.items() if letter not in ("move", "rule")}
 
 
 def labels() -> list[tuple[str, set[str]]]:
@@ -55,7 +55,7 @@ def test_the_diagrams_and_the_tables_tell_of_the_same_moves() -> None:
     moves = scripts_of_moves()
     drawn = {letter for letter, _ in labels()}
     assert drawn - set(moves) == set()
-    without_a_state = {"y", "z", "aa", "ab"}  # of doors and gateways
+    without_a_state = {"y", "z", "aa", "ab", "ae"}  # of doors and gateways
     assert set(moves) - drawn == without_a_state
     wrong = [(letter, names) for letter, names in labels() if not names <= moves[letter]]
     assert wrong == []
@@ -64,10 +64,10 @@ def test_the_diagrams_and_the_tables_tell_of_the_same_moves() -> None:
 def test_every_key_in_the_text_is_one_of_ours() -> None:
     """`kind:<id>` as the table of shared/keys.py writes it, and single words called a stream."""
     table = set(re.findall(r"^\| `([^`]+)` \|", keys.__doc__ or "", re.MULTILINE))
-    named = set(re.findall(r"`([a-z-]+:<[a-z]+>)`", TEXT))
+    named = set(re.findall(r"`([a-z-]+:<[a-z0-9]+>)`", TEXT))
     streams = set(re.findall(r"[Ss]tream `([a-z]+)`", TEXT))
     assert len(named) > 5
-    assert streams == {"ingress"}
+    assert streams == {"ingress", "dead"}
     assert (named | streams) - table == set()
 
 
@@ -104,8 +104,8 @@ def test_an_ingress_entry_has_the_fields_that_the_door_takes() -> None:
         ("gateway, when it reads it; after ", f"{bulk.UNCLAIMED_S:g} s if nobody did"),
         ("is kept for pollers is kept for ", "an hour"),
         ("The answer stream goes ", "an hour after its last answer"),
-        ("The lease is then renewed every ", f"{loader.RENEW_EVERY_S:g} s"),
-        ("Between l and n the lease times out ", f"({loader.LOAD_LEASE_MS // 1000} s)"),
+        ("The lease is then renewed every ", f"{load_lease.RENEW_EVERY_S:g} s"),
+        ("Between l and n the lease times out ", f"({load_lease.LOAD_LEASE_MS // 1000} s)"),
         ("Scripts move in chunks of ", f"{scripts.CHUNK}."),
         ("within lease (`WARMROUTE_LEASE_S`) + sweep ", f"({SWEEP_EVERY_S:g} s)"),
     ],
@@ -117,7 +117,7 @@ def test_a_number_in_the_text_is_the_one_in_the_code(phrase: str, said: str) -> 
 
 def test_times_that_lua_knows_are_those_of_the_text() -> None:
     """An hour for outcomes and answers, 20 seconds for an order, each second a beat."""
-    assert re.search(r"RESULT_TTL = \d+, (\d+)", PUBLISH)[1] == str(3600 * 1000)
+    assert re.search(r"RESULT_TTL, IN_SHARED_MEMORY = \d+, (\d+)", PUBLISH)[1] == str(3600 * 1000)
     assert ANSWER_LIFE_MS == 3600 * 1000
     order_s = int(re.search(r"ORDER_TTL, JOB_TTL = (\d+)", ORDER)[1]) // 1000
     claim_s = int(re.search(r"CLAIM_TTL = (\d+)", (LUA / "sweep.lua").read_text())[1]) // 1000
@@ -136,6 +136,19 @@ def test_settings_and_files_named_in_the_text_exist() -> None:
     paths = set(re.findall(r"`([\w./]+(?:\.py|\.lua|/))`", TEXT))
     assert len(paths) > 8
     assert {path for path in paths if not (FOLDER / path).exists()} == set()
+
+
+def test_every_rule_names_tests_that_speak_of_it() -> None:
+    """Section 9: thirty rules in their order, each with a file in which its number stands."""
+    rules = re.findall(r"^\| (I\d+) \| .+ \| ([^|]+) \|$", TEXT, re.MULTILINE)
+    assert [number for number, _ in rules] == [f"I{n}" for n in range(1, 31)]
+    missing = [
+        (number, path)
+        for number, paths in rules
+        for path in re.findall(r"`([^`]+)`", paths)
+        if not re.search(rf"\b{number}\b", (FOLDER / path).read_text())
+    ]
+    assert missing == []
 
 
 def after_section(start: str) -> str:

@@ -63,10 +63,11 @@ class Cell:
     # What workers do -------------------------------------------------------------------------
 
     async def worker(
-        self, name: str = "w1", *, holds: Iterable[str] = (), lease_ms: int = LEASE_MS
-    ) -> str:
+        self, name: str = "w1", *, holds: Iterable[str] = (), lease_ms: int = LEASE_MS,
+        incarnation: str = "one",
+    ) -> str:  # fmt: skip
         """Register a worker that holds some models; its epoch."""
-        fields = {"device": "cpu", "state": "ready"}
+        fields = {"device": "cpu", "state": "ready", "incarnation": incarnation}
         epoch = await self.scripts.register(name, lease_ms, MAX_ATTEMPTS, fields)
         for ref in holds:
             await self.scripts.announce(name, epoch, ref, "", "device 1")
@@ -79,22 +80,29 @@ class Cell:
     async def claim(self, worker: str, epoch: str, ref: str = REF) -> str:
         """Claim the load that was ordered for `ref`; its token."""
         token = await self.token(ref)
-        assert await self.scripts.claim_load(worker, epoch, ref, token, LEASE_MS) == "claimed"
+        claim = await self.scripts.claim_load(worker, epoch, ref, token, LEASE_MS)
+        assert claim in ("claimed", "suspect")
         return token
 
     async def read(self, worker: str = "w1", count: int = 1000) -> list[Entry]:
         """Entries that the worker has not read yet."""
         answer = await self.channel.execute_command(
-            "XREADGROUP", "GROUP", "w", worker, "COUNT", count, "STREAMS",
+            "XREADGROUP", "GROUP", await self.epoch(worker), worker, "COUNT", count, "STREAMS",
             self.keys.work(worker), ">",
         )  # fmt: skip
         rows = answer[0][1] if answer else []
         return [Entry(entry, decoded(dict(zip(f[::2], f[1::2], strict=True)))) for entry, f in rows]
 
-    async def begin(self, worker: str, epoch: str, entries: Iterable[Entry]) -> list[bytes]:
+    async def epoch(self, worker: str) -> bytes:
+        """The present epoch of a worker; its work stream's group has that name."""
+        return await self.client.hget(self.keys.worker(worker), "epoch") or b"none"
+
+    async def begin(
+        self, worker: str, epoch: str, entries: Iterable[Entry], batch: int = 1
+    ) -> list[bytes]:
         """Count the start of a batch; the verdicts."""
         rows = [(e, f["id"], int(f["deadline"]), f["flags"]) for e, f in entries]
-        return (await self.scripts.begin(worker, epoch, rows))[1]
+        return (await self.scripts.begin(worker, epoch, batch, rows))[1]
 
     async def complete(
         self, worker: str, epoch: str, entries: Iterable[Entry], status: str = "succeeded",

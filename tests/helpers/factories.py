@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import time
 from typing import Any
 
 import numpy as np
 
-from shared import datatypes
+from shared import clock, datatypes
 from shared.envelope import Envelope, Tensor
 from shared.manifest import Batching, FileEntry, Manifest, TensorSpec
 from shared.scripts import Placing
@@ -29,7 +28,8 @@ def placing(**changes: Any) -> Placing:
     """A request for `place` that a caller waits for at gateway gw1."""
     usual = {
         "id": request_id(), "ref": REF, "timeout_ms": 60_000, "reply": "gw1", "flags": "",
-        "ingress": "", "reply_to": "", "caller_id": "", "body": b"body",
+        "ingress": "", "reply_to": "", "caller_id": "", "key": "", "fingerprint": "",
+        "body": b"body",
     }  # fmt: skip
     return Placing(**{**usual, **changes})
 
@@ -78,6 +78,7 @@ def work(array: np.ndarray | None = None, **changes: Any) -> Work:
         "entry": f"{number}-0".encode(), "id": f"{number:032x}".encode(), "ref": REF,
         "deadline_ms": 1 << 45, "reply": b"gw1", "flags": b"", "envelope": Envelope([sent]),
         "size": len(sent.data), "items": given.shape[0] if given.shape else 1,
-        "signature": (("x", sent.datatype, given.shape[1:]),), "received": time.perf_counter(),
+        "signature": (("x", sent.datatype, given.shape[1:]),), "received": clock.monotonic(),
+        "attempts": 0,
     }  # fmt: skip
     return Work(**{**usual, **changes})

@@ -1,4 +1,4 @@
-"""Keys left behind by a test: each has a lifetime, or an owner that will delete it."""
+"""Keys left behind by a test: each has a lifetime, or an owner that will delete it (I25)."""
 
 from __future__ import annotations
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SECTION = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
+RUN: list[tuple[str, str, int]] = []  # the blocks that tests run, in order
 
 
 class Block(NamedTuple):
@@ -61,3 +65,14 @@ def prose() -> str:
 def codes() -> list[str]:
     """What stands in backticks within sentences and tables."""
     return _CODE.findall(prose())
+
+
+def runs(*keys: tuple[str, str, int]) -> Callable[[Any], Any]:
+    """Marks a test that gets these blocks of the README and runs all that is in them."""
+    RUN.extend(keys)
+
+    def mark(test: Any) -> Any:
+        given = pytest.mark.parametrize("blocks", [[block(*key) for key in keys]], ids=["README"])
+        return pytest.mark.slow(pytest.mark.timeout(200)(given(test)))
+
+    return mark

@@ -12,7 +12,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +25,7 @@ from shared.envelope import Envelope, unpack_envelope
 from shared.keys import Keys
 from shared.repository import open_repository
 from tests.helpers.http import Answer, ask
+from tests.helpers.pair import Process, Signals
 from tests.helpers.patience import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,33 +35,7 @@ MEMORY_BYTES = 64 << 20
 _LISTENS = re.compile(r"gateway listens on (http://\S+)")
 
 
-@dataclass(frozen=True)
-class Process:
-    """A gateway or a worker. `name` is the worker's id; `url` is the gateway's."""
-
-    name: str
-    child: Child
-    url: str = ""
-
-    @property
-    def log(self) -> str:
-        """All that it wrote."""
-        return self.child.log.read_text()
-
-    @property
-    def running(self) -> bool:
-        return self.child.returncode is None
-
-    def loads(self, model: str) -> int:
-        """How often this worker has loaded a model."""
-        return self.log.count(f"loaded {model}:")
-
-    def failed_loads(self, model: str) -> int:
-        """How often this worker has tried to load a model in vain."""
-        return self.log.count(f"load of {model}:")
-
-
-class Stack:
+class Stack(Signals):
     """Processes around one Redis and one repository (`repository_url`). Close it in the end.
 
     `settings` are those of every process, in the words of the environment.
@@ -142,10 +116,6 @@ class Stack:
         self._processes.append(Process(name, child))
         return self._processes[-1]
 
-    def kill(self, process: Process) -> None:
-        """`kill -9`."""
-        process.child.kill()
-
     def stop(self, process: Process) -> int:
         """SIGTERM, and wait for its end; the exit status."""
         return process.child.stop(grace_s=30)
@@ -218,7 +188,7 @@ class Stack:
             client.close()
         self.redis.close()
         for process in self._processes:
-            process.child.kill()
+            self.kill(process)
         self.redis_server.stop()
 
     # Inside ----------------------------------------------------------------------------------

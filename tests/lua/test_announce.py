@@ -131,7 +131,7 @@ async def test_a_holder_that_looks_dead_loses_nothing_that_is_parked(cell: Cell)
     cell.scripts.now_ms += LEASE_MS
     assert await announce(cell, "w1", epoch, token) == 0
     assert await cell.client.xlen(cell.keys.parked(REF)) == 1
-    assert await cell.scripts.heartbeat("w1", epoch, LEASE_MS, 1, {}) == "ok"
+    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "ok"
     assert await cell.scripts.sweep() == (0, 0, 1)
     assert await cell.client.xlen(cell.keys.work("w1")) == 1
     assert (await cell.record(item.id))["status"] == b"placed"
@@ -144,3 +144,13 @@ async def test_only_the_model_announced_moves(cell: Cell) -> None:
     await announce(cell, "w1", epoch, await cell.claim("w1", epoch))
     assert await cell.client.xlen(cell.keys.parked(OTHER_REF)) == 1
     assert await cell.client.smembers(cell.keys.parked_refs) == {OTHER_REF.encode()}
+
+
+async def test_an_announcement_may_be_repeated(cell: Cell) -> None:
+    """Its answer was lost: the copy that has just been loaded is not thrown away."""
+    epoch = await cell.worker("w1")
+    await cell.place(placing())
+    token = await cell.claim("w1", epoch)
+    assert await cell.scripts.announce("w1", epoch, REF, token, "device 1") == 0
+    assert await cell.scripts.announce("w1", epoch, REF, token, "device 1") == 0
+    assert await cell.scripts.announce("w1", epoch, OTHER_REF, token, "device 1") == -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
 from tests.helpers.cell import Cell, open_cell
 
@@ -92,6 +93,7 @@ async def test_a_dead_letter_keeps_what_was_sent_and_why_it_was_refused(cell: Ce
     assert await answer(cell, entry, dead=True)
     (letter,) = await cell.stream(cell.keys.dead)
     assert letter.fields == {
-        "entry": entry.encode(), "status": b"failed", "error": b"no such model",
+        "kind": b"entry", "entry": entry.encode(), "cause": b"invalid no such model",
         "model": b"no-such", "body": b'{"inputs": []}',
+        "fingerprint": hashlib.sha1(b'{"inputs": []}').hexdigest().encode(),
     }  # fmt: skip

@@ -35,7 +35,7 @@ async def test_nothing_starts_after_its_deadline(cell: Cell) -> None:
     entries = await cell.read("w1")
     cell.scripts.now_ms += 10
     rows = [(e, f["id"], int(f["deadline"]), f["flags"]) for e, f in entries]
-    assert await cell.scripts.begin("w1", epoch, rows) == (1_000_010, [b"expired", b"run"])
+    assert await cell.scripts.begin("w1", epoch, 1, rows) == (1_000_010, [b"expired", b"run"])
     assert await cell.client.hkeys(cell.keys.begun("w1")) == [entries[1].entry]
 
 

@@ -17,7 +17,9 @@ async def test_a_placed_request_is_taken_off_the_work_stream(cell: Cell) -> None
     await cell.read("w1")
     assert await cell.scripts.cancel(item.id) == "cancelled"
     assert await cell.client.xlen(cell.keys.work("w1")) == 0
-    assert (await cell.client.xpending(cell.keys.work("w1"), "w"))["pending"] == 0
+    assert (await cell.client.xpending(cell.keys.work("w1"), await cell.epoch("w1")))[
+        "pending"
+    ] == 0
     record = await cell.record(item.id)
     assert record["status"] == b"cancelled"
     assert record["outcome"] == b"cancelled the caller took the request back"
@@ -26,14 +28,13 @@ async def test_a_placed_request_is_taken_off_the_work_stream(cell: Cell) -> None
 
 
 async def test_a_parked_request_is_taken_out(cell: Cell) -> None:
-    """A load that was ordered for it finds nobody waiting."""
+    """Nobody is left who waits: the load that was ordered for it is taken off the queue."""
     item = kept()
     await cell.place(item)
     assert await cell.scripts.cancel(item.id) == "cancelled"
     assert await cell.client.xlen(cell.keys.parked(REF)) == 0
-    epoch = await cell.worker("w1")
-    token = await cell.token()
-    assert await cell.scripts.claim_load("w1", epoch, REF, token, 1000) == "unwanted"
+    assert await cell.orders() == []
+    assert await cell.exists(cell.keys.load(REF), cell.keys.parked_refs) == []
 
 
 async def test_after_a_cancel_no_outcome_is_published(cell: Cell) -> None:

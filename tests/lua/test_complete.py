@@ -1,4 +1,4 @@
-"""complete.lua: the work entry is deleted and its outcome published, or neither."""
+"""complete.lua: the work entry is deleted and its outcome published, or neither (I8)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_a_waiting_caller_is_told_the_outcome(cell: Cell) -> None:
          "outcome": b"42"}
     ]  # fmt: skip
     assert await cell.client.xlen(cell.keys.work("w1")) == 0
-    assert (await cell.client.xpending(cell.keys.work("w1"), "w"))["pending"] == 0
+    assert (await cell.client.xpending(cell.keys.work("w1"), epoch))["pending"] == 0
     assert await cell.exists(cell.keys.begun("w1"), cell.keys.request(item.id)) == []
 
 
@@ -86,7 +86,7 @@ async def test_a_streamed_request_goes_to_the_outbox(cell: Cell) -> None:
     epoch, entries = await running(cell, item)
     await cell.complete("w1", epoch, entries)
     outbox = await cell.stream(cell.keys.outbox)
-    assert [e.fields for e in outbox] == [{"id": item.id.encode()}]
+    assert [e.fields for e in outbox] == [{"id": item.id.encode(), "to": b"answers"}]
     assert (await cell.record(item.id))["reply_to"] == b"answers"
 
 

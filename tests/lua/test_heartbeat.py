@@ -7,7 +7,7 @@ from tests.helpers.factories import OTHER_REF, REF, placing
 
 
 async def beat(cell: Cell, epoch: str, held: int = 1, **fields: object) -> str:
-    return await cell.scripts.heartbeat("w1", epoch, LEASE_MS, held, fields)
+    return await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, held, fields)
 
 
 async def test_the_lease_is_renewed_and_the_report_kept(cell: Cell) -> None:
@@ -69,7 +69,18 @@ async def test_a_lost_group_is_noticed(cell: Cell) -> None:
     """Without it the worker can read nothing; registering makes it again and loses no request."""
     epoch = await cell.worker("w1", holds=[REF])
     await cell.place(placing())
-    await cell.client.xgroup_destroy(cell.keys.work("w1"), "w")
+    await cell.client.xgroup_destroy(cell.keys.work("w1"), epoch)
     assert await beat(cell, epoch) == "fenced"
     await cell.worker("w1", holds=[REF])
     assert len(await cell.read("w1")) == 1
+
+
+async def test_a_worker_whose_id_was_taken_is_told_so(cell: Cell) -> None:
+    """By another process: its own earlier registration, whose answer was lost, is no other's."""
+    old = await cell.worker("w1", incarnation="one")
+    await cell.worker("w1", incarnation="one")
+    assert await beat(cell, old, 0) == "fenced"
+    new = await cell.worker("w1", incarnation="two")
+    assert await beat(cell, old, 0) == "taken"
+    await cell.scripts.leave("w1", new, 3)
+    assert await beat(cell, old, 0) == "fenced"

@@ -55,7 +55,7 @@ async def test_nobody_loads_what_nobody_waits_for(cell: Cell) -> None:
     item = placing()
     await cell.place(item)
     token = await cell.token()
-    await cell.scripts.cancel(item.id)
+    await cell.client.delete(cell.keys.parked(REF))
     assert await claim(cell, "w1", epoch, token) == "unwanted"
     assert await cell.exists(cell.keys.load(REF), cell.keys.parked_refs) == []
     await cell.place(placing())
@@ -216,3 +216,35 @@ async def test_of_many_that_claim_at_once_one_loads(cell: Cell) -> None:
         for own in cells:
             await own.close()
     assert sorted(answers) == ["claimed"] + ["stale"] * 19
+
+
+async def test_a_load_that_failed_for_a_passing_reason_is_ordered_again_after_a_while(
+    cell: Cell,
+) -> None:
+    """What was accepted waits on; new requests are told why, and when to come back."""
+    epoch = await cell.worker("w1")
+    item = kept()
+    await cell.place(item)
+    token = await cell.claim("w1", epoch)
+    cause = b"store_unavailable the store does not answer"
+    assert await cell.scripts.fail_load("w1", REF, token, cause, 60_000, passing=True) == 0
+    (refused,) = await cell.place(placing())
+    assert (refused.status, refused.where.encode()) == ("unloadable", cause)
+    assert 0 < refused.retry_ms <= 60_000
+    assert await cell.scripts.sweep() == (0, 0, 0)
+    assert await cell.exists(cell.keys.load(REF), cell.keys.loads("w1")) == []
+    await cell.client.delete(cell.keys.unloadable(REF))
+    assert await cell.scripts.sweep() == (0, 1, 0)
+    assert (await cell.record(item.id))["status"] == b"parked"
+
+
+async def test_what_a_dead_worker_had_waits_too_while_its_model_cannot_be_loaded(
+    cell: Cell,
+) -> None:
+    """It was accepted; the reason will pass."""
+    epoch = await cell.worker("w1", holds=[REF])
+    await cell.place(kept())
+    await cell.client.set(cell.keys.unloadable(REF), "~store_unavailable it is away", px=60_000)
+    await cell.scripts.disown("w1", epoch, 0, "died", 3)
+    assert await cell.client.xlen(cell.keys.parked(REF)) == 1
+    assert await cell.token() == ""

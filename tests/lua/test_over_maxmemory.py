@@ -59,7 +59,7 @@ async def test_leases_are_kept(cell: Cell) -> None:
     epoch = await cell.worker("w1", holds=[REF])
     await cell.gateway()
     await fill(cell)
-    assert await cell.scripts.heartbeat("w1", epoch, LEASE_MS, 1, {"used": 7}) == "ok"
+    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used": 7}) == "ok"
     assert await cell.client.hget(cell.keys.worker("w1"), "used") == b"7"
     assert await cell.gateway() == 0
 
@@ -94,11 +94,14 @@ async def test_a_dead_worker_is_reaped_and_the_late_expire(cell: Cell) -> None:
     cell.scripts.now_ms = 1_000_000
     await cell.worker("w1", holds=[REF])
     await cell.worker("w2", holds=[OTHER_REF])
-    await cell.place(kept(timeout_ms=1), kept(timeout_ms=60_000, ref=OTHER_REF))
+    late = kept(timeout_ms=1)
+    await cell.place(late, kept(timeout_ms=60_000, ref=OTHER_REF))
     cell.scripts.now_ms += 1 + LEASE_MS
     await fill(cell)
     assert await cell.scripts.reap(MAX_ATTEMPTS) in (("w1", 0), ("w2", 0))
     assert await cell.scripts.reap(MAX_ATTEMPTS) in (("w1", 0), ("w2", 0))
+    assert (await cell.record(late.id))["status"] == b"expired"
+    cell.scripts.now_ms += 60_000
     assert (await cell.scripts.sweep())[0] == 1
 
 
@@ -118,3 +121,24 @@ async def test_a_poller_can_still_read_wait_and_cancel(cell: Cell) -> None:
     await fill(cell)
     assert (await cell.scripts.watch(item.id, "gw1"))["status"] == b"parked"
     assert await cell.scripts.cancel(item.id) == "cancelled"
+
+
+async def test_new_work_is_refused_before_redis_is_full(cell: Cell) -> None:
+    """Also in a burst: what one call has taken is counted down for the next."""
+    used = int((await cell.client.info("memory"))["used_memory"])
+    await cell.client.config_set("maxmemory", int((used + 30_000_000) / 0.9))
+    large = b"x" * 1_000_000
+    rows = [(await cell.place(kept(body=large)))[0] for _ in range(40)]
+    assert [row.status for row in rows[:2]] == ["parked", "parked"]
+    assert [row.status for row in rows[-2:]] == ["memory", "memory"]
+    assert rows[-1].retry_ms >= 1000
+    assert await cell.client.zcard(cell.keys.deadlines) == sum(r.status == "parked" for r in rows)
+
+
+async def test_a_key_that_was_accepted_is_still_answered_when_there_is_no_room(cell: Cell) -> None:
+    """Joining takes none."""
+    first = kept(key="k", fingerprint="f")
+    await cell.place(first)
+    await cell.client.set(cell.keys.room, 1, px=10_000)
+    joined, refused = await cell.place(kept(key="k", fingerprint="f"), kept())
+    assert (joined.status, joined.where, refused.status) == ("joined", first.id, "memory")

@@ -193,3 +193,31 @@ async def test_the_reply_stream_of_a_waiting_caller_is_there(cell: Cell) -> None
     """Also after Redis lost it: the reply would have nowhere to go. It has a lifetime."""
     await cell.place(placing(reply="gw9"), placing(reply=""))
     assert 0 < await cell.client.pttl(cell.keys.replies("gw9")) <= 10_000
+
+
+async def test_the_deadline_of_a_stream_entry_counts_from_when_it_was_written(cell: Cell) -> None:
+    """One that is past it is late, and stays for its refusal; a time to come counts as now."""
+    cell.scripts.now_ms = 1_000_000
+    await cell.gateway()
+    ids = ["999000-0", "999500-0", "5000000-0"]
+    for entry in ids:
+        await cell.client.xadd(cell.keys.ingress, {"model": "mnist"}, id=entry)
+    rows = await cell.place(*(kept(ingress=entry, timeout_ms=1000) for entry in ids))
+    assert [row.status for row in rows] == ["late", "parked", "parked"]
+    assert [row.deadline_ms for row in rows[1:]] == [1_000_500, 1_001_000]
+    assert await cell.client.xlen(cell.keys.ingress) == 1
+
+
+async def test_who_is_refused_is_told_when_half_of_the_queue_will_be_done(cell: Cell) -> None:
+    """At the rate that the worker reports; a second if it reports none, a minute at most."""
+    epoch = await cell.worker("w1", holds=[REF])
+    await cell.place(*(placing() for _ in range(40)))
+    waits = []
+    for rate in (None, 0, 4, 0.01):
+        if rate is not None:
+            fields = {"rate": rate}
+            await cell.scripts.heartbeat("w1", epoch, "one", 10_000, 1, fields)
+        (refused,) = await cell.place(placing(), limits=Limits(40, 10, 100))
+        assert refused.status == "full"
+        waits.append(refused.retry_ms)
+    assert waits == [1000, 1000, 5000, 60_000]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
 from shared.scripts import CHUNK
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell, open_cell
@@ -89,9 +90,10 @@ async def test_a_request_that_killed_its_workers_becomes_a_dead_letter(cell: Cel
             await cell.place(innocent)
         await cell.scripts.reap(MAX_ATTEMPTS)
     (letter,) = await cell.stream(cell.keys.dead)
-    cause = b"model_failed its worker died 3 times"
+    cause = b"dead_lettered after 3 starts: its worker fell silent"
     assert letter.fields == {
-        "id": item.id.encode(), "model": REF.encode(), "worker": b"w1", "attempts": b"3",
+        "kind": b"request", "id": item.id.encode(), "model": REF.encode(), "worker": b"w1",
+        "fingerprint": hashlib.sha1(b"poison").hexdigest().encode(), "attempts": b"3",
         "cause": cause, "body": b"poison",
     }  # fmt: skip
     assert (await cell.record(item.id))["outcome"] == cause
@@ -113,7 +115,7 @@ async def test_a_worker_that_comes_back_between_two_chunks_loses_nothing(cell: C
     """Its registration moves the rest."""
     epoch = await dead(cell, *[placing() for _ in range(CHUNK + 5)])
     await cell.scripts.reap(MAX_ATTEMPTS)
-    assert await cell.scripts.heartbeat("w1", epoch, LEASE_MS, 1, {}) == "fenced"
+    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "fenced"
     await cell.worker("w1")
     assert await cell.scripts.reap(MAX_ATTEMPTS) is None
     assert await cell.client.xlen(cell.keys.parked(REF)) == CHUNK + 5

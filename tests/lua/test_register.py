@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from redis.exceptions import ResponseError
+
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell
 from tests.helpers.factories import REF, kept, placing
 
@@ -16,7 +19,7 @@ async def test_a_worker_gets_an_epoch_a_lease_a_record_and_a_stream(cell: Cell) 
     }  # fmt: skip
     assert await cell.client.zscore(cell.keys.workers, "w1") == 1_000_000 + LEASE_MS
     (group,) = await cell.client.xinfo_groups(cell.keys.work("w1"))
-    assert (group["name"], group["last-delivered-id"]) == (b"w", b"0-0")
+    assert (group["name"], group["last-delivered-id"]) == (epoch.encode(), b"0-0")
 
 
 async def test_epochs_only_grow(cell: Cell) -> None:
@@ -68,7 +71,7 @@ async def test_a_zombie_of_the_old_epoch_is_fenced(cell: Cell) -> None:
     """Two processes under one name: the later one has it."""
     old = await cell.worker("w1", holds=[REF])
     await cell.worker("w1")
-    assert await cell.scripts.heartbeat("w1", old, LEASE_MS, 1, {}) == "fenced"
+    assert await cell.scripts.heartbeat("w1", old, "one", LEASE_MS, 1, {}) == "fenced"
     assert not await cell.scripts.leave("w1", old, MAX_ATTEMPTS)
 
 
@@ -82,3 +85,20 @@ async def test_a_request_whose_starts_are_used_up_is_not_placed_again(cell: Cell
     await cell.worker("w1")
     assert (await cell.record(item.id))["status"] == b"failed"
     assert len(await cell.stream(cell.keys.dead)) == 1
+
+
+async def test_a_fenced_process_cannot_read_what_is_placed_for_the_new_one(cell: Cell) -> None:
+    """Its group is gone; else its successor would wait for what the old one took and dropped."""
+    old = await cell.worker("w1", holds=[REF])
+    await cell.worker("w1", holds=[REF])
+    await cell.place(placing())
+    with pytest.raises(ResponseError, match="NOGROUP"):
+        await cell.client.xreadgroup(old, "w1", {cell.keys.work("w1"): ">"})
+    assert len(await cell.read("w1")) == 1
+
+
+async def test_an_epoch_does_not_come_back_after_everything_was_deleted(cell: Cell) -> None:
+    """Else a process that was paused meanwhile would take its successor's for its own."""
+    old = await cell.worker("w1")
+    await cell.client.delete(cell.keys.epoch, cell.keys.worker("w1"), cell.keys.work("w1"))
+    assert int(await cell.worker("w1")) > int(old)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from router.catalog import Catalog
 from router.dispatch import Dispatch
 from router.gateway_bulk import GatewayBulk
+from router.ingress import Ingress
 from router.placement import Placement
 from router.records import Records
 from router.waiters import Waiters
@@ -16,6 +18,7 @@ from shared.channel import Channel
 from shared.scripts import Limits
 from shared.service import Loop, Supervisor
 from tests.helpers.cell import WIDE, Cell
+from tests.helpers.factories import manifest
 from tests.helpers.repository import FakeRepository
 
 GATEWAY = "gw1"
@@ -24,17 +27,22 @@ GATEWAY = "gw1"
 class Parts:
     """One gateway of a cell, whose reply reader runs."""
 
-    def __init__(self, cell: Cell, limits: Limits = WIDE) -> None:
+    def __init__(self, cell: Cell, limits: Limits = WIDE, gateway: str = GATEWAY) -> None:
         self.cell = cell
         self.replies = Channel(cell.url)
         self.placement = Placement(cell.scripts, limits)
-        self.waiters = Waiters(self.replies, cell.keys, GATEWAY)
-        bulk = GatewayBulk(cell.client, cell.keys, GATEWAY, None, 0)
+        self.waiters = Waiters(self.replies, cell.keys, gateway)
+        bulk = GatewayBulk(cell.client, cell.keys, gateway, None, 0)
         self.dispatch = Dispatch(
-            GATEWAY, cell.keys, cell.scripts, self.placement, self.waiters, 3600.0, bulk
+            gateway, cell.keys, cell.scripts, self.placement, self.waiters, 3600.0, bulk
         )
-        self.records = Records(cell.scripts, self.waiters, GATEWAY)
+        self.records = Records(cell.scripts, self.waiters, gateway)
         self.supervisor = Supervisor([Loop("replies", self.waiters.run_once)])
+
+    async def stop(self) -> None:
+        await self.supervisor.stop()
+        await self.dispatch.finish()
+        await self.replies.aclose()
 
 
 @pytest.fixture
@@ -44,11 +52,33 @@ async def parts(cell: Cell) -> AsyncIterator[Parts]:
     made = Parts(cell)
     made.supervisor.start()
     yield made
-    await made.supervisor.stop()
-    await made.replies.aclose()
+    await made.stop()
+
+
+@pytest.fixture
+async def other_parts(cell: Cell) -> AsyncIterator[Parts]:
+    """Another gateway, `gw2`, of the same cell."""
+    await cell.gateway("gw2", 60_000)
+    made = Parts(cell, gateway="gw2")
+    made.supervisor.start()
+    yield made
+    await made.stop()
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[FakeRepository]:
     """Manifests in memory, with what was asked counted."""
     return FakeRepository()
+
+
+@pytest.fixture
+async def door(parts: Parts, repository: FakeRepository) -> AsyncIterator[Ingress]:
+    """The ingress of gateway gw1, in a cell whose model nobody holds."""
+    repository.raw = repository.add(manifest())
+    channel = Channel(parts.cell.url)
+    cell = parts.cell
+    yield Ingress(
+        channel, cell.keys, cell.scripts, parts.dispatch, Catalog(repository, 60), "gw1", 30.0,
+        1 << 20,
+    )  # fmt: skip
+    await channel.aclose()

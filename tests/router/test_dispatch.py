@@ -1,4 +1,4 @@
-"""Dispatch: a request is accepted or refused, and its outcome comes home or it is taken back."""
+"""Dispatch: a request is accepted or refused; its outcome comes home or it is taken back (I23)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from router.dispatch import RequestIds, Submission, Ticket
+from router.submission import RequestIds, Submission, Ticket
 from shared.envelope import Envelope, Outcome, pack, pack_error, unpack_envelope
 from shared.errors import (
     Cancelled,
@@ -39,6 +39,15 @@ async def serve(parts, status: str = "succeeded", outcome: bytes | None = None) 
     raw = pack(ANSWER) if outcome is None else outcome
     assert await parts.cell.complete("w1", parts.epoch, [entry], status, raw) == [1]
     return entry
+
+
+async def emptied(parts, stream: str) -> None:
+    """Return once a stream holds nothing."""
+
+    async def empty() -> bool:
+        return await parts.cell.client.xlen(stream) == 0
+
+    await wait_until(empty)
 
 
 @pytest.fixture
@@ -82,7 +91,7 @@ async def test_at_the_deadline_the_caller_is_told_and_the_request_taken_back(par
     await wait_until(parts.waiters.expire_once)
     with pytest.raises(Expired, match=ticket.id):
         await answer
-    assert await parts.cell.client.xlen(parts.cell.keys.work("w1")) == 0
+    await emptied(parts, parts.cell.keys.work("w1"))
     assert len(parts.waiters) == 0
 
 
@@ -99,7 +108,7 @@ async def test_a_caller_that_hangs_up_takes_its_request_back(parts, warm: bool) 
         await waiting
     keys = parts.cell.keys
     stream = keys.work("w1") if warm else keys.parked(REF)
-    assert await parts.cell.client.xlen(stream) == 0
+    await emptied(parts, stream)
     assert await parts.cell.exists(keys.request(ticket.id), keys.deadlines) == []
     assert len(parts.waiters) == 0
 
@@ -169,8 +178,9 @@ async def test_without_redis_the_caller_is_told_to_come_back(parts) -> None:
     parts.cell.scripts._channel = type(parts.cell.channel)("redis://127.0.0.1:1/0")
     with pytest.raises(Unavailable):
         await parts.dispatch.submit(submission())
-    await parts.dispatch.take_back(ticket)
+    parts.dispatch.take_back(ticket)
     parts.dispatch.forget(ticket)
+    await parts.dispatch.finish(0.01)
     assert len(parts.waiters) == 0
     parts.cell.scripts._channel = parts.cell.channel
 

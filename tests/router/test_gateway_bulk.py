@@ -74,10 +74,31 @@ async def test_its_memory_is_bounded_and_comes_back(cell, bulk, memory) -> None:
 
 async def test_an_outcome_is_found_wherever_it_lies(bulk, memory) -> None:
     """In the reply itself, or in a file that goes with being read."""
+    await bulk.look_once()
     outcome = Outcome([tensor(np.arange(3, dtype="<f4"), "y")])
     assert bulk.outcome(pack(outcome)) == outcome
     reference = memory.put(GATEWAY, ID, "out", outcome)
     assert bulk.outcome(reference) == outcome
+
+
+async def test_a_folder_that_was_taken_away_comes_back(cell, bulk, memory) -> None:
+    """Another gateway that does not know this one (it starts, or had lost its lease) cleans up."""
+    await worker_on(cell, "w1", memory.host)
+    await bulk.look_once()
+    assert memory.close_all_but(set()) == 1
+    assert bulk.put(ID, LARGE) is None
+    assert await bulk.look_once()
+    assert bulk.put(ID, LARGE) is not None
+
+
+async def test_what_lies_in_its_memory_is_known(cell, bulk, memory) -> None:
+    """Until the request has ended: a gateway that stops cannot hand it over."""
+    await worker_on(cell, "w1", memory.host)
+    await bulk.look_once()
+    bulk.put(ID, LARGE)
+    assert bulk.holds(ID) and not bulk.holds("1" * 32)
+    bulk.drop(ID)
+    assert not bulk.holds(ID)
 
 
 async def test_without_shared_memory_all_goes_through_redis(cell) -> None:

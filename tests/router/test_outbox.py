@@ -82,14 +82,31 @@ async def test_a_cancelled_request_is_answered_too(parts, outbox) -> None:
     assert [a.fields["status"] for a in await parts.cell.stream("answers")] == [b"cancelled"]
 
 
-async def test_an_outcome_that_is_no_longer_kept_is_passed_over(parts, outbox) -> None:
-    """Nothing is written, and the outbox goes on."""
+async def test_an_outcome_that_is_no_longer_kept_is_said_to_be_gone(parts, outbox) -> None:
+    """No silence, and the outbox goes on."""
     request_id = await finish(parts, "succeeded", pack(ANSWER))
     await parts.cell.client.delete(parts.cell.keys.request(request_id))
-    await parts.cell.client.xadd(parts.cell.keys.outbox, {"garbage": "x"})
+    await parts.cell.client.xadd(parts.cell.keys.outbox, {"garbage": b"\xff"})
     assert await take(outbox) == 2
-    assert await parts.cell.exists("answers") == []
+    (answer,) = await parts.cell.stream("answers")
+    assert answer.fields.items() >= {"request": request_id.encode(), "code": b"gone"}.items()
     assert await parts.cell.client.xlen(parts.cell.keys.outbox) == 0
+
+
+async def test_each_producer_of_one_key_gets_its_own_answer(parts, outbox) -> None:
+    """Who joined before the end, and who came after it, each on the stream it named; once."""
+    epoch = await parts.cell.worker("w1", holds=[REF])
+    first, second, third = (
+        kept(reply_to=to, caller_id="k", key="k", fingerprint="f") for to in ("one", "two", "three")
+    )
+    assert [p.status for p in await parts.cell.place(first, second)] == ["placed", "joined"]
+    await parts.cell.complete("w1", epoch, await parts.cell.read("w1"), outcome=pack(ANSWER))
+    assert [p.status for p in await parts.cell.place(third)] == ["joined"]
+    assert await take(outbox) == 3
+    for stream in ("one", "two", "three"):
+        (answer,) = await parts.cell.stream(stream)
+        assert (answer.fields["request"], answer.fields["id"]) == (first.id.encode(), b"k")
+    await parts.cell.client.delete("one", "two", "three")
 
 
 async def test_an_outcome_that_is_garbage_does_not_stop_the_outbox(parts, outbox) -> None:

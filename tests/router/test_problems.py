@@ -7,7 +7,7 @@ import json
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from router.problems import STATUS, no_such_path, problem, wrong_verb
+from router.problems import LONGEST_RETRY_AFTER_S, STATUS, no_such_path, problem, wrong_verb
 from shared import errors
 from shared.errors import WarmrouteError
 
@@ -22,7 +22,9 @@ def body(response) -> dict[str, str]:
         (errors.InvalidInput("x"), 400), (errors.TooLarge("x"), 413),
         (errors.UnsupportedInput("x"), 501), (errors.NotFound("x"), 404),
         (errors.Conflict("x"), 409), (errors.Overloaded("x"), 429), (errors.Unavailable("x"), 503),
-        (errors.Expired("x"), 504), (errors.ModelFailed("x"), 500), (errors.LoadFailed("x"), 422),
+        (errors.Expired("x"), 504), (errors.KeyReused("x"), 422), (errors.Gone("x"), 404),
+        (errors.Quarantined("x"), 503), (errors.OutcomeUnknown("x"), 503),
+        (errors.ModelFailed("x"), 500), (errors.LoadFailed("x"), 422),
         (errors.Untrusted("x"), 403), (errors.InsufficientMemory("x"), 507),
         (errors.Forbidden("x"), 502), (errors.Corrupt("x"), 422), (WarmrouteError("x"), 500),
     ],
@@ -38,16 +40,20 @@ def test_an_error_has_its_status_and_one_form(error: WarmrouteError, status: int
 
 
 @pytest.mark.parametrize(
-    ("error", "seconds"),
+    ("error", "least"),
     [
-        (errors.Overloaded("x", retry_after_s=0.2), "1"),
-        (errors.Overloaded("x", retry_after_s=2.5), "3"),
-        (errors.Unavailable("x"), "1"),
+        (errors.Overloaded("x", retry_after_s=0.2), 1),
+        (errors.Overloaded("x", retry_after_s=2.5), 3),
+        (errors.Overloaded("x", retry_after_s=20), 20),
+        (errors.Unavailable("x"), 1),
+        (errors.Quarantined("x", retry_after_s=600), LONGEST_RETRY_AFTER_S),
     ],
 )
-def test_what_may_succeed_later_says_when(error: WarmrouteError, seconds: str) -> None:
-    """In whole seconds, at least one."""
-    assert problem(error).headers["Retry-After"] == seconds
+def test_what_may_succeed_later_says_when(error: WarmrouteError, least: int) -> None:
+    """In whole seconds, at least one, at most a minute; a little more for some, never less."""
+    said = {int(problem(error).headers["Retry-After"]) for _ in range(200)}
+    assert min(said) == least
+    assert least < max(said) <= least + max(1, least // 4)
 
 
 def test_what_cannot_succeed_later_does_not() -> None:
@@ -68,7 +74,7 @@ def test_only_known_codes_are_in_the_table() -> None:
 
 def test_every_retryable_error_is_known_as_such_by_its_status() -> None:
     """5xx and 429 of which clients know that they may try again."""
-    retried = {429, 502, 503, 504}
+    retried = {408, 429, 502, 503, 504}
     for code, status in STATUS.items():
         if errors.from_code(code, "").retryable:
             assert status in retried, code

@@ -9,7 +9,7 @@ import pytest
 
 from router.records import MAX_WAIT_S, parse_wait
 from shared.envelope import Outcome, pack
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.errors import Conflict, Gone, InvalidInput, NotFound
 from tests.helpers.factories import REF, kept, placing, tensor
 from tests.helpers.wait import wait_until
 
@@ -105,6 +105,20 @@ async def test_an_unknown_id_is_not_found(parts) -> None:
         parts.records.get("f" * 32), parts.records.get("f" * 32, 30), parts.records.cancel("f" * 32)
     ):  # fmt: skip
         with pytest.raises(NotFound):
+            await call
+    assert len(parts.waiters) == 0
+
+
+async def test_an_outcome_that_is_no_longer_kept_is_gone(parts) -> None:
+    """Not unknown: who asks late is told that it did end."""
+    request_id, epoch = await submitted(parts)
+    await finish(parts, epoch)
+    await parts.cell.client.delete(parts.cell.keys.request(request_id))
+    for call in (
+        parts.records.get(request_id), parts.records.get(request_id, 30),
+        parts.records.cancel(request_id),
+    ):  # fmt: skip
+        with pytest.raises(Gone, match="no longer kept"):
             await call
     assert len(parts.waiters) == 0
 

@@ -14,7 +14,7 @@ async def test_the_report_lists_workers_and_what_each_holds(cell: Cell) -> None:
     """In order, with tier, bytes, since when and the length of the queue."""
     await cell.worker("w2", holds=[OTHER_REF, REF])
     epoch = await cell.worker("w1")
-    await cell.scripts.heartbeat("w1", epoch, 10_000, 0, {"budget": 100, "used": 40})
+    await cell.scripts.heartbeat("w1", epoch, "one", 10_000, 0, {"budget": 100, "used": 40})
     await cell.place(placing(), placing())
     first, second = (await Residency(cell.client, cell.keys).report())["workers"]
     assert first == {

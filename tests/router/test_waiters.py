@@ -88,16 +88,19 @@ async def test_a_caller_that_was_cancelled_does_not_disturb(cell: Cell, waiters:
 
 async def test_at_the_deadline_a_waiter_is_told_so(waiters: Waiters) -> None:
     """Each by its own; one that has its outcome, or forgot, or has no deadline, is left alone."""
-    late, later = waiters.register("a" * 32, 0), waiters.register("b" * 32, 60)
-    answered, gone = waiters.register("c" * 32, 0), waiters.register("d" * 32, 0)
-    endless = waiters.register("e" * 32)
+    late, later, answered, gone, endless, freed = (waiters.register(c * 32) for c in "abcdef")
+    now = asyncio.get_running_loop().time()
+    for future in (late, answered, gone, freed):
+        waiters.limit(future, now)
+    waiters.limit(later, now + 60)
     answered.set_result(Reply("succeeded", "w1", False, b"42"))
     waiters.forget("d" * 32, gone)
+    waiters.unlimit(freed)
     assert await waiters.expire_once() == 2
     with pytest.raises(Expired):
         late.result()
     assert answered.result().outcome == b"42"
-    assert not any(future.done() for future in (later, gone, endless))
+    assert not any(future.done() for future in (later, gone, endless, freed))
     assert await waiters.expire_once() == 0
 
 

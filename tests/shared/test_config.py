@@ -11,10 +11,10 @@ from shared.config import (
     RouterConfig,
     WorkerConfig,
     describe,
-    mask_url,
     read,
 )
 from shared.errors import ConfigError
+from shared.setting import mask_url
 
 ENV = {"REDIS_URL": "redis://localhost:6379/0", "MODEL_REPOSITORY": "file:///models"}
 

@@ -7,8 +7,10 @@ import asyncio
 import pytest
 import redis.exceptions
 
-from shared.connection import check_redis, open_redis, redis_errors
-from shared.errors import ConfigError, Unavailable
+from shared.channel import Channel
+from shared.connection import may_have_run, open_redis, redis_errors
+from shared.errors import Unavailable
+from shared.refusals import NotSent
 from tests.helpers.cell import Cell
 from tests.helpers.proxy import Proxy
 
@@ -17,11 +19,18 @@ from tests.helpers.proxy import Proxy
     ("error", "message"),
     [
         (redis.exceptions.ConnectionError("Error 111 connecting to 10.0.0.1"), "does not answer"),
-        (redis.exceptions.BusyLoadingError("LOADING"), "does not answer"),
+        (redis.exceptions.BusyLoadingError("LOADING"), "refused: LOADING, it still reads"),
         (redis.exceptions.TimeoutError("10.0.0.1"), "in time"),
         (redis.exceptions.ReadOnlyError("READONLY You can't write"), "refused: READONLY"),
         (redis.exceptions.ResponseError("MISCONF Redis is configured"), "refused: MISCONF"),
-        (redis.exceptions.OutOfMemoryError("OOM command not allowed"), "refused: OOM"),
+        (redis.exceptions.OutOfMemoryError("OOM command not allowed"), "OOM, its memory is full"),
+        (redis.exceptions.OutOfMemoryError("command not allowed"), "refused: OOM"),
+        (redis.exceptions.ResponseError("NOREPLICAS Not enough"), "NOREPLICAS, too few replicas"),
+        (redis.exceptions.ResponseError("BUSY Redis is busy"), "refused: BUSY"),
+        (redis.exceptions.ResponseError("NOPERM this user"), "refused: NOPERM"),
+        (redis.exceptions.AuthenticationError("NOAUTH Authentication"), "refused: NOAUTH"),
+        (redis.exceptions.ConnectionError("max number of clients reached"), "refused: MAXCLIENTS"),
+        (redis.exceptions.ResponseError("WEIRD 10.0.0.1"), "refused: WEIRD"),
     ],
 )
 def test_an_error_of_redis_is_unavailable_with_the_reason(error: Exception, message: str) -> None:
@@ -71,52 +80,35 @@ async def test_more_callers_than_connections_take_turns(cell: Cell) -> None:
     assert answers == [True] * 200
 
 
-async def test_a_server_that_is_not_there_is_a_wrong_setting() -> None:
-    """The password is not in the message."""
-    url = "redis://:secret@127.0.0.1:1/0"
-    client = open_redis(url)
-    with pytest.raises(ConfigError, match=r"REDIS_URL: redis://:\*\*\*@127\.0\.0\.1:1/0") as caught:
-        await check_redis(client, url)
-    assert "secret" not in caught.value.message
-    await client.aclose()
-
-
-async def test_a_server_without_an_append_only_file_is_warned_of(cell: Cell) -> None:
-    """As the tests' own is."""
-    (warning,) = await check_redis(cell.client, cell.url)
-    assert "appendonly" in warning
-
-
-class Says:
-    """A Redis that says of itself what a test wants."""
-
-    def __init__(self, **info: object) -> None:
-        self._info = {"redis_version": "7.0.15", "aof_enabled": 1, "maxmemory": 0} | info
-
-    async def info(self) -> dict[str, object]:
-        return self._info
-
-
 @pytest.mark.parametrize(
-    ("info", "said"),
+    ("error", "may"),
     [
-        ({}, []), ({"redis_version": "6.2.0"}, []), ({"redis_version": "8.2.3"}, []),
-        ({"maxmemory": 1, "maxmemory_policy": "noeviction"}, []),
-        ({"maxmemory": 1, "maxmemory_policy": "volatile-ttl"}, ["noeviction"]),
-        ({"aof_enabled": 0}, ["appendonly"]),
+        (redis.exceptions.ConnectionError("connection closed"), True),
+        (redis.exceptions.TimeoutError("no answer in time"), True),
+        (NotSent("cannot connect"), False),
+        (redis.exceptions.BusyLoadingError("LOADING"), False),
+        (redis.exceptions.OutOfMemoryError("OOM"), False),
+        (redis.exceptions.ResponseError("ERR wrong number of arguments"), False),
     ],
-)  # fmt: skip
-async def test_settings_that_cannot_keep_the_promise_are_told(
-    info: dict[str, object], said: list[str]
-) -> None:
-    """A policy that evicts, if there is a limit at all; no append-only file."""
-    warnings = await check_redis(Says(**info), "redis://x")
-    assert len(warnings) == len(said)
-    assert all(word in warning for word, warning in zip(said, warnings, strict=True))
+)
+def test_a_lost_answer_is_told_from_a_refusal(error: Exception, may: bool) -> None:
+    """Only after the first may the call have run."""
+    with pytest.raises(Unavailable) as caught, redis_errors():
+        raise error
+    assert may_have_run(caught.value) == may
 
 
-@pytest.mark.parametrize("version", ["6.0.16", "5.0.7", "2.8"])
-async def test_a_redis_that_is_too_old_is_refused(version: str) -> None:
-    """With the version wanted."""
-    with pytest.raises(ConfigError, match=rf"{version}, at least 6\.2"):
-        await check_redis(Says(redis_version=version), "redis://x")
+async def test_a_call_that_found_no_connection_has_not_run(cell: Cell) -> None:
+    """One whose connection broke may have."""
+    nowhere = Channel("redis://127.0.0.1:1/0")
+    with pytest.raises(Unavailable) as caught, redis_errors():
+        await nowhere.execute_command("PING")
+    assert not may_have_run(caught.value)
+    async with Proxy.to(cell.url) as proxy:
+        channel = Channel(proxy.url)
+        await channel.execute_command("PING")
+        proxy.drop_answers = True
+        with pytest.raises(Unavailable) as caught, redis_errors():
+            await channel.execute_command("PING")
+        await channel.aclose()
+    assert may_have_run(caught.value)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shared import datatypes
 from shared.envelope import (
+    USUAL,
     Envelope,
     Outcome,
     Tensor,
@@ -22,10 +23,10 @@ from tests.helpers.factories import tensor
 
 
 def test_a_request_comes_back_whole() -> None:
-    """Inputs in their order, wanted outputs, the caller's id and trace."""
+    """Inputs in their order, wanted outputs, the caller's id, trace and priority."""
     sent = Envelope(
         [tensor(np.arange(6, dtype="<i8").reshape(2, 3), "a"), tensor(np.ones(1, "<f4"), "b")],
-        ["y"], "my id", "00-" + "1" * 32 + "-" + "2" * 16 + "-01",
+        ["y"], "my id", "00-" + "1" * 32 + "-" + "2" * 16 + "-01", 1,
     )  # fmt: skip
     assert unpack_envelope(pack(sent)) == sent
 
@@ -67,7 +68,7 @@ def test_the_wire_form_does_not_change_by_accident() -> None:
     """An older gateway or worker must be able to read it."""
     request = Envelope([Tensor("x", "FP32", [1], memoryview(b"\0\0\x80?"))], ["y"], "i", "t")
     assert pack(request).hex() == (
-        "94" "91" "94" "a178" "a446503332" "9101" "c404" "0000803f" "91" "a179" "a169" "a174"
+        "95" "91" "94" "a178" "a446503332" "9101" "c404" "0000803f" "91" "a179" "a169" "a174" "05"
     )  # fmt: skip
     outcome = Outcome([], "i", Timing(1, 2, 3))
     assert pack(outcome).hex() == "9390a16993010203"
@@ -75,8 +76,14 @@ def test_the_wire_form_does_not_change_by_accident() -> None:
 
 def test_a_newer_peer_may_add_fields_at_the_end() -> None:
     """They are passed over."""
-    raw = msgspec.msgpack.encode([[], [], "id", "", "new"])
+    raw = msgspec.msgpack.encode([[], [], "id", "", 5, "new"])
     assert unpack_envelope(raw) == Envelope([], [], "id")
+
+
+def test_what_an_older_gateway_packed_has_the_usual_priority() -> None:
+    """It ends before the field."""
+    raw = msgspec.msgpack.encode([[], ["y"], "id", "trace"])
+    assert unpack_envelope(raw) == Envelope([], ["y"], "id", "trace", USUAL)
 
 
 @pytest.mark.parametrize("name", sorted(datatypes.NUMPY))

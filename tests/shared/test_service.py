@@ -125,3 +125,14 @@ async def test_rounds_keep_their_distance() -> None:
     await asyncio.sleep(0.01)
     assert rounds.count == 1
     await supervisor.stop()
+
+
+async def test_a_long_outage_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Ever fewer lines while it lasts, and one when it is over."""
+    rounds = Rounds(fails=range(1, 33))
+    with caplog.at_level(logging.INFO):
+        supervisor = await run(Loop("a", rounds))
+        await wait_until(lambda: rounds.count > 33)
+        await supervisor.stop()
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["loop a: away"] * 6 + ["loop a: runs again after 32 failures"]

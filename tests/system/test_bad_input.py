@@ -81,6 +81,19 @@ def document(inputs: Any, **more: Any) -> bytes:
             id="flag",
         ),
         pytest.param(document([a()] * 300), "inputs", id="300 inputs"),
+        pytest.param(
+            document([a(), b()], parameters={"priority": 10}), "parameters.priority", id="priority"
+        ),
+        pytest.param(
+            document([a(), b()])[:-1] + b', "id": "a", "id": "b"}',
+            "'id' is given twice",
+            id="twice",
+        ),
+        pytest.param(document([a(), b()]).decode().encode("utf-16"), "UTF-8", id="UTF-16"),
+        pytest.param(
+            document([a(), b()], id="?").replace(b"?", b"\\ud800"), "surrogate", id="surrogate"
+        ),
+        pytest.param(document([a(), b()], id="\0"), "NUL", id="NUL"),
     ],
 )
 def test_a_body_that_is_no_inference_request_is_refused(
@@ -141,6 +154,33 @@ def test_what_is_no_json_number_is_refused(refused: Refused, pair: Pair, number:
     status, error = refused(infer(pair, body))
     assert status == 400
     assert "body" in error or "'a'].data" in error
+
+
+@pytest.mark.parametrize(
+    ("headers", "named"),
+    [
+        ({"Idempotency-Key": ""}, "Idempotency-Key"),
+        ({"Idempotency-Key": "k" * 257}, "256"),
+        ({"Idempotency-Key": "caf\xe9"}, "Idempotency-Key"),
+        ({"Idempotency-Key": "a\r\nIdempotency-Key: b"}, "twice"),
+        ({"Warmroute-Timeout": ""}, "Warmroute-Timeout"),
+        ({"Warmroute-Timeout": "0"}, "more than 0"),
+        ({"Warmroute-Timeout": "-1"}, "Warmroute-Timeout"),
+        ({"Warmroute-Timeout": "1e3"}, "Warmroute-Timeout"),
+        ({"Warmroute-Timeout": "nan"}, "Warmroute-Timeout"),
+        ({"Warmroute-Timeout": "3600.1"}, "at most 3600"),
+        ({"Warmroute-Timeout": "9" * 400}, "Warmroute-Timeout"),
+        ({"Warmroute-Timeout": "1\r\nWarmroute-Timeout: 2"}, "twice"),
+    ],
+)
+def test_headers_that_make_no_sense_are_refused(
+    refused: Refused, pair: Pair, headers: dict[str, str], named: str
+) -> None:
+    """400 that names the header and what it wants."""
+    body = document([a(), b()])
+    status, error = refused(post(f"/v2/models/{pair.name}/infer", body, headers))
+    assert status == 400
+    assert named in error and next(iter(headers)) in error
 
 
 def test_an_empty_batch_is_refused(refused: Refused, pair: Pair) -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM to a worker: it ends what it has begun, hands the rest to others, and leaves."""
+"""SIGTERM to a worker: it ends what it has begun, hands the rest to others, and leaves (I26)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from shared.keys import Keys
 from tests.helpers import readme, samples
 from tests.helpers.models import publish_slow
 from tests.helpers.patience import wait_until
-from tests.helpers.readme import Block
+from tests.helpers.readme import RUN, Block, runs
 from tests.helpers.stack import Stack
 from tests.helpers.terminal import Terminal
 from tests.system.conftest import open_stack
@@ -30,20 +30,6 @@ ONES = np.ones((1, 16), np.float32)
 CURL = ("First request", "sh", 1)
 WITHOUT_COMMANDS = ["warmroute", "Scale: the Procfile"]  # the picture, and a file that is quoted
 TOOLS = {"apt", "curl", "docker", "pip", "python3", "redis-cli", "rq", "sh", "sudo", "wget"}
-RUN: list[tuple[str, str, int]] = []
-
-
-def runs(*keys: tuple[str, str, int]) -> Callable[[Any], Any]:
-    """Marks a test that gets these blocks of the README and runs all that is in them."""
-    RUN.extend(keys)
-
-    def mark(test: Any) -> Any:
-        given = pytest.mark.parametrize(
-            "blocks", [[readme.block(*key) for key in keys]], ids=["README"]
-        )
-        return pytest.mark.slow(pytest.mark.timeout(200)(given(test)))
-
-    return mark
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +199,30 @@ def test_the_fleet_and_its_queues_can_be_seen(
     assert all(word in terminal.run(orders) for word in ("cold", "worker-1"))
     for request in pending:
         request.cancel()
+
+
+@runs(("Dead letters", "sh", 0))
+def test_a_dead_letter_is_listed_shown_replayed_and_dropped(
+    terminal: Terminal, cell: Stack, blocks: list[Block]
+) -> None:
+    """A stream entry for a model that nobody has: replayed it dies again, as a new letter."""
+    ((listing, show, replay, drop),) = (block.commands for block in blocks)
+
+    def letters() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(terminal.run(f"{listing} --json"))
+        return found
+
+    cell.redis.xadd(cell.keys.ingress, {"model": "no-such-model", "body": '{"inputs": []}'})
+    wait_until(lambda: cell.redis.xlen(cell.keys.dead) == 1)
+    (letter,) = letters()
+    assert (letter["model"], letter["code"]) == ("no-such-model", "not_found")
+    assert letter["entry"] in terminal.run(listing)
+    shown = json.loads(terminal.run(show, entry=letter["entry"]))
+    assert shown["request"] == {"inputs": []}
+    assert "back in the stream door" in terminal.run(replay, entry=letter["entry"])
+    wait_until(lambda: [each["entry"] for each in letters()] not in ([], [letter["entry"]]))
+    terminal.run(drop)
+    assert letters() == []
 
 
 def right(document: dict[str, Any], tiny: Model) -> bool:

@@ -10,14 +10,19 @@ from hypothesis import strategies as st
 from shared.envelope import Envelope
 from shared.manifest import Batching
 from tests.helpers.factories import OTHER_REF, REF, tensor, work
-from worker.batcher import Batcher, ModelQueue, choose, ready_at, take_batch
+from worker.batcher import ModelQueue, choose, ready_at, take_batch
 from worker.work import Work
 
 
 def queue(*works: Work, ref: str = REF, **limits: float) -> ModelQueue:
     made = ModelQueue(ref, Batching(**{"max_size": 4, **limits}))
-    made.waiting.extend(works)
+    for one in works:
+        made.put(one)
     return made
+
+
+def urgent(priority: int, **changes: object) -> Work:
+    return work(envelope=Envelope([tensor(np.zeros((1, 2), "<f4"))], priority=priority), **changes)
 
 
 def at(received: float, **changes: object) -> Work:
@@ -55,6 +60,19 @@ def test_the_oldest_head_is_served_first() -> None:
     """First come, first served across models."""
     young, old = queue(at(2.0)), queue(at(1.0), ref=OTHER_REF)
     assert choose([young, old], 3.0) == (old, None)
+
+
+def test_the_most_urgent_head_is_served_before_the_oldest() -> None:
+    """1 before 9, whatever their age; among equals the oldest."""
+    old, young = queue(urgent(5, received=1.0)), queue(urgent(4, received=2.0), ref=OTHER_REF)
+    assert choose([old, young], 3.0) == (young, None)
+    youngest = queue(urgent(4, received=2.5))
+    assert choose([youngest, old, young], 3.0) == (young, None)
+
+
+def test_an_isolated_request_does_not_wait_for_company() -> None:
+    """It would have none."""
+    assert ready_at(queue(at(5.0, attempts=2), max_wait_ms=20)) == 5.0
 
 
 def test_an_older_head_that_still_waits_does_not_hold_up_the_ready() -> None:
@@ -115,6 +133,46 @@ def test_only_requests_alike_share_a_batch() -> None:
     assert list(filled.waiting) == [wide, double, chosen]
 
 
+def test_within_a_model_the_most_urgent_goes_first() -> None:
+    """Equals in the order of their arrival."""
+    works = [urgent(p) for p in (5, 9, 5, 1, 9, 1, 4)]
+    filled = queue(*works, max_size=1)
+    served = [take_batch(filled)[0] for _ in works]
+    assert served == [works[n] for n in (3, 5, 6, 0, 2, 1, 4)]
+
+
+def test_a_batch_of_several_priorities_is_in_the_order_of_the_stream() -> None:
+    """`begin` looks it up in one range."""
+    works = [urgent(p) for p in (9, 5, 1)]
+    assert take_batch(queue(*works)) == works
+
+
+def test_a_request_that_fits_nowhere_keeps_its_place_among_priorities() -> None:
+    """What was skipped goes back in front."""
+    wide = work(np.zeros((1, 3), "<f4"), envelope=Envelope([], priority=2))
+    last, first = urgent(9), urgent(1)
+    filled = queue(last, wide, first)
+    assert take_batch(filled) == [last, first]
+    filled.put(urgent(5))
+    assert filled.waiting[0] is wide
+
+
+@pytest.mark.parametrize("attempts", [2, 3])
+def test_an_isolated_request_runs_alone(attempts: int) -> None:
+    """Neither as the head nor beside one has it batch-mates; the others go on together."""
+    suspect, others = rows(1, attempts=attempts), [rows(1) for _ in range(3)]
+    filled = queue(suspect, *others)
+    assert [take_batch(filled), take_batch(filled)] == [[suspect], others]
+    filled = queue(others[0], suspect, *others[1:])
+    assert [take_batch(filled), take_batch(filled)] == [others, [suspect]]
+
+
+def test_a_request_that_died_once_is_not_isolated_yet() -> None:
+    """Any of its batch-mates may have been to blame."""
+    both = [rows(1, attempts=1), rows(1)]
+    assert take_batch(queue(*both)) == both
+
+
 def test_a_model_that_is_not_batched_runs_one_by_one() -> None:
     """In order."""
     first, second = rows(1), rows(1)
@@ -123,22 +181,34 @@ def test_a_model_that_is_not_batched_runs_one_by_one() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 5), st.sampled_from([2, 3]), st.integers(1, 99)), min_size=1),
+    st.lists(
+        st.tuples(
+            st.integers(1, 5), st.sampled_from([2, 3]), st.integers(1, 99),
+            st.sampled_from([1, 5, 5, 9]), st.sampled_from([0, 0, 1, 2]),
+        ),
+        min_size=1,
+    ),
     st.integers(1, 6), st.integers(1, 200),
 )  # fmt: skip
 def test_every_request_runs_once_in_a_legal_batch(
-    requests: list[tuple[int, int, int]], max_size: int, max_bytes: int
+    requests: list[tuple[int, int, int, int, int]], max_size: int, max_bytes: int
 ) -> None:
-    """Alike ones in their order; no batch over the limits but of one; none is left out."""
+    """Alike ones in their order; no batch over the limits but of one; none is left out; the most
+    urgent is never passed over; a suspect has no company."""
     works = [
-        work(np.zeros((count, width), "<f4"), size=size, entry=f"{n}-0".encode())
-        for n, (count, width, size) in enumerate(requests)
-    ]
+        work(
+            array := np.zeros((count, width), "<f4"), size=size, entry=f"{n}-0".encode(),
+            envelope=Envelope([tensor(array)], priority=priority), attempts=attempts,
+        )
+        for n, (count, width, size, priority, attempts) in enumerate(requests)
+    ]  # fmt: skip
     filled, ran = queue(*works, max_size=max_size, max_bytes=max_bytes), []
     while filled.waiting:
         head = filled.waiting[0]
         batch = take_batch(filled)
-        assert batch[0] is head
+        assert head in batch
+        assert head.envelope.priority == min(w.envelope.priority for w in (*batch, *filled.waiting))
+        assert len(batch) == 1 or not any(w.isolated for w in batch)
         assert len({w.signature for w in batch}) == 1
         if len(batch) > 1:
             assert sum(w.items for w in batch) <= max_size
@@ -147,47 +217,3 @@ def test_every_request_runs_once_in_a_legal_batch(
         assert positions == sorted(positions)  # `begin` needs them in the order of the stream
         ran += batch
     assert sorted(w.entry for w in ran) == sorted(w.entry for w in works)
-
-
-# All queues of a worker -----------------------------------------------------------------------
-
-
-def test_a_request_for_a_model_that_is_not_here_is_refused() -> None:
-    """Before it is opened, and after it is closed."""
-    batcher = Batcher()
-    assert not batcher.put(work())
-    batcher.open(REF, Batching())
-    assert batcher.put(work())
-    assert batcher.next(float("inf"))[0]
-    batcher.close(REF)
-    assert not batcher.put(work())
-    assert batcher.waiting(REF) == 0
-
-
-def test_models_take_turns() -> None:
-    """By the age of their oldest request."""
-    batcher = Batcher()
-    for ref in (REF, OTHER_REF):
-        batcher.open(ref, Batching())
-    for received, ref in ((1.0, REF), (2.0, REF), (1.5, OTHER_REF)):
-        batcher.put(at(received, ref=ref))
-    order = [batcher.next(9.0)[0][0].received for _ in range(3)]
-    assert order == [1.0, 1.5, 2.0]
-    assert batcher.next(9.0) == ([], None)
-
-
-def test_what_waits_is_counted_per_model() -> None:
-    """The evictor asks."""
-    batcher = Batcher()
-    batcher.open(REF, Batching())
-    batcher.put(work())
-    assert (batcher.waiting(REF), batcher.waiting(OTHER_REF)) == (1, 0)
-
-
-def test_a_queue_with_requests_cannot_be_closed() -> None:
-    """That would lose them: it is a bug, and says so."""
-    batcher = Batcher()
-    batcher.open(REF, Batching())
-    batcher.put(work())
-    with pytest.raises(AssertionError, match="bug"):
-        batcher.close(REF)

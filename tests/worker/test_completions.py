@@ -1,4 +1,4 @@
-"""Outcomes on their way to Redis: coalesced, repeated until answered, and each settled."""
+"""Outcomes on their way to Redis: coalesced, repeated until answered, and each settled (I29)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 
+from shared import retry
 from shared.channel import Channel
 from shared.errors import Unavailable
-from shared.scripts import Completion, Scripts, load_source
+from shared.script_runner import load_source
+from shared.scripts import Completion, Scripts
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import REF, placing
 from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
-from worker import completions as module
 from worker.completions import MAX_BATCH, MAX_BATCH_BYTES, Completions
 
 
@@ -49,7 +50,7 @@ def outcome(n: int = 1, size: int = 2) -> Completion:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RETRY_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
 
 
 async def test_outcomes_of_one_turn_go_in_one_call() -> None:
@@ -152,6 +153,19 @@ async def test_a_fenced_worker_commits_nothing_and_goes_on(cell: Cell) -> None:
     completions.add(await running(cell))
     await completions.drain()
     assert completions.counts["succeeded"] >= 1
+
+
+async def test_under_a_new_epoch_nothing_of_the_old_one_is_committed(cell: Cell) -> None:
+    """It registered again while its batch ran: the entries were moved, so they are not its own,
+    wherever they are now. They are answered when they run again."""
+    items = await running(cell, 2)
+    Member.epoch = await cell.worker("w1", holds=[REF])
+    completions = Completions(cell.scripts, Member, lambda _: None)
+    completions.add(items)
+    await completions.drain()
+    assert completions.counts == {"not ours": 2}
+    assert await cell.replies() == []
+    assert await cell.client.xlen(cell.keys.work("w1")) == 2
 
 
 async def test_draining_with_nothing_to_commit_returns() -> None:

@@ -1,116 +1,21 @@
-"""The journey of a request through a worker: read, batched, begun, run, answered, each once."""
+"""The journey through a worker: read, batched, begun, run, answered, each once (I22)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import numpy as np
 import pytest
 
+from shared import retry
 from shared.channel import Channel
-from shared.envelope import Envelope, pack, unpack_outcome
-from shared.errors import ModelFailed
-from shared.manifest import Batching
+from shared.errors import ModelFailed, Unavailable
 from shared.service import Loop, Supervisor
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
-from tests.helpers.factories import OTHER_REF, REF, manifest, placing, tensor
+from tests.helpers.consuming import BAD, PREFETCH, Worker
+from tests.helpers.factories import OTHER_REF, REF
 from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
-from worker.batcher import Batcher
-from worker.consumer import Consumer
-from worker.copies import Copies, Copy
-from worker.device_thread import DeviceThread
-from worker.ledger import Footprint, Ledger
-from worker.membership import Membership
-from worker.parts import Parts
 from worker.tensors import Arrays
-
-PREFETCH = 8
-BAD = 666.0
-
-
-class Model:
-    """`y` is `x` doubled; it notes the size of each call and raises as told if a row is bad."""
-
-    bytes_resident = 0
-    shared: dict[str, int] = {}  # noqa: RUF012 - never changed
-
-    def __init__(self) -> None:
-        self.calls: list[int] = []
-        self.error: Exception = ModelFailed("a bad row")
-
-    def run(self, inputs: Arrays) -> Arrays:
-        self.calls.append(len(inputs["x"]))
-        if BAD in inputs["x"]:
-            raise self.error
-        return {"y": inputs["x"] * 2}
-
-    def unload(self) -> None:
-        """Nothing to free."""
-
-
-class Worker:
-    """Worker w1 with one copy of the model, reading over a connection that tests may cut."""
-
-    def __init__(self, cell: Cell, reads: Channel) -> None:
-        self.cell, self.model, copies = cell, Model(), Copies()
-        membership = Membership(
-            cell.scripts, "w1", 10.0, MAX_ATTEMPTS, dict, lambda: {REF: 0}
-        )  # fmt: skip
-        self.parts = Parts(
-            scripts=cell.scripts, membership=membership, copies=copies, batcher=Batcher(),
-            ledger=Ledger(100), thread=DeviceThread(),
-        )  # fmt: skip
-        copies.add(Copy(REF, manifest(), self.model, Footprint(frozenset(), 0)))
-        self.parts.batcher.open(REF, Batching(max_size=4))
-        self.consumer = Consumer(reads, cell.keys, self.parts, PREFETCH)
-        self.supervisor = Supervisor(
-            [
-                Loop("receive", self.consumer.receive_once),
-                Loop("dispatch", self.consumer.dispatch_once),
-            ]
-        )
-
-    async def send(self, *values: float, **changes: object) -> list[str]:
-        """Place one request for each value; their ids."""
-        items = [
-            placing(body=pack(Envelope([tensor(np.full((1, 2), v, "<f4"))])), **changes)
-            for v in values
-        ]
-        await self.cell.place(*items)
-        return [item.id for item in items]
-
-    async def outcomes(self, count: int) -> dict[str, tuple[str, object]]:
-        """What callers are told once there are so many: the value, or the error's text."""
-
-        async def there() -> bool:
-            return len(await self.cell.replies()) >= count
-
-        await wait_until(there)
-        return {r["id"].decode(): _told(r) for r in await self.cell.replies()}
-
-
-def _told(reply: dict[str, bytes]) -> tuple[str, object]:
-    status = reply["status"].decode()
-    if status != "succeeded":
-        return status, reply["outcome"].decode()
-    (y,) = unpack_outcome(reply["outcome"]).outputs
-    return status, float(np.frombuffer(y.data, "<f4")[0])
-
-
-@pytest.fixture
-async def worker(cell: Cell) -> AsyncIterator[Worker]:
-    """Registered; its loops are started by the tests."""
-    await cell.gateway()
-    reads = Channel(cell.url)
-    made = Worker(cell, reads)
-    await made.parts.membership.register()
-    yield made
-    await made.supervisor.stop()
-    await made.consumer.drain()
-    await reads.aclose()
-    made.parts.thread.close()
 
 
 async def test_each_request_gets_its_own_answer(worker: Worker) -> None:
@@ -195,7 +100,9 @@ async def test_no_more_is_taken_in_than_the_prefetch(worker: Worker) -> None:
     receiving = Supervisor([Loop("receive", worker.consumer.receive_once)])
     receiving.start()
     await wait_until(lambda: len(worker.consumer.in_hand) == PREFETCH)
-    pending = await worker.cell.client.xpending(worker.cell.keys.work("w1"), "w")
+    pending = await worker.cell.client.xpending(
+        worker.cell.keys.work("w1"), await worker.cell.epoch("w1")
+    )
     assert pending["pending"] == PREFETCH
     await receiving.stop()
     worker.supervisor.start()
@@ -219,6 +126,44 @@ async def test_entries_that_were_delivered_but_never_arrived_are_read_again(cell
         await reads.aclose()
     assert len(await cell.replies()) == 2
     worker.parts.thread.close()
+
+
+async def test_when_all_is_answered_nothing_is_in_hand(worker: Worker) -> None:
+    """Neither requests nor bytes, whatever became of each."""
+    await worker.send(1.0, BAD)
+    await worker.send(2.0, timeout_ms=1)
+    await worker.cell.client.xadd(worker.cell.keys.work("w1"), {"garbage": "x" * 1000})
+    worker.supervisor.start()
+    await worker.outcomes(3)
+    await wait_until(lambda: not worker.consumer.in_hand)
+    assert worker.consumer.in_hand.bytes == 0
+
+
+async def test_a_redis_that_does_not_answer_is_asked_again(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starts are counted and outcomes committed when it is back."""
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
+    scripts = worker.cell.scripts
+    failures = {name: [Unavailable("no answer")] * 4 for name in ("begin", "complete")}
+
+    def unreliable(name: str) -> None:
+        real = getattr(scripts, name)
+
+        async def call(*args: object) -> object:
+            if failures[name]:
+                raise failures[name].pop()
+            return await real(*args)
+
+        monkeypatch.setattr(scripts, name, call)
+
+    unreliable("begin")
+    unreliable("complete")
+    (sent,) = await worker.send(1.0)
+    worker.supervisor.start()
+    assert await worker.outcomes(1) == {sent: ("succeeded", 2.0)}
+    assert failures == {"begin": [], "complete": []}
+    assert len(worker.model.calls) == 1
 
 
 async def test_who_was_reaped_answers_nothing_of_before(worker: Worker) -> None:

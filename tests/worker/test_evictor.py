@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from shared import retry
+from shared.errors import Unavailable
 from shared.manifest import Batching
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF, manifest, work
@@ -133,6 +135,65 @@ async def test_a_measured_size_over_the_budget_is_refused(parts, evictor) -> Non
     assert await evictor.make_room(OTHER_REF, own(40))
     assert not await evictor.correct(OTHER_REF, own(BUDGET + 1))
     assert parts.ledger.used == 0
+
+
+async def test_a_load_that_waits_for_room_does_not_hold_up_the_one_it_waits_for(
+    parts, evictor
+) -> None:
+    """Two loads that together need more than there is: the first ends, is evicted, and the second
+    has its room."""
+    assert await evictor.make_room(REF, own(60))
+    second = asyncio.create_task(evictor.make_room(OTHER_REF, own(60)))
+    await asyncio.sleep(0.02)
+    async with asyncio.timeout(20):
+        assert await evictor.correct(REF, own(60))
+        parts.copies.add(Copy(REF, manifest(), Model(), own(60)))
+        assert await second
+    assert parts.ledger.used == 60
+
+
+async def test_a_copy_that_is_larger_than_predicted_waits_with_its_reservation(
+    parts, evictor
+) -> None:
+    """Nothing can be evicted yet, and nobody else may take what it occupies already."""
+    assert await evictor.make_room(REF, own(60))
+    assert await evictor.make_room(OTHER_REF, own(30))
+    growing = asyncio.create_task(evictor.correct(OTHER_REF, own(50)))
+    await asyncio.sleep(0.02)
+    assert not growing.done() and parts.ledger.used == 90
+    parts.ledger.release(REF)
+    async with asyncio.timeout(20):
+        assert await growing
+    assert parts.ledger.used == 50
+
+
+async def test_room_that_is_free_is_taken_without_evicting(parts, evictor) -> None:
+    """Else it is refused, and nothing is reserved; so is a copy that proves larger."""
+    old = await hold(parts, REF, 60)
+    assert not await evictor.take_free_room(OTHER_REF, own(50))
+    assert await evictor.take_free_room(OTHER_REF, own(30))
+    assert parts.ledger.used == 90
+    assert not await evictor.correct(OTHER_REF, own(50), evict=False)
+    assert not old.freed and parts.ledger.used == 60
+
+
+async def test_a_retirement_that_redis_does_not_answer_is_repeated(
+    cell, parts, evictor, monkeypatch
+) -> None:
+    """Nothing is freed before the map has forgotten the copy."""
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
+    old, failures = await hold(parts, REF, 60), [Unavailable("no answer")] * 3
+    retire = cell.scripts.retire
+
+    async def unreliable(*args: str) -> str:
+        if failures:
+            raise failures.pop()
+        assert not old.freed
+        return await retire(*args)
+
+    monkeypatch.setattr(cell.scripts, "retire", unreliable)
+    await evictor.evict(REF)
+    assert old.freed and failures == [] and await holders(cell, REF) == 0
 
 
 async def test_who_loads_a_model_again_waits_until_it_is_freed(parts, evictor) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from shared.errors import Conflict
@@ -110,7 +112,7 @@ async def test_a_copy_that_is_evicted_meanwhile_is_not_announced_again(
 async def test_an_announcement_that_came_too_late_is_told(cell: Cell, member: Membership) -> None:
     """The load was given to another, or the worker is fenced."""
     with pytest.raises(Conflict, match="another"):
-        await member.announce(REF, "0" * 24)
+        await member.announce("resnet:1:0123456789ab", "0" * 24)
     await cell.worker("w1")
     with pytest.raises(Conflict, match="fenced"):
         await member.announce(REF, "")
@@ -124,3 +126,38 @@ async def test_who_retires_takes_no_more_and_who_leaves_is_forgotten(
     assert (await cell.place(placing()))[0].status == "parked"
     await member.leave()
     assert await cell.exists(cell.keys.worker("w1"), cell.keys.workers) == []
+
+
+async def test_each_registration_is_told_and_carries_the_incarnation(
+    cell: Cell, member: Membership
+) -> None:
+    """So that a parent knows what to give up, and two processes are told from one."""
+    told: list[str] = []
+    member.on_epoch = told.append
+    await member.register()
+    assert told == [member.epoch]
+    known = await cell.client.hget(cell.keys.worker("w1"), "incarnation")
+    assert known == member.incarnation.encode()
+
+
+async def test_who_finds_its_name_taken_does_not_register_again(
+    cell: Cell, member: Membership
+) -> None:
+    """It is told, and leaves the other alone."""
+    other = Membership(cell.scripts, "w1", 10.0, MAX_ATTEMPTS, dict, dict)
+    await other.register()
+    assert await member.beat_once() == "taken"
+    assert await other.beat_once() == "ok"
+
+
+async def test_an_answer_that_crossed_a_registration_is_ignored(
+    cell: Cell, member: Membership
+) -> None:
+    """Of two beats that found the lease lost, one registers."""
+    old = member.epoch
+    await cell.client.zadd(cell.keys.workers, {"w1": 0})
+    while await cell.scripts.reap(MAX_ATTEMPTS):
+        pass
+    await asyncio.gather(*(member.answered("fenced", old) for _ in range(3)))
+    assert int(member.epoch) > int(old)
+    assert await holders(cell, REF) == [b"w1"]

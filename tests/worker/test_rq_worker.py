@@ -18,7 +18,7 @@ import redis
 from deploy.local.redis_server import RedisServer
 from shared.keys import Keys
 from tests.conftest import RQ_CELL
-from worker.rq_worker import MAX_JOB_BYTES, StrictJSON, build_worker
+from worker.rq_worker import MAX_JOB_BYTES, ORDER_LIFE_S, StrictJSON, build_worker
 
 KEYS = Keys(RQ_CELL)
 FIELDS = {
@@ -113,6 +113,21 @@ def hooks() -> Iterator[tuple[str, list[str]]]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def test_an_order_has_a_lifetime_while_it_is_answered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RQ takes it away when it begins: a worker that was killed then would leave it for ever."""
+    job, seen = bench.push(GOOD), []
+
+    def claim(ref: str, token: str) -> str:
+        seen.append(bench.client.ttl(KEYS.rq_job(job)))
+        return "claimed"
+
+    monkeypatch.setattr(bench, "_claim", claim)
+    bench.work()
+    assert len(seen) == 1 and 0 < seen[0] <= ORDER_LIFE_S
 
 
 def touch(bench: Bench) -> str:

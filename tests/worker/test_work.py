@@ -35,12 +35,13 @@ async def test_what_a_gateway_placed_is_read(cell: Cell) -> None:
     item = placing(body=pack(envelope), reply="gw7")
     (placed,) = await cell.place(item)
     answer = await cell.channel.execute_command(
-        "XREADGROUP", "GROUP", "w", "w1", "STREAMS", cell.keys.work("w1"), ">"
+        "XREADGROUP", "GROUP", await cell.epoch("w1"), "w1", "STREAMS", cell.keys.work("w1"), ">"
     )
     entry, flat = answer[0][1][0]
     work = decode(entry, flat)
     assert (work.entry.decode(), work.id.decode(), work.ref) == (placed.entry, item.id, REF)
     assert (work.deadline_ms, work.reply, work.flags) == (placed.deadline_ms, b"gw7", b"")
+    assert (work.attempts, work.isolated) == (0, False)
     assert work.envelope == envelope
     assert (work.items, work.size, work.signature) == (3, 48, (("a", "INT64", (2,)),))
 
@@ -63,6 +64,7 @@ def test_a_scalar_is_one_item() -> None:
     "changes",
     [
         {"deadline": b""}, {"deadline": b"soon"}, {"deadline": b"1e3"}, {"deadline": b"\xff"},
+        {"attempts": b""}, {"attempts": b"-1"}, {"attempts": b"many"}, {"attempts": b"1.5"},
         {"model": b"\xff\xfe"}, {"body": b""}, {"body": b"garbage"}, {"body": b"\x91" * 100_000},
         {"body": pack(Envelope([tensor(np.zeros(1, "<f4"))]))[:-1]},
         {"body": msgspec.msgpack.encode([[["\udc80".encode("utf-8", "surrogateescape"), 1]]])},
@@ -74,6 +76,25 @@ def test_what_no_gateway_writes_is_refused(changes: dict[str, bytes]) -> None:
     """As invalid, so that it is answered and goes; whoever wrote it."""
     with pytest.raises(InvalidInput, match="work entry"):
         read(**changes)
+
+
+@pytest.mark.parametrize("priority", [0, 10, -1, 2**63, "5", None, 5.5])
+def test_a_priority_out_of_range_is_refused(priority: object) -> None:
+    """So is one that is no whole number."""
+    with pytest.raises(InvalidInput, match=r"work entry: (priority|envelope)"):
+        read(body=msgspec.msgpack.encode([[], [], "", "", priority]))
+
+
+@pytest.mark.parametrize("priority", range(1, 10))
+def test_priorities_are_1_to_9(priority: int) -> None:
+    """As in the envelope."""
+    body = pack(Envelope([tensor(np.zeros((1, 2), "<f4"))], priority=priority))
+    assert read(body=body).envelope.priority == priority
+
+
+def test_from_two_starts_that_ended_in_a_death_a_request_is_isolated() -> None:
+    """It is suspected of killing its workers."""
+    assert [read(attempts=b"%d" % n).isolated for n in range(4)] == [False, False, True, True]
 
 
 @pytest.mark.parametrize(

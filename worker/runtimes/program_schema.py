@@ -131,12 +131,15 @@ class Program(Struct):
     guards_code: list[str] = []
 
 
+_decoder = msgspec.json.Decoder(Program)
+
+
 def decode(raw: bytes) -> Program:
     """Read a program, torch's own or ours; Corrupt with the reason if it is not one."""
     if len(raw) > MAX_PROGRAM_BYTES:
         raise Corrupt(f"program: {len(raw)} bytes, over the limit of {MAX_PROGRAM_BYTES}")
     try:
-        program = msgspec.json.decode(raw, type=Program)
+        program = _decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"program: it does not parse: {error}") from error
     if program.schema_version.major != SCHEMA_MAJOR:

@@ -52,6 +52,9 @@ class _Table(Struct):
     config: dict[str, _Payload]
 
 
+_table = msgspec.json.Decoder(_Table)
+
+
 class _Member(NamedTuple):
     start: int
     size: int
@@ -95,7 +98,7 @@ class Pt2Archive:
             raise Corrupt(f".pt2: its {kind} are a pickle, as older releases of torch wrote it")
         raw = self._read(f"{folder}{self.model}_{kind}_config.json")
         try:
-            return msgspec.json.decode(raw, type=_Table).config
+            return _table.decode(raw).config
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Corrupt(f".pt2: the table of {kind} does not parse: {error}") from error
 

@@ -30,6 +30,10 @@ class _Entry(Struct, forbid_unknown_fields=True):
     data_offsets: tuple[Size, Size]
 
 
+_header = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_entry = msgspec.json.Decoder(_Entry)
+
+
 class StoredTensor(NamedTuple):
     """A tensor of the file: `start` is its offset in the whole file, in bytes."""
 
@@ -55,11 +59,11 @@ def header_size(prefix: bytes, file_size: int) -> int:
 def parse_header(header: bytes, file_size: int) -> list[StoredTensor]:
     """The tensors of a file in the order of their bytes; Corrupt unless they fill it exactly."""
     try:
-        raw = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
+        raw = _header.decode(header)
         raw.pop(METADATA, None)
         if len(raw) > MAX_TENSORS:
             raise Corrupt(f"safetensors: {len(raw)} tensors, over the limit of {MAX_TENSORS}")
-        entries = {name: msgspec.json.decode(value, type=_Entry) for name, value in raw.items()}
+        entries = {name: _entry.decode(value) for name, value in raw.items()}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"safetensors: the header does not parse: {error}") from error
     data = 8 + len(header)

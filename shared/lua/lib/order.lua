@@ -22,3 +22,23 @@ local function order_load(ref, seed, now, refused)
   redis.call('SADD', P .. 'rq:queues', P .. 'rq:queue:cold')
   return token
 end
+
+-- Nobody waits for `ref` any more: an order that nobody has claimed is taken back.
+local function unorder(ref)
+  local load = k('load', ref)
+  if redis.call('XLEN', k('parked', ref)) > 0 then return end
+  redis.call('SREM', PARKED, ref)
+  redis.call('DEL', k('parked', ref))
+  local lease = redis.call('HMGET', load, 'token', 'phase')
+  if lease[2] ~= 'ordered' then return end
+  local id = job_id(ref, lease[1])
+  redis.call('LREM', P .. 'rq:queue:cold', 1, id)
+  redis.call('DEL', load, P .. 'rq:job:' .. id)
+end
+
+-- Why the last load failed, if that was a short while ago, and whether it may pass.
+local function unloadable(ref)
+  local why = redis.call('GET', k('unloadable', ref))
+  local passing = why and string.sub(why, 1, 1) == '~'
+  return passing and string.sub(why, 2) or why, passing
+end

@@ -1,29 +1,8 @@
 -- place_item: put a request on the work stream of its least loaded live holder, or park it.
--- item: id, model (ref), deadline, reply, flags, attempts, body; limits: work, parked, and how many
--- more records the cell may have (a request that is placed and not kept has none).
--- Returns 'placed', worker, entry | 'parked', '', entry | 'full', reason | 'unloadable', cause.
+-- item: id, model (ref), deadline, reply, flags, attempts, body. Without limits it was accepted before.
+-- Returns 'placed', worker, entry | 'parked', '', entry | 'full', what, '', ms to wait
+--   | 'quarantined' or 'unloadable', cause, '', ms to wait.
 local CELL_FULL = 'the requests pending in this cell'
-local holders_of, load_of = {}, {}
-
-local function live_holders(ref, now)
-  if holders_of[ref] then return holders_of[ref] end
-  local live = {}
-  for _, worker in ipairs(redis.call('HKEYS', k('holders', ref))) do
-    local lease = redis.call('ZSCORE', WORKERS, worker)
-    if lease and tonumber(lease) > now then live[#live + 1] = worker end
-  end
-  holders_of[ref] = live
-  return live
-end
-
-local function least_loaded(ref, now)
-  local best, least
-  for _, worker in ipairs(live_holders(ref, now)) do
-    load_of[worker] = load_of[worker] or redis.call('XLEN', k('work', worker))
-    if not least or load_of[worker] < least then best, least = worker, load_of[worker] end
-  end
-  return best, least
-end
 
 local function add(stream, item)
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
@@ -39,37 +18,59 @@ local function record(item, status, stream, entry, now)
   redis.call('ZADD', DEADLINES, item.deadline, item.id)
 end
 
--- Whether the cell has room for the record that this request would make.
-local function record_fits(limits)
-  if not limits then return true end
-  limits.records = limits.records - 1
-  return limits.records >= 0
+-- What is taken from a stream to be placed again. Its record may know more than its entry (hand_over).
+local function moving(flat)
+  local item = as_table(flat)
+  item.attempts, item.deadline = tonumber(item.attempts), tonumber(item.deadline)
+  item.flags = redis.call('HGET', k('request', item.id), 'flags') or item.flags
+  return item
+end
+
+local function park(item, now, limits, state)
+  local stream = k('parked', item.model)
+  if limits and redis.call('XLEN', stream) >= limits.parked then
+    return 'full', 'the requests that wait for this model to load', '', until_loaded(item.model, now)
+  end
+  for _, flag in ipairs({'k', 'c'}) do
+    if not string.find(item.flags, flag, 1, true) then item.flags = item.flags .. flag end
+  end
+  local entry = add(stream, item)
+  record(item, 'parked', stream, entry, now)
+  count_record(limits)
+  redis.call('SADD', PARKED, item.model)
+  local ordered = state == 'open' or redis.call('EXISTS', k('load', item.model)) == 1
+  if not ordered then order_load(item.model, item.id, now) end
+  return 'parked', '', entry
+end
+
+local function put_on(worker, item, now, limits, state)
+  if state == 'probe' then as_probe(item, now) end
+  local stream = k('work', worker)
+  local entry = add(stream, item)
+  load_of[worker] = load_of[worker] + 1
+  if string.find(item.flags, 'k', 1, true) then
+    record(item, 'placed', stream, entry, now)
+    count_record(limits)
+  end
+  return 'placed', worker, entry
 end
 
 local function place_item(item, now, limits)
-  local worker, queued = least_loaded(item.model, now)
-  local kept = string.find(item.flags, 'k', 1, true)
-  if worker and limits and queued >= limits.work then return 'full', 'every holder of this model' end
-  if worker and kept and not record_fits(limits) then return 'full', CELL_FULL end
-  if worker then
-    local stream = k('work', worker)
-    local entry = add(stream, item)
-    load_of[worker] = queued + 1
-    if kept then record(item, 'placed', stream, entry, now) end
-    return 'placed', worker, entry
+  local state, cause, wait = breaker(item.model, now)
+  if state == 'open' and limits then return 'quarantined', cause, '', wait end
+  local worker, queued
+  if state ~= 'open' then worker, queued = least_loaded(item.model, now) end
+  if worker and limits and queued >= limits.work then
+    return 'full', 'every holder of this model', '', until_half(queued, rate_of(worker))
   end
-  local cause = redis.call('GET', k('unloadable', item.model))
-  if cause then return 'unloadable', cause end
-  local stream = k('parked', item.model)
-  if limits and redis.call('XLEN', stream) >= limits.parked then
-    return 'full', 'the requests that wait for this model to load'
+  local kept = not worker or state == 'probe' or string.find(item.flags, 'k', 1, true)
+  if kept and limits and limits.records < 1 then
+    return 'full', CELL_FULL, '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell())
   end
-  if not record_fits(limits) then return 'full', CELL_FULL end
-  if not kept then item.flags = item.flags .. 'k' end
-  if not string.find(item.flags, 'c', 1, true) then item.flags = item.flags .. 'c' end
-  local entry = add(stream, item)
-  record(item, 'parked', stream, entry, now)
-  redis.call('SADD', PARKED, item.model)
-  if redis.call('EXISTS', k('load', item.model)) == 0 then order_load(item.model, item.id, now) end
-  return 'parked', '', entry
+  if worker then return put_on(worker, item, now, limits, state) end
+  local why, passing = unloadable(item.model)
+  if why and (limits or not passing) then
+    return 'unloadable', why, '', redis.call('PTTL', k('unloadable', item.model))
+  end
+  return park(item, now, limits, why and 'open' or state)
 end

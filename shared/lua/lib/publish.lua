@@ -1,40 +1,62 @@
 -- publish: the one way a request reaches a terminal state. Callers must have won it by XDEL first.
--- item: id, reply (gateway or ''), flags ('k' has a record, 'p' outcome is kept for pollers).
+-- item: id, reply (gateway or ''), flags ('k' has a record, 'c' waited for a load). The record's flags
+-- decide the rest: 'p' the outcome is kept for pollers, 'h' its success closes the breaker.
 -- Outcome of a failure is 'code message'. Replies go only to gateways that still live (NOMKSTREAM).
-local REPLIES_MAX, RESULT_TTL = 100000, 3600000
+local REPLIES_MAX, RESULT_TTL, IN_SHARED_MEMORY = 100000, 3600000, 193
+
+-- Ends that may be different next time: their idempotency key is free again.
+local PASSING = {expired = true, cancelled = true, overloaded = true, unavailable = true,
+  quarantined = true, changed_meanwhile = true, store_unavailable = true, disk_full = true}
 
 local function reply(gateway, id, status, worker, cold, outcome)
-  redis.call('XADD', k('replies', gateway), 'NOMKSTREAM', 'MAXLEN', '~', REPLIES_MAX, '*',
+  return redis.call('XADD', k('replies', gateway), 'NOMKSTREAM', 'MAXLEN', '~', REPLIES_MAX, '*',
     'id', id, 'status', status, 'worker', worker, 'cold', cold, 'outcome', outcome)
 end
 
 local function publish(item, status, worker, outcome, now)
   local cold = string.find(item.flags, 'c', 1, true) and '1' or '0'
-  if item.reply ~= '' then reply(item.reply, item.id, status, worker, cold, outcome) end
-  if not string.find(item.flags, 'k', 1, true) then return end
+  local told = item.reply == '' or reply(item.reply, item.id, status, worker, cold, outcome)
+  -- A gateway that stopped may have made a record for what had none (hand_over).
+  if told and not string.find(item.flags, 'k', 1, true) then return end
   local key = k('request', item.id)
   redis.call('ZREM', DEADLINES, item.id)
-  local kept = redis.call('HMGET', key, 'watchers', 'reply_to')
-  for gateway in string.gmatch(kept[1] or '', '%S+') do
+  local kept = redis.call('HMGET', key, 'flags', 'watchers', 'reply_to', 'model', 'idem')
+  local flags = kept[1] or ''
+  local polled = string.find(flags, 'p', 1, true)
+  if polled and string.byte(outcome) == IN_SHARED_MEMORY then -- its gateway has handed it over
+    status, outcome = 'failed', 'unavailable its outcome lay in the memory of a gateway that stopped'
+  end
+  if string.find(flags, 'h', 1, true) and status == 'succeeded' then
+    redis.call('DEL', k('breaker', kept[4]))
+  elseif string.find(flags, 'h', 1, true) then -- it proved nothing: the next one may try
+    redis.call('HDEL', k('breaker', kept[4]), 'probe_until')
+  end
+  for gateway in string.gmatch(kept[2] or '', '%S+') do
     if gateway ~= item.reply then reply(gateway, item.id, status, worker, cold, outcome) end
   end
-  if not string.find(item.flags, 'p', 1, true) then
+  if not polled then
     redis.call('DEL', key)
     return
+  end
+  if kept[5] and status ~= 'succeeded' and PASSING[string.match(outcome, '^%S+')] then
+    redis.call('DEL', k('idem', kept[5]))
   end
   redis.call('HSET', key, 'status', status, 'worker', worker, 'cold', cold, 'outcome', outcome,
     'finished', now)
   redis.call('HDEL', key, 'stream', 'entry', 'watchers')
   redis.call('PEXPIRE', key, RESULT_TTL)
-  if kept[2] and kept[2] ~= '' then redis.call('XADD', OUTBOX, '*', 'id', item.id) end
+  redis.call('SET', k('gone', item.id), '1', 'PX', 2 * RESULT_TTL)
+  for to in string.gmatch(kept[3] or '', '%S+') do redis.call('XADD', OUTBOX, '*', 'id', item.id, 'to', to) end
 end
 
 -- Take a request out of the stream where it waits or runs. True for the one caller that wins.
 local function take(stream, entry)
   if redis.call('XDEL', stream, entry) == 0 then return false end
   if string.find(stream, P .. 'work:', 1, true) == 1 then
-    redis.call('XACK', stream, 'w', entry)
-    redis.call('HDEL', P .. 'begun:' .. string.sub(stream, #P + 6), entry)
+    local worker = string.sub(stream, #P + 6)
+    local epoch = redis.call('HGET', k('worker', worker), 'epoch')
+    if epoch then redis.call('XACK', stream, epoch, entry) end
+    redis.call('HDEL', k('begun', worker), entry)
   end
   return true
 end

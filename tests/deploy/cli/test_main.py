@@ -10,7 +10,7 @@ import pytest
 
 from deploy.cli.main import main
 
-SUBCOMMANDS = ["up", "push", "models", "infer", "residency", "workers"]
+SUBCOMMANDS = ["up", "push", "models", "infer", "residency", "workers", "dead"]
 
 
 @pytest.mark.parametrize("subcommand", SUBCOMMANDS)

@@ -13,7 +13,9 @@ from aiohttp import web
 from deploy.client import (
     Client,
     ConnectionFailed,
+    KeyReused,
     NotFound,
+    OutcomeUnknown,
     Overloaded,
     Rejected,
     ServerError,
@@ -144,6 +146,71 @@ def test_a_post_whose_connection_broke_is_not_sent_twice(stub: Stub, client: Cli
     with pytest.raises(ConnectionFailed):
         client.infer("m", {"x": np.zeros(1)})
     assert len(stub.seen) == 1
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("how", ["hangs up", "does not know"])
+def test_with_a_key_a_call_whose_answer_was_lost_is_made_again(
+    stub: Stub, client: Client, how: str
+) -> None:
+    """Under the same key, so that nothing runs twice."""
+    infer = stub._routes["POST", "/v2/models/double/infer"]
+
+    async def lost(request: web.Request) -> web.Response:
+        stub.answer("POST", "/v2/models/double/infer", infer)
+        if how == "does not know":
+            headers = {"Warmroute-Error": "outcome_unknown", "Retry-After": "0"}
+            return web.json_response({"error": "unknown"}, status=503, headers=headers)
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    stub.answer("POST", "/v2/models/double/infer", lost)
+    result = client.infer("double", {"input": np.ones(1, np.float32)}, idempotency_key="k")
+    assert result["output"][0] == 2.0
+    assert [headers["Idempotency-Key"] for _, _, headers, _ in stub.seen] == ["k", "k"]
+
+
+def test_without_a_key_an_unknown_outcome_is_the_callers_to_judge(
+    stub: Stub, client: Client
+) -> None:
+    """A second call might be a second request."""
+
+    async def unknown(request: web.Request) -> web.Response:
+        headers = {"Warmroute-Error": "outcome_unknown", "Retry-After": "0"}
+        return web.json_response({"error": "unknown"}, status=503, headers=headers)
+
+    stub.answer("POST", "/v2/models/m/infer", unknown)
+    with pytest.raises(OutcomeUnknown) as caught:
+        client.infer("m", {"x": np.zeros(1)})
+    assert (caught.value.code, len(stub.seen)) == ("outcome_unknown", 1)
+
+
+def test_a_key_of_another_request_has_an_error_of_its_own(stub: Stub, client: Client) -> None:
+    """422 is also what a broken model says."""
+
+    async def reused(request: web.Request) -> web.Response:
+        headers = {"Warmroute-Error": "key_reused"}
+        return web.json_response({"error": "reused"}, status=422, headers=headers)
+
+    stub.answer("POST", "/v2/models/m/infer", reused)
+    with pytest.raises(KeyReused):
+        client.submit("m", {"x": np.zeros(1)}, idempotency_key="k")
+
+
+def test_when_a_gateway_stops_the_answer_comes_from_another(stub: Stub, client: Client) -> None:
+    """202 in place of an answer: the caller of `infer` need not know."""
+
+    async def handed_over(request: web.Request) -> web.Response:
+        headers = {"Location": f"/v2/requests/{ID}"}
+        return web.json_response({"id": ID, "status": "queued"}, status=202, headers=headers)
+
+    async def outcome(request: web.Request) -> web.Response:
+        return stub.outputs({"output": np.ones(1, np.float32)}, worker="w1")
+
+    stub.answer("POST", "/v2/models/m/infer", handed_over)
+    stub.answer("GET", f"/v2/requests/{ID}", outcome)
+    assert client.infer("m", {"x": np.zeros(1)})["output"][0] == 1.0
 
 
 def test_no_gateway_is_an_error_that_names_the_address() -> None:

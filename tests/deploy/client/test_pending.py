@@ -40,8 +40,9 @@ def says(state: str, error: str | None = None) -> Callable[[], web.Response]:
     return lambda: web.json_response(document)
 
 
-def refuses(status: int) -> Callable[[], web.Response]:
-    return lambda: web.json_response({"error": "no"}, status=status)
+def refuses(status: int, code: str = "") -> Callable[[], web.Response]:
+    headers = {"Warmroute-Error": code}
+    return lambda: web.json_response({"error": "no"}, status=status, headers=headers)
 
 
 def test_submit_then_result_waits_until_the_request_has_ended(
@@ -86,8 +87,8 @@ def test_result_gives_up_after_the_callers_time(client: Client, answers: Answers
 
 
 def test_an_outcome_that_is_no_longer_kept_is_gone(client: Client, answers: Answers) -> None:
-    """410 raises Gone at once."""
-    answers.append(refuses(410))
+    """By the code of the 404; Gone is raised at once."""
+    answers.append(refuses(404, "gone"))
     with pytest.raises(Gone):
         client.pending(ID).result()
 

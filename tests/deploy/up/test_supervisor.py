@@ -85,13 +85,15 @@ async def test_stop_lets_a_process_finish_and_does_not_restart_it(
     assert not alive(pid)
 
 
+@pytest.mark.parametrize("apart", [False, True])
 async def test_who_ignores_sigterm_is_killed_after_the_grace_time_with_its_children(
-    supervisor: Supervisor, said: Said
+    supervisor: Supervisor, said: Said, apart: bool
 ) -> None:
-    """The whole process group goes."""
+    """The whole process group goes, and a child in a group of its own, as a worker has one."""
     code = (
         "import signal, subprocess, time; signal.signal(15, signal.SIG_IGN); "
-        'child = subprocess.Popen(["sleep", "60"]); print(child.pid); time.sleep(60)'
+        f'child = subprocess.Popen(["sleep", "60"], start_new_session={apart}); '
+        "print(child.pid); time.sleep(60)"
     )
     supervisor.start([ProcessSpec("worker.1", python(code))])
     await wait_until(lambda: said)

@@ -1,0 +1,39 @@
+"""When a connection may be tried again: later each time, with jitter, so that a server that comes
+back is not met by all its clients at once.
+"""
+
+from __future__ import annotations
+
+import random
+
+from shared import clock
+
+FIRST_S, LONGEST_S = 0.05, 1.0
+
+
+class Backoff:
+    """Counts failures in a row. Until a wait is over, `waits()` tells callers to fail at once."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._until = 0.0
+
+    def waits(self) -> bool:
+        """Whether it is too soon for the next try."""
+        return clock.monotonic() < self._until
+
+    def failed(self) -> None:
+        """A try failed: the next one waits, at most LONGEST_S."""
+        self._failures += 1
+        self._wait(self._failures)
+
+    def lost(self, lasted_s: float) -> None:
+        """A connection was lost. One that lasted may be replaced at once; of those that never
+        last (a proxy before a dead server, a replica that takes no writes) only the first."""
+        self._failures = 0 if lasted_s > LONGEST_S else self._failures + 1
+        self._wait(self._failures - 1)
+
+    def _wait(self, failures: int) -> None:
+        if failures > 0:
+            longest = min(FIRST_S * 2 ** (failures - 1), LONGEST_S)
+            self._until = clock.monotonic() + longest * random.uniform(0.5, 1.0)

@@ -1,0 +1,45 @@
+-- bounds: what place refuses, and when it says to come back. limits: work, parked, and how many more
+-- records the cell may have (a request that is placed and not kept has none).
+local SHORTEST, LONGEST_WAIT = 1000, 60000
+local MEMORY_SHARE, LOOK_EVERY = 0.9, 500
+
+local function bounded(ms) return math.floor(math.max(SHORTEST, math.min(LONGEST_WAIT, ms))) end
+
+-- Until half of `queued` is served at the rate that workers report (requests per second).
+local function until_half(queued, rate)
+  if not rate or rate <= 0 then return SHORTEST end
+  return bounded(queued / rate / 2 * 1000)
+end
+
+local function rate_of(worker) return tonumber(redis.call('HGET', k('worker', worker), 'rate') or 0) end
+
+local function rate_of_cell()
+  local sum = 0
+  for _, worker in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do sum = sum + (rate_of(worker) or 0) end
+  return sum
+end
+
+-- A load takes at least as long again as it has taken.
+local function until_loaded(ref, now)
+  return bounded(now - tonumber(redis.call('HGET', k('load', ref), 'since') or now))
+end
+
+local function count_record(limits)
+  if limits then limits.records = limits.records - 1 end
+end
+
+-- Whether Redis has room for so many bytes more below its maxmemory. Asked twice a second, counted
+-- down between, so that a burst cannot pass.
+local function memory_fits(bytes)
+  local left = redis.call('DECRBY', ROOM, bytes)
+  if left == -bytes then
+    local info = redis.call('INFO', 'memory')
+    local most = tonumber(string.match(info, '\nmaxmemory:(%d+)') or 0)
+    left = 2 ^ 50
+    if most > 0 then
+      left = most * MEMORY_SHARE - tonumber(string.match(info, '\nused_memory:(%d+)')) - bytes
+    end
+    redis.call('SET', ROOM, string.format('%.0f', left), 'PX', LOOK_EVERY)
+  end
+  return left >= 0
+end

@@ -1,0 +1,40 @@
+-- idempotency: the same question under the same key is the same request, for a day.
+-- item: id, key ('' none), fingerprint (of what is asked), reply_to, caller (the producer's own id).
+local KEY_TTL = 86400000
+
+local function join(id, item)
+  local reply_to = item.reply_to
+  local r = redis.call('HMGET', k('request', id), 'stream', 'reply_to', 'status')
+  if not r[3] then return 'gone', id end
+  local told = string.find(' ' .. (r[2] or '') .. ' ', ' ' .. reply_to .. ' ', 1, true)
+  if reply_to ~= '' then redis.call('HSETNX', k('request', id), 'caller_id', item.caller) end
+  if reply_to ~= '' and r[1] and not told then
+    redis.call('HSET', k('request', id), 'reply_to', (r[2] or '') .. ' ' .. reply_to)
+  elseif reply_to ~= '' and not r[1] then
+    redis.call('XADD', OUTBOX, '*', 'id', id, 'to', reply_to)
+  end
+  return 'joined', id
+end
+
+local function idem(item)
+  local digest = redis.sha1hex(item.key)
+  return k('idem', digest), digest
+end
+
+-- nil | 'joined' or 'gone', its id | 'mismatch' (another question under that key)
+local function asked_before(item)
+  if item.key == '' then return nil end
+  local prior = redis.call('HMGET', (idem(item)), 'id', 'fingerprint')
+  if prior[1] and prior[2] ~= item.fingerprint then return 'mismatch', '' end
+  if prior[1] then return join(prior[1], item) end
+  -- A place whose answer was lost is repeated, and meanwhile its request has ended and freed the key.
+  if redis.call('EXISTS', k('request', item.id)) == 1 then return join(item.id, item) end
+end
+
+local function remember(item)
+  if item.key == '' then return end
+  local key, digest = idem(item)
+  redis.call('HSET', key, 'id', item.id, 'fingerprint', item.fingerprint)
+  redis.call('PEXPIRE', key, KEY_TTL)
+  redis.call('HSET', k('request', item.id), 'idem', digest)
+end

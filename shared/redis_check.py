@@ -1,0 +1,85 @@
+"""The start-up check: can Redis keep the promise of the README's table "What survives what"?"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import redis.exceptions
+from redis.asyncio import Redis
+
+from shared.errors import ConfigError
+from shared.setting import mask_url
+
+log = logging.getLogger(__name__)
+
+OLDEST = (6, 2)
+Info = dict[str, Any]
+
+
+async def check_redis(client: Redis, url: str, *, strict: bool = False) -> list[str]:
+    """Warnings about settings that cannot keep the promise; ConfigError if Redis is no use.
+
+    What holds only within limits is logged. `strict` makes a ConfigError of warnings.
+    """
+    try:
+        info: Info = await client.info()
+    except redis.exceptions.RedisError as error:
+        raise ConfigError(f"REDIS_URL: {mask_url(url)} cannot be used: {error}") from error
+    version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
+    if version < OLDEST:
+        raise ConfigError(f"REDIS_URL: Redis {info['redis_version']}, at least 6.2 is needed")
+    appendfsync = await _setting(client, "appendfsync")
+    warnings = _memory(info) + _durability(info, appendfsync)
+    warnings += _replicas(info, await _setting(client, "min-replicas-to-write"))
+    if strict and warnings:
+        raise ConfigError("REDIS_URL (WARMROUTE_STRICT=1): " + "; ".join(warnings))
+    return warnings
+
+
+async def _setting(client: Redis, name: str) -> str | None:
+    """None where CONFIG is not allowed, as at many hosts of Redis."""
+    try:
+        found: dict[Any, Any] = await client.config_get(name)
+    except redis.exceptions.RedisError:
+        log.info("Redis: %s could not be checked, CONFIG is refused", name)
+        return None
+    return next((v.decode() if isinstance(v, bytes) else str(v) for v in found.values()), None)
+
+
+def _memory(info: Info) -> list[str]:
+    if not info.get("maxmemory"):
+        log.info(
+            "Redis: maxmemory is 0: it grows until its host has no memory left, and requests are "
+            "not refused before that"
+        )
+    elif info.get("maxmemory_policy") != "noeviction":
+        return ["maxmemory-policy is not noeviction: Redis may evict accepted requests"]
+    return []
+
+
+def _durability(info: Info, appendfsync: str | None) -> list[str]:
+    if not info.get("aof_enabled"):
+        return ["appendonly is off: accepted requests do not survive a Redis restart"]
+    if appendfsync == "no":
+        return [
+            "appendfsync is no: what was accepted since the system last wrote to the disk, half a "
+            "minute or so, does not survive the loss of Redis's host"
+        ]
+    if appendfsync == "everysec":
+        log.info(
+            "Redis: appendfsync is everysec: with Redis's host the last second or two of accepted "
+            "requests may be lost, and what finished in it may run again"
+        )
+    return []
+
+
+def _replicas(info: Info, least: str | None) -> list[str]:
+    if info.get("role", "master") != "master":
+        return ["it is a replica: it takes no writes"]
+    if info.get("connected_slaves") and least == "0":
+        return [
+            "min-replicas-to-write is 0: a failover loses what the replica had not yet received, "
+            "without a bound"
+        ]
+    return []

@@ -1,0 +1,74 @@
+"""What Redis says when it refuses: one word each, what that word means, and whose class it is.
+
+Redis puts the word first; inside a script Redis 6.2 hides it in a longer text, and redis-py takes
+it off when it makes an error of it.
+"""
+
+from __future__ import annotations
+
+import re
+
+import redis.exceptions
+
+
+class MasterDown(redis.exceptions.ConnectionError):
+    """A replica without its primary: redis-py has no class for it outside of clusters."""
+
+
+class MaxClients(redis.exceptions.ConnectionError):
+    """Redis has as many connections as it takes."""
+
+
+class NotSent(redis.exceptions.ConnectionError):
+    """There was no connection to send a call over: it has certainly not run."""
+
+
+MEANING = {
+    "OOM": "its memory is full",
+    "READONLY": "it is a replica",
+    "MASTERDOWN": "it is a replica that lost its primary",
+    "MISCONF": "it cannot write to its disk",
+    "NOREPLICAS": "too few replicas follow it",
+    "LOADING": "it still reads its data",
+    "BUSY": "a script blocks it",
+    "MAXCLIENTS": "it has as many connections as it takes",
+    "NOPERM": "its user may not do this",
+    "NOAUTH": "it wants a password",
+    "WRONGPASS": "its user or password is wrong",
+    "NOGROUP": "a stream's group is gone",
+    "UNBLOCKED": "a stream is gone",
+}
+_CLASSES: dict[str, type[redis.exceptions.RedisError]] = {
+    "NOSCRIPT": redis.exceptions.NoScriptError,
+    "READONLY": redis.exceptions.ReadOnlyError,
+    "OOM": redis.exceptions.OutOfMemoryError,
+    "LOADING": redis.exceptions.BusyLoadingError,
+    "MASTERDOWN": MasterDown,
+    "MAXCLIENTS": MaxClients,
+    "NOPERM": redis.exceptions.NoPermissionError,
+    "NOAUTH": redis.exceptions.AuthenticationError,
+}
+# What a server says that cannot serve us now, while another behind its address may.
+UNFIT = (
+    redis.exceptions.ReadOnlyError, redis.exceptions.BusyLoadingError, MasterDown, MaxClients,
+)  # fmt: skip
+_WORD = re.compile(rf"\b({'|'.join(MEANING)})\b")
+_FULL = "max number of clients reached"
+
+
+def word_of(error: Exception) -> str:
+    """The word of a refusal, '' for anything else (also for a connection that is lost)."""
+    found = _WORD.search(str(error))
+    if found:
+        return found[1]
+    if _FULL in str(error):
+        return "MAXCLIENTS"
+    return next((word for word, kind in _CLASSES.items() if type(error) is kind), "")
+
+
+def reply_error(text: str) -> redis.exceptions.RedisError:
+    """The error of redis-py's that stands for an error reply."""
+    word = text.split(" ", 1)[0]
+    if word == "ERR":
+        word = word_of(redis.exceptions.ResponseError(text))
+    return _CLASSES.get(word, redis.exceptions.ResponseError)(text)

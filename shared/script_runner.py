@@ -1,0 +1,67 @@
+"""How a script is run: its source, its hash, and what Redis answers when it has forgotten it.
+
+A script is `lua/<name>.lua`; its line `-- use: a, b` names the files of `lua/lib` put before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib.resources import files
+from typing import Any
+
+import redis.exceptions
+
+from shared import failpoints
+from shared.channel import Channel
+from shared.connection import redis_errors
+from shared.keys import Keys
+
+_USES = re.compile(r"^-- use: (.+)$", re.MULTILINE)
+
+
+def load_source(name: str) -> str:
+    """The text of a script with the library files that it uses."""
+    folder = files("shared") / "lua"
+    body = (folder / f"{name}.lua").read_text()
+    used = _USES.search(body)
+    parts = [part.strip() for part in used.group(1).split(",")] if used else []
+    return "".join((folder / "lib" / f"{part}.lua").read_text() for part in parts) + body
+
+
+class ScriptRunner:
+    """Runs scripts of one cell over one channel. `now_ms` replaces Redis's clock, for tests."""
+
+    def __init__(self, channel: Channel, keys: Keys) -> None:
+        self._channel = channel
+        self._prefix = keys.prefix
+        self._sources: dict[str, tuple[str, str]] = {}
+        self.now_ms: int | None = None
+        if failpoints.ACTIVE:
+            self._run = self._run_past_failpoints  # type: ignore[method-assign]
+
+    def _source(self, name: str) -> tuple[str, str]:
+        if name not in self._sources:
+            text = load_source(name)
+            self._sources[name] = (hashlib.sha1(text.encode()).hexdigest(), text)
+        return self._sources[name]
+
+    async def _run(self, name: str, *args: Any) -> Any:
+        sha, text = self._source(name)
+        now = "" if self.now_ms is None else self.now_ms
+        with redis_errors():
+            try:
+                return await self._channel.execute_command(
+                    "EVALSHA", sha, 1, self._prefix, now, *args
+                )
+            except redis.exceptions.NoScriptError:
+                # The script did not run, so sending it whole cannot run it twice.
+                return await self._channel.execute_command(
+                    "EVAL", text, 1, self._prefix, now, *args
+                )
+
+    async def _run_past_failpoints(self, name: str, *args: Any) -> Any:
+        await failpoints.reach(f"{name}.before")
+        answer = await ScriptRunner._run(self, name, *args)
+        await failpoints.reach(f"{name}.after")
+        return answer

@@ -1,0 +1,34 @@
+"""A short chaos run with everything in it; `make chaos MINUTES=10` is the long one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.ground import Ground
+from tests.chaos.run import Plan, run
+from tests.chaos.schedule import other_faults, worker_faults
+
+SECONDS = 40.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_nothing_accepted_is_lost_or_answered_twice_whatever_dies(tmp_path: Path) -> None:
+    """Workers and gateways die, leave and stand still, Redis restarts, networks are cut, and a
+    request crashes whoever runs it: all that was accepted ends once, with the right answer."""
+    seed = random.randrange(1 << 32)
+    with Ground(tmp_path / "chaos") as ground:
+        plan = Plan(
+            seed,
+            lambda g, history: [worker_faults(g, history), other_faults(g)],
+            SECONDS,
+        )
+        report = asyncio.run(run(ground, plan))
+    print("\n".join(report.lines()))
+    assert report.wrong == [], f"seed {seed}"
+    assert report.counts["succeeded"] > 0
+    assert report.kills > 0

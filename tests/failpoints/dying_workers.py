@@ -1,0 +1,117 @@
+"""Ways to a failpoint of a worker, in its device process or in the parent of that.
+
+A scenario has requests accepted, arms the point, and does what leads there. It gets the field and
+`arm`, and returns the processes of which one is to die.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from tests.failpoints.asked import REFUSED
+from tests.failpoints.field import BUDGET, Field
+from tests.helpers.models import Mlp
+from tests.helpers.patience import wait_until
+from worker.app import HOT_EVERY_S
+
+Arm = Callable[..., None]
+LARGE = 6_000_000  # two of these do not fit into the budget
+
+
+def warm(field: Field, arm: Arm) -> list[int]:
+    """Requests for a model that is held."""
+    pid, model = field.ready_device(), field.warm()
+    arm()
+    _all_ways(field, model)
+    return [pid]
+
+
+def cold(field: Field, arm: Arm) -> list[int]:
+    """Requests for a model that has to be loaded."""
+    pid, model = field.ready_device(), field.cold()
+    arm()
+    _all_ways(field, model)
+    return [pid]
+
+
+def long_load(field: Field, arm: Arm) -> list[int]:
+    """A load that takes longer than the time after which its lease is renewed."""
+    pid, model = field.ready_device(), field.cold()
+    arm(more="load.mid:sleep=3000@1.0")
+    _all_ways(field, model)
+    return [pid]
+
+
+def eviction(field: Field, arm: Arm) -> list[int]:
+    """A load that another model has to make room for, while that has requests too."""
+    pid, resident, newcomer = field.ready_device(), field.warm(LARGE), field.cold(LARGE)
+    arm()
+    field.ledger.submit(resident, 2)
+    field.ledger.submit(newcomer, 2)
+    return [pid]
+
+
+def too_large(field: Field, arm: Arm) -> list[int]:
+    """A model that fits no worker: its requests fail, and say so."""
+    pid, model = field.ready_device(), field.cold(BUDGET * 2)
+    arm()
+    field.ledger.submit(model, end=REFUSED)  # a second one would be refused at the door
+    field.ledger.stream(model, end=REFUSED)
+    return [pid]
+
+
+def restart(field: Field, arm: Arm) -> list[int]:
+    """A device process that begins, after one that died, with requests waiting for it."""
+    first, model = field.ready_device(), field.warm()
+    arm()
+    field.kill_device()
+    field.ledger.submit(model, 3)
+    field.ledger.stream(model, 1)
+    found: set[int] = set()
+
+    def dead() -> bool:
+        found.add(field.stack.device_pid(field.worker))
+        return field.anybody_struck()
+
+    wait_until(dead, 60)
+    return sorted(found - {0, first})
+
+
+def reloading(field: Field, arm: Arm) -> list[int]:
+    """As before, one that brings back what the dead one held."""
+    # Only what the parent has been told of is loaded again.
+    field.ready_device()
+    field.warm()
+    told = time.monotonic() + 2 * HOT_EVERY_S
+    wait_until(lambda: time.monotonic() > told)
+    return restart(field, arm)
+
+
+def drain(field: Field, arm: Arm) -> list[int]:
+    """A worker that was told to stop; what it has not begun goes to the next one."""
+    pid, model = field.ready_device(), field.warm()
+    arm()
+    field.worker.child.send_signal(signal.SIGTERM)
+    field.ledger.submit(model, 3)
+    field.ledger.stream(model, 1)
+    return [pid]
+
+
+def bereaved(field: Field, arm: Arm) -> list[int]:
+    """The parent, when it gives up what its dead device process had."""
+    field.ready_device()
+    model, parent = field.warm(), field.worker.child.pid
+    arm()
+    field.ledger.submit(model, 3)
+    field.kill_device()
+    field.ledger.stream(model, 1)
+    return [parent]
+
+
+def _all_ways(field: Field, model: Mlp) -> None:
+    """Accepted by 202 and by the stream door; and a caller who waits, at a gateway that lives."""
+    field.ledger.submit(model, 3)
+    field.ledger.stream(model, 2)
+    field.ask(model, field.safe)

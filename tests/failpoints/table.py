@@ -1,0 +1,62 @@
+"""Which scenario leads which kind of process to which failpoint: each has to be in here once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from tests.failpoints import dying_gateways, dying_workers
+from tests.failpoints.dying_workers import Arm
+from tests.failpoints.field import Field
+
+Scenario = Callable[[Field, Arm], list[int]]
+
+
+def _around(*scripts: str) -> list[str]:
+    return [f"{script}.{when}" for script in scripts for when in ("before", "after")]
+
+
+TABLE: dict[str, dict[Scenario, list[str]]] = {
+    "device": {
+        dying_workers.warm: [
+            "receive.after", "run.before", "run.mid", "run.after",
+            *_around("begin", "complete", "heartbeat"),
+        ],
+        dying_workers.cold: [
+            "rq.taken", "load.manifest", "load.mid", "load.warmed",
+            *_around("claim_load", "announce"),
+        ],
+        dying_workers.long_load: _around("renew_load"),
+        dying_workers.eviction: ["evict.drained", *_around("retire")],
+        dying_workers.too_large: _around("refuse_load", "fail_load"),
+        dying_workers.restart: _around("register"),
+        dying_workers.reloading: _around("reload"),
+        dying_workers.drain: _around("leave"),
+    },
+    "parent": {dying_workers.bereaved: _around("disown")},
+    "gateway": {
+        dying_gateways.placing: _around("place"),
+        dying_gateways.cancelling: _around("cancel"),
+        dying_gateways.polling: _around("watch"),
+        dying_gateways.replaying: _around("replay"),
+        dying_gateways.housekeeping: _around("gateway_beat", "reap", "sweep"),
+        dying_gateways.streaming: ["ingress.read", "outbox.read", *_around("answer")],
+        dying_gateways.answering: ["replies.read"],
+        dying_gateways.stopping: ["handover.before", *_around("hand_over")],
+    },
+}  # fmt: skip
+
+
+class Run(NamedTuple):
+    """One process killed at one point."""
+
+    kind: str
+    point: str
+    scenario: Scenario
+
+
+def runs() -> Iterator[Run]:
+    """Every run, one for each point."""
+    for kind, by_scenario in TABLE.items():
+        for scenario, points in by_scenario.items():
+            yield from (Run(kind, point, scenario) for point in points)

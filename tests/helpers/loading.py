@@ -1,0 +1,127 @@
+"""A worker that loads: the real scripts, evictor and loader around models of a few lines."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from shared.manifest import Batching, FileEntry, Manifest, ref_of
+from tests.helpers.cell import MAX_ATTEMPTS, Cell
+from tests.helpers.factories import file_entry, manifest
+from tests.helpers.repository import FakeRepository
+from worker.batcher import Batcher
+from worker.copies import Copies
+from worker.device_thread import DeviceThread
+from worker.evictor import Evictor
+from worker.ledger import Ledger
+from worker.loader import Loader
+from worker.membership import Membership
+from worker.parts import Parts
+from worker.tensors import Arrays
+
+BUDGET = 100
+
+
+class Cache:
+    """Files of a model that are always there. `held` counts who uses them."""
+
+    manifests = Path("/dev/null/manifests")  # nothing can be kept there
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    async def ensure(self, repository: object, files: Sequence[FileEntry]) -> dict[str, Path]:
+        self.held += 1
+        return {entry.name: Path(entry.name) for entry in files}
+
+    def release(self, files: Sequence[FileEntry]) -> None:
+        self.held -= 1
+
+
+class Model:
+    """It gives `x` back as `y`; its worker notes as which batch it ran."""
+
+    shared: dict[str, int] = {}  # noqa: RUF012 - never changed
+
+    def __init__(self, size: int, worker: LoadingWorker) -> None:
+        self.bytes_resident = size
+        self.unloaded = False
+        self._worker = worker
+
+    def run(self, inputs: Arrays) -> Arrays:
+        self._worker.ran_as.append(self._worker.parts.progress.running)
+        return {"y": inputs["x"]}
+
+    def unload(self) -> None:
+        self.unloaded = True
+
+
+class LoadingWorker:
+    """Worker w1 with room for 100 bytes. `sizes`: what a copy proves to take, by model name;
+    `errors`: what its load raises."""
+
+    def __init__(self, cell: Cell, concurrency: int = 1) -> None:
+        self.cell = cell
+        self.repository, self.cache, copies = FakeRepository(), Cache(), Copies()
+        self.sizes: dict[str, int] = {}
+        self.errors: dict[str, Exception] = {}
+        self.order: list[str] = []
+        self.models: dict[str, Model] = {}
+        self.ran_as: list[int] = []
+        self.alone: list[bool] = []
+        self._is_alone = False
+        self.go = threading.Event()
+        self.go.set()
+        member = Membership(cell.scripts, "w1", 10, MAX_ATTEMPTS, dict, copies.held)
+        self.parts = Parts(
+            scripts=cell.scripts, membership=member, copies=copies, batcher=Batcher(),
+            ledger=Ledger(BUDGET), thread=DeviceThread(),
+        )  # fmt: skip
+        self.loader = Loader(
+            self.parts, Evictor(self.parts, lambda last, since: True), self.repository, self.cache,
+            self._load, concurrency, 10.0, self._alone,
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Register."""
+        self.parts.membership.state = "ready"
+        await self.parts.membership.register()
+
+    async def stop(self) -> None:
+        """Let what hangs go on, and end."""
+        self.go.set()
+        await self.loader.stop()
+        self.parts.thread.close()
+
+    def publish(self, name: str, size: int) -> str:
+        """A model that is said to take `size` bytes; its reference."""
+        made = manifest(
+            name=name, platform="onnxruntime_onnx", files=[file_entry("model.onnx", size=size)],
+            batching=Batching(max_size=1),
+        )  # fmt: skip
+        self.sizes[name] = size
+        return str(ref_of(made, self.repository.add(made)))
+
+    def _load(self, manifest: Manifest, files: Mapping[str, Path]) -> Model:
+        self.order.append(manifest.name)
+        self.alone.append(self._is_alone)
+        assert self.go.wait(20), "nobody let it go on"
+        if manifest.name in self.errors:
+            raise self.errors[manifest.name]
+        self.models[manifest.name] = Model(self.sizes[manifest.name], self)
+        return self.models[manifest.name]
+
+    @asynccontextmanager
+    async def _alone(self):
+        assert not self._is_alone
+        self._is_alone = True
+        try:
+            yield
+        finally:
+            self._is_alone = False
+
+    async def holders(self, ref: str) -> list[bytes]:
+        """Whom the map names."""
+        return await self.cell.client.hkeys(self.cell.keys.holders(ref))

@@ -1,0 +1,104 @@
+"""hand_over: a stopping gateway gives away what its callers wait for, in one step."""
+
+from __future__ import annotations
+
+from shared.scripts import Placed, Placing, Waiting
+from tests.helpers.cell import MAX_ATTEMPTS, Cell
+from tests.helpers.factories import REF, placing
+
+
+def waiting(cell: Cell, item: Placing, placed: Placed) -> Waiting:
+    """As the gateway knows it."""
+    stream = cell.keys.work(placed.where) if placed.where else ""
+    return Waiting(item.id, item.ref, placed.deadline_ms, stream, placed.entry)
+
+
+async def hand_over(cell: Cell, *rows: Waiting) -> tuple[list[int], list[list[bytes]]]:
+    return await cell.scripts.hand_over("gw1", "0-0", rows)
+
+
+async def test_a_warm_request_gets_a_record_and_its_outcome_is_kept_there(cell: Cell) -> None:
+    """Its work entry says nothing of a record; the outcome finds no gateway, but the record."""
+    await cell.gateway()
+    epoch = await cell.worker("w1", holds=[REF])
+    item = placing()
+    (placed,) = await cell.place(item)
+    assert await cell.record(item.id) == {}
+    kept, unread = await hand_over(cell, waiting(cell, item, placed))
+    assert kept == [1] and all(not fields[1] for fields in unread)
+    entries = await cell.read()
+    await cell.begin("w1", epoch, entries)
+    await cell.complete("w1", epoch, entries, outcome=b"42")
+    record = await cell.record(item.id)
+    assert (record["status"], record["outcome"]) == (b"succeeded", b"42")
+    assert await cell.exists(cell.keys.replies("gw1"), cell.keys.deadlines) == []
+
+
+async def test_a_parked_request_keeps_its_outcome_too(cell: Cell) -> None:
+    """It had a record only while it waited."""
+    await cell.gateway()
+    item = placing()
+    (placed,) = await cell.place(item)
+    assert (await hand_over(cell, waiting(cell, item, placed)))[0] == [1]
+    epoch = await cell.worker("w1", holds=[REF])
+    await cell.client.delete(cell.keys.load(REF))
+    await cell.scripts.sweep()
+    await cell.complete("w1", epoch, await cell.read(), outcome=b"42")
+    assert (await cell.record(item.id))["outcome"] == b"42"
+
+
+async def test_what_has_ended_is_told_by_the_replies_that_were_not_read(cell: Cell) -> None:
+    """Nothing that was published falls between the last read and the hand-over."""
+    await cell.gateway()
+    epoch = await cell.worker("w1", holds=[REF])
+    item = placing()
+    (placed,) = await cell.place(item)
+    await cell.complete("w1", epoch, await cell.read(), outcome=b"42")
+    kept, unread = await hand_over(cell, waiting(cell, item, placed))
+    assert kept == [0]
+    fields = dict(zip(unread[-1][::2], unread[-1][1::2], strict=True))
+    assert (fields[b"id"], fields[b"outcome"]) == (item.id.encode(), b"42")
+
+
+async def test_it_can_be_cancelled_expire_and_move_like_any_other(cell: Cell) -> None:
+    """The record says where it is."""
+    cell.scripts.now_ms = 1_000_000
+    await cell.gateway()
+    epoch = await cell.worker("w1", holds=[REF])
+    items = [placing(timeout_ms=t) for t in (50, 60_000, 60_000)]
+    rows = await cell.place(*items)
+    pairs = zip(items, rows, strict=True)
+    await hand_over(cell, *(waiting(cell, i, p) for i, p in pairs))
+    cell.scripts.now_ms += 50
+    assert (await cell.scripts.sweep())[0] == 1
+    assert await cell.scripts.cancel(items[1].id) == "cancelled"
+    await cell.scripts.disown("w1", epoch, 0, "died", MAX_ATTEMPTS)
+    found = [(await cell.record(item.id))["status"] for item in items]
+    assert found == [b"expired", b"cancelled", b"parked"]
+
+
+async def test_its_lease_ends_so_that_others_take_what_it_had_read(cell: Cell) -> None:
+    """The next beat of any gateway puts its door entries back."""
+    await cell.gateway("gw1")
+    await cell.client.xadd(cell.keys.ingress, {"model": "m"})
+    await cell.client.xreadgroup("g", "gw1", {cell.keys.ingress: ">"})
+    await hand_over(cell)
+    assert await cell.gateway("gw2") == 1
+    assert await cell.client.zrange(cell.keys.gateways, 0, -1) == [b"gw2"]
+
+
+async def test_an_outcome_in_the_memory_of_a_gateway_that_left_is_a_clear_failure(
+    cell: Cell,
+) -> None:
+    """Nobody else can read it, and a reference to nothing would be no answer."""
+    await cell.gateway()
+    epoch = await cell.worker("w1", holds=[REF])
+    item = placing()
+    (placed,) = await cell.place(item)
+    await hand_over(cell, waiting(cell, item, placed))
+    await cell.gateway("gw2")
+    await cell.scripts.watch(item.id, "gw2")
+    await cell.complete("w1", epoch, await cell.read(), outcome=b"\xc1some-file")
+    record = await cell.record(item.id)
+    assert record["status"] == b"failed" and record["outcome"].startswith(b"unavailable ")
+    assert [r["outcome"] for r in await cell.replies("gw2")] == [record["outcome"]]

@@ -1,0 +1,167 @@
+"""The swarm explorer: many short random runs, each with some of the rules and its own weights."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import shared.scripts
+from shared.errors import Unavailable
+from tests.helpers.cell import Cell, open_cell
+from tests.helpers.leaks import forget_cell
+from tests.model import (
+    gateway_rules,
+    invariants,
+    load_rules,
+    place_rules,
+    sweep_rules,
+    worker_rules,
+    world_rules,
+)
+from tests.model.model import Wrong, must
+from tests.model.run import LEASE_MS, LONGEST_TIMEOUT_MS, Choices, Plan, Run, Step
+from tests.model.shrink import LARGEST, shrunk
+from tests.model.virtual import Mutant, VirtualScripts
+
+Rule = Callable[[Run, Choices], Awaitable[None]]
+STEPS, CHUNK = 120, 128
+# How often each is chosen, before a run's own weights. What destroys is rare, so that runs get far.
+_ALWAYS = {
+    place_rules.place: 6, worker_rules.register: 2, worker_rules.read: 6, worker_rules.begin: 7,
+    world_rules.tick: 3,
+}  # fmt: skip
+_OPTIONAL = {
+    load_rules.announce: 6, load_rules.claim_load: 5, load_rules.take_order: 2,
+    load_rules.reload: 2, load_rules.renew_load: 2, load_rules.refuse_load: 2,
+    load_rules.fail_load: 2, worker_rules.complete: 5, worker_rules.heartbeat: 3,
+    worker_rules.disown: 2, worker_rules.leave: 1, worker_rules.retire: 2, sweep_rules.reap: 3,
+    sweep_rules.sweep: 4, gateway_rules.cancel: 3, gateway_rules.watch: 3,
+    gateway_rules.gateway_beat: 2, gateway_rules.hand_over: 1, world_rules.write_ingress: 3,
+    world_rules.read_door: 2, world_rules.fill_memory: 1, world_rules.answer: 3,
+    world_rules.replay: 2, world_rules.crashed_before: 2, world_rules.buried_before: 1,
+    world_rules.lose_stream: 0.5, world_rules.lose_everything: 0.2,
+}  # fmt: skip
+
+
+async def settle(run: Run, c: Choices) -> None:
+    """Every worker falls silent and every deadline passes. One gateway is enough to end it all."""
+    run.now += max(LONGEST_TIMEOUT_MS, LEASE_MS)
+    run.scripts.now_ms = run.now
+    while run.state.leases or run.state.deadlines:
+        before = len(run.state.leases), len(invariants.live(run.state)), len(run.state.deadlines)
+        await sweep_rules.reap(run, c)
+        await sweep_rules.sweep(run, c)
+        now = len(run.state.leases), len(invariants.live(run.state)), len(run.state.deadlines)
+        must(now < before or sum(now) < sum(before), f"I6: nothing ends any more: {run.state}")
+    await sweep_rules.sweep(run, c)
+    invariants.check_quiet(run.state)
+
+
+RULES: dict[str, Rule] = {rule.__name__: rule for rule in (*_ALWAYS, *_OPTIONAL, settle)}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that went wrong."""
+
+    seed: int
+    plan: Plan
+    message: str
+    trace: tuple[str, ...]
+
+    def __str__(self) -> str:
+        steps = "".join(f"    {step!r},\n" for step in self.plan.steps)
+        head = ", ".join(f"{n}={v}" for n, v in self.plan._asdict().items() if n != "steps")
+        calls = "".join(f"  {line}\n" for line in self.trace)
+        return (
+            f"{self.message}\nwhat was done (ms, script, answer):\n{calls}"
+            f"to repeat it (seed {self.seed}):\nPlan({head}, steps=(\n{steps}))"
+        )
+
+
+def plan(seed: int, favour: Sequence[str] = ()) -> Plan:
+    """Each optional rule is dropped with probability 1/2, a favoured one never; weights differ."""
+    dice = random.Random(seed)
+    kept = {r: w for r, w in _OPTIONAL.items() if r.__name__ in favour or dice.random() < 0.5}
+    base = {rule.__name__: weight for rule, weight in (_ALWAYS | kept).items()}
+    weights = [
+        weight * dice.choice((1, 2, 4)) * (5 if name in favour else 1)
+        for name, weight in base.items()
+    ]
+    refs, workers = dice.choice((1, 1, 2, 3)), dice.choice((1, 2, 2, 3))
+    warm = ["announce"] * dice.choice((0, 1, 2, 3))
+    names = [*["register"] * workers, "gateway_beat", *warm]
+    names += dice.choices(list(base), weights, k=STEPS)
+    steps = tuple(Step(name, dice.randrange(LARGEST)) for name in names)
+    chunk = dice.choice((refs, CHUNK))  # a sweep looks at so many models, in any order
+    return Plan(chunk, refs, workers, dice.choice((1, 2, 3)), steps)
+
+
+class Explorer:
+    """Runs plans against one Redis. Not for use inside of an event loop."""
+
+    def __init__(self, url: str, mutant: Mutant | None = None) -> None:
+        self._url, self._mutant = url, mutant
+        self._loop = asyncio.Runner()
+        self.outcomes: Counter[str] = Counter()
+        self.steps = 0
+        self._cell = self._loop.run(self._open())
+
+    async def _open(self) -> Cell:
+        return open_cell(self._url, f"m{secrets.token_hex(4)}")
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._loop.run(forget_cell(self._cell.client, self._cell.keys))
+        self._loop.run(self._cell.close())
+        self._loop.close()
+
+    def shrunk(self, failure: Failure) -> Failure:
+        """The same failure of a shorter run."""
+        kind = _kind(failure.message)
+
+        def fails(plan: Plan) -> bool:
+            try:
+                again = self.run(plan, failure.seed)
+            except RuntimeError:
+                return False
+            return again is not None and _kind(again.message) == kind
+
+        plan = shrunk(failure.plan, fails, sorted(RULES))
+        return self.run(plan, failure.seed) or failure
+
+    def run(self, plan: Plan, seed: int = 0) -> Failure | None:
+        """What went wrong, if anything did."""
+        before, shared.scripts.CHUNK = shared.scripts.CHUNK, plan.chunk
+        try:
+            return self._loop.run(self._run(plan, seed))
+        finally:
+            shared.scripts.CHUNK = before
+
+    async def _run(self, plan: Plan, seed: int) -> Failure | None:
+        await forget_cell(self._cell.client, self._cell.keys)
+        scripts = VirtualScripts(self._cell.channel, self._cell.keys, self._mutant)
+        run = Run(scripts, self._cell.keys, plan, self.outcomes)
+        for step in (*plan.steps, Step("settle")):
+            self.steps += 1
+            run.now += 1  # so that no two steps make the same token
+            scripts.now_ms = run.now
+            try:
+                await RULES[step.rule](run, Choices(step.number))
+            except (Wrong, Unavailable) as error:
+                message = f"{step.rule}: {error}"
+                return Failure(seed, plan, message, tuple(run.trace))
+            except Exception as error:
+                failure = Failure(seed, plan, f"{step.rule}: {error!r}", tuple(run.trace))
+                raise RuntimeError(str(failure)) from error
+        return None
+
+
+def _kind(message: str) -> str:
+    """What went wrong, without the names of what it went wrong with."""
+    return re.sub(r"[0-9]+|\[.*", "", message)[:60]

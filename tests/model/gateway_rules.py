@@ -1,0 +1,141 @@
+"""What gateways do with requests and doors, each with what must come of it."""
+
+from __future__ import annotations
+
+from tests.model.model import Model, must
+from tests.model.moves import publish
+from tests.model.run import LEASE_MS, Choices, Run
+
+
+async def cancel(run: Run, c: Choices) -> None:
+    """Of a live, an ended or an unknown request, by its record or by where it was placed."""
+    known = [*run.seen.placed, "nobody"]
+    request = known[-2] if c.chance(3) and len(known) > 1 else c.of(known)
+    stream, entry = run.seen.placed.get(request, ("", ""))
+    full = f"{run.keys.prefix}:{stream}" if stream else ""
+    answer, m = await run.call(
+        f"cancel {request} {stream} {entry}",
+        run.scripts.cancel(request, full, entry if stream else ""),
+    )
+    must(answer == _cancelled(m, request, stream, entry), f"cancel says {answer}")
+    if answer == "cancelled":
+        run.history.cancelled.add(request)
+    run.count("cancel", answer)
+    run.check("cancel", m)
+
+
+def _cancelled(m: Model, request: str, stream: str, entry: str) -> str:
+    record, place = m.state.records.get(request), m.place_of(request)
+    if record and place is None:
+        return record["status"]
+    kind, name, at = place or (*stream.partition(":")[::2], entry)
+    item = m.take(kind, name, at) if kind else None
+    if item is None:
+        return "gone" if request in m.state.gone else "unknown"
+    flags, reply = (record or {}).get("flags", ""), (record or {}).get("reply", "")
+    publish(
+        m, item._replace(id=request, flags=flags, reply=reply), "cancelled", "",
+        "cancelled the caller took the request back",
+    )  # fmt: skip
+    if kind == "parked":
+        m.unorder(name)
+    return "cancelled"
+
+
+async def watch(run: Run, c: Choices) -> None:
+    """Read a record; perhaps have its outcome sent to a gateway."""
+    request, gateway = c.of([*run.seen.placed, "nobody"]), c.of(("", *run.gateways))
+    read, m = await run.call(f"watch {request} {gateway}", run.scripts.watch(request, gateway))
+    record = m.state.records.get(request)
+    outcome = record["status"] if record else "gone" if request in m.state.gone else "unknown"
+    if record is None:
+        must(read == ({"gone": b"1"} if outcome == "gone" else {}), f"watch says {read}")
+    else:
+        must(read["status"].decode() == outcome, f"watch says {read}")
+        watchers = record.get("watchers", "").split()
+        if gateway and "stream" in record and gateway not in watchers:
+            record["watchers"] = record.get("watchers", "") + " " + gateway
+    run.count("watch", outcome if outcome in ("gone", "unknown") else "known")
+    run.check("watch", m)
+
+
+async def gateway_beat(run: Run, c: Choices) -> None:
+    """A gateway lives; what dead ones had read goes back into the doors."""
+    gateway = c.of(run.gateways)
+    moved, m = await run.call(
+        f"gateway_beat {gateway}", run.scripts.gateway_beat(gateway, LEASE_MS)
+    )
+    run.doors_open = True
+    m.state.gateways[gateway] = m.now + LEASE_MS
+    m.state.replies.setdefault(gateway, [{"id": ""}])
+    m.lives(f"replies:{gateway}", LEASE_MS)
+    back, left = _take_back(m, run.chunk)
+    dead = [g for g, until in m.state.gateways.items() if until <= m.now]
+    for name in () if left else dead:
+        m.forget(f"replies:{name}")
+        del m.state.gateways[name]
+    must(moved == back, f"gateway_beat took back {moved}, not {back}")
+    run.count("gateway_beat", "took back" if moved else "nothing to take back")
+    run.check("gateway_beat", m)
+
+
+def _take_back(m: Model, chunk: int) -> tuple[int, int]:
+    """Whoever has no lease, listed or not. Entries taken back, and left."""
+    back = left = 0
+    for entries, pending in (
+        (m.state.ingress, m.state.ingress_pending), (m.state.outbox, m.state.outbox_pending),
+    ):  # fmt: skip
+        dead = {name for name in pending.values() if m.state.gateways.get(name, 0) <= m.now}
+        for name in sorted(dead):
+            mine = [entry for entry, consumer in pending.items() if consumer == name]
+            left += len(mine[chunk:])
+            for entry in mine[:chunk]:
+                del pending[entry]
+                entries[f"?{entry}"] = entries.pop(entry)
+                back += 1
+    return back, left
+
+
+async def hand_over(run: Run, c: Choices) -> None:
+    """A gateway stops: what its callers wait for goes on and can be polled."""
+    gateway = c.of(run.gateways)
+    mine = [i for i, item in run.seen.requests.items() if item.reply == gateway]
+    waiting = []
+    for request in mine[-5:]:
+        item, (stream, entry) = run.seen.requests[request], run.seen.placed[request]
+        full = f"{run.keys.prefix}:{stream}" if stream else ""
+        waiting.append((request, item.ref, item.deadline, full, entry if stream else ""))
+    last = c.of(("0-0", "18446744073709551615-0"))
+    (kept, unread), m = await run.call(
+        f"hand_over {gateway} {waiting}", run.scripts.hand_over(gateway, last, waiting)
+    )
+    replies = m.state.replies.get(gateway, [])
+    must(len(unread) == (len(replies) if last == "0-0" else 0), f"hand_over gave {unread}")
+    for (request, ref, deadline, *_), goes_on in zip(waiting, kept, strict=True):
+        must(goes_on == _handed_over(m, run, request, ref, deadline), f"hand_over of {request}")
+        run.count("hand_over", "goes on" if goes_on else "ended")
+    m.forget(f"replies:{gateway}")
+    if gateway in m.state.gateways:
+        m.state.gateways[gateway] = m.now
+    run.serial += 1  # it never calls again; the next process has another name
+    run.gateways[run.gateways.index(gateway)] = f"gw{run.serial}"
+    run.check("hand_over", m)
+
+
+def _handed_over(m: Model, run: Run, request: str, ref: str, deadline: int) -> int:
+    record = m.state.records.get(request)
+    if record:
+        record["flags"] += "" if "p" in record["flags"] else "p"
+        run.history.promised.add(request)
+        return 1
+    stream, entry = run.seen.placed[request]
+    if entry not in m.state.work.get(stream.removeprefix("work:"), {}):
+        return 0
+    m.state.records[request] = {
+        "status": "placed", "model": ref, "stream": stream, "entry": entry,
+        "deadline": str(deadline), "flags": "kp", "reply": "",
+    }  # fmt: skip
+    m.lives(f"request:{request}", max(deadline - m.now, 0) + 3_600_000)
+    m.state.deadlines[request] = deadline
+    run.history.promised.add(request)
+    return 1

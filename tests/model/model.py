@@ -1,0 +1,174 @@
+"""The model: what a cell's state must become. The scripts' shared moves, in plain Python.
+
+It predicts: `state` starts as what was and is changed by these moves; then it is compared with what
+is. Where the scripts may choose (which of two equally loaded holders, what a new token is), the
+model takes the choice from what is, and checks that it was allowed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from tests.model.state import Item, Load, State
+
+ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
+RESULT_TTL, RECORD_SPARE, REPLIES_TTL = 3_600_000, 3_600_000, 10_000
+CRASHES, WINDOW, FIRST_PAUSE, LONGEST_PAUSE, PROBE = 5, 600_000, 10_000, 600_000, 30_000
+_PARTS = {
+    "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
+    "request": "records", "gone": "gone", "idem": "idempotency", "answers": "answers",
+}  # fmt: skip
+
+
+class Wrong(AssertionError):
+    """Redis did what the model does not allow."""
+
+
+def must(holds: bool, what: str) -> None:
+    """A check that names itself."""
+    if not holds:
+        raise Wrong(what)
+
+
+def sha1(text: str) -> str:
+    return hashlib.sha1(text.encode("latin-1")).hexdigest()
+
+
+def job_id(ref: str, token: str) -> str:
+    return f"load-{sha1(ref)[:16]}-{token}"
+
+
+class Model:
+    """The prediction of one step at `now` (ms). `after` is what is, for choices only."""
+
+    def __init__(
+        self, state: State, after: State, now: int, seen_tokens: set[tuple[str, str]]
+    ) -> None:
+        self.state, self.after, self.now = state, after, now
+        self._tokens = seen_tokens
+        self._serial = 0
+        self._streams = {"work": state.work, "parked": state.parked}
+        self.free_choice = False
+        self._expire()
+
+    # Keys with a lifetime ----------------------------------------------------------------------
+
+    def _expire(self) -> None:
+        for key in [key for key, at in self.state.expires.items() if at <= self.now]:
+            self.forget(key)
+
+    def forget(self, key: str) -> None:
+        """Delete a key that has a lifetime."""
+        self.state.expires.pop(key, None)
+        kind, _, name = key.partition(":")
+        if key.startswith("rq:job:"):
+            self.state.jobs.discard(key.removeprefix("rq:job:"))
+        elif kind in _PARTS:
+            part = getattr(self.state, _PARTS[kind])
+            part.discard(name) if isinstance(part, set) else part.pop(name, None)
+
+    def lives(self, key: str, ms: int) -> None:
+        """Give a key a lifetime."""
+        self.state.expires[key] = self.now + ms
+
+    # Workers and the breaker -------------------------------------------------------------------
+
+    def epoch_is(self, worker: str, epoch: str) -> bool:
+        return self.state.workers.get(worker, {}).get("epoch") == epoch
+
+    def live_holders(self, ref: str) -> set[str]:
+        leases = self.state.leases
+        return {w for w in self.state.holders.get(ref, ()) if leases.get(w, 0) > self.now}
+
+    def breaker(self, ref: str) -> str:
+        """`closed`, `probe` or `open`."""
+        held = self.state.breakers.get(ref, {})
+        if "until" not in held:
+            return "closed"
+        return "probe" if self.opens_at(ref) <= self.now else "open"
+
+    def opens_at(self, ref: str) -> int:
+        held = self.state.breakers[ref]
+        return max(int(held["until"]), int(held.get("probe_until", 0)))
+
+    def charge_crash(self, ref: str, cause: str) -> None:
+        held, stays = self.state.breakers.setdefault(ref, {}), WINDOW
+        held["crashes"] = str(int(held.get("crashes", 0)) + 1)
+        held["cause"] = cause
+        held.pop("probe_until", None)
+        if int(held["crashes"]) >= CRASHES:
+            held["opens"] = str(int(held.get("opens", 0)) + 1)
+            pause = min(FIRST_PAUSE * 2 ** (int(held["opens"]) - 1), LONGEST_PAUSE)
+            held["until"] = str(self.now + pause)
+            stays += pause
+        self.lives(f"breaker:{ref}", stays)
+
+    # Streams -----------------------------------------------------------------------------------
+
+    def add(self, kind: str, name: str, item: Item) -> str:
+        """Append to a stream; a stand-in for the id that Redis gives."""
+        self._serial += 1
+        entry = f"?{self._serial}"
+        self._streams[kind].setdefault(name, {})[entry] = item
+        if kind == "work":
+            self.state.pending.setdefault(name, set())
+            self.state.groups.setdefault(name, set())
+        return entry
+
+    def take(self, kind: str, name: str, entry: str) -> Item | None:
+        """Remove an entry from a stream, and what is known of it there."""
+        item = self._streams[kind].get(name, {}).pop(entry, None)
+        if item is not None and kind == "work":
+            if name in self.state.workers:  # else the stream goes as a whole, chunk by chunk
+                self.state.pending.get(name, set()).discard(entry)
+            self.begun_ends(name, entry)
+        return item
+
+    def begun_ends(self, worker: str, entry: str) -> None:
+        begun = self.state.begun.get(worker, {})
+        begun.pop(entry, None)
+        if not begun:
+            self.state.begun.pop(worker, None)
+
+    def place_of(self, request: str) -> tuple[str, str, str] | None:
+        """Stream kind, name and entry that the record points to."""
+        record = self.state.records.get(request, {})
+        if "stream" not in record:
+            return None
+        kind, _, name = record["stream"].partition(":")
+        return kind, name, record["entry"]
+
+    # Load orders -------------------------------------------------------------------------------
+
+    def order(self, ref: str, refused: tuple[str, ...] = ()) -> None:
+        """A new load lease and its RQ job; the token is Redis's choice, never one of before."""
+        load = self.after.loads.get(ref)
+        must(load is not None, f"I17: no load was ordered for {ref}")
+        assert load is not None
+        token = self.new_token(ref, load.token)
+        self.state.loads[ref] = Load(token, "ordered", "", self.now, refused)
+        self.lives(f"load:{ref}", ORDER_TTL)
+        job = job_id(ref, token)
+        self.state.orders.add(job)
+        self.state.jobs.add(job)
+        self.lives(f"rq:job:{job}", JOB_TTL)
+
+    def unorder(self, ref: str) -> None:
+        """Nobody waits for `ref`: what nobody has claimed goes."""
+        if self.state.parked.get(ref):
+            return
+        self.state.waiting.discard(ref)
+        self.state.parked.pop(ref, None)
+        load = self.state.loads.get(ref)
+        if load is None or load.phase != "ordered":
+            return
+        job = job_id(ref, load.token)
+        self.state.orders.discard(job)
+        self.forget(f"rq:job:{job}")
+        self.forget(f"load:{ref}")
+
+    def new_token(self, ref: str, token: str) -> str:
+        """A token that Redis chose: never one of before for that model."""
+        must((ref, token) not in self._tokens, f"I16: token {token} of {ref} is not new")
+        self._tokens.add((ref, token))
+        return token

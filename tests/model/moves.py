@@ -1,0 +1,243 @@
+"""What several scripts do with one request: place it, end it, and move all that a worker had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from shared.scripts import Limits
+from tests.model.model import RECORD_SPARE, RESULT_TTL, Model, must, sha1
+from tests.model.state import Item
+
+EXPIRED = "expired the deadline passed"
+PROBE_MS = 30_000
+# Ends that may be different next time, so that their idempotency key is free again.
+PASSING = {
+    "expired", "cancelled", "overloaded", "unavailable", "quarantined", "changed_meanwhile",
+    "store_unavailable", "disk_full",
+}  # fmt: skip
+PASSING_MARK = "~"  # before the cause of a failed load that may pass
+IN_SHARED_MEMORY = "\xc1"
+LOST_WITH_ITS_GATEWAY = "unavailable its outcome lay in the memory of a gateway that stopped"
+
+
+class Answer(NamedTuple):
+    """What placing one request came to."""
+
+    status: str
+    where: str = ""
+    entry: str = ""
+
+
+@dataclass
+class Room:
+    """What is left of the limits while one call of `place` is at work."""
+
+    limits: Limits
+    records: int
+
+
+def with_flag(flags: str, *wanted: str) -> str:
+    for flag in wanted:
+        flags = flags if flag in flags else flags + flag
+    return flags
+
+
+def passes(cause: str) -> bool:
+    """Whether a failed load is tried again for those who wait already."""
+    return cause.startswith(PASSING_MARK)
+
+
+def place_item(m: Model, item: Item, room: Room | None = None) -> Answer:
+    """Place or park a request. Without limits it was accepted before and cannot be refused for
+    being one too many, or for a quarantine."""
+    state = m.breaker(item.ref)
+    if state == "open" and room:
+        return Answer("quarantined")
+    worker = "" if state == "open" else _choose(m, item)
+    kept = "k" in item.flags or state == "probe"
+    if worker and room and len(m.state.work.get(worker, {})) >= room.limits.work:
+        return Answer("full", "every holder of this model")
+    if (kept or not worker) and room and room.records < 1:
+        return Answer("full", "the requests pending in this cell")
+    cause = m.state.unloadable.get(item.ref, "")
+    if not worker and cause and (room or not passes(cause)):
+        return Answer("unloadable", cause.removeprefix(PASSING_MARK))
+    parked = m.state.parked.get(item.ref, {})
+    if not worker and room and len(parked) >= room.limits.parked:
+        return Answer("full", "the requests that wait for this model to load")
+    waits = state == "open" or bool(not worker and cause)
+    if state == "probe" and worker:
+        item = _as_probe(m, item)
+    return _accept(m, item, worker, room, waits)
+
+
+def _choose(m: Model, item: Item) -> str:
+    """The holder that Redis chose: alive, and no other had less to do."""
+    live = m.live_holders(item.ref)
+    if not live:
+        return ""
+    least = min(len(m.state.work.get(w, {})) for w in live)
+    for worker in sorted(live):
+        if any(i.id == item.id for i in m.after.work.get(worker, {}).values()):
+            fair = m.free_choice or len(m.state.work.get(worker, {})) == least
+            must(fair, f"{item.id} is not on a least loaded holder")
+            return worker
+    return min(live, key=lambda w: len(m.state.work.get(w, {})))  # it was refused, or is nowhere
+
+
+def _as_probe(m: Model, item: Item) -> Item:
+    m.state.breakers[item.ref]["probe_until"] = str(m.now + PROBE_MS)
+    return item._replace(flags=with_flag(item.flags + "h", "k"))
+
+
+def _accept(m: Model, item: Item, worker: str, room: Room | None, waits: bool) -> Answer:
+    if worker:
+        entry = m.add("work", worker, item)
+        if "k" in item.flags:
+            _record(m, item, "placed", f"work:{worker}", entry, room)
+        return Answer("placed", worker, entry)
+    item = item._replace(flags=with_flag(item.flags, "k", "c"))
+    entry = m.add("parked", item.ref, item)
+    _record(m, item, "parked", f"parked:{item.ref}", entry, room)
+    m.state.waiting.add(item.ref)
+    if not waits and item.ref not in m.state.loads:
+        m.order(item.ref)
+    return Answer("parked", "", entry)
+
+
+def _record(
+    m: Model, item: Item, status: str, stream: str, entry: str, room: Room | None = None
+) -> None:
+    if room:
+        room.records -= 1
+    record = m.state.records.setdefault(item.id, {})
+    record |= {
+        "status": status, "model": item.ref, "stream": stream, "entry": entry,
+        "deadline": str(item.deadline), "flags": item.flags, "reply": item.reply,
+    }  # fmt: skip
+    m.lives(f"request:{item.id}", max(item.deadline - m.now, 0) + RECORD_SPARE)
+    m.state.deadlines[item.id] = item.deadline
+
+
+def moving(m: Model, kind: str, name: str, entry: str) -> Item:
+    """Take a request out of a stream to place it again: its record may know more than its entry."""
+    item = m.take(kind, name, entry)
+    assert item is not None
+    record = m.state.records.get(item.id, {})
+    return item._replace(flags=record.get("flags", item.flags))
+
+
+def reply(
+    m: Model, gateway: str, request: str, status: str, worker: str, cold: str, out: str
+) -> bool:
+    """To a gateway that still lives."""
+    if gateway not in m.state.replies:
+        return False
+    m.state.replies[gateway].append(
+        {"id": request, "status": status, "worker": worker, "cold": cold, "outcome": out}
+    )
+    return True
+
+
+def _probe_ended(m: Model, ref: str, status: str) -> None:
+    if status == "succeeded":
+        m.forget(f"breaker:{ref}")
+    else:  # it proved nothing: the next one may try
+        m.state.breakers.get(ref, {}).pop("probe_until", None)
+
+
+def publish(m: Model, item: Item, status: str, worker: str, outcome: str) -> None:
+    """A request reaches its terminal state."""
+    cold = "1" if "c" in item.flags else "0"
+    told = not item.reply or reply(m, item.reply, item.id, status, worker, cold, outcome)
+    if told and "k" not in item.flags:
+        return
+    m.state.deadlines.pop(item.id, None)
+    record = m.state.records.get(item.id, {})
+    if outcome.startswith(IN_SHARED_MEMORY) and "p" in record.get("flags", ""):
+        status, outcome = "failed", LOST_WITH_ITS_GATEWAY
+    if "h" in record.get("flags", ""):
+        _probe_ended(m, record["model"], status)
+    for gateway in record.get("watchers", "").split():
+        if gateway != item.reply:
+            reply(m, gateway, item.id, status, worker, cold, outcome)
+    if "p" not in record.get("flags", ""):
+        m.forget(f"request:{item.id}")
+        return
+    if "idem" in record and status != "succeeded" and outcome.split()[0] in PASSING:
+        m.forget(f"idem:{record['idem']}")
+    record |= {
+        "status": status, "worker": worker, "cold": cold, "outcome": outcome,
+        "finished": str(m.now),
+    }  # fmt: skip
+    for name in ("stream", "entry", "watchers"):
+        record.pop(name, None)
+    m.lives(f"request:{item.id}", RESULT_TTL)
+    m.state.gone.add(item.id)
+    m.lives(f"gone:{item.id}", 2 * RESULT_TTL)
+    for to in record.get("reply_to", "").split():
+        add_outbox(m, {"id": item.id, "to": to})
+
+
+def add_outbox(m: Model, fields: dict[str, str]) -> None:
+    m.state.outbox[f"?o{len(m.state.outbox)}"] = fields
+
+
+def bury(m: Model, item: Item, worker: str, cause: str) -> None:
+    m.state.dead[f"?d{len(m.state.dead)}"] = {
+        "kind": "request", "id": item.id, "model": item.ref, "worker": worker,
+        "attempts": str(item.attempts), "cause": cause, "fingerprint": sha1(item.body),
+        "body": item.body,
+    }  # fmt: skip
+    publish(m, item, "failed", worker, cause)
+
+
+class Wiping(NamedTuple):
+    """How a worker's requests are charged: see `lua/lib/wipe.lua`."""
+
+    attempts: int
+    cause: str
+    batch: str = ""
+
+
+def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
+    """Forget a worker; what it had is placed again. Entries left."""
+    for ref in m.state.holds.pop(worker, set()):
+        m.state.holders.get(ref, set()).discard(worker)
+        if not m.state.holders.get(ref):
+            m.state.holders.pop(ref, None)
+    m.state.workers.pop(worker, None)
+    _give_up_loads(m, worker)
+    for entry in list(m.state.work.get(worker, {}))[:chunk]:
+        number = m.state.begun.get(worker, {}).get(entry)
+        ran = number is not None and how.batch in ("", number)
+        item = moving(m, "work", worker, entry)
+        _move(m, item._replace(attempts=item.attempts + ran), worker, how)
+    left = len(m.state.work.get(worker, {}))
+    if left == 0:
+        for part in (m.state.work, m.state.pending, m.state.groups, m.state.begun):
+            part.pop(worker, None)  # type: ignore[attr-defined]
+    return left
+
+
+def _move(m: Model, item: Item, worker: str, how: Wiping) -> None:
+    if item.deadline <= m.now:
+        return publish(m, item, "expired", worker, EXPIRED)
+    if item.attempts >= how.attempts:
+        cause = f"dead_lettered after {item.attempts} starts: {how.cause}"
+        return bury(m, item, worker, cause)
+    item = item._replace(flags=with_flag(item.flags, "k"))
+    answer = place_item(m, item)
+    if answer.status == "unloadable":
+        publish(m, item, "failed", worker, answer.where)
+    return None
+
+
+def _give_up_loads(m: Model, worker: str) -> None:
+    for ref in m.state.loading.pop(worker, set()):
+        load = m.state.loads.get(ref)
+        if load and load.worker == worker:
+            m.forget(f"load:{ref}")
+            if m.state.parked.get(ref) and m.breaker(ref) != "open":
+                m.order(ref)

@@ -1,0 +1,97 @@
+"""What any gateway does for all: reap dead workers, sweep what is late or forgotten."""
+
+from __future__ import annotations
+
+from tests.model.model import CLAIM_TTL, JOB_TTL, ORDER_TTL, Model, job_id, must
+from tests.model.moves import EXPIRED, Wiping, moving, place_item, publish, wipe
+from tests.model.run import Choices, Run
+from tests.model.state import Item
+
+
+async def reap(run: Run, c: Choices) -> None:
+    """A worker whose lease ran out, a chunk of it."""
+    if run.idle(c, any(until <= run.now for until in run.state.leases.values())):
+        return
+    answer, m = await run.call("reap", run.scripts.reap(run.attempts))
+    late = sorted((until, w) for w, until in m.state.leases.items() if until <= m.now)
+    must((answer is None) == (not late), f"reap says {answer}, lease over: {late}")
+    if answer is not None:
+        worker = late[0][1]
+        left = wipe(m, worker, Wiping(run.attempts, "its worker fell silent"), run.chunk)
+        must(answer == (worker, left), f"reap says {answer}, not {worker, left}")
+        if left == 0:
+            del m.state.leases[worker]
+    run.count("reap", "nobody" if answer is None else "part" if answer[1] else "all")
+    run.check("reap", m)
+
+
+async def sweep(run: Run, c: Choices) -> None:
+    """Expire what is late; order again, or place, what waits without a load."""
+    answer, m = await run.call("sweep", run.scripts.sweep())
+    expired = _expire(m, run.chunk)
+    counts = {"expired": expired, "ordered": 0, "placed": 0}
+    m.free_choice = True  # the refs are looked at in an order of Redis's choice
+    if len(m.state.waiting) <= run.chunk:
+        for ref in sorted(m.state.waiting):
+            what, number = _sweep_ref(m, ref, run.chunk)
+            counts[what] = counts.get(what, 0) + number
+        must(answer == (expired, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
+        for what, number in counts.items():
+            if number:
+                run.count("sweep", what)
+    run.check("sweep", m)
+
+
+def _expire(m: Model, chunk: int) -> int:
+    late = sorted((at, i) for i, at in m.state.deadlines.items() if at <= m.now)
+    expired = 0
+    for _, request in late[:chunk]:
+        m.state.deadlines.pop(request)
+        place, record = m.place_of(request), m.state.records.get(request, {})
+        if place is None:
+            continue
+        m.take(*place)
+        item = Item(request, "", 0, record["reply"], record["flags"], 0, "")
+        publish(m, item, "expired", "", EXPIRED)
+        expired += 1
+    return expired
+
+
+def _sweep_ref(m: Model, ref: str, chunk: int) -> tuple[str, int]:
+    parked, load = m.state.parked.get(ref, {}), m.state.loads.get(ref)
+    if not parked:
+        m.unorder(ref)
+        return "forgotten", 1
+    if load and load.phase == "ordered":
+        job = job_id(ref, load.token)
+        if job in m.state.orders and job in m.state.jobs:
+            m.lives(f"load:{ref}", ORDER_TTL)
+            m.lives(f"rq:job:{job}", JOB_TTL)
+            return "kept", 1
+        if m.state.expires[f"load:{ref}"] - m.now > CLAIM_TTL:
+            m.lives(f"load:{ref}", CLAIM_TTL)
+            return "taken", 1
+        return "patient", 1
+    if load and load.phase == "loading" and load.worker not in m.state.leases:
+        m.forget(f"load:{ref}")
+        return "orphan", 1
+    if load:
+        return "loading", 1
+    if m.live_holders(ref):
+        return "placed", _place_parked(m, ref, chunk)
+    if ref in m.state.unloadable:
+        return "backing off", 1
+    if m.breaker(ref) != "open":
+        m.order(ref)
+        return "ordered", 1
+    return "quarantined", 1
+
+
+def _place_parked(m: Model, ref: str, chunk: int) -> int:
+    placed = 0
+    for entry in list(m.state.parked[ref])[:chunk]:
+        if m.breaker(ref) == "open":
+            break
+        place_item(m, moving(m, "parked", ref, entry))
+        placed += 1
+    return placed

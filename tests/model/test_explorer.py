@@ -1,0 +1,117 @@
+"""Every script does what the model says, whatever many clients do in whatever order.
+
+The seeds are the same each time; WARMROUTE_TEST_SEED=n tries others. A failure prints a short run
+that repeats it: paste its Plan into a test, or into `Explorer.run`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.redis_server import RedisServer
+from tests.contract.sources import ROOT
+from tests.model import mutants
+from tests.model.explorer import RULES, Explorer, plan
+from tests.model.run import Plan, Step
+from tests.model.virtual import Mutant
+
+STEPS, MOST_STEPS = 12_000, 50_000
+FIRST_SEED = int(os.environ.get("WARMROUTE_TEST_SEED", "0"))
+FAVOURED = sorted({planted.favour for planted in mutants.ALL})
+
+# What each script can answer, and some things that it can do. A search that misses one proves
+# little.
+OUTCOMES = {
+    "announce": "all part stale fenced",
+    "answer": "answered, too late",
+    "begin": "run, expired, gone, fenced, no group",
+    "cancel": "cancelled unknown expired failed succeeded",
+    "claim_load": "claimed suspect stale unwanted refused fenced",
+    "complete": "won lost fenced",
+    "disown": "blamed, nobody to blame, late, opened",
+    "fail_load": "all, part, stale, waits on",
+    "gateway_beat": "took back, nothing to take back",
+    "hand_over": "goes on, ended",
+    "heartbeat": "ok resync fenced taken",
+    "leave": "left, not registered",
+    "lose_everything": "lost",
+    "lose_stream": "lost",
+    "place": "placed parked joined mismatch full memory unloadable quarantined duplicate late",
+    "read": "read, nothing new, fenced",
+    "reap": "all part nobody",
+    "refuse_load": "ordered nobody stale",
+    "register": "registered",
+    "reload": "claimed refused",
+    "renew_load": "kept lost",
+    "replay": "ingress unknown placed parked unkept",
+    "retire": "drains empty fenced",
+    "sweep": "expired, ordered, placed, kept, taken, forgotten, quarantined, backing off",
+    "watch": "known unknown",
+    "wipe": "buried",
+}
+
+
+@pytest.fixture
+def explorer(redis_server: RedisServer) -> Iterator[Explorer]:
+    opened = Explorer(redis_server.url)
+    yield opened
+    opened.close()
+
+
+def missed(outcomes: Counter[str]) -> list[str]:
+    """Outcomes that were never reached."""
+    wanted = []
+    for script, listed in OUTCOMES.items():
+        names = listed.split(", ") if "," in listed else listed.split()
+        wanted += [f"{script}: {name}" for name in names]
+    return [name for name in wanted if not outcomes[name]]
+
+
+@pytest.mark.timeout(180)
+def test_the_scripts_do_what_the_model_says(explorer: Explorer) -> None:
+    """Thousands of random calls, each followed by a look at all that Redis holds; and every outcome
+    is reached, if need be by some thousands more."""
+    seed = FIRST_SEED
+    while explorer.steps < STEPS or (missed(explorer.outcomes) and explorer.steps < MOST_STEPS):
+        failure = explorer.run(plan(seed, FAVOURED[seed % len(FAVOURED)]), seed)
+        if failure is not None:
+            pytest.fail(str(explorer.shrunk(failure)))
+        seed += 1
+    print(f"seeds {FIRST_SEED} to {seed - 1}, {explorer.steps} steps")
+    print("\n".join(f"{n:>6} {what}" for what, n in sorted(explorer.outcomes.items())))
+    assert missed(explorer.outcomes) == []
+
+
+def test_a_failure_is_made_short_and_can_be_repeated(redis_server: RedisServer) -> None:
+    """With a fault planted, dozens of steps become the few that it takes."""
+    mutant = Mutant("retire", "redis.call('HDEL', k('holders', ARGV[4]), worker)", "")
+    explorer = Explorer(redis_server.url, mutant)
+    try:
+        usual = [Step("place"), Step("tick"), Step("sweep"), Step("watch"), Step("heartbeat")]
+        long = [Step("register"), Step("announce"), *usual * 4, Step("retire"), *usual]
+        failure = explorer.run(Plan(128, 1, 1, 3, tuple(long)), seed=7)
+        assert failure is not None
+        short = explorer.shrunk(failure)
+        assert [step.rule for step in short.plan.steps] == ["register", "announce", "retire"]
+        assert "holders" in short.message
+        assert "seed 7" in str(short)
+    finally:
+        explorer.close()
+
+
+def test_one_seed_is_one_run() -> None:
+    """The plan of a seed is always the same, and differs from that of another one."""
+    assert plan(3) == plan(3) != plan(4)
+
+
+def test_no_script_was_forgotten() -> None:
+    """Each has a rule and outcomes, and at least two planted faults."""
+    scripts = {path.stem for path in (ROOT / "shared" / "lua").glob("*.lua")}
+    assert scripts - set(RULES) == set()
+    assert scripts - set(OUTCOMES) == set()
+    faults = Counter(planted.mutant.file for planted in mutants.ALL)
+    assert [script for script in sorted(scripts) if faults[script] < 2] == []

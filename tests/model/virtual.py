@@ -1,0 +1,131 @@
+"""The real scripts on a clock that tests own: lifetimes of keys run on it too.
+
+Redis's own expiry runs on the real clock. So each script gets a prologue that notes lifetimes in a
+sorted set of ours instead, and deletes what is past them when the next script begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from shared.channel import Channel
+from shared.keys import Keys
+from shared.script_runner import load_source
+from shared.scripts import Scripts
+
+PROLOGUE = """
+local redis = (function(real)
+  local expiry, now = KEYS[1] .. ':test:expiry', tonumber(ARGV[1])
+  local all = real.call('ZRANGE', expiry, 0, -1, 'WITHSCORES')
+  for i = 1, #all, 2 do
+    if tonumber(all[i + 1]) <= now then real.call('DEL', all[i]) end
+    if real.call('EXISTS', all[i]) == 0 then real.call('ZREM', expiry, all[i]) end
+  end
+  local function live(key, ms)
+    if real.call('EXISTS', key) == 0 then return 0 end
+    real.call('ZADD', expiry, now + ms, key)
+    return 1
+  end
+  local virtual = {
+    PEXPIRE = function(key, ms) return live(key, tonumber(ms)) end,
+    EXPIRE = function(key, s) return live(key, tonumber(s) * 1000) end,
+    PTTL = function(key)
+      if real.call('EXISTS', key) == 0 then return -2 end
+      local at = real.call('ZSCORE', expiry, key)
+      return at and tonumber(at) - now or -1
+    end,
+    DEL = function(...)
+      real.call('ZREM', expiry, ...)
+      return real.call('DEL', ...)
+    end,
+    SET = function(key, value, px, ms)
+      real.call('ZREM', expiry, key)
+      local answer = real.call('SET', key, value)
+      if px == 'PX' then live(key, tonumber(ms)) end
+      return answer
+    end,
+  }
+  local function call(name, ...)
+    if virtual[name] then return virtual[name](...) end
+    return real.call(name, ...)
+  end
+  return {call = call, pcall = real.pcall, sha1hex = real.sha1hex}
+end)(redis)
+"""
+
+# Everything in the cell: per key its type and content, of a stream also its groups and what
+# they have read.
+DUMP = """
+local out = {}
+for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do
+  local kind, content, pending, groups = redis.call('TYPE', key)['ok'], nil, {}, {}
+  if kind == 'hash' then content = redis.call('HGETALL', key)
+  elseif kind == 'zset' then content = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  elseif kind == 'set' then content = redis.call('SMEMBERS', key)
+  elseif kind == 'list' then content = redis.call('LRANGE', key, 0, -1)
+  elseif kind == 'stream' then
+    content = redis.call('XRANGE', key, '-', '+')
+    for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+      groups[#groups + 1] = group[2]
+      for _, p in ipairs(redis.call('XPENDING', key, group[2], '-', '+', 10000)) do
+        pending[#pending + 1] = {p[1], p[2]}
+      end
+    end
+  else content = redis.call('GET', key) end
+  out[#out + 1] = {key, kind, content, {pending, groups}}
+end
+return out
+"""
+
+# What tests do to Redis from outside of the scripts, on the same clock.
+TOUCH = """
+if ARGV[2] == 'SET' then return redis.call('SET', ARGV[3], ARGV[4], 'PX', ARGV[5]) end
+if ARGV[2] ~= 'FLUSHCELL' then return redis.call(unpack(ARGV, 2)) end
+for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do redis.call('DEL', key) end
+"""
+_OWN = {"dump": DUMP, "touch": TOUCH}
+
+
+class Mutant(NamedTuple):
+    """A fault planted in a file of `shared/lua`: `place`, or `lib/wipe` wherever that is used."""
+
+    file: str
+    old: str
+    new: str
+
+    def planted(self, text: str) -> str:
+        """A script's text, with the fault if that file is part of it."""
+        source = (files("shared") / "lua" / f"{self.file}.lua").read_text()
+        if self.old not in source:
+            raise LookupError(f"{self.file}.lua has changed: it lacks {self.old!r}")
+        return text.replace(source, source.replace(self.old, self.new, 1))
+
+
+class VirtualScripts(Scripts):
+    """Scripts whose lifetimes run on `now_ms`, perhaps with a planted fault."""
+
+    def __init__(self, channel: Channel, keys: Keys, mutant: Mutant | None = None) -> None:
+        super().__init__(channel, keys)
+        self._mutant = mutant
+        if mutant is not None:
+            mutant.planted("")  # it fits, or says that it does not
+
+    def _source(self, name: str) -> tuple[str, str]:
+        if name not in self._sources:
+            text = _OWN[name] if name in _OWN else load_source(name)
+            if self._mutant is not None:
+                text = self._mutant.planted(text)
+            text = PROLOGUE + text
+            self._sources[name] = (hashlib.sha1(text.encode()).hexdigest(), text)
+        return self._sources[name]
+
+    async def dump(self) -> list[Any]:
+        """What Redis holds, as DUMP says."""
+        rows: list[Any] = await self._run("dump")
+        return rows
+
+    async def touch(self, *command: Any) -> Any:
+        """One command from outside of the scripts."""
+        return await self._run("touch", *command)

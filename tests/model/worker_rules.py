@@ -1,0 +1,218 @@
+"""What workers do with their lease and their requests, each with what must come of it."""
+
+from __future__ import annotations
+
+from shared.scripts import Completion
+from tests.model.model import Model, must
+from tests.model.moves import IN_SHARED_MEMORY, Wiping, publish, wipe
+from tests.model.run import LEASE_MS, Choices, Run
+from tests.model.state import Item
+
+BULKY = ("succeeded", IN_SHARED_MEMORY + "file")
+Entries = list[tuple[str, Item]]
+
+
+async def register(run: Run, c: Choices) -> None:
+    """A worker begins, or begins anew: under a new epoch, its old requests placed again."""
+    gone = [w for w in run.workers if w not in run.state.workers]
+    worker = c.of(gone) if gone and not c.chance(8) else c.of(run.workers)
+    incarnation = run.incarnation(worker, fresh=c.chance(2))
+    fields = {"incarnation": incarnation, "rate": c.of(("0", "2"))}
+    epoch, m = await run.call(
+        f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
+    )
+    m.state.leases.pop(worker, None)
+    wipe(m, worker, Wiping(run.attempts, "its worker lost its lease, or began anew"))
+    given = {e for known in run.seen.epochs.values() for e in known}
+    must(epoch not in given, f"I20: epoch {epoch} is not new")
+    run.seen.epochs[worker].append(epoch)
+    m.state.workers[worker] = {"epoch": epoch, "since": str(m.now), **fields}
+    m.state.leases[worker] = m.now + LEASE_MS
+    m.state.work[worker], m.state.pending[worker], m.state.groups[worker] = {}, set(), {epoch}
+    run.count("register", "registered")
+    run.check("register", m)
+
+
+async def heartbeat(run: Run, c: Choices) -> None:
+    """The lease, and whether the map still knows all that the worker holds."""
+    worker = run.worker(c)
+    epoch, incarnation = run.epoch(c, worker), run.incarnation(worker, old=c.chance(4))
+    held = len(run.state.holds.get(worker, ())) + c.chance(4)
+    answer, m = await run.call(
+        f"heartbeat {worker} {epoch} {incarnation}",
+        run.scripts.heartbeat(worker, epoch, incarnation, LEASE_MS, held, {"rate": "3"}),
+    )
+    record = m.state.workers.get(worker)
+    if record is None or record["epoch"] != epoch:
+        taken = record is not None and record["incarnation"] != incarnation
+        want = "taken" if taken else "fenced"
+    elif not m.state.groups.get(worker):
+        want = "fenced"
+    else:
+        m.state.leases[worker] = m.now + LEASE_MS
+        record["rate"] = "3"
+        want = "ok" if len(m.state.holds.get(worker, ())) == held else "resync"
+    must(answer == want, f"heartbeat says {answer}, not {want}")
+    run.count("heartbeat", answer)
+    run.check("heartbeat", m)
+
+
+async def read(run: Run, c: Choices) -> None:
+    """A worker takes in what is new on its stream; a fenced one is refused."""
+    unread = [w for w, e in run.state.work.items() if e.keys() - run.state.pending[w]]
+    if run.idle(c, unread):
+        return
+    worker, count = run.worker(c, unread), 1 + c.below(3)
+    epoch = run.epoch(c, worker)
+    there = epoch in run.state.groups.get(worker, ())
+    answer = await run.read_group(f"work:{worker}", epoch, worker, count)
+    _, m = await run.call(f"read {worker} {epoch} {count} {answer}", _nothing())
+    must((answer == "fenced") == (not there), f"read of epoch {epoch} is {answer}")
+    if worker in m.state.work:
+        m.state.pending[worker] = m.after.pending[worker]
+    run.count("read", answer)
+    run.check("read", m)
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _batch(run: Run, c: Choices, worker: str, most: int = 3) -> Entries:
+    """Entries that the worker has read, or had once."""
+    known = run.seen.entries[worker]
+    now = [pair for pair in known if pair[0] in run.state.pending.get(worker, ())]
+    if run.idle(c, now):
+        return []
+    return c.some(known if c.chance(6) or not now else now, most)
+
+
+async def begin(run: Run, c: Choices) -> None:
+    """A batch starts."""
+    worker = run.worker(c, [w for w, p in run.state.pending.items() if p])
+    epoch, batch, entries = run.epoch(c, worker), 1 + c.below(3), _batch(run, c, worker)
+    if not entries:
+        return None
+    rows = [(e.encode(), i.id.encode(), i.deadline, i.flags.encode()) for e, i in entries]
+    begun = run.unless_no_group(run.scripts.begin(worker, epoch, batch, rows))
+    answer, m = await run.call(f"begin {worker} {epoch} {batch} {rows}", begun)
+    if isinstance(answer, str):
+        must(not m.state.groups.get(worker), "begin finds no group")
+        run.count("begin", "no group")
+        return run.check("begin", m)
+    verdicts = answer[1]
+    if not m.epoch_is(worker, epoch):
+        must(verdicts == [b"fenced"], f"begin says {verdicts} to a fenced worker")
+        run.count("begin", "fenced")
+        return run.check("begin", m)
+    for (entry, item), verdict in zip(entries, verdicts, strict=True):
+        want = _begin(m, worker, entry, item, str(batch))
+        must(verdict.decode() == want, f"begin says {verdict!r} of {item.id}, not {want}")
+        run.history.starts[item.id] += want == "run"
+        run.count("begin", want)
+    return run.check("begin", m)
+
+
+def _begin(m: Model, worker: str, entry: str, item: Item, batch: str) -> str:
+    if entry not in m.state.pending.get(worker, ()):
+        return "gone"
+    if item.deadline <= m.now:
+        return "expired"
+    m.state.begun.setdefault(worker, {})[entry] = batch
+    if "k" in item.flags:
+        m.state.records[item.id] |= {"status": "running", "worker": worker}
+    return "run"
+
+
+async def complete(run: Run, c: Choices) -> None:
+    """Outcomes of some entries: ours, or not ours any more."""
+    worker = run.worker(c, [w for w, p in run.state.pending.items() if p])
+    epoch, entries = run.epoch(c, worker), _batch(run, c, worker)
+    if not entries:
+        return None
+    status, out = c.of((("succeeded", "answer"), ("failed", "failed it did"), BULKY))
+    if (status, out) == BULKY:  # only for callers who wait
+        entries = [(e, i) for e, i in entries if "p" not in i.flags]
+    done = [
+        Completion(e.encode(), i.id.encode(), i.reply.encode(), i.flags.encode(), status,
+        out.encode("latin-1")) for e, i in entries
+    ]  # fmt: skip
+    answer, m = await run.call(
+        f"complete {worker} {epoch} {done}", run.scripts.complete(worker, epoch, done)
+    )
+    if not m.epoch_is(worker, epoch):
+        must(answer == [-1], f"complete says {answer} to a fenced worker")
+        run.count("complete", "fenced")
+        return run.check("complete", m)
+    won = [m.take("work", worker, entry) is not None for entry, _ in entries]
+    must(answer == [int(w) for w in won], f"complete says {answer}, not {won}")
+    for (_, item), ours in zip(entries, won, strict=True):
+        if ours:
+            publish(m, item, status, worker, out)
+        run.count("complete", "won" if ours else "lost")
+    return run.check("complete", m)
+
+
+async def disown(run: Run, c: Choices) -> None:
+    """The device process died; its parent gives up the epoch."""
+    worker, cause = run.worker(c, run.state.begun.keys() | run.state.loading.keys()), "signal 11"
+    epoch, batch = (
+        run.epoch(c, worker),
+        c.of(sorted({int(n) for n in run.state.begun.get(worker, {}).values()} | {0})),
+    )
+    answer, m = await run.call(
+        f"disown {worker} {epoch} {batch}",
+        run.scripts.disown(worker, epoch, batch, cause, run.attempts),
+    )
+    if not m.epoch_is(worker, epoch):
+        must(answer == -1, f"disown says {answer} of an epoch that is not current")
+        run.count("disown", "late")
+        return run.check("disown", m)
+    del m.state.leases[worker]
+    begun, entries = m.state.begun.get(worker, {}), m.state.work.get(worker, {})
+    blamed = {entries[e].ref for e, n in begun.items() if n == str(batch) and e in entries}
+    loading = m.state.loading.get(worker, set())
+    blamed |= {r for r in loading if r in m.state.loads and m.state.loads[r].worker == worker}
+    for ref in blamed:
+        m.charge_crash(ref, cause)
+        run.count("disown", "opened" if m.breaker(ref) == "open" else "charged")
+    must(answer == len(entries), f"disown moved {answer}, not {len(entries)}")
+    wipe(m, worker, Wiping(run.attempts, cause, str(batch)))
+    run.count("disown", "blamed" if blamed else "nobody to blame")
+    return run.check("disown", m)
+
+
+async def leave(run: Run, c: Choices) -> None:
+    """A worker hands back what it has."""
+    worker = run.worker(c)
+    epoch = run.epoch(c, worker)
+    left, m = await run.call(
+        f"leave {worker} {epoch}", run.scripts.leave(worker, epoch, run.attempts)
+    )
+    must(left == m.epoch_is(worker, epoch), f"leave says {left}")
+    if left:
+        del m.state.leases[worker]
+        wipe(m, worker, Wiping(run.attempts, "its worker stopped before it was done"))
+    run.count("leave", "left" if left else "not registered")
+    run.check("leave", m)
+
+
+async def retire(run: Run, c: Choices) -> None:
+    """No more requests for this model to this worker."""
+    if run.idle(c, run.state.holds):
+        return
+    worker = run.worker(c, run.state.holds)
+    epoch, ref = run.epoch(c, worker), run.ref(c, list(run.state.holds.get(worker, ())))
+    last, m = await run.call(
+        f"retire {worker} {epoch} {ref}", run.scripts.retire(worker, epoch, ref)
+    )
+    if m.epoch_is(worker, epoch):
+        m.state.holders.get(ref, set()).discard(worker)
+        m.state.holds.get(worker, set()).discard(ref)
+        entries = list(m.state.work.get(worker, {}))
+        must(last == (entries[-1] if entries else "0-0"), f"I18: drain up to {last}?")
+        run.count("retire", "drains" if entries else "empty")
+    else:
+        must(last == "", f"retire says {last} to a fenced worker")
+        run.count("retire", "fenced")
+    run.check("retire", m)

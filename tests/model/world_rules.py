@@ -1,0 +1,175 @@
+"""What happens around: time passes, producers write, doors are read, letters replayed."""
+
+from __future__ import annotations
+
+from tests.model import invariants
+from tests.model.model import WINDOW, Model, must, sha1
+from tests.model.moves import IN_SHARED_MEMORY, Room, place_item
+from tests.model.run import LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
+from tests.model.state import Item
+
+TICKS, LEAPS = (1, 40, 300, 1100), (2500, 5000, 12_000, 31_000)
+LONG = 3_700_000  # longer than an outcome is kept
+ROOM_MS = 500
+ANSWER_LIFE = 3_600_000
+FIELDS = {"status": "failed", "code": "invalid", "error": "is no request"}
+
+
+async def tick(run: Run, c: Choices) -> None:
+    """Time passes: lifetimes end."""
+    # No gateway for an hour is another matter: records of what still waits would go.
+    quiet = not invariants.live(run.state)
+    ms = LONG if quiet and c.chance(6) else c.of(LEAPS if c.chance(3) else TICKS)
+    run.now += ms
+    run.scripts.now_ms = run.now
+    _, m = await run.call(f"tick {ms}", run.scripts.touch("PING"))
+    run.check("tick", m)
+
+
+async def write_ingress(run: Run, c: Choices) -> None:
+    """A producer writes to the stream door."""
+    run.serial += 1
+    entry, fields = f"{run.now}-{run.serial}", {"model": c.of(run.refs), "body": "{}"}
+    flat = [part for pair in fields.items() for part in pair]
+    _, m = await run.call(
+        f"write_ingress {entry}", run.scripts.touch("XADD", run.keys.ingress, entry, *flat)
+    )
+    m.state.ingress[entry] = fields
+    run.check("write_ingress", m)
+
+
+async def read_door(run: Run, c: Choices) -> None:
+    """A gateway takes in what is new at a door."""
+    door, gateway = c.of(("ingress", "outbox")), c.of(run.gateways)
+    if not run.doors_open:
+        return
+    await run.read_group(door, "g", gateway, 2)
+    _, m = await run.call(f"read {door} {gateway}", run.scripts.touch("PING"))
+    setattr(m.state, f"{door}_pending", getattr(m.after, f"{door}_pending"))
+    run.check("read_door", m)
+
+
+async def fill_memory(run: Run, c: Choices) -> None:
+    """Redis is nearly full, until it is looked at again."""
+    _, m = await run.call("fill_memory", run.scripts.touch("SET", run.keys.room, 700, ROOM_MS))
+    run.room = (700, run.now + ROOM_MS)
+    m.lives("room", ROOM_MS)
+    run.check("fill_memory", m)
+
+
+async def crashed_before(run: Run, c: Choices) -> None:
+    """A model version has crashed workers before this run: one more crash and it is quarantined, or
+    its quarantine ends soon."""
+    ref, fields = c.of(run.refs), {"crashes": "4", "cause": "before"}
+    if ref in run.state.breakers:
+        return
+    if c.chance(2):
+        fields |= {"crashes": "5", "opens": "1", "until": str(run.now + c.of((2, 400)))}
+    key, flat = run.keys.breaker(ref), [part for pair in fields.items() for part in pair]
+    await run.scripts.touch("HSET", key, *flat)
+    _, m = await run.call(f"crashed_before {ref}", run.scripts.touch("PEXPIRE", key, WINDOW))
+    m.state.breakers[ref] = fields
+    m.lives(f"breaker:{ref}", WINDOW)
+    run.check("crashed_before", m)
+
+
+async def buried_before(run: Run, c: Choices) -> None:
+    """A dead letter from before this run; of some the payload was in shared memory."""
+    body = c.of(("body-before", IN_SHARED_MEMORY + "file"))
+    fields = {
+        "kind": "request", "id": "before", "model": c.of(run.refs), "worker": "w1",
+        "attempts": "3", "cause": "dead_lettered before", "fingerprint": sha1(body), "body": body,
+    }  # fmt: skip
+    flat = [part.encode("latin-1") for pair in fields.items() for part in pair]
+    _, m = await run.call("buried_before", run.scripts.touch("XADD", run.keys.dead, "*", *flat))
+    m.state.dead["?before"] = fields
+    run.check("buried_before", m)
+
+
+async def lose_stream(run: Run, c: Choices) -> None:
+    """Somebody deletes a work stream. What has a record still ends, by its deadline."""
+    worker = c.of(sorted(run.state.work) or [""])
+    if not worker:
+        return
+    run.history.lost |= {item.id for item in run.state.work[worker].values()}
+    _, m = await run.call(f"lose_stream {worker}", run.scripts.touch("DEL", run.keys.work(worker)))
+    for part in (m.state.work, m.state.pending, m.state.groups):
+        part.pop(worker, None)  # type: ignore[attr-defined]
+    run.count("lose_stream", "lost")
+    run.check("lose_stream", m)
+
+
+async def lose_everything(run: Run, c: Choices) -> None:
+    """FLUSHALL. What was accepted is lost, and said to be; what follows must work as ever."""
+    run.history.lost |= {item.id for _, _, item in invariants.live(run.state)}
+    await run.flush()
+    _, m = await run.call("lose_everything", run.scripts.touch("PING"))
+    run.count("lose_everything", "lost")
+    run.check("lose_everything", m)
+
+
+async def answer(run: Run, c: Choices) -> None:
+    """A rendered outcome, or a refusal, to whoever wrote to the door."""
+    door = c.of(("outbox", "ingress"))
+    entries = getattr(run.state, door)
+    if run.idle(c, entries):
+        return
+    entry = c.of([*entries, "1-1"])
+    name, dead = f"a{c.below(2)}", door == "ingress"
+    won, m = await run.call(
+        f"answer {door} {entry}",
+        run.scripts.answer(
+            door, entry, run.keys.answers + name, ANSWER_LIFE, dead,
+            [part for pair in FIELDS.items() for part in pair],
+        ),
+    )  # fmt: skip
+    sent = getattr(m.state, door).pop(entry, None)
+    getattr(m.state, f"{door}_pending").pop(entry, None)
+    must(won == (sent is not None), f"answer says {won}")
+    if sent is not None:
+        m.state.answers.setdefault(name, []).append(dict(FIELDS))
+        m.lives(f"answers:{name}", ANSWER_LIFE)
+    if sent is not None and dead:
+        _letter(m, entry, sent)
+    run.count("answer", "answered" if won else "too late")
+    run.check("answer", m)
+
+
+def _letter(m: Model, entry: str, sent: dict[str, str]) -> None:
+    import hashlib
+
+    digest = hashlib.sha1(sent.get("body", "").encode()).hexdigest()
+    m.state.dead["?new"] = {
+        "kind": "entry", "entry": entry, "cause": f"{FIELDS['code']} {FIELDS['error']}",
+        "fingerprint": digest, **sent,
+    }  # fmt: skip
+
+
+async def replay(run: Run, c: Choices) -> None:
+    """A dead letter is tried again."""
+    if run.idle(c, run.state.dead):
+        return
+    letter, request = c.of([*run.state.dead, "1-1"]), run.next_id()
+    got, m = await run.call(
+        f"replay {letter} {request}",
+        run.scripts.replay(letter, request, LONGEST_TIMEOUT_MS, LIMITS),
+    )
+    sent = m.state.dead.get(letter)
+    if sent is None:
+        want = "unknown"
+    elif sent["kind"] == "entry":
+        want = "ingress"
+        fields = ("id", "model", "version", "timeout", "reply_to", "body")
+        m.state.ingress["?new"] = {name: sent[name] for name in fields if name in sent}
+        del m.state.dead[letter]
+    elif sent["body"].startswith(IN_SHARED_MEMORY):
+        want = "unkept"
+    else:
+        room = Room(LIMITS, LIMITS.pending - len(m.state.deadlines))
+        item = Item(request, sent["model"], run.now + LONGEST_TIMEOUT_MS, "", "kp", 0, sent["body"])
+        want = place_item(m, item, room).status
+        if want in ("placed", "parked"):
+            del m.state.dead[letter]
+    must(got.status == want, f"replay says {got.status}, not {want}")
+    run.count("replay", want)
+    run.check("replay", m)

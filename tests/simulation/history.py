@@ -1,0 +1,233 @@
+"""What became of every request, followed through the changes that scripts make, and judged at once.
+
+The numbers are the rules of the protocol page; I13 is judged in `keyed.py`, I16 to I19 in
+`loads.py`, what can only be seen at rest (I5, I20, I25) in `rest.py`. Nothing here is told by the
+product's own counters: an entry appears when a script adds it and is gone when a script deletes it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.keys import Keys
+from tests.simulation import outcomes
+from tests.simulation.keyed import Keyed
+from tests.simulation.loads import ARGS, Loads
+from tests.simulation.process import Process
+from tests.simulation.server import Effect, Ran
+from tests.simulation.zoo import Model
+
+TERMINAL = ("succeeded", "failed", "cancelled", "expired")
+MAX_ATTEMPTS = 3
+ACCEPTING = ("place", "replay")
+WIPING = ("reap", "register", "leave", "disown")
+
+
+@dataclass
+class Request:
+    """One request, from its first entry on."""
+
+    id: str
+    ref: str
+    deadline_ms: int
+    attempts: int = 0
+    live: tuple[str, str] | None = None  # stream, entry
+    begun: dict[str, str] = field(default_factory=dict)  # entry -> batch
+    ended: str = ""
+    ended_ms: int = 0
+    left: str = ""  # the entry that was deleted last
+
+
+class History:
+    """Requests by id. `violations` is empty as long as all is well."""
+
+    def __init__(self, keys: Keys, lease_s: float) -> None:
+        self._prefix = keys.prefix + ":"
+        self.lease_s = lease_s
+        self.requests: dict[str, Request] = {}
+        self.entries: dict[tuple[str, str], Request] = {}
+        self.dead: set[str] = set()
+        self.counts: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self.loads = Loads(self)
+        self.keyed = Keyed(self)
+        self._removed: dict[str, Request] = {}
+        self.said: dict[str, set[tuple[str, str]]] = {}
+        self._args: tuple[Any, ...] = ()
+
+    def violated(self, text: str) -> None:
+        """Write down what must not be."""
+        self.violations.append(text)
+
+    def split(self, key: str) -> tuple[str, str]:
+        """`work`, `w1` for `{cell}:work:w1`; `''` for a key outside of the cell."""
+        if not key.startswith(self._prefix):
+            return "", key
+        kind, _, name = key[len(self._prefix) :].partition(":")
+        return kind, name
+
+    # One command -------------------------------------------------------------------------------
+
+    def ran(self, process: Process, args: tuple[Any, ...], ran: Ran, now_ms: int) -> None:
+        """Follow what a command did."""
+        if not ran.script and not ran.effects:
+            return
+        outcomes.count(self.counts, ran)
+        if changed := outcomes.refused_but_changed(ran):
+            self.violated(f"I9: {ran.script} answered {ran.reply!r} and did {changed}")
+        self._removed, self.said = {}, {}
+        self._args = args
+        self.loads.before(process, args, ran)
+        if ran.script == "place":
+            self.keyed.placed(args, ran)
+        for effect in ran.effects:
+            self._follow(effect, ran.script, now_ms)
+        self._settle(ran, args, now_ms)
+        self.loads.after(process, args, ran)
+
+    def _follow(self, effect: Effect, script: str, now_ms: int) -> None:
+        kind, name = self.split(effect.key)
+        if kind in ("work", "parked") and name:
+            self._move(effect, kind, name, script)
+        elif kind == "begun" and effect.command == "HSET":
+            self._begin(effect, name, now_ms)
+        elif kind == "replies" and effect.command == "XADD":
+            self._say(effect.entry)
+        elif kind == "request" and effect.command == "HSET" and "status" in effect.fields:
+            self._say({"id": name, **effect.fields})
+        elif kind == "idem" and effect.command == "DEL":
+            self.keyed.freed(name, script)
+        elif kind == "dead" and effect.command == "XADD":
+            self._bury(effect.entry)
+        self.loads.follow(effect, kind, name)
+
+    # Where a request is ------------------------------------------------------------------------
+
+    def _move(self, effect: Effect, kind: str, name: str, script: str) -> None:
+        if effect.command == "XADD":
+            self._arrive(effect, script)
+        elif effect.command == "XDEL" and effect.answer == 1:
+            self._leave(effect)
+        elif effect.command in ("DEL", "EXPIRED"):
+            lost = [r.id for r in self.entries.values() if r.live and r.live[0] == effect.key]
+            if lost:
+                self.violated(f"I3: {script} deleted {kind}:{name} with {lost}")
+
+    def _arrive(self, effect: Effect, script: str) -> None:
+        given = effect.entry
+        known = self.requests.get(given["id"])
+        if known is None and script not in ACCEPTING:
+            self.violated(f"I4: {script} made {given['id']} out of nothing")
+        request = known or Request(given["id"], given["model"], int(given["deadline"]))
+        self.requests[request.id] = request
+        if request.ended:
+            self.violated(f"I1: {script} brought {request.id} back after {request.ended}")
+        if request.live:
+            self.violated(
+                f"I12: {script} put {request.id} to {effect.key}, it is in {request.live}"
+            )
+        self._attempts(request, int(given["attempts"]), script)
+        if script == "place":
+            self._bounded(effect.key)
+        request.live = (effect.key, str(effect.answer))
+        self.entries[request.live] = request
+        self._removed.pop(request.id, None)
+
+    def _attempts(self, request: Request, attempts: int, script: str) -> None:
+        """A start is charged when its worker is given up; by a parent, only what it saw running."""
+        batch = request.begun.get(request.left, "") if request.id in self._removed else ""
+        charged = bool(batch) and script in WIPING
+        if script == "disown":
+            charged = batch == str(self._args[ARGS + 2])
+        if attempts != request.attempts + charged or attempts >= MAX_ATTEMPTS:
+            self.violated(f"I7: {script}: {request.id} from {request.attempts} to {attempts}")
+        request.attempts = attempts
+
+    def _bounded(self, stream: str) -> None:
+        work, parked = int(self._args[ARGS]), int(self._args[ARGS + 1])
+        queued = sum(1 for key, _ in self.entries if key == stream)
+        if queued >= (work if ":work:" in stream else parked):
+            self.violated(f"I24: {stream} holds {queued} requests, and took one more")
+
+    def _leave(self, effect: Effect) -> None:
+        request = self.entries.pop((effect.key, effect.args[0]), None)
+        if request is None:
+            self.violated(f"I8: {effect.key} gave {effect.args[0]}, which was never there")
+            return
+        request.left = effect.args[0]
+        request.live = None
+        self._removed[request.id] = request
+
+    def _bury(self, letter: dict[str, str]) -> None:
+        if letter.get("kind") == "request":
+            self.dead.add(letter["id"])
+            if letter["fingerprint"] != letter["body"]:
+                self.violated(f"I15: the letter of {letter['id']} is not what was sent")
+            if int(letter["attempts"]) < MAX_ATTEMPTS:
+                self.violated(f"I7: {letter['id']} is dead after {letter['attempts']} attempts")
+
+    def _begin(self, effect: Effect, worker: str, now_ms: int) -> None:
+        for entry, batch in effect.fields.items():
+            request = self.entries.get((f"{self._prefix}work:{worker}", entry))
+            if request is None:
+                self.violated(f"I2: {worker} began {entry}, which is not there")
+                continue
+            if now_ms >= request.deadline_ms:
+                self.violated(f"I14: {request.id} began {now_ms - request.deadline_ms} ms late")
+            request.begun[entry] = batch
+
+    # How it ended ------------------------------------------------------------------------------
+
+    def _say(self, given: dict[str, str]) -> None:
+        known = self.requests.get(given.get("id", ""))
+        if given.get("id") and given["status"] in TERMINAL:
+            said = (given["status"], given.get("outcome", ""))
+            self.said.setdefault(given["id"], set()).add(said)
+        elif known is not None and known.ended:
+            self.violated(f"I2: {known.id} is {given['status']} after it was {known.ended}")
+
+    def _settle(self, ran: Ran, args: tuple[Any, ...], now_ms: int) -> None:
+        for request_id, said in self.said.items():
+            if request_id not in self._removed:
+                self.violated(f"I1: {ran.script} said {said} of {request_id}, which it had not won")
+            elif len(said) > 1:
+                self.violated(f"I11: {ran.script} said {said} of {request_id}")
+        for request in self._removed.values():
+            said = self.said.get(request.id)
+            if ran.script == "cancel" and ran.reply == b"cancelled":
+                said = said or {("cancelled", "")}  # of a warm request nobody but its gateway knows
+            if not said:
+                self.violated(f"I12: {ran.script} took {request.id} and did nothing with it")
+                continue
+            request.ended, request.ended_ms = min(said)[0], now_ms
+            self.counts[f"ended {request.ended}"] += 1
+        if ran.script == "cancel" and ran.reply == b"cancelled":
+            cancelled = self.requests.get(str(args[ARGS]))
+            if cancelled is None or cancelled.ended != "cancelled":
+                self.violated(f"I10: cancelled {args[ARGS]}, which {cancelled}")
+
+    def forget_all(self) -> None:
+        """Redis lost everything, at a moment in which nothing was under way."""
+        self.keyed = Keyed(self)
+        self.loads = Loads(self, self.loads)
+
+    # At the end --------------------------------------------------------------------------------
+
+    def finish(self, healed_ms: int, slack_ms: int) -> None:
+        """Judge what can be judged only when nothing moves any more."""
+        for request in self.requests.values():
+            if not request.ended:
+                self.violated(f"I1: {request.id} never ended: {request}")
+                continue
+            late = request.ended_ms - max(request.deadline_ms, healed_ms)
+            if late > self.lease_s * 1000 + slack_ms:
+                self.violated(f"I6: {request.id} ended {late} ms after its deadline")
+        for request_id in self.dead & set(self.requests):
+            if self.requests[request_id].ended != "failed":
+                self.violated(f"I15: {request_id} is a dead letter: {self.requests[request_id]}")
+
+    def model(self, what: str, model: Model, process: Process) -> None:
+        """A model is loaded, run or freed."""
+        self.loads.model(what, model, process)

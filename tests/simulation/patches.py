@@ -1,0 +1,173 @@
+"""Puts the simulation's parts in the place of the real ones, wherever a module has imported them.
+
+Found by identity in the modules of the product, so a module that moves needs no change here.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import random
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from shared.bulk import open_bulk
+from shared.channel import Channel
+from shared.connection import open_redis
+from shared.errors import WarmrouteError
+from shared.keys import Keys
+from shared.redis_check import check_redis
+from shared.repository import BlobCache, open_repository
+from tests.simulation import parts, zoo
+from tests.simulation.loop import PROCESS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+CELL = "sim"
+os.environ.setdefault("RQ_KEY_PREFIX", Keys(CELL).rq_prefix)
+
+import router.gateway  # noqa: E402, F401
+import worker.app  # noqa: E402
+import worker.disowner  # noqa: E402
+import worker.parent  # noqa: E402
+import worker.process  # noqa: E402
+from worker.child import Child  # noqa: E402
+from worker.cold_queue import ColdQueue  # noqa: E402
+from worker.device.opening import open_device  # noqa: E402
+from worker.heart import Heart  # noqa: E402
+from worker.ledger import Ledger  # noqa: E402
+from worker.link import Link  # noqa: E402
+from worker.progress import Progress  # noqa: E402
+from worker.runtimes.base import load  # noqa: E402
+
+__all__ = ["CELL", "in_place"]
+
+
+# What the product itself asserts, by the rule that it keeps.
+ASSERTED = {
+    "I19": "I19: ", "reserved over the budget": "I19: ",
+    "a queue with requests was closed": "I18: ",
+}  # fmt: skip
+
+
+class NoRedis:
+    """redis-py's client, for the few questions that the hot path does not ask."""
+
+    async def ping(self) -> bool:
+        return True
+
+    async def aclose(self) -> None:
+        """Nothing was opened."""
+
+
+class Links:
+    """`Link` of the device process: its line is there already."""
+
+    @staticmethod
+    async def open(line: Any) -> Any:
+        return line
+
+
+async def no_warnings(client: Any, url: str, **given: Any) -> list[str]:
+    """`check_redis` of a Redis that is all right."""
+    return []
+
+
+class Logs(logging.Handler):
+    """Warnings go to the trace; an exception that nobody foresaw is a violation."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.WARNING)
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        process = PROCESS.get()
+        self._world.trace.note(process, record.levelname, record.getMessage())
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and not isinstance(error, WarmrouteError):
+            where = "".join(traceback.format_exception(error, limit=-4))
+            rule = next((rule for text, rule in ASSERTED.items() if text in str(error)), "")
+            self._world.history.violated(f"{rule}{process} logged {record.getMessage()}: {where}")
+
+
+def _replacements(world: World) -> list[tuple[Any, Any]]:
+    def cold_queue(url: str, keys: Any, worker: str, accept: Any, gate: Any, loop: Any) -> Any:
+        return parts.SimColdQueue(world, worker, accept, gate)
+
+    def cache(*given: Any) -> zoo.Cache:
+        return zoo.Cache(world.store, world.dice)
+
+    def load_here(manifest: Any, files: Any, device: Any, trust: Any) -> zoo.Model:
+        return zoo.load(manifest, world.dice, world.watch)
+
+    return [
+        (Channel, lambda url: world.channel()),
+        (open_redis, lambda *given, **named: NoRedis()),
+        (check_redis, no_warnings),
+        (open_repository, lambda *given, **named: world.store),
+        (open_bulk, lambda *given: None),
+        (BlobCache, cache),
+        (ColdQueue, cold_queue),
+        (open_device, lambda *given, **named: zoo.Device()),
+        (Heart, parts.SimHeart),
+        (Ledger, parts.CheckedLedger),
+        (Child, type("Child", (parts.SimChild,), {"world": world})),
+        (load, load_here),
+        (Link, Links),
+        (Progress, parts.SimProgress),
+    ]
+
+
+def _sites(found: list[tuple[Any, Any]]) -> Iterator[tuple[Any, str, Any]]:
+    """(module, name, replacement) for each place where a product module has an original."""
+    by_id = {id(original): replacement for original, replacement in found}
+    for module in list(sys.modules.values()):
+        package = getattr(module, "__name__", "").partition(".")[0]
+        if package not in ("router", "worker", "shared"):
+            continue
+        for name, value in list(vars(module).items()):
+            if id(value) in by_id and getattr(value, "__module__", "") != module.__name__:
+                yield module, name, by_id[id(value)]
+
+
+@contextmanager
+def in_place(world: World) -> Iterator[None]:
+    """Product code runs in the simulated world for the block."""
+    undo: list[tuple[Any, str, Any]] = []
+
+    def put(where: Any, name: str, value: Any) -> None:
+        undo.append((where, name, getattr(where, name)))
+        setattr(where, name, value)
+
+    for module, name, replacement in list(_sites(_replacements(world))):
+        put(module, name, replacement)
+    put(worker.process, "_leave", parts.exit_here)
+    put(faulthandler, "dump_traceback", lambda *given, **named: None)
+    put(os, "_exit", parts.exit_here)
+    put(os, "getppid", parts.parent_of_here)
+    put(time, "monotonic", world.monotonic)
+    put(time, "perf_counter", world.monotonic)
+    dice = random.Random(f"{world.seed} product")
+    put(secrets, "token_hex", lambda size=32: dice.randbytes(size).hex())
+    state, prefix = random.getstate(), os.environ["RQ_KEY_PREFIX"]
+    random.seed(world.seed)
+    root = logging.getLogger()
+    logs, others = Logs(world), root.handlers[:]
+    root.handlers[:] = [logs]
+    try:
+        with redirect_stderr(StringIO()):  # what processes would say on their own
+            yield
+    finally:
+        root.handlers[:] = others
+        random.setstate(state)
+        os.environ["RQ_KEY_PREFIX"] = prefix
+        for where, name, value in reversed(undo):
+            setattr(where, name, value)

@@ -1,0 +1,200 @@
+"""The models of the simulation, and the store, cache and device that bring them up.
+
+Every model answers `2 x + its number`, so each answer shows whose question and which model it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared import manifest as manifests
+from shared.errors import BlobMissing, LoadFailed, ModelFailed, StoreUnavailable
+from shared.manifest import Batching, FileEntry, Manifest, TensorSpec
+from tests.simulation.lane import Crashed
+from tests.simulation.loop import PROCESS, SimLoop
+
+POISON = -4096.0  # a value that ends the process it runs in
+BAD = -1.0  # a value that the model refuses
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A model: its number, its bytes, and what is wrong with it."""
+
+    name: str
+    number: int
+    bytes: int
+    wrong: str = ""  # 'load': cannot be loaded; 'runs': every run ends its process
+
+    def answer(self, value: float) -> float:
+        """What it must say."""
+        return 2 * value + self.number
+
+    def manifest(self) -> Manifest:
+        """As published. Large models run one request at a time."""
+        digest = f"{self.number:064x}"
+        return Manifest(
+            name=self.name, version=1, platform="onnxruntime_onnx",
+            inputs=[TensorSpec("x", "FP32", [-1, 2])], outputs=[TensorSpec("y", "FP32", [-1, 2])],
+            files=[FileEntry("model.onnx", digest, self.bytes)],
+            batching=Batching(max_size=4),
+        )  # fmt: skip
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("small", 1, 20 * MB),
+        Kind("medium", 2, 40 * MB),
+        Kind("big", 3, 60 * MB),
+        Kind("broken", 4, 20 * MB, "load"),
+        Kind("huge", 5, 900 * MB),
+        Kind("deadly", 6, 20 * MB, "runs"),
+    )
+}
+BUDGET = 100 * MB
+
+
+@dataclass
+class Store:
+    """A repository in memory. `down_until` is a moment of virtual time."""
+
+    loop: SimLoop
+    url: str = "fake://models"
+    down_until: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def check(self) -> None:
+        """Always there at the start."""
+
+    def list_models(self) -> list[str]:
+        return sorted(KINDS)
+
+    def list_versions(self, model: str) -> list[int]:
+        self._asked()
+        return [1] if model in KINDS else []
+
+    def read_manifest(self, model: str, version: int) -> bytes:
+        self._asked()
+        if model not in KINDS or version != 1:
+            raise BlobMissing("no such manifest")
+        return KINDS[model].manifest().encode()
+
+    def _asked(self) -> None:
+        if self.loop.now < self.down_until:
+            self.faults["store down"] += 1
+            raise StoreUnavailable("the store does not answer")
+
+
+class Cache:
+    """Stands for the blob cache: fetching takes a while, or fails with the store."""
+
+    def __init__(self, store: Store, dice: random.Random) -> None:
+        self._store = store
+        self._dice = dice
+        self.pinned = 0
+        self.manifests = Path("/dev/null/manifests")  # a disk that keeps nothing
+
+    async def ensure(self, repository: Any, files: Sequence[FileEntry]) -> dict[str, Path]:
+        """Every file, after some time."""
+        import asyncio
+
+        await asyncio.sleep(self._dice.expovariate(8))
+        self._store._asked()
+        self.pinned += len(files)
+        return {entry.name: Path("/nowhere") for entry in files}
+
+    def release(self, files: Sequence[FileEntry]) -> None:
+        self.pinned -= len(files)
+
+    async def close(self) -> None:
+        assert self.pinned == 0, "files are still pinned"
+
+
+class Device:
+    """A device without memory of its own."""
+
+    name = kind = "cpu"
+    torch_device = None
+    shared = None
+
+    def memory_total(self) -> int:
+        return 2 * BUDGET
+
+    def memory_used(self) -> int:
+        return 0
+
+    def computing(self) -> Any:
+        return nullcontext()
+
+    def synchronise(self) -> None:
+        """Nothing runs beside."""
+
+    def trim(self) -> None:
+        """Nothing is held back."""
+
+
+class Model:
+    """A loaded copy. `watch` is told of every load, run and unload."""
+
+    shared: Mapping[str, int] = {}
+
+    def __init__(self, kind: Kind, ref: str, dice: random.Random, watch: Watch) -> None:
+        self.kind = kind
+        self.ref = ref
+        self.bytes_resident = kind.bytes
+        self.freed = False
+        self._dice = dice
+        self._watch = watch
+        self._warm = False
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer; or die, or refuse, as the values say."""
+        process = PROCESS.get()
+        assert process is not None
+        self._watch("run", self)
+        loop = process.loop
+        loop.work_s = (loop.work_s or 0.0) + self._duration()
+        values = inputs["x"][:, 0]
+        warming, self._warm = not self._warm, True
+        if POISON in values or (self.kind.wrong == "runs" and not warming and values.any()):
+            process.crash()
+            raise Crashed
+        if BAD in values:
+            raise ModelFailed("it does not like this value")
+        return {"y": (2 * inputs["x"] + self.kind.number).astype("<f4")}
+
+    def _duration(self) -> float:
+        if self._dice.random() < 0.03:
+            return self._dice.uniform(0.5, 5.0)
+        return self._dice.expovariate(200)
+
+    def unload(self) -> None:
+        """Free it."""
+        self._watch("unload", self)
+        self.freed = True
+
+
+Watch = Callable[[str, Model], None]
+
+
+def load(manifest: Manifest, dice: random.Random, watch: Watch) -> Model:
+    """Bring a model up; takes a while."""
+    process = PROCESS.get()
+    assert process is not None
+    kind = KINDS[manifest.name]
+    process.loop.work_s = dice.expovariate(5)
+    if kind.wrong == "load":
+        raise LoadFailed("it is broken")
+    model = Model(kind, str(manifests.ref_of(manifest, manifest.encode())), dice, watch)
+    watch("load", model)
+    return model

@@ -1,0 +1,123 @@
+"""Requests that kill the process that runs them: F17 and F18.
+
+Two workers, so that a request that killed one finds another; the processes really die.
+"""
+
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+
+from deploy.client import ClientError
+from deploy.client.pending import Pending
+from shared.envelope import unpack_envelope
+from tests.helpers.http import Answer
+from tests.helpers.models import Mlp
+from tests.helpers.pair import send
+from tests.helpers.patience import wait_until
+from tests.helpers.stack import Stack
+from tests.system.faults.poisoned import MAGIC, poison, publish_poisoned
+from tests.system.setup import ONE_ROW
+
+MATES = 3
+MAX_ATTEMPTS = 3
+CRASHES = 5  # after which the breaker opens (shared/lua/lib/breaker.lua)
+PROMPTLY_S = 60
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def fragile(cell: Stack) -> Mlp:
+    """A model that kills its process if it is asked to."""
+    return publish_poisoned(cell.repository, cell.folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _two_workers(cell: Stack) -> None:
+    cell.scale(gateways=1, workers=2)
+
+
+def parked_attempts(stack: Stack) -> list[int]:
+    """Starts of each request that waits for its model."""
+    streams = stack.redis.scan_iter(f"{stack.keys.prefix}:parked:*")
+    return [int(row[b"attempts"]) for key in streams for _, row in stack.redis.xrange(key)]
+
+
+def crashes(stack: Stack) -> int:
+    """Device processes that died of it, as their parents tell it."""
+    return sum(worker.log.count("killed by SIGSEGV") for worker in stack.workers)
+
+
+def send_together(stack: Stack, model: Mlp) -> tuple[Pending, list[tuple[Pending, dict]]]:
+    """The poison and its mates, in one batch: their worker stands still while they are placed.
+
+    (The read that it waits in takes the first request alone: that is no mate.)
+    """
+    client = stack.client()
+    (holder,) = stack.holders(model.name)
+    device = stack.kill_device(stack.worker(holder), signal.SIGSTOP)
+    questions = [model.question(seed) for seed in range(MATES)]
+    client.submit(model.name, model.question(MATES))
+    bad = client.submit(model.name, poison())
+    mates = [(client.submit(model.name, question), question) for question in questions]
+    send(device, signal.SIGCONT)
+    return bad, mates
+
+
+def test_a_poison_request_dies_alone_and_its_batch_mates_are_answered(
+    cell: Stack, fragile: Mlp
+) -> None:
+    """F17. Twice it takes its batch with it; the third time it runs alone, and is a dead letter."""
+    cell.client().infer(fragile.name, fragile.question())
+    bad, mates = send_together(cell, fragile)
+    wait_until(lambda: parked_attempts(cell) == [2] * (1 + MATES), PROMPTLY_S)
+
+    wait_until(lambda: bad.status() == "failed", PROMPTLY_S)
+    for pending, question in mates:
+        answer = pending.result(timeout=PROMPTLY_S)
+        assert fragile.right(question, answer["y"])
+
+    assert crashes(cell) == MAX_ATTEMPTS
+    (row,) = cell.redis.xrange(cell.keys.dead)
+    letter = {name.decode(): value for name, value in row[1].items()}
+    assert letter["id"].decode() == bad.id
+    assert int(letter["attempts"]) == MAX_ATTEMPTS
+    assert letter["worker"].decode() in {worker.name for worker in cell.workers}
+    assert letter["cause"].startswith(b"dead_lettered") and b"SIGSEGV" in letter["cause"]
+    assert len(letter["fingerprint"]) == 40
+    (sent,) = unpack_envelope(letter["body"]).inputs
+    assert np.frombuffer(sent.data, "<f4")[0] == MAGIC
+    with pytest.raises(ClientError, match="SIGSEGV"):
+        bad.result(timeout=1)
+
+
+def test_a_model_that_crashes_again_and_again_is_quarantined_and_comes_back(
+    cell: Stack, fragile: Mlp, model: Mlp
+) -> None:
+    """F18. 503 with the reason for this version only; a request that succeeds ends it."""
+    client = cell.client()
+    bad = client.submit(fragile.name, poison(), timeout=PROMPTLY_S)
+    wait_until(lambda: crashes(cell) == CRASHES, PROMPTLY_S)
+    answer = _ask(cell, fragile)
+    assert answer.status == 503 and answer.headers["warmroute-error"] == "quarantined"
+    assert "crashed workers 5 times" in answer.json()["error"]
+    assert 1 <= int(answer.headers["retry-after"]) <= 20
+    question = model.question()
+    assert model.right(question, client.infer(model.name, question)["y"])
+    assert bad.status() == "queued"
+    assert bad.cancel()
+
+    answers: list[Answer] = []
+    wait_until(lambda: answers.append(_ask(cell, fragile)) or answers[-1].status != 503, PROMPTLY_S)
+
+    assert answers[-1].status == 200, "the request that was let through"
+    assert crashes(cell) == CRASHES
+    assert not list(cell.redis.scan_iter(f"{cell.keys.prefix}:breaker:*"))
+
+
+def _ask(stack: Stack, model: Mlp) -> Answer:
+    path, patience = f"/v2/models/{model.name}/infer", {"Warmroute-Timeout": "20"}
+    return stack.http("POST", path, ONE_ROW, patience)

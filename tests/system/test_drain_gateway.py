@@ -1,0 +1,125 @@
+"""SIGTERM to a gateway: its callers are answered or told where to ask, and it leaves."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from deploy.local.processes import start
+from tests.helpers.http import Answer, ask
+from tests.helpers.models import Mlp, Slow
+from tests.helpers.patience import wait_until
+from tests.helpers.stack import ROOT, Process, Stack
+from tests.system.setup import ONE_ROW
+
+SHORT = {"WARMROUTE_HANDOVER_S": "0.5"}
+
+
+def body_of(slow: Slow, seconds: float) -> bytes:
+    """A request that runs for about so long."""
+    steps = slow.question(seconds)["steps"].tolist()
+    tensor = {"name": "steps", "datatype": "INT64", "shape": [1], "data": steps}
+    return json.dumps({"inputs": [tensor]}).encode()
+
+
+def call(pool: ThreadPoolExecutor, gateway: Process, slow: Slow, seconds: float) -> Future[Answer]:
+    """A caller who waits."""
+    path = f"/v2/models/{slow.name}/infer"
+    return pool.submit(ask, gateway.url, "POST", path, body_of(slow, seconds))
+
+
+def test_callers_who_would_wait_longer_are_told_where_to_ask(stack: Stack, slow: Slow) -> None:
+    """202 from the gateway that leaves, the outcome from another, and exit 0."""
+    leaver = stack.add_gateway(**SHORT)
+    stack.client().infer(slow.name, slow.question(0.01))
+    with ThreadPoolExecutor(8) as pool:
+        calls = [call(pool, leaver, slow, 0.5) for _ in range(6)]
+        wait_until(lambda: stack.residency()[stack.workers[0].name]["queue"] == 6)
+        assert stack.stop(leaver) == 0
+        answers = [each.result() for each in calls]
+    assert {answer.status for answer in answers} <= {200, 202}
+    handed = [answer for answer in answers if answer.status == 202]
+    assert len(handed) >= 3, "0.5 s are not enough for 3 s of work"
+    for answer in handed:
+        assert answer.headers["connection"] == "close"
+        where = answer.headers["location"]
+        outcome = stack.http("GET", where + "?wait=30")
+        assert outcome.json()["status"] == "succeeded", outcome
+    assert "Traceback" not in leaver.log and "go on without this gateway" in leaver.log
+
+
+def test_a_second_signal_ends_it_at_once(stack: Stack, slow: Slow) -> None:
+    """Not with 0, as callers were left alone; what was accepted still reaches its end."""
+    leaver = stack.add_gateway(WARMROUTE_HANDOVER_S="60")
+    accepted = stack.client(leaver).submit(slow.name, slow.question(1.5))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = call(pool, leaver, slow, 1.5)
+        wait_until(lambda: len(stack.waiting(stack.workers[0].name)) == 2)
+        leaver.child.send_signal(signal.SIGTERM)
+        wait_until(lambda: refuses_connections(leaver))
+        assert leaver.running
+        leaver.child.send_signal(signal.SIGTERM)
+        wait_until(lambda: not leaver.running)
+        with pytest.raises(OSError):
+            waiting.result()
+    assert leaver.child.returncode == 1
+    outcome = stack.http("GET", f"/v2/requests/{accepted.id}?wait=30")
+    assert outcome.json()["status"] == "succeeded"
+
+
+def refuses_connections(gateway: Process) -> bool:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    try:
+        socket.create_connection((host, int(port)), 1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_gateway_without_callers_does_not_linger(stack: Stack) -> None:
+    """Its time for callers is not waited for if there are none, nor for idle connections."""
+    leaver = stack.add_gateway(WARMROUTE_HANDOVER_S="60")
+    host, port = leaver.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as idle:
+        idle.sendall(b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"200 OK" in idle.recv(4096)
+        assert stack.stop(leaver) == 0
+    assert "Traceback" not in leaver.log
+
+
+def test_when_files_run_out_connections_are_refused_and_it_recovers(stack: Stack, mlp: Mlp) -> None:
+    """With 64 open files: 503 for those it cannot take, answers for the others, then as before."""
+    settings = {**stack.environment, "WARMROUTE_HEADER_S": "60"}
+    command = ["/bin/sh", "-c", 'ulimit -n 64 && exec "$0" -u -m router', sys.executable]
+    child = start(
+        command, name="few-files", log=stack.folder / "few-files.log", env=settings, cwd=ROOT
+    )
+    try:
+        wait_until(lambda: "gateway listens on" in child.log.read_text() or child.returncode)
+        url = child.log.read_text().partition("gateway listens on ")[2].split()[0]
+        path = f"/v2/models/{mlp.name}/infer"
+        assert ask(url, "POST", path, ONE_ROW).status == 200
+        host, port = url.removeprefix("http://").split(":")
+        held = [socket.create_connection((host, int(port)), 5) for _ in range(100)]
+        held[0].sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"200 OK" in held[0].recv(4096)
+        assert b"503 Service Unavailable" in held[-1].recv(4096)
+        for connection in held:
+            connection.close()
+        wait_until(lambda: answers(url, path))
+        assert "Traceback" not in child.log.read_text()
+        assert child.stop(grace_s=30) == 0
+    finally:
+        child.kill()
+
+
+def answers(url: str, path: str) -> bool:
+    try:
+        return ask(url, "POST", path, ONE_ROW).status == 200
+    except OSError:
+        return False

@@ -1,0 +1,84 @@
+"""The lease of one load: renewed while the load runs, and how a load ends that announces nothing.
+
+Its token fences: an answer under a token that was replaced changes nothing. All of them may be
+repeated, so a Redis that does not answer is asked until it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from shared.envelope import pack_error
+from shared.errors import InsufficientMemory, Unavailable, WarmrouteError
+from shared.retry import until_answered
+from shared.scripts import Scripts
+
+log = logging.getLogger(__name__)
+
+LOAD_LEASE_MS = 10_000
+RENEW_EVERY_S = 2.0
+
+
+class LoadLease:
+    """The load of `ref` that `worker` has claimed with `token`."""
+
+    def __init__(
+        self, scripts: Scripts, worker: str, ref: str, token: str, unloadable_ms: int
+    ) -> None:
+        self._scripts = scripts
+        self._worker = worker
+        self.ref = ref
+        self.token = token
+        self._unloadable_ms = unloadable_ms
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Renew it for the block; the block is cancelled if the lease is lost."""
+        load = asyncio.current_task()
+        assert load is not None
+        task = asyncio.create_task(self._renew(load))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _renew(self, load: asyncio.Task[object]) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            with suppress(Unavailable):
+                if not await self._renew_for(LOAD_LEASE_MS):
+                    log.warning("the load lease of %s is lost", self.ref)
+                    load.cancel()
+                    return
+
+    async def _renew_for(self, lease_ms: int) -> bool:
+        return await self._scripts.renew_load(self._worker, self.ref, self.token, lease_ms)
+
+    async def refuse(self, error: InsufficientMemory | None = None) -> None:
+        """Hand the order to the other workers; if none is left, nobody can hold the model."""
+        answer = await until_answered(
+            lambda: self._scripts.refuse_load(self._worker, self.ref, self.token)
+        )
+        if answer == "nobody":
+            await self.fail(
+                error or InsufficientMemory("no worker's memory budget can hold this model")
+            )
+
+    async def fail(self, error: WarmrouteError) -> None:
+        """Answer what is parked with the cause, which stands for a while."""
+        log.warning("load of %s failed: %s", self.ref, error.message)
+        cause, left = pack_error(error), 1
+        while left > 0:
+            left = await until_answered(
+                lambda: self._scripts.fail_load(
+                    self._worker, self.ref, self.token, cause, self._unloadable_ms, error.retryable
+                )
+            )
+
+    async def give_back(self) -> None:
+        """End the lease at once, blaming nobody: the sweep orders again if anybody waits."""
+        with suppress(Unavailable):  # then it runs out by itself
+            await self._renew_for(1)

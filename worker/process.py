@@ -1,0 +1,110 @@
+"""`python -m worker.process PARENT LINK PROGRESS`: the device process, started by its parent only.
+
+PARENT is the parent's process id; the others are descriptors that it passed on: its end of the line
+(`link.py`), and the memory of `progress.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+import uvloop
+
+from shared import config as settings
+from shared import process
+from shared.config import WorkerConfig
+from shared.errors import WarmrouteError
+from shared.keys import Keys
+from worker.link import Link
+from worker.progress import Progress
+from worker.restart import DRAINED, GIVEN_UP, MISCONFIGURED
+
+_PR_SET_PDEATHSIG = 1
+ORPHANED_S = 0.1  # after its parent's first thread has died, a process belongs to another parent
+
+
+def _end_with(parent: int) -> None:
+    """Drain when the parent dies, however it dies: Linux then sends SIGTERM. Elsewhere the end of
+    the line says so."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before we asked to be told
+        sys.exit(GIVEN_UP)
+
+
+class Signals:
+    """The first SIGTERM or SIGINT drains, a second one ends the process: its parent hands back what
+    it had. A parent that dies is a signal too, one for each of its threads: no reason to hurry."""
+
+    def __init__(self, parent: int, stop: Callable[[], object]) -> None:
+        self._parent = parent
+        self._stop = stop
+        self._count = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._told)
+
+    def _told(self) -> None:
+        self._count += 1
+        self._stop()
+        if self._count > 1:
+            asyncio.get_running_loop().call_later(ORPHANED_S, self._give_up)
+
+    def _give_up(self) -> None:
+        if os.getppid() == self._parent:
+            os._exit(GIVEN_UP)
+
+
+async def _run(config: WorkerConfig, parent: int, line: socket.socket, progress: Progress) -> None:
+    link = await Link.open(line)
+    first = await link.hear()
+    # RQ reads its key prefix from the environment when it is imported.
+    os.environ["RQ_KEY_PREFIX"] = Keys(config.cell).rq_prefix
+    from worker.app import Worker
+
+    worker = Worker(config, asyncio.get_running_loop(), progress, link.tell)
+    Signals(parent, worker.stop)
+    orphaned = asyncio.create_task(_when_over(link, worker.stop))
+    await worker.run((first or {}).get("hot", []))
+    orphaned.cancel()
+    _leave(DRAINED)
+
+
+async def _when_over(link: Link, stop: Callable[[], object]) -> None:
+    while await link.hear() is not None:
+        pass
+    stop()
+
+
+def _leave(status: int) -> None:
+    """End without waiting for threads: a call that never returns must not keep a drained worker."""
+    logging.shutdown()
+    os._exit(status)
+
+
+def main() -> int:
+    """Exit status as of `worker/restart.py`."""
+    parent, line, memory = (int(argument) for argument in sys.argv[1:4])
+    _end_with(parent)
+    process.prepare()
+    faulthandler.enable()
+    end = socket.socket(fileno=line)
+    os.set_inheritable(line, False)
+    try:
+        config = settings.read(WorkerConfig, os.environ)
+        uvloop.run(_run(config, parent, end, Progress(memory)))
+    except WarmrouteError as error:
+        print(f"warmroute worker: {error.message}", file=sys.stderr)
+        return MISCONFIGURED
+    return DRAINED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
