@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 
 from router.cancels import Cancels
 from router.gateway_bulk import GatewayBulk
@@ -21,20 +22,20 @@ from router.verdict import refuse_unless_accepted
 from router.waiters import Reply, Waiters
 from shared.connection import may_have_run
 from shared.envelope import pack, unpack_error
-from shared.errors import Expired, InvalidInput, OutcomeUnknown, Unavailable
+from shared.errors import Expired, InvalidInput, OutcomeUnknown, Unavailable, WarmrouteError
 from shared.keys import Keys
 from shared.scripts import Placed, Placing, Scripts
 
 # A caller hears of its deadline from its gateway at the latest this long after it.
 GRACE_S = 0.25
+# How long it may take then to look at the record, where there is one.
+LOOK_S = 0.5
 # How long a gateway waits before it places a request with a key again.
 AGAIN_AFTER_S = (0.05, 0.25)
 
 
 class Dispatch:
     """Accepts requests and brings their outcomes home."""
-
-    refuse_unless_accepted = staticmethod(refuse_unless_accepted)
 
     def __init__(
         self, gateway: str, keys: Keys, scripts: Scripts, placement: Placement, waiters: Waiters,
@@ -91,12 +92,23 @@ class Dispatch:
         try:
             return await future
         except Expired:
-            self.take_back(ticket)
-            asks = "; ask again under its key for what became of it" if ticket.key else ""
-            raise Expired(f"request {ticket.id}: the deadline passed{asks}") from None
+            return await self._late(ticket)
         except asyncio.CancelledError:
             self.take_back(ticket)
             raise
+
+    async def _late(self, ticket: Ticket) -> Reply:
+        """Nothing was heard by the deadline. Where there is a record, it is the truth."""
+        if ticket.key or ticket.placed.status == "parked":
+            with suppress(WarmrouteError, TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    fields = await self._scripts.watch(ticket.id, "")
+                record = read_record(ticket.id, fields)
+                if record.terminal:
+                    return record.reply()
+        self.take_back(ticket)
+        asks = "; ask again under its key for what became of it" if ticket.key else ""
+        raise Expired(f"request {ticket.id}: the deadline passed{asks}")
 
     def read(self, reply: Reply) -> Answer:
         """The answer in a reply; raises the error of a request that did not succeed."""

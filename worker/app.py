@@ -13,7 +13,7 @@ from shared.bulk import open_bulk
 from shared.channel import Channel
 from shared.config import WorkerConfig
 from shared.connection import open_redis
-from shared.errors import StoreUnavailable, Unavailable
+from shared.errors import Unavailable
 from shared.keys import Keys
 from shared.manifest import Manifest
 from shared.redis_check import check_redis
@@ -127,9 +127,12 @@ class Worker:
             load_here, config.load_concurrency, config.unloadable_s, self._consumer.alone,
         )  # fmt: skip
 
-    async def run(self, hot: Sequence[str] = ()) -> None:
-        """Serve until `stop`, then drain. `hot` is loaded again, in this order."""
-        await self._start(began_anew=bool(hot))
+    async def run(self, hot: Sequence[str] = (), again: bool = False) -> None:
+        """Serve until `stop`, then drain. `hot` is loaded again, in this order. `again`: another
+        process of this worker has served before."""
+        if not again:
+            await self._check_surroundings()
+        await self._start()
         reloading = asyncio.create_task(self._loader.reload(hot))
         await self._stopping.wait()
         reloading.cancel()
@@ -139,19 +142,16 @@ class Worker:
         """Drain and end `run`."""
         self._stopping.set()
 
-    async def _start(self, began_anew: bool) -> None:
-        """Check the surroundings first: a worker that cannot load must not register. One that held
-        models before it crashed has them on its disk, and serves them while the store is away."""
+    async def _check_surroundings(self) -> None:
+        """A worker that cannot load must not register. What served before is not asked again: it
+        waits for Redis, and serves from its disk while the store is away."""
         config = self._config
         strict = bool(config.strict)
         for warning in await check_redis(self._client, config.redis_url, strict=strict):
             log.warning("Redis: %s", warning)
-        try:
-            await asyncio.to_thread(self._repository.check)
-        except StoreUnavailable as error:
-            if not began_anew:
-                raise
-            log.warning("%s", error.message)
+        await asyncio.to_thread(self._repository.check)
+
+    async def _start(self) -> None:
         self.membership.state = "ready"
         await until_answered(self.membership.register)
         self._heart.start()

@@ -34,9 +34,10 @@ class Child:
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls, env: Mapping[str, str], hot: Sequence[str]) -> Self:
-        """Start one that is to load `hot` again. Its session is its own: Ctrl-C and signals to the
-        parent's group do not reach it."""
+    async def start(cls, env: Mapping[str, str], hot: Sequence[str], again: bool) -> Self:
+        """Start one that is to load `hot` again. `again`: another served before it, so the settings
+        are right, and what does not answer now will. Its session is its own: Ctrl-C and signals to
+        the parent's group do not reach it."""
         here, there = socket.socketpair()
         file = shared_file()
         try:
@@ -50,7 +51,7 @@ class Child:
             there.close()
             os.close(file)
         link = await Link.open(here)
-        link.tell(hot=list(hot))
+        link.tell(hot=list(hot), again=again)
         return cls(process, link, progress)
 
     @property

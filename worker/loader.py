@@ -206,13 +206,27 @@ class Loader:
     async def _bring_to_device(
         self, manifest: Manifest, files: Mapping[str, Path]
     ) -> tuple[LoadedModel, Batching]:
-        model = await asyncio.to_thread(watched, lambda: self._load(manifest, files))
+        model = await self._in_thread(manifest, files)
         try:
             limits = await self._device.run(lambda: self._warm_up(manifest, model))
         except BaseException:
             await self._device.run(model.unload)
             raise
         return model, limits
+
+    async def _in_thread(self, manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:
+        """The model in host memory. A load that is given up here ends with its thread, which cannot
+        be stopped: until then its bytes and files are in use."""
+        loading = asyncio.create_task(
+            asyncio.to_thread(watched, lambda: self._load(manifest, files))
+        )
+        try:
+            return await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            await asyncio.wait([loading])
+            if loading.exception() is None:
+                await self._device.run(loading.result().unload)
+            raise
 
     def _warm_up(self, manifest: Manifest, model: LoadedModel) -> Batching:
         """On the device thread. A warm-up that never returns is ended, like a batch."""

@@ -83,7 +83,7 @@ class Parent:
         """A new device process, None if told to stop before there was one."""
         while not self._stopping.is_set():
             try:
-                self._child = await Child.start(self._env, self._hot)
+                self._child = await Child.start(self._env, self._hot, self._registered)
             except OSError as error:  # no memory or no process to be had, just now
                 log.error("worker %s: no device process: %s", self._worker, error)
                 await self._told_within(NO_FORK_S)

@@ -72,7 +72,7 @@ async def _run(config: WorkerConfig, parent: int, line: socket.socket, progress:
     worker = Worker(config, asyncio.get_running_loop(), progress, link.tell)
     Signals(parent, worker.stop)
     orphaned = asyncio.create_task(_when_over(link, worker.stop))
-    await worker.run((first or {}).get("hot", []))
+    await worker.run((first or {}).get("hot", []), again=bool((first or {}).get("again")))
     orphaned.cancel()
     _leave(DRAINED)
 

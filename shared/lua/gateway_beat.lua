@@ -3,6 +3,8 @@
 -- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk.
 -- Returns the number of door entries taken back from dead gateways. A move is delete + new entry.
 local now, gateway, moved = clock(), ARGV[2], 0
+-- Who seems dead may only have been cut off: what was written for its callers outlives its lease.
+local OUTAGE = 60000
 local MOST_FIELDS = 100 -- far more than a request has; Lua's unpack fails at some thousands
 
 -- The stream may be there without its group: a producer came first, or somebody destroyed it.
@@ -24,7 +26,7 @@ open_with_harmless_write()
 redis.call('ZADD', GATEWAYS, now + tonumber(ARGV[3]), gateway)
 local replies = k('replies', gateway)
 if redis.call('EXISTS', replies) == 0 then redis.call('XADD', replies, '*', 'id', '') end
-redis.call('PEXPIRE', replies, ARGV[3])
+redis.call('PEXPIRE', replies, ARGV[3] + OUTAGE)
 for _, door in ipairs({INGRESS, OUTBOX}) do ensure_group(door) end
 
 local function is_dead(name)
@@ -50,8 +52,5 @@ for _, door in ipairs({INGRESS, OUTBOX}) do
     if is_dead(consumer[2]) then left = left + take_back(door, consumer[2]) end
   end
 end
-for _, dead in ipairs(left == 0 and redis.call('ZRANGEBYSCORE', GATEWAYS, '-inf', now, 'LIMIT', 0, 10) or {}) do
-  redis.call('DEL', k('replies', dead))
-  redis.call('ZREM', GATEWAYS, dead)
-end
+if left == 0 then redis.call('ZREMRANGEBYSCORE', GATEWAYS, '-inf', now) end
 return moved

@@ -22,7 +22,7 @@ local function ensure_replies(gateway)
   local replies = k('replies', gateway)  -- a FLUSHALL takes it; a reply is not to be lost too
   if redis.call('EXISTS', replies) == 1 then return end
   redis.call('XADD', replies, '*', 'id', '')
-  redis.call('PEXPIRE', replies, 10000)
+  redis.call('PEXPIRE', replies, 60000)
 end
 
 local function accept(item)

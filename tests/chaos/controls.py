@@ -120,7 +120,7 @@ CONTROLS: Mapping[str, Callable[[Yard], Fault]] = {
     **{
         way.kind: _of_redis(way)
         for way in (
-            of_redis.RestartRedis, of_redis.KillClients, of_redis.PauseClients,
+            of_redis.RestartRedis, of_redis.LoseRedis, of_redis.KillClients, of_redis.PauseClients,
             of_redis.FlushScripts,
         )
     },

@@ -91,7 +91,11 @@ def stories(wrong: list[str], events: list[Event]) -> list[str]:
     ops = {int(number) for number in re.findall(r"op (\d+)", told)}
     requests = set(re.findall(r"[0-9a-f]{32}", told))
     ops |= {event.op for event in events if event.request in requests}
-    found = [msgspec.json.encode(event).decode() for event in events if event.op in ops]
+    found = [
+        msgspec.json.encode(event).decode()
+        for event in events
+        if event.op in ops and event.phase != "fail"
+    ]
     return found[:_STORY_LINES]
 
 

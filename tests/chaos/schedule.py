@@ -26,7 +26,13 @@ from tests.chaos.faults.processes import (
     TerminateGateway,
     TerminateWorker,
 )
-from tests.chaos.faults.redis import FlushScripts, KillClients, PauseClients, RestartRedis
+from tests.chaos.faults.redis import (
+    FlushScripts,
+    KillClients,
+    LoseRedis,
+    PauseClients,
+    RestartRedis,
+)
 from tests.chaos.ground import Ground
 from tests.chaos.history import History
 from tests.chaos.slot import Slot
@@ -59,7 +65,7 @@ def worker_faults(ground: Ground, history: History) -> list[Make]:
 def other_faults(ground: Ground) -> list[Make]:
     """What happens to gateways, Redis and S3."""
     to_gateway = (KillGateway, TerminateGateway, CutGateway)
-    to_redis = (RestartRedis, KillClients, PauseClients, FlushScripts)
+    to_redis = (RestartRedis, LoseRedis, KillClients, PauseClients, FlushScripts)
     return [
         *(lambda dice, way=way: way(ground, dice.choice(ground.gateways)) for way in to_gateway),
         *(lambda dice, way=way: way(ground, ground) for way in to_redis),

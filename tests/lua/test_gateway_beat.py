@@ -24,11 +24,11 @@ async def die(cell: Cell, *gateways: str) -> None:
 
 
 async def test_a_gateway_gets_a_lease_a_reply_stream_and_its_doors(cell: Cell) -> None:
-    """The reply stream lives as long as the lease."""
+    """The reply stream outlives the lease: who was cut off finds there what its callers wait for."""
     cell.scripts.now_ms = 1_000_000
     assert await cell.gateway("gw1", 5000) == 0
     assert await cell.client.zscore(cell.keys.gateways, "gw1") == 1_005_000
-    assert 0 < await cell.client.pttl(cell.keys.replies("gw1")) <= 5000
+    assert 60_000 < await cell.client.pttl(cell.keys.replies("gw1")) <= 65_000
     for door in (cell.keys.ingress, cell.keys.outbox):
         assert [g["name"] for g in await cell.client.xinfo_groups(door)] == [b"g"]
 
@@ -38,7 +38,7 @@ async def test_a_beat_renews_and_keeps_the_replies(cell: Cell) -> None:
     await cell.gateway("gw1", 5000)
     await cell.client.xadd(cell.keys.replies("gw1"), {"id": "x"})
     await cell.gateway("gw1", 60_000)
-    assert await cell.client.pttl(cell.keys.replies("gw1")) > 5000
+    assert await cell.client.pttl(cell.keys.replies("gw1")) > 65_000
     assert len(await cell.replies("gw1")) == 1
 
 
@@ -76,7 +76,7 @@ async def test_entries_in_the_hands_of_a_dead_gateway_come_back(cell: Cell) -> N
     assert await take(cell, cell.keys.ingress, "gw2") == [entry.entry]
     assert len(await take(cell, cell.keys.outbox, "gw2")) == 1
     assert await cell.client.zscore(cell.keys.gateways, "gw1") is None
-    assert await cell.exists(cell.keys.replies("gw1")) == []
+    assert await cell.client.pttl(cell.keys.replies("gw1")) > 0  # it may only have been cut off
     names = [c["name"] for c in await cell.client.xinfo_consumers(cell.keys.ingress, "g")]
     assert names == [b"gw2"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model.model import Model, must
+from tests.model.model import REPLIES_TTL, Model, must
 from tests.model.moves import publish
 from tests.model.run import LEASE_MS, Choices, Run
 
@@ -68,11 +68,10 @@ async def gateway_beat(run: Run, c: Choices) -> None:
     run.doors_open = True
     m.state.gateways[gateway] = m.now + LEASE_MS
     m.state.replies.setdefault(gateway, [{"id": ""}])
-    m.lives(f"replies:{gateway}", LEASE_MS)
+    m.lives(f"replies:{gateway}", LEASE_MS + REPLIES_TTL)
     back, left = _take_back(m, run.chunk)
     dead = [g for g, until in m.state.gateways.items() if until <= m.now]
     for name in () if left else dead:
-        m.forget(f"replies:{name}")
         del m.state.gateways[name]
     must(moved == back, f"gateway_beat took back {moved}, not {back}")
     run.count("gateway_beat", "took back" if moved else "nothing to take back")

@@ -12,7 +12,7 @@ import hashlib
 from tests.model.state import Item, Load, State
 
 ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
-RESULT_TTL, RECORD_SPARE, REPLIES_TTL = 3_600_000, 3_600_000, 10_000
+RESULT_TTL, RECORD_SPARE, REPLIES_TTL = 3_600_000, 3_600_000, 60_000
 CRASHES, WINDOW, FIRST_PAUSE, LONGEST_PAUSE, PROBE = 5, 600_000, 10_000, 600_000, 30_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",

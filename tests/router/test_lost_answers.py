@@ -166,3 +166,16 @@ async def test_who_leaves_with_a_key_leaves_the_request(far: Far) -> None:
     await far.dispatch.finish()
     assert again.joined and await far.queued() == 1
     far.parts.dispatch.forget(again)
+
+
+async def test_who_heard_nothing_by_the_deadline_looks_at_the_record_first(far: Far) -> None:
+    """Its reply was lost, as after an outage of Redis; the request had succeeded."""
+    submitted = submission(timeout_s=0.2, **KEY)
+    ticket = await far.dispatch.submit(submitted)
+    answering = asyncio.create_task(far.dispatch.answer(ticket))
+    cell = far.cell
+    entries = await cell.read("w1")
+    await cell.begin("w1", far.parts.epoch, entries)
+    await cell.client.delete(cell.keys.replies("gw1"))  # what is written now nobody reads
+    await cell.complete("w1", far.parts.epoch, entries, outcome=ANSWER)
+    assert (await answering).worker == "w1"

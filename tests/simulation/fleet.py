@@ -13,7 +13,7 @@ from tests.simulation.gateway import ENV, Answer, SimGateway
 from tests.simulation.lane import Crashed
 from tests.simulation.loop import SimFuture, SimTask
 from tests.simulation.process import Process
-from tests.simulation.world import World
+from tests.simulation.world import LEASE_S, World
 from worker.parent import Parent
 
 
@@ -73,22 +73,34 @@ class Fleet:
         """Start again what has ended, after a while."""
         while True:
             await asyncio.sleep(0.5)
-            if self.stopping:
-                continue
             for at, gateway in enumerate(self.gateways):
-                if not gateway.process.alive:
-                    await asyncio.sleep(self.world.dice.uniform(0.0, 2.0))
+                if not gateway.process.alive and await self._after(2.0):
                     self.gateways[at] = self._gateway()
             for at, worker in enumerate(self.workers):
-                if not worker.parent.alive:
-                    await asyncio.sleep(self.world.dice.uniform(0.0, 4.0))
+                if not worker.parent.alive and await self._after(4.0):
                     self.workers[at] = SimWorker(self.world, worker.name)
+
+    def whole(self) -> bool:
+        """Whether everybody runs and serves."""
+        gateways = all(gateway.ready for gateway in self.gateways)
+        return gateways and all(self._serves(worker) for worker in self.workers)
+
+    def _serves(self, worker: SimWorker) -> bool:
+        return worker.device is not None and (
+            self.world.history.loads.epochs.get(worker.name) is worker.device
+        )
+
+    async def _after(self, longest_s: float) -> bool:
+        """Wait for a while; whether there is still somebody to be started."""
+        await asyncio.sleep(self.world.dice.uniform(0.0, longest_s))
+        return not self.stopping
 
     async def end(self) -> None:
         """SIGTERM to all, workers first; return when all have ended."""
         self.stopping = True
         for process in (worker.parent for worker in [*self.workers, *self.replaced]):
             await self._end(process)
+        await asyncio.sleep(LEASE_S + 1.5)  # who could not leave in time is reaped
         for gateway in self.gateways:
             await self._end(gateway.process)
 

@@ -78,7 +78,7 @@ class Loads:
         self._orphans = orphans
 
     def _claim(self, ref: str, token: str) -> None:
-        if ref in self._claimed:
+        if self._claimed.get(ref, token) != token:
             self._history.violated(f"I16: {ref} is claimed under two tokens")
         self._claimed[ref] = token
 

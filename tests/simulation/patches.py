@@ -18,38 +18,27 @@ from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+import worker.app  # the product imports it late: its names must be there before
+import worker.process
 from shared.bulk import open_bulk
 from shared.channel import Channel
 from shared.connection import open_redis
 from shared.errors import WarmrouteError
-from shared.keys import Keys
 from shared.redis_check import check_redis
 from shared.repository import BlobCache, open_repository
 from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
+from worker.child import Child
+from worker.cold_queue import ColdQueue
+from worker.device.opening import open_device
+from worker.heart import Heart
+from worker.ledger import Ledger
+from worker.link import Link
+from worker.progress import Progress
+from worker.runtimes.base import load
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
-
-CELL = "sim"
-os.environ.setdefault("RQ_KEY_PREFIX", Keys(CELL).rq_prefix)
-
-import router.gateway  # noqa: E402, F401
-import worker.app  # noqa: E402
-import worker.disowner  # noqa: E402
-import worker.parent  # noqa: E402
-import worker.process  # noqa: E402
-from worker.child import Child  # noqa: E402
-from worker.cold_queue import ColdQueue  # noqa: E402
-from worker.device.opening import open_device  # noqa: E402
-from worker.heart import Heart  # noqa: E402
-from worker.ledger import Ledger  # noqa: E402
-from worker.link import Link  # noqa: E402
-from worker.progress import Progress  # noqa: E402
-from worker.runtimes.base import load  # noqa: E402
-
-__all__ = ["CELL", "in_place"]
-
 
 # What the product itself asserts, by the rule that it keeps.
 ASSERTED = {
@@ -157,7 +146,7 @@ def in_place(world: World) -> Iterator[None]:
     put(time, "perf_counter", world.monotonic)
     dice = random.Random(f"{world.seed} product")
     put(secrets, "token_hex", lambda size=32: dice.randbytes(size).hex())
-    state, prefix = random.getstate(), os.environ["RQ_KEY_PREFIX"]
+    state, environment = random.getstate(), dict(os.environ)
     random.seed(world.seed)
     root = logging.getLogger()
     logs, others = Logs(world), root.handlers[:]
@@ -168,6 +157,7 @@ def in_place(world: World) -> Iterator[None]:
     finally:
         root.handlers[:] = others
         random.setstate(state)
-        os.environ["RQ_KEY_PREFIX"] = prefix
+        os.environ.clear()
+        os.environ.update(environment)
         for where, name, value in reversed(undo):
             setattr(where, name, value)

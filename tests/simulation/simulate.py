@@ -116,6 +116,8 @@ async def _schedule(world: World, seed: int) -> None:
     nemesis.heal()
     healed_ms = EPOCH_MS + round(world.loop.now * 1000)
     await asyncio.wait(clients.tasks)
+    while not fleet.whole():  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.5)
     # A connection that swallowed what was sent is given up only after its timeout.
     swallowed = COMMAND_TIMEOUT_S if world.faults["connection swallowed"] else 0.0
     await asyncio.sleep(SETTLE_S + swallowed)

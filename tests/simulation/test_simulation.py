@@ -15,11 +15,11 @@ REACHED = (
     "begin gone", "begin fenced", "place placed", "place parked", "place joined", "place mismatch",
     "place full", "place unloadable", "place quarantined", "cancel cancelled", "cancel succeeded",
     "claim_load claimed", "claim_load suspect", "claim_load stale", "announce done",
-    "announce stale", "announce fenced", "fail_load done", "refuse_load nobody",
+    "announce fenced", "fail_load done", "refuse_load nobody",
     "refuse_load ordered", "heartbeat fenced", "heartbeat taken", "disown done", "disown late",
     "reap done", "register done", "reload done", "retire done", "leave done", "hand_over done",
     "sweep expired", "sweep ordered", "renew_load lost", "answer done", "answer repeated",
-    "load ran out", "replies ran out", "ended succeeded", "ended failed", "ended cancelled",
+    "load ran out", "ended succeeded", "ended failed", "ended cancelled",
     "ended expired", "client 500 dead_lettered", "client 503 outcome_unknown",
 )  # fmt: skip
 STRUCK = (

@@ -192,7 +192,7 @@ def load(manifest: Manifest, dice: random.Random, watch: Watch) -> Model:
     process = PROCESS.get()
     assert process is not None
     kind = KINDS[manifest.name]
-    process.loop.work_s = dice.expovariate(5)
+    process.loop.work_s = dice.uniform(1, 5) if dice.random() < 0.2 else dice.expovariate(5)
     if kind.wrong == "load":
         raise LoadFailed("it is broken")
     model = Model(kind, str(manifests.ref_of(manifest, manifest.encode())), dice, watch)

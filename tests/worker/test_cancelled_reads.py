@@ -17,18 +17,24 @@ async def test_a_read_that_is_cancelled_again_and_again_loses_nothing(worker: Wo
     """What Redis had sent meanwhile is the worker's, unseen: the next read begins with it."""
     dice, ids = random.Random(47), []
     for value in range(40):
-        reading = asyncio.create_task(worker.consumer.receive_once())
-        await asyncio.sleep(dice.choice([0, 0, 0.001, 0.003]))
-        ids += await worker.send(value)
-        await asyncio.sleep(dice.choice([0, 0, 0.001, 0.003]))
+        reading = asyncio.create_task(_read_on(worker))
+        await asyncio.sleep(0.002)  # it waits in Redis
+        sending = asyncio.create_task(worker.send(value))
+        await asyncio.sleep(dice.choice([0, 0.0003, 0.001]))
         reading.cancel()
         with suppress(asyncio.CancelledError):
             await reading
+        ids += await sending
     worker.supervisor.start()
     await wait_until(lambda: _ended(worker, len(ids)))
     outcomes = await worker.outcomes(len(ids))
     assert outcomes == {i: ("succeeded", 2.0 * n) for n, i in enumerate(ids)}
     assert len(await worker.cell.replies()) == len(ids)
+
+
+async def _read_on(worker: Worker) -> None:
+    while True:
+        await worker.consumer.receive_once()
 
 
 async def _ended(worker: Worker, count: int) -> bool:

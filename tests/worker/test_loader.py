@@ -159,3 +159,20 @@ async def test_a_copy_that_came_too_late_is_freed_although_its_load_is_given_up(
     go.set()
     await wait_until(lambda: worker.parts.copies.get(ref) is None)
     assert worker.models["a"].unloaded and worker.parts.ledger.used == 0
+
+
+async def test_a_load_that_is_given_up_holds_its_bytes_until_its_thread_has_ended(
+    worker: LoadingWorker,
+) -> None:
+    """Another may not take the room while the thread, which cannot be stopped, fills it."""
+    worker.go.clear()
+    await order(worker, worker.publish("a", 60))
+    await wait_until(lambda: worker.order == ["a"])
+    (task,) = worker.loader._tasks
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=0.05)
+    assert (done, worker.parts.ledger.used, worker.cache.held) == (set(), 60, 1)
+    worker.go.set()
+    await wait_until(task.done)
+    assert worker.models["a"].unloaded
+    assert (worker.parts.ledger.used, worker.cache.held) == (0, 0)

@@ -11,9 +11,9 @@ import redis
 from tests.chaos.faults.base import Fault, require
 from tests.chaos.ground import Ground, accepts
 from tests.chaos.patience import until
+from tests.helpers.stack import LEASE_S
 
 PAUSE_MS = 1200
-DOWN_S = 0.5
 _marks = itertools.count(1)
 
 
@@ -52,11 +52,12 @@ class RestartRedis(RedisFault):
 
     kind = "kill -9 Redis"
     kills: ClassVar[bool] = True
+    down_s = 0.5
 
     def inject(self) -> None:
         self.run_id = _run_id(self.target)
         self.aim.kill_redis()
-        time.sleep(DOWN_S)
+        time.sleep(self.down_s)
 
     def verify(self) -> None:
         require(not accepts(self.target.redis_port), "Redis's port accepts connections")
@@ -70,6 +71,13 @@ class RestartRedis(RedisFault):
         info = self.target.redis.info("server")
         require(info["run_id"] != self.run_id, "Redis has the run_id that it had before")
         require(info["uptime_in_seconds"] < 30, "Redis has been up for long")
+
+
+class LoseRedis(RestartRedis):
+    """The same, but it is away for longer than any lease lasts."""
+
+    kind = "Redis away beyond the lease"
+    down_s = LEASE_S + 0.5
 
 
 class KillClients(RedisFault):

@@ -24,11 +24,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def store_link(store: S3Server) -> Iterator[Link]:
-    """The way to it."""
-    links = Links()
-    yield links.to(store.endpoint_url)
-    links.close()
+def links() -> Iterator[Links]:
+    """Makes ways that can be cut."""
+    made = Links()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def store_link(store: S3Server, links: Links) -> Link:
+    """The way to the store."""
+    return links.to(store.endpoint_url)
 
 
 @pytest.fixture(scope="session")

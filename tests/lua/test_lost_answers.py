@@ -1,0 +1,240 @@
+"""F48: Redis ran a script and its answer is lost on the wire, once for each script.
+
+Whoever called it asks again. The second time changes nothing: no request is there twice, no
+outcome is published again, none is forgotten; and the answer says that it was a repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.channel import Channel
+from shared.errors import Unavailable
+from shared.script_runner import load_source
+from shared.scripts import Completion, Scripts, Waiting
+from tests.contract.sources import ROOT
+from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, WIDE, Cell
+from tests.helpers.cell_state import state
+from tests.helpers.factories import REF, kept, placing, request_id
+from tests.helpers.proxy import Proxy
+
+NOW_MS = 1_000_000
+CHANGES_AGAIN = {"register"}  # each time a new epoch begins: its caller knows the last one only
+Call = Callable[[Scripts], Awaitable[Any]]
+Story = tuple[Call, Any]  # the call, and the answer to its repeat
+
+
+async def place(cell: Cell) -> Story:
+    await cell.worker(holds=[REF])
+    item = kept(key="key", fingerprint="same")
+    return lambda s: s.place(
+        [item], WIDE
+    ), lambda said: [(p.status, p.where) for p in said] == [("joined", item.id)]
+
+
+async def replay(cell: Cell) -> Story:
+    letter = {"kind": "request", "id": "a" * 32, "model": REF, "worker": "w1", "attempts": 3}
+    entry = (await cell.client.xadd(cell.keys.dead, {**letter, "body": "b"})).decode()
+    new = request_id()
+    return lambda s: s.replay(entry, new, 60_000, WIDE), lambda said: said.status == "unknown"
+
+
+async def cancel(cell: Cell) -> Story:
+    item = kept()
+    await cell.place(item)
+    return lambda s: s.cancel(item.id), "cancelled"
+
+
+async def watch(cell: Cell) -> Story:
+    item = kept()
+    await cell.place(item)
+    return lambda s: s.watch(item.id, "gw1"), lambda said: said["status"] == b"parked"
+
+
+async def answer(cell: Cell) -> Story:
+    await cell.gateway()
+    entry = (await cell.client.xadd(cell.keys.outbox, {"id": "f" * 32})).decode()
+    await cell.client.xreadgroup("g", "gw1", {cell.keys.outbox: ">"})
+    fields = ["status", "failed"]
+    return lambda s: s.answer("outbox", entry, "answers", 60_000, True, fields), False
+
+
+async def gateway_beat(cell: Cell) -> Story:
+    await cell.gateway("dead", lease_ms=5_000)
+    await cell.client.xadd(cell.keys.ingress, {"model": "m", "body": "b"})
+    await cell.client.xreadgroup("g", "dead", {cell.keys.ingress: ">"})
+    cell.scripts.now_ms = NOW_MS + 5_001
+    return lambda s: s.gateway_beat("gw1", LEASE_MS), 0
+
+
+async def hand_over(cell: Cell) -> Story:
+    await cell.gateway()
+    await cell.worker(holds=[REF])
+    item = placing()
+    (placed,) = await cell.place(item)
+    row = Waiting(item.id, REF, placed.deadline_ms, cell.keys.work("w1"), placed.entry)
+    return lambda s: s.hand_over("gw1", "0-0", [row]), lambda said: said[0] == [1]
+
+
+async def reap(cell: Cell) -> Story:
+    await _begun(cell, lease_ms=5)
+    cell.scripts.now_ms = NOW_MS + 10
+    return lambda s: s.reap(MAX_ATTEMPTS), None
+
+
+async def sweep(cell: Cell) -> Story:
+    await cell.place(kept(timeout_ms=5), kept())
+    await cell.client.delete(cell.keys.load(REF))
+    cell.scripts.now_ms = NOW_MS + 10
+    return lambda s: s.sweep(), (0, 0, 0)
+
+
+async def register(cell: Cell) -> Story:
+    await _begun(cell)
+    fields = {"device": "cpu", "incarnation": "one"}
+    return lambda s: s.register("w1", LEASE_MS, MAX_ATTEMPTS, fields), lambda said: said
+
+
+async def heartbeat(cell: Cell) -> Story:
+    epoch = await cell.worker(holds=[REF])
+    cell.scripts.now_ms = NOW_MS + 10
+    return lambda s: s.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used": 7}), "ok"
+
+
+async def disown(cell: Cell) -> Story:
+    epoch = (await _begun(cell))[0]
+    return lambda s: s.disown("w1", epoch, 1, "was killed", MAX_ATTEMPTS), -1
+
+
+async def leave(cell: Cell) -> Story:
+    epoch = (await _begun(cell))[0]
+    return lambda s: s.leave("w1", epoch, MAX_ATTEMPTS), False
+
+
+async def begin(cell: Cell) -> Story:
+    epoch = await cell.worker(holds=[REF])
+    await cell.place(kept())
+    rows = [(e, f["id"], int(f["deadline"]), f["flags"]) for e, f in await cell.read()]
+    return lambda s: s.begin("w1", epoch, 1, rows), lambda said: said[1] == [b"run"]
+
+
+async def complete(cell: Cell) -> Story:
+    epoch, entries = await _begun(cell)
+    rows = [Completion(e, f["id"], b"gw1", f["flags"], "succeeded", b"42") for e, f in entries]
+    return lambda s: s.complete("w1", epoch, rows), [0]
+
+
+async def announce(cell: Cell) -> Story:
+    epoch, token = await _loading(cell)
+    return lambda s: s.announce("w1", epoch, REF, token, "device 1"), 0
+
+
+async def retire(cell: Cell) -> Story:
+    epoch = (await _begun(cell))[0]
+    last = await cell.client.xrevrange(cell.keys.work("w1"), count=1)
+    return lambda s: s.retire("w1", epoch, REF), last[0][0].decode()
+
+
+async def claim_load(cell: Cell) -> Story:
+    epoch = await cell.worker()
+    await cell.place(kept())
+    token = await cell.token()
+    return lambda s: s.claim_load("w1", epoch, REF, token, LEASE_MS), "stale"
+
+
+async def reload(cell: Cell) -> Story:
+    epoch = await cell.worker()
+    return lambda s: s.reload("w1", epoch, REF, LEASE_MS), ""
+
+
+async def renew_load(cell: Cell) -> Story:
+    _, token = await _loading(cell)
+    return lambda s: s.renew_load("w1", REF, token, LEASE_MS * 2), True
+
+
+async def refuse_load(cell: Cell) -> Story:
+    _, token = await _loading(cell)
+    await cell.worker("w2")
+    return lambda s: s.refuse_load("w1", REF, token), "stale"
+
+
+async def fail_load(cell: Cell) -> Story:
+    _, token = await _loading(cell)
+    return lambda s: s.fail_load("w1", REF, token, b"corrupt no", 5000), -1
+
+
+STORIES: dict[str, Callable[[Cell], Awaitable[Story]]] = {
+    story.__name__: story
+    for story in (
+        place, replay, cancel, watch, answer, gateway_beat, hand_over, reap, sweep, register,
+        heartbeat, disown, leave, begin, complete, announce, retire, claim_load, reload,
+        renew_load, refuse_load, fail_load,
+    )
+}  # fmt: skip
+
+
+async def _begun(cell: Cell, lease_ms: int = LEASE_MS) -> tuple[str, list[Any]]:
+    """Worker w1 has begun a request; its epoch and the entry."""
+    await cell.gateway()
+    epoch = await cell.worker(holds=[REF], lease_ms=lease_ms)
+    await cell.place(kept())
+    entries = await cell.read()
+    await cell.begin("w1", epoch, entries)
+    return epoch, entries
+
+
+async def _loading(cell: Cell) -> tuple[str, str]:
+    """Worker w1 loads the model that two requests wait for; its epoch and the token."""
+    epoch = await cell.worker()
+    await cell.place(kept(), kept())
+    return epoch, await cell.claim("w1", epoch)
+
+
+def test_every_script_is_here() -> None:
+    """A new one needs a story too."""
+    assert set(STORIES) == {Path(file).stem for file in (ROOT / "shared/lua").glob("*.lua")}
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_a_script_whose_answer_was_lost_is_repeated_without_harm(
+    cell: Cell, name: str
+) -> None:
+    """The state after the second time is that after the first."""
+    cell.scripts.now_ms = NOW_MS
+    call, expected = await STORIES[name](cell)
+    await cell.client.script_load(load_source(name))
+    before = await state(cell)
+
+    await lose_the_answer(cell, call)
+    once = await state(cell)
+    said = await call(cell.scripts)
+    twice = await state(cell)
+
+    assert once != before, "the script has not run"
+    assert expected(said) if callable(expected) else said == expected, said
+    if name in CHANGES_AGAIN:
+        once, twice = _without_epochs(once), _without_epochs(twice)
+    assert twice == once
+
+
+async def lose_the_answer(cell: Cell, call: Call) -> None:
+    """Call the script over a connection that ends when its answer comes."""
+    async with Proxy.to(cell.url) as proxy:
+        channel = Channel(proxy.url)
+        far = Scripts(channel, cell.keys)
+        far.now_ms = cell.scripts.now_ms
+        await channel.execute_command("PING")
+        proxy.drop_answers = True
+        with pytest.raises(Unavailable):
+            await call(far)
+        assert not proxy.drop_answers
+        await channel.aclose()
+
+
+def _without_epochs(state: dict[str, Any]) -> dict[str, Any]:
+    names = (":epoch", ":worker:w1", ":work:w1")
+    return {key: value for key, value in state.items() if not key.endswith(names)}

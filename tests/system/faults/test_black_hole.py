@@ -1,0 +1,58 @@
+"""F52: nothing gets through between a worker and Redis, for longer than its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.links import Link, Links
+from tests.helpers.models import Mlp, Slow
+from tests.helpers.patience import wait_until
+from tests.helpers.stack import Process, Stack
+
+PROMPTLY_S = 40
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def link(cell: Stack, links: Links) -> Link:
+    """The worker's way to Redis."""
+    return links.to(cell.redis_server.url)
+
+
+@pytest.fixture
+def worker(cell: Stack, link: Link) -> Iterator[Process]:
+    """The only one."""
+    cell.scale(gateways=1, workers=0)
+    worker = cell.add_worker(REDIS_URL=link.url)
+    yield worker
+    link.mend()
+    assert cell.stop(worker) == 0
+
+
+def test_a_worker_that_nobody_hears_is_reaped_and_comes_back_with_its_models(
+    cell: Stack, worker: Process, link: Link, model: Mlp, slow: Slow
+) -> None:
+    """What it ran meanwhile commits nothing under its old epoch; its models are not loaded again,
+    and what was accepted in its absence is answered."""
+    client, record = cell.client(), cell.keys.worker(worker.name)
+    client.infer(model.name, model.question())
+    client.infer(slow.name, slow.question(0.01))
+    device, before = cell.device_pid(worker), cell.redis.hget(record, "epoch")
+    running = client.submit(slow.name, slow.question(2.0), timeout=PROMPTLY_S)
+    wait_until(lambda: running.status() == "running")
+
+    link.go_dark()
+    wait_until(lambda: running.status() == "queued")
+    assert cell.residency() == {}
+    waiting = client.submit(model.name, model.question(1), timeout=PROMPTLY_S)
+    assert waiting.status() == "queued"
+    link.mend()
+
+    assert model.right(model.question(1), waiting.result(timeout=PROMPTLY_S)["y"])
+    assert running.result(timeout=PROMPTLY_S)["done"] > 0
+    assert link.lost > 0 and cell.redis.hget(record, "epoch") != before
+    assert cell.device_pid(worker) == device
+    assert (worker.loads(model.name), worker.loads(slow.name)) == (1, 1)
