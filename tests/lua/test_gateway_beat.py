@@ -24,7 +24,7 @@ async def die(cell: Cell, *gateways: str) -> None:
 
 
 async def test_a_gateway_gets_a_lease_a_reply_stream_and_its_doors(cell: Cell) -> None:
-    """The reply stream outlives the lease: who was cut off finds there what its callers wait for."""
+    """The reply stream outlives the lease: who was cut off finds its callers' answers."""
     cell.scripts.now_ms = 1_000_000
     assert await cell.gateway("gw1", 5000) == 0
     assert await cell.client.zscore(cell.keys.gateways, "gw1") == 1_005_000
