@@ -220,7 +220,7 @@ class SimChild(Child):
     world: World
 
     @classmethod
-    async def start(cls, env: Mapping[str, str], hot: Sequence[str]) -> Self:
+    async def start(cls, env: Mapping[str, str], hot: Sequence[str], again: bool) -> Self:
         await asyncio.sleep(cls.world.dice.uniform(0.05, 0.6))  # interpreter, torch, device
         parent = here()
         process = cls.world.new_process(f"{env['WARMROUTE_WORKER_ID']}/device")
@@ -229,7 +229,7 @@ class SimChild(Child):
         near, far = Line.pair(parent, process)
         progress = SimProgress()
         cls.world.run_device(process, env, far, progress)
-        near.tell(hot=list(hot))
+        near.tell(hot=list(hot), again=again)
         return cls(SimSubprocess(process, parent), near, progress)  # type: ignore[arg-type]
 
     def stopped(self) -> bool:
