@@ -106,8 +106,11 @@ class Evictor:
         copy.retiring = True
         begun = clock.monotonic()
         last = await self._retire(ref)
+        # Only what is read from here on shows that nothing more comes: until Redis retired it, which
+        # may have taken a while, requests were placed on it.
+        retired = clock.monotonic()
         # Queue, device and reader end independently: a short poll is simpler than events.
-        while self._busy(copy) or not self._caught_up(last, begun):  # noqa: ASYNC110 - see above
+        while self._busy(copy) or not self._caught_up(last, retired):  # noqa: ASYNC110 - see above
             await asyncio.sleep(POLL_S)
         await failpoints.reach("evict.drained")
         self._batcher.close(ref)

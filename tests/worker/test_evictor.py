@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from shared import retry
+from shared import clock, retry
 from shared.errors import Unavailable
 from shared.manifest import Batching
 from tests.helpers.cell import Cell
@@ -232,3 +232,27 @@ async def test_a_correction_that_is_given_up_reserves_nothing(parts, evictor) ->
         correction.cancel()
         await asyncio.gather(correction, return_exceptions=True)
     assert parts.ledger.used == 0
+
+
+async def test_a_read_from_before_it_was_retired_proves_nothing(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis was away for a while: until it answered, requests were still placed on the copy."""
+    asked: list[float] = []
+    answered: list[float] = []
+    retire = parts.scripts.retire
+
+    async def slowly(*args: str) -> str:
+        await asyncio.sleep(0.02)
+        last = await retire(*args)
+        answered.append(clock.monotonic())
+        return last
+
+    def caught_up(last: bytes, since: float) -> bool:
+        asked.append(since)
+        return True
+
+    await hold(parts, REF, 60)
+    monkeypatch.setattr(parts.scripts, "retire", slowly)
+    await Evictor(parts, caught_up).evict(REF)
+    assert asked[0] >= answered[0]
