@@ -1,6 +1,7 @@
 """`python -m worker`: read the settings, own one device until SIGTERM or Ctrl-C.
 
-This process is the parent (`parent.py`). What touches the device runs in its child (`process.py`).
+This process is the parent (`pair/parent.py`). What touches the device runs in its child
+(`process.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from shared import config as settings
 from shared import process
 from shared.config import WorkerConfig
 from shared.errors import ConfigError
-from worker.parent import Parent
-from worker.restart import MISCONFIGURED
+from worker.pair.parent import Parent
+from worker.pair.restart import MISCONFIGURED
 
 
 async def _run(config: WorkerConfig) -> int:

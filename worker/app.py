@@ -33,8 +33,8 @@ from worker.heart import Heart
 from worker.ledger import Ledger
 from worker.loader import Loader
 from worker.membership import Membership
+from worker.pair.progress import Progress
 from worker.parts import Parts
-from worker.progress import Progress
 from worker.rate import Rate
 from worker.runtimes.base import LoadedModel, Trust, load
 from worker.work import entry_order
@@ -59,8 +59,8 @@ def budget_of(config: WorkerConfig, device: Device) -> int:
 
 
 class Worker:
-    """One device, its copies and its loops. `tell` sends a message to the parent (`link.py`), and
-    `progress` is what it will find if this process dies."""
+    """One device, its copies and its loops. `tell` sends a message to the parent (`pair/link.py`),
+    and `progress` is what it will find if this process dies."""
 
     def __init__(
         self, config: WorkerConfig, loop: asyncio.AbstractEventLoop, progress: Progress,

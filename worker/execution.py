@@ -13,7 +13,7 @@ from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.scripts import Completion
 from worker import tensors
 from worker.copies import Copy
-from worker.progress import Progress
+from worker.pair.progress import Progress
 from worker.sticky_errors import exit_if_sticky
 from worker.tensors import Arrays
 from worker.work import Work

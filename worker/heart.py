@@ -19,8 +19,8 @@ from shared.errors import Unavailable, WarmrouteError
 from shared.keys import Keys
 from shared.scripts import Scripts
 from worker.membership import BEAT_EVERY_S, Membership
-from worker.progress import Progress
-from worker.restart import TAKEN
+from worker.pair.progress import Progress
+from worker.pair.restart import TAKEN
 from worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from worker.copies import Copies
 from worker.device_thread import DeviceThread
 from worker.ledger import Ledger
 from worker.membership import Membership
-from worker.progress import Progress
+from worker.pair.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

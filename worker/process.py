@@ -1,7 +1,7 @@
 """`python -m worker.process PARENT LINK PROGRESS`: the device process, started by its parent only.
 
 PARENT is the parent's process id; the others are descriptors that it passed on: its end of the line
-(`link.py`), and the memory of `progress.py`.
+(`pair/link.py`), and the memory of `pair/progress.py`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from shared import process
 from shared.config import WorkerConfig
 from shared.errors import WarmrouteError
 from shared.keys import Keys
-from worker.link import Link
-from worker.progress import Progress
-from worker.restart import DRAINED, GIVEN_UP, MISCONFIGURED
+from worker.pair.link import Link
+from worker.pair.progress import Progress
+from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED
 
 _PR_SET_PDEATHSIG = 1
 ORPHANED_S = 0.1  # after its parent's first thread has died, a process belongs to another parent
@@ -90,7 +90,7 @@ def _leave(status: int) -> None:
 
 
 def main() -> int:
-    """Exit status as of `worker/restart.py`."""
+    """Exit status as of `worker/pair/restart.py`."""
     parent, line, memory = (int(argument) for argument in sys.argv[1:4])
     _end_with(parent)
     process.prepare()

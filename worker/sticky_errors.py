@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from shared.errors import WarmrouteError
-from worker.restart import DEVICE_LOST
+from worker.pair.restart import DEVICE_LOST
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")

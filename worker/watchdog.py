@@ -11,9 +11,9 @@ import logging
 import sys
 
 from shared import clock
-from worker.progress import Progress
-from worker.restart import BATCH_STUCK, LOOP_STUCK
-from worker.stillness import Stillness
+from worker.pair.progress import Progress
+from worker.pair.restart import BATCH_STUCK, LOOP_STUCK
+from worker.pair.stillness import Stillness
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from tests.simulation.lane import Crashed
 from tests.simulation.link import SimChannel
 from tests.simulation.loop import PROCESS, SimFuture
 from tests.simulation.process import Process
-from worker.child import Child
 from worker.heart import Heart
 from worker.ledger import Footprint, Ledger
-from worker.progress import Progress
+from worker.pair.child import Child
+from worker.pair.progress import Progress
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

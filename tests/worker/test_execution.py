@@ -14,8 +14,8 @@ from worker import execution
 from worker.copies import Copy
 from worker.execution import Watch
 from worker.ledger import Footprint
-from worker.progress import Progress
-from worker.restart import DEVICE_LOST
+from worker.pair.progress import Progress
+from worker.pair.restart import DEVICE_LOST
 from worker.tensors import Arrays
 
 

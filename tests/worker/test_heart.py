@@ -15,8 +15,8 @@ from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
 from worker.heart import Heart
 from worker.membership import Membership
-from worker.progress import Progress
-from worker.restart import BATCH_STUCK, LOOP_STUCK, TAKEN
+from worker.pair.progress import Progress
+from worker.pair.restart import BATCH_STUCK, LOOP_STUCK, TAKEN
 
 LEASE_S = 1.0
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from shared.errors import ModelFailed, WarmrouteError
-from worker.restart import DEVICE_LOST
+from worker.pair.restart import DEVICE_LOST
 from worker.runtimes import failures
 from worker.sticky_errors import is_sticky
 

@@ -7,9 +7,9 @@ import logging
 import pytest
 
 from shared import clock
-from worker.progress import Progress
-from worker.restart import BATCH_STUCK, LOOP_STUCK
-from worker.stillness import Stillness
+from worker.pair.progress import Progress
+from worker.pair.restart import BATCH_STUCK, LOOP_STUCK
+from worker.pair.stillness import Stillness
 from worker.watchdog import Watchdog
 
 LONG_AGO = 0.0

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 
-from worker.progress import Progress, shared_file
+from worker.pair.progress import Progress, shared_file
 
 WRITER = (
     "import os, signal, sys\n"
-    "from worker.progress import Progress\n"
+    "from worker.pair.progress import Progress\n"
     "progress = Progress(int(sys.argv[1]))\n"
     "progress.beat(), progress.beat()\n"
     "progress.start(7, 12.5)\n"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Self
 
 from shared import clock
-from worker.link import Link
-from worker.progress import Progress, shared_file
-from worker.restart import describe
+from worker.pair.link import Link
+from worker.pair.progress import Progress, shared_file
+from worker.pair.restart import describe
 
 LAST_WORDS_S = 0.2  # to read what it had written when it ended
 

@@ -11,10 +11,10 @@ import pytest
 
 from shared.config import WorkerConfig
 from tests.helpers.wait import wait_until
-from worker import parent as parents
-from worker.parent import Parent, make_worker_id
-from worker.progress import Progress
-from worker.restart import DRAINED, GIVEN_UP, MISCONFIGURED, TAKEN
+from worker.pair import parent as parents
+from worker.pair.parent import Parent, make_worker_id
+from worker.pair.progress import Progress
+from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED, TAKEN
 
 LEASE_S = 1.0
 SIGTERM, SIGKILL = -15, -9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.restart import BATCH_STUCK, LOOP_STUCK, Backoff, describe
+from worker.pair.restart import BATCH_STUCK, LOOP_STUCK, Backoff, describe
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from shared.config import WorkerConfig
-from worker.child import Child
-from worker.disowner import Disowner
-from worker.restart import DRAINED, GIVEN_UP, MISCONFIGURED, TAKEN, Backoff
-from worker.stillness import Stillness
+from worker.pair.child import Child
+from worker.pair.disowner import Disowner
+from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED, TAKEN, Backoff
+from worker.pair.stillness import Stillness
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from worker.link import Link
+from worker.pair.link import Link
 
 
 async def both_ends() -> tuple[Link, Link]:

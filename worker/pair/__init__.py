@@ -1,0 +1,1 @@
+"""A worker is two processes: the parent, the device process, and what lies between them."""
