@@ -106,8 +106,8 @@ class Evictor:
         copy.retiring = True
         begun = clock.monotonic()
         last = await self._retire(ref)
-        # Only what is read from here on shows that nothing more comes: until Redis retired it, which
-        # may have taken a while, requests were placed on it.
+        # Only a read from here on shows that nothing more comes: until Redis retired it, which may
+        # have taken a while, requests were placed on it.
         retired = clock.monotonic()
         # Queue, device and reader end independently: a short poll is simpler than events.
         while self._busy(copy) or not self._caught_up(last, retired):  # noqa: ASYNC110 - see above
