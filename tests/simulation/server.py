@@ -1,4 +1,4 @@
-"""A real Redis whose time is virtual: scripts run unchanged behind `prelude.lua`.
+"""A real Redis whose time is virtual: scripts run unchanged behind `prelude/`.
 
 One plain connection, one command at a time, so a command is one instant of virtual time. Blocking
 reads do not block: they are tried again when something was added to their stream.
@@ -20,7 +20,8 @@ import redis.exceptions
 from shared import script_runner
 from shared.refusals import reply_error
 
-PRELUDE = (Path(__file__).parent / "prelude.lua").read_text()
+PARTS = sorted((Path(__file__).parent / "prelude").glob("*.lua"))
+PRELUDE = "".join(part.read_text() for part in PARTS)
 EPOCH_MS = 1_700_000_000_000  # virtual time zero, as Redis's clock shows it
 PURGE = PRELUDE + "return {sim.log}"
 ADD = PRELUDE + "return {sim.log, redis.call(unpack(ARGV, 2))}"

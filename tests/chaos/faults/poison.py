@@ -9,8 +9,8 @@ from deploy.client.tensors import encode
 from tests.chaos.faults.base import Fault, require
 from tests.chaos.ground import Ground
 from tests.chaos.history import History
-from tests.chaos.models import poison
 from tests.chaos.patience import until
+from tests.helpers.fragile import poison
 from tests.helpers.http import Answer, ask
 from tests.helpers.models import Mlp
 

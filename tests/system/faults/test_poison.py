@@ -13,12 +13,12 @@ import pytest
 from deploy.client import ClientError
 from deploy.client.pending import Pending
 from shared.envelope import unpack_envelope
+from tests.helpers.fragile import MAGIC, poison, publish_fragile
 from tests.helpers.http import Answer
 from tests.helpers.models import Mlp
 from tests.helpers.pair import send
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
-from tests.system.faults.poisoned import MAGIC, poison, publish_poisoned
 from tests.system.setup import ONE_ROW
 
 MATES = 3
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 @pytest.fixture(scope="module")
 def fragile(cell: Stack) -> Mlp:
     """A model that kills its process if it is asked to."""
-    return publish_poisoned(cell.repository, cell.folder)
+    return publish_fragile(cell.repository, cell.folder, "poisoned", 8, steps=2000)
 
 
 @pytest.fixture(scope="module", autouse=True)
