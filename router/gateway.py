@@ -121,7 +121,7 @@ class Gateway:
         )  # fmt: skip
         outbox = Outbox(self._outbox, self._keys, self._scripts, self.id)
         return [
-            Loop("lease", self._sweeper.beat_once, BEAT_EVERY_S),
+            Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("bulk", self._bulk.look_once, LOOK_EVERY_S),

@@ -165,9 +165,11 @@ class Ingress:
         answer: list[Any] = [
             "id", fields.get(b"id", b"")[:MAX_KEY],
             "status", "expired" if isinstance(error, Expired) else "failed",
-            "code", error.code, "error", error.message,
+            "code", error.code, "error", error.message, "entry", entry,
         ]  # fmt: skip
-        await self._scripts.answer("ingress", entry, reply_to, ANSWER_LIFE_MS, True, answer)
+        # What came too late and was told so is no letter: a flood would push out those that matter.
+        dead = not (isinstance(error, Expired) and reply_to)
+        await self._scripts.answer("ingress", entry, reply_to, ANSWER_LIFE_MS, dead, answer)
 
 
 def check_reply_to(raw: bytes, keys: Keys) -> str:

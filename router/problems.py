@@ -90,8 +90,8 @@ def wrong_verb(allowed: Iterable[str]) -> Handler:
     async def refuse(request: web.Request) -> web.StreamResponse:
         body = msgspec.json.encode({"error": f"method not allowed, want {allow}"})
         return web.Response(
-            status=HTTPStatus.METHOD_NOT_ALLOWED, body=body, headers={"Allow": allow},
-            content_type="application/json",
+            status=HTTPStatus.METHOD_NOT_ALLOWED, body=body, content_type="application/json",
+            headers={"Allow": allow, "Warmroute-Error": "method_not_allowed"},
         )  # fmt: skip
 
     return refuse

@@ -40,7 +40,10 @@ class CellConfig:
         "wait, used while gateway and workers share a host; 'off' sends all through Redis.",
     )  # fmt: skip
     max_attempts: int = setting(
-        "WARMROUTE_MAX_ATTEMPTS", 3, "Starts of one request before it is a dead letter.", low=1
+        "WARMROUTE_MAX_ATTEMPTS",
+        3,
+        "Starts of one request before it is a dead letter; from the third on it runs alone.",
+        low=3,
     )
     strict: int = setting(
         "WARMROUTE_STRICT", 0, "1 refuses to start on a Redis whose settings cannot keep what was "
@@ -179,9 +182,9 @@ class WorkerConfig(CellConfig):
         "WARMROUTE_DRAIN_S", 30.0, "Grace time of SIGTERM for what runs.", unit="s"
     )
     stuck_s: float = setting(
-        "WARMROUTE_STUCK_S", 30.0, "How long the device process's event loop may stand still "
-        "before it is replaced: shorter heals sooner, longer forgives a slow machine.",
-        low=1, unit="s",
+        "WARMROUTE_STUCK_S", 30.0, "How long the device process's event loop may stand still, "
+        "or a batch run on past its deadline, before it is replaced: shorter heals sooner, longer "
+        "forgives a slow machine.", low=1, unit="s",
     )  # fmt: skip
 
 

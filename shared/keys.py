@@ -24,7 +24,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `idem:<sha1>` | hash | id and fingerprint of the request of an idempotency key | TTL |
 | `room` | string | bytes that may still be placed below Redis's maxmemory | TTL |
 | `deadlines` | zset | request id -> deadline, ms | a member goes with its outcome |
-| `ingress` | stream, group `g` | the public door for direct producers | for ever, capped |
+| `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
 | `dead` | stream | dead letters | for ever, capped |
 | `rq:*` | RQ | load orders, in RQ's own format | RQ's |

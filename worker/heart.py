@@ -45,7 +45,10 @@ class Heart:
         self._every_s = min(BEAT_EVERY_S, config.lease_s / 4)
         self._answer_s = config.lease_s / 2  # who waits longer for an answer tries another line
         self._watchdog = Watchdog(
-            progress, tick_s=TICK_S, stuck_s=config.stuck_s, patience_s=config.lease_s
+            progress,
+            tick_s=TICK_S,
+            stuck_s=config.stuck_s,
+            patience_s=max(config.lease_s, config.stuck_s),
         )
         self._turns = 0
         self._silent = False

@@ -19,11 +19,11 @@ from router.v2 import request as v2_request
 from router.v2 import response as v2_response
 from router.waiters import HandedOver
 from shared.config import RouterConfig
-from shared.errors import InvalidInput, WarmrouteError
+from shared.errors import Expired, InvalidInput, WarmrouteError
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 TIMEOUT = "Warmroute-Timeout"
-_WAIT = re.compile(r"wait=(\d{1,6})")
+_WAIT = re.compile(r'wait="?(\d{1,6})"?')
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
@@ -99,7 +99,10 @@ async def _wait_a_while(
     except TimeoutError:
         return accepted(ticket)
     except WarmrouteError as error:
-        return _failed(ticket, error)
+        # Its own deadline may be later than this caller's; where to ask says more than a 504.
+        heard = ticket.future.done() and ticket.future.exception() is None
+        late = isinstance(error, Expired) and not heard
+        return accepted(ticket) if late else _failed(ticket, error)
     finally:
         doors.dispatch.forget(ticket)
 

@@ -23,8 +23,8 @@ for _, e in ipairs(alive and redis.call('XRANGE', parked, '-', '+', 'COUNT', ARG
     alive = false
     break
   end
-  local item = moving(e[2])
-  if take(parked, e[1]) then place_item(item, now) end
+  local item = moving(e[2], parked, e[1])
+  if item and take(parked, e[1]) then place_item(item, now) end
 end
 local left = redis.call('XLEN', parked)
 if left == 0 then

@@ -26,7 +26,7 @@ if ARGV[6] == '1' then
 end
 local kind = reply_to ~= '' and redis.call('TYPE', reply_to)['ok'] or 'none'
 if reply_to ~= '' and (kind == 'stream' or kind == 'none') then
-  redis.pcall('XADD', reply_to, 'MAXLEN', '~', 10000, '*', unpack(fields))
+  redis.pcall('XADD', reply_to, '*', unpack(fields))
   redis.call('PEXPIRE', reply_to, ARGV[5])
 end
 return 1

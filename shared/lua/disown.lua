@@ -10,7 +10,8 @@ redis.call('ZREM', WORKERS, worker)
 local stream, blamed = k('work', worker), {}
 for entry, number in pairs(as_table(redis.call('HGETALL', k('begun', worker)))) do
   local e = number == batch and redis.call('XRANGE', stream, entry, entry)[1]
-  if e then blamed[as_table(e[2]).model] = true end
+  local ref = e and as_table(e[2]).model
+  if ref then blamed[ref] = true end
 end
 for _, ref in ipairs(redis.call('SMEMBERS', k('loads', worker))) do
   if redis.call('HGET', k('load', ref), 'worker') == worker then blamed[ref] = true end

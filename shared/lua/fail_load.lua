@@ -16,7 +16,8 @@ if ARGV[8] == '1' then
   return 0
 end
 for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', ARGV[7])) do
-  if take(parked, e[1]) then publish(as_table(e[2]), 'failed', worker, cause, now) end
+  local item = moving(e[2], parked, e[1])
+  if item and take(parked, e[1]) then publish(item, 'failed', worker, cause, now) end
 end
 local left = redis.call('XLEN', parked)
 if left == 0 then

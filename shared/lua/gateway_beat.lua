@@ -17,9 +17,15 @@ local function ensure_group(door)
 end
 
 local function put_back(door, e)
-  if #e[2] <= 2 * MOST_FIELDS then return redis.call('XADD', door, '*', unpack(e[2])) end
+  -- (A door whose last id has been used takes nothing more: then the entry stays where it is.)
+  if #e[2] <= 2 * MOST_FIELDS then
+    if redis.pcall('XADD', door, '*', unpack(e[2])).err then return false end
+    moved = moved + 1
+    return true
+  end
   redis.call('XADD', DEAD, 'MAXLEN', 1000, '*', 'kind', 'entry', 'entry', e[1], 'cause',
     'invalid has ' .. #e[2] / 2 .. ' fields')
+  return true
 end
 
 open_with_harmless_write()
@@ -37,8 +43,10 @@ end
 local function take_back(door, name)
   for _, p in ipairs(redis.call('XPENDING', door, 'g', '-', '+', ARGV[4], name)) do
     local e = redis.call('XRANGE', door, p[1], p[1])[1]
-    if redis.call('XDEL', door, p[1]) == 1 and put_back(door, e) then moved = moved + 1 end
-    redis.call('XACK', door, 'g', p[1])
+    if not e or put_back(door, e) then
+      redis.call('XDEL', door, p[1])
+      redis.call('XACK', door, 'g', p[1])
+    end
   end
   if #redis.call('XPENDING', door, 'g', '-', '+', 1, name) > 0 then return 1 end
   redis.call('XGROUP', 'DELCONSUMER', door, 'g', name)

@@ -16,7 +16,7 @@ if letter.kind == 'entry' then
       fields[#fields + 1] = letter[name]
     end
   end
-  if #fields == 0 then return {'unkept', '', '', '0', '0'} end
+  if not letter.body then return {'unkept', '', '', '0', '0'} end -- it was too large to be kept
   local back = redis.call('XADD', INGRESS, '*', unpack(fields))
   redis.call('XDEL', DEAD, entry)
   return {'ingress', '', back, '0', '0'}

@@ -35,8 +35,8 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
   elseif not lease[1] and #live_holders(ref, now) > 0 then
     for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', chunk)) do
       if breaker(ref, now) == 'open' then break end
-      local item = moving(e[2])
-      if take(parked, e[1]) then place_item(item, now) end
+      local item = moving(e[2], parked, e[1])
+      if item and take(parked, e[1]) then place_item(item, now) end
       placed = placed + 1
     end
   elseif not lease[1] and not unloadable(ref) and breaker(ref, now) ~= 'open' then

@@ -97,3 +97,13 @@ async def test_a_dead_letter_keeps_what_was_sent_and_why_it_was_refused(cell: Ce
         "model": b"no-such", "body": b'{"inputs": []}',
         "fingerprint": hashlib.sha1(b'{"inputs": []}').hexdigest().encode(),
     }  # fmt: skip
+
+
+async def test_no_answer_pushes_out_an_earlier_one(cell: Cell) -> None:
+    """A producer may come late; the stream's lifetime bounds it, and nothing else."""
+    pipe = cell.client.pipeline(transaction=False)
+    for number in range(12_000):
+        pipe.xadd("answers", {"n": number})
+    await pipe.execute()
+    assert await answer(cell, await door_entry(cell))
+    assert await cell.client.xlen("answers") == 12_001

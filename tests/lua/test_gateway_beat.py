@@ -169,3 +169,15 @@ async def test_what_was_read_by_one_that_is_in_no_list_any_more_is_taken_back(ce
     (back,) = await cell.stream(cell.keys.outbox)
     assert back.entry != entry and back.fields == {"id": b"1", "to": b"a"}
     assert [c["name"] for c in await cell.client.xinfo_consumers(cell.keys.outbox, "g")] == []
+
+
+async def test_a_door_that_takes_nothing_more_loses_nothing(cell: Cell) -> None:
+    """A producer has used the last id there is: what a dead gateway had read stays pending."""
+    await cell.gateway("gw1")
+    await cell.client.xadd(cell.keys.ingress, {"model": "mnist"})
+    last = "18446744073709551615-18446744073709551615"
+    await cell.client.xadd(cell.keys.ingress, {"model": "mnist"}, id=last)
+    await take(cell, cell.keys.ingress, "gw1")
+    await die(cell, "gw1")
+    assert await cell.gateway("gw2") == 0
+    assert await cell.client.xlen(cell.keys.ingress) == 2

@@ -163,3 +163,17 @@ async def test_an_entry_that_was_cancelled_is_not_moved(cell: Cell) -> None:
     await cell.scripts.cancel(item.id)
     await cell.scripts.reap(MAX_ATTEMPTS)
     assert await cell.exists(cell.keys.parked(REF)) == []
+
+
+async def test_garbage_in_a_work_stream_holds_up_nobody(cell: Cell) -> None:
+    """Somebody wrote there who must not. It becomes a dead letter; requests and workers go on."""
+    cell.scripts.now_ms = 1_000_000
+    for name in ("w1", "w2"):
+        await cell.worker(name, holds=[REF])
+    await cell.client.xadd(cell.keys.work("w1"), {"foo": "bar"})
+    await cell.place(placing(), placing())
+    cell.scripts.now_ms += 10_000
+    assert {(await cell.scripts.reap(MAX_ATTEMPTS))[0] for _ in range(2)} == {"w1", "w2"}
+    (letter,) = await cell.stream(cell.keys.dead)
+    assert (letter.fields["kind"], letter.fields["cause"]) == (b"entry", b"invalid no request")
+    assert await cell.client.xlen(cell.keys.parked(REF)) == 2

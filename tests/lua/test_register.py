@@ -99,6 +99,8 @@ async def test_a_fenced_process_cannot_read_what_is_placed_for_the_new_one(cell:
 
 async def test_an_epoch_does_not_come_back_after_everything_was_deleted(cell: Cell) -> None:
     """Else a process that was paused meanwhile would take its successor's for its own."""
+    cell.scripts.now_ms = 1_000_000
     old = await cell.worker("w1")
+    cell.scripts.now_ms += 1
     await cell.client.delete(cell.keys.epoch, cell.keys.worker("w1"), cell.keys.work("w1"))
     assert int(await cell.worker("w1")) > int(old)

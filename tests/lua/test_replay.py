@@ -69,3 +69,11 @@ async def test_an_entry_of_the_stream_door_goes_back_into_it(cell: Cell) -> None
         {"model": b"m", "body": b"{}"}
     ]
     assert await cell.client.xlen(cell.keys.dead) == 0
+
+
+async def test_an_entry_whose_body_was_too_large_to_keep_stays_a_letter(cell: Cell) -> None:
+    """Without it, it could only fail again."""
+    given = {"kind": "entry", "entry": "1-1", "cause": "expired x", "model": "m", "reply_to": "a"}
+    entry = (await cell.client.xadd(cell.keys.dead, given)).decode()
+    assert (await replay(cell, entry)).status == "unkept"
+    assert await cell.client.xlen(cell.keys.dead) == 1

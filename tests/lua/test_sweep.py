@@ -185,3 +185,18 @@ async def test_many_gateways_sweep_at_once_and_each_thing_happens_once(cell: Cel
             await own.close()
     assert [sum(column) for column in zip(*counts, strict=True)] == [90, 1, 0]
     assert len(await cell.replies()) == 90
+
+
+async def test_garbage_among_parked_requests_holds_up_nobody(cell: Cell) -> None:
+    """It ends as a dead letter; what was parked beside it is placed, or failed with the cause."""
+    await cell.place(kept())
+    await cell.client.xadd(cell.keys.parked(REF), {"foo": "bar"})
+    await cell.worker("w1", holds=[REF])
+    assert [e.fields["kind"] for e in await cell.stream(cell.keys.dead)] == [b"entry"]
+    assert len(await cell.read("w1")) == 1
+    other = await cell.worker("w2")
+    await cell.place(kept(ref=OTHER_REF))
+    await cell.client.xadd(cell.keys.parked(OTHER_REF), {"foo": "bar"})
+    token = await cell.claim("w2", other, OTHER_REF)
+    assert await cell.scripts.fail_load("w2", OTHER_REF, token, b"corrupt x", 1000) == 0
+    assert await cell.client.xlen(cell.keys.dead) == 2

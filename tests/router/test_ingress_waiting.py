@@ -82,12 +82,18 @@ async def test_when_many_wait_nothing_new_is_read(parts, door, repository, monke
 
 
 async def test_an_entry_whose_deadline_has_passed_is_expired(parts, door, repository) -> None:
-    """It counts from when the entry was written; here that was in 1970."""
-    row = {"model": "mnist", "body": BODY, "reply_to": REPLY_TO, "id": "mine"}
-    await parts.cell.client.xadd(parts.cell.keys.ingress, row, id="5-1")
+    """It counts from when the entry was written; here that was in 1970. Its producer is told, or if
+    it cannot be, it is a dead letter."""
+    row = {"model": "mnist", "body": BODY}
+    told = {**row, "reply_to": REPLY_TO, "id": "mine"}
+    await parts.cell.client.xadd(parts.cell.keys.ingress, told, id="5-1")
     await door.run_once()
     (answer,) = await parts.cell.stream(REPLY_TO)
-    assert answer.fields.items() >= {"status": b"expired", "code": b"expired"}.items()
+    expected = {"status": b"expired", "code": b"expired", "entry": b"5-1"}
+    assert answer.fields.items() >= expected.items()
+    assert await parts.cell.stream(parts.cell.keys.dead) == []
+    await parts.cell.client.xadd(parts.cell.keys.ingress, row, id="6-1")
+    await door.run_once()
     (letter,) = await parts.cell.stream(parts.cell.keys.dead)
     assert letter.fields["cause"].startswith(b"expired its deadline passed")
     assert await parked(parts, repository) == []

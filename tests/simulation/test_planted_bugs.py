@@ -16,7 +16,7 @@ from worker.evictor import Evictor
 from worker.ledger import Ledger
 from worker.load_lease import LoadLease
 
-MOST_SEEDS = 60
+MOST_SEEDS = 300
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 

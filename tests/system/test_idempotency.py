@@ -97,3 +97,17 @@ def test_with_a_key_a_stream_entry_and_a_post_are_the_same_request(stack: Stack,
     stack.redis.delete(reply_to)
     request_id = first.headers["warmroute-request-id"].encode()
     assert {answer[b"request"] for answer in answers} == {request_id}
+
+
+def test_who_joins_with_less_patience_is_told_where_to_ask(stack: Stack, slow: Slow) -> None:
+    """The request goes on beyond its own deadline: that is no 504."""
+    key = f"patience-{slow.name}"
+    pending = stack.client().submit(slow.name, slow.question(3), idempotency_key=key)
+    body, length = encode(slow.question(3))
+    headers = {
+        "Inference-Header-Content-Length": str(length), KEY: key,
+        "Prefer": "respond-async, wait=20", "Warmroute-Timeout": "0.5",
+    }  # fmt: skip
+    joined = stack.http("POST", f"/v2/models/{slow.name}/infer", body, headers)
+    assert (joined.status, joined.headers["location"]) == (202, f"/v2/requests/{pending.id}")
+    assert pending.result(timeout=30).request_id == pending.id

@@ -18,14 +18,6 @@ local function record(item, status, stream, entry, now)
   redis.call('ZADD', DEADLINES, item.deadline, item.id)
 end
 
--- What is taken from a stream to be placed again. Its record may know more than its entry (hand_over).
-local function moving(flat)
-  local item = as_table(flat)
-  item.attempts, item.deadline = tonumber(item.attempts), tonumber(item.deadline)
-  item.flags = redis.call('HGET', k('request', item.id), 'flags') or item.flags
-  return item
-end
-
 local function park(item, now, limits, state)
   local stream = k('parked', item.model)
   if limits and redis.call('XLEN', stream) >= limits.parked then

@@ -60,3 +60,19 @@ local function take(stream, entry)
   end
   return true
 end
+
+-- What is taken from a stream to be placed again. Its record may know more than its entry (hand_over).
+-- nil if it is no request: whoever wrote it there was not place, and it ends as a dead letter.
+local function moving(flat, stream, entry)
+  local item = as_table(flat)
+  if not (item.id and item.model and item.body and item.flags and item.reply
+    and tonumber(item.attempts) and tonumber(item.deadline)) then
+    redis.call('XDEL', stream, entry)
+    redis.call('XADD', DEAD, 'MAXLEN', 1000, '*', 'kind', 'entry', 'entry', entry, 'cause',
+      'invalid no request')
+    return nil
+  end
+  item.attempts, item.deadline = tonumber(item.attempts), tonumber(item.deadline)
+  item.flags = redis.call('HGET', k('request', item.id), 'flags') or item.flags
+  return item
+end

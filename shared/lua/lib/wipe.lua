@@ -46,9 +46,9 @@ local function wipe_worker(worker, how, chunk, now)
   redis.call('DEL', holds)
   give_up_loads(worker, now)
   for _, e in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk)) do
-    local item = moving(e[2])
-    if ran(redis.call('HGET', begun, e[1]), how) then item.attempts = item.attempts + 1 end
-    if take(stream, e[1]) then move(item, worker, how, now) end
+    local item = moving(e[2], stream, e[1])
+    if item and ran(redis.call('HGET', begun, e[1]), how) then item.attempts = item.attempts + 1 end
+    if item and take(stream, e[1]) then move(item, worker, how, now) end
   end
   local left = redis.call('XLEN', stream)
   if left == 0 then redis.call('DEL', stream, begun) end

@@ -86,6 +86,7 @@ def answers(server: S3Server) -> bool:
     return True
 
 
+@pytest.mark.timeout(180)
 def test_two_that_want_the_same_ports_both_start(
     start_it: StartIt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,8 +98,8 @@ def test_two_that_want_the_same_ports_both_start(
     second = start_it(tmp_path / "b")
     assert not set(second.ports.values()) & set(first.ports.values())
     # The one that lost its ports may have met the first's services on its way: that passes.
-    wait_until(lambda: answers(first))
-    wait_until(lambda: answers(second))
+    wait_until(lambda: answers(first), 60)
+    wait_until(lambda: answers(second), 60)
     with pytest.raises(ConfigError, match="another server"):
         start_it(tmp_path / "b")
 

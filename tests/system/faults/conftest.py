@@ -47,6 +47,7 @@ def cell(
         "S3_ENDPOINT_URL": store_link.address,
         "WARMROUTE_CATALOG_TTL_S": "0.5",
         "WARMROUTE_UNLOADABLE_S": "1",
+        "WARMROUTE_STUCK_S": "3",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in store.environment.items():

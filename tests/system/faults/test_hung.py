@@ -19,8 +19,8 @@ def test_a_call_that_does_not_return_is_told_at_its_deadline_and_its_worker_repl
 ) -> None:
     """What waits behind it is answered long before; the hung request has expired, and that is its
     end."""
-    client = cell.client()
     cell.scale(gateways=1, workers=1)
+    client = cell.client()
     (worker,) = cell.workers
     client.infer(slow.name, slow.question(0.01))
     client.infer(model.name, model.question())

@@ -115,7 +115,7 @@ def test_a_model_that_crashes_again_and_again_is_quarantined_and_comes_back(
 
     assert answers[-1].status == 200, "the request that was let through"
     assert crashes(cell) == CRASHES
-    assert not list(cell.redis.scan_iter(f"{cell.keys.prefix}:breaker:*"))
+    assert not list(cell.redis.scan_iter(f"{cell.keys.prefix}:breaker:{fragile.name}:*"))
 
 
 def _ask(stack: Stack, model: Mlp) -> Answer:
