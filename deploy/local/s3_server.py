@@ -93,6 +93,8 @@ def start_s3(folder: Path, *, bucket: str = BUCKET) -> S3Server:
         _remove_sockets({name: port for name, port in account.ports.items() if is_free(port)})
         for attempt in range(1, _TRIES + 1):
             ports = _choose_ports(account.ports if attempt == 1 else {})
+            if attempt < _TRIES and not all(map(is_free, ports.values())):
+                continue  # on its way to fail it would join the services of who has them
             try:
                 child = _start_once(weed, folder, account, ports, bucket, lock)
                 break
