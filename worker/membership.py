@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from shared import retry
@@ -38,6 +39,7 @@ class Membership:
         self._max_attempts = max_attempts
         self._report = report
         self._held = held
+        self._announced: set[str] = set()  # of this epoch: what the map may say of this worker
         self._joining = asyncio.Lock()
         self.on_epoch: Callable[[str], object] = lambda epoch: None
 
@@ -51,20 +53,30 @@ class Membership:
         self.epoch = await self._scripts.register(
             self.worker, self._lease_ms, self._max_attempts, fields
         )
+        self._announced.clear()
         self.on_epoch(self.epoch)
         log.info("worker %s registered, epoch %s", self.worker, self.epoch)
 
     async def announce_held(self) -> None:
-        """Tell the map of every copy that can serve."""
+        """Make the map say what is held: every copy that can serve, and nothing else."""
         for ref in list(self._held()):
-            if ref not in self._held():
-                continue  # evicted while another was announced
+            await retry.until_answered(partial(self._announce_if_held, ref))
+        # An announcement whose answer was lost may have come after the copy was retired.
+        for ref in self._announced - set(self._held()):
+            await retry.until_answered(partial(self._retire_unless_held, ref))
+            self._announced.discard(ref)
+
+    async def _announce_if_held(self, ref: str) -> None:
+        if ref in self._held():  # else it was evicted while another was announced
             await self.announce(ref, "")
-            if ref not in self._held():
-                await self.retire([ref])
+
+    async def _retire_unless_held(self, ref: str) -> None:
+        if ref not in self._held():
+            await self.retire([ref])
 
     async def announce(self, ref: str, token: str) -> None:
         """Become a holder of `ref` and take its parked requests; Conflict if it was too late."""
+        self._announced.add(ref)
         left, tier = 1, f"device {self._held().get(ref, 0)}"
         while left > 0:
             left = await self._scripts.announce(self.worker, self.epoch, ref, token, tier)

@@ -161,3 +161,17 @@ async def test_an_answer_that_crossed_a_registration_is_ignored(
     await asyncio.gather(*(member.answered("fenced", old) for _ in range(3)))
     assert int(member.epoch) > int(old)
     assert await holders(cell, REF) == [b"w1"]
+
+
+async def test_what_the_map_says_too_much_is_taken_back(
+    cell: Cell, member: Membership, held: dict[str, int]
+) -> None:
+    """An announcement was lost with its connection and came after the copy was retired: for ever,
+    requests would go where the model is not."""
+    await member.retire([REF])
+    del held[REF]
+    await cell.scripts.announce("w1", member.epoch, REF, "", "device 10")
+    assert await holders(cell, REF) == [b"w1"]
+    assert await member.beat_once() == "resync"
+    assert await holders(cell, REF) == []
+    assert await member.beat_once() == "ok"
