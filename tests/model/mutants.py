@@ -57,7 +57,7 @@ GATEWAY = [
     ),
     *_of(
         "gateway_beat", "gateway_beat write_ingress read_door tick",
-        ("taken_back_twice", "redis.call('XDEL', door, p[1]) == 1 and", ""),
+        ("taken_back_twice", "      redis.call('XDEL', door, p[1])\n", ""),
         ("the_lease_is_not_renewed", "redis.call('ZADD', GATEWAYS, now",
          "redis.call('ZADD', GATEWAYS, 'NX', now"),
     ),
