@@ -3,7 +3,8 @@
 An entry is taken over by `place` in the same step that accepts its request, so it is never both or
 neither. One that cannot be a request is answered and kept as a dead letter. When queues are full
 the entry waits in the stream, until its deadline; every one that waits gets its turn, so a full
-model does not hold up the others.
+model does not hold up the others (until `pending_entries.MAX_WAITING` of them wait here: then
+nothing new is read).
 """
 
 from __future__ import annotations
