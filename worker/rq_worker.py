@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, ClassVar
 
 import redis
@@ -81,6 +82,22 @@ class LoadOrder(Job):
         """RQ would import whatever name the job gives."""
         raise ValueError("orders import nothing")
 
+    def prepare_for_execution(self, worker_name: str, pipeline: Any) -> None:
+        """RQ takes the job's lifetime away until it ends, in this transaction. Killed or cut off
+        meanwhile, the job would stay for ever: so persist gives it a lifetime instead."""
+        super().prepare_for_execution(worker_name, pipeline)
+        pipeline.persist = lambda key: pipeline.expire(key, ORDER_LIFE_S)
+
+    def heartbeat(
+        self, timestamp: datetime, ttl: int, pipeline: Any = None, xx: bool = False
+    ) -> None:
+        """RQ's sets a field, which makes a job without a lifetime of one that was taken back."""
+        with self.connection.pipeline() as own:
+            taken = own if pipeline is None else pipeline
+            super().heartbeat(timestamp, ttl, taken, xx)
+            taken.expire(self.key, ORDER_LIFE_S)
+            own.execute()
+
     def _execute(self) -> str:
         if self.func_name != FUNCTION:
             raise ValueError(f"only {FUNCTION} may run")
@@ -118,11 +135,6 @@ class ColdWorker(SimpleWorker):
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """An order takes milliseconds; by default RQ would believe in it for minutes."""
         return WORKER_TTL_S
-
-    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
-        """RQ takes the job's lifetime away until it ends; killed meanwhile, it would stay."""
-        super().prepare_job_execution(job, remove_from_intermediate_queue)
-        self.connection.expire(job.key, ORDER_LIFE_S)
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None

@@ -9,27 +9,15 @@ import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
-from deploy.local.redis_server import RedisServer
-from shared.keys import Keys
-from tests.conftest import RQ_CELL
-from worker.rq_worker import MAX_JOB_BYTES, ORDER_LIFE_S, StrictJSON, build_worker
+from tests.helpers.order_bench import GOOD, KEYS, OrderBench
+from worker.rq_worker import MAX_JOB_BYTES, StrictJSON
 
-KEYS = Keys(RQ_CELL)
-FIELDS = {
-    "origin": "cold", "status": "queued", "created_at": "2026-01-01T00:00:00.000000Z",
-    "enqueued_at": "2026-01-01T00:00:00.000000Z", "timeout": 60, "result_ttl": 120,
-    "failure_ttl": 600, "description": "load",
-}  # fmt: skip
 IDLE = ["os.getpid", None, [], {}]
-GOOD = ["warmroute.load", None, ["mnist:1:0123456789ab", "token"], {}]
 MEGABYTES = 200
-ROUNDS = 20
 
 
 class Bomb:
@@ -42,52 +30,6 @@ class Bomb:
         import os
 
         return os.system, (self._command,)
-
-
-class Bench:
-    """RQ's queue, and a worker that takes what is in it."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.client = redis.Redis.from_url(url, protocol=2)
-        self.touched = folder / "touched"
-        self.claims: list[tuple[str, str]] = []
-        self._count = 0
-
-    def push(self, data: Any, /, **fields: Any) -> str:
-        """A job with this data (a call, or raw bytes); its id."""
-        self._count += 1
-        job = f"job-{self._count}"
-        raw = data if isinstance(data, bytes) else json.dumps(data).encode()
-        row = {**FIELDS, **fields} | ({"data": raw} if raw else {})
-        self.client.hset(KEYS.rq_job(job), mapping=row)
-        self.client.rpush(KEYS.rq_queue(), job)
-        return job
-
-    def work(self) -> None:
-        """Take jobs until none is left. RQ's loop ends with some of them, and is begun again."""
-        self._rounds = 0
-        while self.waiting():
-            build_worker(self.client, f"w{self._count}", self._claim, self.waiting).work()
-        assert self._rounds <= ROUNDS, "a job came back again and again"
-
-    def waiting(self) -> bool:
-        """The gate: open while there are jobs, but not for ever."""
-        self._rounds += 1
-        return self._rounds <= ROUNDS and self.client.llen(KEYS.rq_queue()) > 0
-
-    def _claim(self, ref: str, token: str) -> str:
-        self.claims.append((ref, token))
-        return "claimed"
-
-
-@pytest.fixture
-def bench(redis_server: RedisServer, tmp_path: Path) -> Iterator[Bench]:
-    """An empty queue."""
-    made = Bench(redis_server.url, tmp_path)
-    yield made
-    for key in made.client.scan_iter(KEYS.prefix + ":*", count=1000):
-        made.client.delete(key)
-    made.client.close()
 
 
 @pytest.fixture
@@ -115,26 +57,11 @@ def hooks() -> Iterator[tuple[str, list[str]]]:
     thread.join()
 
 
-def test_an_order_has_a_lifetime_while_it_is_answered(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """RQ takes it away when it begins: a worker that was killed then would leave it for ever."""
-    job, seen = bench.push(GOOD), []
-
-    def claim(ref: str, token: str) -> str:
-        seen.append(bench.client.ttl(KEYS.rq_job(job)))
-        return "claimed"
-
-    monkeypatch.setattr(bench, "_claim", claim)
-    bench.work()
-    assert len(seen) == 1 and 0 < seen[0] <= ORDER_LIFE_S
+def touch(orders: OrderBench) -> str:
+    return f"touch {orders.touched}"
 
 
-def touch(bench: Bench) -> str:
-    return f"touch {bench.touched}"
-
-
-HOSTILE: dict[str, Callable[[Bench], tuple[Any, dict[str, Any]]]] = {
+HOSTILE: dict[str, Callable[[OrderBench], tuple[Any, dict[str, Any]]]] = {
     "a system command": lambda b: (["os.system", None, [touch(b)], {}], {}),
     "eval": lambda b: (["builtins.eval", None, [f"open({str(b.touched)!r}, 'w')"], {}], {}),
     "a file of ours": lambda b: (["pathlib.Path.touch", str(b.touched), [], {}], {}),
@@ -171,26 +98,26 @@ HOSTILE: dict[str, Callable[[Bench], tuple[Any, dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 @pytest.mark.timeout(20)
-def test_a_hostile_job_runs_nothing_and_the_next_is_taken(bench: Bench, case: str) -> None:
+def test_a_hostile_job_runs_nothing_and_the_next_is_taken(orders: OrderBench, case: str) -> None:
     """It fails or is dropped, once; a good order behind it is carried out."""
-    data, fields = HOSTILE[case](bench)
-    bench.push(data, **fields)
-    bench.push(GOOD)
-    bench.work()
-    assert not bench.touched.exists()
-    assert bench.claims == [tuple(GOOD[2])]
+    data, fields = HOSTILE[case](orders)
+    orders.push(data, **fields)
+    orders.push(GOOD)
+    orders.work()
+    assert not orders.touched.exists()
+    assert orders.claims == [tuple(GOOD[2])]
 
 
-def test_a_job_that_is_gone_is_passed_over(bench: Bench) -> None:
+def test_a_job_that_is_gone_is_passed_over(orders: OrderBench) -> None:
     """Its id alone is in the queue."""
-    bench.client.rpush(KEYS.rq_queue(), "job-nowhere", "../../etc", "a" * 10_000)
-    bench.push(GOOD)
-    bench.work()
-    assert len(bench.claims) == 1
+    orders.client.rpush(KEYS.rq_queue(), "job-nowhere", "../../etc", "a" * 10_000)
+    orders.push(GOOD)
+    orders.work()
+    assert len(orders.claims) == 1
 
 
 def test_callbacks_and_webhooks_of_a_good_order_are_not_called(
-    bench: Bench, hooks: tuple[str, list[str]]
+    orders: OrderBench, hooks: tuple[str, list[str]]
 ) -> None:
     """Whatever the order carries beside its call."""
     url, calls = hooks
@@ -201,32 +128,32 @@ def test_callbacks_and_webhooks_of_a_good_order_are_not_called(
         "status": "finished",
         "timeout": 5,
     }
-    bench.push(
+    orders.push(
         GOOD, webhooks=json.dumps([webhook, webhook | {"status": "failed"}]),
         success_callback_name="tests.worker.test_rq_worker.nobody", success_callback_timeout=1,
-        meta=pickle.dumps(Bomb(touch(bench))), repeats_left=5, repeat_intervals="[0]",
+        meta=pickle.dumps(Bomb(touch(orders))), repeats_left=5, repeat_intervals="[0]",
     )  # fmt: skip
-    bench.work()
-    assert bench.claims == [tuple(GOOD[2])]
+    orders.work()
+    assert orders.claims == [tuple(GOOD[2])]
     assert calls == []
-    assert not bench.touched.exists()
+    assert not orders.touched.exists()
 
 
 @pytest.mark.parametrize("field", ["data", "exc_info", "result", "meta"])
-def test_a_compressed_bomb_is_not_unpacked(bench: Bench, field: str) -> None:
+def test_a_compressed_bomb_is_not_unpacked(orders: OrderBench, field: str) -> None:
     """Hundreds of megabytes from a few hundred kilobytes, in whatever field RQ would unpack."""
     packer = zlib.compressobj(1)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(MEGABYTES)) + packer.flush()
-    bench.push(bomb) if field == "data" else bench.push(GOOD, **{field: bomb})
-    bench.push(GOOD)
+    orders.push(bomb) if field == "data" else orders.push(GOOD, **{field: bomb})
+    orders.push(GOOD)
     tracemalloc.start()
     try:
-        bench.work()
+        orders.work()
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 30 << 20
-    assert bench.claims
+    assert orders.claims
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
