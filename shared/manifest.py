@@ -15,9 +15,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from shared import datatypes
+from shared import datatypes, policy
 from shared.errors import Corrupt, InvalidInput
 from shared.names import ModelRef, check_model_name
+from shared.policy import Policy
 
 FORMAT = 1
 MAX_MANIFEST_BYTES = 1 << 20
@@ -82,6 +83,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     batching: Batching = Batching()
     warmup: list[dict[str, WarmupTensor]] = []
     parameters: dict[str, Parameter] = {}
+    residency: Policy = Policy()
     licence: str = ""
 
     @property
@@ -147,6 +149,7 @@ def check(manifest: Manifest) -> None:
             raise InvalidInput(f"warmup {name!r}: over {MAX_WARMUP_ELEMENTS} elements")
     for entry in manifest.files:
         _check_file(entry)
+    policy.check(manifest.residency)
 
 
 def _check_spec(spec: TensorSpec, batching: Batching) -> None:
