@@ -13,7 +13,8 @@ from collections.abc import Callable
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import WarmrouteError
-from shared.scripts import CHUNK, Scripts
+from shared.script_runner import CHUNK
+from shared.scripts import Scripts
 from shared.service import Supervisor
 
 log = logging.getLogger(__name__)

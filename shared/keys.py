@@ -27,6 +27,19 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
 | `dead` | stream | dead letters | for ever, capped |
+| `policy:<ref>` | hash | what the API set for a model version | until the API takes it back |
+| `known:<ref>` | hash | learned: bytes of a copy, ms to load it | TTL |
+| `near:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |
+| `orders:<worker>` | list | orders for that worker: `load ref token`, `unload ref` | TTL |
+| `wanted` | set | refs with a least number of copies | a member goes when it has none |
+| `sessions` | zset | session id -> expiry, ms | a member goes with its session |
+| `session:<id>` | hash | models: `ref bytes ...` | TTL |
+| `pinned:<ref>` | set | ids of the sessions that pin it | goes with its last session |
+| `crowded:<ref>` | string | no other worker could take another copy | TTL |
+| `unfit:<ref>` | set | device classes that could not load it | TTL |
+| `kin:<key>` | set | refs of one affinity key | TTL |
+| `device:<uuid>` | string | the worker that has claimed this GPU | TTL |
+| `events` | stream | what happened to copies | for ever, capped |
 | `rq:*` | RQ | load orders, in RQ's own format | RQ's |
 """
 
@@ -41,7 +54,8 @@ COLD_QUEUE = "cold"
 LASTING = (
     "workers", "worker:", "epoch", "holders:", "holds:", "work:", "begun:", "loads:", "parked:",
     "parked",
-    "gateways", "deadlines", "ingress", "outbox", "dead",
+    "gateways", "deadlines", "ingress", "outbox", "dead", "policy:", "wanted", "sessions",
+    "pinned:", "events",
     "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
 )  # fmt: skip
 
@@ -62,6 +76,9 @@ class Keys:
         self.outbox = self._of("outbox")
         self.dead = self._of("dead")
         self.room = self._of("room")
+        self.wanted = self._of("wanted")
+        self.sessions = self._of("sessions")
+        self.events = self._of("events")
         self.answers = self._of("answers:")
 
     def _of(self, name: str) -> str:
@@ -96,6 +113,36 @@ class Keys:
 
     def breaker(self, ref: str) -> str:
         return self._of(f"breaker:{ref}")
+
+    def policy(self, ref: str) -> str:
+        return self._of(f"policy:{ref}")
+
+    def known(self, ref: str) -> str:
+        return self._of(f"known:{ref}")
+
+    def near(self, ref: str) -> str:
+        return self._of(f"near:{ref}")
+
+    def orders(self, worker: str) -> str:
+        return self._of(f"orders:{worker}")
+
+    def session(self, session_id: str) -> str:
+        return self._of(f"session:{session_id}")
+
+    def pinned(self, ref: str) -> str:
+        return self._of(f"pinned:{ref}")
+
+    def crowded(self, ref: str) -> str:
+        return self._of(f"crowded:{ref}")
+
+    def unfit(self, ref: str) -> str:
+        return self._of(f"unfit:{ref}")
+
+    def kin(self, key: str) -> str:
+        return self._of(f"kin:{key}")
+
+    def device(self, uuid: str) -> str:
+        return self._of(f"device:{uuid}")
 
     def gone(self, request_id: str) -> str:
         return self._of(f"gone:{request_id}")

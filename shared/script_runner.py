@@ -17,6 +17,7 @@ from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.keys import Keys
 
+CHUNK = 128  # entries or models that one call moves at most
 _USES = re.compile(r"^-- use: (.+)$", re.MULTILINE)
 
 

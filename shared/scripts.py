@@ -1,4 +1,5 @@
-"""The Lua scripts, each behind one typed function. Nobody else evaluates Lua.
+"""The Lua scripts, each behind one typed function: those of requests, workers and gateways. Those
+of model copies are in `copy_scripts.py`. Nobody else evaluates Lua.
 
 The contract of each (KEYS, ARGV, returns) stands on top of its file; here are the types.
 """
@@ -8,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from shared.script_runner import ScriptRunner
-
-CHUNK = 128
+from shared.copy_scripts import CopyScripts
+from shared.script_runner import CHUNK
 
 
 class Placing(NamedTuple):
@@ -75,7 +75,7 @@ def _placed(row: Sequence[bytes]) -> Placed:
     return Placed(status.decode(), where.decode(), entry.decode(), int(deadline_ms), int(retry_ms))
 
 
-class Scripts(ScriptRunner):
+class Scripts(CopyScripts):
     """The scripts of one cell. All raise Unavailable if Redis does not answer, or refuses."""
 
     # Gateway ---------------------------------------------------------------------------------
@@ -176,40 +176,3 @@ class Scripts(ScriptRunner):
         flat = [field for item in items for field in item]
         answer: list[int] = await self._run("complete", worker, epoch, *flat)
         return answer
-
-    async def announce(self, worker: str, epoch: str, ref: str, token: str, tier: str) -> int:
-        """Become a holder; parked requests left (call again), -1 stale, -2 fenced."""
-        return int(await self._run("announce", worker, epoch, ref, token, tier, CHUNK))
-
-    async def retire(self, worker: str, epoch: str, ref: str) -> str:
-        """Stop new placements; the last entry id to drain up to, '' if fenced."""
-        answer: bytes = await self._run("retire", worker, epoch, ref)
-        return answer.decode()
-
-    async def claim_load(self, worker: str, epoch: str, ref: str, token: str, lease_ms: int) -> str:
-        """`claimed`, `suspect`, `stale`, `unwanted`, `refused` or `fenced`."""
-        answer: bytes = await self._run("claim_load", worker, epoch, ref, token, lease_ms)
-        return answer.decode()
-
-    async def reload(self, worker: str, epoch: str, ref: str, lease_ms: int) -> str:
-        """Claim the load of a model held before a restart; its token, '' if that is not to be."""
-        answer: bytes = await self._run("reload", worker, epoch, ref, lease_ms)
-        return answer.decode()
-
-    async def renew_load(self, worker: str, ref: str, token: str, lease_ms: int) -> bool:
-        """False if the load lease is lost."""
-        return bool(await self._run("renew_load", worker, ref, token, lease_ms))
-
-    async def refuse_load(self, worker: str, ref: str, token: str) -> str:
-        """`ordered` for another worker, `nobody` else is left, or `stale`."""
-        answer: bytes = await self._run("refuse_load", worker, ref, token)
-        return answer.decode()
-
-    async def fail_load(
-        self, worker: str, ref: str, token: str, cause: bytes, backoff_ms: int,
-        passing: bool = False,
-    ) -> int:  # fmt: skip
-        """Answer parked requests with the cause; how many are left (call again), -1 stale. If the
-        cause is `passing` they wait on, and the load is ordered again after the back-off."""
-        args = (worker, ref, token, cause, backoff_ms, CHUNK, "1" if passing else "")
-        return int(await self._run("fail_load", *args))

@@ -1,5 +1,5 @@
 -- cancel: take a request back, wherever it waits or runs.
--- use: keys, publish, order
+-- use: keys, publish, holders, nearest, order
 -- KEYS[1] prefix. ARGV: now, id, stream and entry (for a request without a record, else '').
 -- Returns 'cancelled' | 'unknown' | 'gone' (ended; no longer kept) | the terminal status it already has.
 local now, id = clock(), ARGV[2]

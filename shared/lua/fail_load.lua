@@ -1,14 +1,28 @@
 -- fail_load: a load failed. For good: answer what is parked with the cause. For a passing reason: what was
 --   accepted waits on, up to its deadline. Either way the cause is remembered, and new requests get it.
--- use: keys, publish
+-- use: keys, publish, holders, nearest, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk,
---   passing ('1' or '').
+--   passing ('1' or ''), device class. It is ordered from the workers of another class first, if there
+--   are any that have not failed too.
 -- Returns parked requests still to be answered (call again) | -1 stale.
 local now, worker, ref, cause = clock(), ARGV[2], ARGV[3], ARGV[5]
 local load, parked = k('load', ref), k('parked', ref)
-local r = redis.call('HMGET', load, 'token', 'worker')
+local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra')
 if r[1] ~= ARGV[4] or r[2] ~= worker then return -1 end
 open_with_harmless_write()
+if ARGV[8] ~= '1' then
+  redis.call('SADD', k('unfit', ref), ARGV[9])
+  redis.call('PEXPIRE', k('unfit', ref), ARGV[6])
+  local refused = (r[3] or '') .. ' ' .. worker
+  local unfit = unfit_workers(ref, now)
+  for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
+    if not is_among(other, refused .. unfit) then
+      redis.call('SREM', k('loads', worker), ref)
+      order_load(ref, ARGV[4], now, {refused = refused, extra = r[4]})
+      return 0
+    end
+  end
+end
 redis.call('SET', k('unloadable', ref), (ARGV[8] == '1' and '~' or '') .. cause, 'PX', ARGV[6])
 if ARGV[8] == '1' then
   redis.call('DEL', load)

@@ -1,7 +1,8 @@
 -- renew_load: keep a claimed load lease alive.
 -- use: keys
--- KEYS[1] prefix. ARGV: now, worker, ref, token, lease ms. Returns 1 kept | 0 lost.
+-- KEYS[1] prefix. ARGV: now, worker, ref, token, lease ms, why it waits ('' it does not). Returns 1 kept | 0 lost.
 local load = k('load', ARGV[3])
 local r = redis.call('HMGET', load, 'token', 'worker')
 if r[1] ~= ARGV[4] or r[2] ~= ARGV[2] then return 0 end
+if ARGV[6] ~= (redis.call('HGET', load, 'why') or '') then redis.call('HSET', load, 'why', ARGV[6]) end
 return redis.call('PEXPIRE', load, ARGV[5])

@@ -1,10 +1,18 @@
 -- retire: stop placing requests for a model on this worker. It drains what was placed, then frees.
--- use: keys
--- KEYS[1] prefix. ARGV: now, worker, epoch, ref.
--- Returns the last entry id of the work stream: what it must drain up to ('' if fenced).
-local worker = ARGV[2]
-if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return '' end
-redis.call('HDEL', k('holders', ARGV[4]), worker)
-redis.call('SREM', k('holds', worker), ARGV[4])
+-- use: keys, holders, nearest, order, breaker, copies
+-- KEYS[1] prefix. ARGV: now, worker, epoch, ref, tier in which it leaves the model ('' | host | disk),
+--   mode ('' whatever | evict unless it must stay | spare also unless the other holders have time for
+--   it), its share of this device's time (0 to 1).
+-- Returns the last entry id of the work stream: what it must drain up to | '' fenced | 'pinned' |
+--   'needed' (it stays: nothing was changed).
+local worker, epoch, ref, mode, now = ARGV[2], ARGV[3], ARGV[4], ARGV[6], clock()
+if redis.call('HGET', k('worker', worker), 'epoch') ~= epoch then return '' end
+if mode ~= '' then
+  local why = must_stay(ref, worker, mode == 'spare' and tonumber(ARGV[7]), now)
+  if why then return why end
+end
+redis.call('HDEL', k('holders', ref), worker)
+redis.call('SREM', k('holds', worker), ref)
 local last = redis.call('XREVRANGE', k('work', worker), '+', '-', 'COUNT', 1)
+note_near(ref, worker, epoch, ARGV[5])
 return last[1] and last[1][1] or '0-0'

@@ -3,6 +3,7 @@ local P = KEYS[1] .. ':'
 local WORKERS, GATEWAYS, DEADLINES = P .. 'workers', P .. 'gateways', P .. 'deadlines'
 local PARKED, OUTBOX, DEAD, INGRESS = P .. 'parked', P .. 'outbox', P .. 'dead', P .. 'ingress'
 local EPOCH, ROOM = P .. 'epoch', P .. 'room'
+local WANTED, SESSIONS = P .. 'wanted', P .. 'sessions'
 local function k(kind, id) return P .. kind .. ':' .. id end
 
 -- The only clock is Redis's; ARGV[1] replaces it in tests. Milliseconds.

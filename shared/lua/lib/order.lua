@@ -1,18 +1,35 @@
 -- order_load: write the load lease and its invitation, an RQ job in RQ's own format, in one step.
--- The job carries (ref, token); who claims the token loads. Late or double jobs find it taken.
-local ORDER_TTL, JOB_TTL = 20000, 3600
+-- The job carries (ref, token); who claims the token loads. Late or double jobs find it taken. The
+-- worker that can have the model soonest (`for`) is told directly too, and has a head start.
+local ORDER_TTL, JOB_TTL, DIRECT_TTL = 20000, 3600, 10000
 
 local function job_id(ref, token)
   return 'load-' .. string.sub(redis.sha1hex(ref), 1, 16) .. '-' .. token
 end
 
-local function order_load(ref, seed, now, refused)
+-- Live workers of the device classes on which this model could not be loaded a short while ago.
+local function unfit_workers(ref, now)
+  local unfit, list = {}, ''
+  for _, class in ipairs(redis.call('SMEMBERS', k('unfit', ref))) do unfit[class] = true end
+  if not next(unfit) then return list end
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
+    if unfit[redis.call('HGET', k('worker', worker), 'class') or ''] then list = list .. ' ' .. worker end
+  end
+  return list
+end
+
+-- more: refused (workers that are not to load it), extra (why it is ordered although it need not be
+-- parked for: it is not taken back when nobody waits), worker (who is to load it).
+local function order_load(ref, seed, now, more)
+  more = more or {}
+  local refused = (more.refused or '') .. unfit_workers(ref, now)
+  local chosen = more.worker or soonest(ref, now, refused)
   local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
   local load, id = k('load', ref), job_id(ref, token)
   local job, at = P .. 'rq:job:' .. id, '1970-01-01T00:00:00.000000Z'
   redis.call('DEL', load)
   redis.call('HSET', load, 'token', token, 'phase', 'ordered', 'worker', '', 'since', now,
-    'refused', refused or '')
+    'refused', refused, 'extra', more.extra or '', 'for', chosen)
   redis.call('PEXPIRE', load, ORDER_TTL)
   redis.call('HSET', job, 'data', cjson.encode({'warmroute.load', cjson.null, {ref, token}, {}}),
     'created_at', at, 'enqueued_at', at, 'origin', 'cold', 'status', 'queued', 'timeout', 60,
@@ -20,6 +37,10 @@ local function order_load(ref, seed, now, refused)
   redis.call('EXPIRE', job, JOB_TTL)
   redis.call('RPUSH', P .. 'rq:queue:cold', id)
   redis.call('SADD', P .. 'rq:queues', P .. 'rq:queue:cold')
+  if chosen ~= '' then
+    redis.call('RPUSH', k('orders', chosen), 'load ' .. ref .. ' ' .. token)
+    redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL)
+  end
   return token
 end
 
@@ -29,8 +50,8 @@ local function unorder(ref)
   if redis.call('XLEN', k('parked', ref)) > 0 then return end
   redis.call('SREM', PARKED, ref)
   redis.call('DEL', k('parked', ref))
-  local lease = redis.call('HMGET', load, 'token', 'phase')
-  if lease[2] ~= 'ordered' then return end
+  local lease = redis.call('HMGET', load, 'token', 'phase', 'extra')
+  if lease[2] ~= 'ordered' or (lease[3] or '') ~= '' then return end
   local id = job_id(ref, lease[1])
   redis.call('LREM', P .. 'rq:queue:cold', 1, id)
   redis.call('DEL', load, P .. 'rq:job:' .. id)

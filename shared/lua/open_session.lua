@@ -1,0 +1,51 @@
+-- open_session: pin a set of models until the session is closed or expires; refused if it cannot fit.
+-- use: keys, holders, nearest, order, breaker, copies, sessions
+-- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
+-- Returns {'open', expiry ms} | {'full', ref that finds no room, its bytes, the most bytes left on one
+--   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).
+-- Fits: all pinned models, largest first, have room side by side on the workers that are ready.
+local now, id = clock(), ARGV[2]
+local known = redis.call('ZSCORE', SESSIONS, id)
+if known then return {'exists', known} end
+local count = redis.call('ZCARD', SESSIONS)
+if count >= tonumber(ARGV[4]) then return {'too_many', tostring(count)} end
+local seen, all, text = {}, {}, {}
+
+local function add(model)
+  if not seen[model.ref] then
+    seen[model.ref] = true
+    all[#all + 1] = model
+  end
+end
+
+for i = 5, #ARGV, 2 do
+  add({ref = ARGV[i], bytes = tonumber(ARGV[i + 1]), new = true})
+  text[#text + 1] = ARGV[i] .. ' ' .. ARGV[i + 1]
+end
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '(' .. now, '+inf')) do
+  for _, model in ipairs(models_of(redis.call('HGET', k('session', other), 'models'))) do add(model) end
+end
+table.sort(all, largest_first)
+local free, chosen = free_bytes(now), {}
+for _, model in ipairs(all) do
+  chosen[model.ref] = take_room(free, model, now)
+  if not chosen[model.ref] then
+    local most = 0
+    for _, bin in ipairs(free) do most = math.max(most, bin.bytes) end
+    return {'full', model.ref, tostring(model.bytes), tostring(most)}
+  end
+end
+local expiry = now + tonumber(ARGV[3])
+redis.call('HSET', k('session', id), 'models', table.concat(text, ' '))
+redis.call('PEXPIRE', k('session', id), tonumber(ARGV[3]) + KEPT_AFTER)
+redis.call('ZADD', SESSIONS, expiry, id)
+for i = 5, #ARGV, 2 do
+  local ref = ARGV[i]
+  redis.call('SADD', k('pinned', ref), id)
+  redis.call('SADD', WANTED, ref)
+  local missing = #live_holders(ref, now) == 0 and redis.call('EXISTS', k('load', ref)) == 0
+  if missing and breaker(ref, now) ~= 'open' and not unloadable(ref) then
+    order_load(ref, ref .. id, now, {extra = 'session', worker = chosen[ref]})
+  end
+end
+return {'open', tostring(expiry)}

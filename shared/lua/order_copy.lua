@@ -1,0 +1,21 @@
+-- order_copy: have a model loaded although nobody has asked for it (preload, the load API).
+-- use: keys, holders, nearest, order, breaker, copies
+-- KEYS[1] prefix. ARGV: now, ref, least copies to keep from now on ('' leaves that as it is).
+-- Returns {'held', copies} | {'loading', phase} | {'ordered', ''} | {'unloadable' | 'quarantined', cause}
+--   | {'nobody', ''} (no worker is there, or none can take it).
+local now, ref, least = clock(), ARGV[2], ARGV[3]
+if least ~= '' then
+  redis.call('HSET', k('known', ref), 'min_copies', least)
+  redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)
+  if least_copies(ref) > 0 then redis.call('SADD', WANTED, ref) end
+end
+local live = live_holders(ref, now)
+if #live > 0 then return {'held', tostring(#live)} end
+local phase = redis.call('HGET', k('load', ref), 'phase')
+if phase then return {'loading', phase} end
+local state, cause = breaker(ref, now)
+if state == 'open' then return {'quarantined', cause} end
+local why = unloadable(ref)
+if why then return {'unloadable', why} end
+if order_missing(ref, now, 'asked') then return {'ordered', ''} end
+return {'nobody', ''}
