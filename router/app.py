@@ -7,12 +7,23 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from router.doors import DOORS, door
-from router.endpoints import dead, infer, models, requests
+from router.endpoints import (
+    dead,
+    events,
+    infer,
+    models,
+    policy,
+    repository,
+    requests,
+    residency,
+    sessions,
+)
 from router.gateway import Gateway
 from router.problems import no_such_path, wrong_verb
 from shared.config import RouterConfig
 
 MODEL = "/v2/models/{model}"
+SESSION = "/v2/sessions/{id}"
 VERSION = MODEL + "/versions/{version}"
 
 
@@ -36,24 +47,40 @@ def routes() -> list[web.RouteDef]:
         web.get("/v2/health/live", door(models.live)),
         web.get("/v2/health/ready", door(models.ready)),
         web.post("/v2/repository/index", door(models.index)),
-        web.get("/v2/residency", door(models.residency)),
+        web.get("/v2/residency", door(residency.fleet)),
+        web.get("/v2/events", door(events.get)),
         web.get("/v2/requests/{id}", door(requests.get)),
         web.delete("/v2/requests/{id}", door(requests.delete)),
         web.get("/v2/dead", door(dead.index)),
         web.get("/v2/dead/{entry}", door(dead.get)),
         web.post("/v2/dead/{entry}/replay", door(dead.replay)),
         web.delete("/v2/dead/{entry}", door(dead.delete)),
+        web.post("/v2/sessions", door(sessions.create)),
+        web.get("/v2/sessions", door(sessions.index)),
+        web.get(SESSION, door(sessions.get)),
+        web.post(SESSION + "/heartbeat", door(sessions.heartbeat)),
+        web.delete(SESSION, door(sessions.delete)),
     ]
-    for base in (MODEL, VERSION):
-        found += [
-            web.get(base, door(models.metadata)),
-            web.get(base + "/ready", door(models.model_ready)),
-        ]
+    found += [*_of_a_model(MODEL), *_of_a_model(VERSION)]
     allowed: dict[str, set[str]] = {}
     for route in found:
         allowed.setdefault(route.path, set()).add(route.method)
     found += [web.route("*", path, wrong_verb(verbs)) for path, verbs in allowed.items()]
     return [*found, web.route("*", "/{path:.*}", no_such_path)]
+
+
+def _of_a_model(base: str) -> list[web.RouteDef]:
+    """What there is below the path of a model, or of one version of it."""
+    kept = base.replace("/v2/", "/v2/repository/", 1)
+    return [
+        web.get(base, door(models.metadata)),
+        web.get(base + "/ready", door(models.model_ready)),
+        web.get(base + "/residency", door(residency.model)),
+        web.get(base + "/policy", door(policy.get)),
+        web.put(base + "/policy", door(policy.put)),
+        web.post(kept + "/load", door(repository.load)),
+        web.post(kept + "/unload", door(repository.unload)),
+    ]
 
 
 async def _life(app: web.Application, config: RouterConfig) -> AsyncIterator[None]:

@@ -10,13 +10,19 @@ from aiohttp import web
 
 from router.admission import Admission
 from router.catalog import LATEST, Catalog, Entry
+from router.copies import Copies
+from router.copy_states import CopyStates
 from router.dead import DeadLetters
 from router.dispatch import Dispatch
+from router.events import EventPages
+from router.followers import Followers
 from router.gateway_bulk import GatewayBulk
 from router.handover import Handover
+from router.policies import Policies
 from router.problems import problem
 from router.records import Records
 from router.residency import Residency
+from router.sessions import Sessions
 from router.sweeper import Health
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError
@@ -39,6 +45,12 @@ class Doors:
     records: Records
     dead: DeadLetters
     residency: Residency
+    states: CopyStates
+    copies: Copies
+    policies: Policies
+    sessions: Sessions
+    events: EventPages
+    followers: Followers
     health: Health
     handover: Handover
 

@@ -9,22 +9,32 @@ from contextlib import suppress
 
 from router.admission import Admission
 from router.catalog import Catalog
+from router.copies import Copies
+from router.copy_states import CopyStates
 from router.dead import DeadLetters
 from router.dispatch import Dispatch
 from router.doors import Doors
+from router.events import EventPages
+from router.followers import Followers
+from router.footprints import Footprints
 from router.gateway_bulk import LOOK_EVERY_S, GatewayBulk
 from router.handover import Handover
 from router.ingress import Ingress
+from router.load_state import Loads
 from router.outbox import Outbox
 from router.placement import Placement
+from router.policies import Policies
+from router.preload import ROUND_EVERY_S, Preload
 from router.records import Records
 from router.residency import Residency
+from router.sessions import Sessions
 from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Health, Sweeper
 from router.waiters import EXPIRE_EVERY_S, Waiters
 from shared.bulk import open_bulk
 from shared.channel import Channel
 from shared.config import RouterConfig
 from shared.connection import open_redis
+from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.redis_check import check_redis
 from shared.repository import open_repository
@@ -34,6 +44,7 @@ from shared.service import Loop, Supervisor
 log = logging.getLogger(__name__)
 
 TAKE_BACK_S = 2.0
+LAST_EVENTS_S = 1.0
 
 
 class Gateway:
@@ -45,15 +56,20 @@ class Gateway:
         self._keys = Keys(config.cell)
         self._client = open_redis(config.redis_url)
         # Each blocking reader has a channel of its own: it would hold up what is sent behind it.
-        self._channels = [Channel(config.redis_url) for _ in range(4)]
-        self._calls, self._replies, self._ingress, self._outbox = self._channels
+        self._channels = [Channel(config.redis_url) for _ in range(5)]
+        self._calls, self._replies, self._ingress, self._outbox, self._news = self._channels
         self._scripts = Scripts(self._calls, self._keys)
-        self._sweeper = Sweeper(self._scripts, self.id, config.lease_s, config.max_attempts)
+        self._log = EventLog(self._calls, self._keys)
+        self._sweeper = Sweeper(
+            self._scripts, self.id, config.lease_s, config.max_attempts, self._log
+        )
         self._waiters = Waiters(self._replies, self._keys, self.id)
         self._bulk = GatewayBulk(
             self._calls, self._keys, self.id,
             open_bulk(config.shared_memory, config.cell, config.redis_url), config.bulk_bytes,
         )  # fmt: skip
+        self._events = EventPages(self._client, self._keys)
+        self._followers = Followers(self._news, self._keys, self._events)
         self._limits = Limits(config.max_queue, config.max_parked, config.max_pending)
         self._dispatch = self._make_dispatch()
         self._repository = open_repository(
@@ -64,17 +80,25 @@ class Gateway:
 
     def doors(self) -> Doors:
         """What the HTTP endpoints need."""
+        client, keys, scripts = self._client, self._keys, self._scripts
+        states, footprints = CopyStates(client, keys), Footprints(client, keys)
         return Doors(
             config=self.config,
             admission=Admission(self.config.max_waiting, self.config.max_bodies_bytes),
             catalog=self._catalog,
             dispatch=self._dispatch,
             bulk=self._bulk,
-            records=Records(self._scripts, self._waiters, self.id),
-            dead=DeadLetters(
-                self._client, self._keys, self._scripts, self._limits, self.config.timeout_s
+            records=Records(scripts, self._waiters, self.id, Loads(self._calls, keys)),
+            dead=DeadLetters(client, keys, scripts, self._limits, self.config.timeout_s),
+            residency=Residency(client, keys),
+            states=states,
+            copies=Copies(scripts, states, footprints),
+            policies=Policies(client, keys, scripts, self._log),
+            sessions=Sessions(
+                client, keys, scripts, states, footprints, self.config.max_sessions, self._log
             ),
-            residency=Residency(self._client, self._keys),
+            events=self._events,
+            followers=self._followers,
             health=Health(self._calls, self._supervisor, lambda: self._dispatch.draining),
             handover=self._make_handover(),
         )
@@ -96,6 +120,7 @@ class Gateway:
             async with asyncio.timeout(TAKE_BACK_S):
                 await self._dispatch.finish()
         self._bulk.close()
+        await self._log.finish(LAST_EVENTS_S)
         for channel in self._channels:
             await channel.aclose()
         await self._client.aclose()
@@ -111,7 +136,7 @@ class Gateway:
     def _make_handover(self) -> Handover:
         return Handover(
             self.id, self._keys, self._scripts, self._dispatch, self._waiters, self._bulk,
-            self._supervisor,
+            self._supervisor, self._followers,
         )  # fmt: skip
 
     def _make_loops(self) -> list[Loop]:
@@ -120,6 +145,7 @@ class Gateway:
             self.config.timeout_s, self.config.max_body_bytes,
         )  # fmt: skip
         outbox = Outbox(self._outbox, self._keys, self._scripts, self.id)
+        preload = Preload(self._repository, self._catalog, self._calls, self._keys, self._scripts)
         return [
             Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
             Loop("replies", self._waiters.run_once),
@@ -128,4 +154,6 @@ class Gateway:
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
+            Loop("events", self._followers.run_once),
+            Loop("preload", preload.run_once, ROUND_EVERY_S),
         ]

@@ -11,6 +11,7 @@ import logging
 from functools import partial
 
 from router.dispatch import Dispatch
+from router.followers import Followers
 from router.gateway_bulk import GatewayBulk
 from router.submission import Ticket
 from router.waiters import HandedOver, Waiters, fail
@@ -32,7 +33,7 @@ class Handover:
 
     def __init__(
         self, gateway: str, keys: Keys, scripts: Scripts, dispatch: Dispatch, waiters: Waiters,
-        bulk: GatewayBulk, supervisor: Supervisor,
+        bulk: GatewayBulk, supervisor: Supervisor, followers: Followers,
     ) -> None:  # fmt: skip
         self._gateway = gateway
         self._keys = keys
@@ -41,11 +42,13 @@ class Handover:
         self._waiters = waiters
         self._bulk = bulk
         self._supervisor = supervisor
+        self._followers = followers
 
     async def begin(self) -> None:
-        """Take nothing in any more; who polls is told how things stand."""
+        """Take nothing in any more; who polls is told how things stand, who follows is let go."""
         self._dispatch.draining = True
         self._waiters.end_polls()
+        self._followers.end()
         await self._supervisor.stop(*TAKES_IN)
 
     async def finish(self) -> int:

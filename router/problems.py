@@ -31,6 +31,8 @@ STATUS: dict[str, int] = {
     "cancelled": HTTPStatus.CONFLICT,
     "model_failed": HTTPStatus.INTERNAL_SERVER_ERROR,
     "dead_lettered": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "out_of_memory": HTTPStatus.INSUFFICIENT_STORAGE,
+    "does_not_fit": HTTPStatus.INSUFFICIENT_STORAGE,
     "load_failed": HTTPStatus.UNPROCESSABLE_ENTITY,
     "untrusted": HTTPStatus.FORBIDDEN,
     "insufficient_memory": HTTPStatus.INSUFFICIENT_STORAGE,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from router.load_state import Loads
 from router.waiters import Reply, Waiters
 from shared.envelope import Outcome, unpack_error, unpack_outcome
 from shared.errors import Conflict, Gone, InvalidInput, NotFound
@@ -30,6 +31,7 @@ class Record:
     worker: str
     cold: bool
     outcome: bytes
+    waits: str = ""  # why, of one that is parked
 
     @property
     def terminal(self) -> bool:
@@ -60,6 +62,8 @@ class Record:
             shown["worker"] = self.worker
         if self.status == "parked":
             shown["reason"] = "waits for its model to be loaded"
+        if self.waits:
+            shown["waits"] = self.waits
         if self.terminal and self.status != "succeeded":
             error = unpack_error(self.outcome)
             shown |= {"error": error.message, "code": error.code}
@@ -69,15 +73,16 @@ class Record:
 class Records:
     """Reads and cancels requests by id."""
 
-    def __init__(self, scripts: Scripts, waiters: Waiters, gateway: str) -> None:
+    def __init__(self, scripts: Scripts, waiters: Waiters, gateway: str, loads: Loads) -> None:
         self._scripts = scripts
         self._waiters = waiters
         self._gateway = gateway
+        self._loads = loads
 
     async def get(self, request_id: str, wait_s: float = 0.0) -> Record:
         """The record now, or as soon as it is terminal within `wait_s`. Gone, NotFound."""
         if wait_s <= 0:
-            return await self._read(request_id, "")
+            return await self._read_and_say_why(request_id)
         future = self._waiters.register(request_id, poll=True)
         try:
             record = await self._read(request_id, self._gateway)
@@ -89,7 +94,7 @@ class Records:
             pass
         finally:
             self._waiters.forget(request_id, future)
-        return await self._read(request_id, "")
+        return await self._read_and_say_why(request_id)
 
     async def cancel(self, request_id: str) -> None:
         """Take a request back. Conflict if it has ended already; Gone, NotFound."""
@@ -98,6 +103,12 @@ class Records:
             raise _unknown(request_id, answer == "gone")
         if answer != "cancelled":
             raise Conflict(f"request {request_id}: it has {answer} already")
+
+    async def _read_and_say_why(self, request_id: str) -> Record:
+        record = await self._read(request_id, "")
+        if record.status != "parked":
+            return record
+        return replace(record, waits=await self._loads.waits(str(record.ref)))
 
     async def _read(self, request_id: str, gateway: str) -> Record:
         return read_record(request_id, await self._scripts.watch(_check_id(request_id), gateway))

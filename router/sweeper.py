@@ -1,4 +1,4 @@
-"""The gateway's housekeeping: its own lease, dead workers, dead gateways, what is overdue.
+"""The gateway's housekeeping: its lease, dead workers and gateways, what is overdue or missing.
 
 Every gateway does all of it; each step is one atomic script, so together they do it once.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import WarmrouteError
+from shared.event_log import EventLog
 from shared.script_runner import CHUNK
 from shared.scripts import Scripts
 from shared.service import Supervisor
@@ -28,8 +29,11 @@ PING_S = 2.0  # who asks whether this gateway is ready does not wait for long
 class Sweeper:
     """Two loops: the lease of this gateway, and the sweep of the cell."""
 
-    def __init__(self, scripts: Scripts, gateway: str, lease_s: float, max_attempts: int) -> None:
+    def __init__(
+        self, scripts: Scripts, gateway: str, lease_s: float, max_attempts: int, events: EventLog
+    ) -> None:
         self._scripts = scripts
+        self._events = events
         self._gateway = gateway
         self._lease_ms = round(lease_s * 1000)
         self._max_attempts = max_attempts
@@ -39,7 +43,7 @@ class Sweeper:
         return await self._scripts.gateway_beat(self._gateway, self._lease_ms)
 
     async def sweep_once(self) -> Counter[str]:
-        """Reap dead workers, expire what is late, order again what nobody loads."""
+        """Reap dead workers, expire what is late, order again what nobody loads, end sessions."""
         counts: Counter[str] = Counter()
         for _ in range(MAX_CHUNKS):
             reaped = await self._scripts.reap(self._max_attempts)
@@ -52,7 +56,18 @@ class Sweeper:
             counts.update(expired=expired, ordered=ordered, placed=placed)
             if max(expired, placed) < CHUNK:
                 break
+        counts.update(await self._tend())
         return counts
+
+    async def _tend(self) -> Counter[str]:
+        """End sessions that nobody kept, order copies that should be there."""
+        ended, missing = await self._scripts.tend()
+        if ended:
+            self._events.emit("session_closed", reason=f"nobody kept them: {ended} sessions")
+        if missing:
+            told = f"fewer than there should be: copies of {missing} models"
+            self._events.emit("ordered_copy", reason=told)
+        return Counter(sessions_ended=ended, copies_ordered=missing)
 
 
 class Health:

@@ -1,58 +1,14 @@
-"""Settings: read from an environment mapping once, checked together, then passed as values.
-
-Each field says its variable, its unit and, in one sentence, what it trades. Nothing else in
-`shared`, `router` or `worker` reads the environment. Secrets are masked by `describe()`.
-"""
+"""Settings: read from an environment mapping once, checked together, then passed as values."""
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
 
-from shared.errors import ConfigError
-from shared.names import MODEL_NAME, RESERVED_NAMES
-from shared.setting import MIB, convert, setting
+from shared.cell_config import CellConfig, describe, read
+from shared.names import MODEL_NAME
+from shared.setting import MIB, setting
 
-CELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellConfig:
-    """What every process of a cell must agree on."""
-
-    redis_url: str = setting("REDIS_URL", "", "Redis of the cell, redis:// rediss:// or unix://.")
-    model_repository: str = setting(
-        "MODEL_REPOSITORY", "", "Where models live: s3://bucket/prefix or file:///folder."
-    )
-    s3_endpoint_url: str = setting(
-        "S3_ENDPOINT_URL", "", "An S3 server other than AWS; empty means AWS."
-    )
-    cell: str = setting("WARMROUTE_CELL", "warmroute", "Prefix and hash tag of every key.")
-    lease_s: float = setting(
-        "WARMROUTE_LEASE_S", 10.0, "How long a silent worker or gateway counts as alive: shorter "
-        "finds the dead sooner, longer forgives pauses.", low=1, unit="s",
-    )  # fmt: skip
-    shared_memory: str = setting(
-        "WARMROUTE_SHARED_MEMORY", "/dev/shm", "Folder in memory for large tensors of callers that "
-        "wait, used while gateway and workers share a host; 'off' sends all through Redis.",
-    )  # fmt: skip
-    max_attempts: int = setting(
-        "WARMROUTE_MAX_ATTEMPTS",
-        3,
-        "Starts of one request before it is a dead letter; from the third on it runs alone.",
-        low=3,
-    )
-    strict: int = setting(
-        "WARMROUTE_STRICT", 0, "1 refuses to start on a Redis whose settings cannot keep what was "
-        "accepted; 0 only warns.",
-    )  # fmt: skip
-
-    def faults(self) -> list[str]:
-        """What is wrong between settings, beyond each one's own limits."""
-        return []
+__all__ = ["CellConfig", "RouterConfig", "WorkerConfig", "describe", "read"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +84,9 @@ class RouterConfig(CellConfig):
         "WARMROUTE_MAX_CONNECTIONS", 10_000, "Open connections of clients; more are refused. The "
         "limit of open files may lower it.", low=1,
     )  # fmt: skip
+    max_sessions: int = setting(
+        "WARMROUTE_MAX_SESSIONS", 1000, "Sessions that may be open in the whole cell.", low=1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +101,7 @@ class WorkerConfig(CellConfig):
 
     worker_id: str = setting("WARMROUTE_WORKER_ID", "", "Name of the worker; empty makes one up.")
     device: str = setting(
-        "WARMROUTE_DEVICE", "", "cpu or cuda:N; empty takes a GPU if there is one."
+        "WARMROUTE_DEVICE", "", "cpu or cuda:N; empty claims a free GPU, if there is any GPU."
     )
     threads: int = setting(
         "WARMROUTE_THREADS", 1, "Intra-op threads of one worker: more is faster alone, slower "
@@ -151,6 +110,32 @@ class WorkerConfig(CellConfig):
     memory_bytes: int = setting(
         "WARMROUTE_MEMORY_BYTES", 0, "Budget for models on the device; 0 takes 80 % of a GPU, or "
         "50 % of the host's memory.", unit="bytes",
+    )  # fmt: skip
+    host_memory_bytes: int = setting(
+        "WARMROUTE_HOST_MEMORY_BYTES", 0, "Budget for weights that stay in host memory when a "
+        "model leaves the device; 0 takes an eighth of it beside a GPU, and none on a CPU worker, "
+        "whose device it is.", unit="bytes",
+    )  # fmt: skip
+    eviction: str = setting(
+        "WARMROUTE_EVICTION", "greedy_dual", "Who goes first: greedy_dual weighs recency, "
+        "frequency, reload time and bytes; lru the last use only.",
+    )  # fmt: skip
+    max_models: int = setting(
+        "WARMROUTE_MAX_MODELS", 0, "Models on the device at a time, whatever their bytes; 0 is no "
+        "limit.",
+    )  # fmt: skip
+    min_residency_loads: float = setting(
+        "WARMROUTE_MIN_RESIDENCY_LOADS", 2.0, "How long a model stays at least, as a multiple of "
+        "what its load took: more thrashes less, less serves a newcomer sooner.",
+    )  # fmt: skip
+    share_loads_s: float = setting(
+        "WARMROUTE_SHARE_LOADS_S", 0.1, "How long a load is held back that must evict right after "
+        "another did: more requests share it and fewer loads are done, each answered later; 0 "
+        "never.", unit="s",
+    )  # fmt: skip
+    unaccounted_bytes: int = setting(
+        "WARMROUTE_UNACCOUNTED_BYTES", 1024 * MIB, "Memory that no model accounts for: with more "
+        "the device process drains and is replaced; 0 never.", unit="bytes",
     )  # fmt: skip
     disk_cache: str = setting(
         "WARMROUTE_DISK_CACHE",
@@ -186,45 +171,3 @@ class WorkerConfig(CellConfig):
         "or a batch run on past its deadline, before it is replaced: shorter heals sooner, longer "
         "forgives a slow machine.", low=1, unit="s",
     )  # fmt: skip
-
-
-Config = TypeVar("Config", bound=CellConfig)
-
-
-def read(cls: type[Config], env: Mapping[str, str]) -> Config:
-    """Build a config from `env`; ConfigError lists every fault at once."""
-    values: dict[str, Any] = {}
-    faults: list[str] = []
-    types = get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        name = field.metadata["env"]
-        if env.get(name, "") == "":
-            continue
-        try:
-            values[field.name] = convert(types[field.name], env[name], field.metadata["low"])
-        except ValueError as error:
-            faults.append(f"{name}: {error}")
-    config = cls(**values)
-    faults += _check(config)
-    if faults:
-        raise ConfigError("settings: " + "; ".join(faults))
-    return config
-
-
-def _check(config: CellConfig) -> list[str]:
-    faults = []
-    if not re.match(r"(redis|rediss|unix)://", config.redis_url):
-        faults.append("REDIS_URL: want redis://host:port/db, rediss:// or unix:///path")
-    if not re.match(r"(s3|file)://", config.model_repository):
-        faults.append("MODEL_REPOSITORY: want s3://bucket/prefix or file:///folder")
-    if not CELL.fullmatch(config.cell) or config.cell in RESERVED_NAMES:
-        faults.append("WARMROUTE_CELL: want 1 to 64 of A-Z a-z 0-9 _ - after a letter or digit")
-    return faults + config.faults()
-
-
-def describe(cls: type[CellConfig]) -> list[tuple[str, str, str, str]]:
-    """Rows (variable, unit, default, meaning) for the README and `--help`."""
-    return [
-        (f.metadata["env"], f.metadata["unit"], str(f.default), f.metadata["doc"])
-        for f in dataclasses.fields(cls)
-    ]

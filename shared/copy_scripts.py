@@ -58,9 +58,12 @@ class CopyScripts(ScriptRunner):
         answer: bytes = await self._run("claim_load", worker, epoch, ref, token, lease_ms)
         return answer.decode()
 
-    async def affinity(self, worker: str, ref: str, token: str, key: str, mode: str) -> str:
-        """Of a claimed load: `here`, `elsewhere` (handed on), `nowhere` or `stale`."""
-        answer: bytes = await self._run("affinity", worker, ref, token, key, mode)
+    async def affinity(
+        self, worker: str, ref: str, token: str, key: str, mode: str, most: int = 0
+    ) -> str:
+        """Of a claimed load: `here`, `elsewhere` (handed on), `nowhere` or `stale`. `most`: models
+        of the key that one worker may have, 0 any number."""
+        answer: bytes = await self._run("affinity", worker, ref, token, key, mode, most)
         return answer.decode()
 
     async def reload(self, worker: str, epoch: str, ref: str, lease_ms: int) -> str:
@@ -118,9 +121,9 @@ class CopyScripts(ScriptRunner):
         status, *details = await self._run("open_session", session, ttl_ms, most, *flat)
         return Opened(status.decode(), tuple(part.decode() for part in details))
 
-    async def keep_session(self, session: str, ttl_ms: int) -> int:
-        """Its client lives; the new expiry (ms), 0 if it has ended."""
-        return int(await self._run("keep_session", session, ttl_ms))
+    async def keep_session(self, session: str, ttl_ms: int | None = None) -> int:
+        """Its client lives; the new expiry (ms), 0 if it has ended. None: for as long as before."""
+        return int(await self._run("keep_session", session, "" if ttl_ms is None else ttl_ms))
 
     async def close_session(self, session: str) -> bool:
         """Its models may be evicted again; False if there was none."""

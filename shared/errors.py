@@ -17,6 +17,8 @@
     ├── Cancelled             the caller took the request back
     ├── ModelFailed           the model raised, or gave something that is no tensor
     │   └── DeadLettered      workers died over this request, as often as is allowed
+    ├── OutOfMemory           the device has no memory for this request, even alone
+    ├── DoesNotFit            models that are to be in memory together have no room there
     ├── LoadFailed            the model cannot be loaded
     │   ├── Untrusted         its format can run code and the operator did not allow that
     │   ├── InsufficientMemory no worker's budget can ever hold it
@@ -114,6 +116,16 @@ class ModelFailed(WarmrouteError):
 
 class DeadLettered(ModelFailed):
     code = "dead_lettered"
+
+
+class OutOfMemory(WarmrouteError):
+    # Not retryable: who comes back would have other models evicted for it again and again.
+    code = "out_of_memory"
+
+
+class DoesNotFit(WarmrouteError):
+    # Not retryable: what others have pinned may stay for a day, and nobody can say until when.
+    code = "does_not_fit"
 
 
 class LoadFailed(WarmrouteError):

@@ -5,7 +5,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | key | type | holds | lifetime |
 |---|---|---|---|
 | `workers` | zset | worker id -> lease expiry, ms of Redis's clock | a member: `reap`, `leave` |
-| `worker:<id>` | hash | epoch, device, state, budget, used, since | as the member above |
+| `worker:<id>` | hash | epoch, state, since, what its heartbeat reports | as the member above |
 | `epoch` | string | the last epoch given out | for ever |
 | `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
 | `holds:<worker>` | set | refs that the worker holds: the reverse | goes with the worker |
@@ -13,7 +13,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `begun:<worker>` | hash | entry id -> number of its batch, once begun | goes with the worker |
 | `parked:<ref>` | stream | requests that wait for a load | goes with its last entry |
 | `parked` | set | refs that have parked requests | goes with its last member |
-| `load:<ref>` | hash | the load lease: token, worker, phase, since, refused | TTL |
+| `load:<ref>` | hash | the load lease: token, worker, for, phase, since, why, extra | TTL |
 | `loads:<worker>` | set | refs that the worker loads just now | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
 | `breaker:<ref>` | hash | crashes of workers over it: the quarantine | TTL |
@@ -28,7 +28,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
 | `dead` | stream | dead letters | for ever, capped |
 | `policy:<ref>` | hash | what the API set for a model version | until the API takes it back |
-| `known:<ref>` | hash | learned: bytes of a copy, ms to load it | TTL |
+| `known:<ref>` | hash | learned: bytes of a copy, ms to load it; pin, copies | TTL |
 | `near:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |
 | `orders:<worker>` | list | orders for that worker: `load ref token`, `unload ref` | TTL |
 | `wanted` | set | refs with a least number of copies | a member goes when it has none |

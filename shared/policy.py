@@ -95,7 +95,7 @@ def _text(name: str, value: Any) -> str:
         msgspec.convert({name: value}, Policy)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{name}: {error}") from error
-    return str(int(value)) if isinstance(value, bool) else f"{value:g}"
+    return str(int(value)) if isinstance(value, bool) else repr(value)
 
 
 def _value(name: str, text: str) -> Any:

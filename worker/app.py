@@ -1,131 +1,80 @@
-"""Composition root of a worker: builds its parts, starts and stops them in a written order."""
+"""The life of a worker, in a written order: open the device, register, serve, drain, leave."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
-from shared.bulk import open_bulk
+import msgspec
+
 from shared.channel import Channel
 from shared.config import WorkerConfig
-from shared.connection import open_redis
 from shared.errors import Unavailable
 from shared.keys import Keys
-from shared.manifest import Manifest
 from shared.redis_check import check_redis
-from shared.repository import BlobCache, open_repository
 from shared.retry import until_answered
 from shared.scripts import Scripts
 from shared.service import Loop, Supervisor
-from worker.batcher import Batcher
-from worker.cold_queue import ColdQueue
-from worker.consumer import Consumer
-from worker.copies import Copies
+from worker import memory_watch, tidy
+from worker.assembly import Assembly, claim_and_open
 from worker.device.base import Device
-from worker.device.opening import open_device
-from worker.device_thread import DeviceThread
-from worker.evictor import Evictor
 from worker.heart import Heart
-from worker.ledger import Ledger
-from worker.loader import Loader
-from worker.membership import Membership
 from worker.pair.progress import Progress
-from worker.parts import Parts
+from worker.pair.renewal import Renewal
 from worker.rate import Rate
-from worker.runtimes.base import LoadedModel, Trust, load
-from worker.work import entry_order
 
 log = logging.getLogger(__name__)
 
-GPU_SHARE, HOST_SHARE = 0.8, 0.5
 HOT_EVERY_S = 1.0
 LEAVE_S = 5.0
 ENDS = ("succeeded", "failed", "expired")
 
 
-def _listed(text: str) -> list[str]:
-    """The items of a comma list."""
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def budget_of(config: WorkerConfig, device: Device) -> int:
-    """Bytes for models: the setting, or a share of what the device has."""
-    share = GPU_SHARE if device.kind == "cuda" else HOST_SHARE
-    return config.memory_bytes or int(device.memory_total() * share)
-
-
 class Worker:
     """One device, its copies and its loops. `tell` sends a message to the parent (`pair/link.py`),
-    and `progress` is what it will find if this process dies."""
+    and `progress` is what it will find if this process dies. `renewal` says whether this process is
+    to be replaced by a new one when it has drained."""
 
     def __init__(
-        self, config: WorkerConfig, loop: asyncio.AbstractEventLoop, progress: Progress,
-        tell: Callable[..., None],
+        self, config: WorkerConfig, device: Device, calls: Channel,
+        loop: asyncio.AbstractEventLoop, progress: Progress, tell: Callable[..., None],
     ) -> None:  # fmt: skip
         self._config = config
-        self._progress = progress
         self._tell = tell
         self._told: list[str] = []
         self._stopping = asyncio.Event()
-        self._keys = Keys(config.cell)
-        self._client = open_redis(config.redis_url)
-        # The blocking reader has a channel of its own: it would hold up what is sent behind it.
-        self._calls, self._reads = Channel(config.redis_url), Channel(config.redis_url)
-        self._repository = open_repository(
-            config.model_repository, endpoint_url=config.s3_endpoint_url or None
-        )
-        self._cache = BlobCache(Path(config.disk_cache), config.disk_cache_bytes)
-        self._device = open_device(config.device or None, threads=config.threads)
-        self._bulk = open_bulk(config.shared_memory, config.cell, config.redis_url)
-        self._parts = self._make_parts()
+        self.renewal = Renewal()
+        self._all = Assembly(config, device, calls, progress, tell, self._report)
+        self._parts = self._all.parts
         self.membership = self._parts.membership
-        self._consumer = Consumer(self._reads, self._keys, self._parts, config.prefetch, self._bulk)
-        self._loader = self._make_loader()
-        self._cold_queue = ColdQueue(
-            config.redis_url, self._keys, self.membership.worker, self._loader.accept,
-            self._loader.may_take_order, loop,
-        )  # fmt: skip
+        self._cold_queue = self._all.cold_queue(loop)
         self._heart = Heart(config, self.membership, progress)
         self._rate = Rate()
+        self._watch = self._all.memory_watch(self.renew)
         self._supervisor = Supervisor(
             [
                 Loop("hot", self._tell_hot, HOT_EVERY_S),
-                Loop("receive", self._consumer.receive_once),
-                Loop("dispatch", self._consumer.dispatch_once),
+                Loop("memory", self._watch.run_once, memory_watch.EVERY_S),
+                Loop("tidy", self._all.tidy.run_once, tidy.EVERY_S),
+                Loop("orders", self._all.orders.run_once),
+                Loop("receive", self._all.consumer.receive_once),
+                Loop("dispatch", self._all.consumer.dispatch_once),
             ]
         )
 
-    def _make_parts(self) -> Parts:
-        config, copies = self._config, Copies()
-        scripts = Scripts(self._calls, self._keys)
-        membership = Membership(
-            scripts, config.worker_id, config.lease_s, config.max_attempts, self._report,
-            copies.held,
-        )  # fmt: skip
-        membership.on_epoch = lambda epoch: self._tell(epoch=epoch)
-        return Parts(
-            scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
-            ledger=Ledger(budget_of(config, self._device)), thread=DeviceThread(),
-            progress=self._progress,
-        )  # fmt: skip
-
-    def _make_loader(self) -> Loader:
-        config = self._config
-        trust = Trust.of_repository(
-            self._repository.url, _listed(config.trust_code), _listed(config.trusted_programs)
-        )
-
-        def load_here(manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:
-            return load(manifest, files, self._device, trust)
-
-        return Loader(
-            self._parts, Evictor(self._parts, self._caught_up), self._repository, self._cache,
-            load_here, config.load_concurrency, config.unloadable_s, self._consumer.alone,
-        )  # fmt: skip
+    @classmethod
+    async def open(
+        cls, config: WorkerConfig, progress: Progress, tell: Callable[..., None],
+        visible: str | None = None,
+    ) -> Self:  # fmt: skip
+        """Claim and open the device; ConfigError if there is none to be had. `visible`: the value
+        of CUDA_VISIBLE_DEVICES."""
+        calls = Channel(config.redis_url)
+        device = await claim_and_open(config, Scripts(calls, Keys(config.cell)), visible)
+        return cls(config, device, calls, asyncio.get_running_loop(), progress, tell)
 
     async def run(self, hot: Sequence[str] = (), again: bool = False) -> None:
         """Serve until `stop`, then drain. `hot` is loaded again, in this order. `again`: another
@@ -133,7 +82,7 @@ class Worker:
         if not again:
             await self._check_surroundings()
         await self._start()
-        reloading = asyncio.create_task(self._loader.reload(hot))
+        reloading = asyncio.create_task(self._all.loader.reload(hot))
         await self._stopping.wait()
         reloading.cancel()
         await self._stop()
@@ -142,14 +91,24 @@ class Worker:
         """Drain and end `run`."""
         self._stopping.set()
 
+    def renew(self, why: str) -> bool:
+        """Drain and end, to be replaced by a new process that loads again what is hot here. False
+        while that is held back."""
+        if not self.renewal.ask(why):
+            return False
+        self._tell(hot=self._parts.copies.hot(), renewing=True)  # before anything is retired
+        self._all.events.emit("restarted", reason=why)
+        self.stop()
+        return True
+
     async def _check_surroundings(self) -> None:
         """A worker that cannot load must not register. What served before is not asked again: it
         waits for Redis, and serves from its disk while the store is away."""
         config = self._config
         strict = bool(config.strict)
-        for warning in await check_redis(self._client, config.redis_url, strict=strict):
+        for warning in await check_redis(self._all.client, config.redis_url, strict=strict):
             log.warning("Redis: %s", warning)
-        await asyncio.to_thread(self._repository.check)
+        await asyncio.to_thread(self._all.repository.check)
 
     async def _start(self) -> None:
         self.membership.state = "ready"
@@ -158,8 +117,8 @@ class Worker:
         self._supervisor.start()
         self._cold_queue.start()
         log.info(
-            "worker %s ready: device %s, budget %d MB",
-            self.membership.worker, self._device.name, self._parts.ledger.budget // 1_000_000,
+            "worker %s ready: device %s, budget %d MB", self.membership.worker,
+            self._parts.device.name, self._parts.ledger.budget // 1_000_000,
         )  # fmt: skip
 
     async def _stop(self) -> None:
@@ -175,9 +134,7 @@ class Worker:
             log.warning("the grace time is over: what runs is handed back")
         await self._supervisor.stop()
         await self._leave()
-        await self._cache.close()
-        for connection in (self._reads, self._calls, self._client):
-            await connection.aclose()
+        await self._all.close()
         if drained:
             self._parts.thread.close()
         await self._heart.close()
@@ -185,11 +142,12 @@ class Worker:
     async def _drain(self) -> None:
         """No new loads or requests; what runs ends and is answered."""
         queue_stopped = asyncio.create_task(self._cold_queue.stop())
-        await self._loader.stop()
+        await self._supervisor.stop("orders", "tidy", "memory")
+        await self._all.loader.stop()
         for ref in self._parts.copies.retire_all():
             await until_answered(functools.partial(self.membership.retire, [ref]))
         await self._supervisor.stop("receive", "dispatch")
-        await self._consumer.drain()
+        await self._all.consumer.drain()
         # What is handed back may have to be loaded elsewhere: that order is not for us to take.
         await queue_stopped
 
@@ -210,16 +168,23 @@ class Worker:
             self._tell(hot=hot)
 
     def _report(self) -> dict[str, Any]:
+        """What the heartbeat says of this worker. Asked from the heart's thread too."""
+        parts, bulk, host = self._parts, self._all.bulk, self._all.host
+        counts = self._all.consumer.completions.counts
         return {
-            "device": self._device.name,
-            "budget": self._parts.ledger.budget,
-            "used": self._parts.ledger.used,
-            "loads": self._loader.loads,
-            "host": self._bulk.host if self._bulk else "",
-            "rate": self._rate.at(sum(self._consumer.completions.counts[end] for end in ENDS)),
+            "device": parts.device.name,
+            "class": parts.device.device_class,
+            "gpu": parts.device.uuid,
+            "budget": parts.ledger.budget,
+            "used": parts.ledger.used,
+            "host_budget": host.budget,
+            "host_used": host.used,
+            "loads": self._all.loader.loads,
+            "host": bulk.host if bulk else "",
+            "rate": self._rate.at(sum(counts[end] for end in ENDS)),
+            "service": round(parts.meter.service_ms, 3),
+            "busy": round(parts.meter.busy, 3),
+            "unaccounted": self._watch.unaccounted,
+            "max_models": self._config.max_models,
+            "copies": msgspec.json.encode(parts.copies.report(parts.meter.hits)).decode(),
         }
-
-    def _caught_up(self, last: bytes, since: float) -> bool:
-        """Whether everything placed up to entry `last` has been taken in."""
-        consumer = self._consumer
-        return entry_order(consumer.last_read) >= entry_order(last) or consumer.idle_at > since

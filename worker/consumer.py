@@ -19,15 +19,17 @@ from shared.bulk import Bulk
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
 from shared.envelope import Outcome
-from shared.errors import Expired, InvalidInput, ModelFailed, Unavailable, WarmrouteError
+from shared.errors import Expired, ModelFailed, Unavailable, WarmrouteError
 from shared.keys import Keys
 from shared.retry import until_answered
 from worker import execution
+from worker.batch_runner import BatchRunner
 from worker.completions import Completions
 from worker.copies import Copy
 from worker.in_hand import InHand
 from worker.parts import Parts
 from worker.redis_clock import RedisClock
+from worker.relief import Relief, Relieve, nothing_to_free
 from worker.work import Work, decode, entry_order
 
 log = logging.getLogger(__name__)
@@ -36,19 +38,19 @@ MAX_BATCHES = 2  # one on the device, one begun and ready behind it
 
 
 class Consumer:
-    """Reads the work stream and runs what it finds."""
+    """Reads the work stream and runs what it finds. `relieve()` frees memory of the device, and
+    says whether it could."""
 
     def __init__(
-        self, channel: Channel, keys: Keys, parts: Parts, prefetch: int, bulk: Bulk | None = None
-    ) -> None:
+        self, channel: Channel, keys: Keys, parts: Parts, prefetch: int, bulk: Bulk | None = None,
+        *, relieve: Relieve = nothing_to_free,
+    ) -> None:  # fmt: skip
         self._channel = channel
         self._stream = keys.work(parts.membership.worker)
         self._scripts = parts.scripts
         self._membership = parts.membership
         self._copies = parts.copies
         self._batcher = parts.batcher
-        self._device = parts.thread
-        self._progress = parts.progress
         self._bulk = bulk
         self.in_hand = InHand(prefetch)
         self.completions = Completions(parts.scripts, parts.membership, self.in_hand.settle)
@@ -61,6 +63,7 @@ class Consumer:
         self._numbers = itertools.count(1)  # of batches
         self._alone = asyncio.Lock()
         self._clock = RedisClock()
+        self._runner = BatchRunner(parts, self._clock, Relief(relieve, self._aside))
 
     # receive ---------------------------------------------------------------------------------
 
@@ -119,7 +122,7 @@ class Consumer:
             self._slots.release()
             raise
         # Held before anything else can run: an evictor must not see the copy idle in between.
-        copy = self._copies.hold(batch[0].ref)
+        copy = self._copies.hold(batch[0].ref, len(batch))
         task = asyncio.create_task(self._handle_surely(copy, batch))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -168,9 +171,18 @@ class Consumer:
         number = next(self._numbers)
         beginning = await self._begin(number, batch)
         live = batch if self._surely_in_time(batch) else await beginning
-        results = await self._run(copy, number, live)
+        results = await self._runner.run(copy, number, live)
         begun = {work.entry for work in await beginning}
         self._finish(*execution.only(begun, live, results))
+
+    @asynccontextmanager
+    async def _aside(self) -> AsyncIterator[None]:
+        """For the block a batch that was begun leaves its place on the device to others."""
+        self._slots.release()
+        try:
+            yield
+        finally:
+            await self._slots.acquire()
 
     async def _begin(self, number: int, batch: list[Work]) -> asyncio.Task[list[Work]]:
         """Send the count of the start. It is on its way when this returns; who awaits the task
@@ -197,29 +209,6 @@ class Consumer:
         """Whether no deadline of the batch can have passed: then the answer of `begin` need not be
         awaited before the device starts, which saves the warm path a round trip."""
         return self._clock.surely_before(min(work.deadline_ms for work in batch))
-
-    async def _run(
-        self, copy: Copy, number: int, batch: Sequence[Work]
-    ) -> list[Outcome | WarmrouteError]:
-        """The batch on the device. If it fails each request runs alone, so only a bad one fails."""
-        if not batch:
-            return []
-        overdue_at = self._clock.passed_by(max(work.deadline_ms for work in batch))
-        watch = execution.Watch(self._progress, number, overdue_at)
-        try:
-            return list(await self._device.run(lambda: execution.run(copy, batch, watch)))
-        except WarmrouteError as error:
-            if len(batch) == 1:
-                known = isinstance(error, (ModelFailed, InvalidInput))
-                return [error if known else ModelFailed(error.message)]
-        except Exception:
-            log.exception("this is a bug: a batch of %d for %s raised", len(batch), copy.ref)
-            if len(batch) == 1:
-                return [ModelFailed("internal error, see the worker's log")]
-        results: list[Outcome | WarmrouteError] = []
-        for work in batch:
-            results += await self._run(copy, number, [work])
-        return results
 
     def _finish(self, batch: Sequence[Work], results: Sequence[Outcome | WarmrouteError]) -> None:
         pairs = zip(batch, results, strict=True)

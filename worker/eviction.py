@@ -1,58 +1,201 @@
-"""What to evict for a newcomer: a pure function of the ledger and of who is in use."""
+"""What to evict for a newcomer: a pure function of the ledger, of who is in use, and of a policy.
+
+Nobody goes who is pinned, or in use (unless `may_drain`: then after all that are idle). A copy that
+is loading is no resident, so it cannot go. Nobody goes in vain, and nobody who could be spared.
+
+Who goes first: the idle; then those of low priority (9 before 5 before 1); then copies that other
+workers hold too and that nobody used for a while; then by the policy's rank. So priority is worth
+more than anything a policy knows, but it is no pin: a newcomer of lower priority may evict a model
+of higher priority once there is nobody else, unless that was used within its minimum residency.
+
+The thrash guard: a copy younger than its minimum residency is not evicted for a newcomer of no
+higher priority. That newcomer waits, and the refusal says why and until when.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 from worker.ledger import Footprint, Ledger
+from worker.space import Space, models_are
+
+# A copy that other workers hold too goes first once it has rested for so long. Sooner, a hot model
+# would lose its further copies between two requests, and they would be ordered again at once.
+SURPLUS_REST_S = 5.0
+PINNED = "pinned"
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """A newcomer. `group_max`: models of its `group` that may be on the device (0: no limit).
+
+    To free memory for no model (others took it, a batch needs it): no `ref`, and priority 0.
+    """
+
+    ref: str
+    footprint: Footprint
+    priority: int = 5
+    group: str = ""
+    group_max: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Resident:
-    """A copy that may be evicted. `last_used` in seconds of any one clock; busy ones go last."""
+    """A copy on the device. Times in seconds of the clock that `now` is of. `reload_s`: what
+    bringing it back takes. `surplus`: other live workers hold it too. `bytes`: what it takes, with
+    shared blobs shared out; `plan` fills it in."""
 
     ref: str
     last_used: float
-    busy: bool
+    loaded_at: float = 0.0
+    busy: bool = False
+    pinned: bool = False
+    priority: int = 5
+    reload_s: float = 0.0
+    min_residency_s: float = 0.0
+    group: str = ""
+    surplus: bool = False
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`evict` these, in order, and the newcomer fits."""
+    """`evict` these, and the newcomer fits. The one worth least is first."""
 
     evict: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The newcomer does not fit: `never` by itself, or only not now (others are loading)."""
+    """The newcomer does not fit: `never` on this device, or only not now. `why` is for people;
+    `until`: when to look again, if time alone will help. `stuck`: all that stands in the way is
+    pinned, so waiting will hardly help."""
 
     never: bool
+    why: str
+    until: float | None = None
+    stuck: bool = False
 
 
-def plan(ledger: Ledger, wanted: Footprint, residents: Sequence[Resident]) -> Plan | Refusal:
-    """Least recently used first, idle before busy, and no more than needed.
+class Ranks(Protocol):
+    """What a plan asks a policy."""
 
-    A newcomer that cannot fit is refused before anything is evicted.
-    """
-    if wanted.total > ledger.budget:
-        return Refusal(never=True)
+    def rank(self, resident: Resident) -> float:
+        """Lower goes first."""
+
+
+def plan(
+    ledger: Ledger, wanted: Wanted, residents: Sequence[Resident], policy: Ranks, now: float,
+    *, max_models: int = 0, may_drain: bool = False,
+) -> Plan | Refusal:  # fmt: skip
+    """Whom to evict so that `wanted` fits the budget, its group, and `max_models` (0: no limit) on
+    the device. Of all sets that are enough it is the one whose dearest copy is cheapest, then the
+    next dearest, and so on."""
+    size = wanted.footprint.total
+    if size > ledger.whole:
+        return Refusal(True, f"needs {size} bytes, the whole budget is {ledger.whole}")
+    if size > ledger.budget:
+        left = f"only {ledger.budget} of {ledger.whole} can be used just now"
+        return Refusal(False, f"needs {size} bytes, {left}")
+    space = Space(ledger, wanted, residents, max_models)
+    if space.fits:
+        return Plan(())
+    stays = {r.ref: _stays(r, wanted, now, may_drain) for r in residents}
+    may_go = [r for r in residents if stays[r.ref] is None]
+    chosen = _enough(space, in_order(ledger, may_go, policy, now))
+    if chosen is None:
+        stay = {ref: stay for ref, stay in stays.items() if stay is not None}
+        why = f"{space.lack}; {_blame(space, stay, residents)}"
+        pinned = all(s.why == PINNED for s in stay.values())
+        stuck = pinned and space.others <= len(residents)
+        return Refusal(False, why, _until(space, stay), stuck)
+    return Plan(_only_needed(space, chosen))
+
+
+def in_order(
+    ledger: Ledger, residents: Sequence[Resident], policy: Ranks, now: float
+) -> list[Resident]:
+    """Those who may go, the first to go first."""
+    shares = ledger.shares()
+
+    def key(resident: Resident) -> tuple[bool, int, bool, float, bool, float]:
+        sized = replace(resident, bytes=shares.get(resident.ref, resident.bytes))
+        rests = now - resident.last_used >= max(SURPLUS_REST_S, resident.min_residency_s)
+        return (
+            resident.busy, -resident.priority, not (resident.surplus and rests),
+            policy.rank(sized), not resident.surplus, resident.last_used,
+        )  # fmt: skip
+
+    return sorted(residents, key=key)
+
+
+def _enough(space: Space, order: Sequence[Resident]) -> list[str] | None:
+    """As many from the front as make the newcomer fit; None if all are not enough."""
     chosen: list[str] = []
-    for resident in sorted(residents, key=lambda r: (r.busy, r.last_used)):
-        if ledger.used_with(wanted, chosen) <= ledger.budget:
+    for resident in order:
+        if space.fits:
             break
+        space.drop(resident.ref)
         chosen.append(resident.ref)
-    if ledger.used_with(wanted, chosen) > ledger.budget:
-        return Refusal(never=False)
-    return Plan(_only_needed(ledger, wanted, chosen))
+    return chosen if space.fits else None
 
 
-def _only_needed(ledger: Ledger, wanted: Footprint, chosen: list[str]) -> tuple[str, ...]:
-    """Spare, most recently used first, whom it does not need after all (a later one was larger)."""
+def _only_needed(space: Space, chosen: Sequence[str]) -> tuple[str, ...]:
+    """Spare, the dearest first, whom it does not need after all (a later one was larger)."""
     needed = list(chosen)
     for ref in reversed(chosen):
-        spared = [other for other in needed if other != ref]
-        if ledger.used_with(wanted, spared) <= ledger.budget:
-            needed = spared
+        space.restore(ref)
+        if space.fits:
+            needed.remove(ref)
+        else:
+            space.drop(ref)
     return tuple(needed)
+
+
+class Stay(NamedTuple):
+    """Why a resident is not evicted, and until when if that passes by itself."""
+
+    why: str
+    until: float | None = None
+
+
+def _stays(resident: Resident, wanted: Wanted, now: float, may_drain: bool) -> Stay | None:
+    if resident.pinned:
+        return Stay(PINNED)
+    if resident.busy and not may_drain:
+        return Stay("in use")
+    grown = resident.loaded_at + resident.min_residency_s
+    rested = resident.last_used + resident.min_residency_s
+    if wanted.priority > resident.priority and now < rested:
+        return Stay("of higher priority and just used", max(grown, rested))
+    if wanted.priority >= resident.priority and now < grown:
+        return Stay("younger than the minimum residency", grown)
+    return None
+
+
+def _until(space: Space, stay: dict[str, Stay]) -> float | None:
+    """When enough residents may go by the passing of time; `space` has lost all that may go now."""
+    passing = sorted((s.until, ref) for ref, s in stay.items() if s.until is not None)
+    for until, ref in passing:
+        space.drop(ref)
+        if space.fits:
+            return until
+    return None
+
+
+def _blame(space: Space, stay: dict[str, Stay], residents: Sequence[Resident]) -> str:
+    """Who stands in the way."""
+    if residents and all(s.why == "in use" for s in stay.values()) and len(stay) == len(residents):
+        return "every model is in use"
+    counts = Counter(s.why for s in stay.values())
+    names = {s.why: ":".join(ref.split(":")[:2]) for ref, s in stay.items()}
+    said = [
+        f"{names[why]} is {why}" if count == 1 else f"{models_are(count)} {why}"
+        for why, count in counts.items()
+    ]
+    if space.others > len(residents):
+        said.append(f"{models_are(space.others - len(residents))} loading or leaving")
+    return ", ".join(said) or "nothing may be evicted"

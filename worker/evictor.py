@@ -1,134 +1,145 @@
-"""Making room: retire, drain, free. A copy is never freed while a request placed on it remains."""
+"""One copy goes: retire, drain, free, measure.
+
+It is never freed while a request that was placed on it remains. Where the host has memory for
+them its weights stay there, so that it can be back soon.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
 
 from shared import clock, failpoints
+from shared.errors import Conflict
+from shared.event_log import EventLog
 from shared.retry import until_answered
 from worker.copies import Copy
-from worker.eviction import Refusal, Resident, plan
-from worker.ledger import Footprint
+from worker.demotion import Demotion
 from worker.parts import Parts
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.005
+STAYS_S = 1.0  # a copy that must stay is not asked for again before
+STAYS = ("pinned", "needed")
+
+
+class Leaving(NamedTuple):
+    """A copy that takes no new requests. It is drained up to entry `last`, by a read that was begun
+    after `retired`; `begun` is when it was chosen. Times of `clock.monotonic`."""
+
+    copy: Copy
+    tier: str
+    last: bytes
+    begun: float
+    retired: float
 
 
 class Evictor:
-    """Frees copies so that a newcomer fits, one newcomer at a time."""
+    """Frees copies, each by itself. `caught_up(entry, since)`: whether all that was placed up to
+    `entry` has been taken in."""
 
-    def __init__(self, parts: Parts, caught_up: Callable[[bytes, float], bool]) -> None:
+    def __init__(
+        self, parts: Parts, caught_up: Callable[[bytes, float], bool], demotion: Demotion,
+        events: EventLog,
+    ) -> None:  # fmt: skip
         self._scripts = parts.scripts
         self._membership = parts.membership
         self._copies = parts.copies
         self._batcher = parts.batcher
-        self._device = parts.thread
+        self._thread = parts.thread
+        self._device = parts.device
         self._ledger = parts.ledger
+        self._policy = parts.policy
+        self._meter = parts.meter
         self._caught_up = caught_up
-        self._turn = asyncio.Lock()
+        self._demotion = demotion
+        self._events = events
 
-    def residents(self) -> list[Resident]:
-        """The copies that may be evicted."""
-        return [
-            Resident(copy.ref, copy.last_used, self._busy(copy))
-            for copy in self._copies.all()
-            if not copy.retiring
-        ]
+    async def evict(self, ref: str, reason: str, mode: str = "", share: float = 0.0) -> str:
+        """Free one copy; '' when it is gone, else why it stays (`pinned`, `needed`). `mode` as of
+        the script `retire`: '' whatever, evict, spare (with its share of the device's time)."""
+        left = await self.retire(ref, mode, share)
+        if isinstance(left, str):
+            return left
+        if left is None:
+            await self.until_freed(ref)
+        else:
+            await self.let_go(left, reason)
+        return ""
 
-    def could_make_room(self) -> bool:
-        """Whether a further load can be planned at all: something is free or can be freed."""
-        return self._ledger.used < self._ledger.budget or bool(self.residents())
-
-    def has_room(self, footprint: Footprint) -> bool:
-        """Whether it fits beside all that is here."""
-        return self._ledger.used_with(footprint) <= self._ledger.budget
-
-    async def make_room(self, ref: str, footprint: Footprint) -> bool:
-        """Evict what the plan says and reserve the bytes; False if the model can never fit."""
-        while True:
-            async with self._turn:
-                made = await self._try_to_make_room(ref, footprint)
-            if made is not None:
-                return made
-            # Others are loading or draining: they end, and may need a turn for that.
-            await asyncio.sleep(POLL_S)
-
-    async def take_free_room(self, ref: str, footprint: Footprint) -> bool:
-        """Reserve the bytes if they are free; nobody is evicted."""
-        async with self._turn:
-            if fits := self.has_room(footprint):
-                self._ledger.reserve(ref, footprint)
-            return fits
-
-    async def correct(self, ref: str, measured: Footprint, *, evict: bool = True) -> bool:
-        """Replace a reservation by what was measured. If that is more than there is: evict, or
-        (`evict` False, or it can never fit) give the reservation up and answer False."""
-        try:
-            while True:
-                async with self._turn:
-                    made = await self._try_to_correct(ref, measured, evict)
-                if made is not None:
-                    return made
-                await asyncio.sleep(POLL_S)
-        except asyncio.CancelledError:
-            self._ledger.release(ref)
-            raise
-
-    async def _try_to_correct(self, ref: str, measured: Footprint, evict: bool) -> bool | None:
-        if self._ledger.correct(ref, measured):
-            return True
-        predicted = self._ledger.get(ref)
-        self._ledger.release(ref)  # nobody else can take the room while it is our turn
-        made = await self._try_to_make_room(ref, measured) if evict else False
-        if made is None and predicted is not None:
-            self._ledger.reserve(ref, predicted)
-        return made
-
-    async def _try_to_make_room(self, ref: str, footprint: Footprint) -> bool | None:
-        """Whether the room was made; None if it cannot be made just now."""
-        decision = plan(self._ledger, footprint, self.residents())
-        if isinstance(decision, Refusal):
-            return False if decision.never else None
-        # A load may be given up here (its lease is lost); an eviction once begun must end.
-        await asyncio.shield(asyncio.gather(*(self.evict(victim) for victim in decision.evict)))
-        self._ledger.reserve(ref, footprint)
-        return True
-
-    async def evict(self, ref: str) -> None:
-        """Retire, drain and free one copy."""
+    async def retire(self, ref: str, mode: str = "", share: float = 0.0) -> Leaving | str | None:
+        """No new requests for a copy; None if it is not there, or leaves already. A text says why
+        it stays. Who retires a copy must let it go, or take it back."""
         copy = self._copies.get(ref)
         if copy is None or copy.retiring:
-            return
-        copy.retiring = True
-        begun = clock.monotonic()
-        last = await self._retire(ref)
+            return None
+        copy.retiring = True  # before the map is told: nobody may announce it again meanwhile
+        tier, begun = self._demotion.tier_of(copy), clock.monotonic()
+        last = await self._retire(ref, tier, mode, share)
+        if last in STAYS:
+            copy.retiring = False
+            copy.stays_until = clock.monotonic() + STAYS_S
+            return last
         # Only a read from here on shows that nothing more comes: until Redis retired it, which may
         # have taken a while, requests were placed on it.
-        retired = clock.monotonic()
-        # Queue, device and reader end independently: a short poll is simpler than events.
-        while self._busy(copy) or not self._caught_up(last, retired):  # noqa: ASYNC110 - see above
-            await asyncio.sleep(POLL_S)
+        return Leaving(copy, tier, last.encode() or b"0-0", begun, clock.monotonic())
+
+    async def take_back(self, left: Leaving) -> None:
+        """It stays after all, and takes requests again."""
+        left.copy.retiring = False
+        with suppress(Conflict):  # fenced: it is announced with all others
+            await until_answered(lambda: self._membership.announce(left.copy.ref, ""))
+
+    async def let_go(self, left: Leaving, reason: str) -> None:
+        """Drain and free it."""
+        await self._drain(left)
         await failpoints.reach("evict.drained")
-        self._batcher.close(ref)
-        await self._device.run(copy.model.unload)
-        self._ledger.release(ref)
-        self._copies.remove(ref)  # last: who waits to load it again begins after all of this
-        log.info("evicted %s after %.0f ms", ref, (clock.monotonic() - begun) * 1000)
+        await self._free(left, reason)
+
+    def busy(self, copy: Copy) -> bool:
+        """Whether a request for it runs or waits."""
+        return copy.running > 0 or self._batcher.waiting(copy.ref) > 0
 
     async def until_freed(self, ref: str) -> None:
         """Return when no copy of `ref` is on its way out."""
         while (copy := self._copies.get(ref)) is not None and copy.retiring:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
 
-    async def _retire(self, ref: str) -> bytes:
+    async def _retire(self, ref: str, tier: str, mode: str, share: float) -> str:
         member = self._membership
-        last = await until_answered(lambda: self._scripts.retire(member.worker, member.epoch, ref))
-        # Fenced: the map forgot us, and what was placed here has been moved away.
-        return last.encode() or b"0-0"
+        # Fenced ('') means that the map forgot us, and what was placed here has been moved away.
+        return await until_answered(
+            lambda: self._scripts.retire(member.worker, member.epoch, ref, tier, mode, share)
+        )
 
-    def _busy(self, copy: Copy) -> bool:
-        return copy.running > 0 or self._batcher.waiting(copy.ref) > 0
+    async def _drain(self, left: Leaving) -> None:
+        # Queue, device and reader end independently: a short poll is simpler than events.
+        copy, last, since = left.copy, left.last, left.retired
+        while self.busy(copy) or not self._caught_up(last, since):  # noqa: ASYNC110 - see above
+            await asyncio.sleep(POLL_S)
+
+    async def _free(self, left: Leaving, reason: str) -> None:
+        """Free it and say what that gave back, by the ledger and as measured."""
+        copy, tier, ref = left.copy, left.tier, left.copy.ref
+        used, held = self._ledger.used, self._device.allocated()
+        self._batcher.close(ref)
+        try:
+            await self._thread.run(copy.model.unload)
+        except Exception:  # a runtime's own: its bytes are gone from the ledger all the same
+            log.exception("this is a bug: unloading %s raised", ref)
+        self._ledger.release(ref)
+        self._copies.remove(ref)  # last: who waits to load it again begins after all of this
+        self._policy.evicted(ref)
+        self._meter.forget(ref)
+        self._demotion.begin(copy, tier)
+        took = clock.monotonic() - left.begun
+        self._events.emit(
+            "demoted" if tier == "host" else "evicted", ref, tier_from="device", tier_to=tier,
+            reason=reason, bytes=used - self._ledger.used,
+            bytes_regained=held - self._device.allocated(), seconds=took,
+        )  # fmt: skip
+        log.info("evicted %s after %.0f ms: %s", ref, took * 1000, reason)

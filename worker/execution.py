@@ -13,6 +13,8 @@ from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.scripts import Completion
 from worker import tensors
 from worker.copies import Copy
+from worker.device.base import DeviceOutOfMemory
+from worker.device.out_of_memory import out_of_memory
 from worker.pair.progress import Progress
 from worker.sticky_errors import exit_if_sticky
 from worker.tensors import Arrays
@@ -32,7 +34,26 @@ class Watch(NamedTuple):
 
 
 def run(copy: Copy, batch: Sequence[Work], watch: Watch) -> list[Outcome]:
-    """Join the inputs, run the model, split the outputs. On the device thread."""
+    """Join the inputs, run the model, split the outputs. On the device thread. DeviceOutOfMemory,
+    wherever the memory ran out, or what else the model raises."""
+    try:
+        return _run(copy, batch, watch)
+    except Exception as error:
+        message = _of_memory(error)
+        if not message:
+            raise
+    # Anew, out here: the first one holds the frames of the call and so its tensors, and who makes
+    # room for another try would find that memory in use.
+    raise DeviceOutOfMemory(message)
+
+
+def _of_memory(error: Exception) -> str:
+    """The message of an error that says that memory ran out, else ''. numpy's is a MemoryError."""
+    full = error if isinstance(error, DeviceOutOfMemory) else out_of_memory(error)
+    return full.message if full else ""
+
+
+def _run(copy: Copy, batch: Sequence[Work], watch: Watch) -> list[Outcome]:
     inputs, begun, started = tensors.join(batch), clock.monotonic(), time.perf_counter()
     outputs = call(copy, inputs, watch)
     failpoints.reach_now("run.after")

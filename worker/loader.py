@@ -1,86 +1,82 @@
-"""The journey of a load: from an invitation on the cold queue to an announced copy.
+"""The journey of a load: from an order to an announced copy.
 
-    claim the lease -> read the manifest -> make room -> fetch -> load -> warm up -> announce
+    claim the lease -> read the manifest -> [affinity] -> bring it up -> announce
 
 Loads run beside serving. The lease is renewed meanwhile; a load that lost it is thrown away. A load
-that fails answers everything parked for it with the cause and is not tried again for a while. A
-model that has crashed a worker is loaded while nothing else runs, so that blame is certain.
+that fails answers everything parked for it with the cause and is not tried again for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
-from pathlib import Path
+from collections.abc import Coroutine, Sequence
 
-from shared import clock, failpoints
+from shared import failpoints
 from shared.errors import Conflict, InsufficientMemory, LoadFailed, WarmrouteError
-from shared.manifest import Batching, Manifest
+from shared.event_log import EventLog
+from shared.manifest import Manifest
 from shared.names import ModelRef
-from shared.repository import BlobCache, Repository
 from shared.retry import until_answered
+from worker.bring_up import BringUp, NoRoomNow, Wish
 from worker.copies import Copy
 from worker.evictor import Evictor
-from worker.ledger import Footprint, predict
+from worker.facts import Facts, FactsReader
 from worker.load_lease import LOAD_LEASE_MS, LoadLease
+from worker.load_turns import LoadTurns
 from worker.manifest_reader import ManifestReader
 from worker.parts import Parts
-from worker.runtimes.base import LoadedModel
-from worker.sticky_errors import watched
-from worker.warmup import Warmup
+from worker.room import Room
 
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.1
-WARM_UP = 1 << 62  # as the number of a batch: no batch has it, so no request is charged
-WARM_UP_LIMIT_S = 120.0
+HEAD_START_S = 0.3  # a little more than another worker has by `claim_load`
 
-LoadFunction = Callable[[Manifest, Mapping[str, Path]], LoadedModel]
-Alone = Callable[[], AbstractAsyncContextManager[None]]
+
+class HandedOn(Exception):
+    """The order went to the worker that has the models of the same affinity key."""
 
 
 class Loader:
-    """Carries out load orders, a few at a time. `alone()` is held while no batch runs."""
+    """Carries out load orders, a few at a time."""
 
     def __init__(
-        self, parts: Parts, evictor: Evictor, repository: Repository, cache: BlobCache,
-        load: LoadFunction, concurrency: int, unloadable_s: float, alone: Alone,
+        self, parts: Parts, evictor: Evictor, room: Room, bring_up: BringUp, facts: FactsReader,
+        manifests: ManifestReader, events: EventLog, turns: LoadTurns, unloadable_s: float,
     ) -> None:  # fmt: skip
         self._scripts = parts.scripts
         self._membership = parts.membership
         self._copies = parts.copies
-        self._batcher = parts.batcher
-        self._device = parts.thread
-        self._ledger = parts.ledger
-        self._progress = parts.progress
+        self._device = parts.device
         self._evictor = evictor
-        self._repository = repository
-        self._cache = cache
-        self._load = load
-        self._alone = alone
-        self._warmup = Warmup()
-        self._manifests = ManifestReader(repository, cache.manifests)
-        self._slots = concurrency
+        self._room = room
+        self._bring_up = bring_up
+        self._facts = facts
+        self._manifests = manifests
+        self._events = events
+        self._turns = turns
         self._unloadable_ms = round(unloadable_s * 1000)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._later: set[asyncio.Task[None]] = set()
         self.loads = 0
 
     def may_take_order(self) -> bool:
         """Whether a further load could start now: a slot is free and room can be made."""
         ready = self._membership.state == "ready"
-        return ready and len(self._tasks) < self._slots and self._evictor.could_make_room()
+        busy = len(self._tasks) - self._turns.without_slot()
+        return ready and busy < self._turns.slots and self._room.could_be_made()
 
     async def accept(self, ref: str, token: str) -> str:
-        """Answer an invitation within milliseconds; the load itself runs on. Returns the claim."""
+        """Answer an order within milliseconds; the load itself runs on. Returns the claim."""
         if self._membership.state != "ready":  # it was on its way to us when the gate was shut
             return await self._scripts.refuse_load(self._membership.worker, ref, token)
-        claim = await self._scripts.claim_load(
-            self._membership.worker, self._membership.epoch, ref, token, LOAD_LEASE_MS
-        )
+        claim = await self._claim(ref, token)
         lease = self._lease(ref, token)
+        if claim == "later":
+            later = asyncio.create_task(self._after_head_start(lease))
+            self._later.add(later)  # it takes no slot: mostly the other worker loads
+            later.add_done_callback(self._later.discard)
         if claim == "refused":
             await asyncio.sleep(PAUSE_S)  # nobody else may take orders just now: do not spin
             await lease.refuse()
@@ -88,25 +84,45 @@ class Loader:
             self._start(self._run(lease, suspect=claim == "suspect"))
         return claim
 
+    async def _claim(self, ref: str, token: str) -> str:
+        member = self._membership
+        return await self._scripts.claim_load(
+            member.worker, member.epoch, ref, token, LOAD_LEASE_MS
+        )
+
+    async def _after_head_start(self, lease: LoadLease) -> None:
+        """Another worker can have the model sooner, but if it has not taken it by now we do."""
+        await asyncio.sleep(HEAD_START_S)
+        await self._free_slot()
+        claim = await until_answered(lambda: self._claim(lease.ref, lease.token))
+        if claim == "refused":
+            await lease.refuse()
+        if claim in ("claimed", "suspect"):
+            self._start(self._run(lease, suspect=claim == "suspect"))
+
+    async def _free_slot(self) -> None:
+        while len(self._tasks) >= self._turns.slots:
+            await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+
     async def reload(self, refs: Sequence[str]) -> None:
         """Bring back what this worker held before, hottest first, one after the other, as far as
         there is free room: nothing is evicted for it. Orders come first: it waits for a free
         slot, and a moment before each load."""
         for ref in refs:
             await asyncio.sleep(PAUSE_S)
-            while len(self._tasks) >= self._slots:
-                await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+            await self._free_slot()
             if self._membership.state != "ready":
                 return
             await asyncio.wait([self._start(self._reload(ref))])
 
     async def _reload(self, ref: str) -> None:
         try:
-            manifest = await self._manifests.read(ModelRef.parse(ref))
+            manifest, facts = await self._look_up(ref)
         except WarmrouteError as error:
             log.warning("%s is not loaded again: %s", ref, error.message)
             return
-        if self._copies.get(ref) or not self._evictor.has_room(predict(manifest)):
+        footprint = self._bring_up.footprint(manifest, facts)
+        if self._copies.get(ref) or not self._room.is_free(footprint):
             return
         member = self._membership
         token = await until_answered(
@@ -122,116 +138,103 @@ class Loader:
         return task
 
     def _lease(self, ref: str, token: str) -> LoadLease:
-        return LoadLease(self._scripts, self._membership.worker, ref, token, self._unloadable_ms)
+        return LoadLease(
+            self._scripts, self._membership.worker, ref, token, self._unloadable_ms,
+            self._device.device_class,
+        )  # fmt: skip
 
     async def stop(self) -> None:
         """Give up running loads; their leases run out and others load."""
-        for task in self._tasks:
+        for task in (*self._tasks, *self._later):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._later, return_exceptions=True)
 
     async def _run(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
         try:
             async with lease.kept():
-                ref = ModelRef.parse(lease.ref)
-                await self.load(ref, lease.token, suspect=suspect, evict=evict)
+                await self.load(lease, suspect=suspect, evict=evict)
+        except HandedOn:
+            log.info("%s goes to the worker that has its kin", lease.ref)
+        except NoRoomNow as error:
+            self._events.emit("refused", lease.ref, reason=str(error))
+            await lease.refuse(why=str(error))
         except InsufficientMemory as error:
+            self._events.emit("refused", lease.ref, reason=error.message)
             # A model that finds no free room now may well be loaded by an order, which evicts.
             await (lease.refuse(error) if evict else lease.give_back())
         except WarmrouteError as error:
+            self._events.emit("load_failed", lease.ref, reason=error.message)
             await lease.fail(error)
         except Exception:
             log.exception("this is a bug: the load of %s raised", lease.ref)
             await lease.fail(LoadFailed("internal error, see the worker's log"))
 
-    async def load(
-        self, ref: ModelRef, token: str, *, suspect: bool = False, evict: bool = True
-    ) -> None:
+    async def load(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
         """Load one model and announce it. Raises why not; InsufficientMemory: there is no room
         (without `evict`: none is free)."""
-        begun = time.perf_counter()
-        await self._evictor.until_freed(str(ref))
-        if self._copies.get(str(ref)) is None:
-            await self._bring_up(ref, suspect, evict)
-            self.loads += 1
-        # Else the copy is here and Redis had forgotten that: announcing it is all there is to do.
-        await self._announce(str(ref), token)
-        log.info("loaded %s in %.0f ms", ref, (time.perf_counter() - begun) * 1000)
+        await self._evictor.until_freed(lease.ref)
+        async with self._turns.by_itself(lease.ref):
+            learned = await self._have(lease, suspect, evict)
+        await self._announce(lease, learned)
 
-    async def _announce(self, ref: str, token: str) -> None:
+    async def _have(self, lease: LoadLease, suspect: bool, evict: bool) -> dict[str, object]:
+        """Bring the model up; what that has taught. If the copy is here and Redis had forgotten
+        it, announcing it is all there is to do."""
+        learned: dict[str, object] = {}
+        if self._copies.get(lease.ref) is None:
+            manifest, facts = await self._look_up(lease.ref)
+            await failpoints.reach("load.manifest")
+            await self._hand_on(lease, facts)
+            wish = Wish(lease.ref, manifest, facts, suspect, evict, lease.waits)
+            footprint = self._bring_up.footprint(manifest, facts)
+            await self._turns.hold(evict and self._room.is_contended(footprint))
+            async with self._turns.slot():
+                brought = await self._bring_up.run(wish)
+            self.loads += 1
+            self._tell(brought.copy, brought.tier)
+            learned = brought.learned(self._device.device_class)
+        return learned
+
+    async def _look_up(self, ref: str) -> tuple[Manifest, Facts]:
+        manifest = await self._manifests.read(ModelRef.parse(ref))
+        (facts,) = await until_answered(lambda: self._facts.read([(ref, manifest)]))
+        return manifest, facts
+
+    async def _hand_on(self, lease: LoadLease, facts: Facts) -> None:
+        """HandedOn if another worker has more of its kin; InsufficientMemory if only that one may
+        load it, and cannot."""
+        affinity = facts.policy.affinity
+        if affinity is None:
+            return
+        where = await until_answered(
+            lambda: self._scripts.affinity(
+                self._membership.worker,
+                lease.ref,
+                lease.token,
+                affinity.key,
+                affinity.mode,
+                affinity.max_models_per_worker,
+            )
+        )
+        if where == "nowhere":
+            raise InsufficientMemory(
+                f"affinity: the worker that has the models of {affinity.key!r} cannot take it"
+            )
+        if where != "here":
+            raise HandedOn
+
+    def _tell(self, copy: Copy, tier: str) -> None:
+        self._events.emit(
+            "promoted" if tier == "host" else "loaded", copy.ref, tier_from=tier, tier_to="device",
+            bytes=copy.footprint.total, seconds=copy.load_s,
+        )  # fmt: skip
+        log.info("loaded %s from %s in %.0f ms", copy.ref, tier, copy.load_s * 1000)
+
+    async def _announce(self, lease: LoadLease, learned: dict[str, object]) -> None:
         """Announcing may be repeated, so a Redis that does not answer is asked again."""
         try:
-            await until_answered(lambda: self._membership.announce(ref, token))
+            await until_answered(lambda: self._membership.announce(lease.ref, lease.token, learned))
         except Conflict:
             # The end of the lease cancels the load; an eviction once begun must end.
-            await asyncio.shield(self._evictor.evict(ref))
+            await asyncio.shield(self._evictor.evict(lease.ref, "its load was given to another"))
             raise
-
-    async def _bring_up(self, ref: ModelRef, suspect: bool, evict: bool) -> None:
-        """From the repository to a warm copy with an open queue, which nobody knows of yet."""
-        manifest = await self._manifests.read(ref)
-        await failpoints.reach("load.manifest")
-        footprint = predict(manifest)
-        take = self._evictor.make_room if evict else self._evictor.take_free_room
-        if not await take(str(ref), footprint):
-            raise self._too_large(ref, footprint)
-        try:
-            model, limits = await self._bring_in(manifest, suspect)
-        except BaseException:
-            self._ledger.release(str(ref))
-            raise
-        measured = Footprint(frozenset(model.shared.items()), model.bytes_resident)
-        if not await self._evictor.correct(str(ref), measured, evict=evict):
-            await self._device.run(model.unload)
-            raise self._too_large(ref, measured)
-        self._copies.add(Copy(str(ref), manifest, model, measured))
-        self._batcher.open(str(ref), limits)
-        await failpoints.reach("load.warmed")
-
-    def _too_large(self, ref: ModelRef, footprint: Footprint) -> InsufficientMemory:
-        return InsufficientMemory(
-            f"model {ref.name} version {ref.version} needs {footprint.total} bytes, this worker's "
-            f"budget is {self._ledger.budget}"
-        )
-
-    async def _bring_in(self, manifest: Manifest, suspect: bool) -> tuple[LoadedModel, Batching]:
-        files = await self._cache.ensure(self._repository, manifest.files)
-        try:
-            await failpoints.reach("load.mid")
-            async with self._alone() if suspect else nullcontext():
-                return await self._bring_to_device(manifest, files)
-        finally:
-            self._cache.release(manifest.files)
-
-    async def _bring_to_device(
-        self, manifest: Manifest, files: Mapping[str, Path]
-    ) -> tuple[LoadedModel, Batching]:
-        model = await self._in_thread(manifest, files)
-        try:
-            limits = await self._device.run(lambda: self._warm_up(manifest, model))
-        except BaseException:
-            await self._device.run(model.unload)
-            raise
-        return model, limits
-
-    async def _in_thread(self, manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:
-        """The model in host memory. A load that is given up here ends with its thread, which cannot
-        be stopped: until then its bytes and files are in use."""
-        loading = asyncio.create_task(
-            asyncio.to_thread(watched, lambda: self._load(manifest, files))
-        )
-        try:
-            return await asyncio.shield(loading)
-        except asyncio.CancelledError:
-            await asyncio.wait([loading])
-            if loading.exception() is None:
-                await self._device.run(loading.result().unload)
-            raise
-
-    def _warm_up(self, manifest: Manifest, model: LoadedModel) -> Batching:
-        """On the device thread. A warm-up that never returns is ended, like a batch."""
-        self._progress.start(WARM_UP, clock.monotonic() + WARM_UP_LIMIT_S)
-        try:
-            return self._warmup.run(manifest, model)
-        finally:
-            self._progress.end()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -74,12 +74,15 @@ class Membership:
         if ref not in self._held():
             await self.retire([ref])
 
-    async def announce(self, ref: str, token: str) -> None:
-        """Become a holder of `ref` and take its parked requests; Conflict if it was too late."""
+    async def announce(
+        self, ref: str, token: str, learned: Mapping[str, object] | None = None
+    ) -> None:
+        """Become a holder of `ref` and take its parked requests; Conflict if it was too late.
+        `learned`: what its load has shown, for `known:<ref>`."""
         self._announced.add(ref)
         left, tier = 1, f"device {self._held().get(ref, 0)}"
         while left > 0:
-            left = await self._scripts.announce(self.worker, self.epoch, ref, token, tier)
+            left = await self._scripts.announce(self.worker, self.epoch, ref, token, tier, learned)
         if left < 0:
             raise Conflict("fenced" if left == -2 else f"the load of {ref} was given to another")
 

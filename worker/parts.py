@@ -7,16 +7,20 @@ from dataclasses import dataclass, field
 from shared.scripts import Scripts
 from worker.batcher import Batcher
 from worker.copies import Copies
+from worker.device.base import Device
+from worker.device.cpu import CpuDevice
 from worker.device_thread import DeviceThread
+from worker.eviction_policy import EvictionPolicy, GreedyDual
 from worker.ledger import Ledger
 from worker.membership import Membership
+from worker.meter import Meter
 from worker.pair.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """Built once in app.py. Only code of the event loop touches them, but for `thread`, and for
-    `progress`, which that thread writes."""
+    `progress` and `meter`, which that thread writes."""
 
     scripts: Scripts
     membership: Membership
@@ -24,4 +28,7 @@ class Parts:
     batcher: Batcher
     ledger: Ledger
     thread: DeviceThread
+    device: Device = field(default_factory=CpuDevice)
+    policy: EvictionPolicy = field(default_factory=GreedyDual)
+    meter: Meter = field(default_factory=Meter)
     progress: Progress = field(default_factory=Progress)

@@ -25,7 +25,8 @@ from shared.errors import WarmrouteError
 from shared.keys import Keys
 from worker.pair.link import Link
 from worker.pair.progress import Progress
-from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED
+from worker.pair.renewal import Renewal
+from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RENEWED
 
 _PR_SET_PDEATHSIG = 1
 ORPHANED_S = 0.1  # after its parent's first thread has died, a process belongs to another parent
@@ -69,17 +70,27 @@ async def _run(config: WorkerConfig, parent: int, line: socket.socket, progress:
     os.environ["RQ_KEY_PREFIX"] = Keys(config.cell).rq_prefix
     from worker.app import Worker
 
-    worker = Worker(config, asyncio.get_running_loop(), progress, link.tell)
-    Signals(parent, worker.stop)
-    orphaned = asyncio.create_task(_when_over(link, worker.stop))
+    # NVML numbers GPUs by bus. CUDA does too if it is told so before its first call.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    worker = await Worker.open(config, progress, link.tell, visible)
+    renewal = worker.renewal
+
+    def stop() -> None:
+        renewal.drop()
+        worker.stop()
+
+    Signals(parent, stop)
+    listening = asyncio.create_task(_listen(link, stop, renewal))
     await worker.run((first or {}).get("hot", []), again=bool((first or {}).get("again")))
-    orphaned.cancel()
-    _leave(DRAINED)
+    listening.cancel()
+    _leave(RENEWED if renewal.why else DRAINED)
 
 
-async def _when_over(link: Link, stop: Callable[[], object]) -> None:
-    while await link.hear() is not None:
-        pass
+async def _listen(link: Link, stop: Callable[[], object], renewal: Renewal) -> None:
+    """What the parent says while this process serves; the end of the line ends it."""
+    while (message := await link.hear()) is not None:
+        renewal.hold(message.get("calm_s", 0.0))
     stop()
 
 

@@ -17,7 +17,8 @@ from worker.runtimes.base import LoadedModel
 from worker.tensors import Arrays
 
 TRIAL_BATCH = 8
-TRIAL_S = 0.1  # the device serves nobody else during a trial: no call of it should take longer
+TRIAL_S = 0.1  # the device serves nobody else during a trial: no call of it should take longer,
+LONGEST_S = 0.3  # but for a batch of two, or a slow first call would forbid batches for good
 PAYS_BELOW = 0.9  # a batch of n must take less than this of n calls
 PROGRAM_FILES = ("program.json",)
 
@@ -84,9 +85,9 @@ def _batch_pays(manifest: Manifest, model: LoadedModel) -> bool:
     one = {name: array[:1] for name, array in inputs_of(manifest).items()}
     try:
         alone = _seconds(model, one)
-        size = min(TRIAL_BATCH, manifest.batching.max_size, int(TRIAL_S / alone))
-        if size < 2:
+        if 2 * alone > LONGEST_S:
             return False  # a call this long fills the device by itself
+        size = min(TRIAL_BATCH, manifest.batching.max_size, max(2, int(TRIAL_S / alone)))
         many = {name: np.concatenate([array] * size) for name, array in one.items()}
         model.run(many)
         return _seconds(model, many) < PAYS_BELOW * size * alone

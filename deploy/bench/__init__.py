@@ -8,6 +8,12 @@
     plain.py       the same models without any of our runtime, in a process of their own
     ranged.py      the same bytes from S3 without any of our repository code
     usage.py       processor time of each process, and of each script in Redis
+    memory.py      the memory of a process, and whether it grows
+    caching.py     traces, and what the best cache of whole models (and LRU) would load for them
+    watch.py       looks at the residency beside a load: budgets, copies, loads
+    history.py     what the event log says about copies: who held what when
+    operator.py    loads, unloads, pins and sessions over HTTP
+    soak/          requests beside all of these at random, and what must hold meanwhile
     cases/         one module per measurement
 
 `python -m deploy.bench [--only NAME]`. Nothing here is imported by what it measures.

@@ -13,14 +13,14 @@ FIRST, LAST = 101, 102  # what BERT's tokenizer puts around every sentence
 WORDS = (1000, 20_000)  # whole words of its vocabulary
 
 
-def sentence(name: str) -> dict[str, Array]:
-    """One sentence of TOKENS tokens as MiniLM takes it, another for each `name`."""
+def sentence(name: str, tokens: int = TOKENS) -> dict[str, Array]:
+    """One sentence of so many tokens as MiniLM takes it, another for each `name`."""
     random = np.random.default_rng(zlib.crc32(name.encode()))
-    ids = random.integers(*WORDS, TOKENS, np.int64)
+    ids = random.integers(*WORDS, tokens, np.int64)
     ids[0], ids[-1] = FIRST, LAST
     return {
-        "input_ids": ids.reshape(1, TOKENS),
-        "attention_mask": np.ones((1, TOKENS), np.int64),
+        "input_ids": ids.reshape(1, tokens),
+        "attention_mask": np.ones((1, tokens), np.int64),
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import uvloop
@@ -62,6 +62,18 @@ def steady(
     if not counted:
         raise BenchError(f"no answer came within {seconds:g} s")
     return Load(seconds, counted, run.kept, len(run.done))
+
+
+def in_order(
+    port: int, posts: list[bytes], order: Sequence[int], *, connections: int, within_s: float
+) -> Load:
+    """Send posts by their numbers in `order`, each as soon as a connection is free; keeps every
+    answer. The seconds are from the first post to the last answer."""
+    waiting = iter(order)
+    run = Run(posts, lambda: next(waiting, None), 1)
+    begun = uvloop.run(_drive(port, run, connections, within_s))
+    last = max(done.at for done in run.done)
+    return Load(last - begun, run.done, run.kept, len(run.done))
 
 
 def volley(port: int, posts: list[bytes], within_s: float = GIVE_UP_S) -> Load:

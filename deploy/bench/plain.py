@@ -22,10 +22,11 @@ from deploy.bench.errors import BenchError
 from deploy.bench.inputs import sentence
 from deploy.bench.posts import Tensors
 from deploy.bench.servers import ROOT, environment
-from deploy.samples import store
-from deploy.samples.catalogue import find, reference
-from deploy.samples.sample import Model
+from deploy.samples import catalogue, store
+from deploy.samples.models import crowd
+from deploy.samples.sample import Model, Sample
 from deploy.samples.wheels import fetch
+from shared.errors import NotFound
 
 # Read by torch's libraries when they start: one thread, as a worker has by default.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -47,6 +48,11 @@ class Plain:
         """Run the loop for so long."""
         calls, took = self._ask(f"run {seconds}").split()
         return int(calls) / float(took)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
 
     def wait_ready(self) -> None:
         """Return when all models are loaded."""
@@ -110,11 +116,18 @@ def main(samples: Path, wheels: Path, folder: Path, names: Sequence[str]) -> Non
 
 
 def _load(name: str, samples: Path, wheels: Path) -> Model:
-    sample = find(name)
+    sample = _find(name)
     built = store.find(sample, samples)
     if built is None:
         raise BenchError(f"sample {name} is not made")
-    return reference(name, built, fetch(sample.wheels, wheels))
+    return sample.reference(fetch(sample.wheels, wheels), built.files)
+
+
+def _find(name: str) -> Sample:
+    try:
+        return crowd.find(name)
+    except NotFound:
+        return catalogue.find(name)
 
 
 if __name__ == "__main__":

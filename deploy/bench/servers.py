@@ -42,11 +42,15 @@ class Stack:
     def processes(self) -> dict[str, int]:
         """Process ids by what they are, several workers numbered. Of a worker it is its device
         process; the parent of that does nothing."""
-        pids = [descendants(worker.pid)[0] for worker in self.workers]
+        pids = [self.below(number)[0] for number in range(len(self.workers))]
         workers = {f"worker {n}": pid for n, pid in enumerate(pids, start=1)}
         if len(pids) == 1:
             workers = {"worker": pids[0]}
         return {"gateway": self.gateway.pid, "Redis": self.redis.child.pid, **workers}
+
+    def below(self, worker: int) -> list[int]:
+        """The processes that worker number `worker` (from 0) has started and that run."""
+        return descendants(self.workers[worker].pid)
 
 
 @dataclass(frozen=True)

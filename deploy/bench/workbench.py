@@ -21,6 +21,7 @@ from deploy.bench.servers import Stack, running_stack
 from deploy.bench.table import number
 from deploy.local.s3_server import S3Server, start_s3
 from deploy.samples.catalogue import build_all, find, publish_all
+from deploy.samples.sample import Sample
 from deploy.samples.store import BuiltSample
 from deploy.up.runfolder import STATE
 from shared.repository import Repository, open_repository
@@ -48,7 +49,10 @@ class Workbench:
 
     def samples(self, names: Sequence[str]) -> list[BuiltSample]:
         """The samples of these names, made if they are not there."""
-        wanted = [find(name) for name in names]
+        return self.made([find(name) for name in names])
+
+    def made(self, wanted: Sequence[Sample]) -> list[BuiltSample]:
+        """These samples, in an order in which each can be made, made if they are not there."""
         with self.console.status("samples") as status:
 
             def show(what: str, done: int, total: int) -> None:

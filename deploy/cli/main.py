@@ -10,13 +10,28 @@ import os
 import sys
 from collections.abc import Sequence
 
-from deploy.cli import dead, infer, models, push, residency, up, workers
+from deploy.cli import (
+    dead,
+    events,
+    infer,
+    load,
+    models,
+    policy,
+    push,
+    residency,
+    sessions,
+    unload,
+    up,
+    workers,
+)
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.client import ClientError, ServerError
 from shared.errors import WarmrouteError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-COMMANDS = (up, push, models, infer, residency, workers, dead)
+COMMANDS = (
+    up, push, models, infer, load, unload, policy, sessions, residency, workers, events, dead,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

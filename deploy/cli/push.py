@@ -16,10 +16,12 @@ import msgspec
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import Subparsers, mib, show
 from deploy.cli.progress import bytes_bar
+from deploy.cli.residency_options import add_options, read_policy
 from deploy.cli.specs import FORM
 from shared.errors import Conflict
 from shared.manifest import Batching, Manifest, TensorSpec
 from shared.names import check_model_name
+from shared.policy import Policy
 from shared.repository import PublishResult, Repository, open_repository, publish
 
 
@@ -52,16 +54,18 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     )
     parser.add_argument("--licence", default="", help="kept in the manifest")
     parser.add_argument("--repository", metavar="URL", help="default: MODEL_REPOSITORY")
+    add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: Namespace) -> int:
     """Prepare, publish, and say what travelled."""
     check_model_name(options.model)
+    policy = read_policy(options)
     repository = _open(options.repository or os.environ.get("MODEL_REPOSITORY", ""))
     repository.check()
     with tempfile.TemporaryDirectory(prefix="warmroute-push-") as scratch:
-        manifest, files = _prepare(options, Path(scratch))
+        manifest, files = _prepare(options, policy, Path(scratch))
         result = _publish(repository, manifest, files, options)
     pushed = result.manifest
     document = {
@@ -85,7 +89,7 @@ def _open(url: str) -> Repository:
     return open_repository(url, endpoint_url=os.environ.get("S3_ENDPOINT_URL") or None)
 
 
-def _prepare(options: Namespace, scratch: Path) -> tuple[Manifest, dict[str, Path]]:
+def _prepare(options: Namespace, policy: Policy, scratch: Path) -> tuple[Manifest, dict[str, Path]]:
     """The manifest (as version 1, without files) and the files that go with it."""
     from deploy.cli.prepare import Source, prepare  # brings in torch
 
@@ -112,6 +116,7 @@ def _prepare(options: Namespace, scratch: Path) -> tuple[Manifest, dict[str, Pat
         files=[],
         batching=Batching(max_size=options.max_batch),
         parameters=packed.parameters,
+        residency=policy,
         licence=options.licence,
     )
     return manifest, packed.files

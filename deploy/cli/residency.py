@@ -1,12 +1,15 @@
-"""`warmroute residency`: which worker holds which model, as a table of workers by models."""
+"""`warmroute residency [MODEL]`: which worker holds which model, or all about one model."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from deploy.cli.output import Subparsers, show
+from deploy.cli.output import Subparsers, mib, show
 from deploy.client import Client
+
+COPY = ["worker", "tier", "bytes", "since", "last used", "hits"]
+LOAD = ["model", "phase", "worker", "seconds", "waits"]
 
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:
@@ -14,15 +17,22 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     parser = subparsers.add_parser(
         "residency", parents=[gateway], help="show which worker holds which model"
     )
+    parser.add_argument("model", nargs="?", help="show all that is known of this one")
+    parser.add_argument("--version", type=int, help="of MODEL; default: the latest")
     parser.set_defaults(run=run)
 
 
 def run(options: Namespace) -> int:
-    """Print the residency map."""
+    """Print the residency map, or one model's part of it."""
     with Client(options.url) as client:
-        workers = client.residency()
-    columns, rows = as_table(workers)
-    show(options, {"workers": workers}, columns, rows)
+        if options.model is not None:
+            return _show_one(options, client.model_residency(options.model, options.version))
+        fleet = client.fleet()
+    columns, rows = as_table(fleet["workers"])
+    show(options, fleet, columns, rows)
+    loads = fleet.get("loads", [])
+    if loads and not options.json:
+        show(options, loads, LOAD, [_load(load) for load in loads])
     return 0
 
 
@@ -30,9 +40,65 @@ def as_table(workers: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]
     """One row per model, one column per worker; a cell is the tier there, or empty."""
     tiers: dict[str, dict[str, str]] = {}
     for worker in workers:
-        for model in worker["models"]:
+        for model in worker["models"] + worker.get("near", []):
             name = f"{model['name']} {model['version']}"
             tiers.setdefault(name, {})[worker["id"]] = model["tier"]
     ids = [worker["id"] for worker in workers]
     rows = [[name, *(held.get(id, "") for id in ids)] for name, held in sorted(tiers.items())]
     return ["model", *ids], rows
+
+
+def _load(load: dict[str, Any]) -> list[str]:
+    name, seconds = f"{load['name']} {load['version']}", f"{load.get('seconds', 0):.0f}"
+    return [name, load["phase"], load.get("worker", ""), seconds, load["waits"]]
+
+
+def _show_one(options: Namespace, found: dict[str, Any]) -> int:
+    rows = [_copy(copy) for copy in found["copies"]]
+    show(options, found, COPY, rows)
+    if not options.json:
+        for line in facts(found):
+            print(f" {line}")
+    return 0
+
+
+def _copy(copy: dict[str, Any]) -> list[str]:
+    return [
+        copy["worker"],
+        copy["tier"],
+        mib(copy["bytes"]) if "bytes" in copy else "",
+        copy.get("since", ""),
+        f"{copy['idle_s']:.0f} s ago" if "idle_s" in copy else "",
+        str(copy.get("hits", "")),
+    ]
+
+
+def facts(found: dict[str, Any]) -> list[str]:
+    """What there is to say beside the copies, a line each."""
+    failure, quarantine, learned = found["last_failure"], found["quarantine"], found["learned"]
+    bytes_by_class = [f"{mib(size)} on {name}" for name, size in learned["bytes"].items()]
+    from_tier = [f"{ms:.0f} ms from {tier}" for tier, ms in learned["load_ms"].items()]
+    state = "open" if quarantine and quarantine["open"] else "closed"
+    policy = ", ".join(f"{name} {_plain(value)}" for name, value in found["policy"].items())
+    lines = {
+        "policy": policy,
+        "set by the API": ", ".join(found["overrides"]),
+        "waits": found["waits"],
+        "parked requests": found["parked"] or "",
+        "learned": ", ".join([*bytes_by_class, *from_tier]),
+        "last failure": failure and f"{failure['error']} (for {failure['retry_after_s']:.0f} s)",
+        "quarantine": quarantine and f"{state}, {quarantine['crashes']} crashes",
+        "sessions": ", ".join(found["sessions"]),
+        "cannot load it": ", ".join(found["unfit"]),
+    }
+    return [f"{name}: {text}" for name, text in lines.items() if text]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(str(part) for part in value.values())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)

@@ -19,6 +19,7 @@ from deploy.client.errors import (
 )
 from deploy.client.pending import Pending
 from deploy.client.result import Result
+from deploy.client.session import Session
 
 __all__ = [
     "Client",
@@ -34,5 +35,6 @@ __all__ = [
     "RequestFailed",
     "Result",
     "ServerError",
+    "Session",
     "TimedOut",
 ]

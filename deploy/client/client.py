@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from deploy.client.admin import Admin
 from deploy.client.errors import ClientError, ConnectionFailed, ServerError
+from deploy.client.fleet import Fleet, model_path
 from deploy.client.http import HEADER_LENGTH, Answer, Http
 from deploy.client.pending import Pending
 from deploy.client.result import Result, read_result
@@ -22,7 +24,7 @@ KEY = "Idempotency-Key"
 DEAD_PAGE = 100
 
 
-class Client:
+class Client(Fleet, Admin):
     """A gateway at `url`. Threads may share one client.
 
     `timeout` is in seconds and the default of every call. `retries` is how often a call is made
@@ -110,13 +112,8 @@ class Client:
 
     def model(self, model: str, *, version: int | None = None) -> dict[str, Any]:
         """V2 metadata: platform, inputs and outputs of a model."""
-        metadata: dict[str, Any] = self._http.call("GET", _model_path(model, version)).json()
+        metadata: dict[str, Any] = self._http.call("GET", model_path(model, version)).json()
         return metadata
-
-    def residency(self) -> list[dict[str, Any]]:
-        """The workers, and which models each holds in which tier."""
-        workers: list[dict[str, Any]] = self._http.call("GET", "/v2/residency").json()["workers"]
-        return workers
 
     def dead_letters(self) -> Iterator[dict[str, Any]]:
         """What could not be served and is kept for an operator, newest first, without payloads."""
@@ -175,7 +172,7 @@ class Client:
         body, length = encode(arrays, outputs=outputs, parameters=settings)
         return self._http.call(
             "POST",
-            _model_path(model, version) + "/infer",
+            model_path(model, version) + "/infer",
             body=body,
             headers={
                 "Content-Type": "application/octet-stream",
@@ -217,8 +214,3 @@ def _key_header(idempotency_key: str | None) -> dict[str, str]:
 
 def _dead_path(entry: str) -> str:
     return f"/v2/dead/{quote(entry, safe='')}"
-
-
-def _model_path(model: str, version: int | None) -> str:
-    path = f"/v2/models/{quote(model, safe='')}"
-    return path if version is None else f"{path}/versions/{version}"

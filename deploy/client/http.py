@@ -8,7 +8,8 @@ and a GET whose connection broke. A POST that may have been accepted is tried ag
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,24 @@ class Http:
         )
         return attempts(self._once, method, path, body, headers, ends)
 
+    @contextmanager
+    def stream(
+        self, path: str, *, headers: Mapping[str, str], silent_s: float
+    ) -> Iterator[Iterator[bytes]]:
+        """A GET whose answer has no end: its lines, as they come. One try; ConnectionFailed also
+        when it breaks off, or nothing comes for `silent_s`. It occupies a connection."""
+        timeout = urllib3.Timeout(connect=self._timeout_s, read=silent_s)
+        response = self._request("GET", path, None, headers, timeout, whole=False)
+        try:
+            if response.status >= 400:
+                raise _error(Answer(response.status, response.headers, response.data))
+            yield iter(response)
+        except urllib3.exceptions.HTTPError as error:
+            raise ConnectionFailed(f"GET {path}: {error}") from error
+        finally:
+            response.close()  # unread, so nothing else can come over that connection
+            response.release_conn()
+
     def _once(
         self,
         method: str,
@@ -106,14 +125,32 @@ class Http:
         ends: float,
     ) -> Answer:
         left = max(ends - time.monotonic(), 0.001)
+        timeout = urllib3.Timeout(connect=left, read=left)
+        response = self._request(method, path, body, headers, timeout, whole=True)
+        answer = Answer(response.status, response.headers, response.data)
+        if response.status >= 400:
+            raise _error(answer)
+        return answer
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        timeout: urllib3.Timeout,
+        *,
+        whole: bool,
+    ) -> urllib3.BaseHTTPResponse:
         try:
-            response = self._pool.request(
+            return self._pool.request(
                 method,
                 self.url + path,
                 body=body,
                 headers=headers,
-                timeout=urllib3.Timeout(connect=left, read=left),
+                timeout=timeout,
                 redirect=False,
+                preload_content=whole,
             )
         except urllib3.exceptions.NewConnectionError as error:
             raise _NotSent(f"no gateway answers at {self.url}") from error
@@ -121,16 +158,16 @@ class Http:
             raise TimedOut(f"{method} {path}: no answer in time") from error
         except urllib3.exceptions.HTTPError as error:
             raise ConnectionFailed(f"{method} {path}: {error}") from error
-        answer = Answer(response.status, response.headers, response.data)
-        if response.status >= 400:
-            raise error_for(
-                response.status,
-                _message(answer),
-                code=answer.header("Warmroute-Error") or "",
-                request_id=answer.header("Warmroute-Request-Id"),
-                retry_after_s=_seconds(answer.header("Retry-After")),
-            )
-        return answer
+
+
+def _error(answer: Answer) -> ServerError:
+    return error_for(
+        answer.status,
+        _message(answer),
+        code=answer.header("Warmroute-Error") or "",
+        request_id=answer.header("Warmroute-Request-Id"),
+        retry_after_s=_seconds(answer.header("Retry-After")),
+    )
 
 
 class _StopBefore(tenacity.stop.stop_base):

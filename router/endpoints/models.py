@@ -64,15 +64,11 @@ async def model_ready(request: web.Request, doors: Doors) -> web.StreamResponse:
 async def index(request: web.Request, doors: Doors) -> web.StreamResponse:
     """POST /v2/repository/index: every version; READY if some worker holds it."""
     only_ready = _only_ready(await read_body(request, 1 << 16))
-    held = {
-        (model["name"], model["version"])
-        for worker in (await doors.residency.report())["workers"]
-        for model in worker["models"]
-    }
+    held = await doors.residency.held()
     rows = []
     for name, versions in await doors.catalog.index():
         for version in versions:
-            warm = (name, str(version)) in held
+            warm = (name, version) in held
             if warm or not only_ready:
                 rows.append(_row(ModelRef(name, version, ""), warm))
     return _json(rows)
@@ -95,8 +91,3 @@ def _only_ready(body: bytes) -> bool:
     if not isinstance(ready, bool):
         raise InvalidInput("ready: want true or false")
     return ready
-
-
-async def residency(request: web.Request, doors: Doors) -> web.StreamResponse:
-    """GET /v2/residency: workers and what each holds."""
-    return _json(await doors.residency.report())

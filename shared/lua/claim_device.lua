@@ -11,5 +11,6 @@ for i = 4, #ARGV do
   end
   if not holder and free == 0 then free = i - 3 end
 end
+open_with_harmless_write()
 if free > 0 then redis.call('SET', k('device', ARGV[free + 3]), worker, 'PX', ARGV[3]) end
 return free

@@ -23,4 +23,7 @@ open_with_harmless_write()
 redis.call('HSET', load, 'worker', worker, 'phase', 'loading', 'since', now)
 redis.call('PEXPIRE', load, ARGV[6])
 redis.call('SADD', k('loads', worker), ref)
+if redis.call('LREM', P .. 'rq:queue:cold', 1, job_id(ref, token)) == 1 then
+  redis.call('DEL', P .. 'rq:job:' .. job_id(ref, token))  -- taken over the direct way
+end
 return crashes_of(ref) > 0 and 'suspect' or 'claimed'

@@ -3,7 +3,7 @@
 -- use: keys, publish, holders, nearest, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk,
 --   passing ('1' or ''), device class. It is ordered from the workers of another class first, if there
---   are any that have not failed too.
+--   are any that have not failed too. Nobody is failed whom a live holder could serve.
 -- Returns parked requests still to be answered (call again) | -1 stale.
 local now, worker, ref, cause = clock(), ARGV[2], ARGV[3], ARGV[5]
 local load, parked = k('load', ref), k('parked', ref)
@@ -13,18 +13,21 @@ open_with_harmless_write()
 if ARGV[8] ~= '1' then
   redis.call('SADD', k('unfit', ref), ARGV[9])
   redis.call('PEXPIRE', k('unfit', ref), ARGV[6])
-  local refused = (r[3] or '') .. ' ' .. worker
-  local unfit = unfit_workers(ref, now)
+  local extra, refused = r[4], (r[3] or '') .. ' ' .. worker
+  if (extra or '') ~= '' and redis.call('XLEN', parked) > 0 then
+    extra, refused = '', worker -- a further copy was not for who held one; now somebody waits for a first
+  end
+  local unfit = unfit_workers(ref, now, refused)
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
     if not is_among(other, refused .. unfit) then
       redis.call('SREM', k('loads', worker), ref)
-      order_load(ref, ARGV[4], now, {refused = refused, extra = r[4]})
+      order_load(ref, ARGV[4], now, {refused = refused, extra = extra})
       return 0
     end
   end
 end
 redis.call('SET', k('unloadable', ref), (ARGV[8] == '1' and '~' or '') .. cause, 'PX', ARGV[6])
-if ARGV[8] == '1' then
+if ARGV[8] == '1' or #live_holders(ref, now) > 0 then
   redis.call('DEL', load)
   redis.call('SREM', k('loads', worker), ref)
   return 0

@@ -1,9 +1,11 @@
 -- keep_session: the client of a session lives: its expiry moves.
 -- use: keys, sessions
--- KEYS[1] prefix. ARGV: now, id, ttl ms. Returns the new expiry, ms | 0 (closed, or expired).
-local now, id, ttl = clock(), ARGV[2], tonumber(ARGV[3])
+-- KEYS[1] prefix. ARGV: now, id, ttl ms ('' as before). Returns the new expiry, ms | 0 (closed, or expired).
+local now, id = clock(), ARGV[2]
+local ttl = tonumber(ARGV[3]) or tonumber(redis.call('HGET', k('session', id), 'ttl') or 0)
 local expiry = tonumber(redis.call('ZSCORE', SESSIONS, id) or 0)
 if expiry <= now or redis.call('EXISTS', k('session', id)) == 0 then return 0 end
+open_with_harmless_write()
 redis.call('ZADD', SESSIONS, now + ttl, id)
 redis.call('PEXPIRE', k('session', id), ttl + KEPT_AFTER)
 return now + ttl

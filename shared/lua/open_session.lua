@@ -3,10 +3,11 @@
 -- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
 -- Returns {'open', expiry ms} | {'full', ref that finds no room, its bytes, the most bytes left on one
 --   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).
--- Fits: all pinned models, largest first, have room side by side on the workers that are ready.
+-- Fits: what a ready worker holds or loads stays there; the rest, largest first, has room beside that.
 local now, id = clock(), ARGV[2]
 local known = redis.call('ZSCORE', SESSIONS, id)
-if known then return {'exists', known} end
+if known and tonumber(known) > now then return {'exists', known} end
+if known then end_session(id) end
 local count = redis.call('ZCARD', SESSIONS)
 if count >= tonumber(ARGV[4]) then return {'too_many', tostring(count)} end
 local seen, all, text = {}, {}, {}
@@ -26,9 +27,10 @@ for _, other in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '(' .. now, '+inf')
   for _, model in ipairs(models_of(redis.call('HGET', k('session', other), 'models'))) do add(model) end
 end
 table.sort(all, largest_first)
-local free, chosen = free_bytes(now), {}
+local free, chosen = free_bytes(seen, now), {}
+for _, model in ipairs(all) do chosen[model.ref] = take_place(free, model) end
 for _, model in ipairs(all) do
-  chosen[model.ref] = take_room(free, model, now)
+  chosen[model.ref] = chosen[model.ref] or take_room(free, model)
   if not chosen[model.ref] then
     local most = 0
     for _, bin in ipairs(free) do most = math.max(most, bin.bytes) end
@@ -36,7 +38,7 @@ for _, model in ipairs(all) do
   end
 end
 local expiry = now + tonumber(ARGV[3])
-redis.call('HSET', k('session', id), 'models', table.concat(text, ' '))
+redis.call('HSET', k('session', id), 'models', table.concat(text, ' '), 'ttl', ARGV[3])
 redis.call('PEXPIRE', k('session', id), tonumber(ARGV[3]) + KEPT_AFTER)
 redis.call('ZADD', SESSIONS, expiry, id)
 for i = 5, #ARGV, 2 do

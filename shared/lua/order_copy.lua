@@ -2,7 +2,8 @@
 -- use: keys, holders, nearest, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref, least copies to keep from now on ('' leaves that as it is).
 -- Returns {'held', copies} | {'loading', phase} | {'ordered', ''} | {'unloadable' | 'quarantined', cause}
---   | {'nobody', ''} (no worker is there, or none can take it).
+--   | {'nobody', ''} (no worker is there, or none can take it). With 0 copies to keep nothing is ordered:
+--   {'held', copies}.
 local now, ref, least = clock(), ARGV[2], ARGV[3]
 if least ~= '' then
   redis.call('HSET', k('known', ref), 'min_copies', least)
@@ -10,7 +11,7 @@ if least ~= '' then
   if least_copies(ref) > 0 then redis.call('SADD', WANTED, ref) end
 end
 local live = live_holders(ref, now)
-if #live > 0 then return {'held', tostring(#live)} end
+if #live > 0 or least == '0' then return {'held', tostring(#live)} end
 local phase = redis.call('HGET', k('load', ref), 'phase')
 if phase then return {'loading', phase} end
 local state, cause = breaker(ref, now)

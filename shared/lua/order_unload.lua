@@ -5,8 +5,9 @@
 -- The least number of copies becomes 0, or they would come back by themselves.
 local now, ref = clock(), ARGV[2]
 if setting_of(ref, 'pin') == 1 or redis.call('EXISTS', k('pinned', ref)) == 1 then return -1 end
-if setting_of(ref, 'min_copies') > 0 then redis.call('HSET', k('policy', ref), 'min_copies', '0') end
+if least_copies(ref) > 0 then redis.call('HSET', k('policy', ref), 'min_copies', '0', 'preload', '0') end
 redis.call('SREM', WANTED, ref)
+unorder(ref, true)
 local live = live_holders(ref, now)
 for _, worker in ipairs(live) do
   local orders, order = k('orders', worker), 'unload ' .. ref

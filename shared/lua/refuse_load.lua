@@ -4,24 +4,36 @@
 -- Returns 'ordered' (a new order, without this worker) | 'nobody' (no other live worker is left: the
 --   lease stays with this worker, which must fail the load) | 'crowded' (nor is one left for a further
 --   copy, which is not ordered again for a while) | 'stale'.
+-- Nobody is failed whom a live holder could serve: the sweep places what is parked there.
 local CROWDED = 5000
 local now, worker, ref = clock(), ARGV[2], ARGV[3]
 local r = redis.call('HMGET', k('load', ref), 'token', 'worker', 'refused', 'extra')
 if r[1] ~= ARGV[4] or (r[2] ~= '' and r[2] ~= worker) then return 'stale' end
 local refused, extra = r[3] or '', r[4] or ''
-redis.call('SREM', k('loads', worker), ref)
-if not is_among(worker, refused) then refused = refused .. ' ' .. worker end
-for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-  if not is_among(other, refused) then
-    order_load(ref, ARGV[4], now, {refused = refused, extra = extra})
-    return 'ordered'
+
+local function somebody_but(list)
+  for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
+    local holds = redis.call('HEXISTS', k('holders', ref), other) == 1
+    if not holds and not is_among(other, list) then return true end
   end
 end
+
+redis.call('SREM', k('loads', worker), ref)
+if not is_among(worker, refused) then refused = refused .. ' ' .. worker end
+if somebody_but(refused) then
+  order_load(ref, ARGV[4], now, {refused = refused, extra = extra})
+  return 'ordered'
+end
 open_with_harmless_write()
-if extra ~= '' and redis.call('XLEN', k('parked', ref)) == 0 then
+if #live_holders(ref, now) > 0 or (extra ~= '' and redis.call('XLEN', k('parked', ref)) == 0) then
   redis.call('DEL', k('load', ref))
   redis.call('SET', k('crowded', ref), worker, 'PX', CROWDED)
   return 'crowded'
+end
+-- It was a further copy, so who held one then was not asked. Somebody waits now: it is a first one.
+if extra ~= '' and somebody_but(worker) then
+  order_load(ref, ARGV[4], now, {refused = worker})
+  return 'ordered'
 end
 redis.call('HSET', k('load', ref), 'worker', worker)
 return 'nobody'

@@ -4,5 +4,6 @@
 local load = k('load', ARGV[3])
 local r = redis.call('HMGET', load, 'token', 'worker')
 if r[1] ~= ARGV[4] or r[2] ~= ARGV[2] then return 0 end
+open_with_harmless_write()
 if ARGV[6] ~= (redis.call('HGET', load, 'why') or '') then redis.call('HSET', load, 'why', ARGV[6]) end
 return redis.call('PEXPIRE', load, ARGV[5])

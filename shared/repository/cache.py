@@ -75,6 +75,10 @@ class BlobCache:
             raise
         return {entry.name: self._files.path(entry.sha256) for entry in files}
 
+    async def missing(self, files: Sequence[FileEntry]) -> list[FileEntry]:
+        """Those of `files` that are not on this disk now."""
+        return await run_in(None, self._files.missing, list(_distinct(files).values()))
+
     def release(self, files: Sequence[FileEntry]) -> None:
         """Undo one `ensure` of the same files: they may be evicted once nobody else needs them."""
         self._pins.remove(_distinct(files))
@@ -146,9 +150,11 @@ class BlobCache:
     def _refuse_what_can_never_fit(self, entries: Iterable[FileEntry]) -> None:
         total = sum(entry.size for entry in entries)
         if total > self._budget:
-            raise DiskFull(
+            never = DiskFull(
                 f"{CACHE}: the files take {total} bytes, over the whole budget of {self._budget}"
             )
+            never.retryable = False  # nobody is to wait for that
+            raise never
 
 
 def _distinct(files: Iterable[FileEntry]) -> dict[str, FileEntry]:

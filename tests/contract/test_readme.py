@@ -95,7 +95,7 @@ def test_the_requirements_are_those_of_the_packages() -> None:
 
 def test_every_endpoint_is_in_the_table_and_every_row_is_an_endpoint() -> None:
     """Verb and path, the version being optional."""
-    rows = re.findall(r"`((?:GET|POST|DELETE) /v2[^`]*)`", readme.prose())
+    rows = re.findall(r"`((?:GET|POST|PUT|DELETE) /v2[^`]*)`", readme.prose())
     listed = {part for row in rows for part in _both(row)}
     served = {
         f"{route.method} {route.path}"

@@ -36,6 +36,14 @@ def cold(field: Field, arm: Arm) -> list[int]:
     return [pid]
 
 
+def kindred(field: Field, arm: Arm) -> list[int]:
+    """A load that asks where the models are that it wants to be beside."""
+    pid, model = field.ready_device(), field.kindred()
+    arm()
+    _all_ways(field, model)
+    return [pid]
+
+
 def long_load(field: Field, arm: Arm) -> list[int]:
     """A load that takes longer than the time after which its lease is renewed."""
     pid, model = field.ready_device(), field.cold()

@@ -7,9 +7,14 @@ another one; whatever ended altogether is started anew.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
+import msgspec
+
+from shared.manifest import parse
+from shared.policy import Affinity, Policy
 from tests.failpoints.asked import PATIENCE_S, Ledger
 from tests.helpers.models import Mlp, Slow, publish_mlp, publish_slow
 from tests.helpers.pair import runs
@@ -97,6 +102,17 @@ class Field:
         model = self.cold(size)
         self.ask(model, self.safe)
         return model
+
+    def kindred(self) -> Mlp:
+        """A model that nobody has asked for yet, with an affinity key: one of another name, with
+        the weights of one without."""
+        model = self.cold()
+        repository, name = self.stack.repository, f"{model.name}-kin"
+        given = parse(repository.read_manifest(model.name, 1), name=model.name, version=1)
+        policy = Policy(affinity=Affinity("kin"))
+        changed = msgspec.structs.replace(given, name=name, residency=policy)
+        repository.put_manifest(name, 1, changed.encode())
+        return dataclasses.replace(model, name=name)
 
     def slow(self) -> Slow:
         """A model that takes as long as it is asked to."""

@@ -17,6 +17,7 @@ MAIN = {
     "device": "worker/process.py",
     "parent": "worker/__main__.py",
 }
+SCRIPTS = ("shared/scripts.py", "shared/copy_scripts.py")
 REACHES = ("failpoints.reach", "failpoints.reach_now")
 
 
@@ -43,7 +44,7 @@ def _around(method: ast.Attribute) -> set[str]:
 @cache
 def _scripts() -> dict[str, str]:
     """Methods of `Scripts`, and the script that each runs."""
-    nodes = ast.walk(tree(ROOT / "shared/scripts.py"))
+    nodes = (node for path in SCRIPTS for node in ast.walk(tree(ROOT / path)))
     methods = (node for node in nodes if isinstance(node, ast.AsyncFunctionDef))
     return {
         method.name: str(call.args[0].value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tests.failpoints import dying_gateways, dying_workers
+from tests.failpoints import dying_gateways, dying_operations, dying_workers
 from tests.failpoints.dying_workers import Arm
 from tests.failpoints.field import Field
 
@@ -26,6 +26,7 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
             "rq.taken", "load.manifest", "load.mid", "load.warmed",
             *_around("claim_load", "announce"),
         ],
+        dying_workers.kindred: _around("affinity"),
         dying_workers.long_load: _around("renew_load"),
         dying_workers.eviction: ["evict.drained", *_around("retire")],
         dying_workers.too_large: _around("refuse_load", "fail_load"),
@@ -39,12 +40,23 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
         dying_gateways.cancelling: _around("cancel"),
         dying_gateways.polling: _around("watch"),
         dying_gateways.replaying: _around("replay"),
-        dying_gateways.housekeeping: _around("gateway_beat", "reap", "sweep"),
+        dying_gateways.housekeeping: _around("gateway_beat", "reap", "sweep", "tend"),
         dying_gateways.streaming: ["ingress.read", "outbox.read", *_around("answer")],
         dying_gateways.answering: ["replies.read"],
         dying_gateways.stopping: ["handover.before", *_around("hand_over")],
+        dying_operations.loading: _around("order_copy"),
+        dying_operations.unloading: _around("order_unload"),
+        dying_operations.deciding: _around("set_policy"),
+        dying_operations.opening: _around("open_session"),
+        dying_operations.keeping: _around("keep_session"),
+        dying_operations.closing: _around("close_session"),
     },
 }  # fmt: skip
+
+
+# Before a worker is one: it holds nothing and has been promised nothing, and only a machine with a
+# GPU calls it. What a repeat finds: `../lua/test_lost_answers.py`.
+WITHOUT_A_RUN = {"device": _around("claim_device")}
 
 
 class Run(NamedTuple):

@@ -21,6 +21,7 @@ from worker.device_thread import DeviceThread
 from worker.ledger import Footprint, Ledger
 from worker.membership import Membership
 from worker.parts import Parts
+from worker.relief import Relieve, nothing_to_free
 from worker.tensors import Arrays
 
 PREFETCH = 8
@@ -66,7 +67,10 @@ class Worker:
         )  # fmt: skip
         copies.add(Copy(REF, manifest(), self.model, Footprint(frozenset(), 0)))
         self.parts.batcher.open(REF, Batching(max_size=4))
-        self.consumer = Consumer(reads, cell.keys, self.parts, PREFETCH)
+        self.relieve: Relieve = nothing_to_free  # a test may set another
+        self.consumer = Consumer(
+            reads, cell.keys, self.parts, PREFETCH, relieve=lambda: self.relieve()
+        )
         self.supervisor = Supervisor(
             [
                 Loop("receive", self.consumer.receive_once),

@@ -7,18 +7,27 @@ from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from shared.event_log import EventLog
 from shared.manifest import Batching, FileEntry, Manifest, ref_of
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
-from tests.helpers.factories import file_entry, manifest
+from tests.helpers.factories import file_entry, manifest, placing
 from tests.helpers.repository import FakeRepository
+from tests.helpers.wait import wait_until
 from worker.batcher import Batcher
+from worker.bring_up import BringUp
 from worker.copies import Copies
+from worker.demotion import Demotion
 from worker.device_thread import DeviceThread
 from worker.evictor import Evictor
+from worker.facts import FactsReader
+from worker.host_tier import HostTier
 from worker.ledger import Ledger
+from worker.load_turns import LoadTurns
 from worker.loader import Loader
+from worker.manifest_reader import ManifestReader
 from worker.membership import Membership
 from worker.parts import Parts
+from worker.room import Room
 from worker.tensors import Arrays
 
 BUDGET = 100
@@ -35,6 +44,9 @@ class Cache:
     async def ensure(self, repository: object, files: Sequence[FileEntry]) -> dict[str, Path]:
         self.held += 1
         return {entry.name: Path(entry.name) for entry in files}
+
+    async def missing(self, files: Sequence[FileEntry]) -> list[FileEntry]:
+        return []
 
     def release(self, files: Sequence[FileEntry]) -> None:
         self.held -= 1
@@ -67,7 +79,7 @@ class LoadingWorker:
         self.repository, self.cache, copies = FakeRepository(), Cache(), Copies()
         self.sizes: dict[str, int] = {}
         self.errors: dict[str, Exception] = {}
-        self.order: list[str] = []
+        self.loaded: list[str] = []  # names, in the order of their loads
         self.models: dict[str, Model] = {}
         self.ran_as: list[int] = []
         self.alone: list[bool] = []
@@ -79,9 +91,29 @@ class LoadingWorker:
             scripts=cell.scripts, membership=member, copies=copies, batcher=Batcher(),
             ledger=Ledger(BUDGET), thread=DeviceThread(),
         )  # fmt: skip
-        self.loader = Loader(
-            self.parts, Evictor(self.parts, lambda last, since: True), self.repository, self.cache,
-            self._load, concurrency, 10.0, self._alone,
+        self.loader = self._make_loader(concurrency)
+
+    def _make_loader(self, concurrency: int) -> Loader:
+        cell, parts = self.cell, self.parts
+        events = EventLog(cell.channel, cell.keys, "w1")
+        host = HostTier(0, parts.device)
+        demotion = Demotion(host, self.cache, self.repository)
+        self.evictor = Evictor(parts, lambda last, since: True, demotion, events)
+        self.room = Room(parts, self.evictor)
+        bring_up = BringUp(
+            parts,
+            self.room,
+            host,
+            self.repository,
+            self.cache,
+            lambda manifest, files: self.load_model(manifest, files),
+            self._alone,
+        )
+        self.facts = FactsReader(cell.channel, cell.keys, parts.device.device_class)
+        return Loader(
+            parts, self.evictor, self.room, bring_up, self.facts,
+            ManifestReader(self.repository, self.cache.manifests), events,
+            LoadTurns(concurrency, 0.0), 10.0,
         )  # fmt: skip
 
     async def start(self) -> None:
@@ -95,17 +127,17 @@ class LoadingWorker:
         await self.loader.stop()
         self.parts.thread.close()
 
-    def publish(self, name: str, size: int) -> str:
+    def publish(self, name: str, size: int, **changes: object) -> str:
         """A model that is said to take `size` bytes; its reference."""
         made = manifest(
             name=name, platform="onnxruntime_onnx", files=[file_entry("model.onnx", size=size)],
-            batching=Batching(max_size=1),
+            batching=Batching(max_size=1), **changes,
         )  # fmt: skip
         self.sizes[name] = size
         return str(ref_of(made, self.repository.add(made)))
 
-    def _load(self, manifest: Manifest, files: Mapping[str, Path]) -> Model:
-        self.order.append(manifest.name)
+    def load_model(self, manifest: Manifest, files: Mapping[str, Path]) -> Model:
+        self.loaded.append(manifest.name)
         self.alone.append(self._is_alone)
         assert self.go.wait(20), "nobody let it go on"
         if manifest.name in self.errors:
@@ -121,6 +153,17 @@ class LoadingWorker:
             yield
         finally:
             self._is_alone = False
+
+    async def order(self, ref: str) -> str:
+        """A request parks and this worker takes the order; the claim."""
+        await self.cell.place(placing(ref=ref))
+        return await self.loader.accept(ref, await self.cell.token(ref))
+
+    async def load(self, ref: str) -> None:
+        """Order it and wait until it is held."""
+        await self.order(ref)
+        await wait_until(lambda: not self.loader._tasks)
+        assert self.parts.copies.get(ref), "it was not loaded"
 
     async def holders(self, ref: str) -> list[bytes]:
         """Whom the map names."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shared.scripts import CHUNK
 from tests.helpers.cell import LEASE_MS, Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
+from tests.lua.fleet import loaded_once, members, near
 
 
 async def announce(cell: Cell, worker: str, epoch: str, token: str, ref: str = REF) -> int:
@@ -154,3 +155,38 @@ async def test_an_announcement_may_be_repeated(cell: Cell) -> None:
     assert await cell.scripts.announce("w1", epoch, REF, token, "device 1") == 0
     assert await cell.scripts.announce("w1", epoch, REF, token, "device 1") == 0
     assert await cell.scripts.announce("w1", epoch, OTHER_REF, token, "device 1") == -1
+
+
+async def test_what_a_load_has_taught_is_kept_for_a_week(cell: Cell) -> None:
+    """Fields that it did not measure stay; a copy that was held already teaches nothing."""
+    epoch = await cell.worker("w1")
+    await loaded_once(cell, host=7, remote=900)
+    learned = {"remote": 1200, "own:cpu": 4096}
+    assert await cell.scripts.announce("w1", epoch, REF, "", "device 1", learned) == 0
+    known = {b"host": b"7", b"remote": b"1200", b"own:cpu": b"4096"}
+    assert await cell.client.hgetall(cell.keys.known(REF)) == known
+    assert 86_400_000 < await cell.client.pttl(cell.keys.known(REF)) <= 604_800_000
+    await announce(cell, "w1", epoch, "", OTHER_REF)
+    assert await cell.exists(cell.keys.known(OTHER_REF), cell.keys.wanted) == []
+
+
+async def test_a_manifest_that_wants_a_least_number_of_copies_is_heard(cell: Cell) -> None:
+    """From its first load on; another copy is ordered from who has none."""
+    epoch = await cell.worker("w1")
+    await cell.worker("w2")
+    learned = {"min_copies": 2, "max_copies": 0, "pin": 0}
+    await cell.scripts.announce("w1", epoch, REF, "", "device 1", learned)
+    assert await members(cell, cell.keys.wanted) == {REF}
+    assert await cell.scripts.tend() == (0, 1)
+
+
+async def test_who_is_fenced_or_stale_teaches_nothing(cell: Cell) -> None:
+    """Nor does it take a hint away."""
+    old = await cell.worker("w1")
+    epoch = await cell.worker("w1")
+    await near(cell, "w1", "disk")
+    learned = {"min_copies": 2}
+    assert await cell.scripts.announce("w1", old, REF, "", "device 1", learned) == -2
+    assert await cell.scripts.announce("w1", epoch, REF, "0" * 24, "device 1", learned) == -1
+    assert await cell.exists(cell.keys.known(REF), cell.keys.wanted) == []
+    assert await cell.client.hexists(cell.keys.near(REF), "w1")

@@ -19,13 +19,12 @@ from shared.scripts import Completion, Scripts, Waiting
 from tests.contract.sources import ROOT
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, WIDE, Cell
 from tests.helpers.cell_state import state
-from tests.helpers.factories import REF, kept, placing, request_id
+from tests.helpers.factories import OTHER_REF, REF, kept, placing, request_id
 from tests.helpers.proxy import Proxy
+from tests.lua.copy_stories import COPY_STORIES, Call, Story, begun, loading
+from tests.lua.fleet import NOW_MS, worker
 
-NOW_MS = 1_000_000
 CHANGES_AGAIN = {"register"}  # each time a new epoch begins: its caller knows the last one only
-Call = Callable[[Scripts], Awaitable[Any]]
-Story = tuple[Call, Any]  # the call, and the answer to its repeat
 
 
 async def place(cell: Cell) -> Story:
@@ -81,7 +80,7 @@ async def hand_over(cell: Cell) -> Story:
 
 
 async def reap(cell: Cell) -> Story:
-    await _begun(cell, lease_ms=5)
+    await begun(cell, lease_ms=5)
     cell.scripts.now_ms = NOW_MS + 10
     return lambda s: s.reap(MAX_ATTEMPTS), None
 
@@ -94,7 +93,7 @@ async def sweep(cell: Cell) -> Story:
 
 
 async def register(cell: Cell) -> Story:
-    await _begun(cell)
+    await begun(cell)
     fields = {"device": "cpu", "incarnation": "one"}
     return lambda s: s.register("w1", LEASE_MS, MAX_ATTEMPTS, fields), lambda said: said
 
@@ -106,12 +105,12 @@ async def heartbeat(cell: Cell) -> Story:
 
 
 async def disown(cell: Cell) -> Story:
-    epoch = (await _begun(cell))[0]
+    epoch = (await begun(cell))[0]
     return lambda s: s.disown("w1", epoch, 1, "was killed", MAX_ATTEMPTS), -1
 
 
 async def leave(cell: Cell) -> Story:
-    epoch = (await _begun(cell))[0]
+    epoch = (await begun(cell))[0]
     return lambda s: s.leave("w1", epoch, MAX_ATTEMPTS), False
 
 
@@ -123,75 +122,18 @@ async def begin(cell: Cell) -> Story:
 
 
 async def complete(cell: Cell) -> Story:
-    epoch, entries = await _begun(cell)
+    epoch, entries = await begun(cell)
     rows = [Completion(e, f["id"], b"gw1", f["flags"], "succeeded", b"42") for e, f in entries]
     return lambda s: s.complete("w1", epoch, rows), [0]
-
-
-async def announce(cell: Cell) -> Story:
-    epoch, token = await _loading(cell)
-    return lambda s: s.announce("w1", epoch, REF, token, "device 1"), 0
-
-
-async def retire(cell: Cell) -> Story:
-    epoch = (await _begun(cell))[0]
-    last = await cell.client.xrevrange(cell.keys.work("w1"), count=1)
-    return lambda s: s.retire("w1", epoch, REF), last[0][0].decode()
-
-
-async def claim_load(cell: Cell) -> Story:
-    epoch = await cell.worker()
-    await cell.place(kept())
-    token = await cell.token()
-    return lambda s: s.claim_load("w1", epoch, REF, token, LEASE_MS), "stale"
-
-
-async def reload(cell: Cell) -> Story:
-    epoch = await cell.worker()
-    return lambda s: s.reload("w1", epoch, REF, LEASE_MS), ""
-
-
-async def renew_load(cell: Cell) -> Story:
-    _, token = await _loading(cell)
-    return lambda s: s.renew_load("w1", REF, token, LEASE_MS * 2), True
-
-
-async def refuse_load(cell: Cell) -> Story:
-    _, token = await _loading(cell)
-    await cell.worker("w2")
-    return lambda s: s.refuse_load("w1", REF, token), "stale"
-
-
-async def fail_load(cell: Cell) -> Story:
-    _, token = await _loading(cell)
-    return lambda s: s.fail_load("w1", REF, token, b"corrupt no", 5000), -1
 
 
 STORIES: dict[str, Callable[[Cell], Awaitable[Story]]] = {
     story.__name__: story
     for story in (
         place, replay, cancel, watch, answer, gateway_beat, hand_over, reap, sweep, register,
-        heartbeat, disown, leave, begin, complete, announce, retire, claim_load, reload,
-        renew_load, refuse_load, fail_load,
+        heartbeat, disown, leave, begin, complete, *COPY_STORIES,
     )
 }  # fmt: skip
-
-
-async def _begun(cell: Cell, lease_ms: int = LEASE_MS) -> tuple[str, list[Any]]:
-    """Worker w1 has begun a request; its epoch and the entry."""
-    await cell.gateway()
-    epoch = await cell.worker(holds=[REF], lease_ms=lease_ms)
-    await cell.place(kept())
-    entries = await cell.read()
-    await cell.begin("w1", epoch, entries)
-    return epoch, entries
-
-
-async def _loading(cell: Cell) -> tuple[str, str]:
-    """Worker w1 loads the model that two requests wait for; its epoch and the token."""
-    epoch = await cell.worker()
-    await cell.place(kept(), kept())
-    return epoch, await cell.claim("w1", epoch)
 
 
 def test_every_script_is_here() -> None:
@@ -219,6 +161,41 @@ async def test_a_script_whose_answer_was_lost_is_repeated_without_harm(
     if name in CHANGES_AGAIN:
         once, twice = _without_epochs(once), _without_epochs(twice)
     assert twice == once
+
+
+async def test_a_session_of_which_nobody_heard_ends_by_itself(cell: Cell) -> None:
+    """Its client asked again under another id, or went away."""
+    cell.scripts.now_ms = NOW_MS
+    await worker(cell, budget=100, holds=[REF], lease_ms=LEASE_MS * 10)
+    await lose_the_answer(cell, lambda s: s.open_session("s1", LEASE_MS, 1, [(REF, 100)]))
+    cell.scripts.now_ms += LEASE_MS
+    assert await cell.scripts.tend() == (1, 0)
+    assert await cell.exists(cell.keys.sessions, cell.keys.session("s1"), cell.keys.wanted) == []
+
+
+async def test_who_did_not_hear_that_its_load_was_handed_on_can_announce_nothing(
+    cell: Cell,
+) -> None:
+    """It loads what another loads too; its token is not the one of the lease any more."""
+    epoch, token = await loading(cell)
+    other = await cell.worker("w2", holds=[OTHER_REF])
+    await cell.client.sadd(cell.keys.kin("team"), OTHER_REF)
+    await lose_the_answer(cell, lambda s: s.affinity("w1", REF, token, "team", "prefer"))
+    assert not await cell.scripts.renew_load("w1", REF, token, LEASE_MS)
+    assert await cell.scripts.announce("w1", epoch, REF, token, "device 1") == -1
+    token = await cell.claim("w2", other)
+    assert await cell.scripts.announce("w2", other, REF, token, "device 1") == 0
+
+
+async def test_who_did_not_hear_that_its_copy_was_retired_announces_it_again(cell: Cell) -> None:
+    """It is told that it must stay by now; its next beat finds that the map lacks it."""
+    epoch = await cell.worker("w1", holds=[REF])
+    second = await cell.worker("w2", holds=[REF])
+    await cell.scripts.order_copy(REF, 1)
+    await lose_the_answer(cell, lambda s: s.retire("w1", epoch, REF, "", "evict"))
+    await cell.scripts.disown("w2", second, 0, "was killed", MAX_ATTEMPTS)
+    assert await cell.scripts.retire("w1", epoch, REF, "", "evict") == "needed"
+    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "resync"
 
 
 async def lose_the_answer(cell: Cell, call: Call) -> None:

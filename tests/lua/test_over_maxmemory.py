@@ -14,6 +14,7 @@ from deploy.local.redis_server import RedisServer
 from shared.errors import Unavailable
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell, open_cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
+from tests.lua import fleet
 
 
 @pytest.fixture
@@ -87,6 +88,66 @@ async def test_an_order_can_be_handed_back(cell: Cell) -> None:
     await fill(cell)
     assert await cell.scripts.refuse_load("w1", REF, token) == "ordered"
     assert await cell.scripts.refuse_load("w2", REF, await cell.token()) == "nobody"
+
+
+async def test_a_load_goes_where_it_belongs(cell: Cell) -> None:
+    """With a head start, a reason to wait, to its kin, to another class, or nowhere."""
+    epochs = {
+        name: await fleet.worker(cell, name, holds=[OTHER_REF] if name == "w2" else [], **device)
+        for name, device in (("w1", {"class": "a"}), ("w2", {"class": "a"}), ("w3", {"class": "b"}))
+    }
+    await fleet.near(cell, "w1", "disk")
+    await cell.client.sadd(cell.keys.kin("team"), OTHER_REF)
+    await cell.place(kept())
+    await fill(cell)
+    assert await fleet.claim(cell, "w3", epochs["w3"]) == "later"
+    token = await cell.claim("w1", epochs["w1"])
+    assert await cell.scripts.renew_load("w1", REF, token, LEASE_MS, "a busy copy drains")
+    assert await cell.scripts.affinity("w1", REF, token, "team", "prefer") == "elsewhere"
+    token = await cell.claim("w2", epochs["w2"])
+    cause = b"corrupt no"
+    failed = await cell.scripts.fail_load("w2", REF, token, cause, 1000, device_class="a")
+    assert failed == 0
+    token = await cell.claim("w3", epochs["w3"])
+    learned = {"remote": 5, "min_copies": 2}
+    assert await cell.scripts.announce("w3", epochs["w3"], REF, token, "device 1", learned) == 0
+    assert await cell.client.hget(cell.keys.known(REF), "remote") == b"5"
+
+
+async def test_a_further_copy_that_nobody_can_take_is_given_up(cell: Cell) -> None:
+    """And what is freed is noted where it is left."""
+    first = await cell.worker("w1", holds=[REF])
+    second = await cell.worker("w2")
+    await cell.scripts.order_copy(REF, 2)
+    await cell.scripts.tend()
+    token = await cell.claim("w2", second)
+    await fill(cell)
+    assert await cell.scripts.refuse_load("w2", REF, token) == "crowded"
+    assert await cell.scripts.retire("w1", first, REF, "disk") == "0-0"
+    assert await cell.exists(cell.keys.crowded(REF), cell.keys.near(REF)) != []
+
+
+async def test_sessions_and_devices_are_kept_and_given_up(cell: Cell) -> None:
+    """A client that lives keeps its models, a restarted worker finds its GPU; nothing new opens."""
+    cell.scripts.now_ms = fleet.NOW_MS
+    epoch = await fleet.worker(cell, budget=100, holds=[REF], gpu="GPU-1")
+    for name in ("s1", "s2", "s3"):
+        await cell.scripts.open_session(name, LEASE_MS, 10, [(REF, 1)])
+    await fill(cell)
+    assert await cell.scripts.keep_session("s1", 60_000) == fleet.NOW_MS + 60_000
+    assert await cell.scripts.close_session("s2")
+    cell.scripts.now_ms += LEASE_MS
+    assert await cell.scripts.tend() == (1, 0)
+    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "ok"
+    assert await cell.scripts.claim_device("w2", LEASE_MS, ["GPU-1", "GPU-2"]) == 1
+    for call in (
+        cell.scripts.open_session("s4", 1000, 10, [(REF, 1)]),
+        cell.scripts.set_policy(REF, {"pin": "1"}),
+        cell.scripts.order_copy(OTHER_REF, 1),
+    ):
+        with pytest.raises(Unavailable, match="Redis refused"):
+            await call
+    assert await cell.scripts.order_unload(REF) == -1
 
 
 async def test_a_dead_worker_is_reaped_and_the_late_expire(cell: Cell) -> None:

@@ -10,15 +10,19 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import shared.copy_scripts
 import shared.scripts
 from shared.errors import Unavailable
 from tests.helpers.cell import Cell, open_cell
 from tests.helpers.leaks import forget_cell
 from tests.model import (
+    copy_rules,
     gateway_rules,
     invariants,
+    load_end_rules,
     load_rules,
     place_rules,
+    session_rules,
     sweep_rules,
     worker_rules,
     world_rules,
@@ -36,16 +40,26 @@ _ALWAYS = {
     world_rules.tick: 3,
 }  # fmt: skip
 _OPTIONAL = {
-    load_rules.announce: 6, load_rules.claim_load: 5, load_rules.take_order: 2,
-    load_rules.reload: 2, load_rules.renew_load: 2, load_rules.refuse_load: 2,
-    load_rules.fail_load: 2, worker_rules.complete: 5, worker_rules.heartbeat: 3,
-    worker_rules.disown: 2, worker_rules.leave: 1, worker_rules.retire: 2, sweep_rules.reap: 3,
+    load_end_rules.announce: 6, load_rules.claim_load: 5, load_rules.take_order: 2,
+    load_rules.take_told: 2, load_rules.reload: 2, load_rules.renew_load: 2,
+    load_rules.refuse_load: 2,
+    load_end_rules.fail_load: 2, worker_rules.complete: 5, worker_rules.heartbeat: 3,
+    worker_rules.disown: 2, worker_rules.leave: 1, copy_rules.retire: 3, sweep_rules.reap: 3,
     sweep_rules.sweep: 4, gateway_rules.cancel: 3, gateway_rules.watch: 3,
     gateway_rules.gateway_beat: 2, gateway_rules.hand_over: 1, world_rules.write_ingress: 3,
     world_rules.read_door: 2, world_rules.fill_memory: 1, world_rules.answer: 3,
     world_rules.replay: 2, world_rules.crashed_before: 2, world_rules.buried_before: 1,
     world_rules.lose_stream: 0.5, world_rules.lose_everything: 0.2,
 }  # fmt: skip
+# Of these a run has few: most of what they do is done to what the others have built.
+_RARE = {
+    load_rules.affinity: 3, copy_rules.order_copy: 2,
+    copy_rules.order_unload: 1, copy_rules.set_policy: 1, copy_rules.tend: 3,
+    session_rules.open_session: 2, session_rules.keep_session: 1, session_rules.close_session: 1,
+    worker_rules.claim_device: 1, world_rules.kin_before: 3,
+}  # fmt: skip
+# What these do, they do for another worker, or beside another model.
+_FOR_OTHERS, _WITH_OTHERS = {"affinity", "place", "refuse_load"}, {"affinity", "open_session"}
 
 
 async def settle(run: Run, c: Choices) -> None:
@@ -59,10 +73,12 @@ async def settle(run: Run, c: Choices) -> None:
         now = len(run.state.leases), len(invariants.live(run.state)), len(run.state.deadlines)
         must(now < before or sum(now) < sum(before), f"I6: nothing ends any more: {run.state}")
     await sweep_rules.sweep(run, c)
+    while run.state.sessions:
+        await copy_rules.tend(run, c)
     invariants.check_quiet(run.state)
 
 
-RULES: dict[str, Rule] = {rule.__name__: rule for rule in (*_ALWAYS, *_OPTIONAL, settle)}
+RULES: dict[str, Rule] = {rule.__name__: rule for rule in (*_ALWAYS, *_OPTIONAL, *_RARE, settle)}
 
 
 @dataclass(frozen=True)
@@ -85,15 +101,24 @@ class Failure:
 
 
 def plan(seed: int, favour: Sequence[str] = ()) -> Plan:
-    """Each optional rule is dropped with probability 1/2, a favoured one never; weights differ."""
+    """Each optional rule is kept with probability 1/2, a rare one with 1/6, a favoured one always;
+    weights differ."""
     dice = random.Random(seed)
-    kept = {r: w for r, w in _OPTIONAL.items() if r.__name__ in favour or dice.random() < 0.5}
+    chances = {rule: 0.5 for rule in _OPTIONAL} | {rule: 1 / 6 for rule in _RARE}
+    weights_of = _OPTIONAL | _RARE
+    kept = {
+        rule: weights_of[rule]
+        for rule, chance in chances.items()
+        if rule.__name__ in favour or dice.random() < chance
+    }
     base = {rule.__name__: weight for rule, weight in (_ALWAYS | kept).items()}
     weights = [
         weight * dice.choice((1, 2, 4)) * (5 if name in favour else 1)
         for name, weight in base.items()
     ]
     refs, workers = dice.choice((1, 1, 2, 3)), dice.choice((1, 2, 2, 3))
+    refs = max(refs, 2) if _WITH_OTHERS & set(favour) else refs
+    workers = max(workers, 2) if _FOR_OTHERS & set(favour) else workers
     warm = ["announce"] * dice.choice((0, 1, 2, 3))
     names = [*["register"] * workers, "gateway_beat", *warm]
     names += dice.choices(list(base), weights, k=STEPS)
@@ -106,11 +131,14 @@ class Explorer:
     """Runs plans against one Redis. Not for use inside of an event loop."""
 
     def __init__(self, url: str, mutant: Mutant | None = None) -> None:
-        self._url, self._mutant = url, mutant
+        if mutant is not None:
+            mutant.planted("")  # it fits, or says that it does not
+        self._url = url
         self._loop = asyncio.Runner()
         self.outcomes: Counter[str] = Counter()
         self.steps = 0
         self._cell = self._loop.run(self._open())
+        self._scripts = VirtualScripts(self._cell.channel, self._cell.keys, mutant)
 
     async def _open(self) -> Cell:
         return open_cell(self._url, f"m{secrets.token_hex(4)}")
@@ -137,15 +165,16 @@ class Explorer:
 
     def run(self, plan: Plan, seed: int = 0) -> Failure | None:
         """What went wrong, if anything did."""
-        before, shared.scripts.CHUNK = shared.scripts.CHUNK, plan.chunk
+        before = shared.scripts.CHUNK
+        shared.scripts.CHUNK = shared.copy_scripts.CHUNK = plan.chunk
         try:
             return self._loop.run(self._run(plan, seed))
         finally:
-            shared.scripts.CHUNK = before
+            shared.scripts.CHUNK = shared.copy_scripts.CHUNK = before
 
     async def _run(self, plan: Plan, seed: int) -> Failure | None:
         await forget_cell(self._cell.client, self._cell.keys)
-        scripts = VirtualScripts(self._cell.channel, self._cell.keys, self._mutant)
+        scripts = self._scripts
         run = Run(scripts, self._cell.keys, plan, self.outcomes)
         for step in (*plan.steps, Step("settle")):
             self.steps += 1

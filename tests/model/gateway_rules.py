@@ -117,7 +117,7 @@ async def hand_over(run: Run, c: Choices) -> None:
     if gateway in m.state.gateways:
         m.state.gateways[gateway] = m.now
     run.serial += 1  # it never calls again; the next process has another name
-    run.gateways[run.gateways.index(gateway)] = f"gw{run.serial}"
+    run.gateways[run.gateways.index(gateway)] = f"next{run.serial}"
     run.check("hand_over", m)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from tests.model.copy_invariants import CopyHistory, check_copies
 from tests.model.model import must, sha1
 from tests.model.state import Item, State
 
@@ -13,7 +14,8 @@ _LIVE = {"placed", "parked", "running"}
 _WITH_LIFETIME = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
     "request": "records", "gone": "gone", "idem": "idempotency", "answers": "answers",
-    "rq:job": "jobs",
+    "rq:job": "jobs", "known": "known", "near": "near", "orders": "told", "session": "pins",
+    "crowded": "crowded", "unfit": "unfit", "kin": "kin", "device": "devices",
 }  # fmt: skip
 
 
@@ -32,6 +34,7 @@ def check(state: State, now: int, lost: set[str]) -> None:
         _begun_is_there(state)
         _a_quarantine_that_waits_for_a_probe_has_one(state, now)
     _every_key_has_a_lifetime(state)
+    check_copies(state)
     for letter in state.dead.values():
         must(
             letter["kind"] == "entry" or letter["fingerprint"] == sha1(letter["body"]), "I15: body"
@@ -109,6 +112,7 @@ class History:
 
     lost: set[str] = field(default_factory=set)
     promised: set[str] = field(default_factory=set)
+    copies: CopyHistory = field(default_factory=CopyHistory)
 
     def check(self, state: State) -> None:
         """Compare with what was before."""
@@ -136,6 +140,7 @@ class History:
         self.alive = now_alive
         self._outcomes(state)
         self._epochs(state)
+        self.copies.check(state)
 
     def _outcomes(self, state: State) -> None:
         told: dict[str, set[tuple[str, str]]] = defaultdict(set)

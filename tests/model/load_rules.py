@@ -1,26 +1,29 @@
-"""What workers do with load orders and copies, each with what must come of it."""
+"""What workers do with load orders, each with what must come of it."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 from tests.model.model import Model, must
-from tests.model.moves import PASSING_MARK, moving, place_item, publish
+from tests.model.nearest import KNOWN_TTL, live_workers
 from tests.model.run import LOAD_LEASE_MS, Choices, Run
 from tests.model.state import Load
 
-CAUSE, PASSING_CAUSE, BACKOFF_MS = "corrupt its hash is wrong", "disk_full no room", 4000
+HEAD_START_MS, CROWDED_MS = 250, 5000
+KEY = "tenant"  # of their affinity
 
 
-def _lease(m: Model, worker: str, ref: str, token: str) -> Load | None:
+def lease_of(m: Model, worker: str, ref: str, token: str) -> Load | None:
     """The load lease if it is this worker's."""
     load = m.state.loads.get(ref)
     return load if load and load.token == token and load.worker == worker else None
 
 
-def _under_way(run: Run) -> bool:
+def under_way(run: Run) -> bool:
     return any(load.worker for load in run.state.loads.values())
 
 
-def _loader(run: Run, c: Choices) -> tuple[str, str, str]:
+def loader(run: Run, c: Choices) -> tuple[str, str, str]:
     """Worker, ref and token: mostly of a load under way."""
     loads = [(load.worker, ref) for ref, load in run.state.loads.items() if load.worker]
     if loads and not c.chance(4):
@@ -30,7 +33,7 @@ def _loader(run: Run, c: Choices) -> tuple[str, str, str]:
     return run.worker(c), ref, run.token(c, ref)
 
 
-def _end_load(m: Model, worker: str, ref: str) -> None:
+def end_load(m: Model, worker: str, ref: str) -> None:
     m.forget(f"load:{ref}")
     m.state.loading.get(worker, set()).discard(ref)
 
@@ -53,9 +56,9 @@ async def take_order(run: Run, c: Choices) -> None:
 
 async def claim_load(run: Run, c: Choices) -> None:
     """A worker asks for the load that an order invites to."""
-    if run.idle(c, run.state.loads):
-        return
     free = [ref for ref, load in run.state.loads.items() if not load.worker]
+    if run.idle(c, free and run.state.workers):
+        return
     worker, ref = run.worker(c), run.ref(c, free or list(run.state.loads))
     epoch, token = run.epoch(c, worker), run.token(c, ref)
     answer, m = await run.call(
@@ -63,6 +66,8 @@ async def claim_load(run: Run, c: Choices) -> None:
         run.scripts.claim_load(worker, epoch, ref, token, LOAD_LEASE_MS),
     )
     must(answer == _claimed(m, worker, epoch, ref, token), f"claim_load says {answer}")
+    if answer in ("claimed", "suspect"):
+        run.history.copies.claimed(ref, worker, token)
     run.count("claim_load", answer)
     run.check("claim_load", m)
 
@@ -73,11 +78,14 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
     load = m.state.loads.get(ref)
     if load is None or load.token != token or load.worker:
         return "stale"
-    if not m.state.parked.get(ref):
+    if not load.extra and not m.state.parked.get(ref):
         m.unorder(ref)
         return "unwanted"
-    if worker in load.refused:
+    if worker in load.refused or (load.extra and worker in m.state.holders.get(ref, ())):
         return "refused"
+    if load.chosen not in ("", worker) and m.now < load.since + HEAD_START_MS:
+        return "later"
+    m.take_back_job(ref, token)  # taken over the direct way
     m.state.loads[ref] = load._replace(worker=worker, phase="loading", since=m.now)
     m.lives(f"load:{ref}", LOAD_LEASE_MS)
     m.state.loading.setdefault(worker, set()).add(ref)
@@ -87,6 +95,8 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
 
 async def reload(run: Run, c: Choices) -> None:
     """A worker wants a model that it held before."""
+    if run.idle(c, run.state.workers and set(run.refs) - run.state.loads.keys()):
+        return
     worker, ref = run.worker(c), run.ref(c, [])
     epoch = run.epoch(c, worker)
     token, m = await run.call(
@@ -97,24 +107,27 @@ async def reload(run: Run, c: Choices) -> None:
     refused = crashed or busy or worker in m.state.holders.get(ref, ())
     must(bool(token) == (m.epoch_is(worker, epoch) and not refused), f"reload says {token!r}")
     if token:
-        m.state.loads[ref] = Load(m.new_token(ref, token), "loading", worker, m.now, ())
+        m.state.loads[ref] = Load(m.new_token(ref, token), "loading", worker, m.now, frozenset())
         m.lives(f"load:{ref}", LOAD_LEASE_MS)
         m.state.loading.setdefault(worker, set()).add(ref)
+        run.history.copies.claimed(ref, worker, token)
     run.count("reload", "claimed" if token else "refused")
     run.check("reload", m)
 
 
 async def renew_load(run: Run, c: Choices) -> None:
     """A load goes on."""
-    if run.idle(c, _under_way(run)):
+    if run.idle(c, under_way(run)):
         return
-    worker, ref, token = _loader(run, c)
+    (worker, ref, token), why = loader(run, c), c.of(("", "", "no room"))
     kept, m = await run.call(
-        f"renew_load {worker} {ref} {token}",
-        run.scripts.renew_load(worker, ref, token, LOAD_LEASE_MS),
+        f"renew_load {worker} {ref} {token} {why!r}",
+        run.scripts.renew_load(worker, ref, token, LOAD_LEASE_MS, why),
     )
-    must(kept == (_lease(m, worker, ref, token) is not None), f"renew_load says {kept}")
-    if kept:
+    load = lease_of(m, worker, ref, token)
+    must(kept == (load is not None), f"renew_load says {kept}")
+    if load:
+        m.state.loads[ref] = load._replace(why=why)
         m.lives(f"load:{ref}", LOAD_LEASE_MS)
     run.count("renew_load", "kept" if kept else "lost")
     run.check("renew_load", m)
@@ -122,13 +135,15 @@ async def renew_load(run: Run, c: Choices) -> None:
 
 async def refuse_load(run: Run, c: Choices) -> None:
     """A model does not fit this worker: another one's turn."""
-    if run.idle(c, _under_way(run)):
+    if run.idle(c, under_way(run)):
         return
-    worker, ref, token = _loader(run, c)
+    worker, ref, token = loader(run, c)
     answer, m = await run.call(
         f"refuse_load {worker} {ref} {token}", run.scripts.refuse_load(worker, ref, token)
     )
     must(answer == _refused(m, worker, ref, token), f"refuse_load says {answer}")
+    if answer == "nobody":  # to fail it
+        run.history.copies.claimed(ref, worker, token)
     run.count("refuse_load", answer)
     run.check("refuse_load", m)
 
@@ -138,87 +153,92 @@ def _refused(m: Model, worker: str, ref: str, token: str) -> str:
     if load is None or load.token != token or load.worker not in ("", worker):
         return "stale"
     m.state.loading.get(worker, set()).discard(ref)
-    refused = (*load.refused, *(() if worker in load.refused else (worker,)))
-    if any(until > m.now and w not in refused for w, until in m.state.leases.items()):
-        m.order(ref, refused)
+    refused, held = load.refused | {worker}, m.state.holders.get(ref, set())
+    others = set(live_workers(m.state, m.now)) - held
+    if others - refused:
+        m.order(ref, refused, load.extra)
+        return "ordered"
+    if m.live_holders(ref) or (load.extra and not m.state.parked.get(ref)):
+        m.forget(f"load:{ref}")
+        m.state.crowded[ref] = worker
+        m.lives(f"crowded:{ref}", CROWDED_MS)
+        return "crowded"
+    if load.extra and others - {worker}:
+        m.note("refuse_load: a first copy now")
+        m.order(ref, {worker})
         return "ordered"
     m.state.loads[ref] = load._replace(worker=worker)
     return "nobody"
 
 
-async def announce(run: Run, c: Choices) -> None:
-    """A copy is ready, or is still held; its parked requests are taken."""
-    worker, ref, token = _loader(run, c)
-    loading = ref in run.state.loads and run.state.loads[ref].worker
-    token, epoch = token if bool(loading) != c.chance(5) else "", run.epoch(c, worker)
-    answer, m = await run.call(
-        f"announce {worker} {epoch} {ref} {token!r}",
-        run.scripts.announce(worker, epoch, ref, token, "device 1"),
-    )
-    want = _announced(m, run, worker, epoch, ref, token)
-    must(answer == want, f"announce says {answer}, not {want}")
-    run.count("announce", {-1: "stale", -2: "fenced", 0: "all"}.get(answer, "part"))
-    run.check("announce", m)
-
-
-def _announced(m: Model, run: Run, worker: str, epoch: str, ref: str, token: str) -> int:
-    if not m.epoch_is(worker, epoch):
-        return -2
-    if token and not _lease(m, worker, ref, token):
-        if worker not in m.state.holders.get(ref, ()):
-            return -1
-        token = ""  # it was announced before, and the answer was lost
-    m.state.holders.setdefault(ref, set()).add(worker)
-    m.state.holds.setdefault(worker, set()).add(ref)
-    going = m.state.leases.get(worker, 0) > m.now
-    for entry in list(m.state.parked.get(ref, {}))[: run.chunk] if going else ():
-        going = m.breaker(ref) != "open"
-        if not going:
-            break
-        place_item(m, moving(m, "parked", ref, entry))
-    left = len(m.state.parked.get(ref, {}))
-    if left == 0:
-        m.state.waiting.discard(ref)
-        m.state.parked.pop(ref, None)
-        m.forget(f"unloadable:{ref}")
-    left = left if going else 0
-    if left == 0 and token:
-        _end_load(m, worker, ref)
-    return left
-
-
-async def fail_load(run: Run, c: Choices) -> None:
-    """A load failed. For good: whoever waits hears the cause. For now: they wait on."""
-    if run.idle(c, _under_way(run)):
+async def affinity(run: Run, c: Choices) -> None:
+    """A load that was claimed belongs beside its kin."""
+    if run.idle(c, under_way(run)):
         return
-    (worker, ref, token), passing = _loader(run, c), c.chance(2)
-    cause = PASSING_CAUSE if passing else CAUSE
+    (worker, ref, token), mode = loader(run, c), c.of(("prefer", "require"))
+    most = c.of((0, 1, 2, 0))
     answer, m = await run.call(
-        f"fail_load {worker} {ref} {token} {cause}",
-        run.scripts.fail_load(worker, ref, token, cause.encode(), BACKOFF_MS, passing),
+        f"affinity {worker} {ref} {token} {mode} {most}",
+        run.scripts.affinity(worker, ref, token, KEY, mode, most),
     )
-    want = _failed(m, run, worker, ref, token, passing)
-    must(answer == want, f"fail_load says {answer}, not {want}")
-    done = "waits on" if passing else "all"
-    run.count("fail_load", {-1: "stale", 0: done}.get(answer, "part"))
-    run.check("fail_load", m)
+    want = _beside_kin(m, worker, ref, token, most if mode == "prefer" else None)
+    must(answer == want, f"affinity says {answer}, not {want}")
+    run.count("affinity", answer)
+    run.check("affinity", m)
 
 
-def _failed(m: Model, run: Run, worker: str, ref: str, token: str, passing: bool) -> int:
-    if not _lease(m, worker, ref, token):
-        return -1
-    m.state.unloadable[ref] = PASSING_MARK + PASSING_CAUSE if passing else CAUSE
-    m.lives(f"unloadable:{ref}", BACKOFF_MS)
-    if passing:
-        _end_load(m, worker, ref)
-        return 0
-    for entry in list(m.state.parked.get(ref, {}))[: run.chunk]:
-        item = m.take("parked", ref, entry)
-        assert item is not None
-        publish(m, item, "failed", worker, CAUSE)
-    left = len(m.state.parked.get(ref, {}))
-    if left == 0:
-        _end_load(m, worker, ref)
-        m.state.parked.pop(ref, None)
-        m.state.waiting.discard(ref)
-    return left
+def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | None) -> str:
+    """`preferred`: the most kin on one worker (0 any number); None: it is required to be there."""
+    load = lease_of(m, worker, ref, token)
+    if load is None:
+        return "stale"
+    m.state.kin.setdefault(KEY, set()).add(ref)
+    m.lives(f"kin:{KEY}", KNOWN_TTL)
+    live = live_workers(m.state, m.now)
+    ready = [w for w in live if m.state.workers.get(w, {}).get("state") == "ready"]
+    count = _count_kin(m, ref)
+    fits = [w for w in ready if not preferred or count[w] < preferred]
+    with_kin = sorted(w for w in fits if count[w])
+    best = max(with_kin, key=lambda w: count[w], default=worker)
+    if not with_kin and worker in ready and worker not in fits:
+        best = max(fits, key=lambda w: count[w], default=worker)
+        m.note("affinity: begins another family")
+    if best == worker or (preferred is not None and load.handed_on):
+        return "here"
+    if best in load.refused:
+        return "nowhere" if preferred is None else "here"
+    m.state.loading.get(worker, set()).discard(ref)
+    m.order(ref, load.refused, load.extra, best)
+    m.state.loads[ref] = m.state.loads[ref]._replace(handed_on=worker)
+    return "elsewhere"
+
+
+def _count_kin(m: Model, ref: str) -> Counter[str]:
+    """By worker, who holds or loads it; who is nowhere is no kin any more."""
+    count: Counter[str] = Counter()
+    for other in m.state.kin[KEY] - {ref}:
+        held, load = m.live_holders(other), m.state.loads.get(other)
+        count.update(held)
+        if load:
+            count[load.worker] += 1
+        elif not held:
+            m.state.kin[KEY].discard(other)
+    return count
+
+
+async def take_told(run: Run, c: Choices) -> None:
+    """A worker takes an order that was given to it by name, or the connection swallows it."""
+    if not run.state.told:
+        return
+    worker = c.of(sorted(run.state.told))
+    order, m = await run.call(
+        f"take_told {worker}", run.scripts.touch("LPOP", run.keys.orders(worker))
+    )
+    orders = m.state.told.get(worker, [])
+    must((order is None) == (not orders), f"{worker} is told {order}, not one of {orders}")
+    if order is not None:
+        orders.remove(order.decode())
+        run.count("take_told", order.decode().split()[0])
+    if not orders:
+        m.forget(f"orders:{worker}")
+    run.check("take_told", m)

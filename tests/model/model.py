@@ -8,7 +8,9 @@ model takes the choice from what is, and checks that it was allowed.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
+from tests.model import nearest
 from tests.model.state import Item, Load, State
 
 ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
@@ -17,6 +19,8 @@ CRASHES, WINDOW, FIRST_PAUSE, LONGEST_PAUSE, PROBE = 5, 600_000, 10_000, 600_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
     "request": "records", "gone": "gone", "idem": "idempotency", "answers": "answers",
+    "known": "known", "near": "near", "orders": "told", "session": "pins", "crowded": "crowded",
+    "unfit": "unfit", "kin": "kin", "device": "devices",
 }  # fmt: skip
 
 
@@ -49,7 +53,12 @@ class Model:
         self._serial = 0
         self._streams = {"work": state.work, "parked": state.parked}
         self.free_choice = False
+        self.looked: dict[str, int] = {}  # the queue at which a spill was thought about
+        self.notes: list[str] = []  # what was decided on the way, to be counted
         self._expire()
+
+    def note(self, what: str) -> None:
+        self.notes.append(what)
 
     # Keys with a lifetime ----------------------------------------------------------------------
 
@@ -140,32 +149,64 @@ class Model:
 
     # Load orders -------------------------------------------------------------------------------
 
-    def order(self, ref: str, refused: tuple[str, ...] = ()) -> None:
-        """A new load lease and its RQ job; the token is Redis's choice, never one of before."""
+    def order(
+        self, ref: str, refused: Iterable[str] = (), extra: str = "", chosen: str = ""
+    ) -> None:
+        """A new load lease and its RQ job, and word to who can have it soonest; the token is
+        Redis's choice, never one of before."""
         load = self.after.loads.get(ref)
         must(load is not None, f"I17: no load was ordered for {ref}")
         assert load is not None
         token = self.new_token(ref, load.token)
-        self.state.loads[ref] = Load(token, "ordered", "", self.now, refused)
+        unfit = nearest.unfit_workers(self.state, self.now, ref)
+        out = frozenset(refused) | unfit
+        if not chosen:
+            chosen = nearest.soonest(self.state, self.now, ref, out)[0]
+            self.note(f"nearest: {self.state.near[ref][chosen].split()[0] if chosen else 'none'}")
+        self.state.loads[ref] = Load(token, "ordered", "", self.now, out, extra, chosen)
         self.lives(f"load:{ref}", ORDER_TTL)
         job = job_id(ref, token)
         self.state.orders.add(job)
         self.state.jobs.add(job)
         self.lives(f"rq:job:{job}", JOB_TTL)
+        if chosen:
+            self.tell(chosen, f"load {ref} {token}")
 
-    def unorder(self, ref: str) -> None:
-        """Nobody waits for `ref`: what nobody has claimed goes."""
+    def tell(self, worker: str, order: str) -> None:
+        """An order by name."""
+        self.state.told[worker] = sorted([*self.state.told.get(worker, []), order])
+        self.lives(f"orders:{worker}", nearest.DIRECT_TTL)
+
+    def unorder(self, ref: str, extra: bool = False) -> None:
+        """Nobody waits for `ref`: what nobody has claimed goes, with `extra` a further copy too."""
         if self.state.parked.get(ref):
             return
         self.state.waiting.discard(ref)
         self.state.parked.pop(ref, None)
         load = self.state.loads.get(ref)
-        if load is None or load.phase != "ordered":
+        if load is None or load.phase != "ordered" or (load.extra and not extra):
             return
-        job = job_id(ref, load.token)
-        self.state.orders.discard(job)
-        self.forget(f"rq:job:{job}")
+        self.take_back_job(ref, load.token)
+        self.forget(f"rq:job:{job_id(ref, load.token)}")
         self.forget(f"load:{ref}")
+
+    def take_back_job(self, ref: str, token: str) -> None:
+        """The RQ job of an order, if RQ has not taken it."""
+        job = job_id(ref, token)
+        if job in self.state.orders:
+            self.state.orders.discard(job)
+            self.forget(f"rq:job:{job}")
+
+    def near(self, ref: str, worker: str, epoch: str, tier: str) -> None:
+        """A hint that a worker keeps a model in this tier; '' takes it back."""
+        if tier:
+            hints = self.state.near.setdefault(ref, {}) | {worker: f"{tier} {epoch}"}
+            self.state.near[ref] = {w: hint for w, hint in hints.items() if w in self.state.leases}
+            self.lives(f"near:{ref}", nearest.NEAR_TTL)
+        else:
+            self.state.near.get(ref, {}).pop(worker, None)
+        if not self.state.near.get(ref):
+            self.forget(f"near:{ref}")
 
     def new_token(self, ref: str, token: str) -> str:
         """A token that Redis chose: never one of before for that model."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shared.scripts import Limits
+from tests.model.copies import spill
 from tests.model.model import RECORD_SPARE, RESULT_TTL, Model, must, sha1
 from tests.model.state import Item
 
@@ -56,7 +57,11 @@ def place_item(m: Model, item: Item, room: Room | None = None) -> Answer:
         return Answer("quarantined")
     worker = "" if state == "open" else _choose(m, item)
     kept = "k" in item.flags or state == "probe"
-    if worker and room and len(m.state.work.get(worker, {})) >= room.limits.work:
+    queued = len(m.state.work.get(worker, {}))
+    if worker and state == "closed":
+        there = any(i.id == item.id for i in m.after.work.get(worker, {}).values())
+        spill(m, item.ref, worker, queued, there and not m.free_choice)
+    if worker and room and queued >= room.limits.work:
         return Answer("full", "every holder of this model")
     if (kept or not worker) and room and room.records < 1:
         return Answer("full", "the requests pending in this cell")

@@ -8,66 +8,47 @@ deletes what it has just read, in the same script).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from tests.model.virtual import Mutant
-
-EPOCH_CHECK = "if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then"
-REGISTERED_CHECK = "if redis.call('EXISTS', k('worker', worker)) == 0 then"
-
-
-class Planted(NamedTuple):
-    """A fault with its name, and the rules that lead to it."""
-
-    name: str
-    favour: tuple[str, ...]
-    mutant: Mutant
-
-
-def _of(file: str, favour: str, *faults: tuple[str, str, str]) -> list[Planted]:
-    return [
-        Planted(name, tuple(favour.split()), Mutant(file, old, new)) for name, old, new in faults
-    ]
-
+from tests.model import copy_mutants
+from tests.model.planting import EPOCH_CHECK, REGISTERED_CHECK, of
 
 GATEWAY = [
-    *_of(
+    *of(
         "place", "write_ingress fill_memory announce",
         ("a_stream_entry_becomes_two_requests",
          "redis.call('XDEL', INGRESS, item.ingress)", ""),
         ("what_is_late_is_placed", "if item.deadline <= now then", "if false then"),
         ("a_full_memory_is_filled_more", "if not fits then", "if false then"),
     ),
-    *_of(
+    *of(
         "cancel", "cancel complete begin",
         ("who_lost_cancels_too", "not take(stream, entry)", "(take(stream, entry) and false)"),
         ("the_order_stays", "if string.find(stream, parked, 1, true) == 1 then", "if false then"),
     ),
-    *_of(
+    *of(
         "watch", "watch complete announce",
         ("the_watcher_is_forgotten",
          "redis.call('HSET', key, 'watchers', watchers .. ' ' .. ARGV[3])", ""),
         ("an_ended_request_is_watched", "if r.stream and", "if"),
     ),
-    *_of(
+    *of(
         "answer", "answer write_ingress read_door",
         ("two_answers", "if redis.call('XDEL', door, entry) == 0 then return 0 end",
          "if not original then return 0 end"),
         ("still_pending", "redis.call('XACK', door, 'g', entry)", ""),
     ),
-    *_of(
+    *of(
         "gateway_beat", "gateway_beat write_ingress read_door tick",
         ("taken_back_twice", "      redis.call('XDEL', door, p[1])\n", ""),
         ("the_lease_is_not_renewed", "redis.call('ZADD', GATEWAYS, now",
          "redis.call('ZADD', GATEWAYS, 'NX', now"),
     ),
-    *_of(
+    *of(
         "hand_over", "hand_over announce complete",
         ("the_outcome_is_not_kept", "redis.call('HSET', key, 'flags', flags .. 'p')", ""),
         ("it_still_gets_replies", "redis.call('DEL', replies)", ""),
         ("what_has_ended_goes_on", "#redis.call('XRANGE', stream, entry, entry) == 1", "true"),
     ),
-    *_of(
+    *of(
         "replay", "replay answer write_ingress buried_before",
         ("the_letter_stays", "redis.call('XDEL', DEAD, entry)\n  return", "return"),
         ("it_is_placed_beyond_the_limits",
@@ -75,17 +56,21 @@ GATEWAY = [
         ("an_unknown_letter", "if not found then return {'unknown'",
          "if not found then return {'unkept'"),
     ),
-    *_of(
+    *of(
         "reap", "reap tick announce",
         ("a_part_is_forgotten", "if left == 0 then redis.call('ZREM', WORKERS, worker) end",
          "redis.call('ZREM', WORKERS, worker)"),
         ("the_living_are_reaped", "'-inf', now,", "'-inf', '+inf',"),
     ),
-    *_of(
+    *of(
         "sweep", "sweep fail_load claim_load announce",
         ("a_failed_load_is_tried_at_once", "and not unloadable(ref)", ""),
     ),
-    *_of(
+    *of(
+        "sweep", "sweep place crashed_before announce tick",
+        ("what_waited_out_a_quarantine_stays", "if item and take(parked, e[1])", "if false"),
+    ),
+    *of(
         "sweep", "sweep tick claim_load take_order announce",
         ("the_late_stay_where_they_are", "take(r[1], r[2])", ""),
         ("a_lost_order_is_not_repeated", "order_load(ref, first[1], now)", ""),
@@ -95,14 +80,14 @@ GATEWAY = [
 ]  # fmt: skip
 
 WORKER = [
-    *_of(
+    *of(
         "register", "register heartbeat begin",
         ("the_old_ones_requests_stay", "repeat until wipe_worker(worker, how, 128, now) == 0",
          "redis.call('DEL', k('work', worker))"),
         ("an_epoch_comes_twice", "redis.call('SET', EPOCH, epoch)", "epoch = '7'"),
         ("no_lease", "redis.call('ZADD', WORKERS, now + tonumber(ARGV[3]), worker)", ""),
     ),
-    *_of(
+    *of(
         "heartbeat", "heartbeat reap announce lose_stream",
         ("the_lease_is_not_renewed",
          "redis.call('ZADD', WORKERS, now + tonumber(ARGV[5]), worker)", ""),
@@ -112,81 +97,40 @@ WORKER = [
          "false"),
         ("a_lost_map_goes_unnoticed", "return 'resync'", "return 'ok'"),
     ),
-    *_of(
+    *of(
+        "heartbeat", "heartbeat claim_device",
+        ("anothers_gpu_is_taken", "(redis.call('GET', k('device', gpu)) or worker) == worker",
+         "true"),
+        ("its_gpu_lapses", "redis.call('SET', k('device', gpu), worker", "local _ = (worker"),
+    ),
+    *of(
         "begin", "begin announce",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
         ("what_is_late_starts", "tonumber(ARGV[i + 2]) <= now", "false"),
         ("the_start_is_not_noted", "if #started > 0 then", "if false then"),
         ("what_is_gone_starts", "if not pending[ARGV[i]] then", "if false then"),
     ),
-    *_of(
+    *of(
         "complete", "complete begin announce cancel",
         ("who_lost_publishes_too", "if out[(i - 4) / 6 + 1] == 1 then", "if true then"),
         ("still_noted_as_begun", "redis.call('HDEL', k('begun', worker), unpack(won))", ""),
     ),
-    *_of(
+    *of(
         "disown", "disown begin announce claim_load",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
         ("innocents_are_charged", ", batch = batch}", "}"),
         ("nobody_is_blamed", "charge_crash(ref, cause, now)", ""),
         ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),
-    *_of(
+    *of(
         "leave", "leave announce",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
         ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),
-    *_of(
-        "retire", "retire announce",
-        ("it_is_still_sent_requests", "redis.call('HDEL', k('holders', ARGV[4]), worker)", ""),
-        ("the_reverse_stays", "redis.call('SREM', k('holds', worker), ARGV[4])", ""),
-        ("it_need_not_drain", "last[1] and last[1][1] or '0-0'", "'0-0'"),
-    ),
-]  # fmt: skip
-
-LOADS = [
-    *_of(
-        "claim_load", "claim_load announce retire",
-        ("a_taken_load_is_taken_again", "or r[2] ~= ''", ""),
-        ("any_token_will_do", "if r[1] ~= token or", "if not r[1] or"),
-        ("its_worker_does_not_own_it", "redis.call('SADD', k('loads', worker), ref)", ""),
-        ("what_nobody_wants_is_loaded", "if redis.call('XLEN', k('parked', ref)) == 0 then",
-         "if false then"),
-    ),
-    *_of(
-        "reload", "reload announce claim_load",
-        ("two_loads_of_one_model", "redis.call('EXISTS', k('load', ref), k('unloadable', ref)) > 0",
-         "redis.call('EXISTS', k('unloadable', ref)) > 0"),
-        ("what_it_holds_is_loaded",
-         "redis.call('HEXISTS', k('holders', ref), worker) == 1", "false"),
-    ),
-    *_of(
-        "renew_load", "renew_load claim_load reload",
-        ("any_token_will_do", "r[1] ~= ARGV[4] or", ""),
-        ("any_worker_will_do", "or r[2] ~= ARGV[2]", ""),
-    ),
-    *_of(
-        "refuse_load", "refuse_load claim_load",
-        ("it_is_asked_again", "refused = refused .. ' ' .. worker", "refused = refused"),
-        ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
-    ),
-    *_of(
-        "announce", "announce claim_load",
-        ("any_token_will_do", "(lease[1] ~= token or lease[2] ~= worker)", "false"),
-        ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
-        ("the_reverse_is_forgotten", "redis.call('SADD', k('holds', worker), ref)", ""),
-    ),
-    *_of(
-        "fail_load", "fail_load claim_load reload",
-        ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
-        ("a_passing_cause_ends_requests", "if ARGV[8] == '1' then", "if false then"),
-        ("the_cause_is_forgotten",
-         "redis.call('SET', k('unloadable', ref)", "redis.call('SET', k('none', ref)"),
-    ),
 ]  # fmt: skip
 
 SHARED = [
-    *_of(
+    *of(
         "lib/placement", "announce reap",
         ("the_record_keeps_the_old_place", "'entry', entry,\n    'deadline'",
          "'entry', redis.call('HGET', key, 'entry') or entry,\n    'deadline'"),
@@ -194,12 +138,12 @@ SHARED = [
         ("nobody_is_asked_to_load", "if not ordered then", "if false then"),
         ("no_deadline", "redis.call('ZADD', DEADLINES, item.deadline, item.id)", ""),
     ),
-    *_of(
+    *of(
         "lib/holders", "announce heartbeat",
         ("the_most_loaded", "load_of[worker] < least", "load_of[worker] > least"),
         ("the_dead_are_sent_requests", "if lease and tonumber(lease) > now then", "if lease then"),
     ),
-    *_of(
+    *of(
         "lib/publish", "watch complete announce begin crashed_before",
         ("a_probe_that_proved_nothing_blocks_the_next",
          "redis.call('HDEL', k('breaker', kept[4]), 'probe_until')", ""),
@@ -208,30 +152,30 @@ SHARED = [
         ("no_tombstone", "redis.call('SET', k('gone', item.id), '1', 'PX', 2 * RESULT_TTL)", ""),
         ("still_pending", "if epoch then redis.call('XACK', stream, epoch, entry) end", ""),
     ),
-    *_of(
+    *of(
         "lib/wipe", "begin disown register announce claim_load",
         ("a_start_is_not_counted", "item.attempts = item.attempts + 1", "local _ = 0"),
         ("one_start_too_many", "item.attempts >= how.attempts", "item.attempts > how.attempts"),
         ("the_map_keeps_the_dead", "redis.call('HDEL', k('holders', ref), worker)", ""),
         ("its_loads_stay", "redis.call('DEL', k('load', ref))", "local _ = 0"),
     ),
-    *_of(
+    *of(
         "lib/breaker", "crashed_before disown claim_load reload begin",
         ("it_never_opens", "if crashes >= CRASHES then", "if false then"),
         ("all_are_probes",
          "redis.call('HSET', k('breaker', item.model), 'probe_until', now + PROBE)", ""),
     ),
-    *_of(
+    *of(
         "lib/idempotency", "write_ingress announce begin complete",
         ("another_payload_joins", "prior[2] ~= item.fingerprint", "false"),
         ("a_key_is_forgotten", "redis.call('PEXPIRE', key, KEY_TTL)", "redis.call('DEL', key)"),
         ("what_has_ended_begins_anew", "redis.call('EXISTS', k('request', item.id)) == 1", "false"),
         ("nobody_is_told", "redis.call('XADD', OUTBOX, '*', 'id', id, 'to', reply_to)", ""),
     ),
-    *_of(
+    *of(
         "lib/order", "cancel claim_load sweep",
         ("the_job_stays_in_the_queue", "redis.call('LREM', P .. 'rq:queue:cold', 1, id)", ""),
         ("nobody_is_invited", "redis.call('RPUSH', P .. 'rq:queue:cold', id)", ""),
     ),
 ]  # fmt: skip
-ALL = [*GATEWAY, *WORKER, *LOADS, *SHARED]
+ALL = [*GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL]

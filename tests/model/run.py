@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from shared.errors import Unavailable
 from shared.keys import Keys
 from shared.scripts import Limits, Placing
 from tests.model import invariants
+from tests.model.binding import bind
+from tests.model.copy_invariants import CopyHistory
 from tests.model.invariants import History
 from tests.model.model import Model, Wrong
-from tests.model.state import Item, State, parse
+from tests.model.reading import parse
+from tests.model.state import Item, State
 from tests.model.virtual import VirtualScripts
 
 START_MS = 2_000_000_000_000  # beyond the real clock, which gives entries their ids
 LEASE_MS, LOAD_LEASE_MS, LONGEST_TIMEOUT_MS = 5000, 3000, 60_000
 REFS = ("mnist:1:0123456789ab", "bert:2:ba9876543210", "bert:3:ba9876543211")
 WORKERS = ("w1", "w2", "w3")
-LIMITS = Limits(work=3, parked=4, pending=7)
+LIMITS = Limits(work=5, parked=4, pending=8)
+COPY_BYTES = 40
 NO_GROUP = "NOGROUP"
 T = TypeVar("T")
 
@@ -161,12 +165,13 @@ class Run:
         history = self.history
         for known in (history.alive, history.ended, history.cancelled):
             known.clear()
+        history.copies = CopyHistory()
 
     async def call(self, what: str, answer: Awaitable[T]) -> tuple[T, Model]:
         """Run a script; its answer, and the model of this step."""
         result = await answer
         self.trace.append(f"{self.now - START_MS:>7} {what} -> {result!r}")
-        rows = await self.scripts.dump()
+        rows = await self.scripts.look()
         after = parse(self.keys.prefix, rows)
         return result, Model(self.state, after, self.now, self.seen.all_tokens)
 
@@ -177,6 +182,7 @@ class Run:
         differences = model.state.differences(after)
         if differences:
             raise Wrong("the state is not as predicted: " + "; ".join(differences))
+        self.outcomes.update(model.notes)
         self._count_letters(rule, after)
         self.history.check(after)
         invariants.check(after, self.now, self.history.lost)
@@ -200,35 +206,3 @@ class Run:
         for ref, load in self.state.loads.items():
             if load.token not in self.seen.tokens[ref]:
                 self.seen.tokens[ref].append(load.token)
-
-
-def bind(expected: State, after: State) -> None:
-    """Give the stand-ins for new entries the ids that Redis chose, by their position."""
-    names: dict[tuple[str, str], str] = {}
-    for kind in ("work", "parked"):
-        streams, actual = getattr(expected, kind), getattr(after, kind)
-        for name in streams:
-            streams[name] = _bound(streams[name], actual.get(name, {}), names, f"{kind}:{name}")
-    for record in expected.records.values():
-        entry = record.get("entry", "")
-        record |= {"entry": names.get((record["stream"], entry), entry)} if entry else {}
-    for part in ("dead", "outbox", "ingress"):
-        setattr(expected, part, _bound(getattr(expected, part), getattr(after, part), {}, part))
-    for part in ("holders", "holds", "loading", "begun"):  # Redis drops these when they are empty
-        table = getattr(expected, part)
-        for name in [name for name, members in table.items() if not members]:
-            del table[name]
-
-
-def _bound(
-    entries: dict[str, Any], actual: dict[str, Any], names: dict[tuple[str, str], str], stream: str
-) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    ids = list(actual)
-    for position, (entry, value) in enumerate(entries.items()):
-        known = position < len(ids) and ids[position] not in out
-        bound = ids[position] if entry.startswith("?") and known else entry
-        if entry.startswith("?"):
-            names[stream, entry] = bound
-        out[bound] = value
-    return out

@@ -32,7 +32,7 @@ async def sweep(run: Run, c: Choices) -> None:
     counts = {"expired": expired, "ordered": 0, "placed": 0}
     m.free_choice = True  # the refs are looked at in an order of Redis's choice
     if len(m.state.waiting) <= run.chunk:
-        for ref in sorted(m.state.waiting):
+        for ref in _in_order(m):
             what, number = _sweep_ref(m, ref, run.chunk)
             counts[what] = counts.get(what, 0) + number
         must(answer == (expired, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
@@ -40,6 +40,17 @@ async def sweep(run: Run, c: Choices) -> None:
             if number:
                 run.count("sweep", what)
     run.check("sweep", m)
+
+
+def _in_order(m: Model) -> list[str]:
+    """What waits, as the script went through it: by the first request that it placed of each."""
+    first: dict[str, tuple[int, ...]] = {}
+    for entries in m.after.work.values():
+        for entry, item in entries.items():
+            if any(item.id == parked.id for parked in m.state.parked.get(item.ref, {}).values()):
+                at = tuple(int(part) for part in entry.split("-"))
+                first[item.ref] = min(at, first.get(item.ref, at))
+    return sorted(m.state.waiting, key=lambda ref: first.get(ref, ()))
 
 
 def _expire(m: Model, chunk: int) -> int:

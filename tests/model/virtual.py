@@ -18,10 +18,9 @@ from shared.scripts import Scripts
 PROLOGUE = """
 local redis = (function(real)
   local expiry, now = KEYS[1] .. ':test:expiry', tonumber(ARGV[1])
-  local all = real.call('ZRANGE', expiry, 0, -1, 'WITHSCORES')
-  for i = 1, #all, 2 do
-    if tonumber(all[i + 1]) <= now then real.call('DEL', all[i]) end
-    if real.call('EXISTS', all[i]) == 0 then real.call('ZREM', expiry, all[i]) end
+  for _, key in ipairs(real.call('ZRANGEBYSCORE', expiry, '-inf', now)) do
+    real.call('DEL', key)
+    real.call('ZREM', expiry, key)
   end
   local function live(key, ms)
     if real.call('EXISTS', key) == 0 then return 0 end
@@ -55,28 +54,41 @@ local redis = (function(real)
 end)(redis)
 """
 
-# Everything in the cell: per key its type and content, of a stream also its groups and what
-# they have read.
-DUMP = """
-local out = {}
-for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do
-  local kind, content, pending, groups = redis.call('TYPE', key)['ok'], nil, {}, {}
-  if kind == 'hash' then content = redis.call('HGETALL', key)
-  elseif kind == 'zset' then content = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-  elseif kind == 'set' then content = redis.call('SMEMBERS', key)
-  elseif kind == 'list' then content = redis.call('LRANGE', key, 0, -1)
-  elseif kind == 'stream' then
-    content = redis.call('XRANGE', key, '-', '+')
-    for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-      groups[#groups + 1] = group[2]
-      for _, p in ipairs(redis.call('XPENDING', key, group[2], '-', '+', 10000)) do
-        pending[#pending + 1] = {p[1], p[2]}
+# Everything in the cell: per key its type and content, of a stream also its groups and what they
+# have read. What Redis deleted because it was empty has no lifetime any more.
+LOOK = """
+local function look()
+  local out, expiry = {}, KEYS[1] .. ':test:expiry'
+  for _, key in ipairs(redis.call('ZRANGE', expiry, 0, -1)) do
+    if redis.call('EXISTS', key) == 0 then redis.call('ZREM', expiry, key) end
+  end
+  for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do
+    local kind, content, pending, groups = redis.call('TYPE', key)['ok'], nil, {}, {}
+    if kind == 'hash' then content = redis.call('HGETALL', key)
+    elseif kind == 'zset' then content = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    elseif kind == 'set' then content = redis.call('SMEMBERS', key)
+    elseif kind == 'list' then content = redis.call('LRANGE', key, 0, -1)
+    elseif kind == 'stream' then
+      content = redis.call('XRANGE', key, '-', '+')
+      for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+        groups[#groups + 1] = group[2]
+        for _, p in ipairs(redis.call('XPENDING', key, group[2], '-', '+', 10000)) do
+          pending[#pending + 1] = {p[1], p[2]}
+        end
       end
-    end
-  else content = redis.call('GET', key) end
-  out[#out + 1] = {key, kind, content, {pending, groups}}
+    else content = redis.call('GET', key) end
+    out[#out + 1] = {key, kind, content, {pending, groups}}
+  end
+  return out
 end
-return out
+"""
+
+# A script, and what is there after it.
+BOTH = """
+local answer = (function()
+%s
+end)()
+return {answer or false, look()}
 """
 
 # What tests do to Redis from outside of the scripts, on the same clock.
@@ -85,7 +97,7 @@ if ARGV[2] == 'SET' then return redis.call('SET', ARGV[3], ARGV[4], 'PX', ARGV[5
 if ARGV[2] ~= 'FLUSHCELL' then return redis.call(unpack(ARGV, 2)) end
 for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do redis.call('DEL', key) end
 """
-_OWN = {"dump": DUMP, "touch": TOUCH}
+_OWN = {"nothing": "return 0", "touch": TOUCH}
 
 
 class Mutant(NamedTuple):
@@ -109,22 +121,28 @@ class VirtualScripts(Scripts):
     def __init__(self, channel: Channel, keys: Keys, mutant: Mutant | None = None) -> None:
         super().__init__(channel, keys)
         self._mutant = mutant
-        if mutant is not None:
-            mutant.planted("")  # it fits, or says that it does not
+        self._rows: list[Any] | None = None
 
     def _source(self, name: str) -> tuple[str, str]:
         if name not in self._sources:
             text = _OWN[name] if name in _OWN else load_source(name)
             if self._mutant is not None:
                 text = self._mutant.planted(text)
-            text = PROLOGUE + text
+            text = PROLOGUE + LOOK + BOTH.replace("%s", text)
             self._sources[name] = (hashlib.sha1(text.encode()).hexdigest(), text)
         return self._sources[name]
 
-    async def dump(self) -> list[Any]:
-        """What Redis holds, as DUMP says."""
-        rows: list[Any] = await self._run("dump")
-        return rows
+    async def _run(self, name: str, *args: Any) -> Any:
+        self._rows = None
+        answer, self._rows = await super()._run(name, *args)
+        return answer
+
+    async def look(self) -> list[Any]:
+        """What Redis holds after the last script, as LOOK says."""
+        if self._rows is None:  # it raised
+            await self._run("nothing")
+        assert self._rows is not None
+        return self._rows
 
     async def touch(self, *command: Any) -> Any:
         """One command from outside of the scripts."""

@@ -9,6 +9,7 @@ from tests.model.run import LEASE_MS, Choices, Run
 from tests.model.state import Item
 
 BULKY = ("succeeded", IN_SHARED_MEMORY + "file")
+DEVICES = ("GPU-1", "GPU-2")
 Entries = list[tuple[str, Item]]
 
 
@@ -17,7 +18,10 @@ async def register(run: Run, c: Choices) -> None:
     gone = [w for w in run.workers if w not in run.state.workers]
     worker = c.of(gone) if gone and not c.chance(8) else c.of(run.workers)
     incarnation = run.incarnation(worker, fresh=c.chance(2))
-    fields = {"incarnation": incarnation, "rate": c.of(("0", "2"))}
+    gpu, fields = c.of(("", *DEVICES)), {"incarnation": incarnation, "rate": c.of(("0", "2"))}
+    fields |= {"state": "ready", "class": c.of(("cpu", "h100")), "gpu": gpu}
+    fields |= {"budget": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
+    fields |= _report(c)
     epoch, m = await run.call(
         f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
     )
@@ -33,14 +37,20 @@ async def register(run: Run, c: Choices) -> None:
     run.check("register", m)
 
 
+def _report(c: Choices) -> dict[str, str]:
+    """How long a request takes here (ms), and what share of its time the device has spent."""
+    return {"service": c.of(("0", "30", "2500")), "busy": c.of(("1", "0", "1", "0.5"))}
+
+
 async def heartbeat(run: Run, c: Choices) -> None:
     """The lease, and whether the map still knows all that the worker holds."""
     worker = run.worker(c)
     epoch, incarnation = run.epoch(c, worker), run.incarnation(worker, old=c.chance(4))
     held = len(run.state.holds.get(worker, ())) + c.chance(4)
+    report = {"rate": "3", "state": "draining" if c.chance(4) else "ready", **_report(c)}
     answer, m = await run.call(
         f"heartbeat {worker} {epoch} {incarnation}",
-        run.scripts.heartbeat(worker, epoch, incarnation, LEASE_MS, held, {"rate": "3"}),
+        run.scripts.heartbeat(worker, epoch, incarnation, LEASE_MS, held, report),
     )
     record = m.state.workers.get(worker)
     if record is None or record["epoch"] != epoch:
@@ -50,11 +60,32 @@ async def heartbeat(run: Run, c: Choices) -> None:
         want = "fenced"
     else:
         m.state.leases[worker] = m.now + LEASE_MS
-        record["rate"] = "3"
+        record |= report
+        if record["gpu"] and m.state.devices.get(record["gpu"], worker) == worker:
+            m.state.devices[record["gpu"]] = worker
+            m.lives(f"device:{record['gpu']}", 3 * LEASE_MS)
         want = "ok" if len(m.state.holds.get(worker, ())) == held else "resync"
     must(answer == want, f"heartbeat says {answer}, not {want}")
     run.count("heartbeat", answer)
     run.check("heartbeat", m)
+
+
+async def claim_device(run: Run, c: Choices) -> None:
+    """A worker that starts takes a GPU."""
+    worker, first = c.of(run.workers), c.below(2)
+    wanted = DEVICES[first:] + DEVICES[:first]
+    index, m = await run.call(
+        f"claim_device {worker} {wanted}", run.scripts.claim_device(worker, LEASE_MS, wanted)
+    )
+    own = [i for i, uuid in enumerate(wanted) if m.state.devices.get(uuid) == worker]
+    free = [i for i, uuid in enumerate(wanted) if uuid not in m.state.devices]
+    want = [*own, *free, -1][0]
+    must(index == want, f"claim_device says {index}, not {want}")
+    if want >= 0:
+        m.state.devices[wanted[want]] = worker
+        m.lives(f"device:{wanted[want]}", LEASE_MS)
+    run.count("claim_device", "own" if own else "free" if free else "none")
+    run.check("claim_device", m)
 
 
 async def read(run: Run, c: Choices) -> None:
@@ -195,24 +226,3 @@ async def leave(run: Run, c: Choices) -> None:
         wipe(m, worker, Wiping(run.attempts, "its worker stopped before it was done"))
     run.count("leave", "left" if left else "not registered")
     run.check("leave", m)
-
-
-async def retire(run: Run, c: Choices) -> None:
-    """No more requests for this model to this worker."""
-    if run.idle(c, run.state.holds):
-        return
-    worker = run.worker(c, run.state.holds)
-    epoch, ref = run.epoch(c, worker), run.ref(c, list(run.state.holds.get(worker, ())))
-    last, m = await run.call(
-        f"retire {worker} {epoch} {ref}", run.scripts.retire(worker, epoch, ref)
-    )
-    if m.epoch_is(worker, epoch):
-        m.state.holders.get(ref, set()).discard(worker)
-        m.state.holds.get(worker, set()).discard(ref)
-        entries = list(m.state.work.get(worker, {}))
-        must(last == (entries[-1] if entries else "0-0"), f"I18: drain up to {last}?")
-        run.count("retire", "drains" if entries else "empty")
-    else:
-        must(last == "", f"retire says {last} to a fenced worker")
-        run.count("retire", "fenced")
-    run.check("retire", m)

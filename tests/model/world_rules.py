@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tests.model import invariants
+from tests.model.load_rules import KEY
 from tests.model.model import WINDOW, Model, must, sha1
 from tests.model.moves import IN_SHARED_MEMORY, Room, place_item
+from tests.model.nearest import KNOWN_TTL
 from tests.model.run import LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
 from tests.model.state import Item
 
@@ -71,6 +73,15 @@ async def crashed_before(run: Run, c: Choices) -> None:
     m.state.breakers[ref] = fields
     m.lives(f"breaker:{ref}", WINDOW)
     run.check("crashed_before", m)
+
+
+async def kin_before(run: Run, c: Choices) -> None:
+    """All models are of one affinity key, as loads of before this run have noted."""
+    await run.scripts.touch("SADD", run.keys.kin(KEY), *run.refs)
+    _, m = await run.call("kin_before", run.scripts.touch("PEXPIRE", run.keys.kin(KEY), KNOWN_TTL))
+    m.state.kin.setdefault(KEY, set()).update(run.refs)
+    m.lives(f"kin:{KEY}", KNOWN_TTL)
+    run.check("kin_before", m)
 
 
 async def buried_before(run: Run, c: Choices) -> None:

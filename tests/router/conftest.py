@@ -11,6 +11,7 @@ from router.catalog import Catalog
 from router.dispatch import Dispatch
 from router.gateway_bulk import GatewayBulk
 from router.ingress import Ingress
+from router.load_state import Loads
 from router.placement import Placement
 from router.records import Records
 from router.waiters import Waiters
@@ -36,7 +37,7 @@ class Parts:
         self.dispatch = Dispatch(
             gateway, cell.keys, cell.scripts, self.placement, self.waiters, 3600.0, bulk
         )
-        self.records = Records(cell.scripts, self.waiters, gateway)
+        self.records = Records(cell.scripts, self.waiters, gateway, Loads(cell.channel, cell.keys))
         self.supervisor = Supervisor([Loop("replies", self.waiters.run_once)])
 
     async def stop(self) -> None:

@@ -26,6 +26,7 @@ def body(response) -> dict[str, str]:
         (errors.Quarantined("x"), 503), (errors.OutcomeUnknown("x"), 503),
         (errors.ModelFailed("x"), 500), (errors.LoadFailed("x"), 422),
         (errors.Untrusted("x"), 403), (errors.InsufficientMemory("x"), 507),
+        (errors.OutOfMemory("x"), 507), (errors.DoesNotFit("x"), 507),
         (errors.Forbidden("x"), 502), (errors.Corrupt("x"), 422), (WarmrouteError("x"), 500),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),

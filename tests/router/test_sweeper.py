@@ -10,18 +10,25 @@ import pytest
 from router import sweeper as module
 from router.sweeper import Health, Sweeper
 from shared.channel import Channel
+from shared.event_log import EventLog
 from shared.scripts import CHUNK
 from shared.service import Loop, Supervisor
 from tests.helpers.cell import LEASE_MS, Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
 from tests.helpers.proxy import Proxy
+from tests.helpers.wait import wait_until
 
 
 @pytest.fixture
 def sweeper(cell: Cell) -> Sweeper:
     """Of gateway gw1, in a cell whose clock the test owns."""
     cell.scripts.now_ms = 1_000_000
-    return Sweeper(cell.scripts, "gw1", LEASE_MS / 1000, 3)
+    return sweeper_of(cell, "gw1")
+
+
+def sweeper_of(cell: Cell, gateway: str) -> Sweeper:
+    events = EventLog(cell.channel, cell.keys)
+    return Sweeper(cell.scripts, gateway, LEASE_MS / 1000, 3, events)
 
 
 async def test_a_beat_keeps_the_gateways_lease(cell: Cell, sweeper: Sweeper) -> None:
@@ -56,10 +63,32 @@ async def test_a_sweep_orders_lost_loads_again(cell: Cell, sweeper: Sweeper) -> 
     assert (await sweeper.sweep_once())["ordered"] == 0
 
 
+async def test_a_sweep_ends_sessions_and_orders_what_should_be_there(
+    cell: Cell, sweeper: Sweeper
+) -> None:
+    """Once, and it is told in the log of events."""
+    epoch = await cell.worker(lease_ms=10 * LEASE_MS)
+    await cell.scripts.heartbeat("w1", epoch, "one", 10 * LEASE_MS, 0, {"budget": 100})
+    await cell.scripts.open_session("mine", 1000, 9, [(REF, 10)])
+    await cell.scripts.set_policy(OTHER_REF, {"min_copies": "1"})
+    cell.scripts.now_ms += 1000
+    counts = await sweeper.sweep_once()
+    assert (counts["sessions_ended"], counts["copies_ordered"]) == (1, 1)
+    assert await cell.token(OTHER_REF)
+    await wait_until(lambda: told(cell, ["ordered_copy", "session_closed"]))
+    counts = await sweeper.sweep_once()
+    assert (counts["sessions_ended"], counts["copies_ordered"]) == (0, 0)
+
+
+async def told(cell: Cell, kinds: list[str]) -> bool:
+    rows = await cell.stream(cell.keys.events)
+    return sorted(row.fields["kind"].decode() for row in rows) == kinds
+
+
 async def test_ten_sweepers_at_once_do_it_once(cell: Cell) -> None:
     """What is dead is reaped, what is late expired and what is lost ordered by one of them."""
     cell.scripts.now_ms = 1_000_000
-    sweepers = [Sweeper(cell.scripts, f"gw{n}", LEASE_MS / 1000, 3) for n in range(10)]
+    sweepers = [sweeper_of(cell, f"gw{n}") for n in range(10)]
     for worker in ("w1", "w2"):
         await cell.worker(worker, holds=[REF])
     await cell.place(*[placing() for _ in range(3 * CHUNK)])

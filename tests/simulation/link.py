@@ -160,10 +160,14 @@ class Command:
         self.future = future
         self.arrived = self.gone = False
         self.stream = ""
+        self._popped = args[0] == "BLPOP"
         self._args, self._until = self._unblocked(args)
 
     def _unblocked(self, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], float]:
         """A blocking read as a plain one, and how long (s) it is willing to wait."""
+        if args[0] == "BLPOP":
+            self.stream = str(args[1])
+            return ("LPOP", self.stream), float(args[2])
         if str(args[0]).upper() not in READS or "BLOCK" not in args:
             return args, 0.0
         at = args.index("BLOCK")
@@ -215,7 +219,7 @@ class Command:
         if link.lost is None and network.strikes(network.weather.lose_answer, "answer lost"):
             link.fail(redis.exceptions.ConnectionError("connection reset"))
         elif link.lost is None:
-            link.answer(self, ran.reply)
+            link.answer(self, [self.stream.encode(), ran.reply] if self._popped else ran.reply)
 
     def _give_up(self) -> None:
         if self in self.link.network.waiting:

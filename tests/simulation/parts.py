@@ -131,8 +131,8 @@ class SimProgress(Progress):
 class CheckedLedger(Ledger):
     """Asserts the budget at every change."""
 
-    def reserve(self, ref: str, footprint: Footprint) -> None:
-        super().reserve(ref, footprint)
+    def reserve(self, ref: str, footprint: Footprint, group: str = "") -> None:
+        super().reserve(ref, footprint, group)
         assert self.used <= self.budget, f"I19: reserved {self.used} of {self.budget} bytes"
 
     def correct(self, ref: str, footprint: Footprint) -> bool:

@@ -81,12 +81,14 @@ class SimRedis:
         self._names: dict[str, str] = {}
         self._shas: dict[str, str] = {}
         self._cached: set[str] = set()
+        self._owed: list[Effect] = []
         self.commands = 0
 
     def begin(self, now: Callable[[], float]) -> None:
         """An empty Redis for a new schedule."""
         self._now = now
         self._cached.clear()
+        self._owed = []
         self.raw("FLUSHALL")
         self._names = {
             _sha(script_runner.load_source(path.stem)): path.stem
@@ -113,11 +115,17 @@ class SimRedis:
         command = str(args[0]).upper()
         if command in ("EVALSHA", "EVAL"):
             return self._script(command, args)
+        if command == "TIME":
+            seconds, rest = divmod(self.now_ms, 1000)
+            return Ran("", [str(seconds).encode(), str(rest * 1000).encode()], [])
         if command == "XADD":
             log, reply = self.raw("EVALSHA", self._loaded(ADD), 0, self.now_ms, *args)
             return Ran("", reply, _effects(log))
         log, reply = self._ask(("EVALSHA", self._loaded(PURGE), 0, self.now_ms), tuple(args))
-        return Ran("", _raised(reply), _effects(log[0]))
+        self._owed += _effects(log[0])  # what has expired is told, even if the command fails
+        answer = _raised(reply)
+        effects, self._owed = self._owed, []
+        return Ran("", answer, effects)
 
     def name_of(self, args: Sequence[Any]) -> str:
         """Which script an EVAL or EVALSHA runs."""

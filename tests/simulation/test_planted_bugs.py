@@ -15,6 +15,7 @@ from tests.simulation.simulate import simulate
 from worker.evictor import Evictor
 from worker.ledger import Ledger
 from worker.load_lease import LoadLease
+from worker.space import Space
 
 MOST_SEEDS = 300
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -53,17 +54,19 @@ def late_waiters(patch: pytest.MonkeyPatch) -> None:
 
 def hasty_evictor(patch: pytest.MonkeyPatch) -> None:
     """Frees a copy without waiting for what was placed on it."""
-    patch.setattr(Evictor, "_busy", lambda self, copy: False)
+    patch.setattr(Evictor, "busy", lambda self, copy: False)
     make = Evictor.__init__
 
-    def init(self: Evictor, parts: Any, caught_up: Any) -> None:
-        make(self, parts, lambda last, since: True)
+    def init(self: Evictor, parts: Any, caught_up: Any, *rest: Any) -> None:
+        make(self, parts, lambda last, since: True, *rest)
 
     patch.setattr(Evictor, "__init__", init)
 
 
 def generous_ledger(patch: pytest.MonkeyPatch) -> None:
     """Counts nothing as used when it plans."""
+    patch.setattr(Space, "fits", property(lambda self: True))
+    patch.setattr(Ledger, "_would_fit", lambda self, ref, footprint: True)
     patch.setattr(Ledger, "used_with", lambda self, footprint, without=(): footprint.total)
 
 

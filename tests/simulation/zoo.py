@@ -113,6 +113,10 @@ class Cache:
         self.pinned += len(files)
         return {entry.name: Path("/nowhere") for entry in files}
 
+    async def missing(self, files: Sequence[FileEntry]) -> list[FileEntry]:
+        """None, or all: nobody knows what the others of a host have fetched."""
+        return list(files) if self._dice.random() < 0.5 else []
+
     def release(self, files: Sequence[FileEntry]) -> None:
         self.pinned -= len(files)
 
@@ -123,15 +127,17 @@ class Cache:
 class Device:
     """A device without memory of its own."""
 
-    name = kind = "cpu"
-    torch_device = None
-    shared = None
+    name = kind = device_class = "cpu"
+    uuid = ""
+    torch_device = shared = hosted = None
 
     def memory_total(self) -> int:
         return 2 * BUDGET
 
     def memory_used(self) -> int:
         return 0
+
+    allocated = reserved = others = overhead = memory_used
 
     def computing(self) -> Any:
         return nullcontext()

@@ -10,9 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from deploy.samples import catalogue
+from shared.keys import Keys
+from tests.helpers import samples
 from tests.helpers.http import exchange
 from tests.helpers.models import Mlp, Slow, publish_mlp, publish_slow
 from tests.helpers.stack import Stack
+from tests.helpers.terminal import Terminal
 from tests.system.setup import (
     MAX_BODY_BYTES,
     UNLOADABLE_S,
@@ -80,3 +84,20 @@ def broken(stack: Stack, mlp: Mlp, request: pytest.FixtureRequest) -> Broken:
     """A model of its own for the test, not written yet."""
     digest = hashlib.sha256(request.node.name.encode()).hexdigest()[:8]
     return Broken(stack, mlp, f"broken-{digest}")
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One gateway, one worker and the tiny sample, under the cell name of the examples."""
+    with open_stack(tmp_path_factory.mktemp("readme"), WARMROUTE_CELL="warmroute") as stack:
+        stack.keys = Keys("warmroute")
+        catalogue.publish_all(stack.repository, samples.built(["tiny-mlp"]))
+        stack.add_gateway()
+        stack.add_worker()
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def terminal(cell: Stack, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    """A terminal beside the README's stack."""
+    return Terminal(cell, tmp_path_factory.mktemp("checkout"))

@@ -1,52 +1,33 @@
 """Every command and every piece of code in README.md does what the README says, on a real stack.
 
-The text of each block is run as it stands; only the address, `<id>` and `<worker>` are filled in.
+The text of each block is run as it stands; only the address, `<id>`, `<worker>` and `<model>` are
+filled in.
 `make` commands are left to tests/contract/test_readme.py and tests/deploy/up/test_make_up.py.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from deploy.samples import catalogue
 from deploy.samples.sample import Model
-from shared.keys import Keys
 from tests.helpers import readme, samples
 from tests.helpers.models import publish_slow
 from tests.helpers.patience import wait_until
 from tests.helpers.readme import RUN, Block, runs
 from tests.helpers.stack import Stack
 from tests.helpers.terminal import Terminal
-from tests.system.conftest import open_stack
 
 NUMBERS = np.arange(1, 17, dtype=np.float32).reshape(1, 16)
 ONES = np.ones((1, 16), np.float32)
 CURL = ("First request", "sh", 1)
 WITHOUT_COMMANDS = ["warmroute", "Scale: the Procfile"]  # the picture, and a file that is quoted
 TOOLS = {"apt", "curl", "docker", "pip", "python3", "redis-cli", "rq", "sh", "sudo", "wget"}
-
-
-@pytest.fixture(scope="module")
-def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One gateway, one worker and the tiny sample, under the cell name of the examples."""
-    with open_stack(tmp_path_factory.mktemp("readme"), WARMROUTE_CELL="warmroute") as stack:
-        stack.keys = Keys("warmroute")
-        catalogue.publish_all(stack.repository, samples.built(["tiny-mlp"]))
-        stack.add_gateway()
-        stack.add_worker()
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def terminal(cell: Stack, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
-    """A terminal beside it."""
-    return Terminal(cell, tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +46,8 @@ def test_every_block_is_run_by_a_test() -> None:
         number = seen[block[:2]] = seen.get(block[:2], -1) + 1
         if block.language and not all(c.startswith("make ") for c in block.commands):
             shown.append((block.section, block.language, number))
-    assert shown == RUN
+    importlib.import_module("tests.system.test_readme_copies")  # it runs some of them
+    assert sorted(shown) == sorted(set(RUN))
     assert {block.language for block in blocks} == {"", "sh", "python"}
     assert [block.section for block in blocks if not block.language] == WITHOUT_COMMANDS
 
@@ -188,13 +170,16 @@ def test_the_fleet_and_its_queues_can_be_seen(
 ) -> None:
     """While a model is held, and requests wait."""
     (block,) = blocks
-    residency, workers, entries, orders = block.commands
+    residency, one, workers, events, loaded, entries, orders = block.commands
     slow = publish_slow(cell.repository, cell.folder)
     client = cell.client()
     client.infer(slow.name, slow.question(0.01))
     pending = [client.submit(slow.name, slow.question(3.0)) for _ in range(3)]
     assert re.search(rf"^ {slow.name} 1 +device", terminal.run(residency), re.MULTILINE)
+    assert re.search(r"^ worker-1 +device ", terminal.run(one, model=slow.name), re.MULTILINE)
     assert re.search(r"^ worker-1 +cpu +ready ", terminal.run(workers), re.MULTILINE)
+    assert re.search(rf" loaded +{slow.name} 1 +worker-1 ", terminal.run(events, model=slow.name))
+    assert slow.name in {event["model"] for event in json.loads(terminal.run(loaded))["events"]}
     assert f"\n{slow.name}:1:" in terminal.run(entries, worker="worker-1")
     assert all(word in terminal.run(orders) for word in ("cold", "worker-1"))
     for request in pending:

@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 from deploy.local.redis_server import RedisServer
+from shared import retry
 from shared.channel import Channel
 from tests.helpers.cell import Cell
 from tests.helpers.consuming import Worker
+from tests.helpers.evicting import BUDGET, Rooms, made_evictor
+from tests.helpers.loading import LoadingWorker
 from tests.helpers.order_bench import OrderBench
+from worker import loader
+from worker.batcher import Batcher
+from worker.copies import Copies
+from worker.device_thread import DeviceThread
+from worker.evictor import Evictor
+from worker.ledger import Ledger
+from worker.membership import Membership
+from worker.parts import Parts
 
 
 @pytest.fixture
@@ -34,3 +45,41 @@ def orders(redis_server: RedisServer, tmp_path: Path) -> Iterator[OrderBench]:
     made = OrderBench(redis_server.url, tmp_path)
     yield made
     made.clear()
+
+
+@pytest.fixture
+async def parts(cell: Cell) -> AsyncIterator[Parts]:
+    """A registered worker w1 with room for 100 bytes."""
+    copies = Copies()
+    member = Membership(cell.scripts, "w1", 10, 3, dict, copies.held)
+    await member.register()
+    made = Parts(
+        scripts=cell.scripts, membership=member, copies=copies, batcher=Batcher(),
+        ledger=Ledger(BUDGET), thread=DeviceThread(),
+    )  # fmt: skip
+    yield made
+    made.thread.close()
+
+
+@pytest.fixture
+def evictor(parts: Parts, cell: Cell) -> Evictor:
+    """An evictor whose reader has always caught up."""
+    return made_evictor(parts, cell)
+
+
+@pytest.fixture
+def room(parts: Parts, evictor: Evictor) -> Rooms:
+    """What makes room with it."""
+    return Rooms(parts, evictor)
+
+
+@pytest.fixture
+async def loading(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LoadingWorker]:
+    """A registered worker that loads, in no time."""
+    monkeypatch.setattr(loader, "PAUSE_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
+    await cell.gateway()
+    made = LoadingWorker(cell)
+    await made.start()
+    yield made
+    await made.stop()

@@ -30,9 +30,14 @@ async def test_each_request_gets_its_own_answer(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ModelFailed("a bad row"), ZeroDivisionError("a bug"), MemoryError()], ids=repr
-)
-async def test_a_bad_request_fails_alone(worker: Worker, error: Exception) -> None:
+    ("error", "code"),
+    [
+        (ModelFailed("a bad row"), "model_failed"), (ZeroDivisionError("a bug"), "model_failed"),
+        (MemoryError(), "out_of_memory"),
+    ],
+    ids=repr,
+)  # fmt: skip
+async def test_a_bad_request_fails_alone(worker: Worker, error: Exception, code: str) -> None:
     """Its batch-mates are run again without it, whatever was raised."""
     worker.model.error = error
     values = (1.0, BAD, 2.0, 3.0)
@@ -40,7 +45,7 @@ async def test_a_bad_request_fails_alone(worker: Worker, error: Exception) -> No
     worker.supervisor.start()
     outcomes = await worker.outcomes(4)
     assert [outcomes[i][0] for i in ids] == ["succeeded", "failed", "succeeded", "succeeded"]
-    assert outcomes[ids[1]][1].startswith("model_failed ")
+    assert outcomes[ids[1]][1].startswith(f"{code} ")
 
 
 async def test_what_no_gateway_wrote_is_answered_and_does_not_stop_the_rest(

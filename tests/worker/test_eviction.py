@@ -1,41 +1,42 @@
-"""What to evict for a newcomer: least recently used first, no more than needed, or nothing."""
+"""What to evict for a newcomer: the rules, one by one."""
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from worker.eviction import Plan, Refusal, Resident, plan
+from tests.helpers.scenes import own, resident, shares
+from worker.eviction import Plan, Refusal, Resident, Wanted, in_order, plan
+from worker.eviction_policy import Lru
 from worker.ledger import Footprint, Ledger
 
-BASE = ("b" * 64, 50)
-
-
-def own(size: int) -> Footprint:
-    return Footprint(frozenset(), size)
-
-
-def shares(size: int) -> Footprint:
-    """A variant of the base model, with some bytes of its own."""
-    return Footprint(frozenset([BASE]), size)
+A10B20C30 = {"a": own(10), "b": own(20), "c": own(30)}
+NOW = 1000.0
 
 
 def scene(
-    budget: int, residents: dict[str, Footprint], busy: str = "", loading: int = 0
+    budget: int, held: dict[str, Footprint], loading: int = 0, **changes: dict[str, object]
 ) -> tuple[Ledger, list[Resident]]:
-    """A ledger and its residents, the first one used longest ago."""
+    """A ledger and its residents, the first one used longest ago. `changes` by model."""
     ledger = Ledger(budget)
     if loading:
         ledger.reserve("loading", own(loading))
-    for ref, footprint in residents.items():
+    for ref, footprint in held.items():
         ledger.reserve(ref, footprint)
-    return ledger, [Resident(r, float(n), r in busy) for n, r in enumerate(residents)]
+    found = [
+        resident(r, **{"last_used": float(n), **changes.get(r, {})}) for n, r in enumerate(held)
+    ]
+    return ledger, found
 
 
-A10B20C30 = {"a": own(10), "b": own(20), "c": own(30)}
+def decide(
+    ledger: Ledger, wanted: Wanted | int, residents: list[Resident], **how: object
+) -> Plan | Refusal:
+    """The plan, least recently used first."""
+    if isinstance(wanted, int):
+        wanted = Wanted("new", own(wanted))
+    return plan(ledger, wanted, residents, Lru(), NOW, **how)
 
 
 @pytest.mark.parametrize(
@@ -49,110 +50,154 @@ A10B20C30 = {"a": own(10), "b": own(20), "c": own(30)}
         (100, 100, ("a", "b", "c")),
     ],
 )
-def test_the_least_recently_used_go_and_no_more_than_needed(
+def test_the_cheapest_go_and_no_more_than_needed(
     budget: int, wanted: int, evicted: tuple[str, ...]
 ) -> None:
-    """Whoever turns out not to be needed stays, the most recently used first."""
-    ledger, residents = scene(budget, A10B20C30)
-    decision = plan(ledger, own(wanted), residents)
-    assert isinstance(decision, Plan)
-    assert set(decision.evict) == set(evicted)
+    """Whoever turns out not to be needed stays, the dearest first."""
+    assert decide(*_with(scene(budget, A10B20C30), wanted)) == Plan(evicted)
 
 
-def test_who_is_busy_goes_last() -> None:
-    """Even if it was used longest ago; it goes if there is no other way."""
-    ledger, residents = scene(60, A10B20C30, busy="a")
-    assert plan(ledger, own(10), residents) == Plan(("b",))
-    assert plan(ledger, own(60), residents) == Plan(("b", "c", "a"))
+def test_who_is_busy_stays_unless_it_may_be_drained() -> None:
+    """And even then it goes after all that are idle, although it was used longest ago."""
+    ledger, residents = scene(60, A10B20C30, a={"busy": True})
+    assert decide(ledger, 10, residents, may_drain=True) == Plan(("b",))
+    assert decide(ledger, 50, residents) == Plan(("b", "c"))
+    assert isinstance(decide(ledger, 60, residents), Refusal)
+    assert decide(ledger, 60, residents, may_drain=True) == Plan(("b", "c", "a"))
 
 
-def test_what_can_never_fit_is_refused_for_good() -> None:
-    """Nothing is evicted for it."""
-    ledger, residents = scene(60, A10B20C30)
-    assert plan(ledger, own(61), residents) == Refusal(never=True)
+def test_who_is_pinned_never_goes() -> None:
+    """Whatever may be drained, and whatever the newcomer's priority."""
+    ledger, residents = scene(60, A10B20C30, a={"pinned": True, "priority": 9})
+    urgent = Wanted("new", own(60), priority=1)
+    assert decide(ledger, 10, residents) == Plan(("b",))
+    assert isinstance(decide(ledger, urgent, residents, may_drain=True), Refusal)
 
 
-def test_what_does_not_fit_beside_a_load_under_way_must_wait() -> None:
-    """The load's bytes cannot be had now; nothing is evicted in vain."""
-    ledger, residents = scene(100, {"a": own(10)}, loading=50)
-    assert plan(ledger, own(60), residents) == Refusal(never=False)
-    assert plan(ledger, own(50), residents) == Plan(("a",))
+def test_priority_is_worth_more_than_any_rank() -> None:
+    """9 goes before 5 before 1, although it was used last."""
+    ledger, residents = scene(60, A10B20C30, a={"priority": 1}, c={"priority": 9})
+    assert decide(ledger, 10, residents) == Plan(("c",))
+    assert decide(ledger, 40, residents) == Plan(("c", "b"))
+    assert decide(ledger, 60, residents) == Plan(("c", "b", "a"))
+
+
+def test_a_young_copy_stays_for_a_newcomer_of_no_higher_priority() -> None:
+    """The plan takes the next one."""
+    young = {"loaded_at": NOW - 1, "min_residency_s": 2.0}
+    ledger, residents = scene(60, A10B20C30, a=young)
+    assert decide(ledger, 10, residents) == Plan(("b",))
+    assert decide(ledger, Wanted("new", own(10), priority=6), residents) == Plan(("b",))
+    assert decide(ledger, Wanted("new", own(10), priority=4), residents) == Plan(("a",))
+    grown = [replace(r, min_residency_s=1.0) for r in residents]
+    assert decide(ledger, 10, grown) == Plan(("a",))
+
+
+def test_a_less_important_newcomer_evicts_what_was_not_just_used() -> None:
+    """Priority is no pin: what has rested for its minimum residency makes way."""
+    used = {"priority": 3, "last_used": NOW - 1, "min_residency_s": 2.0}
+    ledger, residents = scene(10, {"a": own(10)}, a=used)
+    assert isinstance(decide(ledger, Wanted("new", own(10), priority=4), residents), Refusal)
+    assert decide(ledger, Wanted("new", own(10), priority=3), residents) == Plan(("a",))
+    rested = [replace(residents[0], min_residency_s=1.0)]
+    assert decide(ledger, Wanted("new", own(10), priority=4), rested) == Plan(("a",))
+
+
+def test_a_surplus_copy_goes_first_once_it_has_rested() -> None:
+    """Other workers serve the model too, so that nothing need be loaded again."""
+    fresh = {"surplus": True, "last_used": NOW - 1}
+    ledger, residents = scene(60, A10B20C30, c=fresh)
+    assert decide(ledger, 10, residents) == Plan(("a",))
+    rested = [*residents[:2], replace(residents[2], last_used=NOW - 5)]
+    assert decide(ledger, 10, rested) == Plan(("c",))
+    longer = [*residents[:2], replace(rested[2], min_residency_s=6.0, loaded_at=0.0)]
+    assert decide(ledger, 10, longer) == Plan(("a",))
+
+
+def test_among_equals_the_surplus_copy_goes_first() -> None:
+    """Even if it was used just now."""
+    ledger, _ = scene(20, {"a": own(10), "b": own(10)})
+    both = [resident("a", last_used=NOW), resident("b", last_used=NOW, surplus=True)]
+    assert decide(ledger, 10, both) == Plan(("b",))
+
+
+@pytest.mark.parametrize(
+    ("most", "wanted", "evicted"),
+    [(4, 10, ()), (3, 10, ("a",)), (2, 10, ("a", "b")), (3, 60, ("b",)), (0, 10, ())],
+)
+def test_the_number_of_models_is_capped(most: int, wanted: int, evicted: tuple[str, ...]) -> None:
+    """Whatever their bytes; 0 is no limit."""
+    ledger, residents = scene(100, A10B20C30)
+    assert decide(ledger, wanted, residents, max_models=most) == Plan(evicted)
+
+
+def test_a_load_under_way_counts_as_a_model_and_the_newcomer_only_once() -> None:
+    """Its own reservation is what the newcomer's footprint replaces."""
+    ledger, residents = scene(100, {"a": own(10)}, loading=10)
+    assert decide(ledger, 10, residents, max_models=2) == Plan(("a",))
+    assert decide(ledger, Wanted("loading", own(90)), residents, max_models=2) == Plan(())
+    assert decide(ledger, Wanted("loading", own(91)), residents, max_models=2) == Plan(("a",))
+
+
+def test_a_group_has_no_more_models_than_it_may() -> None:
+    """One of the same group goes, although another is cheaper and all bytes would fit."""
+    k = {"group": "k"}
+    ledger, residents = scene(100, A10B20C30, b=k, c=k)
+    assert decide(ledger, Wanted("new", own(1), 5, "k", 3), residents) == Plan(())
+    assert decide(ledger, Wanted("new", own(1), 5, "k", 2), residents) == Plan(("b",))
+    assert decide(ledger, Wanted("new", own(1), 5, "k", 1), residents) == Plan(("b", "c"))
+    assert decide(ledger, Wanted("new", own(1), 5, "other", 1), residents) == Plan(())
+
+
+def test_a_model_that_is_loading_counts_in_its_group() -> None:
+    """The ledger knows the group of what is reserved."""
+    ledger = Ledger(100)
+    ledger.reserve("loading", own(1), "k")
+    refused = decide(ledger, Wanted("new", own(1), 5, "k", 1), [])
+    assert isinstance(refused, Refusal)
+    assert refused.why == (
+        "of group k 1 model is here, at most 1 may be; 1 model is loading or leaving"
+    )
+    assert decide(ledger, Wanted("loading", own(2), 5, "k", 1), []) == Plan(())
 
 
 def test_a_variant_needs_only_what_is_its_own() -> None:
     """Its base is here already: nobody goes for it."""
     ledger, residents = scene(100, {"a": shares(10), "b": own(30)})
-    assert plan(ledger, shares(10), residents) == Plan(())
+    assert decide(ledger, Wanted("new", shares(10)), residents) == Plan(())
 
 
 def test_evicting_a_variant_frees_only_what_is_its_own() -> None:
     """While another variant keeps the base."""
     ledger, residents = scene(100, {"a": shares(10), "b": shares(10), "c": own(30)})
-    decision = plan(ledger, own(50), residents)
-    assert isinstance(decision, Plan)
-    assert ledger.used_with(own(50), decision.evict) <= 100
-    assert set(decision.evict) == {"a", "b"}
+    assert decide(ledger, 50, residents) == Plan(("a", "b"))
 
 
 def test_a_newcomer_may_keep_the_base_of_whom_it_replaces() -> None:
     """The base counts once, before and after."""
     ledger, residents = scene(70, {"a": shares(20)})
-    assert plan(ledger, shares(20), residents) == Plan(("a",))
+    assert decide(ledger, Wanted("new", shares(20)), residents) == Plan(("a",))
 
 
-BLOBS = st.frozensets(st.sampled_from([(c * 64, n) for n, c in enumerate("abcde", 5)]), max_size=3)
-FOOTPRINTS = st.builds(Footprint, BLOBS, st.integers(0, 30))
+def test_memory_is_freed_for_no_model() -> None:
+    """A budget that shrank, or bytes that a batch needs; no place among the models is taken."""
+    ledger, residents = scene(100, A10B20C30)
+    nobody = Wanted("", own(0), priority=0)
+    assert decide(ledger, nobody, residents, max_models=3) == Plan(())
+    ledger.budget = 35
+    assert decide(ledger, nobody, residents, max_models=3) == Plan(("a", "b"))
 
 
-@given(
-    st.integers(1, 120), st.lists(FOOTPRINTS, max_size=6), FOOTPRINTS,
-    st.lists(st.booleans(), min_size=6, max_size=6), st.integers(0, 40),
-)  # fmt: skip
-def test_a_plan_is_enough_needed_and_made_only_if_it_can_work(
-    budget: int, held: list[Footprint], wanted: Footprint, busy: list[bool], loading: int
-) -> None:
-    """Never over the budget; no victim could be spared; a refusal means that no plan exists."""
-    ledger = Ledger(budget)
-    if loading <= budget:
-        ledger.reserve("loading", own(loading))
-    residents = []
-    for n, footprint in enumerate(held):
-        if ledger.used_with(footprint) <= budget:
-            ledger.reserve(f"m{n}", footprint)
-            residents.append(Resident(f"m{n}", float(n), busy[n]))
-    before = ledger.used
-    decision = plan(ledger, wanted, residents)
-    assert ledger.used == before, "planning changes nothing"
-    refs = [resident.ref for resident in residents]
-    possible = [
-        some
-        for size in range(len(refs) + 1)
-        for some in itertools.combinations(refs, size)
-        if ledger.used_with(wanted, some) <= budget
-    ]
-    if isinstance(decision, Refusal):
-        assert possible == []
-        assert decision.never == (wanted.total > budget)
-        return
-    assert ledger.used_with(wanted, decision.evict) <= budget
-    assert set(decision.evict) <= set(refs)
-    for spared in decision.evict:
-        rest = [ref for ref in decision.evict if ref != spared]
-        assert ledger.used_with(wanted, rest) > budget, "one more than needed"
+def test_a_policy_is_told_what_a_copy_takes() -> None:
+    """A blob that two copies share counts half in each."""
+    ledger, residents = scene(120, {"a": shares(10), "b": shares(20), "c": own(40)})
+
+    class Largest:
+        def rank(self, resident: Resident) -> float:
+            return -resident.bytes
+
+    assert [r.ref for r in in_order(ledger, residents, Largest(), NOW)] == ["b", "c", "a"]
 
 
-@given(st.lists(st.tuples(st.integers(1, 20), st.booleans()), min_size=1, max_size=6), st.data())
-def test_whoever_stays_although_older_would_not_have_helped(
-    copies: list[tuple[int, bool]], data: st.DataObject
-) -> None:
-    """Of equal copies the least recently used idle ones go."""
-    size = copies[0][0]
-    ledger = Ledger(size * len(copies))
-    residents = []
-    for n, (_, busy) in enumerate(copies):
-        ledger.reserve(f"m{n}", own(size))
-        residents.append(Resident(f"m{n}", float(n), busy))
-    count = data.draw(st.integers(1, len(copies)))
-    order = sorted(residents, key=lambda r: (r.busy, r.last_used))
-    expected = tuple(r.ref for r in order[:count])
-    assert plan(ledger, own(size * count), residents) == Plan(expected)
+def _with(made: tuple[Ledger, list[Resident]], wanted: int) -> tuple[Ledger, int, list[Resident]]:
+    return made[0], wanted, made[1]

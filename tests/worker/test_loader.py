@@ -14,7 +14,7 @@ from tests.helpers.factories import placing
 from tests.helpers.loading import BUDGET, LoadingWorker
 from tests.helpers.wait import wait_until
 from worker import loader as module
-from worker.loader import WARM_UP
+from worker.bring_up import WARM_UP
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ async def test_what_can_never_fit_is_refused(worker: LoadingWorker) -> None:
     await wait_until(lambda: worker.loader.loads)
     await order(worker, worker.publish("b", BUDGET + 1))
     assert "budget" in await failure(worker)
-    assert worker.order == ["a"] and await worker.holders(resident) == [b"w1"]
+    assert worker.loaded == ["a"] and await worker.holders(resident) == [b"w1"]
 
 
 async def test_an_order_evicts_for_its_model(worker: LoadingWorker) -> None:
@@ -167,7 +167,7 @@ async def test_a_load_that_is_given_up_holds_its_bytes_until_its_thread_has_ende
     """Another may not take the room while the thread, which cannot be stopped, fills it."""
     worker.go.clear()
     await order(worker, worker.publish("a", 60))
-    await wait_until(lambda: worker.order == ["a"])
+    await wait_until(lambda: worker.loaded == ["a"])
     (task,) = worker.loader._tasks
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=0.05)

@@ -35,7 +35,7 @@ async def test_former_models_come_back_hottest_first(worker: LoadingWorker) -> N
     """And are announced; no lease stays behind."""
     refs = [worker.publish(name, 30) for name in ("hot", "warm", "tepid")]
     await worker.loader.reload(refs)
-    assert worker.order == ["hot", "warm", "tepid"]
+    assert worker.loaded == ["hot", "warm", "tepid"]
     assert [await worker.holders(ref) for ref in refs] == [[b"w1"]] * 3
     assert await leases(worker, *refs) == []
 
@@ -44,7 +44,7 @@ async def test_what_finds_no_free_room_stays_away(worker: LoadingWorker) -> None
     """Nothing is evicted for it, no load is claimed, and a smaller one may still fit."""
     refs = [worker.publish("hot", 70), worker.publish("large", 50), worker.publish("small", 30)]
     await worker.loader.reload(refs)
-    assert worker.order == ["hot", "small"]
+    assert worker.loaded == ["hot", "small"]
     assert not worker.models["hot"].unloaded
     assert await leases(worker, *refs) == []
 
@@ -54,7 +54,7 @@ async def test_what_proves_too_large_gives_its_lease_back(worker: LoadingWorker)
     hot, grown = worker.publish("hot", 60), worker.publish("grown", 30)
     worker.sizes["grown"] = 50
     await worker.loader.reload([hot, grown])
-    assert worker.order == ["hot", "grown"]
+    assert worker.loaded == ["hot", "grown"]
     assert worker.models["grown"].unloaded and not worker.models["hot"].unloaded
     assert worker.parts.ledger.used == 60
 
@@ -71,7 +71,7 @@ async def test_who_parked_during_a_reload_is_served_by_it(worker: LoadingWorker)
     ref = worker.publish("hot", 60)
     worker.go.clear()
     reloading = asyncio.create_task(worker.loader.reload([ref]))
-    await wait_until(lambda: worker.order)
+    await wait_until(lambda: worker.loaded)
     (placed,) = await worker.cell.place(placing(ref=ref))
     assert placed.status == "parked" and await worker.cell.orders() == []
     worker.go.set()
@@ -87,7 +87,7 @@ async def test_what_another_worker_loads_is_left_to_it(worker: LoadingWorker) ->
     await worker.cell.claim("w2", other, theirs)
     worker.publish("gone", 31)
     await worker.loader.reload([theirs, gone, "no ref at all", hot, hot])
-    assert worker.order == ["hot"]
+    assert worker.loaded == ["hot"]
 
 
 async def test_a_reload_that_fails_is_over_and_the_next_one_begins(worker: LoadingWorker) -> None:
@@ -108,16 +108,16 @@ async def test_orders_come_before_reloads(worker: LoadingWorker) -> None:
     await worker.cell.place(placing(ref=ordered))
     assert await worker.loader.accept(ordered, await worker.cell.token(ordered)) == "claimed"
     reloading = asyncio.create_task(worker.loader.reload([hot]))
-    await wait_until(lambda: worker.order == ["ordered"])
+    await wait_until(lambda: worker.loaded == ["ordered"])
     await asyncio.sleep(0.05)
-    assert worker.order == ["ordered"] and await leases(worker, hot) == []
+    assert worker.loaded == ["ordered"] and await leases(worker, hot) == []
     worker.go.set()
     await reloading
-    assert worker.order == ["ordered", "hot"]
+    assert worker.loaded == ["ordered", "hot"]
 
 
 async def test_a_worker_that_drains_reloads_no_more(worker: LoadingWorker) -> None:
     """What it would load, it would have to hand back."""
     worker.parts.membership.state = "draining"
     await worker.loader.reload([worker.publish("hot", 30)])
-    assert worker.order == []
+    assert worker.loaded == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import WarmrouteError
+from worker.device.hosting import HostStore
 from worker.device.sharing import SharedObjects
 
 
@@ -23,23 +24,46 @@ class DeviceOutOfMemory(WarmrouteError):
 class Device(Protocol):
     """One device of one worker.
 
-    `upload`, `download` and `computing` belong to the device thread. `place` is called by loader
-    threads while the device thread runs, and must not disturb it.
+    `upload`, `download` and `computing` belong to the device thread. `place`, `place_all` and
+    `host` are called by loader threads while the device thread runs, and must not disturb it. The
+    figures may be asked for by any thread; all are bytes.
     """
 
     name: str  # "cpu", "cuda:0"
     kind: str  # "cpu", "cuda"
+    device_class: str  # what copies on equal devices have in common: "cpu", "NVIDIA_A10"
+    uuid: str  # of the GPU, as NVML says it; '' for a CPU
     torch_device: torch.device
     shared: SharedObjects  # what models on this device have in common
+    hosted: HostStore  # weights kept in host memory for it
 
     def memory_total(self) -> int:
-        """Bytes of memory that the device has (for a CPU: what this process may use)."""
+        """What the device has (for a CPU: what this process may use)."""
 
     def memory_used(self) -> int:
-        """Bytes in use now: on a GPU by all processes, on a CPU resident in this process."""
+        """In use now: on a GPU by all processes, on a CPU resident in this process."""
+
+    def allocated(self) -> int:
+        """What live tensors of this process hold; on a CPU its anonymous resident memory."""
+
+    def reserved(self) -> int:
+        """What this process's allocator holds, live tensors and what it keeps for the next."""
+
+    def others(self) -> int:
+        """What other processes use of the device; 0 for a CPU. Unavailable if NVML fails."""
+
+    def overhead(self) -> int:
+        """What the process itself takes (CUDA context, framework), before any model."""
 
     def place(self, tensor: Tensor) -> Tensor:
         """A weight from host memory, ready for use on the device; DeviceOutOfMemory."""
+
+    def place_all(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights as of `place`; the copies follow each other without a pause between them."""
+
+    def host(self, content: Tensor) -> Tensor:
+        """The bytes of a mapped blob (uint8 [size]) in host memory, from where they reach the
+        device fastest; DeviceOutOfMemory if the host has no room. Blocks."""
 
     def upload(self, tensor: Tensor) -> Tensor:
         """An input from host memory, on the device for work queued after this call."""
@@ -55,15 +79,3 @@ class Device(Protocol):
 
     def trim(self) -> None:
         """Give memory that allocators hold back, but nobody uses, to the system."""
-
-
-def out_of_memory(error: BaseException) -> DeviceOutOfMemory | None:
-    """The translation of an allocation failure of torch's, or None if `error` is something else.
-
-    CUDA has an exception type for it; the CPU allocator raises a plain RuntimeError.
-    """
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return DeviceOutOfMemory("the device has no memory left for this")
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
-        return DeviceOutOfMemory("the host has no memory left for this")
-    return None

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from worker.device import heap
+from worker.device.hosting import HostStore
 from worker.device.sharing import SharedObjects
 
+STATM = Path("/proc/self/statm")
 # Limits of the control group this process runs in: version 2, then version 1.
 CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -26,13 +28,16 @@ class CpuDevice:
     where the worker has cores of its own: two busy OpenMP pools on one machine stall each other.
     """
 
-    name = "cpu"
-    kind = "cpu"
+    name = kind = device_class = "cpu"
+    uuid = ""
 
     def __init__(self, threads: int = 1) -> None:
+        heap.use_one_arena()
         torch.set_num_threads(threads)
         self.torch_device = torch.device("cpu")
         self.shared = SharedObjects()
+        self.hosted = HostStore(self.host)
+        self._overhead = anonymous_bytes(STATM)
         self._ready: AbstractContextManager[object] = nullcontext()
 
     def memory_total(self) -> int:
@@ -41,11 +46,36 @@ class CpuDevice:
 
     def memory_used(self) -> int:
         """Bytes resident in this process, mapped weights included once they have been touched."""
-        return resident_bytes(Path("/proc/self/statm"))
+        return resident_bytes(STATM)
+
+    def allocated(self) -> int:
+        """Anonymous resident bytes of this process: no mapped file, touched or not, is counted."""
+        return anonymous_bytes(STATM)
+
+    def reserved(self) -> int:
+        """The same: what the C library holds back is resident too."""
+        return anonymous_bytes(STATM)
+
+    def others(self) -> int:
+        """0: the budget is a part of the host's memory that others are meant to leave alone."""
+        return 0
+
+    def overhead(self) -> int:
+        """Anonymous resident bytes of this process when the device was opened."""
+        return self._overhead
 
     def place(self, tensor: Tensor) -> Tensor:
         """The tensor itself: a mapped weight is used where it is."""
         return tensor
+
+    def place_all(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors themselves."""
+        return dict(tensors)
+
+    def host(self, content: Tensor) -> Tensor:
+        """The mapping itself, each of its pages touched, so that it is in memory now."""
+        content[:: mmap.PAGESIZE].sum()
+        return content
 
     def upload(self, tensor: Tensor) -> Tensor:
         """The tensor itself."""
@@ -63,15 +93,20 @@ class CpuDevice:
         """Nothing to wait for: work on the CPU is done when its call returns."""
 
     def trim(self) -> None:
-        """Have the C library return free heap to the system; without glibc, do nothing."""
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+        """Have the C library return free heap to the system."""
+        heap.trim()
 
 
 def resident_bytes(statm: Path) -> int:
     """Resident bytes from a Linux `statm` file: its second number, in pages."""
     return int(statm.read_text().split()[1]) * mmap.PAGESIZE
+
+
+def anonymous_bytes(statm: Path) -> int:
+    """Resident bytes that no file backs, from a Linux `statm` file: its second number less its
+    third, in pages."""
+    resident, shared = statm.read_text().split()[1:3]
+    return (int(resident) - int(shared)) * mmap.PAGESIZE
 
 
 def total_bytes(limits: Iterable[Path]) -> int:

@@ -6,36 +6,57 @@ last model is unloaded, which waits for the compute stream first, so no stream s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
 from shared.errors import ConfigError
-from worker.device.base import out_of_memory
+from worker.device import heap
+from worker.device.budget import others_of, overhead_of
+from worker.device.hosting import HostStore
 from worker.device.nvml import Nvml
+from worker.device.out_of_memory import out_of_memory
+from worker.device.pinned import CudaRegistrar, pinned_copy
 from worker.device.sharing import SharedObjects
 from worker.device.staging import Staging
 
 
 class CudaDevice:
-    """Device over GPU number `index` of those visible to this process."""
+    """Device over GPU number `index` of those visible to this process. `uuid` as NVML knows it,
+    where that is not the GPU's own (an instance of one, MIG).
+    """
 
     kind = "cuda"
 
-    def __init__(self, index: int = 0, threads: int = 1) -> None:
+    def __init__(self, index: int = 0, threads: int = 1, uuid: str = "") -> None:
         if index >= torch.cuda.device_count():
             raise ConfigError(f"device cuda:{index}: this machine has {torch.cuda.device_count()}")
+        heap.use_one_arena()
         torch.set_num_threads(threads)
         self.name = f"cuda:{index}"
         self.torch_device = torch.device("cuda", index)
         self.shared = SharedObjects()
+        self.hosted = HostStore(self.host)
         properties = torch.cuda.get_device_properties(self.torch_device)
+        self.device_class = "_".join(properties.name.split())
+        self.uuid = uuid or f"GPU-{properties.uuid}"
         self._total = int(properties.total_memory)
-        self._nvml = Nvml(f"GPU-{properties.uuid}")
+        self._nvml = Nvml(self.uuid)
+        before = self._nvml.memory_used()
         self._stream = torch.cuda.Stream(self.torch_device)  # type: ignore[no-untyped-call]
         self._staging = Staging(self.torch_device)
+        self._registrar = CudaRegistrar(self.torch_device)
+        self._overhead = self._measure_overhead(before)
+
+    def _measure_overhead(self, before: int) -> int:
+        with torch.cuda.device(self.torch_device):
+            torch.ones(1, device=self.torch_device).sum().item()  # its kernels are in the context
+            torch.cuda.empty_cache()
+        after, mine = self._nvml.memory_used(), self._nvml.used_by(os.getpid())
+        return overhead_of(mine, before, after, self.reserved())
 
     def memory_total(self) -> int:
         """Bytes of the GPU's memory."""
@@ -45,16 +66,39 @@ class CudaDevice:
         """Bytes in use by all processes, as NVML counts them."""
         return self._nvml.memory_used()
 
-    def memory_allocated(self) -> int:
+    def allocated(self) -> int:
         """Bytes of live tensors of this process; what its allocator keeps in reserve is more."""
         return torch.cuda.memory_allocated(self.torch_device)
 
+    def reserved(self) -> int:
+        """Bytes that torch's allocator has from the driver."""
+        return torch.cuda.memory_reserved(self.torch_device)
+
+    def others(self) -> int:
+        """Bytes in use by other processes, from NVML; Unavailable."""
+        used, mine = self._nvml.memory_used(), self._nvml.used_by(os.getpid())
+        return others_of(used, mine, self.reserved(), self._overhead)
+
+    def overhead(self) -> int:
+        """Bytes of the CUDA context and what torch loads into it, measured at opening."""
+        return self._overhead
+
     def place(self, tensor: Tensor) -> Tensor:
         """A copy of a host weight on the GPU, with the same strides; DeviceOutOfMemory."""
+        return self.place_all({"": tensor})[""]
+
+    def place_all(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copies of host weights on the GPU; DeviceOutOfMemory. From pinned memory the GPU copies
+        by itself, and this thread sleeps until the last one is there."""
         try:
-            return self._staging.copy(tensor)
-        except torch.OutOfMemoryError as error:
+            copies = self._staging.copy_all(list(tensors.values()))
+        except RuntimeError as error:
             raise out_of_memory(error) or error from error
+        return dict(zip(tensors, copies, strict=True))
+
+    def host(self, content: Tensor) -> Tensor:
+        """A pinned copy of exactly its size; DeviceOutOfMemory."""
+        return pinned_copy(content, self._registrar)
 
     def upload(self, tensor: Tensor) -> Tensor:
         """A copy of an input on the GPU, queued on the compute stream from pinned memory."""
@@ -75,8 +119,9 @@ class CudaDevice:
         self._stream.synchronize()
 
     def trim(self) -> None:
-        """Return the allocator's unused blocks to the driver."""
+        """Return the allocator's unused blocks to the driver, and free heap to the system."""
         torch.cuda.empty_cache()
+        heap.trim()
 
     def _to_host(self, tensor: Tensor) -> Tensor:
         dense = tensor.contiguous()

@@ -27,6 +27,7 @@ class Child:
         self.progress = progress
         self.epoch = ""  # its registration, '' before the first
         self.hot: list[str] = []
+        self.renewing = False
         self.started = clock.monotonic()
         self._process = process
         self._link = link
@@ -72,6 +73,10 @@ class Child:
         self._link.close()
         return status
 
+    def calm(self, seconds: float) -> None:
+        """It must not ask to be replaced for so long."""
+        self._link.tell(calm_s=seconds)
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal; nothing if it has ended."""
         with suppress(ProcessLookupError):
@@ -97,4 +102,6 @@ class Child:
     async def _listen(self) -> None:
         while (message := await self._link.hear()) is not None:
             self.epoch = message.get("epoch", self.epoch)
-            self.hot = message.get("hot", self.hot)
+            if not self.renewing:  # else it drains, and holds less and less
+                self.hot = message.get("hot", self.hot)
+            self.renewing |= bool(message.get("renewing"))

@@ -1,8 +1,11 @@
 """The line between parent and device process: messages of one line of JSON, both ways.
 
     parent -> device process   {"hot": [refs]}     once: what the one before it held, hottest first
+                               {"calm_s": 600}     it must not ask to be replaced for so long
     device process -> parent   {"epoch": "12"}     each time it registered
                                {"hot": [refs]}     when the order of what it holds has changed
+                               {"hot": [refs], "renewing": true}
+                                                   the last such list: it drains, to be replaced
 
 The end of either process is the end of the line, which the other one sees.
 """

@@ -20,7 +20,8 @@ from contextlib import suppress
 from shared.config import WorkerConfig
 from worker.pair.child import Child
 from worker.pair.disowner import Disowner
-from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED, TAKEN, Backoff
+from worker.pair.renewal import WITHIN_S, Renewals
+from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RENEWED, TAKEN, Backoff
 from worker.pair.stillness import Stillness
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Parent:
         self._env = {**env, "WARMROUTE_WORKER_ID": self._worker}
         self._disowner = Disowner(config, self._worker)
         self._backoff = Backoff()
+        self._renewals = Renewals()
+        self._calm_s = 0.0  # for which the next one must not ask to be replaced
         self._stopping = asyncio.Event()
         self._forced = False
         self._registered = False  # once one has, the settings are right
@@ -72,12 +75,13 @@ class Parent:
         status = await self._watch(child)
         self._child = None
         self._registered |= bool(child.epoch)
-        if status not in (DRAINED, TAKEN):
+        if status not in (DRAINED, TAKEN, RENEWED):
             self._disowner.disown(child.epoch, child.progress.running, child.cause(status))
         final = self._final(child, status)
-        if final is None and await self._told_within(self._after_crash(child, status)):
-            return DRAINED
-        return final
+        if final is not None:
+            return final
+        after = self._after_renewal if status == RENEWED else self._after_crash
+        return DRAINED if await self._told_within(after(child, status)) else None
 
     async def _start(self) -> Child | None:
         """A new device process, None if told to stop before there was one."""
@@ -88,13 +92,15 @@ class Parent:
                 log.error("worker %s: no device process: %s", self._worker, error)
                 await self._told_within(NO_FORK_S)
                 continue
+            if self._calm_s:
+                self._child.calm(self._calm_s)
             if self._stopping.is_set():
                 self._child.send(signal.SIGTERM)
             return self._child
         return None
 
     def _final(self, child: Child, status: int) -> int | None:
-        """The status to end with; None if the device process crashed and is to be replaced."""
+        """The status to end with; None if the device process is to be replaced."""
         if self._forced:
             return GIVEN_UP
         if status == TAKEN:
@@ -106,19 +112,38 @@ class Parent:
             return status
         if not self._stopping.is_set():
             return None
+        if status == RENEWED:
+            return DRAINED
         before_it_began = status == -signal.SIGTERM and not child.epoch
         return DRAINED if before_it_began else GIVEN_UP
 
     def _after_crash(self, child: Child, status: int) -> float:
         """Note what to load again; seconds to wait before the restart."""
-        lost = [] if child.lived_s >= self._backoff.settled_s else self._hot
-        self._hot = [*child.hot, *(ref for ref in lost if ref not in child.hot)]
+        self._note_hot(child)
         wait_s = self._backoff.after(child.lived_s)
         log.error(
             "worker %s: %s after %.0f s; started again %s", self._worker, child.cause(status),
             child.lived_s, f"in {wait_s:g} s" if wait_s else "at once",
         )  # fmt: skip
         return wait_s
+
+    def _after_renewal(self, child: Child, status: int) -> float:
+        """Likewise, if it asked to be replaced: at once, unless that happens again and again."""
+        self._note_hot(child)
+        log.info("worker %s: a new device process takes over, as it asked for", self._worker)
+        self._calm_s = WITHIN_S if self._renewals.too_many() else 0.0
+        if not self._calm_s:
+            return 0.0
+        log.error(
+            "worker %s: replaced again and again: the next one must serve for %.0f s before it may "
+            "ask for that", self._worker, self._calm_s,
+        )  # fmt: skip
+        return self._backoff.after(child.lived_s)
+
+    def _note_hot(self, child: Child) -> None:
+        """What to load again. One that did not live long may not have come to all of it."""
+        lost = [] if child.lived_s >= self._backoff.settled_s else self._hot
+        self._hot = [*child.hot, *(ref for ref in lost if ref not in child.hot)]
 
     async def _told_within(self, wait_s: float) -> bool:
         """Wait; whether a signal to stop has come."""

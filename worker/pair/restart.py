@@ -9,6 +9,7 @@ DRAINED = 0
 GIVEN_UP = 1  # the grace time was over, or a second signal came
 MISCONFIGURED = 2
 TAKEN = 3  # another process registered under this worker's id
+RENEWED = 4  # it drained and left, to be replaced by a new one (`renewal.py`)
 LOOP_STUCK = 70
 BATCH_STUCK = 71
 DEVICE_LOST = 72

@@ -53,7 +53,8 @@ _LOADERS: dict[str, Callable[[Manifest, Mapping[str, Path], Device], LoadedModel
 def load(
     manifest: Manifest, files: Mapping[str, Path], device: Device, trust: Trust
 ) -> LoadedModel:
-    """Load a model from local `files` (by the names in the manifest). Blocks; for a loader thread.
+    """Load a model from local `files` (by the names in the manifest), but for the weights that the
+    host tier keeps. Blocks; for a loader thread.
 
     Untrusted before any file is opened; Corrupt, LoadFailed or DeviceOutOfMemory after that.
     """
@@ -61,7 +62,11 @@ def load(
     loader = _LOADERS.get(manifest.platform)
     if loader is None:
         raise LoadFailed(f"platform {manifest.platform!r}: want one of {sorted(_LOADERS)}")
-    missing = [entry.name for entry in manifest.files if entry.name not in files]
+    missing = [
+        entry.name
+        for entry in manifest.files
+        if entry.name not in files and entry.sha256 not in device.hosted
+    ]
     if missing:
         raise BlobMissing(f"file {missing[0]!r} of model {manifest.name} is not in the cache")
     with of_load(f"model {manifest.name} version {manifest.version}"):

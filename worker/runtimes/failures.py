@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shared.errors import LoadFailed, ModelFailed, WarmrouteError
-from worker.device.base import out_of_memory
+from worker.device.out_of_memory import out_of_memory
 
 MAX_CHARS = 500
 PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][\w.+~@-]+){2,}[/\\]?")

@@ -40,7 +40,9 @@ class OnnxModel:
         self.shared: dict[str, int] = {}
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """One call of the session; ModelFailed in onnxruntime's words."""
+        """One call of the session; ModelFailed in onnxruntime's words, or DeviceOutOfMemory."""
+        if self._session is None:
+            raise ModelFailed("the model was unloaded before this request: this is a bug")
         given = {spec.name: _to_onnx(inputs[spec.name], spec) for spec in self._inputs}
         with failures.of_model():
             results = self._session.run([spec.name for spec in self._outputs], given)

@@ -18,9 +18,10 @@ from msgspec import Meta, Struct
 from torch import Tensor
 
 from shared.errors import Corrupt
+from worker.device.hosting import map_bytes
 from worker.runtimes import dtypes
 from worker.runtimes.safetensors_header import StoredTensor
-from worker.runtimes.tensors import map_bytes, view
+from worker.runtimes.tensors import view
 
 MAX_MEMBERS = 50_000
 MAX_TABLE_BYTES = 64 << 20

@@ -61,4 +61,4 @@ def stored(archive: Pt2Archive) -> dict[str, Tensor]:
 
 
 def _place(archive: Pt2Archive, device: Device) -> Weights:
-    return Weights({k: device.place(t) for k, t in stored(archive).items()}, archive.size)
+    return Weights(device.place_all(stored(archive)), archive.size)

@@ -1,22 +1,24 @@
 """Weights from safetensors blobs, mapped and attached without a copy.
 
 A blob is named by its hash, so it is mapped once per device and shared by all models that use it,
-for as long as one of them lives. Mappings are private: a kernel that writes to its weights makes
-pages of its own and can neither crash on read-only memory nor change the file. No descriptor is
-kept, so hundreds of blobs do not meet the limit of open files. safetensors holds no code.
+for as long as one of them lives. What the host tier keeps is attached without its file. Mappings
+are private: a kernel that writes to its weights makes pages of its own and can neither crash on
+read-only memory nor change the file. No descriptor is kept, so hundreds of blobs do not meet the
+limit of open files. safetensors holds no code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from shared.errors import Corrupt
-from shared.manifest import Manifest
+from shared.errors import BlobMissing, Corrupt
+from shared.manifest import FileEntry, Manifest
 from worker.device.base import Device
+from worker.device.hosting import map_bytes
 from worker.runtimes.failures import of_load
 from worker.runtimes.safetensors_header import StoredTensor, header_size, parse_header
 
@@ -56,11 +58,13 @@ class Attached:
 
 
 def attach(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Attached:
-    """Map all `weights/` files of the manifest; Corrupt if one is no sound safetensors file."""
+    """Attach all `weights/` files of the manifest, those that the host tier keeps from there, the
+    others from `files`. Corrupt if one is no sound safetensors file, BlobMissing if it is nowhere.
+    """
     blobs: dict[str, Weights] = {}
     for entry in manifest.files:
         if entry.name.startswith(WEIGHTS):
-            blobs[entry.sha256] = _shared(entry.sha256, entry.name, files[entry.name], device)
+            blobs[entry.sha256] = _shared(entry, files.get(entry.name), device)
     aliases = {
         name.removeprefix(ALIAS): str(other)
         for name, other in manifest.parameters.items()
@@ -69,14 +73,22 @@ def attach(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Att
     return Attached(blobs, aliases)
 
 
-def _shared(sha256: str, name: str, path: Path, device: Device) -> Weights:
+def _shared(entry: FileEntry, path: Path | None, device: Device) -> Weights:
     def read() -> Weights:
-        with of_load(f"weights {name}"):
-            mapped = map_file(path)
-            placed = {key: device.place(tensor) for key, tensor in mapped.tensors.items()}
-            return Weights(placed, mapped.bytes)
+        with of_load(f"weights {entry.name}"):
+            found = _found(entry, path, device)
+            return Weights(device.place_all(found.tensors), found.bytes)
 
-    return device.shared.get(f"blob:{sha256}", read)
+    return device.shared.get(f"blob:{entry.sha256}", read)
+
+
+def _found(entry: FileEntry, path: Path | None, device: Device) -> Weights:
+    hosted = device.hosted.get(entry.sha256)
+    if hosted is not None:
+        return parse(hosted)
+    if path is None:
+        raise BlobMissing(f"weights {entry.name}: in no file, and no longer in host memory")
+    return map_file(path)
 
 
 def map_file(path: Path) -> Weights:
@@ -84,14 +96,21 @@ def map_file(path: Path) -> Weights:
     size = path.stat().st_size
     with path.open("rb") as file:
         header = file.read(header_size(file.read(8), size))
-    stored = parse_header(header, size)
-    content = map_bytes(path, size)
-    return Weights({tensor.name: view(content, tensor) for tensor in stored}, size)
+    return _views(header, size, lambda: map_bytes(path, size))
 
 
-def map_bytes(path: Path, size: int) -> Tensor:
-    """A private mapping of the first `size` bytes of a file, as uint8 [size]."""
-    return torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+def parse(content: Tensor) -> Weights:
+    """The tensors of a safetensors file in memory (uint8 [size]) as views; Corrupt likewise."""
+    size = content.numel()
+    raw = content.numpy()
+    count = header_size(raw[:8].tobytes(), size)
+    return _views(raw[8 : 8 + count].tobytes(), size, lambda: content)
+
+
+def _views(header: bytes, size: int, content: Callable[[], Tensor]) -> Weights:
+    stored = parse_header(header, size)  # before anything is mapped
+    whole = content()
+    return Weights({tensor.name: view(whole, tensor) for tensor in stored}, size)
 
 
 def view(content: Tensor, tensor: StoredTensor) -> Tensor:

@@ -1,8 +1,8 @@
 -- copies: when to order another copy, and which copy may go.
--- One rule for both: a copy is worth having while what waits on the others, or would wait, takes longer
--- than having it takes.
+-- One rule for both: a copy is worth having while the devices of the others have no time for its work.
+-- It is ordered when, besides, what waits for them takes longer than a first answer from a new copy.
 local SPILL_FROM = 4        -- a shorter queue is not looked at: the warm path stays short
-local SPARE = 0.7          -- how busy the devices of the other holders may become
+local SPARE = 0.7          -- how busy a device may be that still has time, as a share of time
 local looked = {}
 
 local function could_be_more(ref, live, now)
@@ -12,17 +12,32 @@ local function could_be_more(ref, live, now)
   return redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf') > #live
 end
 
--- `queued` requests wait on the least loaded holder: order another copy if it could answer sooner.
+local function busy(worker) return tonumber(redis.call('HGET', k('worker', worker), 'busy') or 0) or 0 end
+
+-- Live workers whose devices have no time, as a list of names.
+local function without_time(now)
+  local list = ''
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
+    if busy(worker) >= SPARE then list = list .. ' ' .. worker end
+  end
+  return list
+end
+
+-- `queued` requests wait on the least loaded holder: order another copy if no holder has time for them
+-- and a worker that has could answer sooner. In one call it is looked at again at twice the queue.
 local function spill(ref, worker, queued, now)
-  if looked[ref] or queued < SPILL_FROM then return end
-  looked[ref] = true
+  if queued < math.max(SPILL_FROM, 2 * (looked[ref] or 0)) then return end
+  looked[ref] = queued
   local live = live_holders(ref, now)
+  for _, holder in ipairs(live) do
+    if busy(holder) < SPARE then return end
+  end
   local wait = wait_on(worker, queued)
   if wait <= 0 or not could_be_more(ref, live, now) then return end
-  local holders = table.concat(live, ' ')
-  local _, first_answer = soonest(ref, now, holders)
-  if wait > first_answer then
-    order_load(ref, ref .. worker, now, {refused = holders, extra = 'spill'})
+  local refused = without_time(now)  -- the holders are among them
+  local _, first_answer = soonest(ref, now, refused)
+  if first_answer and wait > first_answer then
+    order_load(ref, ref .. worker, now, {refused = refused, extra = 'spill'})
   end
 end
 
@@ -35,13 +50,14 @@ local function must_stay(ref, worker, share, now)
   for _, other in ipairs(live) do
     if other ~= worker then
       others = others + 1
-      local busy = tonumber(redis.call('HGET', k('worker', other), 'busy') or 0) or 0
-      free = free + math.max(0, SPARE - busy)
+      free = free + math.max(0, SPARE - busy(other))
     end
   end
   if setting_of(ref, 'pin') == 1 then return 'pinned' end
   if others == 0 and redis.call('EXISTS', k('pinned', ref)) == 1 then return 'pinned' end
-  if others < setting_of(ref, 'min_copies') then return 'needed' end
+  if others < least_copies(ref) then return 'needed' end
+  local most = setting_of(ref, 'max_copies')
+  if most > 0 and others >= most then return nil end
   if share and (others == 0 or share > free) then return 'needed' end
 end
 

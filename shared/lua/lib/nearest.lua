@@ -12,7 +12,7 @@ end
 
 -- Copies that are to be there although nobody asks: a session wants one of each of its models.
 local function least_copies(ref)
-  local n = setting_of(ref, 'min_copies')
+  local n = math.max(setting_of(ref, 'min_copies'), setting_of(ref, 'preload'))
   if redis.call('EXISTS', k('pinned', ref)) == 1 then n = math.max(n, 1) end
   return n
 end
@@ -28,6 +28,9 @@ local function note_near(ref, worker, epoch, tier)
   local near = k('near', ref)
   if tier == '' then return redis.call('HDEL', near, worker) end
   redis.call('HSET', near, worker, tier .. ' ' .. epoch)
+  for _, other in ipairs(redis.call('HKEYS', near)) do
+    if not redis.call('ZSCORE', WORKERS, other) then redis.call('HDEL', near, other) end
+  end
   redis.call('PEXPIRE', near, NEAR_TTL)
 end
 
@@ -36,19 +39,24 @@ local function wait_on(worker, queued)
   return queued * (tonumber(redis.call('HGET', k('worker', worker), 'service') or 0) or 0)
 end
 
--- The live worker that can have `ref` before any other could bring it from remote ('' if there is
--- none), and when: ms. Not one of `refused`.
+-- The tier from which this worker would load `ref`.
+local function tier_at(ref, worker, epoch)
+  local tier, of = string.match(redis.call('HGET', k('near', ref), worker) or '', '^(%a+) (.*)$')
+  if tier == 'disk' or (tier == 'host' and of == epoch) then return tier end
+  return 'remote'
+end
+
+-- The live worker that can have `ref` soonest because it has it in a near tier ('' if none is sooner
+-- than another would be from remote), and when the first answer can be there: ms, after what is
+-- queued there (nil: no worker is left). Not one of `refused`.
 local function soonest(ref, now, refused)
-  local best, least = '', ms_from(ref, 'remote')
-  local near = redis.call('HGETALL', k('near', ref))
-  for i = 1, #near, 2 do
-    local worker, tier, epoch = near[i], string.match(near[i + 1], '^(%a+) (.*)$')
-    local lease = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0)
+  local best, least = '', nil
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
     local own = redis.call('HMGET', k('worker', worker), 'epoch', 'state')
-    local there = EXPECTED[tier] and (tier == 'disk' or own[1] == epoch)
-    if lease > now and own[2] == 'ready' and there and not is_among(worker, refused) then
+    if own[2] == 'ready' and not is_among(worker, refused) then
+      local tier = tier_at(ref, worker, own[1])
       local ms = ms_from(ref, tier) + wait_on(worker, redis.call('XLEN', k('work', worker)))
-      if ms < least or (ms == least and worker < best) then best, least = worker, ms end
+      if not least or ms < least then best, least = tier ~= 'remote' and worker or '', ms end
     end
   end
   return best, least

@@ -2,18 +2,21 @@
 -- The job carries (ref, token); who claims the token loads. Late or double jobs find it taken. The
 -- worker that can have the model soonest (`for`) is told directly too, and has a head start.
 local ORDER_TTL, JOB_TTL, DIRECT_TTL = 20000, 3600, 10000
+local DIRECT_MOST = 1000  -- what is cut off can still be had from the cold queue
 
 local function job_id(ref, token)
   return 'load-' .. string.sub(redis.sha1hex(ref), 1, 16) .. '-' .. token
 end
 
--- Live workers of the device classes on which this model could not be loaded a short while ago.
-local function unfit_workers(ref, now)
+-- Live workers, other than `refused`, of the device classes on which this model could not be loaded a
+-- short while ago.
+local function unfit_workers(ref, now, refused)
   local unfit, list = {}, ''
   for _, class in ipairs(redis.call('SMEMBERS', k('unfit', ref))) do unfit[class] = true end
   if not next(unfit) then return list end
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if unfit[redis.call('HGET', k('worker', worker), 'class') or ''] then list = list .. ' ' .. worker end
+    local class = redis.call('HGET', k('worker', worker), 'class') or ''
+    if unfit[class] and not is_among(worker, refused) then list = list .. ' ' .. worker end
   end
   return list
 end
@@ -22,7 +25,8 @@ end
 -- parked for: it is not taken back when nobody waits), worker (who is to load it).
 local function order_load(ref, seed, now, more)
   more = more or {}
-  local refused = (more.refused or '') .. unfit_workers(ref, now)
+  local refused = more.refused or ''
+  refused = refused .. unfit_workers(ref, now, refused)
   local chosen = more.worker or soonest(ref, now, refused)
   local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
   local load, id = k('load', ref), job_id(ref, token)
@@ -39,19 +43,21 @@ local function order_load(ref, seed, now, more)
   redis.call('SADD', P .. 'rq:queues', P .. 'rq:queue:cold')
   if chosen ~= '' then
     redis.call('RPUSH', k('orders', chosen), 'load ' .. ref .. ' ' .. token)
+    redis.call('LTRIM', k('orders', chosen), -DIRECT_MOST, -1)
     redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL)
   end
   return token
 end
 
--- Nobody waits for `ref` any more: an order that nobody has claimed is taken back.
-local function unorder(ref)
+-- Nobody waits for `ref` any more: an order that nobody has claimed is taken back; one that was given
+-- although nobody waited only if `extra` too.
+local function unorder(ref, extra)
   local load = k('load', ref)
   if redis.call('XLEN', k('parked', ref)) > 0 then return end
   redis.call('SREM', PARKED, ref)
   redis.call('DEL', k('parked', ref))
   local lease = redis.call('HMGET', load, 'token', 'phase', 'extra')
-  if lease[2] ~= 'ordered' or (lease[3] or '') ~= '' then return end
+  if lease[2] ~= 'ordered' or ((lease[3] or '') ~= '' and not extra) then return end
   local id = job_id(ref, lease[1])
   redis.call('LREM', P .. 'rq:queue:cold', 1, id)
   redis.call('DEL', load, P .. 'rq:job:' .. id)

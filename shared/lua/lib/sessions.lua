@@ -18,30 +18,64 @@ local function end_session(id)
   return redis.call('ZREM', SESSIONS, id)
 end
 
--- Bytes that each live, ready worker can still give to pinned models.
-local function free_bytes(now)
+-- What the API or a manifest has pinned on a worker, beside the models of sessions (`counted`): bytes,
+-- and how many.
+local function pinned_bytes(worker, counted)
+  local sum, number = 0, 0
+  for _, ref in ipairs(redis.call('SMEMBERS', k('holds', worker))) do
+    if not counted[ref] and setting_of(ref, 'pin') == 1 then
+      local held = redis.call('HGET', k('holders', ref), worker) or ''
+      sum, number = sum + (tonumber(string.match(held, '^%a+ (%d+)')) or 0), number + 1
+    end
+  end
+  return sum, number
+end
+
+-- Where no gateway was there to end a session, its hash is gone, and its models are pinned still.
+local function unpin_lost(ref)
+  for _, id in ipairs(redis.call('SMEMBERS', k('pinned', ref))) do
+    if not redis.call('ZSCORE', SESSIONS, id) then redis.call('SREM', k('pinned', ref), id) end
+  end
+end
+
+-- Bytes that each live, ready worker can still give to pinned models, and how many it can take.
+local function free_bytes(counted, now)
   local free = {}
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local r = redis.call('HMGET', k('worker', worker), 'state', 'budget')
-    if r[1] == 'ready' then free[#free + 1] = {worker = worker, bytes = tonumber(r[2] or 0) or 0} end
+    local r = redis.call('HMGET', k('worker', worker), 'state', 'budget', 'max_models')
+    if r[1] == 'ready' then
+      local pinned, number = pinned_bytes(worker, counted)
+      local most = tonumber(r[3] or 0) or 0
+      local bytes = (tonumber(r[2] or 0) or 0) - pinned
+      if most > 0 and number >= most then bytes = 0 end
+      free[#free + 1] = {worker = worker, bytes = bytes, left = most > 0 and most - number or math.huge}
+    end
   end
   return free
 end
 
--- Take `model` out of the worker that holds it already, else out of the one with the most room.
--- Returns that worker, or nil: it fits nowhere.
-local function take_room(free, model, now)
+local function take(bin, model)
+  bin.bytes, bin.left = bin.bytes - model.bytes, bin.left - 1
+  if bin.left < 1 then bin.bytes = math.min(bin.bytes, 0) end
+  return bin.worker
+end
+
+-- Take `model` out of the worker that holds or loads it. Returns that worker, nil if there is none.
+local function take_place(free, model)
+  local loader = redis.call('HGET', k('load', model.ref), 'worker')
+  for _, bin in ipairs(free) do
+    local holds = redis.call('HEXISTS', k('holders', model.ref), bin.worker) == 1
+    if holds or loader == bin.worker then return take(bin, model) end
+  end
+end
+
+-- Take it out of the worker with the most room. Returns that worker, nil if it fits nowhere.
+local function take_room(free, model)
   local best
   for _, bin in ipairs(free) do
-    if redis.call('HEXISTS', k('holders', model.ref), bin.worker) == 1 and bin.bytes >= model.bytes then
-      best = bin
-      break
-    end
     if not best or bin.bytes > best.bytes then best = bin end
   end
-  if not best or best.bytes < model.bytes then return nil end
-  best.bytes = best.bytes - model.bytes
-  return best.worker
+  if best and best.bytes >= model.bytes then return take(best, model) end
 end
 
 local function largest_first(a, b) return a.bytes > b.bytes or (a.bytes == b.bytes and a.ref < b.ref) end

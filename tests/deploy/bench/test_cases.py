@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deploy.bench.cases import cold_s3, mlp_json_64
+from deploy.bench.cases import churn, cold_s3, cycles, herd, interference, mlp_json_64
 from deploy.bench.cases.variants import BASE, NAMES, plain_models
 from deploy.bench.workbench import Workbench
 
@@ -36,6 +36,38 @@ def test_a_cold_answer_takes_longer_than_a_warm_one(bench: Workbench) -> None:
     figure = cold_s3.run(bench)
     assert figure.ours > figure.notes["a warm answer, ms"] > 0
     assert figure.reference > 0
+
+
+def test_a_herd_causes_one_load(bench: Workbench) -> None:
+    """However many ask at once, on workers that could each load it."""
+    figure = herd.run(bench, herd.Size(at_once=60, workers=2, megabytes=1))
+    assert figure.ours == 1
+    assert figure.reached
+
+
+def test_a_churn_is_compared_with_the_best_cache(bench: Workbench) -> None:
+    """At least the models that are asked for must be loaded, and each answer is right."""
+    size = churn.Size(models=8, room=2, requests=120, megabytes=1, rows=2)
+    figure = churn.run(bench, size)
+    assert figure.ours >= 8
+    assert figure.reference == churn.belady_loads(churn.zipf_trace(8, 1.1, 120, 0), 4)
+    assert figure.ratio == pytest.approx(figure.ours / figure.reference)
+
+
+def test_cycles_are_loads_each_and_memory_is_measured(bench: Workbench) -> None:
+    """The case itself refuses a cycle that was no load."""
+    figure = cycles.run(bench, cycles.Size(cycles=12, megabytes=1))
+    assert figure.unit == "KB/load"
+    assert abs(figure.ours) < 10_000
+
+
+def test_a_warm_model_is_measured_beside_loads(bench: Workbench) -> None:
+    """Something really was loaded beside it, from each of the places."""
+    figure = interference.run(bench, interference.Size(megabytes=20, least_s=1.0))
+    assert figure.ratio == pytest.approx(figure.ours / figure.reference)
+    rates = [value for what, value in figure.notes.items() if "each second" in what]
+    assert len(rates) == 3
+    assert min(rates) > 0
 
 
 def test_the_plain_loop_calls_each_model_with_its_own_sentence(bench: Workbench) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deploy.bench.errors import BenchError
-from deploy.bench.load import steady, volley
+from deploy.bench.load import in_order, steady, volley
 from deploy.bench.posts import body_of, check_echo, json_post
 from deploy.bench.servers import running_echo
 from deploy.local.ports import free_ports
@@ -43,6 +43,17 @@ def test_only_answers_within_the_measured_time_count(echo_port: int) -> None:
     assert 0 < len(load.done) < load.all_answers
     assert load.per_second == len(load.done) / 0.2
     assert max(done.at for done in load.done) - min(done.at for done in load.done) <= 0.2
+
+
+def test_a_trace_is_sent_once_in_its_order(echo_port: int) -> None:
+    """Whole, over as many connections as there are to be; on one, in that very order."""
+    order = [2, 0, 1, 1, 0]
+    load = in_order(echo_port, POSTS, order, connections=1, within_s=10)
+    assert [answer.post for answer in load.kept] == order
+    load = in_order(echo_port, POSTS, order * 20, connections=8, within_s=10)
+    assert sorted(answer.post for answer in load.kept) == sorted(order * 20)
+    for answer in load.kept:
+        check_echo(answer, POSTS)
 
 
 def test_an_answer_may_come_in_any_pieces(server: RawServer) -> None:

@@ -38,6 +38,12 @@ def test_every_case_has_a_name_of_its_own(capsys: pytest.CaptureFixture[str]) ->
         "cold_disk",
         "cold_s3",
         "herd",
+        "density",
+        "churn",
+        "hot",
+        "interference",
+        "cycles",
+        "soak",
         "profile",
     ]
     assert len(CASES) == len(set(names))

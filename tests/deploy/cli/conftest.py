@@ -18,14 +18,37 @@ WORKERS = [
         "state": "ready",
         "budget_bytes": 200 << 20,
         "used_bytes": 3 << 20,
+        "host_budget_bytes": 50 << 20,
+        "host_used_bytes": 1 << 20,
         "queue": 2,
+        "busy": 0.25,
+        "service_ms": 1.5,
+        "max_models": 8,
         "models": [
             {"name": "double", "version": "1", "tier": "device", "bytes": 3 << 20, "since": ""}
         ],
     },
     {"id": "w2", "device": "cpu", "state": "draining", "models": []}
-    | {"budget_bytes": 0, "used_bytes": 0, "queue": 0},
+    | {"budget_bytes": 0, "used_bytes": 0, "queue": 0}
+    | {"near": [{"name": "double", "version": "1", "tier": "host", "bytes": 3 << 20}]},
 ]
+LOADS = [
+    {"name": "other", "version": "1", "phase": "loading", "worker": "w2", "seconds": 3.0}
+    | {"waits": "loading on worker w2 for 3 s"}
+]
+ONE = {
+    "name": "double", "version": "1", "parked": 4, "overrides": ["pin"], "sessions": ["s1"],
+    "copies": [
+        {"worker": "w1", "tier": "device", "bytes": 3 << 20, "since": "2026-01-02T03:04:05Z",
+         "idle_s": 2.0, "hits": 7},
+        {"worker": "w2", "tier": "disk"},
+    ],
+    "policy": {"min_copies": 1, "pin": True, "affinity": None}, "unfit": ["H100"],
+    "waits": "loading on worker w3 for 1 s: bert is pinned",
+    "learned": {"bytes": {"cpu": 3 << 20}, "load_ms": {"disk": 31.3}},
+    "last_failure": {"code": "load_failed", "error": "no such operator", "retry_after_s": 5.0},
+    "quarantine": {"open": True, "crashes": 5, "cause": "signal 11", "seconds_left": 9.0},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -33,7 +56,10 @@ def gateway(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Stub:
     """WARMROUTE_URL names it; its model `double` gives back twice its input."""
 
     async def residency(request: web.Request) -> web.Response:
-        return web.json_response({"workers": WORKERS})
+        return web.json_response({"workers": WORKERS, "models": [], "loads": LOADS})
+
+    async def one(request: web.Request) -> web.Response:
+        return web.json_response(ONE)
 
     async def index(request: web.Request) -> web.Response:
         entry = {"name": "double", "version": "1", "state": "READY", "reason": ""}
@@ -49,6 +75,7 @@ def gateway(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Stub:
         return stub.outputs({"output": array * 2}, worker="w1", cold="false")
 
     stub.answer("GET", "/v2/residency", residency)
+    stub.answer("GET", "/v2/models/double/versions/1/residency", one)
     stub.answer("POST", "/v2/repository/index", index)
     stub.answer("GET", "/v2/models/double", metadata)
     stub.answer("POST", "/v2/models/double/infer", infer)

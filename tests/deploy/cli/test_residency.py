@@ -3,21 +3,65 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from deploy.cli.main import main
 from deploy.cli.residency import as_table
 
+if TYPE_CHECKING:
+    from tests.deploy.conftest import Stub
+
 pytestmark = pytest.mark.usefixtures("gateway")
 
 
 def test_residency_is_a_table_of_models_by_workers(capsys: pytest.CaptureFixture[str]) -> None:
-    """A cell tells the tier in which a worker holds a model."""
+    """A cell tells the tier in which a worker holds a model; loads in flight stand below."""
     assert main(["residency"]) == 0
-    head, *_, row = capsys.readouterr().out.strip().splitlines()
+    head, _, row, *loads = capsys.readouterr().out.strip().splitlines()
     assert head.split() == ["model", "w1", "w2"]
-    assert row.split() == ["double", "1", "device"]
+    assert row.split() == ["double", "1", "device", "host"]
+    assert loads[-1].split()[:5] == ["other", "1", "loading", "w2", "3"]
+    assert loads[-1].endswith("loading on worker w2 for 3 s")
+
+
+def test_one_model_is_shown_with_all_that_rules_it(
+    stub: Stub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its copies, then a line for each thing there is to say."""
+    assert main(["residency", "double", "--version", "1"]) == 0
+    out = capsys.readouterr().out
+    assert stub.seen[-1][1] == "/v2/models/double/versions/1/residency"
+    copies = [line.split() for line in out.strip().splitlines()[2:4]]
+    assert copies[0][:5] == ["w1", "device", "3.0", "MiB", "2026-01-02T03:04:05Z"]
+    assert copies[0][5:] == ["2", "s", "ago", "7"] and copies[1] == ["w2", "disk"]
+    facts = dict(line.strip().split(": ", 1) for line in out.splitlines() if ": " in line)
+    assert facts == {
+        "policy": "min_copies 1, pin yes, affinity none",
+        "set by the API": "pin",
+        "waits": "loading on worker w3 for 1 s: bert is pinned",
+        "parked requests": "4",
+        "learned": "3.0 MiB on cpu, 31 ms from disk",
+        "last failure": "no such operator (for 5 s)",
+        "quarantine": "open, 5 crashes",
+        "sessions": "s1",
+        "cannot load it": "H100",
+    }
+
+
+def test_one_model_as_json_is_the_document_of_the_server(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing is left out."""
+    assert main(["residency", "double", "--version", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["quarantine"]["cause"] == "signal 11"
+
+
+def test_an_unknown_model_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Status 1."""
+    assert main(["residency", "none"]) == 1
+    assert "404" in capsys.readouterr().err
 
 
 def test_each_worker_has_its_own_column() -> None:
@@ -36,17 +80,24 @@ def test_each_worker_has_its_own_column() -> None:
 def test_workers_are_listed_with_what_they_hold_and_what_waits(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Used and budget in MiB, models held, queue length."""
+    """Used and budget in MiB, models held and how many at most, queue length, how busy; the host's
+    memory too."""
     assert main(["workers"]) == 0
-    line = capsys.readouterr().out.strip().splitlines()[-2]
-    assert line.split() == ["w1", "cpu", "ready", "3.0", "MiB", "200.0", "MiB", "1", "2"]
+    first, second = capsys.readouterr().out.strip().splitlines()[-2:]
+    assert first.split() == [
+        "w1", "cpu", "ready", "3.0", "MiB", "200.0", "MiB", "1/8", "2", "25", "%", "1.5", "ms",
+        "1.0", "MiB", "50.0", "MiB",
+    ]  # fmt: skip
+    assert second.split()[:8] == ["w2", "cpu", "draining", "0.0", "MiB", "0.0", "MiB", "0"]
 
 
 @pytest.mark.parametrize("subcommand", ["workers", "residency"])
 def test_json_is_the_document_of_the_server(
     subcommand: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both print what GET /v2/residency says."""
+    """Both print what GET /v2/residency says; of the loads, only `residency`."""
     assert main([subcommand, "--json"]) == 0
-    workers = json.loads(capsys.readouterr().out)["workers"]
+    document = json.loads(capsys.readouterr().out)
+    workers = document["workers"]
+    assert ("loads" in document) == (subcommand == "residency")
     assert [worker["id"] for worker in workers] == ["w1", "w2"]

@@ -69,8 +69,9 @@ async def test_files_over_the_whole_budget_are_refused_at_once(
     """Together they count, even if each would fit."""
     cache = make_cache(budget_bytes=1500)
     files = stored(folder, tmp_path, {"a": 1000, "b": 1000})
-    with pytest.raises(DiskFull, match="2000 bytes, over the whole budget of 1500"):
+    with pytest.raises(DiskFull, match="2000 bytes, over the whole budget of 1500") as never:
         await cache.ensure(folder, files)
+    assert not never.value.retryable, "nobody is to wait for what never comes"
     assert cache.used_bytes == 0
 
 

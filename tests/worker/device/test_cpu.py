@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from worker.device.cpu import CpuDevice, resident_bytes, total_bytes
+from worker.device.cpu import CpuDevice, anonymous_bytes, resident_bytes, total_bytes
+from worker.device.hosting import map_bytes
 
 MIB = 1 << 20
 
@@ -28,6 +29,41 @@ def test_used_memory_is_the_resident_pages_of_statm(tmp_path):
     statm = tmp_path / "statm"
     statm.write_text("100 7 3 1 0 50 0\n")
     assert resident_bytes(statm) == 7 * os.sysconf("SC_PAGE_SIZE")
+    assert anonymous_bytes(statm) == 4 * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_what_tensors_hold_is_counted_and_what_files_back_is_not(tmp_path):
+    """Mapped weights are the page cache's; heap is this process's own."""
+    device = CpuDevice()
+    path = tmp_path / "blob"
+    path.write_bytes(bytes(64 * MIB))
+    before = device.allocated()
+    hosted = device.host(map_bytes(path, 64 * MIB))
+    assert abs(device.allocated() - before) < 16 * MIB
+    held = torch.ones(64 * MIB, dtype=torch.uint8)
+    assert 48 * MIB < device.allocated() - before < 96 * MIB
+    assert device.reserved() >= held.numel()
+    assert hosted.numel() == held.numel()
+
+
+def test_the_figures_of_a_process_alone_on_its_cpu():
+    """Its overhead was measured when the device was opened, before any model."""
+    device = CpuDevice()
+    held = torch.ones(64 * MIB, dtype=torch.uint8)
+    assert 0 < device.overhead() < device.allocated() - held.numel() // 2
+    assert device.others() == 0
+    assert (device.device_class, device.uuid) == ("cpu", "")
+
+
+def test_kept_weights_are_in_memory_at_once(tmp_path):
+    """Each page of the mapping has been touched, and it is the mapping that is kept."""
+    device = CpuDevice()
+    path = tmp_path / "blob"
+    path.write_bytes(bytes(64 * MIB))
+    before = device.memory_used()
+    content = map_bytes(path, 64 * MIB)
+    assert device.host(content) is content
+    assert device.memory_used() - before > 48 * MIB
 
 
 def test_total_memory_is_the_smaller_of_machine_and_control_group(tmp_path):
@@ -46,6 +82,7 @@ def test_nothing_is_copied():
     """Weights, inputs and outputs are used where they are."""
     device, tensor = CpuDevice(), torch.ones(3)
     assert device.place(tensor) is tensor
+    assert device.place_all({"w": tensor})["w"] is tensor
     assert device.upload(tensor) is tensor
     assert device.download([tensor])[0] is tensor
     with device.computing():

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 import torch
 
 from shared.errors import ConfigError
+from tests.worker.runtimes.formats import FORMATS, pack_program, publish
+from worker.runtimes.base import Trust, load
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,12 +51,106 @@ def test_inputs_and_outputs_make_the_round_trip(device):
 
 def test_memory_is_counted(device):
     """NVML counts everything, the allocator what is ours."""
-    before = device.memory_allocated()
+    before = device.allocated()
     held = device.place(torch.ones(8 << 20))
-    assert device.memory_allocated() - before >= 32 << 20
-    assert device.memory_total() >= device.memory_used() >= device.memory_allocated()
+    assert device.allocated() - before >= 32 << 20
+    assert device.reserved() >= device.allocated()
+    assert device.memory_total() >= device.memory_used() >= device.allocated()
+    assert 0 < device.overhead() < device.memory_total() // 4
     del held
     device.trim()
+    assert device.allocated() == before
+
+
+def test_what_other_processes_use_is_seen(device):
+    """As it comes and as it goes; what this process uses is no other's."""
+    before = device.others()
+    held = device.place(torch.ones(64 << 20))
+    assert abs(device.others() - before) < 64 << 20
+    assert held.numel()
+    code = (
+        f"import torch; x = torch.ones(128 << 20, device={device.name!r});"
+        "torch.cuda.synchronize(); print('there', flush=True); input()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None and other.stdout.readline() == "there\n"
+    assert device.others() - before >= 512 << 20
+    other.communicate("\n", timeout=30)
+
+
+def test_a_device_is_known_by_class_and_uuid(device):
+    """The same GPU, opened by its UUID as it would be after a claim."""
+    from worker.device.opening import open_device, usable_gpus
+
+    assert " " not in device.device_class
+    gpus = usable_gpus(None)
+    assert device.uuid in [gpu.uuid for gpu in gpus]
+    (own,) = [gpu for gpu in gpus if gpu.uuid == device.uuid]
+    assert open_device(own).uuid == device.uuid
+
+
+def test_host_copies_are_pinned_and_of_their_exact_size(device, tmp_path):
+    """Views of them count as pinned too, so that their copies go straight to the GPU."""
+    content = torch.randint(0, 256, ((3 << 20) + 7,), dtype=torch.uint8)
+    copy = device.host(content)
+    assert copy.is_pinned() and copy[8:1032].view(torch.float32).is_pinned()
+    assert copy.untyped_storage().nbytes() == content.numel()
+    assert torch.equal(copy, content)
+    del copy
+    again = device.host(content)  # the address may well be the same: it must be free again
+    assert again.is_pinned()
+
+
+def test_weights_make_the_round_trip_between_the_tiers(device, tmp_path):
+    """Kept, dropped from disk, promoted, demoted, promoted again: the same bytes each time."""
+    path = tmp_path / "blob"
+    path.write_bytes(os.urandom(5 << 20))
+    want = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+    device.hosted.keep("a", path)
+    path.unlink()
+    for _ in range(3):
+        content = device.hosted.get("a")
+        parts = {str(n): content[n << 20 : (n + 1) << 20] for n in range(5)}
+        placed = device.place_all(parts)
+        assert all(tensor.device == device.torch_device for tensor in placed.values())
+        assert torch.equal(torch.cat([t.cpu() for t in placed.values()]), want)
+        del placed
+
+
+def test_a_promotion_runs_beside_the_device_s_work(device):
+    """The copy stream waits for no kernel of the compute stream."""
+    source = device.host(torch.ones(64 << 20, dtype=torch.uint8))
+    with device.computing():
+        a = torch.ones(4096, 4096, device=device.torch_device)
+        for _ in range(200):
+            a = a @ a * 0
+        busy = torch.cuda.Event()
+        busy.record()
+    placed = device.place(source)
+    still_busy = not busy.query()
+    device.synchronise()
+    assert still_busy, "the copy waited for what was computed"
+    assert int(placed.cpu().sum()) == 64 << 20
+
+
+def test_a_model_comes_back_from_host_memory(device, tmp_path):
+    """With the answers it gave before, and its files gone."""
+    local = publish(pack_program(tmp_path / "packed"), tmp_path / "cache")
+    model = load(local.manifest, local.files, device, Trust(code=True))
+    inputs = FORMATS["pytorch_program"].inputs(2)
+    want = model.run(inputs)["y"]
+    weights = [entry for entry in local.manifest.files if entry.name.startswith("weights/")]
+    for entry in weights:
+        device.hosted.keep(entry.sha256, local.files.pop(entry.name))
+    model.unload()
+    before = device.allocated()
+    again = load(local.manifest, local.files, device, Trust(code=True))
+    np.testing.assert_array_equal(again.run(inputs)["y"], want)
+    again.unload()
+    del again
+    assert device.allocated() <= before
 
 
 def test_a_full_device_is_told_apart(device):
@@ -59,12 +160,14 @@ def test_a_full_device_is_told_apart(device):
 
     with pytest.raises(DeviceOutOfMemory), failures.of_model():
         torch.empty(1 << 60, dtype=torch.uint8, device=device.torch_device)
+    content = torch.empty(device.memory_total() // 50, dtype=torch.uint8)
     torch.cuda.set_per_process_memory_fraction(0.01, device.torch_device)
     try:
         with pytest.raises(DeviceOutOfMemory):
-            device.place(torch.empty(device.memory_total() // 50, dtype=torch.uint8))
+            device.place(content)
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device.torch_device)
+        content = torch.empty(device.memory_total() // 50, dtype=torch.uint8)
+    torch.cuda.set_per_process_memory_fraction(1.0, device.torch_device)
 
 
 def test_a_gpu_that_is_not_there_is_refused():

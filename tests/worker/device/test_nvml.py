@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 import torch
 
 from shared.errors import Unavailable
-from worker.device.nvml import Nvml
+from worker.device import nvml
+from worker.device.nvml import Nvml, installed
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -14,3 +17,73 @@ def test_without_a_driver_it_says_so():
     """The library's own reason is passed on."""
     with pytest.raises(Unavailable, match="NVML"):
         Nvml("GPU-00000000-0000-0000-0000-000000000000")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_driver_there_are_no_gpus():
+    """That is a fact about the machine, not a fault."""
+    assert installed() == []
+
+
+class Process(NamedTuple):
+    pid: int
+    usedGpuMemory: int | None
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Nvml:
+    """NVML with one GPU, whose answers a test gives."""
+    for name, answer in (("nvmlInit", None), ("nvmlDeviceGetHandleByUUID", 7)):
+        monkeypatch.setattr(nvml.pynvml, name, lambda *given, answer=answer: answer)
+    return Nvml("GPU-1")
+
+
+@pytest.mark.parametrize(
+    ("running", "used"),
+    [
+        ([Process(1, 5), Process(42, 900)], 900),
+        ([Process(1, 5)], None),
+        ([Process(42, None)], None),
+    ],
+)
+def test_the_driver_may_know_what_a_process_uses(gpu, monkeypatch, running, used):
+    """By its id; in a container it may go by another, and some drivers do not tell."""
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetComputeRunningProcesses", lambda _: running)
+    assert gpu.used_by(42) == used
+
+
+def test_a_driver_that_does_not_list_processes_says_nothing_of_them(gpu, monkeypatch):
+    """Their use is worked out otherwise then."""
+
+    def refuse(handle: object) -> None:
+        raise nvml.pynvml.NVMLError(nvml.pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetComputeRunningProcesses", refuse)
+    assert gpu.used_by(42) is None
+
+
+def test_an_older_driver_is_asked_in_its_own_way(gpu, monkeypatch):
+    """The second version of the call counts the driver's own share apart; it may not be there."""
+
+    class Memory(NamedTuple):
+        total: int
+        used: int
+
+    def answer(handle: object, version: int | None = None) -> Memory:
+        if version is not None:
+            raise nvml.pynvml.NVMLError(nvml.pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+        return Memory(10, 3)
+
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetMemoryInfo", answer)
+    assert (gpu.memory_total(), gpu.memory_used()) == (10, 3)
+
+
+def test_a_gpu_that_was_lost_is_a_clear_error(gpu, monkeypatch):
+    """In NVML's own words."""
+
+    def lost(handle: object, version: int | None = None) -> None:
+        raise nvml.pynvml.NVMLError(nvml.pynvml.NVML_ERROR_GPU_IS_LOST)
+
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetMemoryInfo", lost)
+    with pytest.raises(Unavailable, match="NVML: GPU is lost"):
+        gpu.memory_used()

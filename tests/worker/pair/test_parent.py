@@ -14,7 +14,7 @@ from tests.helpers.wait import wait_until
 from worker.pair import parent as parents
 from worker.pair.parent import Parent, make_worker_id
 from worker.pair.progress import Progress
-from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED, TAKEN
+from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RENEWED, TAKEN
 
 LEASE_S = 1.0
 SIGTERM, SIGKILL = -15, -9
@@ -102,6 +102,8 @@ async def test_one_that_is_stopped_or_has_not_begun_is_left_alone(
         (TAKEN, False, True, "1", TAKEN),
         (MISCONFIGURED, False, False, "", MISCONFIGURED),
         (MISCONFIGURED, False, True, "", None),  # its settings were right: Redis is away
+        (RENEWED, False, True, "1", None),
+        (RENEWED, True, True, "1", DRAINED),
         (SIGKILL, False, True, "1", None),
         (70, False, True, "1", None),
         (SIGKILL, True, True, "1", GIVEN_UP),

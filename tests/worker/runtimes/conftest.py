@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
-from shared.manifest import FileEntry, Manifest
-from tests.worker.runtimes.formats import FORMATS, Format, Local, Publish, pack_program
+from tests.worker.runtimes.formats import FORMATS, Format, Local, Publish, pack_program, publish
 from worker.device.cpu import CpuDevice
-from worker.runtimes.packaging import Packed
 
 
 @pytest.fixture
@@ -18,32 +15,10 @@ def device() -> CpuDevice:
     return CpuDevice()
 
 
-@pytest.fixture
-def publish(tmp_path: Path) -> Publish:
+@pytest.fixture(name="publish")
+def publish_here(tmp_path: Path) -> Publish:
     """Put the files of a Packed into a cache folder and write its manifest."""
-    cache = tmp_path / "cache"
-    cache.mkdir()
-
-    def put(packed: Packed, name: str = "model") -> Local:
-        entries, files = [], {}
-        for file, path in packed.files.items():
-            raw = path.read_bytes()
-            sha256 = hashlib.sha256(raw).hexdigest()
-            files[file] = cache / sha256
-            files[file].write_bytes(raw)
-            entries.append(FileEntry(file, sha256, len(raw)))
-        manifest = Manifest(
-            name=name,
-            version=1,
-            platform=packed.platform,
-            inputs=packed.inputs,
-            outputs=packed.outputs,
-            files=entries,
-            parameters=packed.parameters,
-        )
-        return Local(manifest, files)
-
-    return put
+    return lambda packed, name="model": publish(packed, tmp_path / "cache", name)
 
 
 @pytest.fixture(params=sorted(FORMATS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from shared.manifest import Manifest, TensorSpec
+from shared.manifest import FileEntry, Manifest, TensorSpec
 from worker.runtimes.architectures.mtcnn_onet import ONet, ONetConfig
 from worker.runtimes.packaging import (
     Packed,
@@ -54,6 +55,28 @@ class Local:
 
 
 Publish = Callable[..., Local]
+
+
+def publish(packed: Packed, cache: Path, name: str = "model") -> Local:
+    """Put the files of a Packed into a cache folder and write its manifest."""
+    cache.mkdir(parents=True, exist_ok=True)
+    entries, files = [], {}
+    for file, path in packed.files.items():
+        raw = path.read_bytes()
+        sha256 = hashlib.sha256(raw).hexdigest()
+        files[file] = cache / sha256
+        files[file].write_bytes(raw)
+        entries.append(FileEntry(file, sha256, len(raw)))
+    manifest = Manifest(
+        name=name,
+        version=1,
+        platform=packed.platform,
+        inputs=packed.inputs,
+        outputs=packed.outputs,
+        files=entries,
+        parameters=packed.parameters,
+    )
+    return Local(manifest, files)
 
 
 def pack_program(folder: Path, seed: int = 0) -> Packed:

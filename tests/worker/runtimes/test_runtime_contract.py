@@ -101,6 +101,8 @@ def test_unload_frees_the_model(model_format, publish, device, tmp_path):
     model.unload()
     gc.collect()
     assert gone() is None
+    with pytest.raises(ModelFailed, match="this is a bug"):
+        model.run(model_format.inputs(1))
     assert not [key for key in device.shared.alive() if key.startswith("blob:")]
 
 

@@ -1,0 +1,93 @@
+"""Looks at `GET /v2/residency` again and again, beside a load: budgets, copies, loads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from deploy.bench.errors import BenchError
+from deploy.bench.servers import Stack
+from deploy.client import Client, ClientError
+from deploy.local.ports import LOOPBACK
+
+EVERY_S = 0.05
+REPORTED_S = 2.5  # a worker reports its loads once a second
+
+
+@dataclass
+class Seen:
+    """What was seen. `fullest`: the largest part of its budget that a worker used; `copies`: the
+    most copies of each model at a time."""
+
+    looks: int = 0
+    fullest: float = 0.0
+    over: list[str] = field(default_factory=list)
+    copies: Counter[str] = field(default_factory=Counter)
+    now: Counter[str] = field(default_factory=Counter)
+
+    def look(self, workers: list[dict[str, Any]]) -> None:
+        """Take one report into account."""
+        self.looks += 1
+        for worker in workers:
+            used, budget = worker["used_bytes"], worker["budget_bytes"]
+            if budget:
+                self.fullest = max(self.fullest, used / budget)
+            if used > budget:
+                self.over.append(f"{worker['id']} used {used} of {budget} bytes")
+        rows = [model for worker in workers for model in worker["models"]]
+        self.now = Counter(row["name"] for row in rows if row["tier"] == "device")
+        self.copies |= self.now
+
+    def check(self) -> None:
+        """BenchError if a worker was seen over its budget, or nothing was seen at all."""
+        if self.over:
+            raise BenchError(f"over the budget {len(self.over)} times: {self.over[0]}")
+        if not self.looks:
+            raise BenchError("the residency was not seen once")
+
+
+@contextmanager
+def watched(port: int, every_s: float = EVERY_S) -> Iterator[Seen]:
+    """Look every so often while the block runs, and once at its end."""
+    seen, ended = Seen(), threading.Event()
+    client = Client(f"http://{LOOPBACK}:{port}", retries=0)
+
+    def watch() -> None:
+        while not ended.wait(every_s):
+            with suppress(ClientError):
+                seen.look(client.residency())
+
+    thread = threading.Thread(target=watch, name="watch")
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
+        with suppress(ClientError):
+            seen.look(client.residency())
+        client.close()
+
+
+def loads_reported(stack: Stack, client: redis.Redis) -> int:
+    """Loads that the workers have carried out so far, once all of them have said so."""
+    time.sleep(REPORTED_S)
+    found = 0
+    for worker in stack.client.residency():
+        found += int(client.hget(stack.keys.worker(worker["id"]), "loads") or 0)
+    return found
+
+
+def device_process(stack: Stack, worker: int = 0) -> int:
+    """The id of a worker's one device process; BenchError if it has not exactly one."""
+    below = stack.below(worker)
+    if len(below) != 1:
+        raise BenchError(f"worker {worker + 1} has {len(below)} device processes")
+    return below[0]

@@ -1,0 +1,98 @@
+"""shared/PROTOCOL.md, section 5: fields and times of model copies are those of the scripts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from shared import keys
+from tests.contract.test_protocol import LUA, TEXT, after, fields
+from worker.loader import HEAD_START_S
+
+
+def lua(name: str) -> str:
+    """A script, or a file of its library."""
+    path = LUA / f"{name}.lua"
+    return (path if path.exists() else LUA / "lib" / f"{name}.lua").read_text()
+
+
+def constant(name: str, script: str) -> float:
+    """What a Lua local is set to, alone or in a list of locals."""
+    found = re.search(
+        rf"^local ([A-Z_, ]*\b{name}\b[A-Z_, ]*) = ([\d., ]+)", lua(script), re.MULTILINE
+    )
+    assert found, name
+    names = [each.strip() for each in found[1].split(",")]
+    return float(found[2].split(",")[names.index(name)])
+
+
+def expected_ms(tier: str) -> int:
+    """What a load from a tier takes before any was measured."""
+    found = re.search(rf"EXPECTED = .*\b{tier} = (\d+)", lua("nearest"))
+    assert found, tier
+    return int(found[1])
+
+
+def test_a_load_lease_has_the_fields_that_the_scripts_write() -> None:
+    """`order_load` writes the first ones; the others are written where they apply."""
+    written = re.search(r"'HSET', load, 'token'.+?\)\n", lua("order"), re.DOTALL)
+    assert written
+    names = set(re.findall(r"'([a-z]+)', (?!\w+\b')", written[0].replace("'HSET', load, ", "")))
+    assert names - {"ordered"} == set(fields("**Load lease** (hash `load:<ref>`): "))
+    assert "'why', ARGV" in lua("renew_load") and "'handed_on', worker" in lua("affinity")
+
+
+def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
+    """`extra`, in the lease."""
+    said = after("why it was ordered although nobody waits: ").partition(".")[0].split(", ")
+    text = "".join(lua(n) for n in ("copies", "tend", "order_copy", "open_session"))
+    given = re.findall(r"extra = '(\w+)'|order_missing\(ref, now, '(\w+)'\)", text)
+    assert set(said) == {first or second for first, second in given}
+
+
+@pytest.mark.parametrize(
+    ("phrase", "said"),
+    [
+        ("(list `orders:<worker>`, the newest ", f"{constant('DIRECT_MOST', 'order'):,.0f}, for "
+         f"{constant('DIRECT_TTL', 'order') / 1000:g} s)"),
+        ("if the order is for another worker and not ",
+         f"{constant('HEAD_START', 'claim_load'):g} ms old"),
+        ("it alone may claim it for ", f"{constant('HEAD_START', 'claim_load'):g} ms."),
+        ("and not ordered again for ", f"{constant('CROWDED', 'refuse_load') / 1000:g} s"),
+        ("before the first ", f"{expected_ms('host')} ms from host memory, "
+         f"{expected_ms('disk')} ms from disk, {expected_ms('remote') / 1000:g} s from remote"),
+        ("none and is not; from ", f"{constant('SPILL_FROM', 'copies'):g} queued on"),
+        ("for its work, which is to be ",
+         f"{constant('SPARE', 'copies'):.0%} busy".replace("%", " %")),
+    ],
+)  # fmt: skip
+def test_a_number_in_the_text_is_the_one_in_the_scripts(phrase: str, said: str) -> None:
+    """Head starts, pauses, guesses and bounds."""
+    assert after(phrase).startswith(said)
+
+
+def test_times_in_words_are_those_of_the_scripts() -> None:
+    """Hints live for an hour; a GPU's claim for three leases; two orders for each worker."""
+    assert constant("NEAR_TTL", "nearest") == 3600 * 1000
+    assert "are hints, forgotten an hour after the last one" in " ".join(TEXT.split())
+    assert "'PX', 3 * ARGV[5]" in lua("heartbeat") and "keeps it for three leases" in TEXT
+    assert "local most = 2 * redis.call('ZCOUNT', WORKERS" in lua("tend")
+    assert "while more than two orders per worker wait" in TEXT
+
+
+def test_who_is_told_later_asks_again_when_the_head_start_is_over() -> None:
+    """Not a moment before it: it would be told so again, and nobody would ask a third time."""
+    assert constant("HEAD_START", "claim_load") < HEAD_START_S * 1000
+
+
+def test_every_kind_of_key_that_a_script_names_is_in_the_table() -> None:
+    """`k('kind', ...)` in Lua, and the rows of shared/keys.py."""
+    table = set(re.findall(r"^\| `([a-z]+):<", keys.__doc__ or "", re.MULTILINE))
+    named = {
+        kind
+        for path in LUA.rglob("*.lua")
+        for kind in re.findall(r"\bk\('([a-z]+)'", path.read_text())
+    }
+    assert len(named) > 10
+    assert named - table == set()

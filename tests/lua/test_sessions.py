@@ -1,0 +1,237 @@
+"""open_session, keep_session, close_session: models stay while somebody works with them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.cell import Cell
+from tests.helpers.factories import OTHER_REF, REF, kept
+from tests.lua.fleet import NOW_MS, lease, members, near, told, worker
+
+TTL_MS = 30_000
+MOST = 10
+THIRD_REF = "clip:1:111111111111"
+EXPIRY = str(NOW_MS + TTL_MS)
+
+
+@pytest.fixture(autouse=True)
+def clock(cell: Cell) -> None:
+    """Each test owns the clock."""
+    cell.scripts.now_ms = NOW_MS
+
+
+async def open_session(cell: Cell, *models: tuple[str, int], name: str = "s1", most: int = MOST):
+    return await cell.scripts.open_session(name, TTL_MS, most, models)
+
+
+async def untouched(cell: Cell, name: str, ref: str) -> bool:
+    """Whether nothing was written for a session."""
+    keys = cell.keys
+    found = await cell.exists(keys.session(name), keys.pinned(ref), keys.load(ref))
+    return found == [] and await cell.client.zscore(keys.sessions, name) is None
+
+
+async def test_its_models_are_pinned_and_what_nobody_holds_is_ordered(cell: Cell) -> None:
+    """For the worker with the room; what is held, or on its way, is not ordered again."""
+    await worker(cell, "w1", holds=[REF], budget=100)
+    await cell.place(kept(ref=THIRD_REF))
+    before = await cell.token(THIRD_REF)
+    opened = await open_session(cell, (REF, 30), (OTHER_REF, 30), (THIRD_REF, 30))
+    assert opened == ("open", (EXPIRY,))
+    for ref in (REF, OTHER_REF, THIRD_REF):
+        assert await members(cell, cell.keys.pinned(ref)) == {"s1"}
+    assert await lease(cell) == {}
+    order = await lease(cell, OTHER_REF)
+    assert (order["extra"], order["for"]) == ("session", "w1")
+    assert await cell.token(THIRD_REF) == before
+    assert await told(cell) == [f"load {OTHER_REF} {order['token']}"]
+    assert await members(cell, cell.keys.wanted) == {REF, OTHER_REF, THIRD_REF}
+
+
+async def test_a_repeat_changes_nothing(cell: Cell) -> None:
+    """Under one id there is one session, whatever the repeat asks for."""
+    await worker(cell, budget=100)
+    await open_session(cell, (REF, 30))
+    cell.scripts.now_ms += 5
+    assert await open_session(cell, (OTHER_REF, 99)) == ("exists", (EXPIRY,))
+    assert await cell.exists(cell.keys.pinned(OTHER_REF)) == []
+    assert len(await cell.orders()) == 1
+
+
+async def test_what_cannot_fit_is_refused_and_says_what(cell: Cell) -> None:
+    """The model, its bytes and the most room there is; nothing is written."""
+    await worker(cell, "w1", budget=100)
+    await worker(cell, "w2", budget=80)
+    assert await open_session(cell, (REF, 101)) == ("full", (REF, "101", "100"))
+    assert await open_session(cell, (REF, 90), (OTHER_REF, 81)) == ("full", (OTHER_REF, "81", "80"))
+    assert await untouched(cell, "s1", REF) and await untouched(cell, "s1", OTHER_REF)
+    assert await open_session(cell, (REF, 90), (OTHER_REF, 80)) == ("open", (EXPIRY,))
+
+
+async def test_models_lie_side_by_side_largest_first(cell: Cell) -> None:
+    """Whatever order they are named in."""
+    await worker(cell, "w1", budget=100)
+    await worker(cell, "w2", budget=60)
+    models = ((REF, 40), (OTHER_REF, 60), (THIRD_REF, 60))
+    assert (await open_session(cell, *models)).status == "open"
+    await cell.scripts.close_session("s1")
+    assert (await open_session(cell, *models[:2], (THIRD_REF, 61))).status == "full"
+
+
+async def test_without_a_ready_worker_nothing_fits(cell: Cell) -> None:
+    """None, a dead one, one that drains, one that has not said what it can hold."""
+    assert await open_session(cell, (REF, 1)) == ("full", (REF, "1", "0"))
+    await worker(cell, "w1", budget=100, lease_ms=1)
+    await worker(cell, "w2", budget=100, state="draining")
+    await worker(cell, "w3")
+    await worker(cell, "w4", budget="much")
+    cell.scripts.now_ms += 1
+    assert await open_session(cell, (REF, 1)) == ("full", (REF, "1", "0"))
+
+
+async def test_sessions_share_models_and_room(cell: Cell) -> None:
+    """A model of two sessions takes its room once, and stays until both are over."""
+    await worker(cell, budget=100)
+    assert (await open_session(cell, (REF, 60))).status == "open"
+    shared = await open_session(cell, (REF, 60), (OTHER_REF, 40), name="s2")
+    assert shared.status == "open"
+    assert (await open_session(cell, (THIRD_REF, 1), name="s3")).status == "full"
+    assert await cell.scripts.close_session("s1")
+    assert await members(cell, cell.keys.pinned(REF)) == {"s2"}
+    assert await cell.scripts.close_session("s2")
+    assert (await open_session(cell, (THIRD_REF, 100), name="s3")).status == "open"
+
+
+async def test_the_room_of_a_session_that_has_expired_is_free(cell: Cell) -> None:
+    """At the millisecond, though nobody has tidied up."""
+    await worker(cell, budget=100, lease_ms=10 * TTL_MS)
+    await open_session(cell, (REF, 100))
+    cell.scripts.now_ms += TTL_MS - 1
+    assert (await open_session(cell, (OTHER_REF, 1), name="s2")).status == "full"
+    cell.scripts.now_ms += 1
+    assert (await open_session(cell, (OTHER_REF, 1), name="s2")).status == "open"
+
+
+async def test_the_name_of_a_session_that_has_expired_may_be_used_again(cell: Cell) -> None:
+    """Though nobody has tidied up; what only the old one wanted is let go."""
+    await worker(cell, budget=100, lease_ms=10 * TTL_MS)
+    await open_session(cell, (REF, 60))
+    cell.scripts.now_ms += TTL_MS
+    opened = await open_session(cell, (OTHER_REF, 60), most=1)
+    assert opened == ("open", (str(NOW_MS + 2 * TTL_MS),))
+    assert await cell.exists(cell.keys.pinned(REF)) == []
+
+
+async def test_what_is_pinned_for_ever_takes_its_room(cell: Cell) -> None:
+    """On the worker that holds it; not twice, where the session wants it too."""
+    epoch = await worker(cell, budget=100)
+    await cell.scripts.announce("w1", epoch, REF, "", "device 30")
+    await cell.scripts.announce("w1", epoch, THIRD_REF, "", "device 30")
+    await cell.scripts.set_policy(REF, {"pin": "1"})
+    assert await open_session(cell, (OTHER_REF, 71)) == ("full", (OTHER_REF, "71", "70"))
+    assert (await open_session(cell, (REF, 30), (OTHER_REF, 70))).status == "open"
+
+
+async def test_a_model_is_counted_where_it_is_held(cell: Cell) -> None:
+    """Though another worker has more room; if it finds no room there, elsewhere."""
+    await worker(cell, "w1", holds=[REF], budget=50)
+    await worker(cell, "w2", budget=100)
+    assert (await open_session(cell, (REF, 50), (OTHER_REF, 100))).status == "open"
+    assert (await lease(cell, OTHER_REF))["for"] == "w2"
+    await worker(cell, "w1", holds=[THIRD_REF], budget=10)
+    assert (await open_session(cell, (THIRD_REF, 11), name="s2")).status == "full"
+
+
+async def test_there_is_a_most_of_sessions(cell: Cell) -> None:
+    """One more is told how many there are."""
+    await worker(cell, budget=100)
+    for number in range(2):
+        await open_session(cell, (REF, 1), name=f"s{number}", most=2)
+    assert await open_session(cell, (REF, 1), name="s2", most=2) == ("too_many", ("2",))
+    assert await untouched(cell, "s2", OTHER_REF)
+
+
+async def test_a_model_that_is_named_twice_is_one(cell: Cell) -> None:
+    """And a session of none holds nothing."""
+    await worker(cell, budget=100)
+    assert (await open_session(cell, (REF, 60), (REF, 60))).status == "open"
+    assert await members(cell, cell.keys.pinned(REF)) == {"s1"}
+    assert len(await cell.orders()) == 1
+    assert (await open_session(cell, name="s2")).status == "open"
+    assert await cell.scripts.close_session("s1") and await cell.scripts.close_session("s2")
+    assert await cell.exists(cell.keys.sessions, cell.keys.pinned(REF)) == []
+
+
+async def test_what_cannot_be_loaded_now_is_pinned_and_not_ordered(cell: Cell) -> None:
+    """The sweep orders it when the reason has passed."""
+    await worker(cell, budget=100)
+    await cell.client.set(cell.keys.unloadable(REF), "~store_unavailable away", px=5000)
+    assert (await open_session(cell, (REF, 60))).status == "open"
+    assert await cell.scripts.tend() == (0, 0)
+    await cell.client.delete(cell.keys.unloadable(REF))
+    assert await cell.scripts.tend() == (0, 1)
+
+
+async def test_who_is_near_but_has_no_room_is_not_chosen(cell: Cell) -> None:
+    """Room comes first: the model is to stay there."""
+    await worker(cell, "w1", budget=10)
+    await worker(cell, "w2", budget=100)
+    await near(cell, "w1", "disk")
+    await open_session(cell, (REF, 50))
+    assert (await lease(cell))["for"] == "w2"
+
+
+async def test_a_session_that_is_kept_lives_on(cell: Cell) -> None:
+    """From now for as long as it asks; it has keys with a lifetime a little longer than that."""
+    await worker(cell, budget=100)
+    await open_session(cell, (REF, 60))
+    cell.scripts.now_ms += TTL_MS - 1
+    expiry = cell.scripts.now_ms + 90_000
+    assert await cell.scripts.keep_session("s1", 90_000) == expiry
+    assert await cell.client.zscore(cell.keys.sessions, "s1") == expiry
+    assert 90_000 < await cell.client.pttl(cell.keys.session("s1")) <= 150_000
+
+
+async def test_who_does_not_say_for_how_long_keeps_it_as_long_as_at_first(cell: Cell) -> None:
+    """That is kept with it."""
+    await worker(cell, budget=100)
+    await open_session(cell, (REF, 60))
+    cell.scripts.now_ms += 10
+    assert await cell.scripts.keep_session("s1", None) == NOW_MS + 10 + TTL_MS
+    assert await cell.scripts.keep_session("s2", None) == 0
+
+
+async def test_a_session_that_is_over_is_not_kept(cell: Cell) -> None:
+    """It expired, was closed, or never was: zero, and nothing comes back."""
+    await worker(cell, budget=100, lease_ms=10 * TTL_MS)
+    assert await cell.scripts.keep_session("s1", TTL_MS) == 0
+    await open_session(cell, (REF, 60))
+    await open_session(cell, (REF, 60), name="s2")
+    assert await cell.scripts.close_session("s2")
+    assert await cell.scripts.keep_session("s2", TTL_MS) == 0
+    cell.scripts.now_ms += TTL_MS
+    assert await cell.scripts.keep_session("s1", TTL_MS) == 0
+    assert await cell.client.zscore(cell.keys.sessions, "s1") == NOW_MS + TTL_MS
+    assert await cell.scripts.tend() == (1, 0)
+    assert await untouched(cell, "s1", OTHER_REF)
+
+
+async def test_what_is_closed_twice_was_closed_once(cell: Cell) -> None:
+    """The second is told that there was none; another session's pin stays."""
+    await worker(cell, budget=100)
+    await open_session(cell, (REF, 60))
+    await open_session(cell, (REF, 60), name="s2")
+    assert await cell.scripts.close_session("s1")
+    assert not await cell.scripts.close_session("s1")
+    assert not await cell.scripts.close_session("nobody's")
+    assert await members(cell, cell.keys.pinned(REF)) == {"s2"}
+
+
+async def test_names_of_ten_thousand_characters_are_taken_whole(cell: Cell) -> None:
+    """Of the session, and of its models."""
+    await worker(cell, budget=100)
+    ref, name = f"{'m' * 10_000}:1:0123456789ab", "s" * 10_000
+    assert (await open_session(cell, (ref, 60), name=name)).status == "open"
+    assert await open_session(cell, (REF, 41), name="s2") == ("full", (REF, "41", "40"))
+    assert await cell.scripts.close_session(name)
+    assert await cell.exists(cell.keys.pinned(ref)) == []

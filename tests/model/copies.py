@@ -1,0 +1,65 @@
+"""The model of `lua/lib/copies.lua`: when to order another copy, and which copy may go."""
+
+from __future__ import annotations
+
+from tests.model import nearest
+from tests.model.model import Model
+from tests.model.nearest import setting
+
+SPILL_FROM, SPARE = 4, 0.7
+
+
+def could_be_more(m: Model, ref: str) -> bool:
+    """Whether another copy may be ordered, and somebody is there who could have it."""
+    if ref in m.state.loads or ref in m.state.unloadable or ref in m.state.crowded:
+        return False
+    held, most = len(m.live_holders(ref)), setting(m.state, ref, "max_copies")
+    if 0 < most <= held:
+        m.note("copies: at most")
+        return False
+    return len(nearest.live_workers(m.state, m.now)) > held
+
+
+def spill(m: Model, ref: str, worker: str, queued: int, sure: bool) -> None:
+    """A request finds `queued` others on the least loaded holder: another copy, if it were sooner.
+
+    Looked at again, in one script, at twice the queue. Where it is not `sure` which holder the
+    script looked at, or in what order, the script's decision is taken over.
+    """
+    if queued < max(SPILL_FROM, 2 * m.looked.get(ref, 0)):
+        return None
+    m.looked[ref] = queued
+    holders = m.live_holders(ref)
+    if any(nearest.number(m.state, w, "busy") < SPARE for w in holders):
+        return m.note("copies: a holder has time")
+    wait = nearest.wait_on(m.state, worker, queued)
+    if (sure and wait <= 0) or not could_be_more(m, ref):
+        return None
+    live = nearest.live_workers(m.state, m.now)
+    refused = holders | {w for w in live if nearest.number(m.state, w, "busy") >= SPARE}
+    sooner = wait > nearest.soonest(m.state, m.now, ref, refused)[1]
+    if not sure:
+        load = m.after.loads.get(ref)
+        sooner = load is not None and load.extra == "spill"
+    if sooner:
+        m.order(ref, refused, "spill")
+    return m.note("copies: spilled" if sooner else "copies: not sooner")
+
+
+def must_stay(m: Model, ref: str, worker: str, share: float | None) -> str:
+    """Why this copy is not to be evicted: `pinned`, `needed` or ''."""
+    others = m.live_holders(ref) - {worker}
+    free = sum(max(0.0, SPARE - nearest.number(m.state, w, "busy")) for w in others)
+    if setting(m.state, ref, "pin") == 1 or (not others and m.state.pinned.get(ref)):
+        return "pinned"
+    if len(others) < nearest.least_copies(m.state, ref):
+        return "needed"
+    return "needed" if share is not None and (not others or share > free) else ""
+
+
+def order_missing(m: Model, ref: str, why: str) -> bool:
+    """One more copy where it may be."""
+    if not could_be_more(m, ref) or m.breaker(ref) == "open":
+        return False
+    m.order(ref, m.live_holders(ref), why)
+    return True

@@ -1,0 +1,190 @@
+"""Faults in the scripts of model copies: loading, announcing, retiring, wanting."""
+
+from __future__ import annotations
+
+from tests.model import session_mutants
+from tests.model.planting import EPOCH_CHECK, REGISTERED_CHECK, of
+
+LOADS = [
+    *of(
+        "claim_load", "claim_load announce retire",
+        ("a_taken_load_is_taken_again", "or r[2] ~= ''", ""),
+        ("any_token_will_do", "if r[1] ~= token or", "if not r[1] or"),
+        ("its_worker_does_not_own_it", "redis.call('SADD', k('loads', worker), ref)", ""),
+        ("what_nobody_wants_is_loaded", "if not extra and", "if false and"),
+    ),
+    *of(
+        "claim_load", "claim_load order_copy open_session affinity",
+        ("a_further_copy_is_unwanted", "if not extra and", "if"),
+        ("a_holder_takes_another_copy", "if extra and redis", "if false and redis"),
+        ("nobody_has_a_head_start", "if chosen ~= ''", "if false"),
+        ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START", "2 ^ 50"),
+        ("its_job_stays_in_the_queue", "redis.call('LREM', P .. 'rq:queue:cold', 1,", "#("),
+    ),
+    *of(
+        "reload", "reload announce claim_load",
+        ("two_loads_of_one_model", "redis.call('EXISTS', k('load', ref), k('unloadable', ref)) > 0",
+         "redis.call('EXISTS', k('unloadable', ref)) > 0"),
+        ("what_it_holds_is_loaded",
+         "redis.call('HEXISTS', k('holders', ref), worker) == 1", "false"),
+    ),
+    *of(
+        "renew_load", "renew_load claim_load reload",
+        ("any_token_will_do", "r[1] ~= ARGV[4] or", ""),
+        ("any_worker_will_do", "or r[2] ~= ARGV[2]", ""),
+        ("it_does_not_say_why", "redis.call('HSET', load, 'why', ARGV[6])", ""),
+    ),
+    *of(
+        "refuse_load", "refuse_load claim_load",
+        ("it_is_asked_again", "refused = refused .. ' ' .. worker", "refused = refused"),
+        ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
+    ),
+    *of(
+        "refuse_load", "refuse_load claim_load order_copy announce tend",
+        ("holders_are_asked", "if not holds and", "if"),
+        ("who_waits_is_failed_beside_a_holder", "#live_holders(ref, now) > 0 or", ""),
+        ("what_is_crowded_is_ordered_at_once", "redis.call('SET', k('crowded', ref)",
+         "redis.call('SET', k('none', ref)"),
+    ),
+    *of(
+        "refuse_load", "refuse_load order_copy",
+        ("it_goes_round_for_ever", "if extra ~= '' and somebody_but", "if somebody_but"),
+        ("a_further_copy_fails_who_waits", "if extra ~= '' and somebody_but",
+         "if false and somebody_but"),
+    ),
+    *of(
+        "announce", "announce claim_load",
+        ("any_token_will_do", "(lease[1] ~= token or lease[2] ~= worker)", "false"),
+        ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
+        ("the_reverse_is_forgotten", "redis.call('SADD', k('holds', worker), ref)", ""),
+    ),
+    *of(
+        "announce", "announce retire order_copy",
+        ("it_is_still_near", "note_near(ref, worker, '', '')", ""),
+        ("what_it_learned_stays_for_ever", "redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)", ""),
+        ("nobody_looks_after_what_is_wanted", "redis.call('SADD', WANTED, ref)", ""),
+    ),
+    *of(
+        "fail_load", "fail_load claim_load reload",
+        ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
+        ("a_passing_cause_ends_requests", "if ARGV[8] == '1' or", "if"),
+        ("the_cause_is_forgotten",
+         "redis.call('SET', k('unloadable', ref)", "redis.call('SET', k('none', ref)"),
+        ("no_other_class_is_tried", "if not is_among(other, refused .. unfit) then",
+         "if false then"),
+        ("a_class_that_failed_is_tried", "refused .. unfit", "refused"),
+        ("who_waits_is_failed_beside_a_holder", "or #live_holders(ref, now) > 0", ""),
+        ("a_class_is_unfit_for_ever", "redis.call('PEXPIRE', k('unfit', ref), ARGV[6])", ""),
+    ),
+    *of(
+        "fail_load", "fail_load refuse_load order_copy",
+        ("a_further_copy_was_asked_of_all", "extra, refused = '', worker", ""),
+    ),
+    *of(
+        "affinity", "kin_before affinity claim_load order_copy reload",
+        ("it_is_handed_on_for_ever", "(mode == 'prefer' and r[5])", "false"),
+    ),
+    *of(
+        "affinity", "kin_before affinity claim_load refuse_load reload",
+        ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
+        ("who_refused_gets_it", "if is_among(best, r[3] or '')", "if false"),
+        ("its_worker_keeps_it", "redis.call('SREM', k('loads', worker), ref)", ""),
+        ("it_goes_to_a_worker_that_drains",
+         "if redis.call('HGET', k('worker', other), 'state') ~= 'ready'", "if false"),
+        ("a_full_worker_gets_more", "most > 0 and (count[other] or 0) >= most", "false"),
+        ("no_other_family_begins", "if not best and is_full(worker) then", "if false then"),
+        ("who_is_nowhere_is_kin", "redis.call('SREM', kin, kindred[i])", "local _ = 0"),
+        ("what_is_loading_is_no_kin", "add(loader) end", "end"),
+    ),
+]  # fmt: skip
+
+COPIES = [
+    *of(
+        "retire", "retire announce",
+        ("it_is_still_sent_requests", "redis.call('HDEL', k('holders', ref), worker)", ""),
+        ("the_reverse_stays", "redis.call('SREM', k('holds', worker), ref)", ""),
+        ("it_need_not_drain", "last[1] and last[1][1] or '0-0'", "'0-0'"),
+    ),
+    *of(
+        "retire", "retire announce open_session order_copy set_policy",
+        ("whatever_must_stay_goes", "if why then return why end", ""),
+        ("nobody_knows_where_it_went", "note_near(ref, worker, epoch, ARGV[5])", ""),
+    ),
+    *of(
+        "order_copy", "order_copy announce fail_load claim_load",
+        ("the_least_is_not_kept", "redis.call('HSET', k('known', ref), 'min_copies', least)", ""),
+        ("a_failed_load_is_tried_at_once", "if why then return", "if false then return"),
+        ("none_is_ordered_all_the_same", "or least == '0'", ""),
+    ),
+    *of(
+        "order_copy", "order_copy crashed_before announce begin",
+        ("a_quarantined_model_is_loaded", "if state == 'open' then return", "if false then return"),
+    ),
+    *of(
+        "order_unload", "order_unload announce order_copy set_policy open_session",
+        ("what_is_pinned_goes", "or redis.call('EXISTS', k('pinned', ref)) == 1", ""),
+        ("it_comes_back_by_itself", "if least_copies(ref) > 0", "if false"),
+        ("the_order_stays_for_ever", "redis.call('PEXPIRE', orders, DIRECT_TTL)", ""),
+        ("a_copy_is_still_on_its_way", "unorder(ref, true)", ""),
+    ),
+    *of(
+        "set_policy", "set_policy",
+        ("it_is_not_taken_back", "redis.call('HDEL', key, ARGV[i])", ""),
+        ("nobody_looks_after_it", "redis.call('SADD', WANTED, ref)", ""),
+    ),
+    *of(
+        "tend", "tend order_copy set_policy announce open_session",
+        ("a_missing_copy_is_not_ordered", "#live_holders(ref, now) < least", "false"),
+        ("one_copy_too_many", "#live_holders(ref, now) < least",
+         "#live_holders(ref, now) < least + 1"),
+        ("it_is_looked_at_for_ever", "redis.call('SREM', WANTED, ref)", "local _ = 0"),
+        ("it_lapses_with_its_last_load", "redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)", ""),
+    ),
+    *of(
+        "tend", "tend set_policy tick",
+        ("it_orders_without_end", "> most then", "> 2 ^ 50 then"),
+    ),
+    *of(
+        "lib/copies", "announce heartbeat order_copy set_policy retire",
+        ("two_orders_of_one_model", "redis.call('EXISTS', k('load', ref), ",
+         "redis.call('EXISTS', k('none', ref), "),
+        ("the_least_does_not_count", "if others < least_copies(ref)", "if false"),
+        ("others_have_time_without_end", "share > free", "false"),
+        ("who_is_busy_has_time", "math.max(0, SPARE - busy(other))", "SPARE"),
+    ),
+    *of(
+        "lib/copies", "tend order_copy set_policy announce",
+        ("one_copy_too_many", "most > 0 and #live >= most", "most > 0 and #live > most"),
+    ),
+    *of(
+        "lib/copies", "place heartbeat",
+        ("any_queue_is_too_long", "and wait > first_answer then", "then"),
+        ("no_queue_is_too_long", "and wait > first_answer then", "and false then"),
+        ("a_holder_has_time", "if busy(holder) < SPARE then return end", ""),
+        ("who_is_busy_is_asked", "if busy(worker) >= SPARE then", "if false then"),
+    ),
+    *of(
+        "lib/nearest", "announce retire order_copy register",
+        ("host_memory_outlives_its_process", "(tier == 'host' and of == epoch)", "tier == 'host'"),
+    ),
+    *of(
+        "lib/nearest", "announce retire order_copy heartbeat",
+        ("who_drains_is_near", "if own[2] == 'ready' and not", "if not"),
+    ),
+    *of(
+        "lib/nearest", "announce retire leave",
+        ("hints_of_the_dead_stay", "if not redis.call('ZSCORE', WORKERS, other) then",
+         "if false then"),
+    ),
+    *of(
+        "lib/nearest", "place announce retire",
+        ("a_queue_does_not_count", "+ wait_on(worker, redis.call('XLEN', k('work', worker)))", ""),
+    ),
+    *of(
+        "lib/order", "order_copy sweep cancel retire announce",
+        ("who_is_near_is_not_told", "if chosen ~= '' then", "if false then"),
+        ("a_further_copy_is_taken_back", "or ((lease[3] or '') ~= '' and not extra)", ""),
+        ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL)", ""),
+    ),
+]  # fmt: skip
+ALL = [*LOADS, *COPIES, *session_mutants.ALL]

@@ -1,0 +1,163 @@
+"""What the fleet is told about copies, and what becomes of them, each with what must come of it."""
+
+from __future__ import annotations
+
+from tests.model.copies import must_stay, order_missing
+from tests.model.model import Model, must
+from tests.model.nearest import KNOWN_TTL, least_copies, live_workers, setting
+from tests.model.run import Choices, Run
+from tests.model.session_rules import end_session, unpin_lost
+
+POLICIES = (
+    {"min_copies": "1"}, {"min_copies": "2"}, {"min_copies": ""}, {"min_copies": "0"},
+    {"pin": "1"}, {"pin": ""}, {"pin": ""}, {"max_copies": "1"}, {"max_copies": ""},
+    {"preload": "1"}, {"preload": ""},
+)  # fmt: skip
+
+
+async def retire(run: Run, c: Choices) -> None:
+    """No more requests for this model to this worker, unless it must stay."""
+    if run.idle(c, run.state.holds):
+        return None
+    worker = run.worker(c, run.state.holds)
+    epoch, ref = run.epoch(c, worker), run.ref(c, list(run.state.holds.get(worker, ())))
+    tier, mode = c.of(("", "host", "disk")), c.of(("", "evict", "spare"))
+    share = c.of((0.1, 0.9)) if mode == "spare" else 0.0
+    last, m = await run.call(
+        f"retire {worker} {epoch} {ref} {tier!r} {mode!r} {share}",
+        run.scripts.retire(worker, epoch, ref, tier, mode, share),
+    )
+    if not m.epoch_is(worker, epoch):
+        must(last == "", f"retire says {last} to a fenced worker")
+        run.count("retire", "fenced")
+        return run.check("retire", m)
+    why = must_stay(m, ref, worker, share if mode == "spare" else None) if mode else ""
+    if why:
+        must(last == why, f"retire says {last}, not {why}")
+    else:
+        why = _retired(m, worker, ref, last)
+        m.near(ref, worker, epoch, tier)
+    if last not in ("pinned", "needed") and mode:
+        _enough_are_left(m, ref)
+    run.count("retire", why)
+    return run.check("retire", m)
+
+
+def _retired(m: Model, worker: str, ref: str, last: str) -> str:
+    m.state.holders.get(ref, set()).discard(worker)
+    m.state.holds.get(worker, set()).discard(ref)
+    entries = list(m.state.work.get(worker, {}))
+    must(last == (entries[-1] if entries else "0-0"), f"I18: drain up to {last}?")
+    return "drains" if entries else "empty"
+
+
+def _enough_are_left(m: Model, ref: str) -> None:
+    """Whatever the model says: as many as are to be there."""
+    left = {w for w in m.after.holders.get(ref, ()) if m.after.leases.get(w, 0) > m.now}
+    least = least_copies(m.after, ref)
+    must(len(left) >= least, f"evicted, and of {ref} only {left} are left, not {least}")
+    must(setting(m.after, ref, "pin") != 1, f"{ref} is pinned, and was evicted")
+
+
+async def order_copy(run: Run, c: Choices) -> None:
+    """Somebody wants a model loaded before it is asked for."""
+    ref, least = c.of(run.refs), c.of((None, None, 0, 1, 2))
+    answer, m = await run.call(f"order_copy {ref} {least}", run.scripts.order_copy(ref, least))
+    if least is not None:
+        m.state.known.setdefault(ref, {})["min_copies"] = str(least)
+        m.lives(f"known:{ref}", KNOWN_TTL)
+        if least_copies(m.state, ref) > 0:
+            m.state.wanted.add(ref)
+    held, load = len(m.live_holders(ref)), m.state.loads.get(ref)
+    want, detail = "nobody", ""
+    if held or least == 0:
+        want, detail = "held", str(held)
+    elif load:
+        want, detail = "loading", load.phase
+    elif m.breaker(ref) == "open":
+        want, detail = "quarantined", answer.detail
+    elif ref in m.state.unloadable:
+        want, detail = "unloadable", m.state.unloadable[ref].removeprefix("~")
+    elif order_missing(m, ref, "asked"):
+        want = "ordered"
+    must(answer == (want, detail), f"order_copy says {answer}, not {want} {detail}")
+    run.count("order_copy", want)
+    run.check("order_copy", m)
+
+
+async def order_unload(run: Run, c: Choices) -> None:
+    """Somebody wants every copy freed."""
+    ref = run.ref(c, list(run.state.holders))
+    answer, m = await run.call(f"order_unload {ref}", run.scripts.order_unload(ref))
+    live = m.live_holders(ref)
+    if setting(m.state, ref, "pin") == 1 or m.state.pinned.get(ref):
+        must(answer == -1, f"order_unload says {answer} of what is pinned")
+        run.count("order_unload", "pinned")
+        return run.check("order_unload", m)
+    if least_copies(m.state, ref) > 0:
+        m.state.policies.setdefault(ref, {}).update(min_copies="0", preload="0")
+    m.state.wanted.discard(ref)
+    m.unorder(ref, extra=True)
+    order = f"unload {ref}"
+    for worker in live:
+        m.state.told[worker] = [o for o in m.state.told.get(worker, []) if o != order]
+        m.tell(worker, order)
+    must(answer == len(live), f"order_unload says {answer}, not {len(live)}")
+    run.count("order_unload", "told" if live else "nobody")
+    return run.check("order_unload", m)
+
+
+async def set_policy(run: Run, c: Choices) -> None:
+    """The API overrides a field of a policy, or takes that back."""
+    ref, fields = c.of(run.refs), c.of(POLICIES)
+    answer, m = await run.call(f"set_policy {ref} {fields}", run.scripts.set_policy(ref, fields))
+    policy = m.state.policies.setdefault(ref, {})
+    policy |= fields
+    for name in [name for name, value in policy.items() if not value]:
+        del policy[name]
+    if least_copies(m.state, ref) > 0:
+        m.state.wanted.add(ref)
+    must(answer == policy, f"set_policy says {answer}, not {policy}")
+    run.count("set_policy", "set" if any(fields.values()) else "taken back")
+    run.check("set_policy", m)
+
+
+def _was_looked_at(m: Model, ref: str) -> bool:
+    """Where many orders wait, the script looks at some of what is wanted, in any order."""
+    known = m.after.expires.get(f"known:{ref}") == m.now + KNOWN_TTL
+    unpinned = m.after.pinned.get(ref, set()) != m.state.pinned.get(ref, set())
+    return known or unpinned or ref not in m.after.wanted or _is_ordered(m, ref)
+
+
+def _is_ordered(m: Model, ref: str) -> bool:
+    load = m.after.loads.get(ref)
+    return load is not None and ref not in m.state.loads and load.extra == "wanted"
+
+
+async def tend(run: Run, c: Choices) -> None:
+    """Sessions end; copies that should be there are ordered."""
+    answer, m = await run.call("tend", run.scripts.tend())
+    late = sorted((at, session) for session, at in m.state.sessions.items() if at <= m.now)
+    ended = sum(end_session(m, session) for _, session in late[: run.chunk])
+    must(len(m.state.wanted) <= run.chunk, "all that is wanted is looked at in one call")
+    most, before = 2 * len(live_workers(m.state, m.now)), len(m.state.orders)
+    sure = before + len(m.state.wanted) <= most + 1
+    ordered = 0
+    for ref in sorted(m.state.wanted):
+        if not sure and not _was_looked_at(m, ref):
+            continue
+        unpin_lost(m, ref)
+        if ref in m.state.known:
+            m.lives(f"known:{ref}", KNOWN_TTL)
+        if least_copies(m.state, ref) == 0:
+            m.state.wanted.discard(ref)
+            run.count("tend", "forgotten")
+        elif len(m.live_holders(ref)) < least_copies(m.state, ref) and (
+            sure or _is_ordered(m, ref)
+        ):
+            ordered += order_missing(m, ref, "wanted")
+    must(ordered <= max(0, most + 1 - before), f"{ordered} orders more, where {before} wait")
+    run.count("tend", "ended" if ended else "none ended")
+    run.count("tend", "ordered" if ordered else "put off" if before > most else "none ordered")
+    must(answer == (ended, ordered), f"tend says {answer}, not {ended, ordered}")
+    run.check("tend", m)

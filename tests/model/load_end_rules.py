@@ -1,0 +1,121 @@
+"""How loads end: announced or failed, each with what must come of it."""
+
+from __future__ import annotations
+
+from tests.model.load_rules import end_load, lease_of, loader, under_way
+from tests.model.model import Model, must
+from tests.model.moves import PASSING_MARK, moving, place_item, publish
+from tests.model.nearest import KNOWN_TTL, least_copies, live_workers, unfit_workers
+from tests.model.run import COPY_BYTES, Choices, Run
+
+CAUSE, PASSING_CAUSE, BACKOFF_MS = "corrupt its hash is wrong", "disk_full no room", 4000
+# What a load may teach: mostly nothing new.
+LEARNED: tuple[dict[str, str], ...] = (
+    {}, {}, {"own:cpu": "40", "remote": "60"}, {"host": "5", "min_copies": "0"},
+    {"min_copies": "1", "pin": "0"}, {"pin": "1"}, {"max_copies": "1"}, {"max_copies": "0"},
+)  # fmt: skip
+
+
+async def announce(run: Run, c: Choices) -> None:
+    """A copy is ready, or is still held; its parked requests are taken."""
+    worker, ref, token = loader(run, c)
+    loading = ref in run.state.loads and run.state.loads[ref].worker
+    token, epoch = token if bool(loading) != c.chance(5) else "", run.epoch(c, worker)
+    learned = c.of(LEARNED)
+    answer, m = await run.call(
+        f"announce {worker} {epoch} {ref} {token!r} {learned}",
+        run.scripts.announce(worker, epoch, ref, token, f"device {COPY_BYTES}", learned),
+    )
+    held = worker in m.state.holders.get(ref, ())
+    want = _announced(m, run, worker, epoch, ref, token, learned)
+    must(answer == want, f"announce says {answer}, not {want}")
+    if answer >= 0 and token and not held:
+        run.history.copies.announced(ref, worker, token)
+    run.count("announce", {-1: "stale", -2: "fenced", 0: "all"}.get(answer, "part"))
+    run.check("announce", m)
+
+
+def _announced(
+    m: Model, run: Run, worker: str, epoch: str, ref: str, token: str, learned: dict[str, str]
+) -> int:
+    if not m.epoch_is(worker, epoch):
+        return -2
+    if token and not lease_of(m, worker, ref, token):
+        if worker not in m.state.holders.get(ref, ()):
+            return -1
+        token = ""  # it was announced before, and the answer was lost
+    m.state.holders.setdefault(ref, set()).add(worker)
+    m.state.holds.setdefault(worker, set()).add(ref)
+    m.near(ref, worker, "", "")
+    if learned:
+        m.state.known.setdefault(ref, {}).update(learned)
+        m.lives(f"known:{ref}", KNOWN_TTL)
+        if least_copies(m.state, ref) > 0:
+            m.state.wanted.add(ref)
+    going = m.state.leases.get(worker, 0) > m.now
+    for entry in list(m.state.parked.get(ref, {}))[: run.chunk] if going else ():
+        going = m.breaker(ref) != "open"
+        if not going:
+            break
+        place_item(m, moving(m, "parked", ref, entry))
+    left = len(m.state.parked.get(ref, {}))
+    if left == 0:
+        m.state.waiting.discard(ref)
+        m.state.parked.pop(ref, None)
+        m.forget(f"unloadable:{ref}")
+    left = left if going else 0
+    if left == 0 and token:
+        end_load(m, worker, ref)
+    return left
+
+
+async def fail_load(run: Run, c: Choices) -> None:
+    """A load failed. For good: whoever waits hears the cause. For now: they wait on."""
+    if run.idle(c, under_way(run)):
+        return
+    (worker, ref, token), passing = loader(run, c), c.chance(2)
+    cause = PASSING_CAUSE if passing else CAUSE
+    own = run.state.workers.get(worker, {}).get("class", "none")
+    answer, m = await run.call(
+        f"fail_load {worker} {ref} {token} {cause} {own}",
+        run.scripts.fail_load(worker, ref, token, cause.encode(), BACKOFF_MS, passing, own),
+    )
+    want, done = _failed(m, run, worker, ref, token, "" if passing else own)
+    failed = run.state.parked.get(ref, {}).keys() - m.after.parked.get(ref, {}).keys()
+    must(not (failed and m.live_holders(ref)), f"I17: {failed} failed, and somebody holds {ref}")
+    must(answer == want, f"fail_load says {answer}, not {want}: {done}")
+    run.count("fail_load", done)
+    run.check("fail_load", m)
+
+
+def _failed(m: Model, run: Run, worker: str, ref: str, token: str, failing: str) -> tuple[int, str]:
+    """`failing`: the device class that cannot load it, '' if the cause may pass."""
+    load = lease_of(m, worker, ref, token)
+    if load is None:
+        return -1, "stale"
+    if failing:
+        m.state.unfit.setdefault(ref, set()).add(failing)
+        m.lives(f"unfit:{ref}", BACKOFF_MS)
+        # A further copy was not for who held one; who waits by now waits for a first one.
+        further = bool(load.extra and m.state.parked.get(ref))
+        refused = {worker} if further else load.refused | {worker}
+        unfit = unfit_workers(m.state, m.now, ref)
+        if set(live_workers(m.state, m.now)) - refused - unfit:
+            m.state.loading.get(worker, set()).discard(ref)
+            m.order(ref, refused, "" if further else load.extra)
+            return 0, "elsewhere"
+    m.state.unloadable[ref] = CAUSE if failing else PASSING_MARK + PASSING_CAUSE
+    m.lives(f"unloadable:{ref}", BACKOFF_MS)
+    if not failing or m.live_holders(ref):
+        end_load(m, worker, ref)
+        return 0, "held" if failing else "waits on"
+    for entry in list(m.state.parked.get(ref, {}))[: run.chunk]:
+        item = m.take("parked", ref, entry)
+        assert item is not None
+        publish(m, item, "failed", worker, CAUSE)
+    left = len(m.state.parked.get(ref, {}))
+    if left == 0:
+        end_load(m, worker, ref)
+        m.state.parked.pop(ref, None)
+        m.state.waiting.discard(ref)
+    return left, "part" if left else "all"

@@ -1,0 +1,163 @@
+"""What `VirtualScripts.look` saw of Redis, read as a `State`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.model.state import Item, Load, State
+
+
+def parse(prefix: str, rows: list[Any]) -> State:
+    """The state that `VirtualScripts.look` saw."""
+    state = State()
+    for raw_key, _, content, groups in rows:
+        name = _text(raw_key).removeprefix(prefix + ":")
+        kind, _, key = name.partition(":")
+        reader = _READERS.get(kind if name == kind or kind in _KEYED else name)
+        if name.startswith("rq:job:"):
+            state.jobs.add(name.removeprefix("rq:job:"))
+        elif reader is None:
+            state.unknown.add(name)
+        else:
+            reader(state, key, content, groups)
+    return state
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1")
+
+
+def _table(flat: list[bytes]) -> dict[str, str]:
+    return {_text(flat[i]): _text(flat[i + 1]) for i in range(0, len(flat), 2)}
+
+
+def _scores(flat: list[bytes]) -> dict[str, int]:
+    return {_text(flat[i]): int(float(flat[i + 1])) for i in range(0, len(flat), 2)}
+
+
+def _entries(rows: list[Any]) -> dict[str, dict[str, str]]:
+    return {_text(entry): _table(flat) for entry, flat in rows}
+
+
+def _items(rows: list[Any]) -> dict[str, Item]:
+    out = {}
+    for entry, f in _entries(rows).items():
+        out[entry] = Item(
+            f["id"], f["model"], int(f["deadline"]), f["reply"], f["flags"], int(f["attempts"]),
+            f["body"],
+        )  # fmt: skip
+    return out
+
+
+def _texts(rows: list[bytes]) -> list[str]:
+    return [_text(row) for row in rows]
+
+
+def _load(flat: list[bytes]) -> Load:
+    f = _table(flat)
+    return Load(
+        f.get("token", ""), f.get("phase", ""), f.get("worker", ""), int(f.get("since", 0)),
+        frozenset(f.get("refused", "").split()), f.get("extra", ""), f.get("for", ""),
+        f.get("why", ""), f.get("handed_on", ""),
+    )  # fmt: skip
+
+
+Reader = Callable[[State, str, Any, Any], None]
+
+
+def _work(state: State, key: str, content: Any, groups: Any) -> None:
+    state.work[key] = _items(content)
+    state.pending[key] = {_text(entry) for entry, _ in groups[0]}
+    state.groups[key] = set(_texts(groups[1]))
+
+
+def _ingress(state: State, _: str, content: Any, groups: Any) -> None:
+    state.ingress = _entries(content)
+    state.ingress_pending = {_text(e): _text(consumer) for e, consumer in groups[0]}
+
+
+def _outbox(state: State, _: str, content: Any, groups: Any) -> None:
+    state.outbox = _entries(content)
+    state.outbox_pending = {_text(e): _text(consumer) for e, consumer in groups[0]}
+
+
+def _parked(state: State, key: str, content: Any, _: Any) -> None:
+    if key:
+        state.parked[key] = _items(content)
+    else:
+        state.waiting = set(_texts(content))
+
+
+def _test(state: State, _: str, content: Any, __: Any) -> None:
+    prefix_length = None
+    for name, at in _scores(content).items():
+        prefix_length = prefix_length or name.index("}") + 2
+        state.expires[name[prefix_length:]] = at
+
+
+def _record(flat: list[bytes]) -> dict[str, str]:
+    record = _table(flat)
+    if "stream" in record:
+        record["stream"] = record["stream"].partition("}:")[2]
+    return record
+
+
+def _into(part: str, read: Callable[[Any], Any]) -> Reader:
+    return lambda state, key, content, _: getattr(state, part).__setitem__(key, read(content))
+
+
+def _whole(part: str, read: Callable[[Any], Any]) -> Reader:
+    return lambda state, _, content, __: setattr(state, part, read(content))
+
+
+def _idempotency(flat: list[bytes]) -> tuple[str, str]:
+    f = _table(flat)
+    return f["id"], f["fingerprint"]
+
+
+_KEYED = {
+    "worker", "holders", "holds", "work", "begun", "parked", "load", "loads", "unloadable",
+    "breaker", "replies", "request", "gone", "idem", "answers", "policy", "known", "near",
+    "orders", "session", "pinned", "crowded", "unfit", "kin", "device",
+}  # fmt: skip
+_READERS: dict[str, Reader] = {
+    "workers": _whole("leases", _scores),
+    "worker": _into("workers", _table),
+    "epoch": lambda *_: None,
+    "holders": _into("holders", lambda flat: set(_table(flat))),
+    "holds": _into("holds", lambda rows: set(_texts(rows))),
+    "work": _work,
+    "begun": _into("begun", _table),
+    "parked": _parked,
+    "load": _into("loads", _load),
+    "loads": _into("loading", lambda rows: set(_texts(rows))),
+    "unloadable": _into("unloadable", _text),
+    "breaker": _into("breakers", _table),
+    "gateways": _whole("gateways", _scores),
+    "replies": _into("replies", lambda rows: list(_entries(rows).values())),
+    "request": _into("records", _record),
+    "gone": lambda state, key, *_: state.gone.add(key),
+    "idem": _into("idempotency", _idempotency),
+    "room": lambda *_: None,
+    "deadlines": _whole("deadlines", _scores),
+    "ingress": _ingress,
+    "outbox": _outbox,
+    "dead": _whole("dead", _entries),
+    "answers": _into("answers", lambda rows: list(_entries(rows).values())),
+    "policy": _into("policies", _table),
+    "known": _into("known", _table),
+    "near": _into("near", _table),
+    "orders": _into("told", lambda rows: sorted(_texts(rows))),
+    "wanted": lambda state, _, rows, __: state.wanted.update(_texts(rows)),
+    "sessions": _whole("sessions", _scores),
+    "session": _into("pins", _table),
+    "pinned": _into("pinned", lambda rows: set(_texts(rows))),
+    "crowded": _into("crowded", _text),
+    "unfit": _into("unfit", lambda rows: set(_texts(rows))),
+    "kin": _into("kin", lambda rows: set(_texts(rows))),
+    "device": _into("devices", _text),
+    "rq:queue:cold": lambda state, _, rows, __: state.orders.update(_texts(rows)),
+    "rq:queues": lambda *_: None,
+    "test:expiry": _test,
+}

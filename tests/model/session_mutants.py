@@ -1,0 +1,60 @@
+"""Faults in the scripts of sessions and of devices."""
+
+from __future__ import annotations
+
+from tests.model.planting import of
+
+OPENED = "open_session keep_session close_session tend"
+ALL = [
+    *of(
+        "open_session", OPENED,
+        ("more_than_there_may_be", "if count >= tonumber(ARGV[4]) then", "if false then"),
+        ("it_is_not_pinned", "redis.call('SADD', k('pinned', ref), id)", ""),
+        ("nobody_looks_after_it", "redis.call('SADD', WANTED, ref)", ""),
+        ("an_expired_one_is_there", "if known and tonumber(known) > now", "if known"),
+        ("others_take_no_room", "do add(model) end", "do end"),
+        ("it_does_not_end", "redis.call('ZADD', SESSIONS, expiry, id)",
+         "redis.call('ZADD', SESSIONS, 2 ^ 50, id)"),
+    ),
+    *of(
+        "keep_session", OPENED,
+        ("an_expired_one_lives_again", "if expiry <= now or", "if"),
+        ("its_models_are_forgotten",
+         "redis.call('PEXPIRE', k('session', id), ttl + KEPT_AFTER)", ""),
+    ),
+    *of(
+        "close_session", OPENED,
+        ("it_stays", "return end_session(ARGV[2])",
+         "return redis.call('EXISTS', k('session', ARGV[2]))"),
+        ("nothing_is_unpinned", "return end_session(ARGV[2])",
+         "return redis.call('ZREM', SESSIONS, ARGV[2])"),
+    ),
+    *of(
+        "tend", OPENED,
+        ("no_session_ends", "ended = ended + end_session(id)", ""),
+    ),
+    *of(
+        "tend", "open_session tend tick",
+        ("a_lost_session_pins_for_ever", "unpin_lost(ref)", ""),
+    ),
+    *of(
+        "lib/sessions", "open_session close_session announce heartbeat register",
+        ("who_drains_has_room", "if r[1] == 'ready' then", "if true then"),
+        ("room_is_given_twice", "best.bytes - model.bytes, best.left - 1",
+         "best.bytes, best.left - 1"),
+        ("one_model_too_many", "if best.left < 1 then", "if best.left < 0 then"),
+        ("the_fullest_first", "bin.bytes > best.bytes", "bin.bytes < best.bytes"),
+        ("the_smallest_first", "return a.bytes > b.bytes", "return a.bytes < b.bytes"),
+    ),
+    *of(
+        "lib/sessions", "open_session close_session announce set_policy",
+        ("what_a_policy_pins_takes_no_room", "sum, number = sum + (", "sum, number = 0 * ("),
+        ("pinned_ones_are_none_of_them", "if most > 0 and number >= most then", "if false then"),
+    ),
+    *of(
+        "claim_device", "claim_device heartbeat",
+        ("another_has_it", "if not holder and free == 0", "if free == 0"),
+        ("its_own_is_passed_over", "if holder == worker then", "if false then"),
+        ("it_is_kept_for_ever", "worker, 'PX', ARGV[3])", "worker, 'PX', 2 ^ 50)"),
+    ),
+]  # fmt: skip

@@ -1,0 +1,126 @@
+"""How a device process ends, as its parent is told: by what it was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+import worker.app
+import worker.process
+from shared.config import WorkerConfig
+from tests.helpers.wait import wait_until
+from worker.pair.progress import Progress
+from worker.pair.renewal import Renewal
+from worker.pair.restart import DRAINED, RENEWED
+
+
+class Left(Exception):
+    """The process has ended, with this status."""
+
+
+class Worker:
+    """A worker that runs until it is told to stop, or asks to be replaced."""
+
+    def __init__(self) -> None:
+        self.renewal = Renewal()
+        self.stopping = asyncio.Event()
+
+    @classmethod
+    async def open(cls, config: Any, progress: Any, tell: Callable[..., None]) -> Worker:
+        made = cls()
+        tell(worker=made)
+        return made
+
+    async def run(self, hot: Sequence[str] = (), again: bool = False) -> None:
+        await self.stopping.wait()
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+
+class Line:
+    """The line to the parent. What the worker tells comes first of all from the worker itself."""
+
+    def __init__(self) -> None:
+        self.said: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self.worker: Worker
+
+    async def hear(self) -> dict[str, Any] | None:
+        return await self.said.get()
+
+    def tell(self, **message: Any) -> None:
+        self.worker = message["worker"]
+
+
+class Pair:
+    """A device process that serves (`task`), its worker, and the line to its parent."""
+
+    def __init__(self, line: Line, task: asyncio.Task[None]) -> None:
+        self.line, self.task = line, task
+
+    @property
+    def worker(self) -> Worker:
+        return self.line.worker
+
+    async def status(self) -> int:
+        """How it ended."""
+        async with asyncio.timeout(20):
+            with pytest.raises(Left) as left:
+                await self.task
+        return int(left.value.args[0])
+
+
+@pytest.fixture
+async def pair(monkeypatch: pytest.MonkeyPatch) -> Pair:
+    """Begun, by a parent that is this process's own."""
+
+    def leave(status: int) -> None:
+        raise Left(status)
+
+    class Links:
+        @staticmethod
+        async def open(line: Line) -> Line:
+            return line
+
+    monkeypatch.setattr(worker.app, "Worker", Worker)
+    monkeypatch.setattr(worker.process, "Link", Links)
+    monkeypatch.setattr(worker.process, "_leave", leave)
+    monkeypatch.setenv("RQ_KEY_PREFIX", "")
+    line = Line()
+    line.said.put_nowait({"hot": [], "again": True})
+    running: Any = worker.process._run(WorkerConfig(), os.getppid(), line, Progress())  # type: ignore[arg-type]
+    made = Pair(line, asyncio.create_task(running))
+    await wait_until(lambda: hasattr(line, "worker"))
+    return made
+
+
+async def test_who_asked_to_be_replaced_says_so_with_its_status(pair: Pair) -> None:
+    """Its parent starts the next one."""
+    assert pair.worker.renewal.ask("it leaks")
+    pair.worker.stop()
+    assert await pair.status() == RENEWED
+
+
+@pytest.mark.parametrize("how", ["signal", "its parent has gone"])
+async def test_who_is_told_to_stop_is_not_replaced(pair: Pair, how: str) -> None:
+    """Though it had asked for that just before."""
+    pair.worker.renewal.ask("it leaks")
+    if how == "signal":
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        pair.line.said.put_nowait(None)
+    assert await pair.status() == DRAINED
+
+
+async def test_its_parent_can_hold_it_back(pair: Pair) -> None:
+    """Then it goes on to serve."""
+    pair.line.said.put_nowait({"calm_s": 600})
+    await wait_until(lambda: pair.line.said.empty() and pair.worker.renewal._not_before > 0)
+    assert not pair.worker.renewal.ask("it leaks")
+    pair.worker.stop()
+    assert await pair.status() == DRAINED

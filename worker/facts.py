@@ -1,0 +1,51 @@
+"""What the cell knows of a model: the policy that the API set, learned figures, its holders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from shared.channel import Channel
+from shared.connection import redis_errors
+from shared.keys import Keys
+from shared.manifest import Manifest
+from shared.policy import Policy, effective
+
+
+class Facts(NamedTuple):
+    """Of one model version. `own`: bytes of a copy on this device class beside its shared blobs,
+    None before the first load anywhere. `holders`: workers that hold it. `pinned`: a session wants
+    it."""
+
+    policy: Policy
+    own: int | None
+    holders: int
+    pinned: bool = False
+
+
+class FactsReader:
+    """Reads them from Redis; all commands of a call travel together."""
+
+    def __init__(self, channel: Channel, keys: Keys, device_class: str) -> None:
+        self._channel = channel
+        self._keys = keys
+        self._own = f"own:{device_class}"
+
+    async def read(self, models: Sequence[tuple[str, Manifest]]) -> list[Facts]:
+        """The facts of (ref, manifest) each. Unavailable if Redis does not answer."""
+        return list(await asyncio.gather(*(self._read(ref, given) for ref, given in models)))
+
+    async def _read(self, ref: str, manifest: Manifest) -> Facts:
+        ask, keys = self._channel.execute_command, self._keys
+        with redis_errors():
+            flat, own, holders, pinned = await asyncio.gather(
+                ask("HGETALL", keys.policy(ref)),
+                ask("HGET", keys.known(ref), self._own),
+                ask("HLEN", keys.holders(ref)),
+                ask("EXISTS", keys.pinned(ref)),
+            )
+        texts = [part.decode() for part in flat]
+        overrides = dict(zip(texts[::2], texts[1::2], strict=True))
+        known = int(own) if own and own.isdigit() else None
+        return Facts(effective(manifest.residency, overrides), known, holders, pinned == 1)
