@@ -24,6 +24,8 @@ CONTENDED_S = 1.0  # after an eviction for a newcomer the next one counts as con
 # It may be that another worker has room, so a newcomer does not wait longer than that.
 LONGEST_S = 1.5
 
+LEAVING = Refusal(never=False, why="another model is leaving just now")
+
 Waits = Callable[[str], object]
 Drain = asyncio.Future[list[None]]
 
@@ -145,6 +147,8 @@ class Room:
 
     async def _try(self, wanted: Wanted, may_drain: bool) -> tuple[Refusal | None, Drain | None]:
         """Whether the room was made (nothing), or why not, or what must be drained first."""
+        if self._comes_free(wanted.footprint):
+            return LEAVING, None
         decision = plan(
             self._ledger, wanted, self.residents(), self._policy, clock.monotonic(),
             max_models=self._max_models, may_drain=may_drain,
@@ -158,9 +162,16 @@ class Room:
             if stays or draining is not None:
                 return (Refusal(False, stays) if stays else None), draining
         if self._ledger.used_with(wanted.footprint, [wanted.ref]) > self._ledger.budget:
-            return Refusal(False, "another model is leaving just now"), None
+            return LEAVING, None
         self._ledger.reserve(wanted.ref, wanted.footprint, wanted.group)
         return None, None
+
+    def _comes_free(self, footprint: Footprint) -> bool:
+        """Whether it does not fit yet, but will when those that leave have gone: nobody else is to
+        go for it meanwhile."""
+        leaving = [copy.ref for copy in self._copies.all() if copy.retiring]
+        used, budget = self._ledger.used_with, self._ledger.budget
+        return bool(leaving) and used(footprint, leaving) <= budget < used(footprint)
 
     async def _evict(self, decision: Plan, newcomer: str) -> tuple[str, Drain | None]:
         """All of them, or none: why one stays, or what is still in use and drained beside."""

@@ -54,6 +54,8 @@ def must_stay(m: Model, ref: str, worker: str, share: float | None) -> str:
         return "pinned"
     if len(others) < nearest.least_copies(m.state, ref):
         return "needed"
+    if 0 < setting(m.state, ref, "max_copies") <= len(others):
+        return ""
     return "needed" if share is not None and (not others or share > free) else ""
 
 

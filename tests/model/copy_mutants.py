@@ -150,6 +150,7 @@ COPIES = [
          "redis.call('EXISTS', k('none', ref), "),
         ("the_least_does_not_count", "if others < least_copies(ref)", "if false"),
         ("others_have_time_without_end", "share > free", "false"),
+        ("more_than_there_may_be_stay", "if most > 0 and others >= most then return nil end", ""),
         ("who_is_busy_has_time", "math.max(0, SPARE - busy(other))", "SPARE"),
     ),
     *of(

@@ -40,9 +40,9 @@ ALL = [
     *of(
         "lib/sessions", "open_session close_session announce heartbeat register",
         ("who_drains_has_room", "if r[1] == 'ready' then", "if true then"),
-        ("room_is_given_twice", "best.bytes - model.bytes, best.left - 1",
-         "best.bytes, best.left - 1"),
-        ("one_model_too_many", "if best.left < 1 then", "if best.left < 0 then"),
+        ("room_is_given_twice", "bin.bytes - model.bytes, bin.left - 1", "bin.bytes, bin.left - 1"),
+        ("what_is_held_is_to_move", "if holds or loader", "if loader"),
+        ("one_model_too_many", "if bin.left < 1 then", "if bin.left < 0 then"),
         ("the_fullest_first", "bin.bytes > best.bytes", "bin.bytes < best.bytes"),
         ("the_smallest_first", "return a.bytes > b.bytes", "return a.bytes < b.bytes"),
     ),
@@ -50,6 +50,10 @@ ALL = [
         "lib/sessions", "open_session close_session announce set_policy",
         ("what_a_policy_pins_takes_no_room", "sum, number = sum + (", "sum, number = 0 * ("),
         ("pinned_ones_are_none_of_them", "if most > 0 and number >= most then", "if false then"),
+    ),
+    *of(
+        "lib/sessions", "open_session reload claim_load",
+        ("what_is_loading_is_to_move", "holds or loader == bin.worker", "holds"),
     ),
     *of(
         "claim_device", "claim_device heartbeat",

@@ -20,6 +20,11 @@ class Room(NamedTuple):
     bytes: int
     models: float
 
+    def without(self, size: int) -> Room:
+        """With one model more."""
+        left = self.bytes - size
+        return Room(left if self.models > 1 else min(left, 0), self.models - 1)
+
 
 def models_of(m: Model, session: str) -> list[Pair]:
     """A session's models with their bytes."""
@@ -41,19 +46,26 @@ def unpin_lost(m: Model, ref: str) -> None:
 
 
 def fit(m: Model, models: list[Pair]) -> dict[str, str] | tuple[str, int, int]:
-    """Where each has room beside the others, largest first: on a worker that holds it, else on the
-    one with the most room; what a policy has pinned stays. Or which has none, its bytes, and the
-    most that is left on one."""
+    """Where each stays: what a worker holds or loads stays there; the rest, largest first, goes to
+    the one with the most room. What a policy has pinned stays too. Or which has no room, its bytes,
+    and the most that is left on one."""
     free = _room(m, {ref for ref, _ in models})
     chosen = {}
-    for ref, size in sorted(models, key=lambda pair: (-pair[1], pair[0])):
-        with_room = [worker for worker in free if free[worker].bytes >= size]
-        if not with_room:
+    in_order = sorted(models, key=lambda pair: (-pair[1], pair[0]))
+    for ref, size in in_order:
+        load, holders = m.state.loads.get(ref), m.state.holders.get(ref, set())
+        there = [w for w in free if w in holders or (load and load.worker == w)]
+        if there:
+            chosen[ref] = there[0]
+            free[there[0]] = free[there[0]].without(size)
+    for ref, size in in_order:
+        if ref in chosen:
+            continue
+        best = max(free, key=lambda worker: free[worker].bytes, default="")
+        if not best or free[best].bytes < size:
             return ref, size, max([0, *(room.bytes for room in free.values())])
-        held = [worker for worker in with_room if worker in m.state.holders.get(ref, ())]
-        chosen[ref] = held[0] if held else max(with_room, key=lambda worker: free[worker].bytes)
-        room = free[chosen[ref]]
-        free[chosen[ref]] = Room(room.bytes - size if room.models > 1 else 0, room.models - 1)
+        chosen[ref] = best
+        free[best] = free[best].without(size)
     return chosen
 
 

@@ -25,7 +25,7 @@ FAVOURED = sorted({planted.favour for planted in mutants.ALL})
 FAVOURED_BY: dict[str, set[tuple[str, ...]]] = defaultdict(set)  # a script, or a part of several
 for _planted in mutants.ALL:
     FAVOURED_BY[_planted.mutant.file.removeprefix("lib/")].add(_planted.favour)
-FAVOURED_BY["take_told"] = {("take_told", "order_unload", "order_copy")}
+FAVOURED_BY |= {"copies": {("place", "heartbeat")}, "take_told": {("take_told", "order_unload")}}
 
 # What each script can answer, and some things that it can do. A search that misses one proves
 # little.

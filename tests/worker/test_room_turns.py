@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from shared import clock
 from tests.helpers.cell import Cell
 from tests.helpers.evicting import Rooms, hold, holders, own
@@ -90,3 +92,34 @@ async def test_a_newcomer_that_is_given_up_while_another_drains_leaves_nothing(
     parts.copies.let_go(copy)
     await wait_until(lambda: old.freed)
     await wait_until(lambda: parts.ledger.used == 0)
+
+
+async def test_nobody_else_goes_while_what_is_enough_drains(parts: Parts, room: Rooms) -> None:
+    """Neither for a copy that proved larger, nor for another newcomer that it would be enough for."""
+    await hold(parts, REF, 40)
+    await hold(parts, OTHER_REF, 40)
+    copies = [parts.copies.hold(ref) for ref in (REF, OTHER_REF)]
+    parts.ledger.reserve(NEW, own(10))
+    growing = asyncio.create_task(room.corrected(NEW, own(25)))
+    await wait_until(lambda: any(copy.retiring for copy in copies))
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    assert [copy.retiring for copy in copies].count(True) == 1
+    for copy in copies:
+        parts.copies.let_go(copy)
+    assert await growing
+    assert parts.ledger.used == 65
+
+
+async def test_a_copy_whose_unloading_fails_is_gone_all_the_same(
+    parts: Parts, room: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are free, and it may be loaded again."""
+    model = await hold(parts, REF, 60)
+
+    def fails() -> None:
+        raise RuntimeError("a runtime's own fault")
+
+    monkeypatch.setattr(model, "unload", fails)
+    assert await room.made(NEW, own(60))
+    assert parts.ledger.used == 60 and parts.copies.get(REF) is None
