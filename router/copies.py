@@ -9,7 +9,7 @@ The scripts may be repeated, so a call whose answer was lost is just made again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -98,6 +98,18 @@ class Copies:
             if left and clock.monotonic() >= tell_at:
                 await self._tell(ref, ends)
                 tell_at = clock.monotonic() + TELL_EVERY_S
+        await self._until_freed(ref, first.copies, ends)
+
+    async def _until_freed(self, ref: str, workers: Iterable[str], ends: float) -> None:
+        """Who takes no more requests for a copy may still have some to answer."""
+        pauses, had = longer_pauses(), set(workers)
+        while True:
+            left = await _until(lambda: self._states.leaving(ref, had), ends)
+            left -= set((await _until(lambda: self._state(ref), ends)).copies)  # loaded again
+            if not left:
+                return
+            late = f"{_named(ModelRef.parse(ref))}: {', '.join(sorted(left))} drains"
+            await _pause(next(pauses), ends, late)
 
     async def _state(self, ref: str) -> CopyState:
         return (await self._states.of([ref]))[0]

@@ -85,6 +85,20 @@ class CopyStates:
         refs = {ref.decode() for found in sets for ref in found}
         return sorted(ref for ref in refs if ref.startswith(start))
 
+    async def leaving(self, ref: str, workers: Iterable[str]) -> set[str]:
+        """Of these workers those whose memory still has a copy, retired or not, as they reported
+        last: up to a second ago."""
+        asked = sorted(workers)
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for worker in asked:
+                pipe.hget(self._keys.worker(worker), "copies")
+            said: list[Any] = await pipe.execute() if asked else []
+        quoted = f'"{ref}"'.encode()
+        return {
+            worker for worker, copies in zip(asked, said, strict=True) if quoted in (copies or b"")
+        }
+
     async def pins(self, ref: str) -> tuple[bool, list[str]]:
         """Whether its policy pins it, and the sessions that do."""
         with redis_errors():

@@ -24,6 +24,7 @@ MOST = 100  # followers of one gateway
 KEPT = 1024  # events in memory
 READ_COUNT = 256
 COME_BACK_S = 5.0
+LAST_WORDS_S = 0.5  # to end a follower's answer properly when the gateway stops
 
 
 class Followers:
@@ -40,6 +41,7 @@ class Followers:
         self._start: Position | None = None  # whatever came behind it is in `_kept`
         self._last = START
         self.ended = False
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def __len__(self) -> int:
         return self._count
@@ -55,10 +57,14 @@ class Followers:
                 retry_after_s=COME_BACK_S,
             )
         self._count += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         self._wanted.set()
         try:
             yield
         finally:
+            self._tasks.discard(task)
             self._count -= 1
             if self._count == 0:
                 self._wanted.clear()
@@ -67,6 +73,11 @@ class Followers:
         """The gateway stops: every follower is let go, and finds another one."""
         self.ended = True
         self._tell()
+        asyncio.get_running_loop().call_later(LAST_WORDS_S, self._cut)
+
+    def _cut(self) -> None:
+        for task in self._tasks:  # a client that does not read keeps nobody from stopping
+            task.cancel()
 
     async def next(self, position: Position, within_s: float) -> Page:
         """The events behind `position`, as soon as there are some; none if none came in time, or

@@ -33,7 +33,10 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 def run(options: Namespace) -> int:
     """Change what --set names, and print the policy in force."""
     name, version = read_model(options.model)
-    fields = dict(read_field(text) for text in options.set)
+    named = [read_field(text) for text in options.set]
+    fields = dict(named)
+    if len(fields) < len(named):
+        raise WrongUse("--set: a field may be set once")
     with Client(options.url) as client:
         if fields:
             document = client.set_policy(name, fields, version=version)

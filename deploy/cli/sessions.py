@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from argparse import ArgumentParser, Namespace
 from typing import Any
@@ -65,6 +66,8 @@ def _check(options: Namespace) -> None:
         raise WrongUse(f"{action}: --id, --wait and --hold belong to open")
     if action not in ("open", "keep") and options.ttl is not None:
         raise WrongUse(f"{action}: --ttl belongs to open and keep")
+    if options.ttl is not None and not math.isfinite(options.ttl):
+        raise WrongUse(f"--ttl {options.ttl}: want seconds")
 
 
 def _open(options: Namespace, client: Client) -> None:

@@ -6,6 +6,7 @@ is asked for beside them (resuming, bounds, the end of a gateway) no library has
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 
@@ -19,6 +20,8 @@ from router.followers import Followers
 from shared import clock
 from shared.errors import WarmrouteError
 from shared.events import Position, id_of
+
+WRITE_S = 30.0  # a follower that takes in nothing for so long gives its place to another
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ async def _follow(
     """Write events until somebody has had enough; a client that does not read waits here alone."""
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
-    with suppress(ConnectionResetError):  # it has hung up
+    with suppress(ConnectionResetError, TimeoutError):  # it has hung up, or does not read
         # An id alone is no event, but from it on the client resumes.
         await response.write(f"retry: {RETRY_MS}\nid: {id_of(position)}\n\n".encode())
         said = clock.monotonic()
@@ -87,7 +90,8 @@ async def _follow(
             if not text and clock.monotonic() - said >= KEEP_ALIVE_S:
                 text = f": nothing new\nid: {id_of(position)}\n\n".encode()
             if text:
-                await response.write(text)
+                async with asyncio.timeout(WRITE_S):
+                    await response.write(text)
                 said = clock.monotonic()
         await response.write_eof()
     return response

@@ -29,6 +29,10 @@ LOADS = [
          "redis.call('HEXISTS', k('holders', ref), worker) == 1", "false"),
     ),
     *of(
+        "reload", "reload set_policy announce register",
+        ("one_copy_too_many", "if most > 0 and #live_holders(ref, now) >= most", "if false"),
+    ),
+    *of(
         "renew_load", "renew_load claim_load reload",
         ("any_token_will_do", "r[1] ~= ARGV[4] or", ""),
         ("any_worker_will_do", "or r[2] ~= ARGV[2]", ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.model.model import Model, must
-from tests.model.nearest import KNOWN_TTL, live_workers
+from tests.model.nearest import KNOWN_TTL, live_workers, setting
 from tests.model.run import LOAD_LEASE_MS, Choices, Run
 from tests.model.state import Load
 
@@ -104,7 +104,8 @@ async def reload(run: Run, c: Choices) -> None:
     )
     crashed = int(m.state.breakers.get(ref, {}).get("crashes", 0)) > 1
     busy = ref in m.state.loads or ref in m.state.unloadable
-    refused = crashed or busy or worker in m.state.holders.get(ref, ())
+    enough = 0 < setting(m.state, ref, "max_copies") <= len(m.live_holders(ref))
+    refused = crashed or busy or enough or worker in m.state.holders.get(ref, ())
     must(bool(token) == (m.epoch_is(worker, epoch) and not refused), f"reload says {token!r}")
     if token:
         m.state.loads[ref] = Load(m.new_token(ref, token), "loading", worker, m.now, frozenset())

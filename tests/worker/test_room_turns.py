@@ -95,7 +95,7 @@ async def test_a_newcomer_that_is_given_up_while_another_drains_leaves_nothing(
 
 
 async def test_nobody_else_goes_while_what_is_enough_drains(parts: Parts, room: Rooms) -> None:
-    """Neither for a copy that proved larger, nor for another newcomer that it would be enough for."""
+    """Neither for a copy that proved larger, nor for a newcomer that it would be enough for."""
     await hold(parts, REF, 40)
     await hold(parts, OTHER_REF, 40)
     copies = [parts.copies.hold(ref) for ref in (REF, OTHER_REF)]
