@@ -9,9 +9,8 @@ from tests.model.run import Choices, Run
 from tests.model.session_rules import end_session, unpin_lost
 
 POLICIES = (
-    {"min_copies": "1"}, {"min_copies": "2"}, {"min_copies": ""}, {"min_copies": "0"},
-    {"pin": "1"}, {"pin": ""}, {"pin": ""}, {"max_copies": "1"}, {"max_copies": ""},
-    {"preload": "1"}, {"preload": ""},
+    {"min_copies": "1"}, {"min_copies": "2"}, {"min_copies": ""}, {"pin": "1"}, {"pin": "1"},
+    {"pin": ""}, {"max_copies": "1"}, {"max_copies": ""}, {"preload": "1"}, {"preload": ""},
 )  # fmt: skip
 
 

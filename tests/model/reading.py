@@ -11,8 +11,8 @@ from tests.model.state import Item, Load, State
 def parse(prefix: str, rows: list[Any]) -> State:
     """The state that `VirtualScripts.look` saw."""
     state = State()
-    for raw_key, _, content, groups in rows:
-        name = _text(raw_key).removeprefix(prefix + ":")
+    for full_key, content, *groups in rows:
+        name = full_key.removeprefix(prefix + ":")
         kind, _, key = name.partition(":")
         reader = _READERS.get(kind if name == kind or kind in _KEYED else name)
         if name.startswith("rq:job:"):
@@ -24,20 +24,16 @@ def parse(prefix: str, rows: list[Any]) -> State:
     return state
 
 
-def _text(value: bytes) -> str:
-    return value.decode("latin-1")
+def _table(flat: list[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
 
 
-def _table(flat: list[bytes]) -> dict[str, str]:
-    return {_text(flat[i]): _text(flat[i + 1]) for i in range(0, len(flat), 2)}
-
-
-def _scores(flat: list[bytes]) -> dict[str, int]:
-    return {_text(flat[i]): int(float(flat[i + 1])) for i in range(0, len(flat), 2)}
+def _scores(flat: list[str]) -> dict[str, int]:
+    return {name: int(float(score)) for name, score in _table(flat).items()}
 
 
 def _entries(rows: list[Any]) -> dict[str, dict[str, str]]:
-    return {_text(entry): _table(flat) for entry, flat in rows}
+    return {entry: _table(flat) for entry, flat in rows}
 
 
 def _items(rows: list[Any]) -> dict[str, Item]:
@@ -50,11 +46,7 @@ def _items(rows: list[Any]) -> dict[str, Item]:
     return out
 
 
-def _texts(rows: list[bytes]) -> list[str]:
-    return [_text(row) for row in rows]
-
-
-def _load(flat: list[bytes]) -> Load:
+def _load(flat: list[str]) -> Load:
     f = _table(flat)
     return Load(
         f.get("token", ""), f.get("phase", ""), f.get("worker", ""), int(f.get("since", 0)),
@@ -68,25 +60,25 @@ Reader = Callable[[State, str, Any, Any], None]
 
 def _work(state: State, key: str, content: Any, groups: Any) -> None:
     state.work[key] = _items(content)
-    state.pending[key] = {_text(entry) for entry, _ in groups[0]}
-    state.groups[key] = set(_texts(groups[1]))
+    state.pending[key] = {entry for entry, _ in groups[0]}
+    state.groups[key] = set(groups[1])
 
 
 def _ingress(state: State, _: str, content: Any, groups: Any) -> None:
     state.ingress = _entries(content)
-    state.ingress_pending = {_text(e): _text(consumer) for e, consumer in groups[0]}
+    state.ingress_pending = dict(groups[0])
 
 
 def _outbox(state: State, _: str, content: Any, groups: Any) -> None:
     state.outbox = _entries(content)
-    state.outbox_pending = {_text(e): _text(consumer) for e, consumer in groups[0]}
+    state.outbox_pending = dict(groups[0])
 
 
 def _parked(state: State, key: str, content: Any, _: Any) -> None:
     if key:
         state.parked[key] = _items(content)
     else:
-        state.waiting = set(_texts(content))
+        state.waiting = set(content)
 
 
 def _test(state: State, _: str, content: Any, __: Any) -> None:
@@ -96,7 +88,7 @@ def _test(state: State, _: str, content: Any, __: Any) -> None:
         state.expires[name[prefix_length:]] = at
 
 
-def _record(flat: list[bytes]) -> dict[str, str]:
+def _record(flat: list[str]) -> dict[str, str]:
     record = _table(flat)
     if "stream" in record:
         record["stream"] = record["stream"].partition("}:")[2]
@@ -111,7 +103,7 @@ def _whole(part: str, read: Callable[[Any], Any]) -> Reader:
     return lambda state, _, content, __: setattr(state, part, read(content))
 
 
-def _idempotency(flat: list[bytes]) -> tuple[str, str]:
+def _idempotency(flat: list[str]) -> tuple[str, str]:
     f = _table(flat)
     return f["id"], f["fingerprint"]
 
@@ -126,13 +118,13 @@ _READERS: dict[str, Reader] = {
     "worker": _into("workers", _table),
     "epoch": lambda *_: None,
     "holders": _into("holders", lambda flat: set(_table(flat))),
-    "holds": _into("holds", lambda rows: set(_texts(rows))),
+    "holds": _into("holds", set),
     "work": _work,
     "begun": _into("begun", _table),
     "parked": _parked,
     "load": _into("loads", _load),
-    "loads": _into("loading", lambda rows: set(_texts(rows))),
-    "unloadable": _into("unloadable", _text),
+    "loads": _into("loading", set),
+    "unloadable": _into("unloadable", str),
     "breaker": _into("breakers", _table),
     "gateways": _whole("gateways", _scores),
     "replies": _into("replies", lambda rows: list(_entries(rows).values())),
@@ -148,16 +140,16 @@ _READERS: dict[str, Reader] = {
     "policy": _into("policies", _table),
     "known": _into("known", _table),
     "near": _into("near", _table),
-    "orders": _into("told", lambda rows: sorted(_texts(rows))),
-    "wanted": lambda state, _, rows, __: state.wanted.update(_texts(rows)),
+    "orders": _into("told", sorted),
+    "wanted": lambda state, _, rows, __: state.wanted.update(rows),
     "sessions": _whole("sessions", _scores),
     "session": _into("pins", _table),
-    "pinned": _into("pinned", lambda rows: set(_texts(rows))),
-    "crowded": _into("crowded", _text),
-    "unfit": _into("unfit", lambda rows: set(_texts(rows))),
-    "kin": _into("kin", lambda rows: set(_texts(rows))),
-    "device": _into("devices", _text),
-    "rq:queue:cold": lambda state, _, rows, __: state.orders.update(_texts(rows)),
+    "pinned": _into("pinned", set),
+    "crowded": _into("crowded", str),
+    "unfit": _into("unfit", set),
+    "kin": _into("kin", set),
+    "device": _into("devices", str),
+    "rq:queue:cold": lambda state, _, rows, __: state.orders.update(rows),
     "rq:queues": lambda *_: None,
     "test:expiry": _test,
 }

@@ -47,7 +47,7 @@ ALL = [
         ("the_smallest_first", "return a.bytes > b.bytes", "return a.bytes < b.bytes"),
     ),
     *of(
-        "lib/sessions", "open_session close_session announce set_policy",
+        "lib/sessions", "open_session set_policy",
         ("what_a_policy_pins_takes_no_room", "sum, number = sum + (", "sum, number = 0 * ("),
         ("pinned_ones_are_none_of_them", "if most > 0 and number >= most then", "if false then"),
     ),

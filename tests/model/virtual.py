@@ -7,6 +7,8 @@ sorted set of ours instead, and deletes what is past them when the next script b
 from __future__ import annotations
 
 import hashlib
+import json
+from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -54,8 +56,9 @@ local redis = (function(real)
 end)(redis)
 """
 
-# Everything in the cell: per key its type and content, of a stream also its groups and what they
-# have read. What Redis deleted because it was empty has no lifetime any more.
+# Everything in the cell: per key its content, of a stream also what its groups have read and their
+# names. As JSON, each byte of a text a letter. What Redis deleted because it was empty has no
+# lifetime any more.
 LOOK = """
 local function look()
   local out, expiry = {}, KEYS[1] .. ':test:expiry'
@@ -77,9 +80,9 @@ local function look()
         end
       end
     else content = redis.call('GET', key) end
-    out[#out + 1] = {key, kind, content, {pending, groups}}
+    out[#out + 1] = {key, content, pending, groups}
   end
-  return out
+  return cjson.encode(out)
 end
 """
 
@@ -100,6 +103,14 @@ for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do redis.call('DEL', k
 _OWN = {"nothing": "return 0", "touch": TOUCH}
 
 
+@cache
+def _file(name: str) -> str:
+    return (files("shared") / "lua" / f"{name}.lua").read_text()
+
+
+_script = cache(load_source)
+
+
 class Mutant(NamedTuple):
     """A fault planted in a file of `shared/lua`: `place`, or `lib/wipe` wherever that is used."""
 
@@ -109,7 +120,7 @@ class Mutant(NamedTuple):
 
     def planted(self, text: str) -> str:
         """A script's text, with the fault if that file is part of it."""
-        source = (files("shared") / "lua" / f"{self.file}.lua").read_text()
+        source = _file(self.file)
         if self.old not in source:
             raise LookupError(f"{self.file}.lua has changed: it lacks {self.old!r}")
         return text.replace(source, source.replace(self.old, self.new, 1))
@@ -125,7 +136,7 @@ class VirtualScripts(Scripts):
 
     def _source(self, name: str) -> tuple[str, str]:
         if name not in self._sources:
-            text = _OWN[name] if name in _OWN else load_source(name)
+            text = _OWN[name] if name in _OWN else _script(name)
             if self._mutant is not None:
                 text = self._mutant.planted(text)
             text = PROLOGUE + LOOK + BOTH.replace("%s", text)
@@ -134,7 +145,8 @@ class VirtualScripts(Scripts):
 
     async def _run(self, name: str, *args: Any) -> Any:
         self._rows = None
-        answer, self._rows = await super()._run(name, *args)
+        answer, rows = await super()._run(name, *args)
+        self._rows = json.loads(rows.decode("latin-1"))
         return answer
 
     async def look(self) -> list[Any]:
