@@ -10,19 +10,19 @@ from aiohttp import web
 
 from router.admission import Admission
 from router.catalog import LATEST, Catalog, Entry
-from router.copies import Copies
-from router.copy_states import CopyStates
 from router.dead import DeadLetters
 from router.dispatch import Dispatch
-from router.events import EventPages
-from router.followers import Followers
+from router.events.followers import Followers
+from router.events.pages import EventPages
 from router.gateway_bulk import GatewayBulk
 from router.handover import Handover
-from router.policies import Policies
 from router.problems import problem
 from router.records import Records
-from router.residency import Residency
-from router.sessions import Sessions
+from router.residency.copies import Copies
+from router.residency.copy_states import CopyStates
+from router.residency.policies import Policies
+from router.residency.report import Residency
+from router.residency.sessions import Sessions
 from router.sweeper import Health
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError

@@ -9,25 +9,25 @@ from contextlib import suppress
 
 from router.admission import Admission
 from router.catalog import Catalog
-from router.copies import Copies
-from router.copy_states import CopyStates
 from router.dead import DeadLetters
 from router.dispatch import Dispatch
 from router.doors import Doors
-from router.events import EventPages
-from router.followers import Followers
-from router.footprints import Footprints
+from router.events.followers import Followers
+from router.events.pages import EventPages
 from router.gateway_bulk import LOOK_EVERY_S, GatewayBulk
 from router.handover import Handover
 from router.ingress import Ingress
-from router.load_state import Loads
 from router.outbox import Outbox
 from router.placement import Placement
-from router.policies import Policies
-from router.preload import ROUND_EVERY_S, Preload
 from router.records import Records
-from router.residency import Residency
-from router.sessions import Sessions
+from router.residency.copies import Copies
+from router.residency.copy_states import CopyStates
+from router.residency.footprints import Footprints
+from router.residency.load_state import Loads
+from router.residency.policies import Policies
+from router.residency.preload import ROUND_EVERY_S, Preload
+from router.residency.report import Residency
+from router.residency.sessions import Sessions
 from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Health, Sweeper
 from router.waiters import EXPIRE_EVERY_S, Waiters
 from shared.bulk import open_bulk

@@ -11,7 +11,7 @@ import logging
 from functools import partial
 
 from router.dispatch import Dispatch
-from router.followers import Followers
+from router.events.followers import Followers
 from router.gateway_bulk import GatewayBulk
 from router.submission import Ticket
 from router.waiters import HandedOver, Waiters, fail

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from router.load_state import Loads
+from router.residency.load_state import Loads
 from router.waiters import Reply, Waiters
 from shared.envelope import Outcome, unpack_error, unpack_outcome
 from shared.errors import Conflict, Gone, InvalidInput, NotFound

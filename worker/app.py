@@ -18,13 +18,13 @@ from shared.redis_check import check_redis
 from shared.retry import until_answered
 from shared.scripts import Scripts
 from shared.service import Loop, Supervisor
-from worker import memory_watch, tidy
 from worker.assembly import Assembly, claim_and_open
 from worker.device.base import Device
 from worker.heart import Heart
 from worker.pair.progress import Progress
 from worker.pair.renewal import Renewal
 from worker.rate import Rate
+from worker.residency import memory_watch, tidy
 
 log = logging.getLogger(__name__)
 

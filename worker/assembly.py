@@ -19,33 +19,33 @@ from shared.manifest import Manifest
 from shared.repository import BlobCache, open_repository
 from shared.scripts import Scripts
 from worker.batcher import Batcher
-from worker.bring_up import BringUp
-from worker.cold_queue import ColdQueue
 from worker.consumer import Consumer
-from worker.copies import Copies
-from worker.demotion import Demotion
 from worker.device.base import Device
 from worker.device.budget import left_for_models
 from worker.device.claiming import claim
 from worker.device.opening import open_device, usable_gpus
 from worker.device_thread import DeviceThread
-from worker.eviction_policy import policy_of
-from worker.evictor import Evictor
-from worker.facts import FactsReader
-from worker.host_tier import HostTier
-from worker.ledger import Ledger
-from worker.load_turns import LoadTurns
-from worker.loader import Loader
-from worker.manifest_reader import ManifestReader
+from worker.loading.bring_up import BringUp
+from worker.loading.cold_queue import ColdQueue
+from worker.loading.facts import FactsReader
+from worker.loading.load_turns import LoadTurns
+from worker.loading.loader import Loader
+from worker.loading.manifest_reader import ManifestReader
+from worker.loading.orders import Orders
 from worker.membership import Membership
-from worker.memory_watch import MemoryWatch
 from worker.meter import Meter
-from worker.orders import Orders
 from worker.pair.progress import Progress
 from worker.parts import Parts
-from worker.room import Room
+from worker.residency.copies import Copies
+from worker.residency.demotion import Demotion
+from worker.residency.eviction_policy import policy_of
+from worker.residency.evictor import Evictor
+from worker.residency.host_tier import HostTier
+from worker.residency.ledger import Ledger
+from worker.residency.memory_watch import MemoryWatch
+from worker.residency.room import Room
+from worker.residency.tidy import Tidy
 from worker.runtimes.base import LoadedModel, Trust, load
-from worker.tidy import Tidy
 from worker.work import entry_order
 
 GPU_SHARE, HOST_SHARE, DEMOTED_SHARE = 0.8, 0.5, 0.125

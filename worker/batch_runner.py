@@ -17,12 +17,12 @@ from typing import TypeVar
 from shared import clock
 from shared.errors import InvalidInput, ModelFailed, OutOfMemory, WarmrouteError
 from worker import execution
-from worker.copies import Copy
 from worker.device.base import DeviceOutOfMemory
 from worker.execution import Result, Watch
 from worker.parts import Parts
 from worker.redis_clock import RedisClock
 from worker.relief import Relief
+from worker.residency.copies import Copy
 from worker.work import Work
 
 log = logging.getLogger(__name__)

@@ -25,11 +25,11 @@ from shared.retry import until_answered
 from worker import execution
 from worker.batch_runner import BatchRunner
 from worker.completions import Completions
-from worker.copies import Copy
 from worker.in_hand import InHand
 from worker.parts import Parts
 from worker.redis_clock import RedisClock
 from worker.relief import Relief, Relieve, nothing_to_free
+from worker.residency.copies import Copy
 from worker.work import Work, decode, entry_order
 
 log = logging.getLogger(__name__)

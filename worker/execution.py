@@ -12,10 +12,10 @@ from shared.envelope import Outcome, Timing, pack, pack_error
 from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.scripts import Completion
 from worker import tensors
-from worker.copies import Copy
 from worker.device.base import DeviceOutOfMemory
 from worker.device.out_of_memory import out_of_memory
 from worker.pair.progress import Progress
+from worker.residency.copies import Copy
 from worker.sticky_errors import exit_if_sticky
 from worker.tensors import Arrays
 from worker.work import Work

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 from shared.scripts import Scripts
 from worker.batcher import Batcher
-from worker.copies import Copies
 from worker.device.base import Device
 from worker.device.cpu import CpuDevice
 from worker.device_thread import DeviceThread
-from worker.eviction_policy import EvictionPolicy, GreedyDual
-from worker.ledger import Ledger
 from worker.membership import Membership
 from worker.meter import Meter
 from worker.pair.progress import Progress
+from worker.residency.copies import Copies
+from worker.residency.eviction_policy import EvictionPolicy, GreedyDual
+from worker.residency.ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ import msgspec
 from aiohttp import web
 
 from router.doors import Doors
-from router.event_query import Wanted, parse_limit, parse_since, parse_wanted
-from router.events import Page
-from router.followers import Followers
+from router.events.followers import Followers
+from router.events.pages import Page
+from router.events.query import Wanted, parse_limit, parse_since, parse_wanted
 from shared import clock
 from shared.errors import WarmrouteError
 from shared.events import Position, id_of

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from router.footprints import size
+from router.residency.footprints import size
 from shared.manifest import PLATFORMS, Manifest
 from tests.helpers.factories import file_entry, manifest
-from worker.ledger import predict
+from worker.residency.ledger import predict
 
 
 def of(platform: str) -> Manifest:

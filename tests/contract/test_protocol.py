@@ -10,7 +10,8 @@ from router.ingress import ANSWER_LIFE_MS, FIELDS
 from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S
 from shared import bulk, config, keys, scripts
 from tests.contract.sources import ROOT
-from worker import load_lease, membership, work
+from worker import membership, work
+from worker.loading import load_lease
 
 FOLDER = ROOT / "shared"
 TEXT = (FOLDER / "PROTOCOL.md").read_text()

@@ -8,7 +8,7 @@ import pytest
 
 from shared import keys
 from tests.contract.test_protocol import LUA, TEXT, after, fields
-from worker.loader import HEAD_START_S
+from worker.loading.loader import HEAD_START_S
 
 
 def lua(name: str) -> str:

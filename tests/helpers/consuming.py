@@ -16,12 +16,12 @@ from tests.helpers.factories import REF, manifest, placing, tensor
 from tests.helpers.wait import wait_until
 from worker.batcher import Batcher
 from worker.consumer import Consumer
-from worker.copies import Copies, Copy
 from worker.device_thread import DeviceThread
-from worker.ledger import Footprint, Ledger
 from worker.membership import Membership
 from worker.parts import Parts
 from worker.relief import Relieve, nothing_to_free
+from worker.residency.copies import Copies, Copy
+from worker.residency.ledger import Footprint, Ledger
 from worker.tensors import Arrays
 
 PREFETCH = 8

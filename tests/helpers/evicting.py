@@ -9,14 +9,14 @@ from shared.manifest import Batching
 from tests.helpers.cell import Cell
 from tests.helpers.factories import manifest
 from tests.helpers.repository import FakeRepository
-from worker.copies import Copy
-from worker.demotion import Demotion
-from worker.eviction import Wanted
-from worker.evictor import Evictor
-from worker.host_tier import HostTier
-from worker.ledger import Footprint
 from worker.parts import Parts
-from worker.room import Room
+from worker.residency.copies import Copy
+from worker.residency.demotion import Demotion
+from worker.residency.eviction import Wanted
+from worker.residency.evictor import Evictor
+from worker.residency.host_tier import HostTier
+from worker.residency.ledger import Footprint
+from worker.residency.room import Room
 
 BUDGET = 100
 

@@ -14,20 +14,20 @@ from tests.helpers.factories import file_entry, manifest, placing
 from tests.helpers.repository import FakeRepository
 from tests.helpers.wait import wait_until
 from worker.batcher import Batcher
-from worker.bring_up import BringUp
-from worker.copies import Copies
-from worker.demotion import Demotion
 from worker.device_thread import DeviceThread
-from worker.evictor import Evictor
-from worker.facts import FactsReader
-from worker.host_tier import HostTier
-from worker.ledger import Ledger
-from worker.load_turns import LoadTurns
-from worker.loader import Loader
-from worker.manifest_reader import ManifestReader
+from worker.loading.bring_up import BringUp
+from worker.loading.facts import FactsReader
+from worker.loading.load_turns import LoadTurns
+from worker.loading.loader import Loader
+from worker.loading.manifest_reader import ManifestReader
 from worker.membership import Membership
 from worker.parts import Parts
-from worker.room import Room
+from worker.residency.copies import Copies
+from worker.residency.demotion import Demotion
+from worker.residency.evictor import Evictor
+from worker.residency.host_tier import HostTier
+from worker.residency.ledger import Ledger
+from worker.residency.room import Room
 from worker.tensors import Arrays
 
 BUDGET = 100

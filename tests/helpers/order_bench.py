@@ -10,7 +10,7 @@ import redis
 
 from shared.keys import Keys
 from tests.conftest import RQ_CELL
-from worker.rq_worker import build_worker
+from worker.loading.rq_worker import build_worker
 
 KEYS = Keys(RQ_CELL)
 FIELDS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.eviction import Resident
-from worker.ledger import Footprint
+from worker.residency.eviction import Resident
+from worker.residency.ledger import Footprint
 
 BASE = ("b" * 64, 50)
 

@@ -44,7 +44,7 @@ LOADS = [
         ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
     ),
     *of(
-        "refuse_load", "refuse_load claim_load order_copy announce tend",
+        "refuse_load", "refuse_load reload announce",
         ("holders_are_asked", "if not holds and", "if"),
         ("who_waits_is_failed_beside_a_holder", "#live_holders(ref, now) > 0 or", ""),
         ("what_is_crowded_is_ordered_at_once", "redis.call('SET', k('crowded', ref)",
@@ -77,24 +77,30 @@ LOADS = [
         ("no_other_class_is_tried", "if not is_among(other, refused .. unfit) then",
          "if false then"),
         ("a_class_that_failed_is_tried", "refused .. unfit", "refused"),
-        ("who_waits_is_failed_beside_a_holder", "or #live_holders(ref, now) > 0", ""),
         ("a_class_is_unfit_for_ever", "redis.call('PEXPIRE', k('unfit', ref), ARGV[6])", ""),
+    ),
+    *of(
+        "fail_load", "fail_load claim_load crashed_before place",
+        ("who_waits_is_failed_beside_a_holder", "or #live_holders(ref, now) > 0", ""),
     ),
     *of(
         "fail_load", "fail_load refuse_load order_copy",
         ("a_further_copy_was_asked_of_all", "extra, refused = '', worker", ""),
     ),
     *of(
-        "affinity", "kin_before affinity claim_load order_copy reload",
+        "affinity", "kin_before affinity claim_load",
         ("it_is_handed_on_for_ever", "(mode == 'prefer' and r[5])", "false"),
+    ),
+    *of(
+        "affinity", "kin_before affinity claim_load heartbeat",
+        ("it_goes_to_a_worker_that_drains",
+         "if redis.call('HGET', k('worker', other), 'state') ~= 'ready'", "if false"),
     ),
     *of(
         "affinity", "kin_before affinity claim_load refuse_load reload",
         ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
         ("who_refused_gets_it", "if is_among(best, r[3] or '')", "if false"),
         ("its_worker_keeps_it", "redis.call('SREM', k('loads', worker), ref)", ""),
-        ("it_goes_to_a_worker_that_drains",
-         "if redis.call('HGET', k('worker', other), 'state') ~= 'ready'", "if false"),
         ("a_full_worker_gets_more", "most > 0 and (count[other] or 0) >= most", "false"),
         ("no_other_family_begins", "if not best and is_full(worker) then", "if false then"),
         ("who_is_nowhere_is_kin", "redis.call('SREM', kin, kindred[i])", "local _ = 0"),
@@ -173,7 +179,7 @@ COPIES = [
         ("host_memory_outlives_its_process", "(tier == 'host' and of == epoch)", "tier == 'host'"),
     ),
     *of(
-        "lib/nearest", "announce retire order_copy heartbeat",
+        "lib/nearest", "retire order_copy heartbeat",
         ("who_drains_is_near", "if own[2] == 'ready' and not", "if not"),
     ),
     *of(
@@ -182,7 +188,7 @@ COPIES = [
          "if false then"),
     ),
     *of(
-        "lib/nearest", "place announce retire",
+        "lib/nearest", "place retire",
         ("a_queue_does_not_count", "+ wait_on(worker, redis.call('XLEN', k('work', worker)))", ""),
     ),
     *of(

@@ -42,9 +42,12 @@ ALL = [
         ("who_drains_has_room", "if r[1] == 'ready' then", "if true then"),
         ("room_is_given_twice", "bin.bytes - model.bytes, bin.left - 1", "bin.bytes, bin.left - 1"),
         ("what_is_held_is_to_move", "if holds or loader", "if loader"),
-        ("one_model_too_many", "if bin.left < 1 then", "if bin.left < 0 then"),
         ("the_fullest_first", "bin.bytes > best.bytes", "bin.bytes < best.bytes"),
         ("the_smallest_first", "return a.bytes > b.bytes", "return a.bytes < b.bytes"),
+    ),
+    *of(
+        "lib/sessions", "open_session register",
+        ("one_model_too_many", "if bin.left < 1 then", "if bin.left < 0 then"),
     ),
     *of(
         "lib/sessions", "open_session set_policy",

@@ -11,9 +11,9 @@ from router.catalog import Catalog
 from router.dispatch import Dispatch
 from router.gateway_bulk import GatewayBulk
 from router.ingress import Ingress
-from router.load_state import Loads
 from router.placement import Placement
 from router.records import Records
+from router.residency.load_state import Loads
 from router.waiters import Waiters
 from shared.channel import Channel
 from shared.scripts import Limits

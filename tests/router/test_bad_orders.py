@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from router import copies
 from router.endpoints.sessions import MAX_MODELS
+from router.residency import copies
 from tests.helpers.cell import Cell
 from tests.helpers.cell_state import state
 from tests.helpers.fleet import Fleet, fleet_of, publish_made_up

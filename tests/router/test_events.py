@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from router import events as module
-from router.events import is_gap
+from router.events import pages as module
+from router.events.pages import is_gap
 from shared.events import Event
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF

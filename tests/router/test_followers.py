@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from router import followers as module
 from router.endpoints import events as endpoint
-from router.events import EventPages
-from router.followers import Followers
+from router.events import followers as module
+from router.events.followers import Followers
+from router.events.pages import EventPages
 from shared.events import Event
 from tests.helpers.cell import Cell
 from tests.helpers.following import (
@@ -190,7 +190,7 @@ async def test_who_is_told_of_a_gap_knows_that_some_are_missing(
     cell: Cell, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events that were dropped from the log before they were read."""
-    monkeypatch.setattr("router.events.MAX_EVENTS", 2)
+    monkeypatch.setattr("router.events.pages.MAX_EVENTS", 2)
     ids = await write_many(cell, 5)
     await cell.client.xtrim(cell.keys.events, maxlen=2, approximate=False)
     async with following(gateway, **{"Last-Event-ID": ids[0]}) as follower:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from router import copies
+from router.residency import copies
 from tests.helpers.cell import Cell
 from tests.helpers.factories import placing
 from tests.helpers.fleet import Fleet, fleet_of, publish_made_up

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from router.load_state import Failure, LoadState, failure, load_state, number, waits
-from router.one_model import learned, quarantine
+from router.residency.load_state import Failure, LoadState, failure, load_state, number, waits
+from router.residency.one_model import learned, quarantine
 
 NOW = 100_000
 LEASE = {"phase": "ordered", "worker": "", "since": "97000", "refused": "", "token": "t"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from router import preload as module
 from router.catalog import Catalog
-from router.preload import MAX_ORDERS, TRIES, Preload
+from router.residency import preload as module
+from router.residency.preload import MAX_ORDERS, TRIES, Preload
 from shared.errors import StoreUnavailable
 from shared.manifest import ref_of
 from shared.policy import Policy

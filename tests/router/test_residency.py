@@ -6,8 +6,8 @@ import json
 import time
 from typing import Any
 
-from router import residency as module
-from router.residency import Residency
+from router.residency import report as module
+from router.residency.report import Residency
 from shared.names import ModelRef
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF, placing

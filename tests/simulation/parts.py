@@ -18,9 +18,9 @@ from tests.simulation.link import SimChannel
 from tests.simulation.loop import PROCESS, SimFuture
 from tests.simulation.process import Process
 from worker.heart import Heart
-from worker.ledger import Footprint, Ledger
 from worker.pair.child import Child
 from worker.pair.progress import Progress
+from worker.residency.ledger import Footprint, Ledger
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

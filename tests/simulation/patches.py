@@ -28,13 +28,13 @@ from shared.redis_check import check_redis
 from shared.repository import BlobCache, open_repository
 from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
-from worker.cold_queue import ColdQueue
 from worker.device.opening import open_device
 from worker.heart import Heart
-from worker.ledger import Ledger
+from worker.loading.cold_queue import ColdQueue
 from worker.pair.child import Child
 from worker.pair.link import Link
 from worker.pair.progress import Progress
+from worker.residency.ledger import Ledger
 from worker.runtimes.base import load
 
 if TYPE_CHECKING:

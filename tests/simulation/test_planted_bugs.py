@@ -12,10 +12,10 @@ from router.waiters import Waiters
 from shared import script_runner
 from tests.simulation.server import SimRedis
 from tests.simulation.simulate import simulate
-from worker.evictor import Evictor
-from worker.ledger import Ledger
-from worker.load_lease import LoadLease
-from worker.space import Space
+from worker.loading.load_lease import LoadLease
+from worker.residency.evictor import Evictor
+from worker.residency.ledger import Ledger
+from worker.residency.space import Space
 
 MOST_SEEDS = 300
 Plant = Callable[[pytest.MonkeyPatch], None]

@@ -1,7 +1,8 @@
 """6. Eviction: more models than memory.
 
-A worker has a budget in bytes. A load that needs room first evicts what was used least recently: it
-takes no new requests for that model, finishes those it has, and frees it. Its files stay in the
+A worker has a budget in bytes. A load that needs room first evicts what is worth least: what is used
+rarely, long ago, and is quick to load again. It takes no new requests for that model, finishes those
+it has, and frees it. Its files stay in the
 disk cache, so that it comes back quickly. Callers notice nothing but a longer wait.
 """
 
@@ -33,13 +34,13 @@ def test_models_that_do_not_fit_together_all_answer(
         assert worker["used_bytes"] <= worker["budget_bytes"]
 
 
-def test_the_least_recently_used_is_evicted_and_comes_back_when_asked_for(
+def test_what_is_worth_least_is_evicted_and_comes_back_when_asked_for(
     stack: Stack, new_model: Callable[..., Mlp]
 ) -> None:
-    """Of three residents the one in the middle was used last, and so it stays the longest."""
+    """Of three residents one was used once only, and so it goes first."""
     first, second, third, newcomer = (new_model(SIZE) for _ in range(4))
     client = stack.client()
-    for model in (first, second, third, first, second):
+    for model in [first] * 6 + [second] * 6 + [third]:
         client.infer(model.name, model.question())
     assert all(stack.holders(model.name) for model in (first, second, third))
 

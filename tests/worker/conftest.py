@@ -15,14 +15,14 @@ from tests.helpers.consuming import Worker
 from tests.helpers.evicting import BUDGET, Rooms, made_evictor
 from tests.helpers.loading import LoadingWorker
 from tests.helpers.order_bench import OrderBench
-from worker import loader
 from worker.batcher import Batcher
-from worker.copies import Copies
 from worker.device_thread import DeviceThread
-from worker.evictor import Evictor
-from worker.ledger import Ledger
+from worker.loading import loader
 from worker.membership import Membership
 from worker.parts import Parts
+from worker.residency.copies import Copies
+from worker.residency.evictor import Evictor
+from worker.residency.ledger import Ledger
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ from shared.envelope import Outcome
 from shared.errors import InvalidInput, ModelFailed, OutOfMemory, Unavailable, WarmrouteError
 from tests.helpers.factories import REF, manifest, work
 from worker.batch_runner import BatchRunner, parts_of, told
-from worker.copies import Copy
 from worker.device.base import DeviceOutOfMemory
 from worker.execution import Result
-from worker.ledger import Footprint
 from worker.meter import Meter
 from worker.pair.progress import Progress
 from worker.redis_clock import RedisClock
 from worker.relief import Relief, Relieve, nothing_to_free
+from worker.residency.copies import Copy
+from worker.residency.ledger import Footprint
 from worker.tensors import Arrays
 
 FULL = DeviceOutOfMemory("the device has no memory left for this")

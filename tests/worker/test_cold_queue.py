@@ -17,7 +17,7 @@ from tests.conftest import RQ_CELL
 from tests.helpers.cell import LEASE_MS, Cell, open_cell
 from tests.helpers.factories import OTHER_REF, REF, placing
 from tests.helpers.wait import wait_until
-from worker.cold_queue import ColdQueue
+from worker.loading.cold_queue import ColdQueue
 
 
 class Worker:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.helpers.scenes import own, resident, shares
-from worker.eviction import Plan, Refusal, Resident, Wanted, in_order, plan
-from worker.eviction_policy import Lru
-from worker.ledger import Footprint, Ledger
+from worker.residency.eviction import Plan, Refusal, Resident, Wanted, in_order, plan
+from worker.residency.eviction_policy import Lru
+from worker.residency.ledger import Footprint, Ledger
 
 A10B20C30 = {"a": own(10), "b": own(20), "c": own(30)}
 NOW = 1000.0

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigError
 from tests.helpers.scenes import resident
-from worker import eviction_policy
-from worker.eviction_policy import HALF_LIFE, POLICIES, GreedyDual, Lru, policy_of
+from worker.residency import eviction_policy
+from worker.residency.eviction_policy import HALF_LIFE, POLICIES, GreedyDual, Lru, policy_of
 
 
 def greedy(**models: tuple[int, float, int]) -> GreedyDual:

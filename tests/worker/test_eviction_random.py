@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.helpers.scenes import own, resident
-from worker.eviction import Plan, Refusal, Resident, Wanted, in_order, plan
-from worker.eviction_policy import Lru
-from worker.ledger import Footprint, Ledger, union_bytes
+from worker.residency.eviction import Plan, Refusal, Resident, Wanted, in_order, plan
+from worker.residency.eviction_policy import Lru
+from worker.residency.ledger import Footprint, Ledger, union_bytes
 
 NOW = 100.0
 BLOBS = st.frozensets(st.sampled_from([(c * 64, n) for n, c in enumerate("abcde", 5)]), max_size=3)

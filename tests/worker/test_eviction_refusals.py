@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.helpers.scenes import own, resident
-from worker.eviction import Refusal, Wanted, plan
-from worker.eviction_policy import Lru
-from worker.ledger import Ledger
+from worker.residency.eviction import Refusal, Wanted, plan
+from worker.residency.eviction_policy import Lru
+from worker.residency.ledger import Ledger
 
 NOW = 1000.0
 PINNED, BUSY = {"pinned": True}, {"busy": True}

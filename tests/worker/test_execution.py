@@ -11,11 +11,11 @@ from shared.envelope import unpack_error
 from shared.errors import InvalidInput, ModelFailed
 from tests.helpers.factories import REF, manifest, work
 from worker import execution
-from worker.copies import Copy
 from worker.execution import Watch
-from worker.ledger import Footprint
 from worker.pair.progress import Progress
 from worker.pair.restart import DEVICE_LOST
+from worker.residency.copies import Copy
+from worker.residency.ledger import Footprint
 from worker.tensors import Arrays
 
 

@@ -7,7 +7,7 @@ import pytest
 from shared.policy import Policy
 from tests.helpers.cell import Cell
 from tests.helpers.factories import REF, manifest
-from worker.facts import Facts, FactsReader
+from worker.loading.facts import Facts, FactsReader
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from shared.manifest import FileEntry, Manifest
 from tests.helpers.factories import file_entry, manifest
 from worker.device.base import DeviceOutOfMemory
 from worker.device.cpu import CpuDevice
-from worker.host_tier import HostTier
+from worker.residency.host_tier import HostTier
 
 SIZES = {"a": 100, "b": 200, "c": 300, "d": 400}
 

@@ -11,7 +11,7 @@ import pytest
 from shared.manifest import Manifest
 from tests.helpers.factories import file_entry, manifest
 from worker.device.cpu import CpuDevice
-from worker.host_tier import HostTier
+from worker.residency.host_tier import HostTier
 
 SIZES = {letter: 64 + 16 * n for n, letter in enumerate("0123456789abcdef")}
 BUDGET, STEPS = 600, 400

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.factories import OTHER_REF, REF, file_entry, manifest
-from worker.ledger import Footprint, Ledger, predict, union_bytes
+from worker.residency.ledger import Footprint, Ledger, predict, union_bytes
 
 A, B, C = ("a" * 64, 10), ("b" * 64, 20), ("c" * 64, 30)
 

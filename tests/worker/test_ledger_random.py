@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ledger import Footprint, Ledger, Tally
+from worker.residency.ledger import Footprint, Ledger, Tally
 
 BLOBS = st.frozensets(st.sampled_from([(c * 64, n) for n, c in enumerate("abcde", 5)]), max_size=3)
 FOOTPRINTS = st.builds(Footprint, BLOBS, st.integers(0, 30))

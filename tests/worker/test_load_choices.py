@@ -10,8 +10,8 @@ from shared.policy import Affinity, Policy
 from tests.helpers.factories import placing
 from tests.helpers.loading import LoadingWorker
 from tests.helpers.wait import wait_until
-from worker import loader as module
 from worker.device.base import DeviceOutOfMemory
+from worker.loading import loader as module
 
 
 async def record(worker: LoadingWorker, name: str) -> dict[str, str]:

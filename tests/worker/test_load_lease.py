@@ -10,8 +10,8 @@ from shared.errors import InsufficientMemory, LoadFailed
 from tests.helpers.cell import LEASE_MS, Cell
 from tests.helpers.factories import REF, placing
 from tests.helpers.wait import wait_until
-from worker import load_lease as module
-from worker.load_lease import LoadLease
+from worker.loading import load_lease as module
+from worker.loading.load_lease import LoadLease
 
 
 @pytest.fixture(autouse=True)

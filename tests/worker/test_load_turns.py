@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.helpers.wait import wait_until
-from worker.load_turns import MOST_HELD, LoadTurns
+from worker.loading.load_turns import MOST_HELD, LoadTurns
 
 
 async def test_two_loads_of_one_model_follow_each_other() -> None:

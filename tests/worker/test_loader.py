@@ -13,8 +13,8 @@ from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import placing
 from tests.helpers.loading import BUDGET, LoadingWorker
 from tests.helpers.wait import wait_until
-from worker import loader as module
-from worker.bring_up import WARM_UP
+from worker.loading import loader as module
+from worker.loading.bring_up import WARM_UP
 
 
 @pytest.fixture

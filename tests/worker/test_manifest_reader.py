@@ -12,7 +12,7 @@ from shared.manifest import Batching, Manifest
 from shared.names import ModelRef
 from tests.helpers.factories import manifest
 from tests.helpers.repository import FakeRepository
-from worker.manifest_reader import ManifestReader
+from worker.loading.manifest_reader import ManifestReader
 
 
 def published(repository: FakeRepository, model: Manifest | None = None) -> ModelRef:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.device_thread import DeviceThread
-from worker.ledger import Footprint, Ledger
-from worker.memory_watch import LOOKS, Leak, MemoryWatch, budget_after
+from worker.residency.ledger import Footprint, Ledger
+from worker.residency.memory_watch import LOOKS, Leak, MemoryWatch, budget_after
 
 MB = 1_000_000
 LIMIT, BUDGET = 100 * MB, 1000 * MB

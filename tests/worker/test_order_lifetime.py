@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.helpers.order_bench import GOOD, KEYS, OrderBench
-from worker.rq_worker import ORDER_LIFE_S
+from worker.loading.rq_worker import ORDER_LIFE_S
 
 
 def test_an_order_has_a_lifetime_while_it_is_answered(

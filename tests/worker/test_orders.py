@@ -11,7 +11,7 @@ import pytest
 from shared.channel import Channel
 from tests.helpers.cell import Cell
 from tests.helpers.factories import REF
-from worker.orders import Orders
+from worker.loading.orders import Orders
 
 
 class Told:

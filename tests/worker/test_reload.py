@@ -12,7 +12,7 @@ from tests.helpers.cell import Cell
 from tests.helpers.factories import placing
 from tests.helpers.loading import LoadingWorker
 from tests.helpers.wait import wait_until
-from worker import loader as module
+from worker.loading import loader as module
 
 
 @pytest.fixture

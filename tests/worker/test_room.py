@@ -7,7 +7,7 @@ import asyncio
 from tests.helpers.evicting import BUDGET, Model, hold, holders, own
 from tests.helpers.factories import OTHER_REF, REF, manifest, work
 from tests.helpers.wait import wait_until
-from worker.copies import Copy
+from worker.residency.copies import Copy
 
 
 async def test_room_is_made_by_retiring_draining_and_freeing(cell, parts, room) -> None:

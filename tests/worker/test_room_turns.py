@@ -11,10 +11,10 @@ from tests.helpers.cell import Cell
 from tests.helpers.evicting import Rooms, hold, holders, own
 from tests.helpers.factories import OTHER_REF, REF
 from tests.helpers.wait import wait_until
-from worker.copies import Copy
-from worker.eviction import Wanted
-from worker.evictor import Evictor
 from worker.parts import Parts
+from worker.residency.copies import Copy
+from worker.residency.eviction import Wanted
+from worker.residency.evictor import Evictor
 
 NEW = "clip:1:111111111111"
 
@@ -45,7 +45,7 @@ async def test_what_is_only_pinned_refuses_at_once(parts: Parts, room: Rooms) ->
 
 async def test_who_waits_in_vain_gives_up(parts: Parts, room: Rooms, monkeypatch) -> None:
     """So that another worker may take the load."""
-    monkeypatch.setattr("worker.room.LONGEST_S", 0.05)
+    monkeypatch.setattr("worker.residency.room.LONGEST_S", 0.05)
     parts.ledger.reserve(REF, own(60))  # it loads, and never ends
     refused = await room.make(Wanted(NEW, own(60)))
     assert refused is not None and not refused.never

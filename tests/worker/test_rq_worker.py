@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.order_bench import GOOD, KEYS, OrderBench
-from worker.rq_worker import MAX_JOB_BYTES, StrictJSON
+from worker.loading.rq_worker import MAX_JOB_BYTES, StrictJSON
 
 IDLE = ["os.getpid", None, [], {}]
 MEGABYTES = 200

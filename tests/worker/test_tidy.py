@@ -7,8 +7,8 @@ import pytest
 from shared import clock
 from shared.policy import Policy
 from tests.helpers.loading import LoadingWorker
-from worker import tidy as module
-from worker.tidy import Tidy
+from worker.residency import tidy as module
+from worker.residency.tidy import Tidy
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from shared.errors import LoadFailed, ModelFailed
 from shared.manifest import Batching, Manifest, WarmupTensor
 from tests.helpers.factories import file_entry, manifest, spec
+from worker.loading.warmup import TRIAL_BATCH, Warmup, check_outputs, inputs_of, program_key
 from worker.tensors import Arrays
-from worker.warmup import TRIAL_BATCH, Warmup, check_outputs, inputs_of, program_key
 
 PROGRAM = [file_entry("program.json", "p"), file_entry("weights/0.safetensors", "a")]
 ALONE = Batching(max_size=1)

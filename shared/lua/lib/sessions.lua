@@ -18,8 +18,7 @@ local function end_session(id)
   return redis.call('ZREM', SESSIONS, id)
 end
 
--- What the API or a manifest has pinned on a worker, beside the models of sessions (`counted`): bytes,
--- and how many.
+-- What policies pin on a worker beside the models of sessions (`counted`): bytes, and how many.
 local function pinned_bytes(worker, counted)
   local sum, number = 0, 0
   for _, ref in ipairs(redis.call('SMEMBERS', k('holds', worker))) do

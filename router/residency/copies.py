@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from router.catalog import Entry
-from router.copy_states import CopyState, CopyStates
-from router.footprints import Footprints
+from router.residency.copy_states import CopyState, CopyStates
+from router.residency.footprints import Footprints
 from shared import clock
 from shared.copy_scripts import Ordered
 from shared.envelope import unpack_error

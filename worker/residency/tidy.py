@@ -7,10 +7,10 @@ time for what it does here: the rule that ordered another copy, read backwards.
 from __future__ import annotations
 
 from shared import clock
-from worker.copies import Copy
-from worker.evictor import Evictor
-from worker.facts import FactsReader
+from worker.loading.facts import FactsReader
 from worker.parts import Parts
+from worker.residency.copies import Copy
+from worker.residency.evictor import Evictor
 
 EVERY_S = 1.0
 SETTLED_S = 5.0  # so long a copy's share of the device's time is not known well

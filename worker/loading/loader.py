@@ -18,15 +18,15 @@ from shared.event_log import EventLog
 from shared.manifest import Manifest
 from shared.names import ModelRef
 from shared.retry import until_answered
-from worker.bring_up import BringUp, NoRoomNow, Wish
-from worker.copies import Copy
-from worker.evictor import Evictor
-from worker.facts import Facts, FactsReader
-from worker.load_lease import LOAD_LEASE_MS, LoadLease
-from worker.load_turns import LoadTurns
-from worker.manifest_reader import ManifestReader
+from worker.loading.bring_up import BringUp, NoRoomNow, Wish
+from worker.loading.facts import Facts, FactsReader
+from worker.loading.load_lease import LOAD_LEASE_MS, LoadLease
+from worker.loading.load_turns import LoadTurns
+from worker.loading.manifest_reader import ManifestReader
 from worker.parts import Parts
-from worker.room import Room
+from worker.residency.copies import Copy
+from worker.residency.evictor import Evictor
+from worker.residency.room import Room
 
 log = logging.getLogger(__name__)
 

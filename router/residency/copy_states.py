@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from router.load_state import text_of
+from router.residency.load_state import text_of
 from shared.connection import redis_errors
 from shared.envelope import unpack_error
 from shared.errors import Quarantined, WarmrouteError

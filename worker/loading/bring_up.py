@@ -17,17 +17,17 @@ from shared import clock, failpoints
 from shared.errors import InsufficientMemory
 from shared.manifest import Batching, FileEntry, Manifest
 from shared.repository import BlobCache, Repository
-from worker.copies import Copy
 from worker.device.base import DeviceOutOfMemory
-from worker.eviction import Wanted
-from worker.facts import Facts
-from worker.host_tier import HostTier
-from worker.ledger import Footprint, predict
+from worker.loading.facts import Facts
+from worker.loading.warmup import Warmup
 from worker.parts import Parts
-from worker.room import Room
+from worker.residency.copies import Copy
+from worker.residency.eviction import Wanted
+from worker.residency.host_tier import HostTier
+from worker.residency.ledger import Footprint, predict
+from worker.residency.room import Room
 from worker.runtimes.base import LoadedModel
 from worker.sticky_errors import watched
-from worker.warmup import Warmup
 
 WARM_UP = 1 << 62  # as the number of a batch: no batch has it, so no request is charged
 WARM_UP_LIMIT_S = 120.0

@@ -13,10 +13,10 @@ from typing import Any
 from redis.asyncio import Redis
 
 from router.catalog import Entry
-from router.copies import longer_pauses
-from router.copy_states import FAILED, READY, CopyState, CopyStates
-from router.footprints import Footprints
-from router.load_state import time_of
+from router.residency.copies import longer_pauses
+from router.residency.copy_states import FAILED, READY, CopyState, CopyStates
+from router.residency.footprints import Footprints
+from router.residency.load_state import time_of
 from shared import clock
 from shared.connection import redis_errors
 from shared.copy_scripts import Opened

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from worker.ledger import Footprint, Ledger
-from worker.space import Space, models_are
+from worker.residency.ledger import Footprint, Ledger
+from worker.residency.space import Space, models_are
 
 # A copy that other workers hold too goes first once it has rested for so long. Sooner, a hot model
 # would lose its further copies between two requests, and they would be ordered again at once.

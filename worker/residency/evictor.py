@@ -16,9 +16,9 @@ from shared import clock, failpoints
 from shared.errors import Conflict
 from shared.event_log import EventLog
 from shared.retry import until_answered
-from worker.copies import Copy
-from worker.demotion import Demotion
 from worker.parts import Parts
+from worker.residency.copies import Copy
+from worker.residency.demotion import Demotion
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from router.load_state import LoadState, number, seconds_between, time_of, waits
+from router.residency.load_state import LoadState, number, seconds_between, time_of, waits
 from shared.names import ModelRef
 
 TIERS = ("device", "host", "disk")

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from router import fleet
-from router.fleet import ModelFacts, WorkerFacts
-from router.load_state import failure, load_state, number, text_of, texts, waits
+from router.residency import fleet
+from router.residency.fleet import ModelFacts, WorkerFacts
+from router.residency.load_state import failure, load_state, number, text_of, texts, waits
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy, effective

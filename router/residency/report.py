@@ -11,9 +11,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from router import fleet, one_model
-from router.fleet import ModelFacts, WorkerFacts
-from router.load_state import load_state, text_of, texts
+from router.residency import fleet, one_model
+from router.residency.fleet import ModelFacts, WorkerFacts
+from router.residency.load_state import load_state, text_of, texts
 from shared.connection import redis_errors
 from shared.keys import Keys
 from shared.names import ModelRef

@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Callable
 
 from shared import clock
-from worker.copies import resident
-from worker.eviction import Plan, Refusal, Resident, Wanted, in_order, plan
-from worker.evictor import Evictor, Leaving
-from worker.ledger import Footprint
 from worker.parts import Parts
+from worker.residency.copies import resident
+from worker.residency.eviction import Plan, Refusal, Resident, Wanted, in_order, plan
+from worker.residency.evictor import Evictor, Leaving
+from worker.residency.ledger import Footprint
 
 POLL_S, SLOW_POLL_S = 0.005, 0.025
 # So long a newcomer waits for a copy that nobody uses just now; then one in use is drained for it,

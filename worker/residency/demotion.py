@@ -7,8 +7,8 @@ import logging
 
 from shared.errors import WarmrouteError
 from shared.repository import BlobCache, Repository
-from worker.copies import Copy
-from worker.host_tier import HostTier
+from worker.residency.copies import Copy
+from worker.residency.host_tier import HostTier
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from worker.ledger import Ledger
+from worker.residency.ledger import Ledger
 
 if TYPE_CHECKING:
-    from worker.eviction import Resident, Wanted
+    from worker.residency.eviction import Resident, Wanted
 
 
 def models_are(count: int) -> str:

@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 from shared.errors import ConfigError
 from shared.keys import Keys
-from worker import rq_worker
+from worker.loading import rq_worker
 
 log = logging.getLogger(__name__)
 

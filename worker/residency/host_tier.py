@@ -16,7 +16,7 @@ from pathlib import Path
 from shared.errors import WarmrouteError
 from shared.manifest import FileEntry, Manifest
 from worker.device.base import Device
-from worker.ledger import SHARES_BLOBS, WEIGHTS, Footprint, Ledger
+from worker.residency.ledger import SHARES_BLOBS, WEIGHTS, Footprint, Ledger
 
 log = logging.getLogger(__name__)
 

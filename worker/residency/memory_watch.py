@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from worker.device_thread import DeviceThread
-from worker.ledger import Ledger
+from worker.residency.ledger import Ledger
 
 log = logging.getLogger(__name__)
 

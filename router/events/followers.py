@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 
-from router.events import EventPages, Page
+from router.events.pages import EventPages, Page
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
 from shared.errors import Unavailable

@@ -1,0 +1,1 @@
+"""The log of what happened to copies, as pages and as a stream."""

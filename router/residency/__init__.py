@@ -1,0 +1,1 @@
+"""What the fleet holds, and the doors to change that: loads, policies, sessions."""
