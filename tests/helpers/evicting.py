@@ -10,9 +10,9 @@ from tests.helpers.cell import Cell
 from tests.helpers.factories import manifest
 from tests.helpers.repository import FakeRepository
 from worker.parts import Parts
+from worker.residency.candidates import Wanted
 from worker.residency.copies import Copy
 from worker.residency.demotion import Demotion
-from worker.residency.eviction import Wanted
 from worker.residency.evictor import Evictor
 from worker.residency.host_tier import HostTier
 from worker.residency.ledger import Footprint

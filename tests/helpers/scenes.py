@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.residency.eviction import Resident
+from worker.residency.candidates import Resident
 from worker.residency.ledger import Footprint
 
 BASE = ("b" * 64, 50)

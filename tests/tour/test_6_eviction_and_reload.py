@@ -1,9 +1,9 @@
 """6. Eviction: more models than memory.
 
-A worker has a budget in bytes. A load that needs room first evicts what is worth least: what is used
-rarely, long ago, and is quick to load again. It takes no new requests for that model, finishes those
-it has, and frees it. Its files stay in the
-disk cache, so that it comes back quickly. Callers notice nothing but a longer wait.
+A worker has a budget in bytes. A load that needs room first evicts what is worth least: what is
+used rarely, was used long ago, and is quick to load again. It takes no new requests for that model,
+finishes those it has, and frees it. Its files stay in the disk cache, so that it comes back quickly.
+Callers notice nothing but a longer wait.
 """
 
 from __future__ import annotations

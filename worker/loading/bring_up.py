@@ -21,8 +21,8 @@ from worker.device.base import DeviceOutOfMemory
 from worker.loading.facts import Facts
 from worker.loading.warmup import Warmup
 from worker.parts import Parts
+from worker.residency.candidates import Wanted
 from worker.residency.copies import Copy
-from worker.residency.eviction import Wanted
 from worker.residency.host_tier import HostTier
 from worker.residency.ledger import Footprint, predict
 from worker.residency.room import Room

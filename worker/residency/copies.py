@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from shared import clock
 from shared.manifest import Manifest
 from shared.policy import Policy
-from worker.residency.eviction import Resident
+from worker.residency.candidates import Resident
 from worker.residency.ledger import Footprint
 from worker.runtimes.base import LoadedModel
 

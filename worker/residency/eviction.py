@@ -19,46 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from worker.residency.ledger import Footprint, Ledger
+from worker.residency.candidates import Resident, Wanted
+from worker.residency.ledger import Ledger
 from worker.residency.space import Space, models_are
 
 # A copy that other workers hold too goes first once it has rested for so long. Sooner, a hot model
 # would lose its further copies between two requests, and they would be ordered again at once.
 SURPLUS_REST_S = 5.0
 PINNED = "pinned"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A newcomer. `group_max`: models of its `group` that may be on the device (0: no limit).
-
-    To free memory for no model (others took it, a batch needs it): no `ref`, and priority 0.
-    """
-
-    ref: str
-    footprint: Footprint
-    priority: int = 5
-    group: str = ""
-    group_max: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resident:
-    """A copy on the device. Times in seconds of the clock that `now` is of. `reload_s`: what
-    bringing it back takes. `surplus`: other live workers hold it too. `bytes`: what it takes, with
-    shared blobs shared out; `plan` fills it in."""
-
-    ref: str
-    last_used: float
-    loaded_at: float = 0.0
-    busy: bool = False
-    pinned: bool = False
-    priority: int = 5
-    reload_s: float = 0.0
-    min_residency_s: float = 0.0
-    group: str = ""
-    surplus: bool = False
-    bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.errors import ConfigError
-from worker.residency.eviction import Resident
+from worker.residency.candidates import Resident
 
 # Loads per resident after which an old use counts half. Measured on Zipf 0.8 and 1.1, slow and
 # sudden shifts, and scans: 1 forgets too soon for the first, 4 too late for the second.

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from shared import clock
 from worker.parts import Parts
+from worker.residency.candidates import Resident, Wanted
 from worker.residency.copies import resident
-from worker.residency.eviction import Plan, Refusal, Resident, Wanted, in_order, plan
+from worker.residency.eviction import Plan, Refusal, in_order, plan
 from worker.residency.evictor import Evictor, Leaving
 from worker.residency.ledger import Footprint
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worker.residency.ledger import Ledger
 
 if TYPE_CHECKING:
-    from worker.residency.eviction import Resident, Wanted
+    from worker.residency.candidates import Resident, Wanted
 
 
 def models_are(count: int) -> str:

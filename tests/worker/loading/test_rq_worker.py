@@ -130,7 +130,8 @@ def test_callbacks_and_webhooks_of_a_good_order_are_not_called(
     }
     orders.push(
         GOOD, webhooks=json.dumps([webhook, webhook | {"status": "failed"}]),
-        success_callback_name="tests.worker.test_rq_worker.nobody", success_callback_timeout=1,
+        success_callback_name="tests.worker.loading.test_rq_worker.nobody",
+        success_callback_timeout=1,
         meta=pickle.dumps(Bomb(touch(orders))), repeats_left=5, repeat_intervals="[0]",
     )  # fmt: skip
     orders.work()

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.helpers.scenes import own, resident
-from worker.residency.eviction import Plan, Refusal, Resident, Wanted, in_order, plan
+from worker.residency.candidates import Resident, Wanted
+from worker.residency.eviction import Plan, Refusal, in_order, plan
 from worker.residency.eviction_policy import Lru
 from worker.residency.ledger import Footprint, Ledger, union_bytes
 

@@ -12,8 +12,8 @@ from tests.helpers.evicting import Rooms, hold, holders, own
 from tests.helpers.factories import OTHER_REF, REF
 from tests.helpers.wait import wait_until
 from worker.parts import Parts
+from worker.residency.candidates import Wanted
 from worker.residency.copies import Copy
-from worker.residency.eviction import Wanted
 from worker.residency.evictor import Evictor
 
 NEW = "clip:1:111111111111"

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.helpers.scenes import own, resident, shares
-from worker.residency.eviction import Plan, Refusal, Resident, Wanted, in_order, plan
+from worker.residency.candidates import Resident, Wanted
+from worker.residency.eviction import Plan, Refusal, in_order, plan
 from worker.residency.eviction_policy import Lru
 from worker.residency.ledger import Footprint, Ledger
 

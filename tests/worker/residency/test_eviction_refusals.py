@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.helpers.scenes import own, resident
-from worker.residency.eviction import Refusal, Wanted, plan
+from worker.residency.candidates import Wanted
+from worker.residency.eviction import Refusal, plan
 from worker.residency.eviction_policy import Lru
 from worker.residency.ledger import Ledger
 
