@@ -131,13 +131,16 @@ class Explorer:
     """Runs plans against one Redis. Not for use inside of an event loop."""
 
     def __init__(self, url: str, mutant: Mutant | None = None) -> None:
-        if mutant is not None:
-            mutant.planted("")  # it fits, or says that it does not
         self._url = url
         self._loop = asyncio.Runner()
         self.outcomes: Counter[str] = Counter()
         self.steps = 0
         self._cell = self._loop.run(self._open())
+        self._scripts = VirtualScripts(self._cell.channel, self._cell.keys, mutant)
+
+    def plant(self, mutant: Mutant) -> None:
+        """From here on the scripts have this fault. LookupError: it fits no more."""
+        mutant.planted("")
         self._scripts = VirtualScripts(self._cell.channel, self._cell.keys, mutant)
 
     async def _open(self) -> Cell:

@@ -88,10 +88,10 @@ def missed(outcomes: Counter[str]) -> list[str]:
 
 
 def favour(seed: int, left: list[str]) -> tuple[str, ...]:
-    """Rules to use more in a run: those that lead to outcomes that are `left` to be reached."""
-    scripts = {name.partition(":")[0] for name in left}
+    """Rules to use more in a run: two times in three those that lead to what is `left` to reach."""
+    scripts = {name.partition(":")[0] for name in left} if seed % 3 else set()
     leading = sorted({rules for script in scripts for rules in FAVOURED_BY[script]}) or FAVOURED
-    return leading[seed % len(leading)]
+    return leading[seed // 3 % len(leading)]
 
 
 @pytest.mark.timeout(180)

@@ -2,7 +2,7 @@
 
 A worker has a budget in bytes. A load that needs room first evicts what is worth least: what is
 used rarely, was used long ago, and is quick to load again. It takes no new requests for that model,
-finishes those it has, and frees it. Its files stay in the disk cache, so that it comes back quickly.
+finishes those it has, and frees it. Its files stay in the disk cache, so that it comes back soon.
 Callers notice nothing but a longer wait.
 """
 
