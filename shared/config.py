@@ -129,7 +129,7 @@ class WorkerConfig(CellConfig):
         "what its load took: more thrashes less, less serves a newcomer sooner.",
     )  # fmt: skip
     share_loads_s: float = setting(
-        "WARMROUTE_SHARE_LOADS_S", 0.1, "How long a load is held back that must evict right after "
+        "WARMROUTE_SHARE_LOADS_S", 0.15, "How long a load is held back that must evict right after "
         "another did: more requests share it and fewer loads are done, each answered later; 0 "
         "never.", unit="s",
     )  # fmt: skip

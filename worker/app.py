@@ -184,6 +184,7 @@ class Worker:
             "rate": self._rate.at(sum(counts[end] for end in ENDS)),
             "service": round(parts.meter.service_ms, 3),
             "busy": round(parts.meter.busy, 3),
+            "contended": int(self._all.room.contended()),
             "unaccounted": self._watch.unaccounted,
             "max_models": self._config.max_models,
             "copies": msgspec.json.encode(parts.copies.report(parts.meter.hits)).decode(),

@@ -62,7 +62,8 @@ def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
         ("and not ordered again for ", f"{constant('CROWDED', 'refuse_load') / 1000:g} s"),
         ("before the first ", f"{expected_ms('host')} ms from host memory, "
          f"{expected_ms('disk')} ms from disk, {expected_ms('remote') / 1000:g} s from remote"),
-        ("none and is not; from ", f"{constant('SPILL_FROM', 'copies'):g} queued on"),
+        ("out what is asked for too); from ",
+         f"{constant('SPILL_FROM', 'copies'):g} queued on"),
         ("for its work, which is to be ",
          f"{constant('SPARE', 'copies'):.0%} busy".replace("%", " %")),
     ],

@@ -59,6 +59,16 @@ async def test_the_next_copy_is_ordered_when_both_are_behind(busy: Cell) -> None
     assert sorted((await lease(busy))["refused"].split()) == ["w1", "w2"]
 
 
+async def test_no_copy_goes_where_models_push_each_other_out(busy: Cell) -> None:
+    """It would push out one more; once that is over it may."""
+    await busy.client.hset(busy.keys.worker("w2"), "contended", 1)
+    await crowd(busy, 50)
+    assert await lease(busy) == {}
+    await busy.client.hset(busy.keys.worker("w2"), "contended", 0)
+    await crowd(busy, 1)
+    assert (await lease(busy))["extra"] == "spill"
+
+
 @pytest.mark.parametrize(
     ("number", "service_ms", "load_ms", "ordered"),
     [

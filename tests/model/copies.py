@@ -36,7 +36,7 @@ def spill(m: Model, ref: str, worker: str, queued: int, sure: bool) -> None:
     if (sure and wait <= 0) or not could_be_more(m, ref):
         return None
     live = nearest.live_workers(m.state, m.now)
-    refused = holders | {w for w in live if nearest.number(m.state, w, "busy") >= SPARE}
+    refused = holders | {w for w in live if not _has_time(m, w)}
     sooner = wait > nearest.soonest(m.state, m.now, ref, refused)[1]
     if not sure:
         load = m.after.loads.get(ref)
@@ -44,6 +44,12 @@ def spill(m: Model, ref: str, worker: str, queued: int, sure: bool) -> None:
     if sooner:
         m.order(ref, refused, "spill")
     return m.note("copies: spilled" if sooner else "copies: not sooner")
+
+
+def _has_time(m: Model, worker: str) -> bool:
+    """Whether a further copy may go there: its models do not push each other out already."""
+    contended = nearest.number(m.state, worker, "contended") == 1
+    return not contended and nearest.number(m.state, worker, "busy") < SPARE
 
 
 def must_stay(m: Model, ref: str, worker: str, share: float | None) -> str:

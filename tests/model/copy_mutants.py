@@ -172,7 +172,9 @@ COPIES = [
         ("any_queue_is_too_long", "and wait > first_answer then", "then"),
         ("no_queue_is_too_long", "and wait > first_answer then", "and false then"),
         ("a_holder_has_time", "if busy(holder) < SPARE then return end", ""),
-        ("who_is_busy_is_asked", "if busy(worker) >= SPARE then", "if false then"),
+        ("who_is_busy_is_asked", "contended or busy(worker) >= SPARE", "contended"),
+        ("who_has_no_room_is_asked", "contended or busy(worker) >= SPARE",
+         "busy(worker) >= SPARE"),
     ),
     *of(
         "lib/nearest", "announce retire order_copy register",

@@ -38,8 +38,13 @@ async def register(run: Run, c: Choices) -> None:
 
 
 def _report(c: Choices) -> dict[str, str]:
-    """How long a request takes here (ms), and what share of its time the device has spent."""
-    return {"service": c.of(("0", "30", "2500")), "busy": c.of(("1", "0", "1", "0.5"))}
+    """How long a request takes here (ms), what share of its time the device has spent, and
+    whether models push each other out."""
+    return {
+        "service": c.of(("0", "30", "2500")),
+        "busy": c.of(("1", "0", "1", "0.5")),
+        "contended": c.of(("0", "1", "0")),
+    }
 
 
 async def heartbeat(run: Run, c: Choices) -> None:

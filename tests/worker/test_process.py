@@ -31,7 +31,9 @@ class Worker:
         self.stopping = asyncio.Event()
 
     @classmethod
-    async def open(cls, config: Any, progress: Any, tell: Callable[..., None]) -> Worker:
+    async def open(
+        cls, config: Any, progress: Any, tell: Callable[..., None], visible: str | None
+    ) -> Worker:
         made = cls()
         tell(worker=made)
         return made

@@ -27,8 +27,8 @@ class LoadTurns:
 
     async def hold(self, contended: bool) -> None:
         """Before a newcomer pushes somebody out, right after another did: whoever else asks for it
-        meanwhile shares its load."""
-        if not contended or not self._share_s:
+        meanwhile shares its load. One that is alone would wait for nothing."""
+        if not contended or len(self._under_way) < 2:
             return
         self._held += 1
         try:

@@ -45,7 +45,13 @@ class Parent:
     def __init__(self, config: WorkerConfig, env: Mapping[str, str]) -> None:
         self._config = config
         self._worker = make_worker_id(config)
-        self._env = {**env, "WARMROUTE_WORKER_ID": self._worker}
+        self._env = {
+            **env,
+            "WARMROUTE_WORKER_ID": self._worker,
+            # OpenMP counts threads per calling thread: set from within, the device thread would
+            # have as many as there are cores, and those of two workers spin against each other.
+            "OMP_NUM_THREADS": str(config.threads),
+        }
         self._disowner = Disowner(config, self._worker)
         self._backoff = Backoff()
         self._renewals = Renewals()

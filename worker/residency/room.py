@@ -87,8 +87,11 @@ class Room:
 
     def is_contended(self, footprint: Footprint) -> bool:
         """Whether somebody would have to go for it, and somebody went for another just now."""
-        recently = clock.monotonic() - self._evicted_at < CONTENDED_S
-        return recently and not self.is_free(footprint)
+        return self.contended() and not self.is_free(footprint)
+
+    def contended(self) -> bool:
+        """Whether models push each other out: somebody went for a newcomer just now."""
+        return clock.monotonic() - self._evicted_at < CONTENDED_S
 
     async def take_free(self, wanted: Wanted) -> bool:
         """Reserve the bytes if they are free; nobody is evicted."""

@@ -50,7 +50,7 @@ class Size:
     workers: int = 2
     requests: int = 2000
     megabytes: int = 20
-    rows: int = 32
+    rows: int = 16
 
 
 @dataclass(frozen=True)

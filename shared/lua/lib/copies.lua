@@ -14,11 +14,12 @@ end
 
 local function busy(worker) return tonumber(redis.call('HGET', k('worker', worker), 'busy') or 0) or 0 end
 
--- Live workers whose devices have no time, as a list of names.
+-- Live workers whose devices have no time, or whose models push each other out: a list of names.
 local function without_time(now)
   local list = ''
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if busy(worker) >= SPARE then list = list .. ' ' .. worker end
+    local contended = redis.call('HGET', k('worker', worker), 'contended') == '1'
+    if contended or busy(worker) >= SPARE then list = list .. ' ' .. worker end
   end
   return list
 end

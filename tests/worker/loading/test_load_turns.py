@@ -45,8 +45,14 @@ async def test_no_more_than_the_slots_are_brought_up_at_a_time() -> None:
 async def test_what_is_held_back_takes_no_slot_but_is_bounded() -> None:
     """Orders are taken beside it, up to some number."""
     turns = LoadTurns(1, 60.0)
-    held = [asyncio.create_task(turns.hold(contended=True)) for _ in range(MOST_HELD + 5)]
-    await asyncio.sleep(0)
+
+    async def load(number: int) -> None:
+        async with turns.by_itself(f"model-{number}"):
+            await turns.hold(contended=True)
+
+    held = [asyncio.create_task(_first(turns))]
+    held += [asyncio.create_task(load(number)) for number in range(1, MOST_HELD + 6)]
+    await wait_until(lambda: turns.without_slot())
     assert turns.without_slot() == MOST_HELD
     for task in held:
         task.cancel()
@@ -56,6 +62,19 @@ async def test_what_is_held_back_takes_no_slot_but_is_bounded() -> None:
 
 async def test_nothing_is_held_back_where_nobody_is_pushed_out() -> None:
     """Nor where the operator does not want it."""
-    async with asyncio.timeout(20):
-        await LoadTurns(1, 60.0).hold(contended=False)
-        await LoadTurns(1, 0.0).hold(contended=True)
+    for turns, contended in ((LoadTurns(1, 60.0), False), (LoadTurns(1, 0.0), True)):
+        async with asyncio.timeout(20), turns.by_itself("a"), turns.by_itself("b"):
+            await turns.hold(contended)
+
+
+async def test_a_load_that_is_alone_is_not_held_back() -> None:
+    """A client that asks for one cold model after another waits for nobody."""
+    turns = LoadTurns(1, 60.0)
+    async with asyncio.timeout(20), turns.by_itself("a"):
+        await turns.hold(contended=True)
+
+
+async def _first(turns: LoadTurns) -> None:
+    """A load that takes its time."""
+    async with turns.by_itself("first"):
+        await asyncio.sleep(60)
