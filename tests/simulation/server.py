@@ -125,7 +125,7 @@ class SimRedis:
         self._owed += _effects(log[0])  # what has expired is told, even if the command fails
         answer = _raised(reply)
         effects, self._owed = self._owed, []
-        return Ran("", answer, effects)
+        return Ran("", _in_order(answer) if command == "HGETALL" else answer, effects)
 
     def name_of(self, args: Sequence[Any]) -> str:
         """Which script an EVAL or EVALSHA runs."""
@@ -178,6 +178,11 @@ def _raised(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
+
+
+def _in_order(pairs: list[Any]) -> list[Any]:
+    """A hash by its fields' names: Redis has an order of its own for each process."""
+    return [part for pair in sorted(zip(pairs[::2], pairs[1::2], strict=True)) for part in pair]
 
 
 def _sha(text: str) -> str:
