@@ -12,6 +12,7 @@ no leak. One look decides nothing.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 EVERY_S = 2.0  # between two looks
 LOOKS = 5  # in a row, to believe in a leak, or in memory that others gave back
 FEW_LOOKS = 2  # to believe that others took memory: it is gone, so sooner
+# Each load leaves some 30 objects in cycles (tasks, exceptions, RQ's jobs), and the collector rests
+# for long (`shared/process.py`): megabytes would gather. A look at the young ones takes about 1 ms.
+YOUNG = 1
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class MemoryWatch:
 
     async def run_once(self) -> int:
         """One look, and what follows from it; the bytes that nobody answers for."""
+        gc.collect(YOUNG)
         self._leak = await self._thread.run(self._look)
         if 0 < self._limit < self._leak.sure:
             self._ask()

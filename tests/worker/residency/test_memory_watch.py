@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -169,6 +171,22 @@ async def test_what_an_allocator_only_keeps_is_given_back_first(machine: Machine
         machine.kept = 500 * MB
         assert await watch.run_once() == 0
     assert (machine.trims, machine.asked) == (LOOKS, [])
+
+
+async def test_cycles_that_loads_leave_do_not_gather(machine: Machine) -> None:
+    """Python's own collector rests for long in our processes, in this test for ever."""
+    gc.disable()
+    try:
+        made = Machine()
+        made.thread.close()
+        made.me = made  # type: ignore[attr-defined]
+        left = weakref.ref(made)
+        del made
+        assert left() is not None
+        await machine.watch().run_once()
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_limit_of_zero_asks_for_nothing(machine: Machine) -> None:
