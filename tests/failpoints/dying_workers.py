@@ -89,11 +89,19 @@ def restart(field: Field, arm: Arm) -> list[int]:
 
 def reloading(field: Field, arm: Arm) -> list[int]:
     """As before, one that brings back what the dead one held."""
-    # Only what the parent has been told of is loaded again.
+    # Only what the parent has been told of is loaded again. This process may still load what one
+    # before it held: it is not the one to be struck.
     field.ready_device()
     field.warm()
-    told = time.monotonic() + 2 * HOT_EVERY_S
-    wait_until(lambda: time.monotonic() > told)
+    loads, told = b"", 0.0
+
+    def settled() -> bool:
+        nonlocal loads, told
+        if loads != (loads := field.shown("loads") or b""):
+            told = time.monotonic() + 2 * HOT_EVERY_S
+        return time.monotonic() > told
+
+    wait_until(settled, 60)
     return restart(field, arm)
 
 

@@ -63,7 +63,7 @@ class Field:
         if self._worker is not None and self._crashes >= MOST_CRASHES:
             self.stack.kill(self._worker)
         wait_until(self._serves, PATIENCE_S)
-        self._serving = self._shown("incarnation")
+        self._serving = self.shown("incarnation")
         return self.stack.device_pid(self.worker)
 
     def kill_device(self) -> int:
@@ -84,10 +84,11 @@ class Field:
             self._worker, self._crashes = self.stack.add_worker(**settings), 0
         pid = self.stack.device_pid(self.worker)
         # What a dead one had written may still be there for a moment.
-        stale = self._shown("incarnation") in self._gone
-        return self._shown("state") == b"ready" and not stale and pid not in {0, *self._dead}
+        stale = self.shown("incarnation") in self._gone
+        return self.shown("state") == b"ready" and not stale and pid not in {0, *self._dead}
 
-    def _shown(self, field: str) -> bytes | None:
+    def shown(self, field: str) -> bytes | None:
+        """What the worker's record says."""
         value: bytes | None = self.stack.redis.hget(self.stack.keys.worker(self.worker.name), field)
         return value
 

@@ -32,7 +32,7 @@ async def place(run: Run, c: Choices) -> None:
         if status in ("placed", "parked"):
             _remember(run, m, asked, got)
         run.count("place", status)
-    _bounds_hold(m, result)
+    _bounds_hold(m, [(item.ref, got) for item, got in zip(items, result, strict=True)])
     run.check("place", m)
 
 
@@ -62,13 +62,14 @@ def _when_to_come_back(m: Model, ref: str, got: Placed) -> None:
         must(wait == 0, f"{got.status}: come back in {wait} ms")
 
 
-def _bounds_hold(m: Model, placed: list[Placed]) -> None:
-    """I24: where something was added, the limit holds after it."""
-    grown = {p.where for p in placed if p.status == "placed"}
+def _bounds_hold(m: Model, placed: list[tuple[str, Placed]]) -> None:
+    """I24: where something was added, the limit holds after it. Two streams may have entries of
+    one id."""
+    grown = {p.where for _, p in placed if p.status == "placed"}
     for worker in grown:
         must(len(m.after.work[worker]) <= LIMITS.work, f"I24: too much on {worker}")
     for ref, entries in m.after.parked.items():
-        new = any(p.status == "parked" and p.entry in entries for p in placed)
+        new = any(r == ref and p.status == "parked" and p.entry in entries for r, p in placed)
         must(not new or len(entries) <= LIMITS.parked, f"I24: too much waits for {ref}")
 
 

@@ -8,6 +8,7 @@ Callers notice nothing but a longer wait.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,6 +21,7 @@ from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
 
 SIZE = 3_000_000  # three fit into a budget of 10 MB, four do not
+SETTLED_S = 2.0  # more than twice a load: until then a model is not evicted for its equal
 
 
 def test_models_that_do_not_fit_together_all_answer(
@@ -42,6 +44,8 @@ def test_what_is_worth_least_is_evicted_and_comes_back_when_asked_for(
     client = stack.client()
     for model in [first] * 6 + [second] * 6 + [third]:
         client.infer(model.name, model.question())
+    settled = time.monotonic() + SETTLED_S
+    wait_until(lambda: time.monotonic() > settled)
     assert all(stack.holders(model.name) for model in (first, second, third))
 
     client.infer(newcomer.name, newcomer.question())
