@@ -18,6 +18,7 @@ from worker.residency.ledger import Ledger
 from worker.residency.space import Space
 
 MOST_SEEDS = 300
+FOUND_BEFORE = (0, 131, 70, 20, 18, 17, 14, 8)  # what found these bugs last time is tried first
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -155,7 +156,7 @@ def test_a_planted_bug_is_found(
     """Within some seeds."""
     plant, rules = PLANTED[name]
     plant(monkeypatch)
-    for seed in range(MOST_SEEDS):
+    for seed in dict.fromkeys([*FOUND_BEFORE, *range(MOST_SEEDS)]):
         broken = [text.partition(":")[0] for text in simulate(seed, server).violations]
         if set(broken) & set(rules.split()):
             print(f"seed {seed}: {broken[0]}")
