@@ -130,8 +130,8 @@ class WorkerConfig(CellConfig):
     )  # fmt: skip
     share_loads_s: float = setting(
         "WARMROUTE_SHARE_LOADS_S", 0.15, "How long a load is held back that must evict right after "
-        "another did: more requests share it and fewer loads are done, each answered later; 0 "
-        "never.", unit="s",
+        "another did, beside other loads: more requests share it and fewer loads are done, each "
+        "answered later; 0 never.", unit="s",
     )  # fmt: skip
     unaccounted_bytes: int = setting(
         "WARMROUTE_UNACCOUNTED_BYTES", 1024 * MIB, "Memory that no model accounts for: with more "

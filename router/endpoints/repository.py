@@ -15,6 +15,7 @@ from router.catalog import Entry
 from router.doors import Doors, resolve_model
 from router.endpoints.infer import parse_prefer, read_timeout
 from router.json_body import answer, read_object
+from router.v2.request import timeout_of
 from shared.errors import InvalidInput, WarmrouteError
 from shared.names import ModelRef, check_model_name, parse_version
 
@@ -23,7 +24,7 @@ async def load(request: web.Request, doors: Doors) -> web.StreamResponse:
     """200 once a worker holds the model; with `Prefer: respond-async` 202, and where to look."""
     with doors.copies.admitted():
         parameters = await _parameters(request, ())
-        timeout_s = read_timeout(request, _timeout(parameters), doors.config)
+        timeout_s = read_timeout(request, timeout_of(parameters), doors.config)
         entry = await resolve_model(request, doors)
         if parse_prefer(request.headers.getall("Prefer", [])).respond_async:
             return _accepted(entry, await doors.copies.order(entry))
@@ -37,7 +38,7 @@ async def unload(request: web.Request, doors: Doors) -> web.StreamResponse:
         parameters = await _parameters(request, ("unload_dependents",))
         if not isinstance(parameters.get("unload_dependents", False), bool):
             raise InvalidInput("parameters.unload_dependents: want true or false")
-        timeout_s = read_timeout(request, _timeout(parameters), doors.config)
+        timeout_s = read_timeout(request, timeout_of(parameters), doors.config)
         refs, entry = await _targets(request, doors)
         freed = await doors.copies.unload(refs, timeout_s)
         if entry is not None:
@@ -85,15 +86,6 @@ async def _parameters(request: web.Request, known: tuple[str, ...]) -> dict[str,
         if name not in (*known, "timeout"):
             raise InvalidInput(f"parameters.{name[:80]}: not supported by this server")
     return given
-
-
-def _timeout(parameters: dict[str, Any]) -> int | None:
-    value = parameters.get("timeout")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
-        raise InvalidInput("parameters.timeout: want a positive number of microseconds")
-    return value
 
 
 def _named(ref: ModelRef) -> dict[str, str]:

@@ -46,7 +46,7 @@ def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRe
             id=document.id,
             priority=_priority(parameters) if parameters else USUAL,
         ),
-        timeout_us=_timeout(parameters),
+        timeout_us=timeout_of(parameters),
         binary={o.name: _flag(o.parameters, "binary_data") for o in document.outputs or ()
                 if o.parameters and "binary_data" in o.parameters},
         binary_default=_flag(parameters, "binary_data_output"),
@@ -88,7 +88,8 @@ def _flag(parameters: Parameters, name: str) -> bool:
     return value
 
 
-def _timeout(parameters: dict[str, Any]) -> int | None:
+def timeout_of(parameters: dict[str, Any]) -> int | None:
+    """The parameter `timeout`, microseconds; InvalidInput."""
     value = parameters.get("timeout")
     if value is None:
         return None

@@ -62,13 +62,15 @@ class Evictor:
     async def evict(self, ref: str, reason: str, mode: str = "", share: float = 0.0) -> str:
         """Free one copy; '' when it is gone, else why it stays (`pinned`, `needed`). `mode` as of
         the script `retire`: '' whatever, evict, spare (with its share of the device's time)."""
-        left = await self.retire(ref, mode, share)
-        if isinstance(left, str):
-            return left
-        if left is None:
-            await self.until_freed(ref)
-        else:
-            await self.let_go(left, reason)
+        copy = self._copies.get(ref)
+        while copy is not None and self._copies.get(ref) is copy:
+            left = await self.retire(ref, mode, share)
+            if isinstance(left, str):
+                return left
+            if left is not None:
+                await self.let_go(left, reason)
+            else:  # another lets it go, or takes it back: then it is asked again
+                await self.until_freed(ref)
         return ""
 
     async def retire(self, ref: str, mode: str = "", share: float = 0.0) -> Leaving | str | None:

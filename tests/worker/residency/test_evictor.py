@@ -76,3 +76,14 @@ async def test_a_read_from_before_it_was_retired_proves_nothing(
     evictor = made_evictor(parts, cell, lambda last, since: times.append(since) is None)
     await evictor.evict(REF, "room for another")
     assert times[1] >= times[0]
+
+
+async def test_a_copy_that_another_takes_back_is_evicted_all_the_same(parts, evictor) -> None:
+    """It had begun to leave for a newcomer that then did not come; the API had asked for it too."""
+    old = await hold(parts, REF, 60)
+    left = await evictor.retire(REF)
+    asked = asyncio.create_task(evictor.evict(REF, "the API asked for it"))
+    await asyncio.sleep(0)
+    await evictor.take_back(left)
+    assert await asked == ""
+    assert old.freed and parts.copies.get(REF) is None
