@@ -30,7 +30,8 @@ def ask(
     url: str, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> Answer:
     """One well-formed request over a connection of its own."""
-    return exchange(url, request(method, path, {"Content-Length": str(len(body))}, headers, body))
+    sent = request(method, path, {"Content-Length": str(len(body))}, headers, body)
+    return exchange(url, sent, method)
 
 
 def request(
@@ -52,13 +53,14 @@ def chunked(body: bytes, size: int = 65536) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-def exchange(url: str, sent: bytes) -> Answer:
-    """Send bytes and read one response. A server may answer and hang up before it has read all."""
+def exchange(url: str, sent: bytes, method: str = "") -> Answer:
+    """Send bytes and read one response: that of a HEAD has no body, whatever its headers say. A
+    server may answer and hang up before it has read all."""
     where = urlsplit(url)
     with socket.create_connection((where.hostname, where.port), TIMEOUT_S) as connection:
         with suppress(BrokenPipeError, ConnectionResetError):  # it has said what it had to say
             connection.sendall(sent)
-        response = http.client.HTTPResponse(connection)
+        response = http.client.HTTPResponse(connection, method=method or None)
         try:
             response.begin()
             headers = {name.lower(): value for name, value in response.getheaders()}
