@@ -19,7 +19,8 @@ from router.endpoints import (
     sessions,
 )
 from router.gateway import Gateway
-from router.problems import no_such_path, wrong_verb
+from router.not_offered import routes as not_offered_routes
+from router.problems import no_such_path, other_verbs
 from shared.config import RouterConfig
 
 MODEL = "/v2/models/{model}"
@@ -36,7 +37,8 @@ def build_app(config: RouterConfig) -> web.Application:
 
 
 def routes() -> list[web.RouteDef]:
-    """Every path of the HTTP door, the busiest first; then what is no path or no verb of ours.
+    """Every path of the HTTP door, the busiest first; then the same with a slash at the end, and
+    what is no path or no verb of ours.
 
     A middleware for aiohttp's own 404 and 405 would be one more call around every request.
     """
@@ -44,6 +46,7 @@ def routes() -> list[web.RouteDef]:
         web.post(MODEL + "/infer", door(infer.infer)),
         web.post(VERSION + "/infer", door(infer.infer)),
         web.get("/v2", door(models.server)),
+        web.get("/v2/models", door(models.index)),
         web.get("/v2/health/live", door(models.live)),
         web.get("/v2/health/ready", door(models.ready)),
         web.post("/v2/repository/index", door(models.index)),
@@ -61,11 +64,16 @@ def routes() -> list[web.RouteDef]:
         web.post(SESSION + "/heartbeat", door(sessions.heartbeat)),
         web.delete(SESSION, door(sessions.delete)),
     ]
-    found += [*_of_a_model(MODEL), *_of_a_model(VERSION)]
-    allowed: dict[str, set[str]] = {}
+    found += [*not_offered_routes(MODEL, VERSION), *_of_a_model(MODEL), *_of_a_model(VERSION)]
+    verbs: dict[str, set[str]] = {}
     for route in found:
-        allowed.setdefault(route.path, set()).add(route.method)
-    found += [web.route("*", path, wrong_verb(verbs)) for path, verbs in allowed.items()]
+        verbs.setdefault(route.path, set()).add(route.method)
+    found += [
+        web.route("*", path, other_verbs(taken))
+        for path, taken in verbs.items()
+        if "*" not in taken
+    ]
+    found += [web.route(route.method, route.path + "/", route.handler) for route in found]
     return [*found, web.route("*", "/{path:.*}", no_such_path)]
 
 
@@ -75,6 +83,7 @@ def _of_a_model(base: str) -> list[web.RouteDef]:
     return [
         web.get(base, door(models.metadata)),
         web.get(base + "/ready", door(models.model_ready)),
+        web.get(base + "/config", door(models.config)),
         web.get(base + "/residency", door(residency.model)),
         web.get(base + "/policy", door(policy.get)),
         web.put(base + "/policy", door(policy.put)),

@@ -28,6 +28,8 @@ from shared.scripts import Placed, Placing, Scripts
 
 # A caller hears of its deadline from its gateway at the latest this long after it.
 GRACE_S = 0.25
+# Deadlines are kept in milliseconds: a shorter one has passed before anything can be done.
+SHORTEST_S = 0.001
 # How long it may take then to look at the record, where there is one.
 LOOK_S = 0.5
 # How long a gateway waits before it places a request with a key again.
@@ -137,6 +139,8 @@ class Dispatch:
     def _admit(self, submission: Submission) -> None:
         if self.draining:
             raise Unavailable("this gateway is stopping", retry_after_s=1)
+        if submission.timeout_s < SHORTEST_S:
+            raise Expired(f"its deadline passed: {submission.timeout_s * 1e6:g} microseconds")
         if submission.timeout_s > self._max_timeout_s:
             limit = int(self._max_timeout_s * 1e6)
             raise InvalidInput(f"parameters.timeout: over the limit of {limit} microseconds")

@@ -25,8 +25,16 @@ from router.v2 import request as v2_request
 from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
-from shared.errors import Expired, InvalidInput, Quarantined, TooLarge, WarmrouteError
+from shared.errors import (
+    Expired,
+    InvalidInput,
+    Quarantined,
+    TooLarge,
+    UnsupportedInput,
+    WarmrouteError,
+)
 from shared.keys import DOOR_GROUP, Keys
+from shared.manifest import Manifest
 from shared.names import parse_version
 from shared.scripts import Scripts
 
@@ -35,6 +43,8 @@ log = logging.getLogger(__name__)
 READ_COUNT = 32
 ANSWER_LIFE_MS = 3_600_000
 FIELDS = {"model", "version", "body", "reply_to", "id", "timeout"}
+BINARY_DEFAULT = "parameters.binary_data_output"
+ASK_BY_HTTP = "its answers are JSON: ask for binary over HTTP, or name other outputs"
 REPLY_TO = re.compile(r"[\x21-\x7e]{1,256}")
 
 Row = tuple[bytes, list[bytes] | None]
@@ -131,6 +141,7 @@ class Ingress:
         version = given.get("version", b"").decode(errors="replace")
         model = await self._catalog.resolve(name, parse_version(version) if version else LATEST)
         parsed = v2_request.parse(given["body"], None, model.manifest)
+        _check_form(parsed, model.manifest)
         parsed.envelope.id = key or parsed.envelope.id
         timeout_us = _timeout_us(given.get("timeout")) or parsed.timeout_us
         return Submission(
@@ -171,6 +182,15 @@ class Ingress:
         # What came too late and was told so is no letter: a flood would push out those that matter.
         dead = not (isinstance(error, Expired) and reply_to)
         await self._scripts.answer("ingress", entry, reply_to, ANSWER_LIFE_MS, dead, answer)
+
+
+def _check_form(parsed: v2_request.InferRequest, manifest: Manifest) -> None:
+    """InvalidInput or UnsupportedInput if the answer cannot be the JSON that this door writes."""
+    asked = [name for name, binary in parsed.binary.items() if binary]
+    if asked or parsed.binary_default:
+        field = f"outputs[{asked[0]!r}].parameters.binary_data" if asked else BINARY_DEFAULT
+        raise UnsupportedInput(f"{field}: not offered by the stream door, {ASK_BY_HTTP}")
+    v2_request.check_json_form(parsed, manifest, ASK_BY_HTTP)
 
 
 def check_reply_to(raw: bytes, keys: Keys) -> str:

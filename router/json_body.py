@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from router.problems import read_body
+from router.bodies import read_body
 from router.v2 import strict
 from shared.errors import InvalidInput
 

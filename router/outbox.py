@@ -93,7 +93,8 @@ def render(request_id: str, record: dict[str, bytes]) -> list[Any]:
     try:
         document, _ = v2_response.document(unpack_outcome(record["outcome"]), ref, {}, False)
     except InvalidInput as error:  # FP16 and BF16 have no JSON form
-        return [*head, "code", error.code, "error", error.message]
+        where = f"GET /v2/requests/{request_id} with Accept: application/octet-stream"
+        return [*head, "code", error.code, "error", f"{error.message}: {where}"]
     except msgspec.MsgspecError:  # one that cannot be read must not hold up those behind it
         return [*head, "code", WarmrouteError.code, "error", "its outcome cannot be read"]
     return [*head, "body", msgspec.json.encode(document)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import cast
@@ -12,7 +11,8 @@ from typing import cast
 import msgspec
 from aiohttp import web
 
-from shared.errors import InvalidInput, NotFound, TooLarge, WarmrouteError
+from router.bodies import CODINGS
+from shared.errors import NotFound, UnsupportedInput, WarmrouteError
 
 STATUS: dict[str, int] = {
     "invalid": HTTPStatus.BAD_REQUEST,
@@ -46,6 +46,8 @@ STATUS: dict[str, int] = {
 }
 
 LONGEST_RETRY_AFTER_S = 60
+VERBS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
+OF_MODELS = "below a model, or a version of it, there is none of that name; a name has no slash"
 
 
 def problem(error: WarmrouteError, request_id: str = "") -> web.Response:
@@ -56,6 +58,8 @@ def problem(error: WarmrouteError, request_id: str = "") -> web.Response:
         headers["Warmroute-Request-Id"] = request_id
     if error.retryable:
         headers["Retry-After"] = str(retry_after(error.retry_after_s))
+    if status == HTTPStatus.NOT_IMPLEMENTED:
+        headers["Accept-Encoding"] = CODINGS
     body = msgspec.json.encode({"error": error.message})
     return web.Response(status=status, body=body, headers=headers, content_type="application/json")
 
@@ -77,19 +81,39 @@ def retry_after(seconds: float | None) -> int:
     return least + int(random.random() * (1 + least / 4))
 
 
+def in_our_words(request: web.BaseRequest, spoken: web.HTTPException) -> web.StreamResponse:
+    """The answer for what aiohttp says by itself, before a handler of ours runs."""
+    if request.method == "OPTIONS" and request.rel_url.raw_path == "*":
+        return web.Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": ", ".join(VERBS)})
+    if spoken.status == HTTPStatus.EXPECTATION_FAILED:
+        message, word = "Expect: not offered, want 100-continue", "expectation_failed"
+    else:
+        message, word = HTTPStatus(spoken.status).phrase.lower(), NotFound.code
+    body = msgspec.json.encode({"error": message})
+    headers = {"Warmroute-Error": word}
+    return web.Response(
+        status=spoken.status, body=body, headers=headers, content_type="application/json"
+    )
+
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def no_such_path(request: web.Request) -> web.StreamResponse:
     """404 for a path that is none of ours."""
-    return problem(NotFound("no such path"))
+    below = request.path.startswith(("/v2/models/", "/v2/repository/models/"))
+    hint = f": {OF_MODELS}" if below else ""
+    return problem(NotFound(f"no such path{hint}"))
 
 
-def wrong_verb(allowed: Iterable[str]) -> Handler:
-    """405 for a path of ours with a verb that it does not take."""
-    allow = ", ".join(sorted(allowed))
+def other_verbs(taken: Iterable[str]) -> Handler:
+    """For a path of ours: OPTIONS says which verbs it takes, any other that it does not is 405."""
+    verbs = {*taken, "OPTIONS"}
+    allow = ", ".join(sorted(verbs | {"HEAD"} if "GET" in verbs else verbs))
 
     async def refuse(request: web.Request) -> web.StreamResponse:
+        if request.method == "OPTIONS":
+            return web.Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": allow})
         body = msgspec.json.encode({"error": f"method not allowed, want {allow}"})
         return web.Response(
             status=HTTPStatus.METHOD_NOT_ALLOWED, body=body, content_type="application/json",
@@ -99,16 +123,10 @@ def wrong_verb(allowed: Iterable[str]) -> Handler:
     return refuse
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """The whole body, decompressed; TooLarge over the limit, however it was sent."""
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise InvalidInput("Content-Encoding: want gzip or deflate")
-    if (request.content_length or 0) > limit:
-        raise TooLarge(f"body: {request.content_length} bytes, at most {limit}")
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"body: over the limit of {limit} bytes") from None
-    except (web.RequestPayloadError, zlib.error, ValueError):
-        raise InvalidInput("body: cannot be read (cut short, or corrupt compression)") from None
+def not_offered(what: str) -> Handler:
+    """501 for a path that other servers of this protocol have."""
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        return problem(UnsupportedInput(f"{what}: not offered by this server"))
+
+    return refuse

@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
-from router.problems import last_words, problem
+from router.problems import in_our_words, last_words, problem
 from shared import clock
 from shared.errors import InvalidInput, TooSlow, Unavailable
 
@@ -75,7 +75,10 @@ class Protocol(RequestHandler):
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
-        """A gateway that stops answers each connection once more: the next is another gateway's."""
+        """In our words, also where aiohttp answers by itself (of `*`, or of an odd Expect). A
+        gateway that stops answers each connection once more: the next is another gateway's."""
+        if isinstance(resp, web.HTTPException):
+            resp = in_our_words(request, resp)
         if self._manager is not None and cast(Server, self._manager).draining:
             resp.force_close()
         return super().finish_response(request, resp, start_time)

@@ -57,7 +57,7 @@ def make_runner(app: web.Application, config: RouterConfig) -> Runner:
     # A client that hangs up cancels its handler, which takes the request back.
     return Runner(
         app, bounds, access_log=None, handler_cancellation=True, shutdown_timeout=LAST_BYTES_S,
-        keepalive_timeout=KEEPALIVE_S,
+        keepalive_timeout=KEEPALIVE_S, auto_decompress=False,
     )  # fmt: skip
 
 

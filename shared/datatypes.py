@@ -38,3 +38,13 @@ def from_numpy(dtype: np.dtype) -> str:
 def item_size(datatype: str) -> int:
     """Bytes of one element; KeyError for BYTES, whose elements vary."""
     return NUMPY[datatype].itemsize
+
+
+def limits(datatype: str) -> tuple[float, float]:
+    """The least and the greatest finite number of a datatype; KeyError for BYTES."""
+    dtype = NUMPY[datatype]
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    if dtype.kind == "b":
+        return 0, 1
+    return np.iinfo(dtype).min, np.iinfo(dtype).max

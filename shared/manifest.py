@@ -58,7 +58,7 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True):
 class WarmupTensor(Struct, frozen=True, forbid_unknown_fields=True):
     """One warm-up input: flat `data` in row-major order, or zeros when absent."""
 
-    shape: list[Positive]
+    shape: list[Annotated[int, Meta(ge=0)]]
     data: list[float | int | bool | str] | None = None
 
 

@@ -37,8 +37,9 @@ class Work(NamedTuple):
 
     @property
     def isolated(self) -> bool:
-        """Whether it is suspected of killing workers, and so has no batch-mates."""
-        return self.attempts >= ISOLATED_FROM
+        """Whether it runs without batch-mates: it is suspected of killing workers, or has no items,
+        and what the model makes of that must not depend on who is beside it."""
+        return self.attempts >= ISOLATED_FROM or self.items == 0
 
 
 def decode(entry: bytes, flat: list[bytes], bulk: Bulk | None = None) -> Work:

@@ -10,10 +10,11 @@ import msgspec
 from aiohttp import web
 
 from router.admission import expected_bytes
+from router.bodies import read_body
 from router.catalog import Entry
 from router.doors import Doors, resolve_model
 from router.idempotency import REPLAYED, fingerprint, read_key
-from router.problems import problem, read_body
+from router.problems import problem
 from router.submission import Answer, Submission, Ticket
 from router.v2 import request as v2_request
 from router.v2 import response as v2_response
@@ -23,6 +24,9 @@ from shared.errors import Expired, InvalidInput, WarmrouteError
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 TIMEOUT = "Warmroute-Timeout"
+ASK_BINARY = (
+    "ask for it in binary: parameters.binary_data of the output, or parameters.binary_data_output"
+)
 _WAIT = re.compile(r'wait="?(\d{1,6})"?')
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
@@ -50,6 +54,8 @@ async def infer(request: web.Request, doors: Doors) -> web.StreamResponse:
         parsed = v2_request.parse(body, length, entry.manifest)
         parsed.envelope.traceparent = parse_traceparent(request.headers.get("traceparent", ""))
         prefer = parse_prefer(request.headers.getall("Prefer", []))
+        if not prefer.respond_async or prefer.wait_s:
+            v2_request.check_json_form(parsed, entry.manifest, ASK_BINARY)
         ticket = await doors.dispatch.submit(_submission(request, entry, parsed, prefer, doors))
         if ticket.future is None:
             return accepted(ticket)

@@ -7,12 +7,18 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from router.bodies import read_body
 from router.doors import Doors, resolve_model
-from router.problems import read_body
+from shared import datatypes
 from shared.errors import InvalidInput
+from shared.manifest import TensorSpec
 from shared.names import ModelRef
 
-EXTENSIONS = ["binary_tensor_data", "model_repository", "parameters"]
+# Triton's names of what is offered: exactly that.
+EXTENSIONS = [
+    "binary_tensor_data", "model_configuration", "model_repository",
+    "model_repository(unload_dependents)", "parameters", "schedule_policy",
+]  # fmt: skip
 
 
 def _json(document: Any, status: int = 200) -> web.Response:
@@ -54,6 +60,29 @@ async def metadata(request: web.Request, doors: Doors) -> web.StreamResponse:
     )
 
 
+async def config(request: web.Request, doors: Doors) -> web.StreamResponse:
+    """GET .../config: what the manifest says, in the words of Triton's model configuration."""
+    manifest = (await resolve_model(request, doors)).manifest
+    batched = manifest.batching.max_size > 1
+    return _json(
+        {
+            "name": manifest.name,
+            "platform": manifest.platform,
+            "backend": manifest.platform.partition("_")[0],
+            "max_batch_size": manifest.batching.max_size if batched else 0,
+            "input": [_in_triton(spec, batched) for spec in manifest.inputs],
+            "output": [_in_triton(spec, batched) for spec in manifest.outputs],
+        }
+    )
+
+
+def _in_triton(spec: TensorSpec, batched: bool) -> dict[str, Any]:
+    """Without the batch, which `max_batch_size` stands for."""
+    datatype = "STRING" if spec.datatype == datatypes.BYTES else spec.datatype
+    dims = spec.shape[1:] if batched else spec.shape
+    return {"name": spec.name, "data_type": f"TYPE_{datatype}", "dims": dims}
+
+
 async def model_ready(request: web.Request, doors: Doors) -> web.StreamResponse:
     """GET .../ready: 200, warm or cold, as a cold model is loaded on demand; 404 if unknown."""
     entry = await resolve_model(request, doors)
@@ -62,7 +91,7 @@ async def model_ready(request: web.Request, doors: Doors) -> web.StreamResponse:
 
 
 async def index(request: web.Request, doors: Doors) -> web.StreamResponse:
-    """POST /v2/repository/index: every version; READY if some worker holds it."""
+    """POST /v2/repository/index, GET /v2/models: all versions; READY if some worker holds it."""
     only_ready = _only_ready(await read_body(request, 1 << 16))
     held = await doors.residency.held()
     rows = []

@@ -14,9 +14,9 @@ from aiohttp import web
 from router.catalog import Entry
 from router.doors import Doors, resolve_model
 from router.endpoints.infer import parse_prefer, read_timeout
-from router.json_body import answer, read_object
-from router.v2.request import timeout_of
-from shared.errors import InvalidInput, WarmrouteError
+from router.json_body import answer, read_object, refuse_others
+from router.v2.parameters import timeout_of
+from shared.errors import InvalidInput, UnsupportedInput, WarmrouteError
 from shared.names import ModelRef, check_model_name, parse_version
 
 
@@ -76,15 +76,19 @@ def _accepted(entry: Entry, status: str) -> web.Response:
 
 
 async def _parameters(request: web.Request, known: tuple[str, ...]) -> dict[str, Any]:
-    """`parameters` of the body; InvalidInput for one that is not offered here."""
+    """`parameters` of the body. UnsupportedInput for those of Triton that would change the model,
+    InvalidInput for what is none."""
     given = (await read_object(request, ("parameters",))).get("parameters")
     if given is None:
         return {}
     if not isinstance(given, dict):
         raise InvalidInput("parameters: want an object")
     for name in given:
-        if name not in (*known, "timeout"):
-            raise InvalidInput(f"parameters.{name[:80]}: not supported by this server")
+        if name == "config" or name.startswith("file:"):
+            raise UnsupportedInput(
+                f"parameters.{name[:80]}: not offered by this server, push another version"
+            )
+    refuse_others(given, (*known, "timeout"), "parameters.")
     return given
 
 

@@ -21,7 +21,7 @@ async def get(request: web.Request, doors: Doors) -> web.StreamResponse:
     tensors as binary.
     """
     wait_s = parse_wait(request.query.get("wait"))
-    record = await doors.records.get(request.match_info["id"], wait_s)
+    record = await doors.records.get(request.match_info["id"].lower(), wait_s)
     if BINARY in request.headers.get("Accept", ""):
         binary = _binary(record)
         if binary is not None:
@@ -31,7 +31,7 @@ async def get(request: web.Request, doors: Doors) -> web.StreamResponse:
 
 async def delete(request: web.Request, doors: Doors) -> web.StreamResponse:
     """204 when taken back; 409 if it has ended already."""
-    await doors.records.cancel(request.match_info["id"])
+    await doors.records.cancel(request.match_info["id"].lower())
     return web.Response(status=204)
 
 
@@ -58,7 +58,7 @@ def _json(record: Record) -> web.Response:
         try:
             shown["response"] = v2_response.document(outcome, record.ref, {}, False)[0]
         except InvalidInput as error:  # FP16 and BF16 have no JSON form
-            shown["response_error"] = error.message
+            shown["response_error"] = f"{error.message}: ask with Accept: {BINARY}"
     headers = _headers(record)
     if not record.terminal:
         headers["Retry-After"] = "1"

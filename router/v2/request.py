@@ -6,18 +6,16 @@ Inference Protocol v2 (REST) and Triton's binary tensor extension.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from msgspec import Struct
 
-from router.v2 import strict, tensors
-from router.v2.json_form import JsonInput, JsonRequest, Parameters
-from shared.envelope import LAST, USUAL, Envelope, Tensor
-from shared.errors import InvalidInput, UnsupportedInput
+from router.v2 import bytes_only, strict, tensors
+from router.v2.json_form import JsonInput, JsonRequest
+from router.v2.parameters import check_offered, flag_of, priority_of, timeout_of
+from shared import datatypes
+from shared.envelope import USUAL, Envelope, Tensor
+from shared.errors import InvalidInput
 from shared.manifest import Manifest, TensorSpec
-
-UNSUPPORTED = ("sequence_id", "sequence_start", "sequence_end", "shared_memory_region")
 
 
 class InferRequest(Struct):
@@ -33,24 +31,46 @@ _decoder = msgspec.json.Decoder(JsonRequest)
 
 
 def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRequest:
-    """`header_length` is the value of Inference-Header-Content-Length, None if absent."""
+    """`header_length` is the value of Inference-Header-Content-Length, None if absent; 0 says that
+    there is no JSON."""
+    if header_length == "0":
+        return _bytes_only(body, manifest)
     json_part, binary_part = _split(body, header_length)
     document = _decode(json_part)
     strict.check(json_part, document)
     parameters = document.parameters or {}
-    _check_parameters(parameters)
+    check_offered(parameters)
     return InferRequest(
         envelope=Envelope(
             inputs=_read_inputs(document, binary_part, manifest),
             outputs=_read_outputs(document, manifest),
             id=document.id,
-            priority=_priority(parameters) if parameters else USUAL,
+            priority=priority_of(parameters) if parameters else USUAL,
         ),
         timeout_us=timeout_of(parameters),
-        binary={o.name: _flag(o.parameters, "binary_data") for o in document.outputs or ()
-                if o.parameters and "binary_data" in o.parameters},
-        binary_default=_flag(parameters, "binary_data_output"),
-    )  # fmt: skip
+        binary=_read_forms(document),
+        binary_default=flag_of(parameters, "binary_data_output"),
+    )
+
+
+def _bytes_only(body: bytes, manifest: Manifest) -> InferRequest:
+    """All outputs, in binary: there is no place to ask for anything else."""
+    tensor = bytes_only.read(body, manifest)
+    check_batch([(tensor.name, tensor.shape)], manifest)
+    return InferRequest(Envelope([tensor]), None, {}, binary_default=True)
+
+
+def check_json_form(request: InferRequest, manifest: Manifest, way: str) -> None:
+    """InvalidInput, with the `way` to get it, if an output is wanted as JSON that has no JSON form.
+
+    For doors that answer in the form that was asked for; a poll may choose its form later.
+    """
+    wanted = request.envelope.outputs
+    for spec in manifest.outputs:
+        if spec.datatype not in datatypes.NO_JSON or (wanted and spec.name not in wanted):
+            continue
+        if not request.binary.get(spec.name, request.binary_default):
+            raise InvalidInput(f"outputs[{spec.name!r}]: {spec.datatype} has no JSON form, {way}")
 
 
 def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
@@ -75,37 +95,6 @@ def _decode(raw: bytes) -> JsonRequest:
         raise InvalidInput(f"body: {strict.explain(raw, error)}") from None
 
 
-def _check_parameters(parameters: Parameters, field: str = "") -> None:
-    for name in UNSUPPORTED:
-        if parameters and parameters.get(name):
-            raise UnsupportedInput(f"{field}parameters.{name}: not offered by this server")
-
-
-def _flag(parameters: Parameters, name: str) -> bool:
-    value = (parameters or {}).get(name, False)
-    if not isinstance(value, bool):
-        raise InvalidInput(f"parameters.{name}: want true or false")
-    return value
-
-
-def timeout_of(parameters: dict[str, Any]) -> int | None:
-    """The parameter `timeout`, microseconds; InvalidInput."""
-    value = parameters.get("timeout")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
-        raise InvalidInput("parameters.timeout: want a positive number of microseconds")
-    return value
-
-
-def _priority(parameters: dict[str, Any]) -> int:
-    """1, the most urgent, to 9; 0 and absent are the usual one."""
-    value = parameters.get("priority", 0)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LAST:
-        raise InvalidInput(f"parameters.priority: want 0 to {LAST}")
-    return value or USUAL
-
-
 def _read_inputs(document: JsonRequest, binary: memoryview, manifest: Manifest) -> list[Tensor]:
     specs = {spec.name: spec for spec in manifest.inputs}
     found: dict[str, Tensor] = {}
@@ -118,7 +107,8 @@ def _read_inputs(document: JsonRequest, binary: memoryview, manifest: Manifest) 
         if given.name in found:
             raise InvalidInput(f"{field}: given twice")
         check_spec(given.datatype, given.shape, spec, field)
-        _check_parameters(given.parameters, f"{field}.")
+        if given.parameters:
+            check_offered(given.parameters, f"{field}.")
         size = _binary_size(given, field)
         if at + size > len(binary):
             raise InvalidInput(
@@ -194,11 +184,21 @@ def _count(given: JsonInput, field: str) -> int:
 def _read_outputs(document: JsonRequest, manifest: Manifest) -> list[str]:
     known = {spec.name for spec in manifest.outputs}
     names = [output.name for output in document.outputs or ()]
-    for output in document.outputs or ():
-        _check_parameters(output.parameters, f"outputs[{output.name[:80]!r}].")
     for name in names:
         if name not in known:
             raise InvalidInput(f"outputs[{name[:80]!r}]: {manifest.name} has {sorted(known)}")
     if len(set(names)) != len(names):
         raise InvalidInput("outputs: a name is given twice")
     return names
+
+
+def _read_forms(document: JsonRequest) -> dict[str, bool]:
+    """For outputs that say so: whether they are wanted in binary."""
+    forms = {}
+    for output in document.outputs or ():
+        if output.parameters:
+            field = f"outputs[{output.name[:80]!r}]."
+            check_offered(output.parameters, field)
+            if "binary_data" in output.parameters:
+                forms[output.name] = flag_of(output.parameters, "binary_data", field)
+    return forms

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from router.v2.json_form import JsonRequest
+from shared import datatypes
 from shared.errors import InvalidInput
 
 LARGE = 4096
@@ -26,11 +27,19 @@ _AT = re.compile(r"\(byte (\d+)\)")
 
 def check(raw: bytes, document: JsonRequest) -> None:
     """InvalidInput if a key of `raw`, which was decoded to `document`, is given twice, or a string
-    holds NUL."""
+    of them that is no element of a BYTES tensor holds NUL."""
     if raw.count(b":") != _keys(document):
         _look_closer(raw, document)
-    if b"\\" in raw and _NUL.search(raw):
-        raise InvalidInput("body: a string holds NUL (\\u0000), send the tensor as binary")
+    if b"\\" in raw and _NUL.search(raw) and _NUL.search(_without_texts(raw, document)):
+        raise InvalidInput("body: a string that is no element of BYTES holds NUL (\\u0000)")
+
+
+def _without_texts(raw: bytes, document: JsonRequest) -> bytes:
+    """`raw` without the data of its BYTES tensors, whose elements may be any bytes."""
+    for tensor in document.inputs:
+        if tensor.datatype == datatypes.BYTES and tensor.data is not msgspec.UNSET:
+            raw = raw.replace(bytes(tensor.data), b"[]", 1)
+    return raw
 
 
 def _keys(document: JsonRequest) -> int:

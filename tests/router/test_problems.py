@@ -7,7 +7,7 @@ import json
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from router.problems import LONGEST_RETRY_AFTER_S, STATUS, no_such_path, problem, wrong_verb
+from router.problems import LONGEST_RETRY_AFTER_S, STATUS, no_such_path, other_verbs, problem
 from shared import errors
 from shared.errors import WarmrouteError
 
@@ -88,7 +88,10 @@ async def test_a_path_that_is_none_of_ours_is_404() -> None:
 
 
 async def test_a_verb_that_a_path_does_not_take_is_405() -> None:
-    """With those that it does."""
-    response = await wrong_verb({"POST", "GET"})(make_mocked_request("PUT", "/v2"))
-    assert (response.status, response.headers["Allow"]) == (405, "GET, POST")
-    assert "GET, POST" in body(response)["error"]
+    """With those that it does: HEAD is where GET is, OPTIONS everywhere."""
+    refuse = other_verbs({"POST", "GET"})
+    response = await refuse(make_mocked_request("PUT", "/v2"))
+    assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+    assert "GET, HEAD, OPTIONS, POST" in body(response)["error"]
+    response = await other_verbs({"POST"})(make_mocked_request("OPTIONS", "/v2"))
+    assert (response.status, response.headers["Allow"]) == (204, "OPTIONS, POST")

@@ -183,14 +183,6 @@ def test_headers_that_make_no_sense_are_refused(
     assert named in error and next(iter(headers)) in error
 
 
-def test_an_empty_batch_is_refused(refused: Refused, pair: Pair) -> None:
-    """There would be nothing to answer."""
-    empty = [a(shape=[0, 3], data=[]), b(shape=[0, 2], data=[])]
-    status, error = refused(infer(pair, document(empty)))
-    assert status == 400
-    assert ("'a'].shape" in error and "at least 1" in error) or "must be 1 to" in error
-
-
 def test_a_batch_over_the_models_limit_is_refused(refused: Refused, pair: Pair) -> None:
     """400 that names the limit."""
     five = [a(shape=[5, 3], data=[0] * 15), b(shape=[5, 2], data=[0] * 10)]

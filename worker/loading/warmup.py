@@ -30,7 +30,7 @@ def inputs_of(manifest: Manifest) -> Arrays:
 
 
 def _tensor(spec: TensorSpec, given: WarmupTensor | None) -> np.ndarray:
-    shape = given.shape if given else [max(1, dim) for dim in spec.shape]
+    shape = given.shape if given else [1 if dim < 0 else dim for dim in spec.shape]
     if spec.datatype == datatypes.BYTES:
         values = [str(item).encode() for item in given.data] if given and given.data else []
         array = np.full(shape, b"", dtype=object)

@@ -110,4 +110,4 @@ async def test_an_unknown_model_has_no_policy(fleet: Fleet, verb: str) -> None:
 async def test_another_verb_is_told_which_there_are(fleet: Fleet) -> None:
     """405 with Allow."""
     status, headers, _ = await fleet.ask("DELETE", POLICY)
-    assert (status, headers["Allow"]) == (405, "GET, PUT")
+    assert (status, headers["Allow"]) == (405, "GET, HEAD, OPTIONS, PUT")

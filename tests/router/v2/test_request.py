@@ -73,9 +73,16 @@ def test_nulls_stand_for_nothing() -> None:
 
 
 def test_switched_off_extensions_are_no_obstacle() -> None:
-    """0 and false say that a sequence is not meant."""
-    parameters = {"sequence_id": 0, "sequence_start": False}
-    assert read({"inputs": [X], "parameters": parameters}).envelope.inputs
+    """0, false, an empty text and null say that it is not meant."""
+    off = {
+        "sequence_id": 0, "sequence_start": False, "sequence_end": None, "classification": 0,
+        "shared_memory_region": "", "triton_enable_empty_final_response": False,
+    }  # fmt: skip
+    document = {
+        "inputs": [X | {"parameters": off}], "parameters": off,
+        "outputs": [{"name": "y", "parameters": off}],
+    }  # fmt: skip
+    assert read(document).envelope.inputs
 
 
 def binary(name: str, datatype: str, shape: list[int], size: int) -> dict[str, Any]:

@@ -109,10 +109,10 @@ def test_half_of_a_surrogate_pair_is_refused(text: str, where: str) -> None:
         parse(body.replace(b"HERE", text.encode()), None, TEXTS)
 
 
-@pytest.mark.parametrize("where", ["id", "data"])
-def test_nul_in_a_string_is_refused(where: str) -> None:
+@pytest.mark.parametrize("more", [{"id": "HERE"}, {"parameters": {"p": ["HERE"]}}, {"HERE": 1}])
+def test_nul_in_a_string_is_refused(more: dict[str, Any]) -> None:
     """Escaped; a bare one is no JSON. A backslash before it is not its escape."""
-    body = texts("HERE") if where == "data" else texts("a", id="HERE")
+    body = texts("a", **more)
     with pytest.raises(InvalidInput, match="NUL"):
         parse(body.replace(b"HERE", b"a\\u0000"), None, TEXTS)
     with pytest.raises(InvalidInput, match="NUL"):
@@ -120,6 +120,14 @@ def test_nul_in_a_string_is_refused(where: str) -> None:
     with pytest.raises(InvalidInput, match="body"):
         parse(body.replace(b"HERE", b"a\0b"), None, TEXTS)
     parse(body.replace(b"HERE", b"\\\\u0000"), None, TEXTS)
+
+
+def test_an_element_of_bytes_may_hold_nul() -> None:
+    """It is bytes. The same text elsewhere in the request is no element."""
+    (sent,) = parse(texts("\0a\0", "\0"), None, TEXTS).envelope.inputs
+    assert bytes(sent.data) == b"\3\0\0\0\0a\0\1\0\0\0\0"
+    with pytest.raises(InvalidInput, match="NUL"):
+        parse(texts("\0", parameters={"p": ["\0"]}), None, TEXTS)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
