@@ -43,8 +43,8 @@ def routes() -> list[web.RouteDef]:
     A middleware for aiohttp's own 404 and 405 would be one more call around every request.
     """
     found = [
-        web.post(MODEL + "/infer", door(infer.infer)),
-        web.post(VERSION + "/infer", door(infer.infer)),
+        web.post(MODEL + "/infer", door(infer.infer, infer.refused)),
+        web.post(VERSION + "/infer", door(infer.infer, infer.refused)),
         web.get("/v2", door(models.server)),
         web.get("/v2/models", door(models.index)),
         web.get("/v2/health/live", door(models.live)),

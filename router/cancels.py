@@ -22,15 +22,20 @@ class Cancels:
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[str]] = set()
 
-    def soon(self, request_id: str, stream: str = "", entry: str = "") -> None:
-        """Cancel a request; `stream` and `entry` say where it is if it may have no record."""
+    def soon(
+        self, request_id: str, stream: str = "", entry: str = "", late: str = ""
+    ) -> asyncio.Task[str] | None:
+        """Cancel a request; `stream` and `entry` say where it is if it may have no record, `late`
+        that its time is up: its ref. The task's result is the answer, '' if there was none. None
+        if too many are under way."""
         if len(self._tasks) >= MOST:
-            return
-        task = asyncio.create_task(self._cancel(request_id, stream, entry))
+            return None
+        task = asyncio.create_task(self._cancel(request_id, stream, entry, late))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def finish(self, longest_s: float) -> None:
         """Wait for those under way, then give up; afterwards Redis may be closed."""
@@ -39,8 +44,11 @@ class Cancels:
             for task in left:
                 task.cancel()
 
-    async def _cancel(self, request_id: str, stream: str, entry: str) -> None:
+    async def _cancel(self, request_id: str, stream: str, entry: str, late: str) -> str:
         """A second cancel changes nothing, so it may be repeated."""
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(GIVE_UP_S):
-                await retry.until_answered(lambda: self._scripts.cancel(request_id, stream, entry))
+                return await retry.until_answered(
+                    lambda: self._scripts.cancel(request_id, stream, entry, late)
+                )
+        return ""

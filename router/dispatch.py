@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
 
 from router.cancels import Cancels
 from router.gateway_bulk import GatewayBulk
+from router.late import Late
 from router.placement import Placement
 from router.records import read_record
 from router.submission import Answer, RequestIds, Submission, Ticket
@@ -30,8 +30,6 @@ from shared.scripts import Placed, Placing, Scripts
 GRACE_S = 0.25
 # Deadlines are kept in milliseconds: a shorter one has passed before anything can be done.
 SHORTEST_S = 0.001
-# How long it may take then to look at the record, where there is one.
-LOOK_S = 0.5
 # How long a gateway waits before it places a request with a key again.
 AGAIN_AFTER_S = (0.05, 0.25)
 
@@ -53,6 +51,7 @@ class Dispatch:
         self._ids = RequestIds()
         self.waiting: dict[asyncio.Future[Reply], Ticket] = {}  # a stopping gateway hands them over
         self._cancels = Cancels(scripts)
+        self.late = Late(keys, scripts, self._cancels)
         self.draining = False
         placement.abandoned = self._abandoned
 
@@ -65,8 +64,10 @@ class Dispatch:
         try:
             placed = await self._place(self._placing(request_id, submission), until)
             refuse_unless_accepted(placed)
-        except BaseException:
+        except BaseException as error:
             self._leave(request_id, future)
+            if isinstance(error, WarmrouteError):
+                error.request_id, error.ref = request_id, str(submission.ref)
             raise
         if placed.status == "joined" and placed.where != request_id:
             self._leave(request_id, future)
@@ -94,28 +95,18 @@ class Dispatch:
         try:
             return await future
         except Expired:
-            return await self._late(ticket)
+            return await self.late.reply(ticket)
         except asyncio.CancelledError:
             self.take_back(ticket)
             raise
 
-    async def _late(self, ticket: Ticket) -> Reply:
-        """Nothing was heard by the deadline. Where there is a record, it is the truth."""
-        if ticket.key or ticket.placed.status == "parked":
-            with suppress(WarmrouteError, TimeoutError):
-                async with asyncio.timeout(LOOK_S):
-                    fields = await self._scripts.watch(ticket.id, "")
-                record = read_record(ticket.id, fields)
-                if record.terminal:
-                    return record.reply()
-        self.take_back(ticket)
-        asks = "; ask again under its key for what became of it" if ticket.key else ""
-        raise Expired(f"request {ticket.id}: the deadline passed{asks}")
-
     def read(self, reply: Reply) -> Answer:
         """The answer in a reply; raises the error of a request that did not succeed."""
         if reply.status != "succeeded":
-            raise unpack_error(reply.outcome)
+            error = unpack_error(reply.outcome)
+            error.worker = reply.worker
+            error.traced = True  # by who decided it
+            raise error
         return Answer(reply.worker, reply.cold, self._bulk.outcome(reply.outcome))
 
     def forget(self, ticket: Ticket) -> None:
@@ -131,6 +122,10 @@ class Dispatch:
         """
         if not ticket.key:
             self._cancel(ticket.id, ticket.placed)
+
+    def new_id(self) -> str:
+        """The id of a request that did not get as far as `submit`."""
+        return self._ids.take()
 
     async def finish(self, longest_s: float = 1.0) -> None:
         """Wait for the cancels under way, for which Redis is needed."""

@@ -14,16 +14,18 @@ from router.dead import DeadLetters
 from router.dispatch import Dispatch
 from router.events.followers import Followers
 from router.events.pages import EventPages
+from router.failures import FailureLog
 from router.gateway_bulk import GatewayBulk
 from router.handover import Handover
+from router.health import Health
 from router.problems import problem
 from router.records import Records
+from router.remembered import Remembered
 from router.residency.copies import Copies
 from router.residency.copy_states import CopyStates
 from router.residency.policies import Policies
 from router.residency.report import Residency
 from router.residency.sessions import Sessions
-from router.sweeper import Health
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError
 from shared.names import parse_version
@@ -53,22 +55,32 @@ class Doors:
     followers: Followers
     health: Health
     handover: Handover
+    failures: FailureLog
+    remembered: Remembered
 
 
 DOORS = web.AppKey("doors", Doors)
 
 
-def door(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def plainly(request: web.Request, doors: Doors, error: WarmrouteError) -> web.Response:
+    """An error as it is."""
+    return problem(error)
+
+
+def door(
+    handler: Handler, told: Callable[[web.Request, Doors, WarmrouteError], web.Response] = plainly
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """An aiohttp handler around one of ours: errors of ours become answers, others a plain 500."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request, request.app[DOORS])
         except WarmrouteError as error:
-            return problem(error)
+            return told(request, request.app[DOORS], error)
         except Exception:
             log.exception("%s %s", request.method, request.rel_url.path[:200])
-            return problem(WarmrouteError("internal error, see the gateway's log"))
+            bug = WarmrouteError("internal error, see the gateway's log")
+            return told(request, request.app[DOORS], bug)
 
     return handle
 

@@ -7,6 +7,7 @@ import logging
 import secrets
 from contextlib import suppress
 
+from router import failures, remembered
 from router.admission import Admission
 from router.catalog import Catalog
 from router.dead import DeadLetters
@@ -14,12 +15,15 @@ from router.dispatch import Dispatch
 from router.doors import Doors
 from router.events.followers import Followers
 from router.events.pages import EventPages
+from router.failures import FailureLog
 from router.gateway_bulk import LOOK_EVERY_S, GatewayBulk
 from router.handover import Handover
+from router.health import Health
 from router.ingress import Ingress
 from router.outbox import Outbox
 from router.placement import Placement
 from router.records import Records
+from router.remembered import Remembered
 from router.residency.copies import Copies
 from router.residency.copy_states import CopyStates
 from router.residency.footprints import Footprints
@@ -28,7 +32,7 @@ from router.residency.policies import Policies
 from router.residency.preload import ROUND_EVERY_S, Preload
 from router.residency.report import Residency
 from router.residency.sessions import Sessions
-from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Health, Sweeper
+from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Sweeper
 from router.waiters import EXPIRE_EVERY_S, Waiters
 from shared.bulk import open_bulk
 from shared.channel import Channel
@@ -70,6 +74,8 @@ class Gateway:
         )  # fmt: skip
         self._events = EventPages(self._client, self._keys)
         self._followers = Followers(self._news, self._keys, self._events)
+        self._remembered = Remembered(self._scripts, config.remembered)
+        self._failures = FailureLog(self._calls, self._keys, self.id, self._remembered)
         self._limits = Limits(config.max_queue, config.max_parked, config.max_pending)
         self._dispatch = self._make_dispatch()
         self._repository = open_repository(
@@ -99,8 +105,10 @@ class Gateway:
             ),
             events=self._events,
             followers=self._followers,
-            health=Health(self._calls, self._supervisor, lambda: self._dispatch.draining),
+            health=self._make_health(),
             handover=self._make_handover(),
+            failures=self._failures,
+            remembered=self._remembered,
         )
 
     async def start(self) -> None:
@@ -128,9 +136,17 @@ class Gateway:
     def _make_dispatch(self) -> Dispatch:
         config = self.config
         placement = Placement(self._scripts, self._limits)
-        return Dispatch(
+        dispatch = Dispatch(
             self.id, self._keys, self._scripts, placement, self._waiters, config.max_timeout_s,
             self._bulk,
+        )  # fmt: skip
+        dispatch.late.untold = self._failures.ended
+        return dispatch
+
+    def _make_health(self) -> Health:
+        return Health(
+            self._calls, self._keys, self._supervisor, lambda: self._dispatch.draining,
+            self.config.min_workers,
         )  # fmt: skip
 
     def _make_handover(self) -> Handover:
@@ -142,7 +158,7 @@ class Gateway:
     def _make_loops(self) -> list[Loop]:
         ingress = Ingress(
             self._ingress, self._keys, self._scripts, self._dispatch, self._catalog, self.id,
-            self.config.timeout_s, self.config.max_body_bytes,
+            self.config.timeout_s, self.config.max_body_bytes, self._failures,
         )  # fmt: skip
         outbox = Outbox(self._outbox, self._keys, self._scripts, self.id)
         preload = Preload(self._repository, self._catalog, self._calls, self._keys, self._scripts)
@@ -154,6 +170,8 @@ class Gateway:
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
+            Loop("failures", self._failures.run_once, failures.EVERY_S),
+            Loop("remembered", self._remembered.run_once, remembered.EVERY_S),
             Loop("events", self._followers.run_once),
             Loop("preload", preload.run_once, ROUND_EVERY_S),
         ]

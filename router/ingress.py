@@ -18,6 +18,7 @@ import msgspec
 
 from router.catalog import LATEST, Catalog
 from router.dispatch import Dispatch
+from router.failures import FailureLog
 from router.idempotency import MAX_KEY, check_key, fingerprint
 from router.pending_entries import PendingEntries
 from router.submission import Submission
@@ -55,7 +56,7 @@ class Ingress:
 
     def __init__(
         self, channel: Channel, keys: Keys, scripts: Scripts, dispatch: Dispatch, catalog: Catalog,
-        gateway: str, timeout_s: float, max_body_bytes: int,
+        gateway: str, timeout_s: float, max_body_bytes: int, failures: FailureLog,
     ) -> None:  # fmt: skip
         self._channel = channel
         self._keys = keys
@@ -65,6 +66,7 @@ class Ingress:
         self._gateway = gateway
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
+        self._failures = failures
         self._pending = PendingEntries(READ_COUNT)
 
     async def run_once(self) -> int:
@@ -181,7 +183,11 @@ class Ingress:
         ]  # fmt: skip
         # What came too late and was told so is no letter: a flood would push out those that matter.
         dead = not (isinstance(error, Expired) and reply_to)
-        await self._scripts.answer("ingress", entry, reply_to, ANSWER_LIFE_MS, dead, answer)
+        if await self._scripts.answer("ingress", entry, reply_to, ANSWER_LIFE_MS, dead, answer):
+            name, version = (fields.get(n, b"")[:MAX_KEY] for n in (b"model", b"version"))
+            self._failures.note(
+                entry, error, name.decode(errors="replace"), version.decode(errors="replace")
+            )
 
 
 def _check_form(parsed: v2_request.InferRequest, manifest: Manifest) -> None:

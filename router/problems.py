@@ -56,6 +56,8 @@ def problem(error: WarmrouteError, request_id: str = "") -> web.Response:
     headers = {"Warmroute-Error": error.code}
     if request_id:
         headers["Warmroute-Request-Id"] = request_id
+    if error.worker:
+        headers["Warmroute-Worker"] = error.worker
     if error.retryable:
         headers["Retry-After"] = str(retry_after(error.retry_after_s))
     if status == HTTPStatus.NOT_IMPLEMENTED:

@@ -16,6 +16,8 @@ from shared.scripts import Scripts
 
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 TERMINAL = ("succeeded", "failed", "cancelled", "expired")
+# Of a request that has no record.
+NOT_KEPT = "the answer was given to its caller, and is not kept"
 # What callers see; `parked` and `placed` are where a queued request stands inside.
 SHOWN = {"parked": "queued", "placed": "queued"}
 MAX_WAIT_S = 60.0
@@ -47,8 +49,9 @@ class Record:
         return Reply(self.status, self.worker, self.cold, self.outcome)
 
     def succeeded(self) -> Outcome | None:
-        """The outcome, if it succeeded."""
-        return unpack_outcome(self.outcome) if self.status == "succeeded" else None
+        """The outcome, if it succeeded and is kept."""
+        kept = self.status == "succeeded" and self.outcome
+        return unpack_outcome(self.outcome) if kept else None
 
     def document(self) -> dict[str, Any]:
         """The status document, without the response."""
@@ -64,6 +67,8 @@ class Record:
             shown["reason"] = "waits for its model to be loaded"
         if self.waits:
             shown["waits"] = self.waits
+        if self.status == "succeeded" and not self.outcome:
+            shown["reason"] = NOT_KEPT
         if self.terminal and self.status != "succeeded":
             error = unpack_error(self.outcome)
             shown |= {"error": error.message, "code": error.code}
@@ -116,6 +121,8 @@ class Records:
 
 def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
     """A record as `watch` returns it. Gone or NotFound if there is none (any more)."""
+    if "ended" in fields:
+        return _ended(request_id, fields["ended"])
     if "model" not in fields:
         raise _unknown(request_id, "gone" in fields)
     status = fields["status"].decode()
@@ -130,6 +137,19 @@ def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
     )
 
 
+def _ended(request_id: str, text: bytes) -> Record:
+    """A request without a record, as `lua/lib/ended.lua` keeps it."""
+    status, worker, cold, ref, outcome = text.split(b" ", 4)
+    return Record(
+        id=request_id,
+        status=status.decode(),
+        ref=ModelRef.parse(ref.decode()),
+        worker="" if worker == b"-" else worker.decode(),
+        cold=cold == b"1",
+        outcome=outcome,
+    )
+
+
 def _unknown(request_id: str, gone: bool) -> NotFound:
     if gone:
         return Gone(f"request {request_id}: it has ended, and its outcome is no longer kept")
@@ -137,9 +157,10 @@ def _unknown(request_id: str, gone: bool) -> NotFound:
 
 
 def _check_id(request_id: str) -> str:
-    if not REQUEST_ID.fullmatch(request_id):
+    found = request_id.lower()
+    if not REQUEST_ID.fullmatch(found):
         raise NotFound("no such request: an id is 32 hex digits")
-    return request_id
+    return found
 
 
 def parse_wait(text: str | None) -> float:

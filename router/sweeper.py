@@ -5,25 +5,18 @@ Every gateway does all of it; each step is one atomic script, so together they d
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
 
-from shared.channel import Channel
-from shared.connection import redis_errors
-from shared.errors import WarmrouteError
 from shared.event_log import EventLog
 from shared.script_runner import CHUNK
 from shared.scripts import Scripts
-from shared.service import Supervisor
 
 log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
 MAX_CHUNKS = 1000
-PING_S = 2.0  # who asks whether this gateway is ready does not wait for long
 
 
 class Sweeper:
@@ -68,29 +61,3 @@ class Sweeper:
             told = f"fewer than there should be: copies of {missing} models"
             self._events.emit("ordered_copy", reason=told)
         return Counter(sessions_ended=ended, copies_ordered=missing)
-
-
-class Health:
-    """Why this gateway is not ready, if it is not."""
-
-    def __init__(
-        self, channel: Channel, supervisor: Supervisor, draining: Callable[[], bool]
-    ) -> None:
-        self._channel = channel
-        self._supervisor = supervisor
-        self._draining = draining
-
-    async def reasons(self) -> list[str]:
-        """Empty if ready."""
-        found = [f"loop {name} fails" for name in self._supervisor.failing]
-        if self._draining():
-            found.append("stopping")
-        try:
-            async with asyncio.timeout(PING_S):
-                with redis_errors():
-                    await self._channel.execute_command("PING")
-        except WarmrouteError as error:
-            found.append(error.message)
-        except TimeoutError:
-            found.append("Redis did not answer in time")
-        return found

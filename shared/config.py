@@ -64,6 +64,14 @@ class RouterConfig(CellConfig):
         "WARMROUTE_MAX_BODIES_BYTES", 1024 * MIB, "Bodies of those requests in the gateway's "
         "memory.", low=1, unit="bytes",
     )  # fmt: skip
+    remembered: int = setting(
+        "WARMROUTE_REMEMBERED", 100_000, "Requests whose callers waited that can be asked for by "
+        "id, in the whole cell: the newest, for an hour; about 150 bytes of Redis each.", low=4,
+    )  # fmt: skip
+    min_workers: int = setting(
+        "WARMROUTE_MIN_WORKERS", 0, "Live workers without which a gateway says that it is not "
+        "ready; 0 lets it queue.",
+    )  # fmt: skip
     catalog_ttl_s: float = setting(
         "WARMROUTE_CATALOG_TTL_S", 5.0, "How long a gateway trusts what it read in the repository: "
         "shorter sees a new version sooner, longer asks less.", unit="s",

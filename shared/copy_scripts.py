@@ -84,13 +84,13 @@ class CopyScripts(ScriptRunner):
 
     async def fail_load(
         self, worker: str, ref: str, token: str, cause: bytes, backoff_ms: int,
-        passing: bool = False, device_class: str = "",
+        passing: bool = False, device_class: str = "", full: bytes = b"",
     ) -> int:  # fmt: skip
         """Answer parked requests with the cause; how many are left (call again), -1 stale. If the
         cause is `passing` they wait on, and the load is ordered again after the back-off. Workers
-        of another device class are asked first."""
+        of another device class are asked first. `full`: the cause for the log."""
         flag = "1" if passing else ""
-        args = (worker, ref, token, cause, backoff_ms, CHUNK, flag, device_class)
+        args = (worker, ref, token, cause, backoff_ms, CHUNK, flag, device_class, full)
         return int(await self._run("fail_load", *args))
 
     async def claim_device(self, worker: str, lease_ms: int, uuids: Sequence[str]) -> int:

@@ -40,10 +40,14 @@ from __future__ import annotations
 
 
 class WarmrouteError(Exception):
-    """Root of the tree. `code` is stable, the message is for people."""
+    """Root of the tree. `code` is stable, the message is for people. Where it ended a request:
+    `request_id` and `ref`, the `worker` it was on, and whether its line in the log is `traced` by
+    others."""
 
     code = "internal"
     retryable = False
+    request_id = ref = worker = ""
+    traced = False
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)

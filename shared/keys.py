@@ -16,6 +16,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `load:<ref>` | hash | the load lease: token, worker, for, phase, since, why, extra | TTL |
 | `loads:<worker>` | set | refs that the worker loads just now | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
+| `troubled` | zset | ref -> until when the two beside may say why it is refused | TTL |
 | `breaker:<ref>` | hash | crashes of workers over it: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
@@ -27,6 +28,9 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
 | `dead` | stream | dead letters | for ever, capped |
+| `failures` | stream, group `g` | failed requests, to be written to the log | for ever, drained |
+| `ended` | hash | the newest generation of each kind below | TTL |
+| `ended:<kind>` | hash | id -> what became of a request without a record | TTL |
 | `policy:<ref>` | hash | what the API set for a model version | until the API takes it back |
 | `known:<ref>` | hash | learned: bytes of a copy, ms to load it; pin, copies | TTL |
 | `near:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |
@@ -54,8 +58,8 @@ COLD_QUEUE = "cold"
 LASTING = (
     "workers", "worker:", "epoch", "holders:", "holds:", "work:", "begun:", "loads:", "parked:",
     "parked",
-    "gateways", "deadlines", "ingress", "outbox", "dead", "policy:", "wanted", "sessions",
-    "pinned:", "events",
+    "gateways", "deadlines", "ingress", "outbox", "dead", "failures", "policy:", "wanted",
+    "sessions", "pinned:", "events",
     "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
 )  # fmt: skip
 
@@ -75,6 +79,9 @@ class Keys:
         self.ingress = self._of("ingress")
         self.outbox = self._of("outbox")
         self.dead = self._of("dead")
+        self.failures = self._of("failures")
+        self.troubled = self._of("troubled")
+        self.ended_newest = self._of("ended")
         self.room = self._of("room")
         self.wanted = self._of("wanted")
         self.sessions = self._of("sessions")
@@ -143,6 +150,9 @@ class Keys:
 
     def device(self, uuid: str) -> str:
         return self._of(f"device:{uuid}")
+
+    def ended(self, kind: str) -> str:
+        return self._of(f"ended:{kind}")
 
     def gone(self, request_id: str) -> str:
         return self._of(f"gone:{request_id}")

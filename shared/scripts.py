@@ -42,7 +42,8 @@ class Placed(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """One outcome for `complete`; status succeeded | failed | expired."""
+    """One outcome for `complete`; status succeeded | failed | expired. Of a failure `ref`, and its
+    `cause` in full for the log (b"": the outcome says it)."""
 
     entry: bytes
     id: bytes
@@ -50,6 +51,8 @@ class Completion(NamedTuple):
     flags: bytes
     status: str
     outcome: bytes
+    ref: str | bytes = b""
+    cause: bytes = b""
 
 
 class Waiting(NamedTuple):
@@ -90,14 +93,21 @@ class Scripts(CopyScripts):
         """A dead letter as a new request; status as `place`, or ingress | unknown | unkept."""
         return _placed(await self._run("replay", entry, request_id, timeout_ms, *limits))
 
-    async def cancel(self, request_id: str, stream: str = "", entry: str = "") -> str:
-        """`cancelled`, `unknown`, `gone`, or the terminal status it already has."""
-        answer: bytes = await self._run("cancel", request_id, stream, entry)
-        return answer.decode()
+    async def cancel(
+        self, request_id: str, stream: str = "", entry: str = "", late: str = ""
+    ) -> str:
+        """`cancelled`, `unknown`, `gone`, or the terminal status it already has. With `late`, its
+        ref, it ends as expired, and the answer is that outcome: `expired` and why."""
+        answer: bytes = await self._run("cancel", request_id, stream, entry, late)
+        return answer.decode(errors="replace")
+
+    async def remember(self, most: int, ends: Sequence[str | bytes]) -> bool:
+        """Keep what became of requests (id, text, id, text ...); False if Redis has no room."""
+        return bool(await self._run("remember", most, *ends))
 
     async def watch(self, request_id: str, gateway: str) -> dict[str, bytes]:
-        """The record of a request ({} if unknown, `gone` if it is no longer kept); its outcome will
-        be sent to `gateway` too."""
+        """The record of a request ({} if unknown, `gone` if it is no longer kept, `ended` if it had
+        none); its outcome will be sent to `gateway` too."""
         flat = await self._run("watch", request_id, gateway)
         return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
 

@@ -40,9 +40,14 @@ def parts_of(batch: Sequence[Item], error: WarmrouteError) -> list[Sequence[Item
 def told(error: WarmrouteError) -> WarmrouteError:
     """What the caller of a request that failed alone is told."""
     if isinstance(error, DeviceOutOfMemory):
-        return OutOfMemory("the device has no memory left for this request, even alone")
-    known = isinstance(error, (ModelFailed, InvalidInput))
-    return error if known else ModelFailed(error.message)
+        said = OutOfMemory("the device has no memory left for this request, even alone")
+        said.__cause__ = error
+        return said
+    if isinstance(error, (ModelFailed, InvalidInput)):
+        return error
+    failed = ModelFailed(error.message)
+    failed.__cause__ = error.__cause__
+    return failed
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from shared import clock, failpoints
 from shared.bulk import BULK_BYTES, Bulk, size_of
+from shared.causes import full_text
 from shared.envelope import Outcome, Timing, pack, pack_error
 from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.scripts import Completion
@@ -91,14 +92,19 @@ def completion(work: Work, result: Result, bulk: Bulk | None) -> Completion:
         outcome = _packed(work, result, bulk)
         return Completion(work.entry, work.id, work.reply, work.flags, "succeeded", outcome)
     status = "expired" if isinstance(result, Expired) else "failed"
-    return Completion(work.entry, work.id, work.reply, work.flags, status, pack_error(result))
+    said, full = pack_error(result), full_text(result).encode(errors="replace")
+    return Completion(
+        work.entry, work.id, work.reply, work.flags, status, said, work.ref, full
+    )  # fmt: skip
 
 
 def refusal(entry: bytes, flat: Sequence[bytes], error: WarmrouteError) -> Completion:
     """What `complete` is to publish for an entry that cannot be read: to whom, as far as known."""
     known = dict(zip(flat[::2], flat[1::2], strict=False))
-    request_id, reply, flags = (known.get(name, b"") for name in (b"id", b"reply", b"flags"))
-    return Completion(entry, request_id, reply, flags, "failed", pack_error(error))
+    request_id, reply, flags, ref = (
+        known.get(n, b"") for n in (b"id", b"reply", b"flags", b"model")
+    )
+    return Completion(entry, request_id, reply, flags, "failed", pack_error(error), ref)
 
 
 def _too_large(result: Result) -> Result:

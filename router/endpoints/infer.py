@@ -15,12 +15,14 @@ from router.catalog import Entry
 from router.doors import Doors, resolve_model
 from router.idempotency import REPLAYED, fingerprint, read_key
 from router.problems import problem
+from router.remembered import End
 from router.submission import Answer, Submission, Ticket
 from router.v2 import request as v2_request
 from router.v2 import response as v2_response
 from router.waiters import HandedOver
 from shared.config import RouterConfig
 from shared.errors import Expired, InvalidInput, WarmrouteError
+from shared.names import ModelRef
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 TIMEOUT = "Warmroute-Timeout"
@@ -62,13 +64,27 @@ async def infer(request: web.Request, doors: Doors) -> web.StreamResponse:
         if prefer.respond_async:
             return await _wait_a_while(ticket, prefer.wait_s or 0, parsed, doors)
         try:
-            return answered(ticket, await doors.dispatch.answer(ticket), parsed)
+            answer = await doors.dispatch.answer(ticket)
+            response = answered(ticket, answer, parsed)
+            doors.remembered.add(End(ticket.id, ticket.ref, answer.worker, answer.cold))
+            return response
         except HandedOver:  # not asked for, but how the caller gets its answer after all
             return accepted(ticket, preferred=False)
         except WarmrouteError as error:
-            return _failed(ticket, error)
+            return _failed(ticket, error, doors)
     finally:
         admission.leave(held)
+
+
+def refused(request: web.Request, doors: Doors, error: WarmrouteError) -> web.Response:
+    """The answer to what was not accepted, with an id under which the log has it."""
+    request_id = error.request_id or doors.dispatch.new_id()
+    named = request.match_info
+    if error.ref:
+        doors.failures.refused(request_id, ModelRef.parse(error.ref), error)
+    else:
+        doors.failures.note(request_id, error, named.get("model", ""), named.get("version", ""))
+    return problem(error, request_id)
 
 
 def _submission(
@@ -108,7 +124,7 @@ async def _wait_a_while(
         # Its own deadline may be later than this caller's; where to ask says more than a 504.
         heard = ticket.future.done() and ticket.future.exception() is None
         late = isinstance(error, Expired) and not heard
-        return accepted(ticket) if late else _failed(ticket, error)
+        return accepted(ticket) if late else _failed(ticket, error, doors)
     finally:
         doors.dispatch.forget(ticket)
 
@@ -145,7 +161,10 @@ def accepted(ticket: Ticket, preferred: bool = True) -> web.Response:
     )  # fmt: skip
 
 
-def _failed(ticket: Ticket, error: WarmrouteError) -> web.Response:
+def _failed(ticket: Ticket, error: WarmrouteError, doors: Doors) -> web.Response:
+    """Of what was accepted. What only this gateway knows it writes down itself."""
+    if not error.traced:
+        doors.failures.ended(ticket, error)
     response = problem(error, ticket.id)
     if ticket.joined:
         response.headers[REPLAYED] = "true"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from router.bodies import read_body
 from router.doors import Doors, resolve_model
+from router.problems import retry_after
 from shared import datatypes
 from shared.errors import InvalidInput
 from shared.manifest import TensorSpec
@@ -37,12 +39,10 @@ async def live(request: web.Request, doors: Doors) -> web.StreamResponse:
 
 
 async def ready(request: web.Request, doors: Doors) -> web.StreamResponse:
-    """GET /v2/health/ready: Redis answers, the loops run and it is not stopping; else 503."""
-    reasons = await doors.health.reasons()
-    body: dict[str, Any] = {"live": True, "ready": not reasons}
-    if reasons:
-        body["error"] = "; ".join(reasons)
-    return _json(body, 503 if reasons else 200)
+    """GET /v2/health/ready: Redis answers, the loops run, it is not stopping and sees as many
+    workers as are wanted; else 503."""
+    body = await doors.health.document()
+    return _json(body, 200 if body["ready"] else 503)
 
 
 async def metadata(request: web.Request, doors: Doors) -> web.StreamResponse:
@@ -84,28 +84,35 @@ def _in_triton(spec: TensorSpec, batched: bool) -> dict[str, Any]:
 
 
 async def model_ready(request: web.Request, doors: Doors) -> web.StreamResponse:
-    """GET .../ready: 200, warm or cold, as a cold model is loaded on demand; 404 if unknown."""
+    """GET .../ready: 200, warm or cold, as a cold model is loaded on demand; 503 with the cause if
+    a request for it would be refused just now; 404 if unknown."""
     entry = await resolve_model(request, doors)
-    warm = await doors.residency.ready_anywhere(entry.ref)
-    return _json({"name": entry.ref.name, "ready": True, "warm": warm})
+    warm, trouble = await doors.residency.standing(entry.ref)
+    shown = {"name": entry.ref.name, "version": str(entry.ref.version), "ready": trouble is None}
+    if trouble is None:
+        return _json({**shown, "warm": warm})
+    response = _json({**shown, "warm": warm, "code": trouble.code, "error": trouble.message}, 503)
+    response.headers["Warmroute-Error"] = trouble.code
+    response.headers["Retry-After"] = str(retry_after(trouble.left_ms / 1000))
+    return response
 
 
 async def index(request: web.Request, doors: Doors) -> web.StreamResponse:
     """POST /v2/repository/index, GET /v2/models: all versions; READY if some worker holds it."""
     only_ready = _only_ready(await read_body(request, 1 << 16))
-    held = await doors.residency.held()
+    held, troubles = await asyncio.gather(doors.residency.held(), doors.residency.troubles())
     rows = []
     for name, versions in await doors.catalog.index():
         for version in versions:
             warm = (name, version) in held
             if warm or not only_ready:
-                rows.append(_row(ModelRef(name, version, ""), warm))
+                rows.append(_row(ModelRef(name, version, ""), warm, troubles.get((name, version))))
     return _json(rows)
 
 
-def _row(ref: ModelRef, warm: bool) -> dict[str, str]:
+def _row(ref: ModelRef, warm: bool, trouble: str | None) -> dict[str, str]:
     state = "READY" if warm else "UNAVAILABLE"
-    reason = "" if warm else "cold: loaded on demand"
+    reason = "" if warm else trouble or "cold: loaded on demand"
     return {"name": ref.name, "version": str(ref.version), "state": state, "reason": reason}
 
 

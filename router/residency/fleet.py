@@ -111,7 +111,11 @@ def document(
         "workers": rows,
         "models": [_total(ref, model, tiers[ref]) for ref, model in models.items()],
         "loads": [
-            {**named(ref), **model.load.document(now_ms), "waits": waits(model.load, None, now_ms)}
+            {
+                **named(ref),
+                **model.load.document(now_ms),
+                "waits": waits(model.load, None, now_ms, len(workers)),
+            }
             for ref, model in models.items()
             if model.load is not None
         ],

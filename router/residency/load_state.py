@@ -82,8 +82,25 @@ def failure(text: str, left_ms: int) -> Failure | None:
     return Failure(code, message, text.startswith("~"), max(left_ms, 0))
 
 
-def waits(state: LoadState | None, failed: Failure | None, now_ms: int) -> str:
-    """Why a request that is parked waits, in a sentence."""
+def quarantined(breaker: Mapping[str, str], now_ms: int) -> Failure | None:
+    """The quarantine of a model version that crashes workers, while it is in force."""
+    left_ms = max(number(breaker.get(name, "")) for name in ("until", "probe_until")) - now_ms
+    if "until" not in breaker or left_ms <= 0:
+        return None
+    crashes, cause = breaker.get("crashes", "0"), breaker.get("cause", "")
+    said = f"this model version crashed workers {crashes} times, the last: {cause}"
+    return Failure("quarantined", said, True, int(left_ms))
+
+
+def waits(
+    state: LoadState | None, failed: Failure | None, now_ms: int, workers: int | None = None
+) -> str:
+    """Why a request that is parked waits, in a sentence. `workers`: that live, if it is known."""
+    said = _waits(state, failed, now_ms)
+    return f"no worker is alive; {said}" if workers == 0 else said
+
+
+def _waits(state: LoadState | None, failed: Failure | None, now_ms: int) -> str:
     if state is None and failed is not None:
         return (
             f"the last load failed ({failed.message}), and is tried again in "
@@ -114,13 +131,15 @@ class Loads:
         """Why the requests that are parked for `ref` wait."""
         ask, unloadable = self._channel.execute_command, self._keys.unloadable(ref)
         with redis_errors():
-            clock, flat, why, left_ms = await asyncio.gather(
+            clock, flat, why, left_ms, last = await asyncio.gather(
                 ask("TIME"), ask("HGETALL", self._keys.load(ref)), ask("GET", unloadable),
                 ask("PTTL", unloadable),
+                ask("ZREVRANGE", self._keys.workers, 0, 0, "WITHSCORES"),
             )  # fmt: skip
         lease = texts(dict(zip(flat[::2], flat[1::2], strict=True)))
         now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
-        return waits(load_state(lease), failure(text_of(why), left_ms), now_ms)
+        alive = int(bool(last) and float(last[1]) > now_ms)
+        return waits(load_state(lease), failure(text_of(why), left_ms), now_ms, alive)
 
 
 def texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -38,9 +38,10 @@ def questions(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
 
 def document(
     ref: ModelRef, given: Policy, said: Mapping[str, Any], workers: Sequence[WorkerFacts],
-    now_ms: int,
+    now_ms: int, alive: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Copies and their tiers, what is loading or why not, and what rules all that."""
+    """Copies and their tiers, what is loading or why not, and what rules all that. `alive`: how
+    many workers are."""
     model = ModelFacts(texts(said["holders"]), texts(said["near"]))
     state = load_state(texts(said["load"]))
     failed = failure(text_of(said["unloadable"]), said["unloadable_ms"])
@@ -55,7 +56,7 @@ def document(
         "digest": ref.digest,
         "copies": copies,
         "load": None if state is None else state.document(now_ms),
-        "waits": waits(state, failed, now_ms) if state or said["parked"] else None,
+        "waits": waits(state, failed, now_ms, alive) if state or said["parked"] else None,
         "parked": said["parked"],
         "policy": msgspec.to_builtins(effective(given, overrides)),
         "overrides": sorted(overrides),

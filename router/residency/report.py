@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from router.residency import fleet, one_model
 from router.residency.fleet import ModelFacts, WorkerFacts
-from router.residency.load_state import load_state, text_of, texts
+from router.residency.load_state import Failure, failure, load_state, quarantined, text_of, texts
 from shared.connection import redis_errors
 from shared.keys import Keys
 from shared.names import ModelRef
@@ -37,13 +37,36 @@ class Residency:
         _, live = _now_and_live(*await self._ask([("time",), self._leases()]))
         return live
 
-    async def ready_anywhere(self, ref: ModelRef) -> bool:
-        """Whether some live worker holds the model."""
-        clock, leases, holders = await self._ask(
-            [("time",), self._leases(), ("hkeys", self._keys.holders(str(ref)))]
+    async def standing(self, ref: ModelRef) -> tuple[bool, Failure | None]:
+        """Whether some live worker holds the model; and why it would be refused, if it would."""
+        keys, name = self._keys, str(ref)
+        clock, leases, holders, why, why_ms, breaker = await self._ask(
+            [
+                ("time",), self._leases(), ("hkeys", keys.holders(name)),
+                ("get", keys.unloadable(name)), ("pttl", keys.unloadable(name)),
+                ("hgetall", keys.breaker(name)),
+            ]
+        )  # fmt: skip
+        now_ms, live = _now_and_live(clock, leases)
+        warm = not {worker.decode() for worker in holders}.isdisjoint(live)
+        failed = None if warm else failure(text_of(why), why_ms)
+        return warm, quarantined(texts(breaker), now_ms) or failed
+
+    async def troubles(self) -> dict[tuple[str, int], str]:
+        """Why versions cannot be loaded, or are quarantined, as far as that is known now."""
+        keys = self._keys
+        clock, rows = await self._ask([("time",), ("zrange", keys.troubled, 0, -1)])
+        now_ms = _now_and_live(clock, ())[0]
+        refs = [ref.decode() for ref, until in rows if until >= now_ms]
+        answers = await self._ask_each(
+            refs, lambda ref: (("get", keys.unloadable(ref)), ("hgetall", keys.breaker(ref)))
         )
-        _, live = _now_and_live(clock, leases)
-        return not {worker.decode() for worker in holders}.isdisjoint(live)
+        found: dict[tuple[str, int], str] = {}
+        for ref, (why, breaker) in zip(map(ModelRef.parse, refs), answers, strict=True):
+            trouble = quarantined(texts(breaker), now_ms) or failure(text_of(why), 0)
+            if trouble is not None:
+                found[ref.name, ref.version] = trouble.message
+        return found
 
     async def held(self) -> set[tuple[str, int]]:
         """Name and version of every model that some live worker holds."""
@@ -75,7 +98,7 @@ class Residency:
         said = dict(zip(asked, answers, strict=True))
         mentioned = {worker.decode() for worker in (*said["holders"], *said["near"])}
         workers = await self._workers([worker for worker in live if worker in mentioned])
-        return one_model.document(ref, given, said, workers, now_ms)
+        return one_model.document(ref, given, said, workers, now_ms, len(live))
 
     async def _workers(self, live: Sequence[str]) -> list[WorkerFacts]:
         keys = self._keys

@@ -1,5 +1,5 @@
 -- announce: a loaded model becomes a holder and takes its parked requests, in bounded chunks.
--- use: keys, publish, holders, nearest, order, breaker, bounds, copies, placement
+-- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
 --   'tier bytes', chunk, then field value pairs learned by the load (`known`).
 -- Returns parked requests left to take (call again) | -1 stale token | -2 fenced.

@@ -1,13 +1,13 @@
 -- complete: delete the work entries AND publish their outcomes, or neither.
--- use: keys, publish
+-- use: keys, ended, publish
 -- KEYS[1] prefix. ARGV: now, worker, epoch, then per item: entry, id, reply gateway, flags, status
---   (succeeded | failed | expired), outcome.
+--   (succeeded | failed | expired), outcome, and of a failure its ref and its cause in full (or '').
 -- Returns per item 1 won | 0 not ours any more (repeat, cancelled, moved); {-1} if fenced.
 -- Begins with XDEL and XACK, which Redis allows over maxmemory.
 local worker = ARGV[2]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return {-1} end
 local now, stream, out, won = clock(), k('work', worker), {}, {}
-for i = 4, #ARGV, 6 do
+for i = 4, #ARGV, 8 do
   out[#out + 1] = redis.call('XDEL', stream, ARGV[i])
   if out[#out] == 1 then won[#won + 1] = ARGV[i] end
 end
@@ -15,10 +15,10 @@ if #won > 0 then
   redis.call('XACK', stream, ARGV[3], unpack(won))
   redis.call('HDEL', k('begun', worker), unpack(won))
 end
-for i = 4, #ARGV, 6 do
-  if out[(i - 4) / 6 + 1] == 1 then
-    publish({id = ARGV[i + 1], reply = ARGV[i + 2], flags = ARGV[i + 3]}, ARGV[i + 4], worker,
-      ARGV[i + 5], now)
+for i = 4, #ARGV, 8 do
+  if out[(i - 4) / 8 + 1] == 1 then
+    publish({id = ARGV[i + 1], reply = ARGV[i + 2], flags = ARGV[i + 3], model = ARGV[i + 6],
+      cause = ARGV[i + 7]}, ARGV[i + 4], worker, ARGV[i + 5], now)
   end
 end
 return out

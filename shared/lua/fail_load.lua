@@ -1,8 +1,8 @@
 -- fail_load: a load failed. For good: answer what is parked with the cause. For a passing reason: what was
 --   accepted waits on, up to its deadline. Either way the cause is remembered, and new requests get it.
--- use: keys, publish, holders, nearest, order
+-- use: keys, ended, publish, holders, nearest, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk,
---   passing ('1' or ''), device class. It is ordered from the workers of another class first, if there
+--   passing ('1' or ''), device class, the cause in full for the log. It is ordered from the workers of another class first, if there
 --   are any that have not failed too. Nobody is failed whom a live holder could serve.
 -- Returns parked requests still to be answered (call again) | -1 stale.
 local now, worker, ref, cause = clock(), ARGV[2], ARGV[3], ARGV[5]
@@ -26,6 +26,7 @@ if ARGV[8] ~= '1' then
     end
   end
 end
+note_trouble(ref, now, tonumber(ARGV[6]))
 redis.call('SET', k('unloadable', ref), (ARGV[8] == '1' and '~' or '') .. cause, 'PX', ARGV[6])
 if ARGV[8] == '1' or #live_holders(ref, now) > 0 then
   redis.call('DEL', load)
@@ -34,7 +35,10 @@ if ARGV[8] == '1' or #live_holders(ref, now) > 0 then
 end
 for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', ARGV[7])) do
   local item = moving(e[2], parked, e[1])
-  if item and take(parked, e[1]) then publish(item, 'failed', worker, cause, now) end
+  if item and take(parked, e[1]) then
+    item.cause = ARGV[10]
+    publish(item, 'failed', worker, cause, now)
+  end
 end
 local left = redis.call('XLEN', parked)
 if left == 0 then

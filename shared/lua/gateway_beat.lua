@@ -1,6 +1,7 @@
 -- gateway_beat: renew a gateway's lease, and take back what dead gateways had in hand.
 -- use: keys
 -- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk.
+-- The failures that are to be logged are read like a door.
 -- Returns the number of door entries taken back from dead gateways. A move is delete + new entry.
 local now, gateway, moved = clock(), ARGV[2], 0
 -- Who seems dead may only have been cut off: what was written for its callers outlives its lease.
@@ -33,7 +34,7 @@ redis.call('ZADD', GATEWAYS, now + tonumber(ARGV[3]), gateway)
 local replies = k('replies', gateway)
 if redis.call('EXISTS', replies) == 0 then redis.call('XADD', replies, '*', 'id', '') end
 redis.call('PEXPIRE', replies, ARGV[3] + OUTAGE)
-for _, door in ipairs({INGRESS, OUTBOX}) do ensure_group(door) end
+for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do ensure_group(door) end
 
 local function is_dead(name)
   local lease = redis.call('ZSCORE', GATEWAYS, name)
@@ -55,7 +56,7 @@ end
 
 -- By who reads, not by who is listed: one that was forgotten while its read was blocked may have read on.
 local left = 0
-for _, door in ipairs({INGRESS, OUTBOX}) do
+for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do
   for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', door, 'g')) do
     if is_dead(consumer[2]) then left = left + take_back(door, consumer[2]) end
   end

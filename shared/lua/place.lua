@@ -1,5 +1,5 @@
 -- place: accept requests, each onto a holder's work stream or into its model's parked requests.
--- use: keys, publish, holders, nearest, order, breaker, bounds, copies, placement, idempotency
+-- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement, idempotency
 -- KEYS[1] prefix. ARGV: now, limit per work stream, limit per parked stream, limit of pending
 --   records, then per item: id, ref, timeout ms, reply gateway, flags, ingress entry, reply_to,
 --   caller's own id, idempotency key, fingerprint of what is asked, body.

@@ -1,5 +1,5 @@
 -- reap: wipe one worker whose lease ran out and place its requests again, in bounded chunks.
--- use: keys, publish, holders, nearest, order, breaker, bounds, copies, placement, wipe
+-- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement, wipe
 -- KEYS[1] prefix. ARGV: now, max attempts, chunk.
 -- Returns {worker, entries left}, or {} when no lease has run out. Any gateway may call it at any time.
 local now = clock()

@@ -1,5 +1,5 @@
 -- register: give a worker a new epoch and, in the same step, wipe and re-place what its old one had.
--- use: keys, publish, holders, nearest, order, breaker, bounds, copies, placement, wipe
+-- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement, wipe
 -- KEYS[1] prefix. ARGV: now, worker, lease ms, max attempts, then field value pairs of its record
 --   (its incarnation among them).
 -- Returns the epoch.

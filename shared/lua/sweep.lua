@@ -1,17 +1,18 @@
 -- sweep: expire what is past its deadline; order again what is parked without a live load.
--- use: keys, publish, holders, nearest, order, breaker, bounds, copies, placement
+-- use: keys, ended, late, publish, holders, nearest, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
 local now, chunk = clock(), tonumber(ARGV[2])
 local CLAIM_TTL = 1000
 local expired, ordered, placed = 0, 0, 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, chunk)) do
-  local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply')
+  local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model')
   redis.call('ZREM', DEADLINES, id)
   -- Who has a place has not ended. If nothing lies there, its stream was lost: it ends all the same.
   if r[1] then
     take(r[1], r[2])
-    publish({id = id, flags = r[3], reply = r[4]}, 'expired', '', 'expired the deadline passed', now)
+    local outcome, worker = late(r[5], r[1], now)
+    publish({id = id, flags = r[3], reply = r[4], model = r[5]}, 'expired', worker, outcome, now)
     expired = expired + 1
   end
 end

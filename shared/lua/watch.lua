@@ -1,10 +1,15 @@
 -- watch: read a request's record and, while it is not terminal, have its outcome sent to a gateway.
--- use: keys
+-- use: keys, ended
 -- KEYS[1] prefix. ARGV: now, id, gateway ('' only reads).
--- Returns the record as a flat list ([] if unknown, {'gone', '1'} if it ended and is no longer kept).
+-- Returns the record as a flat list ([] if unknown, {'gone', '1'} if it ended and is no longer kept); of
+-- one that ended without a record {'ended', text}.
 local key = k('request', ARGV[2])
 local flat = redis.call('HGETALL', key)
-if #flat == 0 then return redis.call('EXISTS', k('gone', ARGV[2])) == 1 and {'gone', '1'} or {} end
+if #flat == 0 then
+  if redis.call('EXISTS', k('gone', ARGV[2])) == 1 then return {'gone', '1'} end
+  local text = recall(ARGV[2])
+  return text and {'ended', text} or {}
+end
 local r = as_table(flat)
 if r.stream and ARGV[3] ~= '' then
   local watchers = r.watchers or ''

@@ -127,11 +127,16 @@ async def complete(cell: Cell) -> Story:
     return lambda s: s.complete("w1", epoch, rows), [0]
 
 
+async def remember(cell: Cell) -> Story:
+    ends = [request_id(), f"succeeded w1 0 {REF} "]
+    return lambda s: s.remember(100, ends), True
+
+
 STORIES: dict[str, Callable[[Cell], Awaitable[Story]]] = {
     story.__name__: story
     for story in (
         place, replay, cancel, watch, answer, gateway_beat, hand_over, reap, sweep, register,
-        heartbeat, disown, leave, begin, complete, *COPY_STORIES,
+        heartbeat, disown, leave, begin, complete, remember, *COPY_STORIES,
     )
 }  # fmt: skip
 

@@ -46,10 +46,10 @@ _OPTIONAL = {
     load_end_rules.fail_load: 2, worker_rules.complete: 5, worker_rules.heartbeat: 3,
     worker_rules.disown: 2, worker_rules.leave: 1, copy_rules.retire: 3, sweep_rules.reap: 3,
     sweep_rules.sweep: 4, gateway_rules.cancel: 3, gateway_rules.watch: 3,
-    gateway_rules.gateway_beat: 2, gateway_rules.hand_over: 1, world_rules.write_ingress: 3,
-    world_rules.read_door: 2, world_rules.fill_memory: 1, world_rules.answer: 3,
-    world_rules.replay: 2, world_rules.crashed_before: 2, world_rules.buried_before: 1,
-    world_rules.lose_stream: 0.5, world_rules.lose_everything: 0.2,
+    gateway_rules.gateway_beat: 2, gateway_rules.remember: 1, gateway_rules.hand_over: 1,
+    world_rules.write_ingress: 3, world_rules.read_door: 2, world_rules.fill_memory: 1,
+    world_rules.answer: 3, world_rules.replay: 2, world_rules.crashed_before: 2,
+    world_rules.buried_before: 1, world_rules.lose_stream: 0.5, world_rules.lose_everything: 0.2,
 }  # fmt: skip
 # Of these a run has few: most of what they do is done to what the others have built.
 _RARE = {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from tests.model import ended
+from tests.model.ended import late, recall
 from tests.model.model import REPLIES_TTL, Model, must
 from tests.model.moves import publish
+from tests.model.place_rules import memory_fits
 from tests.model.run import LEASE_MS, Choices, Run
 
 
@@ -13,50 +16,77 @@ async def cancel(run: Run, c: Choices) -> None:
     request = known[-2] if c.chance(3) and len(known) > 1 else c.of(known)
     stream, entry = run.seen.placed.get(request, ("", ""))
     full = f"{run.keys.prefix}:{stream}" if stream else ""
+    ref = run.seen.requests[request].ref if request in run.seen.requests else ""
+    ref = ref if c.chance(3) else ""  # its time is up
     answer, m = await run.call(
-        f"cancel {request} {stream} {entry}",
-        run.scripts.cancel(request, full, entry if stream else ""),
+        f"cancel {request} {stream} {entry} {ref}",
+        run.scripts.cancel(request, full, entry if stream else "", ref),
     )
-    must(answer == _cancelled(m, request, stream, entry), f"cancel says {answer}")
+    must(answer == _cancelled(m, request, stream, entry, ref), f"cancel says {answer}")
     if answer == "cancelled":
         run.history.cancelled.add(request)
-    run.count("cancel", answer)
+    elif " " in answer:
+        run.history.told_late.add(request)
+    run.count("cancel", "late" if " " in answer else answer)
     run.check("cancel", m)
 
 
-def _cancelled(m: Model, request: str, stream: str, entry: str) -> str:
+def _cancelled(m: Model, request: str, stream: str, entry: str, ref: str) -> str:
     record, place = m.state.records.get(request), m.place_of(request)
     if record and place is None:
         return record["status"]
     kind, name, at = place or (*stream.partition(":")[::2], entry)
     item = m.take(kind, name, at) if kind else None
     if item is None:
-        return "gone" if request in m.state.gone else "unknown"
+        unknown = "gone" if request in m.state.gone else "unknown"
+        return recall(m, request).partition(" ")[0] or unknown
     flags, reply = (record or {}).get("flags", ""), (record or {}).get("reply", "")
-    publish(
-        m, item._replace(id=request, flags=flags, reply=reply), "cancelled", "",
-        "cancelled the caller took the request back",
-    )  # fmt: skip
+    status, worker, outcome = "cancelled", "", "cancelled the caller took the request back"
+    if ref:
+        status, (outcome, worker) = "expired", late(m, ref, kind, name)
+    item = item._replace(id=request, flags=flags, reply=reply, ref=ref)
+    publish(m, item, status, worker, outcome)
     if kind == "parked":
         m.unorder(name)
-    return "cancelled"
+    return outcome if ref else "cancelled"
 
 
 async def watch(run: Run, c: Choices) -> None:
     """Read a record; perhaps have its outcome sent to a gateway."""
-    request, gateway = c.of([*run.seen.placed, "nobody"]), c.of(("", *run.gateways))
+    answered = run.seen.answered[-3:]
+    request = c.of([*run.seen.placed, *answered, "nobody"])
+    gateway = c.of(("", *run.gateways))
     read, m = await run.call(f"watch {request} {gateway}", run.scripts.watch(request, gateway))
     record = m.state.records.get(request)
     outcome = record["status"] if record else "gone" if request in m.state.gone else "unknown"
     if record is None:
-        must(read == ({"gone": b"1"} if outcome == "gone" else {}), f"watch says {read}")
+        text = "" if outcome == "gone" else recall(m, request)
+        known = {"ended": text.encode("latin-1")} if text else {}
+        must(read == ({"gone": b"1"} if outcome == "gone" else known), f"watch says {read}")
+        outcome = "ended" if text else outcome
     else:
         must(read["status"].decode() == outcome, f"watch says {read}")
         watchers = record.get("watchers", "").split()
         if gateway and "stream" in record and gateway not in watchers:
             record["watchers"] = record.get("watchers", "") + " " + gateway
-    run.count("watch", outcome if outcome in ("gone", "unknown") else "known")
+    run.count("watch", outcome if outcome in ("gone", "ended", "unknown") else "known")
     run.check("watch", m)
+
+
+async def remember(run: Run, c: Choices) -> None:
+    """A gateway tells what it has answered; in this cell eight of them are kept."""
+    ends = {run.next_id(): f"succeeded w1 0 {c.of(run.refs)} " for _ in range(1 + c.below(3))}
+    kept, m = await run.call(
+        f"remember {ends}",
+        run.scripts.remember(8, [part for pair in ends.items() for part in pair]),
+    )
+    fits = memory_fits(run, m, sum(len(part) + 32 for pair in ends.items() for part in pair))
+    must(kept == fits, f"remember says {kept}")
+    if fits:
+        ended.remember(m, "answered", 8, ends)
+        run.seen.answered += ends
+    run.count("remember", "kept" if fits else "no room")
+    run.check("remember", m)
 
 
 async def gateway_beat(run: Run, c: Choices) -> None:
@@ -83,6 +113,7 @@ def _take_back(m: Model, chunk: int) -> tuple[int, int]:
     back = left = 0
     for entries, pending in (
         (m.state.ingress, m.state.ingress_pending), (m.state.outbox, m.state.outbox_pending),
+        (m.state.failures, m.state.failures_pending),
     ):  # fmt: skip
         dead = {name for name in pending.values() if m.state.gateways.get(name, 0) <= m.now}
         for name in sorted(dead):

@@ -16,6 +16,7 @@ _WITH_LIFETIME = {
     "request": "records", "gone": "gone", "idem": "idempotency", "answers": "answers",
     "rq:job": "jobs", "known": "known", "near": "near", "orders": "told", "session": "pins",
     "crowded": "crowded", "unfit": "unfit", "kin": "kin", "device": "devices",
+    "ended": "ended",
 }  # fmt: skip
 
 
@@ -93,7 +94,9 @@ def _every_key_has_a_lifetime(state: State) -> None:
     must(not state.unknown, f"I25: nobody knows the keys {state.unknown}")
     for kind, part in _WITH_LIFETIME.items():
         for name in getattr(state, part):
-            must(f"{kind}:{name}" in state.expires, f"I25: {kind}:{name} has no lifetime")
+            must(
+                f"{kind}:{name}".rstrip(":") in state.expires, f"I25: {kind}:{name} has no lifetime"
+            )
     for worker in state.work:
         must(worker in state.leases, f"I25: nobody will ever delete work:{worker}")
 
@@ -106,6 +109,7 @@ class History:
     ended: set[str] = field(default_factory=set)
     alive: dict[str, Item] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
+    told_late: set[str] = field(default_factory=set)  # by their own gateway
     starts: Counter[str] = field(default_factory=Counter)
     epochs: dict[str, list[str]] = field(default_factory=dict)
     bodies: dict[str, str] = field(default_factory=dict)
@@ -133,7 +137,7 @@ class History:
             replies = state.replies.get(self.alive[request].reply)
             heard = (
                 replies is None
-                or request in self.cancelled
+                or request in self.cancelled | self.told_late
                 or any(r["id"] == request for r in replies)
             )
             must(heard, f"I3: the caller of {request} waits for ever")

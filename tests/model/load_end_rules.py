@@ -78,7 +78,9 @@ async def fail_load(run: Run, c: Choices) -> None:
     own = run.state.workers.get(worker, {}).get("class", "none")
     answer, m = await run.call(
         f"fail_load {worker} {ref} {token} {cause} {own}",
-        run.scripts.fail_load(worker, ref, token, cause.encode(), BACKOFF_MS, passing, own),
+        run.scripts.fail_load(
+            worker, ref, token, cause.encode(), BACKOFF_MS, passing, own, b"in full"
+        ),
     )
     want, done = _failed(m, run, worker, ref, token, "" if passing else own)
     failed = run.state.parked.get(ref, {}).keys() - m.after.parked.get(ref, {}).keys()
@@ -106,13 +108,14 @@ def _failed(m: Model, run: Run, worker: str, ref: str, token: str, failing: str)
             return 0, "elsewhere"
     m.state.unloadable[ref] = CAUSE if failing else PASSING_MARK + PASSING_CAUSE
     m.lives(f"unloadable:{ref}", BACKOFF_MS)
+    m.note_trouble(ref, BACKOFF_MS)
     if not failing or m.live_holders(ref):
         end_load(m, worker, ref)
         return 0, "held" if failing else "waits on"
     for entry in list(m.state.parked.get(ref, {}))[: run.chunk]:
         item = m.take("parked", ref, entry)
         assert item is not None
-        publish(m, item, "failed", worker, CAUSE)
+        publish(m, item, "failed", worker, CAUSE, "in full")
     left = len(m.state.parked.get(ref, {}))
     if left == 0:
         end_load(m, worker, ref)

@@ -20,7 +20,7 @@ _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
     "request": "records", "gone": "gone", "idem": "idempotency", "answers": "answers",
     "known": "known", "near": "near", "orders": "told", "session": "pins", "crowded": "crowded",
-    "unfit": "unfit", "kin": "kin", "device": "devices",
+    "unfit": "unfit", "kin": "kin", "device": "devices", "ended": "ended",
 }  # fmt: skip
 
 
@@ -72,6 +72,8 @@ class Model:
         kind, _, name = key.partition(":")
         if key.startswith("rq:job:"):
             self.state.jobs.discard(key.removeprefix("rq:job:"))
+        elif kind == "troubled":
+            self.state.troubled.clear()
         elif kind in _PARTS:
             part = getattr(self.state, _PARTS[kind])
             part.discard(name) if isinstance(part, set) else part.pop(name, None)
@@ -110,7 +112,14 @@ class Model:
             pause = min(FIRST_PAUSE * 2 ** (int(held["opens"]) - 1), LONGEST_PAUSE)
             held["until"] = str(self.now + pause)
             stays += pause
+            self.note_trouble(ref, pause)
         self.lives(f"breaker:{ref}", stays)
+
+    def note_trouble(self, ref: str, ms: int) -> None:
+        """It is among what cannot be asked, for so long."""
+        there = {known: until for known, until in self.state.troubled.items() if until > self.now}
+        self.state.troubled = there | {ref: self.now + ms}
+        self.lives("troubled", max(ms, 3_600_000))
 
     # Streams -----------------------------------------------------------------------------------
 

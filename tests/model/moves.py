@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from shared.scripts import Limits
 from tests.model.copies import spill
-from tests.model.model import RECORD_SPARE, RESULT_TTL, Model, must, sha1
+from tests.model.ended import trace
+from tests.model.model import RECORD_SPARE, RESULT_TTL, Model, must
 from tests.model.state import Item
 
 EXPIRED = "expired the deadline passed"
@@ -152,24 +153,26 @@ def _probe_ended(m: Model, ref: str, status: str) -> None:
         m.state.breakers.get(ref, {}).pop("probe_until", None)
 
 
-def publish(m: Model, item: Item, status: str, worker: str, outcome: str) -> None:
+def publish(m: Model, item: Item, status: str, worker: str, outcome: str, cause: str = "") -> None:
     """A request reaches its terminal state."""
     cold = "1" if "c" in item.flags else "0"
     told = not item.reply or reply(m, item.reply, item.id, status, worker, cold, outcome)
     if told and "k" not in item.flags:
-        return
+        return trace(m, item, status, worker, cold, outcome, cause, False)
     m.state.deadlines.pop(item.id, None)
     record = m.state.records.get(item.id, {})
     if outcome.startswith(IN_SHARED_MEMORY) and "p" in record.get("flags", ""):
         status, outcome = "failed", LOST_WITH_ITS_GATEWAY
     if "h" in record.get("flags", ""):
         _probe_ended(m, record["model"], status)
+    item = item._replace(ref=record.get("model", item.ref))
+    trace(m, item, status, worker, cold, outcome, cause, "p" in record.get("flags", ""))
     for gateway in record.get("watchers", "").split():
         if gateway != item.reply:
             reply(m, gateway, item.id, status, worker, cold, outcome)
     if "p" not in record.get("flags", ""):
         m.forget(f"request:{item.id}")
-        return
+        return None
     if "idem" in record and status != "succeeded" and outcome.split()[0] in PASSING:
         m.forget(f"idem:{record['idem']}")
     record |= {
@@ -183,66 +186,8 @@ def publish(m: Model, item: Item, status: str, worker: str, outcome: str) -> Non
     m.lives(f"gone:{item.id}", 2 * RESULT_TTL)
     for to in record.get("reply_to", "").split():
         add_outbox(m, {"id": item.id, "to": to})
+    return None
 
 
 def add_outbox(m: Model, fields: dict[str, str]) -> None:
     m.state.outbox[f"?o{len(m.state.outbox)}"] = fields
-
-
-def bury(m: Model, item: Item, worker: str, cause: str) -> None:
-    m.state.dead[f"?d{len(m.state.dead)}"] = {
-        "kind": "request", "id": item.id, "model": item.ref, "worker": worker,
-        "attempts": str(item.attempts), "cause": cause, "fingerprint": sha1(item.body),
-        "body": item.body,
-    }  # fmt: skip
-    publish(m, item, "failed", worker, cause)
-
-
-class Wiping(NamedTuple):
-    """How a worker's requests are charged: see `lua/lib/wipe.lua`."""
-
-    attempts: int
-    cause: str
-    batch: str = ""
-
-
-def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
-    """Forget a worker; what it had is placed again. Entries left."""
-    for ref in m.state.holds.pop(worker, set()):
-        m.state.holders.get(ref, set()).discard(worker)
-        if not m.state.holders.get(ref):
-            m.state.holders.pop(ref, None)
-    m.state.workers.pop(worker, None)
-    _give_up_loads(m, worker)
-    for entry in list(m.state.work.get(worker, {}))[:chunk]:
-        number = m.state.begun.get(worker, {}).get(entry)
-        ran = number is not None and how.batch in ("", number)
-        item = moving(m, "work", worker, entry)
-        _move(m, item._replace(attempts=item.attempts + ran), worker, how)
-    left = len(m.state.work.get(worker, {}))
-    if left == 0:
-        for part in (m.state.work, m.state.pending, m.state.groups, m.state.begun):
-            part.pop(worker, None)  # type: ignore[attr-defined]
-    return left
-
-
-def _move(m: Model, item: Item, worker: str, how: Wiping) -> None:
-    if item.deadline <= m.now:
-        return publish(m, item, "expired", worker, EXPIRED)
-    if item.attempts >= how.attempts:
-        cause = f"dead_lettered after {item.attempts} starts: {how.cause}"
-        return bury(m, item, worker, cause)
-    item = item._replace(flags=with_flag(item.flags, "k"))
-    answer = place_item(m, item)
-    if answer.status == "unloadable":
-        publish(m, item, "failed", worker, answer.where)
-    return None
-
-
-def _give_up_loads(m: Model, worker: str) -> None:
-    for ref in m.state.loading.pop(worker, set()):
-        load = m.state.loads.get(ref)
-        if load and load.worker == worker:
-            m.forget(f"load:{ref}")
-            if m.state.parked.get(ref) and m.breaker(ref) != "open":
-                m.order(ref)

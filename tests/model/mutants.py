@@ -22,6 +22,7 @@ GATEWAY = [
     *of(
         "cancel", "cancel complete begin",
         ("who_lost_cancels_too", "not take(stream, entry)", "(take(stream, entry) and false)"),
+        ("the_late_are_cancelled", "status = 'expired'", "local _ = 0"),
         ("the_order_stays", "if string.find(stream, parked, 1, true) == 1 then", "if false then"),
     ),
     *of(
@@ -29,6 +30,11 @@ GATEWAY = [
         ("the_watcher_is_forgotten",
          "redis.call('HSET', key, 'watchers', watchers .. ' ' .. ARGV[3])", ""),
         ("an_ended_request_is_watched", "if r.stream and", "if"),
+    ),
+    *of(
+        "remember", "remember fill_memory watch",
+        ("a_full_memory_is_filled_more", "if not memory_fits(bytes) then", "if false then"),
+        ("more_are_kept_than_wanted", "tonumber(ARGV[2])", "100"),
     ),
     *of(
         "answer", "answer write_ingress read_door",
@@ -144,6 +150,12 @@ SHARED = [
         ("the_dead_are_sent_requests", "if lease and tonumber(lease) > now then", "if lease then"),
     ),
     *of(
+        "lib/publish", "complete begin announce",
+        ("no_line_for_who_waits", "return trace(item, status, worker, cold, outcome, now) end",
+         "return end"),
+        ("no_line_for_who_polls", "trace(item, status, worker, cold, outcome, now, polled)", ""),
+    ),
+    *of(
         "lib/publish", "watch complete announce begin crashed_before",
         ("a_probe_that_proved_nothing_blocks_the_next",
          "redis.call('HDEL', k('breaker', kept[4]), 'probe_until')", ""),
@@ -151,6 +163,22 @@ SHARED = [
         ("a_key_is_never_free_again", "redis.call('DEL', k('idem', kept[5]))", ""),
         ("no_tombstone", "redis.call('SET', k('gone', item.id), '1', 'PX', 2 * RESULT_TTL)", ""),
         ("still_pending", "if epoch then redis.call('XACK', stream, epoch, entry) end", ""),
+    ),
+    *of(
+        "lib/ended", "fail_load claim_load complete begin announce remember watch tick",
+        ("the_oldest_stay", "redis.call('UNLINK'", "local _ = ('UNLINK'"),
+        ("for_ever", "if new then redis.call('PEXPIRE', key, LIFE) end", ""),
+        ("only_the_newest_is_asked", "n = number, math.max(1, number + 1 - GENERATIONS), -1",
+         "n = number, number, -1"),
+        ("what_was_taken_back_has_failed", "or status == 'cancelled'", ""),
+        ("a_record_is_kept_twice", "if kept or item.id == ''", "if item.id == ''"),
+        ("nobody_is_told_why", "item.cause or ''", "''"),
+    ),
+    *of(
+        "lib/late", "cancel sweep claim_load fail_load announce",
+        ("the_dead_are_alive", "'(' .. now, '+inf') == 0", "'-inf', '+inf') == 0"),
+        ("of_no_worker", "worker, worker\n", "worker, ''\n"),
+        ("not_why", "if failed then return", "if false then return"),
     ),
     *of(
         "lib/wipe", "begin disown register announce claim_load",

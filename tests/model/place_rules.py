@@ -17,7 +17,7 @@ async def place(run: Run, c: Choices) -> None:
     items = [_asked(run, c) for _ in range(1 + c.below(3))]
     result, m = await run.call(f"place {items}", run.scripts.place(items, LIMITS))
     room = Room(LIMITS, LIMITS.pending - len(m.state.deadlines))
-    fits = _memory_fits(run, m, sum(len(item.body) + OVERHEAD for item in items))
+    fits = memory_fits(run, m, sum(len(item.body) + OVERHEAD for item in items))
     for asked, got in zip(items, result, strict=True):
         if asked.reply and asked.reply not in m.state.replies:
             m.state.replies[asked.reply] = [{"id": ""}]
@@ -73,7 +73,7 @@ def _bounds_hold(m: Model, placed: list[tuple[str, Placed]]) -> None:
         must(not new or len(entries) <= LIMITS.parked, f"I24: too much waits for {ref}")
 
 
-def _memory_fits(run: Run, m: Model, size: int) -> bool:
+def memory_fits(run: Run, m: Model, size: int) -> bool:
     """Whether Redis believes that it has room for so many bytes."""
     if run.room and run.room[1] > m.now and run.room[0] != 0:
         run.room = (run.room[0] - size, run.room[1])

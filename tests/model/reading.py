@@ -74,6 +74,11 @@ def _outbox(state: State, _: str, content: Any, groups: Any) -> None:
     state.outbox_pending = dict(groups[0])
 
 
+def _failures(state: State, _: str, content: Any, groups: Any) -> None:
+    state.failures = _entries(content)
+    state.failures_pending = dict(groups[0])
+
+
 def _parked(state: State, key: str, content: Any, _: Any) -> None:
     if key:
         state.parked[key] = _items(content)
@@ -112,6 +117,7 @@ _KEYED = {
     "worker", "holders", "holds", "work", "begun", "parked", "load", "loads", "unloadable",
     "breaker", "replies", "request", "gone", "idem", "answers", "policy", "known", "near",
     "orders", "session", "pinned", "crowded", "unfit", "kin", "device",
+    "ended",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
     "workers": _whole("leases", _scores),
@@ -125,6 +131,7 @@ _READERS: dict[str, Reader] = {
     "load": _into("loads", _load),
     "loads": _into("loading", set),
     "unloadable": _into("unloadable", str),
+    "troubled": _whole("troubled", _scores),
     "breaker": _into("breakers", _table),
     "gateways": _whole("gateways", _scores),
     "replies": _into("replies", lambda rows: list(_entries(rows).values())),
@@ -136,6 +143,8 @@ _READERS: dict[str, Reader] = {
     "ingress": _ingress,
     "outbox": _outbox,
     "dead": _whole("dead", _entries),
+    "failures": _failures,
+    "ended": _into("ended", _table),
     "answers": _into("answers", lambda rows: list(_entries(rows).values())),
     "policy": _into("policies", _table),
     "known": _into("known", _table),

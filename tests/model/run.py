@@ -80,6 +80,7 @@ class Seen:
     entries: dict[str, list[tuple[str, Item]]] = field(default_factory=lambda: defaultdict(list))
     requests: dict[str, Item] = field(default_factory=dict)  # accepted; someone waits or polls
     keyed: list[tuple[int, Placing]] = field(default_factory=list)  # and when
+    answered: list[str] = field(default_factory=list)  # and remembered
     letters: set[str] = field(default_factory=set)
     doors: list[str] = field(default_factory=list)  # entries of the stream door
     processes: Counter[str] = field(default_factory=Counter)

@@ -54,6 +54,7 @@ class State:
     orders: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
     unloadable: dict[str, str] = field(default_factory=dict)
+    troubled: dict[str, int] = field(default_factory=dict)
     breakers: dict[str, dict[str, str]] = field(default_factory=dict)
     gateways: dict[str, int] = field(default_factory=dict)
     replies: dict[str, list[dict[str, str]]] = field(default_factory=dict)
@@ -66,6 +67,10 @@ class State:
     outbox: dict[str, dict[str, str]] = field(default_factory=dict)
     outbox_pending: Pending = field(default_factory=dict)
     dead: dict[str, dict[str, str]] = field(default_factory=dict)
+    failures: dict[str, dict[str, str]] = field(default_factory=dict)
+    failures_pending: Pending = field(default_factory=dict)
+    # by kind and generation; "" has the newest of each
+    ended: dict[str, dict[str, str]] = field(default_factory=dict)
     answers: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     policies: dict[str, dict[str, str]] = field(default_factory=dict)
     known: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from tests.model.ended import late
 from tests.model.model import CLAIM_TTL, JOB_TTL, ORDER_TTL, Model, job_id, must
-from tests.model.moves import EXPIRED, Wiping, moving, place_item, publish, wipe
+from tests.model.moves import moving, place_item, publish
 from tests.model.run import Choices, Run
 from tests.model.state import Item
+from tests.model.wiping import Wiping, wipe
 
 
 async def reap(run: Run, c: Choices) -> None:
@@ -13,10 +15,10 @@ async def reap(run: Run, c: Choices) -> None:
     if run.idle(c, any(until <= run.now for until in run.state.leases.values())):
         return
     answer, m = await run.call("reap", run.scripts.reap(run.attempts))
-    late = sorted((until, w) for w, until in m.state.leases.items() if until <= m.now)
-    must((answer is None) == (not late), f"reap says {answer}, lease over: {late}")
+    over = sorted((until, w) for w, until in m.state.leases.items() if until <= m.now)
+    must((answer is None) == (not over), f"reap says {answer}, lease over: {over}")
     if answer is not None:
-        worker = late[0][1]
+        worker = over[0][1]
         left = wipe(m, worker, Wiping(run.attempts, "its worker fell silent"), run.chunk)
         must(answer == (worker, left), f"reap says {answer}, not {worker, left}")
         if left == 0:
@@ -54,16 +56,17 @@ def _in_order(m: Model) -> list[str]:
 
 
 def _expire(m: Model, chunk: int) -> int:
-    late = sorted((at, i) for i, at in m.state.deadlines.items() if at <= m.now)
+    overdue = sorted((at, i) for i, at in m.state.deadlines.items() if at <= m.now)
     expired = 0
-    for _, request in late[:chunk]:
+    for _, request in overdue[:chunk]:
         m.state.deadlines.pop(request)
         place, record = m.place_of(request), m.state.records.get(request, {})
         if place is None:
             continue
         m.take(*place)
-        item = Item(request, "", 0, record["reply"], record["flags"], 0, "")
-        publish(m, item, "expired", "", EXPIRED)
+        item = Item(request, record["model"], 0, record["reply"], record["flags"], 0, "")
+        outcome, worker = late(m, record["model"], *place[:2])
+        publish(m, item, "expired", worker, outcome)
         expired += 1
     return expired
 

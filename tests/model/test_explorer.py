@@ -34,7 +34,7 @@ OUTCOMES = {
     "announce": "all part stale fenced",
     "answer": "answered, too late",
     "begin": "run, expired, gone, fenced, no group",
-    "cancel": "cancelled unknown expired failed succeeded",
+    "cancel": "cancelled unknown expired failed succeeded late",
     "claim_device": "own free none",
     "claim_load": "claimed suspect stale unwanted refused later fenced",
     "close_session": "closed none",
@@ -59,6 +59,7 @@ OUTCOMES = {
     "refuse_load": "ordered nobody crowded stale",
     "register": "registered",
     "reload": "claimed refused",
+    "remember": "kept, no room",
     "renew_load": "kept lost",
     "replay": "ingress unknown placed parked unkept",
     "retire": "drains empty pinned needed fenced",
@@ -66,7 +67,7 @@ OUTCOMES = {
     "sweep": "expired, ordered, placed, kept, taken, forgotten, quarantined, backing off",
     "take_told": "load unload",
     "tend": "ended, ordered, put off, forgotten",
-    "watch": "known unknown",
+    "watch": "known unknown ended",
     "wipe": "buried",
 }
 

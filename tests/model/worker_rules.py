@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from shared.scripts import Completion
 from tests.model.model import Model, must
-from tests.model.moves import IN_SHARED_MEMORY, Wiping, publish, wipe
+from tests.model.moves import IN_SHARED_MEMORY, publish
 from tests.model.run import LEASE_MS, Choices, Run
 from tests.model.state import Item
+from tests.model.wiping import Wiping, wipe
 
 BULKY = ("succeeded", IN_SHARED_MEMORY + "file")
 DEVICES = ("GPU-1", "GPU-2")
@@ -171,7 +172,7 @@ async def complete(run: Run, c: Choices) -> None:
         entries = [(e, i) for e, i in entries if "p" not in i.flags]
     done = [
         Completion(e.encode(), i.id.encode(), i.reply.encode(), i.flags.encode(), status,
-        out.encode("latin-1")) for e, i in entries
+        out.encode("latin-1"), i.ref, b"in full") for e, i in entries
     ]  # fmt: skip
     answer, m = await run.call(
         f"complete {worker} {epoch} {done}", run.scripts.complete(worker, epoch, done)
@@ -184,7 +185,7 @@ async def complete(run: Run, c: Choices) -> None:
     must(answer == [int(w) for w in won], f"complete says {answer}, not {won}")
     for (_, item), ours in zip(entries, won, strict=True):
         if ours:
-            publish(m, item, status, worker, out)
+            publish(m, item, status, worker, out, "in full")
         run.count("complete", "won" if ours else "lost")
     return run.check("complete", m)
 

@@ -42,7 +42,7 @@ async def write_ingress(run: Run, c: Choices) -> None:
 
 async def read_door(run: Run, c: Choices) -> None:
     """A gateway takes in what is new at a door."""
-    door, gateway = c.of(("ingress", "outbox")), c.of(run.gateways)
+    door, gateway = c.of(("ingress", "outbox", "failures")), c.of(run.gateways)
     if not run.doors_open:
         return
     await run.read_group(door, "g", gateway, 2)

@@ -9,10 +9,12 @@ import pytest
 
 from router.catalog import Catalog
 from router.dispatch import Dispatch
+from router.failures import FailureLog
 from router.gateway_bulk import GatewayBulk
 from router.ingress import Ingress
 from router.placement import Placement
 from router.records import Records
+from router.remembered import Remembered
 from router.residency.load_state import Loads
 from router.waiters import Waiters
 from shared.channel import Channel
@@ -80,6 +82,6 @@ async def door(parts: Parts, repository: FakeRepository) -> AsyncIterator[Ingres
     cell = parts.cell
     yield Ingress(
         channel, cell.keys, cell.scripts, parts.dispatch, Catalog(repository, 60), "gw1", 30.0,
-        1 << 20,
+        1 << 20, FailureLog(channel, cell.keys, "gw1", Remembered(cell.scripts, 100)),
     )  # fmt: skip
     await channel.aclose()

@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
-from router import sweeper as module
-from router.sweeper import Health, Sweeper
+from router import health as module
+from router.health import Health
+from router.sweeper import Sweeper
 from shared.channel import Channel
 from shared.event_log import EventLog
 from shared.scripts import CHUNK
@@ -111,11 +112,11 @@ async def test_a_redis_that_says_nothing_does_not_keep_a_probe_waiting(
     """A load balancer must hear soon that this gateway is no use."""
     async with Proxy.to(cell.url) as proxy:
         channel = Channel(proxy.url)
-        health = Health(channel, Supervisor([]), lambda: False)
-        assert await health.reasons() == []
+        health = Health(channel, cell.keys, Supervisor([]), lambda: False)
+        assert (await health.document())["ready"]
         monkeypatch.setattr(module, "PING_S", 0.1)
         proxy.swallow()
-        assert await health.reasons() == ["Redis did not answer in time"]
+        assert (await health.document())["error"] == "Redis did not answer in time"
         assert proxy.lost
         await channel.aclose()
 
@@ -123,7 +124,8 @@ async def test_a_redis_that_says_nothing_does_not_keep_a_probe_waiting(
 async def test_a_healthy_gateway_has_no_reason_not_to_be_ready(cell: Cell) -> None:
     """Redis answers, loops run, nobody stops it."""
     supervisor = Supervisor([])
-    assert await Health(cell.channel, supervisor, lambda: False).reasons() == []
+    health = Health(cell.channel, cell.keys, supervisor, lambda: False)
+    assert (await health.document())["ready"]
 
 
 async def test_each_reason_not_to_be_ready_is_told(cell: Cell) -> None:
@@ -131,6 +133,7 @@ async def test_each_reason_not_to_be_ready_is_told(cell: Cell) -> None:
     loop = Loop("replies", lambda: None)
     loop.failures = 3
     away = Channel("redis://127.0.0.1:1/0")
-    reasons = await Health(away, Supervisor([loop]), lambda: True).reasons()
+    health = Health(away, cell.keys, Supervisor([loop]), lambda: True)
+    reasons = (await health.document())["error"].split("; ")
     assert reasons == ["loop replies fails", "stopping", "Redis does not answer"]
     await away.aclose()

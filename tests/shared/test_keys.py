@@ -60,9 +60,11 @@ def test_the_lua_twin_names_the_same_fixed_keys() -> None:
         names = re.findall(r"P \.\. '(\w+)'", values)
         named |= dict(zip(constants.split(", "), names, strict=True))
     keys = Keys("c")
-    assert len(named) == 11
+    assert len(named) == 14
     for constant, name in named.items():
-        attribute = {"PARKED": "parked_refs"}.get(constant, constant.lower())
+        attribute = {"PARKED": "parked_refs", "ENDED": "ended_newest"}.get(
+            constant, constant.lower()
+        )
         assert getattr(keys, attribute) == f"{{c}}:{name}", constant
 
 
@@ -79,7 +81,7 @@ def test_lua_builds_no_other_key() -> None:
     """What it joins to the prefix by hand is known: RQ's keys, and parts of ours."""
     joined = {name for text in _sources() for name in re.findall(r"P \.\. '([^']+)'", text)}
     fixed = {"workers", "gateways", "deadlines", "parked", "outbox", "dead", "ingress", "epoch"}
-    fixed |= {"room", "wanted", "sessions"}
+    fixed |= {"room", "wanted", "sessions", "failures", "ended", "troubled"}
     rq = {"rq:job:", "rq:queue:cold", "rq:queues"}
     parts = {"work:", "parked:", "none"}
     assert joined == fixed | rq | parts

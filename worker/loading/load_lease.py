@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from shared.causes import full_text, one_line
 from shared.envelope import pack_error
 from shared.errors import InsufficientMemory, Unavailable, WarmrouteError
 from shared.retry import until_answered
@@ -91,8 +92,9 @@ class LoadLease:
 
     async def fail(self, error: WarmrouteError) -> None:
         """Answer what is parked with the cause, which stands for a while."""
-        log.warning("load of %s failed: %s", self.ref, error.message)
-        cause, left = pack_error(error), 1
+        full = full_text(error)
+        log.warning("load of %s failed: %s", self.ref, one_line(full))
+        cause, told, left = pack_error(error), full.encode(errors="replace"), 1
         while left > 0:
             left = await until_answered(
                 lambda: self._scripts.fail_load(
@@ -103,6 +105,7 @@ class LoadLease:
                     self._unloadable_ms,
                     error.retryable,
                     self._device_class,
+                    told,
                 )
             )
 

@@ -3,6 +3,7 @@ local P = KEYS[1] .. ':'
 local WORKERS, GATEWAYS, DEADLINES = P .. 'workers', P .. 'gateways', P .. 'deadlines'
 local PARKED, OUTBOX, DEAD, INGRESS = P .. 'parked', P .. 'outbox', P .. 'dead', P .. 'ingress'
 local EPOCH, ROOM = P .. 'epoch', P .. 'room'
+local FAILURES, ENDED, TROUBLED = P .. 'failures', P .. 'ended', P .. 'troubled'
 local WANTED, SESSIONS = P .. 'wanted', P .. 'sessions'
 local function k(kind, id) return P .. kind .. ':' .. id end
 
@@ -16,6 +17,13 @@ end
 -- Over maxmemory Redis refuses a script whose first write may need memory, and none that has begun to
 -- write. What ends, moves or renews what was accepted must go on then, and opens with this.
 local function open_with_harmless_write() redis.call('DEL', P .. 'none') end
+
+-- The index of what is unloadable or quarantined just now.
+local function note_trouble(ref, now, ms)
+  redis.call('ZREMRANGEBYSCORE', TROUBLED, '-inf', now)
+  redis.call('ZADD', TROUBLED, now + ms, ref)
+  redis.call('PEXPIRE', TROUBLED, math.max(ms, 3600000))
+end
 
 -- A flat field-value list as a table.
 local function as_table(flat)

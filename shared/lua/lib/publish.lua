@@ -1,7 +1,7 @@
 -- publish: the one way a request reaches a terminal state. Callers must have won it by XDEL first.
--- item: id, reply (gateway or ''), flags ('k' has a record, 'c' waited for a load). The record's flags
--- decide the rest: 'p' the outcome is kept for pollers, 'h' its success closes the breaker.
 -- Outcome of a failure is 'code message'. Replies go only to gateways that still live (NOMKSTREAM).
+-- item: id, reply (gateway or ''), flags ('k' has a record, 'c' waited for a load), model, maybe cause
+-- (for the log). Flags of the record: 'p' it is kept for pollers, 'h' its success closes the breaker.
 local REPLIES_MAX, RESULT_TTL, IN_SHARED_MEMORY = 100000, 3600000, 193
 
 -- Ends that may be different next time: their idempotency key is free again.
@@ -17,7 +17,8 @@ local function publish(item, status, worker, outcome, now)
   local cold = string.find(item.flags, 'c', 1, true) and '1' or '0'
   local told = item.reply == '' or reply(item.reply, item.id, status, worker, cold, outcome)
   -- A gateway that stopped may have made a record for what had none (hand_over).
-  if told and not string.find(item.flags, 'k', 1, true) then return end
+  local record = not told or string.find(item.flags, 'k', 1, true)
+  if not record then return trace(item, status, worker, cold, outcome, now) end
   local key = k('request', item.id)
   redis.call('ZREM', DEADLINES, item.id)
   local kept = redis.call('HMGET', key, 'flags', 'watchers', 'reply_to', 'model', 'idem')
@@ -31,13 +32,12 @@ local function publish(item, status, worker, outcome, now)
   elseif string.find(flags, 'h', 1, true) then -- it proved nothing: the next one may try
     redis.call('HDEL', k('breaker', kept[4]), 'probe_until')
   end
+  item.model = kept[4] or item.model
+  trace(item, status, worker, cold, outcome, now, polled)
   for gateway in string.gmatch(kept[2] or '', '%S+') do
     if gateway ~= item.reply then reply(gateway, item.id, status, worker, cold, outcome) end
   end
-  if not polled then
-    redis.call('DEL', key)
-    return
-  end
+  if not polled then return redis.call('DEL', key) end
   if kept[5] and status ~= 'succeeded' and PASSING[string.match(outcome, '^%S+')] then
     redis.call('DEL', k('idem', kept[5]))
   end

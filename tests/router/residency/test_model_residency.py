@@ -87,10 +87,12 @@ async def test_a_request_whose_load_is_not_ordered_says_that(
     item = item._replace(ref=ref)
     await cell.place(item)
     await cell.client.delete(cell.keys.load(ref))
-    assert (await look(gateway, f"/v2/requests/{item.id}"))["waits"] == "no load is ordered yet"
+    assert (await look(gateway, f"/v2/requests/{item.id}"))["waits"] == (
+        "no worker is alive; no load is ordered yet"
+    )
     await cell.client.set(cell.keys.unloadable(ref), "~store_unavailable it is away", px=60_000)
     waits = (await look(gateway, f"/v2/requests/{item.id}"))["waits"]
-    assert waits.startswith("the last load failed (it is away), and is tried again in ")
+    assert "the last load failed (it is away), and is tried again in " in waits
 
 
 async def test_a_request_that_is_placed_waits_for_no_load(

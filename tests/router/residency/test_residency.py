@@ -133,20 +133,20 @@ async def test_a_worker_whose_lease_ran_out_is_not_shown(cell: Cell) -> None:
     """Nor counted as a holder."""
     await cell.worker("w1", holds=[REF])
     residency = residency_of(cell)
-    assert await residency.ready_anywhere(ModelRef.parse(REF))
+    assert (await residency.standing(ModelRef.parse(REF)))[0]
     assert await residency.held() == {("mnist", 1)}
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
     assert await residency.live_workers() == []
     assert await residency.held() == set()
-    assert not await residency.ready_anywhere(ModelRef.parse(REF))
+    assert not (await residency.standing(ModelRef.parse(REF)))[0]
 
 
 async def test_a_model_nobody_holds_is_cold(cell: Cell) -> None:
     """Also if another version of it is warm."""
     await cell.worker("w1", holds=[REF])
     residency = residency_of(cell)
-    assert not await residency.ready_anywhere(ModelRef.parse(OTHER_REF))
-    assert not await residency.ready_anywhere(ModelRef("mnist", 2, "0123456789ab"))
+    assert not (await residency.standing(ModelRef.parse(OTHER_REF)))[0]
+    assert not (await residency.standing(ModelRef("mnist", 2, "0123456789ab")))[0]
 
 
 async def test_the_report_takes_few_round_trips_however_large_the_fleet(

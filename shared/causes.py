@@ -1,0 +1,50 @@
+"""What went wrong, in full, as one line of a log: bounded, unforgeable, without secrets."""
+
+from __future__ import annotations
+
+import re
+
+MAX_CHARS = 2000
+MOST_CAUSES = 5
+_SECRET = re.compile(r"(?<=//)[^/\s@]*:[^/\s@]*(?=@)")
+_CUT = " [...] "
+
+
+def full_text(error: BaseException) -> str:
+    """The message of `error`, and of each error behind it that says more."""
+    found: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(found) < MOST_CAUSES:
+        text = str(cause).strip()
+        if not any(text in said for said in found):
+            found.append(f"{type(cause).__name__}: {text}" if found else text)
+        cause = cause.__cause__
+    return bounded(" <- ".join(found))
+
+
+def bounded(text: str, most: int = MAX_CHARS) -> str:
+    """At most so many characters, of its beginning and its end: some say it first, some last."""
+    if len(text) <= most:
+        return text
+    half = (most - len(_CUT)) // 2
+    return text[:half] + _CUT + text[-half:]
+
+
+def one_line(text: str) -> str:
+    """With what could begin another line, or hide a part of this one, escaped; passwords of URLs
+    left out."""
+    hidden = _SECRET.sub("***", text)
+    if hidden.isprintable() and "\\" not in hidden:
+        return hidden
+    return "".join(_escaped(letter) for letter in hidden)
+
+
+def _escaped(letter: str) -> str:
+    plain = letter.isprintable() and letter != "\\"
+    return letter if plain else letter.encode("unicode_escape", "surrogatepass").decode()
+
+
+def word(text: str, most: int = 128) -> str:
+    """A name from outside as one word of such a line; `-` if there is none."""
+    said = one_line(text[:most]).replace(" ", "\\x20").replace('"', "\\x22")
+    return said.replace("=", "\\x3d") or "-"
