@@ -88,12 +88,13 @@ class FailureLog:
 
     async def run_once(self) -> int:
         """Write down what has failed; the number of entries."""
-        count = total = await self._read()
+        total = 0
         for _ in range(MOST_ROUNDS):
-            if count < READ_COUNT:
-                break
+            new = self._position == ">"
             count = await self._read()
             total += count
+            if new and count < READ_COUNT:
+                break
         if clock.monotonic() - self._second >= 1:
             self.summarise()
         return total

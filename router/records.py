@@ -86,6 +86,7 @@ class Records:
 
     async def get(self, request_id: str, wait_s: float = 0.0) -> Record:
         """The record now, or as soon as it is terminal within `wait_s`. Gone, NotFound."""
+        request_id = _check_id(request_id)
         if wait_s <= 0:
             return await self._read_and_say_why(request_id)
         future = self._waiters.register(request_id, poll=True)
@@ -103,7 +104,8 @@ class Records:
 
     async def cancel(self, request_id: str) -> None:
         """Take a request back. Conflict if it has ended already; Gone, NotFound."""
-        answer = await self._scripts.cancel(_check_id(request_id))
+        request_id = _check_id(request_id)
+        answer = await self._scripts.cancel(request_id)
         if answer in ("unknown", "gone"):
             raise _unknown(request_id, answer == "gone")
         if answer != "cancelled":
@@ -116,7 +118,7 @@ class Records:
         return replace(record, waits=await self._loads.waits(str(record.ref)))
 
     async def _read(self, request_id: str, gateway: str) -> Record:
-        return read_record(request_id, await self._scripts.watch(_check_id(request_id), gateway))
+        return read_record(request_id, await self._scripts.watch(request_id, gateway))
 
 
 def read_record(request_id: str, fields: dict[str, bytes]) -> Record:

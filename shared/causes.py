@@ -14,7 +14,9 @@ def full_text(error: BaseException) -> str:
     """The message of `error`, and of each error behind it that says more."""
     found: list[str] = []
     cause: BaseException | None = error
-    while cause is not None and len(found) < MOST_CAUSES:
+    for _ in range(MOST_CAUSES):  # they may be each other's cause
+        if cause is None:
+            break
         text = str(cause).strip()
         if not any(text in said for said in found):
             found.append(f"{type(cause).__name__}: {text}" if found else text)

@@ -106,10 +106,16 @@ class Cell:
 
     async def complete(
         self, worker: str, epoch: str, entries: Iterable[Entry], status: str = "succeeded",
-        outcome: bytes = b"answer",
+        outcome: bytes = b"answer", cause: bytes = b"",
     ) -> list[int]:  # fmt: skip
         """Commit one outcome for each entry."""
-        rows = [Completion(e, f["id"], f["reply"], f["flags"], status, outcome) for e, f in entries]
+        rows = [
+            Completion(
+                e, f["id"], f["reply"], f["flags"], status, outcome,
+                *((b"", b"") if status == "succeeded" else (f["model"], cause)),
+            )
+            for e, f in entries
+        ]  # fmt: skip
         return await self.scripts.complete(worker, epoch, rows)
 
     async def stream(self, key: str) -> list[Entry]:

@@ -118,7 +118,7 @@ WORKER = [
     ),
     *of(
         "complete", "complete begin announce cancel",
-        ("who_lost_publishes_too", "if out[(i - 4) / 6 + 1] == 1 then", "if true then"),
+        ("who_lost_publishes_too", "if out[(i - 4) / 8 + 1] == 1 then", "if true then"),
         ("still_noted_as_begun", "redis.call('HDEL', k('begun', worker), unpack(won))", ""),
     ),
     *of(

@@ -1,0 +1,87 @@
+"""What went wrong as one line of a log."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.causes import MAX_CHARS, bounded, full_text, one_line, word
+from shared.errors import ModelFailed
+
+
+def raised(outer: Exception, cause: Exception) -> Exception:
+    """`outer`, raised from `cause`."""
+    try:
+        raise outer from cause
+    except type(outer) as error:
+        return error
+
+
+def test_the_full_text_has_what_the_short_one_left_out() -> None:
+    """The message first, then each error behind it that says more."""
+    error = raised(
+        ModelFailed("the model failed: RuntimeError: first"), RuntimeError("first\nlast")
+    )
+    text = full_text(error)
+    assert text == "the model failed: RuntimeError: first <- RuntimeError: first\nlast"
+
+
+def test_what_was_said_already_is_not_said_again() -> None:
+    """Nor what is empty."""
+    assert full_text(raised(ModelFailed("failed: oh"), RuntimeError("oh"))) == "failed: oh"
+    assert full_text(raised(ModelFailed("failed"), RuntimeError())) == "failed"
+
+
+def test_errors_that_are_each_others_cause_end() -> None:
+    """A circle is no endless text."""
+    first, second = RuntimeError("a"), RuntimeError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert full_text(first) == "a <- RuntimeError: b"
+
+
+def test_a_long_text_keeps_its_beginning_and_its_end() -> None:
+    """TorchScript says the reason last, others first."""
+    text = bounded("first" + "x" * 10_000 + "last")
+    assert len(text) <= MAX_CHARS
+    assert text.startswith("firstx") and text.endswith("xlast")
+    assert bounded("short") == "short"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\nrequest x failed: all",
+        "\r\n",
+        "\x1b[2K",
+        "\x00",
+        "\u2028",
+        "\u202e",
+        "\x85",
+        "\udc80",
+        "\t",
+    ],
+)
+def test_nothing_begins_another_line_or_hides_this_one(text: str) -> None:
+    """Control characters of terminals and of Unicode are escaped."""
+    line = one_line(text)
+    assert line.isprintable()
+    assert len(line.splitlines()) == 1
+
+
+def test_a_backslash_cannot_pretend_to_be_an_escape() -> None:
+    """What is read back is what was there."""
+    assert one_line("a\\nb\n") == r"a\\nb\n"
+    assert one_line("plain: é [1, 2]") == "plain: é [1, 2]"
+
+
+def test_passwords_of_urls_are_left_out() -> None:
+    """An error of a library may quote its settings."""
+    assert one_line("redis://user:secret@host/0 and http://a/b:c@d") == (
+        "redis://***@host/0 and http://a/b:c@d"
+    )
+
+
+def test_a_name_is_one_word() -> None:
+    """And gives no field of its own."""
+    assert word("a b=c\nd") == r"a\x20b\x3dc\nd"
+    assert word("") == "-"
+    assert len(word("x" * 1000)) == 128
