@@ -31,19 +31,24 @@ PLATFORMS = {
     "pytorch_pt2": "code",  # a whole torch.export archive
     "onnxruntime_onnx": "code",
 }
-FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}")
+# What exporters call their files; `:`, spaces and the like come from names of tensors.
+_PART = r"[A-Za-z0-9_][A-Za-z0-9 ._:@+=,#~()-]{0,199}"
+FILE_NAME = re.compile(rf"(?![A-Za-z]:[/\\]){_PART}(/{_PART}){{0,7}}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Positive = Annotated[int, Meta(ge=1)]
 Parameter = str | int | float | bool
 
 
-class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """A named tensor; -1 in `shape` is a variable dimension; if batched, the first is the batch."""
+class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A named tensor; -1 in `shape` is a variable dimension; if batched, the first is the batch.
+    `optional`: an input that a request may leave out. It is written only where it is so, and
+    manifests without one keep their bytes."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]
     datatype: str
     shape: Annotated[list[Annotated[int, Meta(ge=-1, le=2**40)]], Meta(max_length=16)]
+    optional: bool = False
 
 
 class Batching(Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,6 +147,9 @@ def check(manifest: Manifest) -> None:
     _check_unique("inputs", [spec.name for spec in manifest.inputs])
     _check_unique("outputs", [spec.name for spec in manifest.outputs])
     _check_unique("files", [entry.name for entry in manifest.files])
+    for spec in manifest.outputs:
+        if spec.optional:
+            raise InvalidInput(f"output {spec.name!r}: only an input can be optional")
     for spec in (*manifest.inputs, *manifest.outputs):
         _check_spec(spec, manifest.batching)
     for name, tensor in (pair for tensors in manifest.warmup for pair in tensors.items()):
@@ -159,8 +167,13 @@ def _check_spec(spec: TensorSpec, batching: Batching) -> None:
         raise InvalidInput(f"tensor {spec.name!r}: its first dimension must be -1, the batch")
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a file of a version may be called `name`: it stays in its folder on any system."""
+    return FILE_NAME.fullmatch(name) is not None and ".." not in name
+
+
 def _check_file(entry: FileEntry) -> None:
-    if not FILE_NAME.fullmatch(entry.name) or ".." in entry.name:
+    if not is_file_name(entry.name):
         raise InvalidInput(f"file {entry.name[:80]!r}: names a place outside the version")
     if not SHA256.fullmatch(entry.sha256):
         raise InvalidInput(f"file {entry.name!r}: sha256 is not 64 hex digits")

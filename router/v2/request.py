@@ -117,11 +117,11 @@ def _read_inputs(document: JsonRequest, binary: memoryview, manifest: Manifest) 
         found[given.name] = _read_tensor(given, binary[at : at + size], field)
         at += size
     _check_complete(found, at, len(binary), manifest)
-    return [found[spec.name] for spec in manifest.inputs]
+    return [found[spec.name] for spec in manifest.inputs if spec.name in found]
 
 
 def _check_complete(found: dict[str, Tensor], read: int, held: int, manifest: Manifest) -> None:
-    missing = [spec.name for spec in manifest.inputs if spec.name not in found]
+    missing = [s.name for s in manifest.inputs if s.name not in found and not s.optional]
     if missing:
         raise InvalidInput(f"inputs: {missing} missing")
     if read != held:

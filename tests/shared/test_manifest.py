@@ -9,7 +9,7 @@ import pytest
 
 from shared import manifest as manifests
 from shared.errors import Corrupt
-from shared.manifest import Batching, Manifest, WarmupTensor
+from shared.manifest import Batching, Manifest, TensorSpec, WarmupTensor
 from tests.helpers.factories import file_entry, manifest, spec
 
 
@@ -30,6 +30,33 @@ def test_a_manifest_is_read_back() -> None:
         warmup=[{"x": WarmupTensor([1, 2], [0.5, 1.0])}], licence="MIT",
     )  # fmt: skip
     assert parse(made.encode()) == made
+
+
+def test_an_optional_input_is_marked_and_only_there() -> None:
+    """Manifests without one keep their bytes, and so their digests."""
+    spec = TensorSpec("scale", "FP32", [-1, 1], optional=True)
+    made = manifest(inputs=[*manifest().inputs, spec])
+    assert parse(made.encode()) == made
+    assert made.encode().count(b'"optional"') == 1
+    assert b"optional" not in manifest().encode()
+
+
+def test_an_output_is_never_optional() -> None:
+    """A caller who asked for it would wait for nothing."""
+    spec = TensorSpec("y", "FP32", [-1, 2], optional=True)
+    with pytest.raises(Corrupt, match="output 'y'"):
+        parse(manifest(outputs=[spec]).encode())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["m.onnx.data", "model.onnx_data", "onnx__MatMul_123", "onnx::MatMul_123", "_w.bin", "a b.bin",
+     "layers/0/attn/q:0", "encoder.layer.0.weight", "x" * 200],
+)  # fmt: skip
+def test_names_that_exporters_write_are_names_of_files(name: str) -> None:
+    """ONNX weights lie in files that are called like their tensors."""
+    made = manifest(files=[file_entry(name)])
+    assert parse(made.encode()).files[0].name == name
 
 
 def test_its_bytes_do_not_depend_on_the_order_of_its_parts() -> None:
@@ -104,8 +131,8 @@ def test_a_fault_is_corrupt_and_named(case: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../secret", "/etc/passwd", "a/../b", "a//b", "a\\b", "a/b/c/d/e", "", ".a", "a/.b", "a\n",
-     "a\x00", "a b", "ä", "a" * 129, "~/x", "C:/x"],
+    ["../secret", "/etc/passwd", "a/../b", "a//b", "a\\b", "/".join("abcdefghi"), "", ".a", "a/.b",
+     "a\n", "a\x00", "a/", ".", "..", "a*", "ä", "a" * 201, "~/x", "C:/x"],
 )  # fmt: skip
 def test_a_file_name_cannot_lead_out_of_the_version(name: str) -> None:
     """Such a manifest is refused before anything is fetched."""

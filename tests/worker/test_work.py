@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 
 import msgspec
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from shared.envelope import Envelope, Tensor, pack
 from shared.errors import InvalidInput, Unavailable
+from shared.manifest import Batching
 from tests.helpers.cell import Cell
 from tests.helpers.factories import REF, placing, tensor
+from worker.batcher import ModelQueue, take_batch
 from worker.work import FIELDS, Work, decode
 
 GOOD = {
@@ -52,6 +55,14 @@ def test_requests_alike_have_the_same_signature_whatever_their_batch() -> None:
     one, two = (read(body=body) for body in bodies)
     assert one.signature == two.signature
     assert (one.items, two.items) == (1, 2)
+
+
+def test_requests_with_other_optional_inputs_do_not_share_a_batch() -> None:
+    """Their columns would not match; those that leave out the same ones are joined."""
+    x, scale = tensor(np.zeros((1, 2), "<f4")), tensor(np.ones((1, 1), "<f4"), "scale")
+    bare, full, again = (read(body=pack(Envelope(inputs))) for inputs in ([x], [x, scale], [x]))
+    queue = ModelQueue(REF, Batching(max_size=4), deque([bare, full, again]))
+    assert [take_batch(queue), take_batch(queue)] == [[bare, again], [full]]
 
 
 def test_a_scalar_is_one_item() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol
 
 from shared.errors import WarmrouteError
-from worker.device.hosting import HostStore
-from worker.device.sharing import SharedObjects
+
+if TYPE_CHECKING:  # an ONNX model can be pushed where torch is not installed
+    import torch
+    from torch import Tensor
+
+    from worker.device.hosting import HostStore
+    from worker.device.sharing import SharedObjects
 
 
 class DeviceOutOfMemory(WarmrouteError):

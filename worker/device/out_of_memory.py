@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import errno
 import re
-
-import torch
+import sys
 
 from worker.device.base import DeviceOutOfMemory
 
@@ -35,11 +34,17 @@ _DEVICE = re.compile(
 
 def out_of_memory(error: BaseException) -> DeviceOutOfMemory | None:
     """The translation of an allocation failure, or None if `error` is something else."""
-    if isinstance(error, torch.OutOfMemoryError) or _says(error, _DEVICE):
+    if _is_torchs(error) or _says(error, _DEVICE):
         return DeviceOutOfMemory("the device has no memory left for this")
     if isinstance(error, MemoryError) or _says(error, _HOST) or _is_enomem(error):
         return DeviceOutOfMemory("the host has no memory left for this")
     return None
+
+
+def _is_torchs(error: BaseException) -> bool:
+    # Who has not imported torch cannot have its exception, and may not have torch.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def _says(error: BaseException, pattern: re.Pattern[str]) -> bool:

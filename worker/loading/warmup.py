@@ -24,9 +24,11 @@ PROGRAM_FILES = ("program.json",)
 
 
 def inputs_of(manifest: Manifest) -> Arrays:
-    """The first warm-up inputs of the manifest, or zeros with every variable dimension 1."""
+    """The first warm-up inputs of the manifest, or zeros with every variable dimension 1. What may
+    be left out is left out, unless the manifest gives it."""
     given = manifest.warmup[0] if manifest.warmup else {}
-    return {spec.name: _tensor(spec, given.get(spec.name)) for spec in manifest.inputs}
+    needed = [spec for spec in manifest.inputs if spec.name in given or not spec.optional]
+    return {spec.name: _tensor(spec, given.get(spec.name)) for spec in needed or manifest.inputs}
 
 
 def _tensor(spec: TensorSpec, given: WarmupTensor | None) -> np.ndarray:

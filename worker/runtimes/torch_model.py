@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from shared.errors import ModelFailed
-from shared.manifest import Manifest
+from shared.manifest import Manifest, TensorSpec
 from worker.device.base import Device
 from worker.runtimes import arrays, failures
 
-Forward = Callable[[Sequence[Tensor]], Any]
+Forward = Callable[[Sequence[Any]], Any]
 # Copies below this are not worth a walk over the heap when they go.
 TRIM_BYTES = 1 << 20
 
 
 class TorchModel:
-    """LoadedModel around `forward`, which takes the inputs in the manifest's order.
+    """LoadedModel around `forward`, which takes the inputs in the manifest's order: tensors, and
+    None for an optional one that was left out.
 
     `bytes_resident` is what this copy alone holds; `shared` what it holds together with others:
     bytes by content hash, so that a ledger counts each once. `holds` is kept alive with the model,
@@ -54,10 +55,7 @@ class TorchModel:
         InvalidInput where the model's own shape rules refuse what the manifest's shapes allow.
         """
         with failures.of_model(), torch.inference_mode(), self._device.computing():
-            given = [
-                self._device.upload(arrays.to_tensor(inputs[spec.name], spec.datatype))
-                for spec in self._inputs
-            ]
+            given = [self._given(inputs, spec) for spec in self._inputs]
             outputs = arrays.flatten(self._forward(given), self._outputs)
             if self._keeps_outputs:
                 outputs = [output.clone() for output in outputs]
@@ -66,6 +64,11 @@ class TorchModel:
                 spec.name: arrays.to_array(tensor, spec)
                 for spec, tensor in zip(self._outputs, host, strict=True)
             }
+
+    def _given(self, inputs: dict[str, np.ndarray], spec: TensorSpec) -> Tensor | None:
+        if spec.optional and spec.name not in inputs:
+            return None
+        return self._device.upload(arrays.to_tensor(inputs[spec.name], spec.datatype))
 
     def unload(self) -> None:
         """Let go of everything; memory that others share stays until they let go too."""

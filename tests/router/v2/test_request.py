@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from router.v2.request import InferRequest, parse
 from router.v2.tensors import pack_bytes
-from shared.manifest import Batching, Manifest
+from shared.errors import InvalidInput
+from shared.manifest import Batching, Manifest, TensorSpec
 from tests.helpers.factories import manifest, spec
 
 X = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}
@@ -45,6 +46,21 @@ def test_inputs_are_put_in_the_order_of_the_manifest() -> None:
     for inputs in ([a, t], [t, a]):
         names = [sent.name for sent in read({"inputs": inputs}, TWO).envelope.inputs]
         assert names == ["a", "t"]
+
+
+@pytest.mark.parametrize("given", [["a"], ["a", "t"], ["t", "a"]])
+def test_an_optional_input_may_be_left_out(given: list[str]) -> None:
+    """What was given goes on, in the manifest's order; what must be given is still asked for."""
+    every = {
+        "a": {"name": "a", "datatype": "INT64", "shape": [1, 2], "data": [[1, 2]]},
+        "t": {"name": "t", "datatype": "BYTES", "shape": [1], "data": ["hi"]},
+    }
+    a, t = TWO.inputs
+    model = manifest(inputs=[a, TensorSpec(t.name, t.datatype, t.shape, optional=True)])
+    request = read({"inputs": [every[name] for name in given]}, model)
+    assert [sent.name for sent in request.envelope.inputs] == sorted(given)
+    with pytest.raises(InvalidInput, match=r"\['a'\] missing"):
+        read({"inputs": [every["t"]]}, model)
 
 
 def test_what_the_caller_wants_back() -> None:

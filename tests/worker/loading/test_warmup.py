@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shared.errors import LoadFailed, ModelFailed
-from shared.manifest import Batching, Manifest, WarmupTensor
+from shared.manifest import Batching, Manifest, TensorSpec, WarmupTensor
 from tests.helpers.factories import file_entry, manifest, spec
 from worker.loading.warmup import TRIAL_BATCH, Warmup, check_outputs, inputs_of, program_key
 from worker.tensors import Arrays
@@ -55,6 +55,15 @@ def test_without_warm_up_inputs_zeros_are_used() -> None:
     assert (inputs["x"].shape, inputs["x"].dtype, inputs["x"].any()) == ((1, 3), "<i8", False)
     assert inputs["t"].tolist() == [[b"", b""]]
     assert (inputs["h"].shape, inputs["h"].dtype) == ((1,), "<u2")
+
+
+def test_what_may_be_left_out_is_left_out() -> None:
+    """A value made up for it could break the model; one that the manifest gives is used."""
+    optional = TensorSpec("scale", "FP32", [1], optional=True)
+    made = manifest(inputs=[spec("x"), optional])
+    assert list(inputs_of(made)) == ["x"]
+    told = manifest(inputs=[spec("x"), optional], warmup=[{"scale": WarmupTensor([1], [2.0])}])
+    assert inputs_of(told)["scale"].tolist() == [2.0]
 
 
 def test_the_first_warm_up_inputs_of_the_manifest_are_used() -> None:

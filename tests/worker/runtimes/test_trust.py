@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from shared.errors import Untrusted
@@ -53,6 +56,18 @@ def test_the_refusal_of_other_formats_names_the_repository_setting_only():
     assert "WARMROUTE_TRUSTED_PROGRAMS" not in caught.value.message
 
 
+@pytest.mark.parametrize("folder", ["plain", "my models", "a%20b", "a,b", "a#b?c", "ünï"])
+def test_the_value_in_a_refusal_is_the_one_that_helps(folder):
+    """Whoever pastes it is trusted from then on, whatever the folder's name is."""
+    url = Path(f"/srv/{folder}").as_uri()
+    with pytest.raises(Untrusted) as caught:
+        Trust.of_repository(url, [], []).check(manifest("onnxruntime_onnx"))
+    match = re.search(r"WARMROUTE_TRUST_CODE=(\S+) where the workers", caught.value.message)
+    assert match is not None
+    assert "," not in match[1]  # the setting is a list, with commas
+    assert Trust.of_repository(url, [match[1]], []).code
+
+
 @pytest.mark.parametrize(
     ("url", "prefix", "inside"),
     [
@@ -66,6 +81,17 @@ def test_the_refusal_of_other_formats_names_the_repository_setting_only():
         ("file:///srv/models", " file:///srv ", True),
         ("s3://bucket/models", "", False),
         ("s3://bucket/models", "/", False),
+        ("file:///srv/models", "file:///", False),
+        ("file:///srv/models", "file:///srv/..", False),
+        ("file:///srv/models", "file:", False),
+        ("file:///srv/my%20models", "file:///srv/my models", True),
+        ("file:///srv/my%20models", "file://localhost/srv/my%20models/", True),
+        ("file:///srv/a%2520b", "file:///srv/a%2520b", True),
+        ("file:///srv/a%2520b", "file:///srv/a b", False),
+        ("file:///srv/a%23b", "file:///srv/a", False),
+        ("file:///srv/a%2Cb", "file:///srv/a%2Cb", True),
+        ("file:///srv/models/../strangers", "file:///srv/models", False),
+        ("file:///srv//models", "FILE:///srv/models", True),
     ],
 )
 def test_a_prefix_ends_where_a_folder_ends(url, prefix, inside):
