@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deploy.cli.errors import WrongUse
+from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.specs import name_of, read_spec
+from shared.errors import WarmrouteError
 from shared.manifest import TensorSpec
-from worker.runtimes import packaging
-from worker.runtimes.pack_example import example_inputs, read_weights, varying_sizes
-from worker.runtimes.packaging import Packed
+from worker.runtimes import file_stubs
+from worker.runtimes.pack_result import Packed
+
+SCRIPTS = (".pt", ".pth", ".torchscript", ".ts", ".jit")
+EXTRA = ("torch", "safetensors", "onnx", "onnxruntime", "google")  # of the extra `worker`
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,58 @@ def prepare(source: Source, scratch: Path) -> Packed:
     given = [source.file, source.module, source.architecture]
     if sum(one is not None for one in given) != 1:
         raise WrongUse("give one of --file, --module and --architecture")
-    if source.module is not None:
-        return _from_module(source, source.module, scratch)
-    if source.architecture is not None:
-        return _from_architecture(source, source.architecture, scratch)
-    assert source.file is not None
-    if not source.file.is_file():
-        raise WrongUse(f"{source.file}: no such file")
-    return _from_file(source, source.file, scratch)
+    _look(source)
+    with _worker_extra():
+        if source.module is not None:
+            return _from_module(source, source.module, scratch)
+        if source.architecture is not None:
+            return _from_architecture(source, source.architecture, scratch)
+        assert source.file is not None
+        with _naming(source.file):
+            return _from_file(source, source.file, scratch)
+
+
+def _look(source: Source) -> None:
+    """Refuse files that are not what they should be, whatever would open them."""
+    named = [(source.weights, ".safetensors"), (source.example, ".npz")]
+    if source.file is not None:
+        suffix = source.file.suffix
+        named.append((source.file, ".pt" if suffix in SCRIPTS else suffix))
+    for path, wanted in named:
+        if path is not None and (why := file_stubs.explain(path, wanted)):
+            raise WrongUse(f"{path}: it is {why}")
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Errors about a file's content say which file."""
+    try:
+        yield
+    except WarmrouteError as error:
+        if file.name in error.message:
+            raise
+        raise type(error)(f"{file}: {error.message}") from error
+
+
+@contextmanager
+def _worker_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in EXTRA:
+            raise
+        raise CannotDo(
+            f"this needs {error.name}, which is not installed: pip install 'warmroute[worker]'"
+        ) from error
 
 
 def _from_file(source: Source, file: Path, scratch: Path) -> Packed:
+    if file.suffix == ".onnx":
+        from worker.runtimes.pack_onnx import pack_onnx  # needs no torch
+
+        return pack_onnx(file, _given(source.inputs), _given(source.outputs))
+    from worker.runtimes import packaging
+
     names: dict[str, Any] = {
         "input_names": [name_of(text) for text in source.inputs] or None,
         "output_names": [name_of(text) for text in source.outputs] or None,
@@ -59,15 +104,28 @@ def _from_file(source: Source, file: Path, scratch: Path) -> Packed:
         return packaging.pack_whole_pt2(file, **names)
     if file.suffix == ".pt2":
         return packaging.pack_pt2(file, scratch, **names)
-    if file.suffix == ".onnx":
-        return packaging.pack_onnx(file)
-    if file.suffix == ".pt":
+    if file.suffix in SCRIPTS:
         inputs, outputs = _specs("--input", source.inputs), _specs("--output", source.outputs)
         return packaging.pack_torchscript(file, inputs, outputs)
-    raise WrongUse(f"{file}: want .pt2, .pt (TorchScript) or .onnx")
+    raise WrongUse(f"{file}: want .pt2, {', '.join(SCRIPTS)} (TorchScript) or .onnx")
+
+
+def _given(texts: Sequence[str]) -> dict[str, TensorSpec | None]:
+    """Names and what is said of them. One colon is part of a name, as in `serving_default:0`."""
+    given: dict[str, TensorSpec | None] = {}
+    for text in texts:
+        spec = read_spec(text) if text.count(":") > 1 else None
+        name = spec.name if spec else text
+        if name in given:
+            raise WrongUse(f"{name!r} is given twice")
+        given[name] = spec
+    return given
 
 
 def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
+    from worker.runtimes import packaging
+    from worker.runtimes.pack_example import example_inputs, read_weights, varying_sizes
+
     specs = _specs("--input", source.inputs)
     examples = example_inputs(specs, _read_example(source.example))
     state = None if source.weights is None else read_weights(source.weights)
@@ -91,6 +149,9 @@ def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
 def _from_architecture(source: Source, name: str, scratch: Path) -> Packed:
     if source.weights is None:
         raise WrongUse("--architecture needs --weights")
+    from worker.runtimes import packaging
+    from worker.runtimes.pack_example import read_weights
+
     sizes = dict(_size(text) for text in source.sizes)
     return packaging.pack_architecture(name, sizes, read_weights(source.weights), scratch)
 

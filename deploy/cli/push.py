@@ -7,6 +7,7 @@ appears only when it is whole. Pushing the same again changes nothing.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -23,6 +24,7 @@ from shared.manifest import Batching, Manifest, TensorSpec
 from shared.names import check_model_name
 from shared.policy import Policy
 from shared.repository import PublishResult, Repository, open_repository, publish
+from worker.runtimes import trust
 
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:
@@ -80,7 +82,18 @@ def run(options: Namespace) -> int:
     row += [mib(result.bytes_sent), mib(result.bytes_shared)]
     columns = ["model", "version", "platform", "files", "sent", "was there"]
     show(options, document, columns, [row])
+    _advise_trust(pushed, repository.url)
     return 0
+
+
+def _advise_trust(manifest: Manifest, url: str) -> None:
+    """Say on stderr what the workers must be told, unless this environment tells them so."""
+    prefixes = os.environ.get("WARMROUTE_TRUST_CODE", "").split(",")
+    if not trust.Trust.of_repository(url, prefixes, ()).allows(manifest):
+        print(
+            f"warmroute: {manifest.platform} can run code: {trust.advice(url)}, or it is refused",
+            file=sys.stderr,
+        )
 
 
 def _open(url: str) -> Repository:
@@ -91,7 +104,7 @@ def _open(url: str) -> Repository:
 
 def _prepare(options: Namespace, policy: Policy, scratch: Path) -> tuple[Manifest, dict[str, Path]]:
     """The manifest (as version 1, without files) and the files that go with it."""
-    from deploy.cli.prepare import Source, prepare  # brings in torch
+    from deploy.cli.prepare import Source, prepare  # brings in numpy, and torch where it is needed
 
     source = Source(
         file=options.file,
@@ -125,7 +138,10 @@ def _prepare(options: Namespace, policy: Policy, scratch: Path) -> tuple[Manifes
 def _check_batchable(specs: list[TensorSpec]) -> None:
     for spec in specs:
         if spec.shape[:1] != [-1]:
-            raise WrongUse(f"--max-batch: {spec.name!r} is {spec.shape}, whose first size is fixed")
+            way = ": leave it out by naming the other inputs with --input" if spec.optional else ""
+            raise WrongUse(
+                f"--max-batch: {spec.name!r} is {spec.shape}, whose first size is fixed{way}"
+            )
 
 
 def _publish(

@@ -7,7 +7,7 @@ travels is the model's own first line, capped, and without paths of this machine
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shared.errors import LoadFailed, ModelFailed, WarmrouteError
@@ -29,14 +29,16 @@ def of_model() -> Iterator[None]:
 
 
 @contextmanager
-def of_load(what: str) -> Iterator[None]:
-    """Translate what a loader raises: DeviceOutOfMemory, or LoadFailed that says `what` failed."""
+def of_load(what: str, explain: Callable[[BaseException], str] | None = None) -> Iterator[None]:
+    """Translate what a loader raises: DeviceOutOfMemory, or LoadFailed that says `what` failed, and
+    why in the words of `explain`, or of `summary`."""
     try:
         yield
     except WarmrouteError:
         raise
     except Exception as error:
-        raise out_of_memory(error) or LoadFailed(f"{what}: {summary(error)}") from error
+        why = (explain or summary)(error)
+        raise out_of_memory(error) or LoadFailed(f"{what}: {why}") from error
 
 
 def summary(error: BaseException) -> str:

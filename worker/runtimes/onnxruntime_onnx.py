@@ -1,14 +1,12 @@
-"""Platform `onnxruntime_onnx`: a whole ONNX model, `model.onnx`.
+"""Platform `onnxruntime_onnx`: a whole ONNX model, `model.onnx`, and the files with its weights.
 
-It is loaded from bytes, so that the file's name and folder mean nothing. A model may point to
-further files with its weights; onnxruntime then looks in the working directory, unless it is given
-a folder, so it is given an empty one.
+A model may point to further files by paths below its folder. It is opened in a folder that holds
+the version's files under their names, and nothing else, so it can see no file but its own.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,13 @@ from shared.errors import InvalidInput, LoadFailed, ModelFailed
 from shared.manifest import Manifest, TensorSpec
 from worker.device.base import Device
 from worker.runtimes import failures
+from worker.runtimes.onnx_folder import laid_out
+from worker.runtimes.onnx_session import open_session
 
 MODEL_FILE = "model.onnx"
-QUIET = 4  # only fatal errors to stderr; others reach us as exceptions
+FOLDERS = "laid-out"  # beside the folder of the blobs
+TRIM_BYTES = 1 << 20  # less is not worth a walk over the heap
+Tied = dict[str, list[tuple[str, int]]]
 
 
 class OnnxModel:
@@ -31,21 +33,29 @@ class OnnxModel:
         for spec in (*manifest.inputs, *manifest.outputs):
             if spec.datatype == "BF16":
                 raise LoadFailed(f"tensor {spec.name!r}: onnxruntime takes no BF16 from numpy")
-        self._check_names(manifest, session)
+        _check_names(manifest, session)
         self._session = session
         self._device = device
         self._inputs = manifest.inputs
         self._outputs = manifest.outputs
-        self.bytes_resident = manifest.file(MODEL_FILE).size
+        self._tied = tied_sizes(session.get_inputs())
+        self.bytes_resident = manifest.total_bytes
         self.shared: dict[str, int] = {}
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """One call of the session; ModelFailed in onnxruntime's words, or DeviceOutOfMemory."""
+        """One call of the session; ModelFailed in onnxruntime's words, or DeviceOutOfMemory, or
+        InvalidInput if it fails for sizes that the model calls by one name and that differ."""
         if self._session is None:
             raise ModelFailed("the model was unloaded before this request: this is a bug")
-        given = {spec.name: _to_onnx(inputs[spec.name], spec) for spec in self._inputs}
-        with failures.of_model():
-            results = self._session.run([spec.name for spec in self._outputs], given)
+        wanted = [spec for spec in self._inputs if spec.name in inputs or not spec.optional]
+        given = {spec.name: _to_onnx(inputs[spec.name], spec) for spec in wanted}
+        try:
+            with failures.of_model():
+                results = self._session.run([spec.name for spec in self._outputs], given)
+        except ModelFailed as error:
+            if unequal := _unequal(self._tied, given):
+                raise InvalidInput(unequal) from error
+            raise
         return {
             spec.name: _from_onnx(result, spec)
             for spec, result in zip(self._outputs, results, strict=True)
@@ -56,47 +66,66 @@ class OnnxModel:
         self._session = None
         self._device.trim()
 
-    @staticmethod
-    def _check_names(manifest: Manifest, session: Any) -> None:
-        for kind, specs, known in (
-            ("input", manifest.inputs, {node.name for node in session.get_inputs()}),
-            ("output", manifest.outputs, {node.name for node in session.get_outputs()}),
-        ):
-            strangers = [spec.name for spec in specs if spec.name not in known]
-            if strangers:
-                raise LoadFailed(f"manifest: the model has no {kind} {strangers[0]!r}")
-        needed = {node.name for node in session.get_inputs()}
-        if missing := needed - {spec.name for spec in manifest.inputs}:
-            raise LoadFailed(f"manifest: the model's input {sorted(missing)[0]!r} is not in it")
-
 
 def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> OnnxModel:
     """Open a session, on the GPU if onnxruntime can use it; LoadFailed if it is no model."""
-    return OnnxModel(manifest, open_session(files[MODEL_FILE], device.name), device)
+    near = files[MODEL_FILE].parent.with_name(FOLDERS)
+    try:
+        session = _open(files, near, device)
+    except LoadFailed as error:
+        if "hard link" not in str(error.__cause__):
+            raise
+        session = _open(files, near, device, copied=True)  # as it asks for in places, for safety
+    model = OnnxModel(manifest, session, device)
+    if model.bytes_resident >= TRIM_BYTES:
+        device.trim()  # reading the file has taken as much again as the model
+    return model
 
 
-def open_session(path: Path, device: str = "cpu") -> Any:
-    """An onnxruntime session with one intra-op thread; LoadFailed with its own reason."""
-    with failures.of_load("ONNX model"), tempfile.TemporaryDirectory() as empty:
-        import onnxruntime  # 68 MB of library, for those who have such models
+def _open(files: Mapping[str, Path], near: Path, device: Device, *, copied: bool = False) -> Any:
+    with laid_out(files, near, copied=copied) as folder:
+        return open_session(folder / MODEL_FILE, device.name)
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = QUIET
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", empty
+
+def _check_names(manifest: Manifest, session: Any) -> None:
+    needed = {node.name for node in session.get_inputs()}
+    optional = {node.name for node in session.get_overridable_initializers()}
+    for kind, specs, known in (
+        ("input", manifest.inputs, needed | optional),
+        ("output", manifest.outputs, {node.name for node in session.get_outputs()}),
+    ):
+        strangers = [spec.name for spec in specs if spec.name not in known]
+        if strangers:
+            raise LoadFailed(f"manifest: the model has no {kind} {strangers[0]!r}")
+    if missing := needed - {spec.name for spec in manifest.inputs if not spec.optional}:
+        raise LoadFailed(
+            f"manifest: the model's input {sorted(missing)[0]!r} is not in it, or not as one that "
+            "every request gives"
         )
-        # Weights outside the arena go back to the system on unload.
-        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-        providers = _providers(device, onnxruntime.get_available_providers())
-        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=providers)
 
 
-def _providers(device: str, available: list[str]) -> list[Any]:
-    kind, _, index = device.partition(":")
-    if kind == "cuda" and "CUDAExecutionProvider" in available:
-        return [("CUDAExecutionProvider", {"device_id": index or "0"}), "CPUExecutionProvider"]
-    return ["CPUExecutionProvider"]
+def tied_sizes(nodes: Sequence[Any]) -> Tied:
+    """Where the sizes stand that the model calls by one name: (input, axis), two or more each.
+    onnxruntime does not compare them, and a run may do without; but if it fails, that is why."""
+    places: Tied = {}
+    for node in nodes:
+        for axis, size in enumerate(node.shape):
+            if isinstance(size, str) and size:
+                places.setdefault(size, []).append((node.name, axis))
+    return {name: where for name, where in places.items() if len(where) > 1}
+
+
+def _unequal(tied: Tied, given: Mapping[str, np.ndarray]) -> str:
+    for name, places in tied.items():
+        sizes = [(place, given[place[0]].shape[place[1]]) for place in places]
+        (first, size), *others = sizes
+        for other, differs in others:
+            if differs != size:
+                return (
+                    f"input {other[0]!r}: dimension {other[1]} is {differs}, dimension {first[1]} "
+                    f"of {first[0]!r} is {size}: the model calls both {name!r}, and failed"
+                )
+    return ""
 
 
 def _to_onnx(array: np.ndarray, spec: TensorSpec) -> np.ndarray:

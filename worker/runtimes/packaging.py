@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from worker.runtimes.pack_architecture import pack_architecture
+from worker.runtimes.pack_onnx import pack_onnx
 from worker.runtimes.pack_program import pack_module, pack_pt2
-from worker.runtimes.pack_whole import pack_onnx, pack_torchscript, pack_whole_pt2
+from worker.runtimes.pack_whole import pack_torchscript, pack_whole_pt2
 from worker.runtimes.packed import Packed
 from worker.runtimes.sharding import split_weights
 

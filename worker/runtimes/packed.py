@@ -1,28 +1,16 @@
-"""What packing gives: the files of a model version, and what its manifest says about it."""
+"""What the manifest says about a program."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from shared.errors import Corrupt, InvalidInput
-from shared.manifest import Parameter, TensorSpec
+from shared.manifest import TensorSpec
 from worker.runtimes import dtypes
+from worker.runtimes.pack_result import Packed as Packed
 from worker.runtimes.program import split_inputs
 from worker.runtimes.program_schema import Program, TensorMeta
 from worker.runtimes.shape_rules import sizes
-
-
-@dataclass(frozen=True)
-class Packed:
-    """What goes into a manifest. `files`: local path by manifest name."""
-
-    platform: str
-    files: dict[str, Path]
-    inputs: list[TensorSpec]
-    outputs: list[TensorSpec]
-    parameters: dict[str, Parameter] = field(default_factory=dict)
 
 
 def describe(

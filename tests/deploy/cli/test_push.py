@@ -151,7 +151,8 @@ def test_torchscript_needs_to_be_told(
     repository: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without --input it ends with status 2; with it, the specs are taken as given."""
-    (tmp_path / "m.pt").write_bytes(b"opaque to push")
+    with pytest.warns(DeprecationWarning):
+        torch.jit.script(torch.nn.ReLU()).save(str(tmp_path / "m.pt"))
     assert main(["push", "ts", "--file", "m.pt"]) == 2
     assert "--input is needed" in capsys.readouterr().err
     push(capsys, "ts", "--file", "m.pt", "--input", "x:FP32:-1", "--output", "y:FP32:-1")
@@ -184,8 +185,8 @@ def test_a_corrupt_file_is_an_error_of_the_file(
 ) -> None:
     """Not a traceback of torch."""
     (tmp_path / "bad.pt2").write_bytes(b"no zip")
-    assert main(["push", "m", "--file", "bad.pt2"]) == 1
-    assert capsys.readouterr().err.startswith("warmroute: ")
+    assert main(["push", "m", "--file", "bad.pt2"]) == 2
+    assert capsys.readouterr().err.startswith("warmroute: bad.pt2: ")
 
 
 def test_without_a_repository_it_says_which_setting_is_missing(

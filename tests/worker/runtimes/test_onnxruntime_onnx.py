@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 from shared.errors import InvalidInput, LoadFailed, ModelFailed
 from shared.manifest import TensorSpec
+from tests.helpers.onnx_models import model, save, scaled, squares, value
 from tests.worker.runtimes.formats import Local, Publish
 from worker.runtimes.base import Trust, load
+from worker.runtimes.onnx_session import open_session
 from worker.runtimes.packaging import Packed, pack_onnx
 
 TRUSTED = Trust(code=True)
@@ -28,45 +29,11 @@ def model_bytes(nodes: list[onnx.NodeProto], kind: int, weights: list[TensorProt
     return model.SerializeToString()
 
 
-def with_weights_in(location: str) -> bytes:
-    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4])
-    weight.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", location), ("length", "16")):
-        weight.external_data.add(key=key, value=value)
-    return model_bytes([helper.make_node("Add", ["x", "w"], ["y"])], TensorProto.FLOAT, [weight])
-
-
 def packed_by_hand(raw: bytes, tmp_path: Path, datatype: str = "FP32") -> Packed:
     path = tmp_path / "m.onnx"
     path.write_bytes(raw)
     x, y = (TensorSpec(name, datatype, [-1]) for name in "xy")
     return Packed("onnxruntime_onnx", {"model.onnx": path}, [x], [y])
-
-
-@pytest.mark.parametrize("place", ["w.bin", "../w.bin", "absolute"])
-def test_weights_outside_the_model_are_refused(place, publish, device, tmp_path, monkeypatch):
-    """onnxruntime would read them from the working directory of the worker."""
-    inside = tmp_path / "folder"
-    inside.mkdir()
-    for folder in (inside, tmp_path):
-        (folder / "w.bin").write_bytes(np.ones(4, np.float32).tobytes())
-    monkeypatch.chdir(inside)
-    location = str(tmp_path / "w.bin") if place == "absolute" else place
-    local = publish(packed_by_hand(with_weights_in(location), tmp_path))
-    with pytest.raises(LoadFailed, match=r"(?i)external data") as caught:
-        load(local.manifest, local.files, device, TRUSTED)
-    assert str(tmp_path) not in caught.value.message
-
-
-def test_onnxruntime_alone_would_have_read_them(tmp_path, monkeypatch):
-    """The danger is real: from bytes, with the same options otherwise, the file is read."""
-    (tmp_path / "w.bin").write_bytes(np.ones(4, np.float32).tobytes())
-    monkeypatch.chdir(tmp_path)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(with_weights_in("w.bin"), options)
-    (y,) = session.run(None, {"x": np.zeros(4, np.float32)})
-    np.testing.assert_array_equal(y, np.ones(4))
 
 
 @pytest.fixture
@@ -107,19 +74,68 @@ def test_an_output_of_another_type_is_the_models_failure(publish, device, tmp_pa
     [
         (["z"], ["y"], "has no input 'z'"),
         (["x"], ["z"], "has no output 'z'"),
+        (["scale"], ["y"], "input 'x' is not in it"),
     ],
 )
 def test_a_manifest_with_other_names_does_not_load(
     inputs, outputs, reason, publish, device, tmp_path
 ):
     """Found at load, not at the first request."""
-    raw = model_bytes([helper.make_node("Identity", ["x"], ["y"])], TensorProto.FLOAT, [])
-    packed = packed_by_hand(raw, tmp_path)
+    packed = packed_by_hand(scaled().SerializeToString(), tmp_path)
     packed.inputs[:] = [TensorSpec(name, "FP32", [-1]) for name in inputs]
     packed.outputs[:] = [TensorSpec(name, "FP32", [-1]) for name in outputs]
     local = publish(packed)
     with pytest.raises(LoadFailed, match=reason):
         load(local.manifest, local.files, device, TRUSTED)
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_an_input_that_must_be_given_cannot_be_optional(optional, publish, device, tmp_path):
+    """A request without it would fail in the model."""
+    packed = packed_by_hand(scaled().SerializeToString(), tmp_path)
+    packed.inputs[0] = TensorSpec("x", "FP32", [-1], optional)
+    local = publish(packed)
+    if not optional:
+        load(local.manifest, local.files, device, TRUSTED)
+        return
+    with pytest.raises(LoadFailed, match=r"'x'.*every request"):
+        load(local.manifest, local.files, device, TRUSTED)
+
+
+def test_an_optional_input_is_given_or_its_default_used(publish, device, tmp_path):
+    """As onnxruntime itself takes it."""
+    local = publish(pack_onnx(save(scaled(), tmp_path / "m.onnx")))
+    model = load(local.manifest, local.files, device, TRUSTED)
+    x = np.float32([1, 2])
+    assert model.run({"x": x})["y"].tolist() == [3, 6]
+    assert model.run({"x": x, "scale": np.float32([10])})["y"].tolist() == [10, 20]
+
+
+def test_sizes_that_the_model_calls_by_one_name_and_differ_are_the_callers_fault(
+    publish, device, tmp_path
+):
+    """If it fails for them: the message names both dimensions. Equal ones are served."""
+    local = publish(pack_onnx(save(squares(), tmp_path / "m.onnx")))
+    model = load(local.manifest, local.files, device, TRUSTED)
+    assert model.run({"x": np.ones((1, 2, 2), np.float32)})["y"].tolist() == [[[2, 2], [2, 2]]]
+    with pytest.raises(InvalidInput, match=r"dimension 2 is 3, dimension 1 of 'x' is 2.*'h'"):
+        model.run({"x": np.ones((1, 2, 3), np.float32)})
+
+
+def test_sizes_of_one_name_may_differ_where_the_model_does_not_mind(publish, device, tmp_path):
+    """Exporters give one name to sizes that have nothing to do with each other."""
+    node = helper.make_node("Shape", ["x"], ["y"])
+    ends = [value("x", ["n", "n"]), value("y", [2], TensorProto.INT64)]
+    local = publish(pack_onnx(save(model([node], ends[:1], ends[1:]), tmp_path / "m.onnx")))
+    loaded = load(local.manifest, local.files, device, TRUSTED)
+    assert loaded.run({"x": np.ones((2, 3), np.float32)})["y"].tolist() == [2, 3]
+
+
+def test_a_session_keeps_no_copy_of_the_file_and_no_arena(tmp_path):
+    """What is held is what its runs need: nothing of the bytes it was opened from."""
+    session = open_session(save(scaled(), tmp_path / "m.onnx"))
+    assert session._model_bytes is None
+    assert not session.get_session_options().enable_cpu_mem_arena
 
 
 def test_a_session_has_one_thread(tmp_path):
@@ -129,7 +145,5 @@ def test_a_session_has_one_thread(tmp_path):
         model_bytes([helper.make_node("Identity", ["x"], ["y"])], TensorProto.FLOAT, [])
     )
     assert pack_onnx(path).inputs[0].name == "x"
-    from worker.runtimes.onnxruntime_onnx import open_session
-
     options = open_session(path).get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
