@@ -44,6 +44,7 @@ def prepare(source: Source, scratch: Path) -> Packed:
     given = [source.file, source.module, source.architecture]
     if sum(one is not None for one in given) != 1:
         raise WrongUse("give one of --file, --module and --architecture")
+    _refuse_strange_options(source)
     _look(source)
     with _worker_extra():
         if source.module is not None:
@@ -53,6 +54,24 @@ def prepare(source: Source, scratch: Path) -> Packed:
         assert source.file is not None
         with _naming(source.file):
             return _from_file(source, source.file, scratch)
+
+
+def _refuse_strange_options(source: Source) -> None:
+    """What a format does not take would be dropped without a word."""
+    strange: dict[str, object]
+    if source.file is not None:
+        what, strange = "--file", {"--weights": source.weights, "--size": source.sizes}
+        if source.file.suffix != ".pt2":
+            what, strange["--format whole"] = f"a {source.file.suffix}", source.whole
+    elif source.module is not None:
+        what, strange = "--module", {"--size": source.sizes, "--format whole": source.whole}
+    else:
+        what = "--architecture"
+        strange = {"--input": source.inputs, "--output": source.outputs,
+                   "--format whole": source.whole}  # fmt: skip
+    for option, value in strange.items():
+        if value:
+            raise WrongUse(f"{option} does not belong to {what}")
 
 
 def _look(source: Source) -> None:
@@ -180,7 +199,7 @@ def _read_example(path: Path | None) -> dict[str, np.ndarray[Any, Any]] | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except Exception as error:  # of the zip, of zlib, of the header's text, of sizes made up
         raise WrongUse(f"{path}: want an .npz file with one array per input") from error
 
 

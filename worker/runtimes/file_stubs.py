@@ -125,7 +125,7 @@ def _of_zip(path: Path, wanted: str) -> str:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
         return _CUT
     # The table found may be that of an archive inside this one, whose own end is gone.
-    if members and min(member.header_offset for member in members):
+    if members and min(member.header_offset for member in members) > 0:
         return _CUT
     names = [member.filename for member in members]
     found, what = _kind_of_archive(names)
