@@ -45,6 +45,10 @@ class CopyScripts(ScriptRunner):
         args = (worker, epoch, ref, token, tier, CHUNK, *_flat(learned or {}))
         return int(await self._run("announce", *args))
 
+    async def learn(self, worker: str, epoch: str, ref: str, learned: Mapping[str, Any]) -> bool:
+        """Note fields of `known:<ref>` that serving has shown; False if fenced."""
+        return int(await self._run("learn", worker, epoch, ref, *_flat(learned))) == 1
+
     async def retire(
         self, worker: str, epoch: str, ref: str, tier: str = "", mode: str = "", share: float = 0
     ) -> str:

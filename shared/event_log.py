@@ -54,12 +54,13 @@ class EventLog:
         self, kind: Kind, ref: ModelRef | str = "", *, worker: str = "", tier_from: str = "",
         tier_to: str = "", reason: str = "", bytes: int | None = None,
         bytes_regained: int | None = None, seconds: float | None = None,
+        warmed: bool | None = None,
     ) -> None:  # fmt: skip
         """Have an event written soon; the fields are those of `Event`."""
         event = Event(
             kind=kind, ref=str(ref), worker=worker or self._worker, tier_from=tier_from,
             tier_to=tier_to, reason=reason, bytes=bytes, bytes_regained=bytes_regained,
-            seconds=seconds,
+            seconds=seconds, warmed=warmed,
         )  # fmt: skip
         self._waiting.append(_Noted(event, clock.monotonic()))
         self._forget_oldest()

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 Kind = Literal[
     "loading", "loaded", "promoted", "demoted", "evicted", "unloaded", "refused", "load_failed",
     "out_of_memory", "ordered_copy", "retired_surplus", "policy_set", "session_opened",
-    "session_closed", "restarted", "events_lost",
+    "session_closed", "restarted", "events_lost", "unbatched",
 ]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(Kind)
 
@@ -34,6 +34,7 @@ class Event(Struct, frozen=True, kw_only=True):
     `ref`: the model, name:version:digest. Tiers: device, host, disk, remote. `reason`: a sentence.
     `bytes`: what the copy takes; `bytes_regained`: what was measured to be free after it went.
     `seconds`: how long it took; `late_s`: how long the event waited for Redis, if a second or more.
+    `warmed` False: it was loaded, but no input that could be made up ran, `reason` says why.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Event(Struct, frozen=True, kw_only=True):
     bytes_regained: int | None = None
     seconds: float | None = None
     late_s: float | None = None
+    warmed: bool | None = None
 
     @property
     def model(self) -> str:
@@ -78,6 +80,7 @@ class Event(Struct, frozen=True, kw_only=True):
             "bytes": self.bytes,
             "bytes_regained": self.bytes_regained,
             "seconds": self.seconds,
+            "warmed": self.warmed,
         }
         return {name: value for name, value in shown.items() if value not in ("", None)}
 
@@ -87,7 +90,8 @@ def encode(event: Event) -> list[str]:
     flat: list[str] = []
     for name, value in structs.asdict(event).items():
         if name != "id" and value not in ("", None):
-            flat += (name, f"{value:.9g}" if isinstance(value, float) else str(value)[:MAX_REASON])
+            text = f"{value:.9g}" if isinstance(value, float) else str(value)[:MAX_REASON]
+            flat += (name, text)
     return flat
 
 
@@ -98,6 +102,8 @@ def decode(entry: bytes, fields: Mapping[bytes, bytes]) -> Event:
         name, text = raw.decode(errors="replace"), value.decode(errors="replace")
         if name in NUMBERS:
             known[name] = _number(text)
+        elif name == "warmed":
+            known[name] = {"True": True, "False": False}.get(text)
         elif name in Event.__struct_fields__:
             known[name] = text
     return Event(**{"kind": "", **known, "id": entry.decode()})

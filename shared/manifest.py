@@ -61,10 +61,12 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WarmupTensor(Struct, frozen=True, forbid_unknown_fields=True):
-    """One warm-up input: flat `data` in row-major order, or zeros when absent."""
+    """One warm-up input: flat `data` in row-major order; or `raw`, the same in base64 as it travels
+    (V2 binary tensor layout), which holds any value of any datatype; zeros without either."""
 
     shape: list[Annotated[int, Meta(ge=0)]]
     data: list[float | int | bool | str] | None = None
+    raw: str | None = None
 
 
 class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):

@@ -59,6 +59,7 @@ class Worker:
                 Loop("hot", self._tell_hot, HOT_EVERY_S),
                 Loop("memory", self._watch.run_once, memory_watch.EVERY_S),
                 Loop("tidy", self._all.tidy.run_once, tidy.EVERY_S),
+                Loop("guard", self._all.guard.run_once),
                 Loop("orders", self._all.orders.run_once),
                 Loop("receive", self._all.consumer.receive_once),
                 Loop("dispatch", self._all.consumer.dispatch_once),
@@ -142,7 +143,7 @@ class Worker:
     async def _drain(self) -> None:
         """No new loads or requests; what runs ends and is answered."""
         queue_stopped = asyncio.create_task(self._cold_queue.stop())
-        await self._supervisor.stop("orders", "tidy", "memory")
+        await self._supervisor.stop("orders", "tidy", "memory", "guard")
         await self._all.loader.stop()
         for ref in self._parts.copies.retire_all():
             await until_answered(functools.partial(self.membership.retire, [ref]))

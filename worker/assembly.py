@@ -25,6 +25,7 @@ from worker.device.budget import left_for_models
 from worker.device.claiming import claim
 from worker.device.opening import open_device, usable_gpus
 from worker.device_thread import DeviceThread
+from worker.guard import Guard
 from worker.loading.bring_up import BringUp
 from worker.loading.cold_queue import ColdQueue
 from worker.loading.facts import FactsReader
@@ -109,9 +110,10 @@ class Assembly:
         self.demotion = Demotion(self.host, self.cache, self.repository)
         self.evictor = Evictor(self.parts, self._caught_up, self.demotion, self.events)
         self.room = Room(self.parts, self.evictor, config.max_models, config.min_residency_loads)
+        self.guard = Guard(self.parts, self.events)
         self.consumer = Consumer(
             self.reads, self.keys, self.parts, config.prefetch, self.bulk,
-            relieve=self.room.relieve,
+            relieve=self.room.relieve, guard=self.guard,
         )  # fmt: skip
         self.facts = FactsReader(self.calls, self.keys, device.device_class)
         self.loader = self._make_loader()

@@ -23,6 +23,7 @@ from worker.parts import Parts
 from worker.redis_clock import RedisClock
 from worker.relief import Relief
 from worker.residency.copies import Copy
+from worker.runtimes.failures import WrongOutput
 from worker.work import Work
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def told(error: WarmrouteError) -> WarmrouteError:
         said = OutOfMemory("the device has no memory left for this request, even alone")
         said.__cause__ = error
         return said
-    if isinstance(error, (ModelFailed, InvalidInput)):
+    if isinstance(error, (ModelFailed, InvalidInput)) and not isinstance(error, WrongOutput):
         return error
     failed = ModelFailed(error.message)
     failed.__cause__ = error.__cause__

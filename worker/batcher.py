@@ -116,6 +116,19 @@ class Batcher:
         queue = self._queues.pop(ref, None)
         assert queue is None or not queue.waiting, "this is a bug: a queue with requests was closed"
 
+    def limit(self, ref: str, limits: Batching) -> bool:
+        """From now on batches of a copy have these limits. False if it has them, or is not here."""
+        queue = self._queues.get(ref)
+        if queue is None or queue.limits == limits:
+            return False
+        queue.limits = limits
+        return True
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request waits, of any model."""
+        return not self._filled
+
     def put(self, work: Work) -> bool:
         """Queue a request; False if the worker does not hold its model."""
         queue = self._queues.get(work.ref)

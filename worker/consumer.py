@@ -25,6 +25,7 @@ from shared.retry import until_answered
 from worker import execution
 from worker.batch_runner import BatchRunner
 from worker.completions import Completions
+from worker.guard import Guard
 from worker.in_hand import InHand
 from worker.parts import Parts
 from worker.redis_clock import RedisClock
@@ -43,7 +44,7 @@ class Consumer:
 
     def __init__(
         self, channel: Channel, keys: Keys, parts: Parts, prefetch: int, bulk: Bulk | None = None,
-        *, relieve: Relieve = nothing_to_free,
+        *, relieve: Relieve = nothing_to_free, guard: Guard | None = None,
     ) -> None:  # fmt: skip
         self._channel = channel
         self._stream = keys.work(parts.membership.worker)
@@ -64,6 +65,8 @@ class Consumer:
         self._alone = asyncio.Lock()
         self._clock = RedisClock()
         self._runner = BatchRunner(parts, self._clock, Relief(relieve, self._aside))
+        self.guard = guard or Guard(parts)
+        self.guard.idle = lambda: not self._running and self._batcher.idle
 
     # receive ---------------------------------------------------------------------------------
 
@@ -125,7 +128,11 @@ class Consumer:
         copy = self._copies.hold(batch[0].ref, len(batch))
         task = asyncio.create_task(self._handle_surely(copy, batch))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self.guard.look()
 
     async def _handle_surely(self, copy: Copy, batch: list[Work]) -> None:
         """Whatever happens, every request of the batch gets an outcome and the slot is freed."""
@@ -174,6 +181,7 @@ class Consumer:
         results = await self._runner.run(copy, number, live)
         begun = {work.entry for work in await beginning}
         self._finish(*execution.only(begun, live, results))
+        self.guard.saw(copy, live, results)
 
     @asynccontextmanager
     async def _aside(self) -> AsyncIterator[None]:

@@ -76,7 +76,7 @@ def split(
     outcomes, at = [], 0
     for work, timing in zip(batch, timings, strict=True):
         end = at + work.items
-        tensors = [_pack(s, a if len(batch) == 1 else a[at:end]) for s, a in arrays]
+        tensors = [pack(s, a if len(batch) == 1 else a[at:end]) for s, a in arrays]
         outcomes.append(Outcome(tensors, work.envelope.id, timing))
         at = end
     return outcomes
@@ -89,7 +89,8 @@ def _output(outputs: Arrays, spec: TensorSpec) -> np.ndarray:
     return array
 
 
-def _pack(spec: TensorSpec, array: np.ndarray) -> Tensor:
+def pack(spec: TensorSpec, array: np.ndarray) -> Tensor:
+    """An output as it travels; ModelFailed if it is not of the spec's datatype."""
     if spec.datatype == datatypes.BYTES:
         data = b"".join(_length_prefixed(item, spec) for item in array.reshape(-1))
     else:

@@ -89,6 +89,9 @@ def facts(found: dict[str, Any]) -> list[str]:
         "last failure": failure and f"{failure['error']} (for {failure['retry_after_s']:.0f} s)",
         "quarantine": quarantine and f"{state}, {quarantine['crashes']} crashes",
         "sessions": ", ".join(found["sessions"]),
+        "served unbatched": found.get("unbatched"),
+        "not warmed up": found.get("unwarmed"),
+        "not deterministic": found.get("unsteady"),
         "cannot load it": ", ".join(found["unfit"]),
     }
     return [f"{name}: {text}" for name, text in lines.items() if text]

@@ -16,6 +16,7 @@ from shared.policy import Policy, effective
 
 LOADED_FROM = ("host", "disk", "remote")
 OWN = "own:"
+INDEPENDENT = "independent"  # as a worker's trial says it
 
 
 def questions(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
@@ -61,6 +62,7 @@ def document(
         "policy": msgspec.to_builtins(effective(given, overrides)),
         "overrides": sorted(overrides),
         "learned": learned(texts(said["known"])),
+        **tried(texts(said["known"])),
         "last_failure": None if failed is None else failed.document(),
         "quarantine": quarantine(texts(said["breaker"]), now_ms),
         "sessions": sorted(session.decode() for session in said["sessions"]),
@@ -78,6 +80,17 @@ def learned(known: Mapping[str, str]) -> dict[str, Any]:
             if name.startswith(OWN)
         },
         "load_ms": {tier: round(number(known[tier]), 1) for tier in LOADED_FROM if tier in known},
+    }
+
+
+def tried(known: Mapping[str, str]) -> dict[str, str | None]:
+    """What trials and the guard have found, each a reason or None: why its requests do not share
+    batches, why it is not warmed up, and how it is not deterministic."""
+    rows = known.get("rows", "")
+    return {
+        "unbatched": None if rows in ("", INDEPENDENT) else rows,
+        "unwarmed": known.get("unwarmed") or None,
+        "unsteady": known.get("repeats") or None,
     }
 
 

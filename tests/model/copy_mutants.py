@@ -69,6 +69,12 @@ LOADS = [
         ("nobody_looks_after_what_is_wanted", "redis.call('SADD', WANTED, ref)", ""),
     ),
     *of(
+        "learn", "learn announce register",
+        ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
+        ("what_it_found_stays_for_ever", "redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)", ""),
+        ("only_the_first_field_is_noted", "for i = 5, #ARGV, 2 do", "for i = 5, 5 do"),
+    ),
+    *of(
         "fail_load", "fail_load claim_load reload",
         ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
         ("a_passing_cause_ends_requests", "if ARGV[8] == '1' or", "if"),

@@ -53,7 +53,7 @@ _OPTIONAL = {
 }  # fmt: skip
 # Of these a run has few: most of what they do is done to what the others have built.
 _RARE = {
-    load_rules.affinity: 3, copy_rules.order_copy: 2,
+    load_rules.affinity: 3, copy_rules.order_copy: 2, load_end_rules.learn: 1,
     copy_rules.order_unload: 1, copy_rules.set_policy: 1, copy_rules.tend: 3,
     session_rules.open_session: 2, session_rules.keep_session: 1, session_rules.close_session: 1,
     worker_rules.claim_device: 1, world_rules.kin_before: 3,

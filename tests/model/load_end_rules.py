@@ -14,6 +14,8 @@ LEARNED: tuple[dict[str, str], ...] = (
     {}, {}, {"own:cpu": "40", "remote": "60"}, {"host": "5", "min_copies": "0"},
     {"min_copies": "1", "pin": "0"}, {"pin": "1"}, {"max_copies": "1"}, {"max_copies": "0"},
 )  # fmt: skip
+# What the guard may find.
+FOUND: tuple[dict[str, str], ...] = ({"rows": "independent"}, {"rows": "it sorts", "repeats": "no"})
 
 
 async def announce(run: Run, c: Choices) -> None:
@@ -67,6 +69,22 @@ def _announced(
     if left == 0 and token:
         end_load(m, worker, ref)
     return left
+
+
+async def learn(run: Run, c: Choices) -> None:
+    """Serving has shown something of a model."""
+    worker, ref, fields = run.worker(c, run.state.holds), c.of(run.refs), c.of(FOUND)
+    epoch = run.epoch(c, worker)
+    answer, m = await run.call(
+        f"learn {worker} {epoch} {ref} {fields}",
+        run.scripts.learn(worker, epoch, ref, fields),
+    )
+    must(answer == m.epoch_is(worker, epoch), f"learn says {answer}")
+    if answer:
+        m.state.known.setdefault(ref, {}).update(fields)
+        m.lives(f"known:{ref}", KNOWN_TTL)
+    run.count("learn", "noted" if answer else "fenced")
+    run.check("learn", m)
 
 
 async def fail_load(run: Run, c: Choices) -> None:

@@ -52,6 +52,7 @@ OUTCOMES = {
     "nearest": "host disk none",
     "open_session": "open exists full too_many",
     "order_copy": "held loading ordered unloadable quarantined nobody",
+    "learn": "noted fenced",
     "order_unload": "told pinned nobody",
     "place": "placed parked joined mismatch full memory unloadable quarantined duplicate late",
     "read": "read, nothing new, fenced",

@@ -115,7 +115,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "short digest": ({"files": [FILE | {"sha256": "a" * 63}]}, "sha256"),
     "batch of zero": ({"batching": {"max_size": 0}}, "max_size"),
     "negative wait": ({"batching": {"max_wait_ms": -1}}, "max_wait_ms"),
-    "negative warm-up": ({"warmup": [{"x": {"shape": [-1]}}]}, "shape"),
+    "warm-up below zero": ({"warmup": [{"x": {"shape": [-1]}}]}, "shape"),
     "missing name": ({"name": None}, "name"),
 }
 

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from shared import clock, failpoints
 from shared.errors import InsufficientMemory
-from shared.manifest import Batching, FileEntry, Manifest
+from shared.manifest import FileEntry, Manifest
 from shared.repository import BlobCache, Repository
 from worker.device.base import DeviceOutOfMemory
 from worker.loading.facts import Facts
-from worker.loading.warmup import Warmup
+from worker.loading.warmup import Ready, Warmup
 from worker.parts import Parts
 from worker.residency.candidates import Wanted
 from worker.residency.copies import Copy
@@ -53,10 +53,11 @@ class Wish(NamedTuple):
 
 
 class Brought(NamedTuple):
-    """A copy, and from which tier it came: host | disk | remote."""
+    """A copy, from which tier it came (host | disk | remote), and how it is to be served."""
 
     copy: Copy
     tier: str
+    ready: Ready
 
     def learned(self, device_class: str) -> dict[str, object]:
         """What the load teaches the next plan: fields of `known:<ref>`."""
@@ -67,6 +68,8 @@ class Brought(NamedTuple):
             "min_copies": given.least_copies,
             "max_copies": given.max_copies,
             "pin": int(given.pin),
+            "unwarmed": self.ready.cold,
+            **({"rows": self.ready.finding} if self.ready.finding else {}),
         }
 
 
@@ -103,18 +106,19 @@ class BringUp:
         await self._reserve(wish, wanted)
         begun = clock.monotonic()  # waiting for room is no part of what the load costs
         try:
-            tier, model, limits = await self._bring_in(wish)
+            tier, model, ready = await self._bring_in(wish)
         except BaseException:
             self._ledger.release(wish.ref)
             raise
         load_s = clock.monotonic() - begun
         copy = await self._settle(wish, model)
         copy.load_s = load_s
+        copy.unproved = wish.manifest.batching.max_size > 1 and ready.unproved
         self._policy.loaded(wish.ref, copy.load_s, copy.footprint.total, clock.monotonic())
         self._copies.add(copy)
-        self._batcher.open(wish.ref, limits)
+        self._batcher.open(wish.ref, ready.batching)
         await failpoints.reach("load.warmed")
-        return Brought(copy, tier)
+        return Brought(copy, tier, ready)
 
     @staticmethod
     def _wanted(wish: Wish, footprint: Footprint) -> Wanted:
@@ -163,17 +167,17 @@ class BringUp:
 
     # From the repository to the device -------------------------------------------------------
 
-    async def _bring_in(self, wish: Wish) -> tuple[str, LoadedModel, Batching]:
+    async def _bring_in(self, wish: Wish) -> tuple[str, LoadedModel, Ready]:
         """Fetch what no nearer tier has, and load."""
         with self._host.promoting(wish.manifest) as missing:
             tier = await self._tier_of(wish, missing)
             files = await self._cache.ensure(self._repository, missing)
             try:
                 await failpoints.reach("load.mid")
-                model, limits = await self._bring_to_device(wish, files)
+                model, ready = await self._bring_to_device(wish, files)
             finally:
                 self._cache.release(missing)
-        return tier, model, limits
+        return tier, model, ready
 
     async def _tier_of(self, wish: Wish, missing: list[FileEntry]) -> str:
         """The farthest tier that something must come from."""
@@ -183,7 +187,7 @@ class BringUp:
 
     async def _bring_to_device(
         self, wish: Wish, files: Mapping[str, Path]
-    ) -> tuple[LoadedModel, Batching]:
+    ) -> tuple[LoadedModel, Ready]:
         """A device that proves fuller than the ledger says: evict one more copy, and try again."""
         try:
             return await self._try_to_bring(wish, files)
@@ -199,15 +203,15 @@ class BringUp:
 
     async def _try_to_bring(
         self, wish: Wish, files: Mapping[str, Path]
-    ) -> tuple[LoadedModel, Batching]:
+    ) -> tuple[LoadedModel, Ready]:
         async with self._alone() if wish.suspect else nullcontext():
             model = await self._in_thread(wish.manifest, files)
             try:
-                limits = await self._device.run(lambda: self._warm_up(wish.manifest, model))
+                ready = await self._device.run(lambda: self._warm_up(wish, model))
             except BaseException:
                 await self._device.run(model.unload)
                 raise
-            return model, limits
+            return model, ready
 
     async def _in_thread(self, manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:
         """The model in host memory. A load that is given up here ends with its thread, which cannot
@@ -223,10 +227,10 @@ class BringUp:
                 await self._device.run(loading.result().unload)
             raise
 
-    def _warm_up(self, manifest: Manifest, model: LoadedModel) -> Batching:
+    def _warm_up(self, wish: Wish, model: LoadedModel) -> Ready:
         """On the device thread. A warm-up that never returns is ended, like a batch."""
         self._progress.start(WARM_UP, clock.monotonic() + WARM_UP_LIMIT_S)
         try:
-            return self._warmup.run(manifest, model)
+            return self._warmup.run(wish.manifest, model, wish.facts.rows)
         finally:
             self._progress.end()

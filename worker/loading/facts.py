@@ -16,12 +16,13 @@ from shared.policy import Policy, effective
 class Facts(NamedTuple):
     """Of one model version. `own`: bytes of a copy on this device class beside its shared blobs,
     None before the first load anywhere. `holders`: workers that hold it. `pinned`: a session wants
-    it."""
+    it. `rows`: what an earlier load found of its rows (`Ready.finding`), '' if nothing."""
 
     policy: Policy
     own: int | None
     holders: int
     pinned: bool = False
+    rows: str = ""
 
 
 class FactsReader:
@@ -39,13 +40,16 @@ class FactsReader:
     async def _read(self, ref: str, manifest: Manifest) -> Facts:
         ask, keys = self._channel.execute_command, self._keys
         with redis_errors():
-            flat, own, holders, pinned = await asyncio.gather(
+            flat, learned, holders, pinned = await asyncio.gather(
                 ask("HGETALL", keys.policy(ref)),
-                ask("HGET", keys.known(ref), self._own),
+                ask("HMGET", keys.known(ref), self._own, "rows"),
                 ask("HLEN", keys.holders(ref)),
                 ask("EXISTS", keys.pinned(ref)),
             )
         texts = [part.decode() for part in flat]
         overrides = dict(zip(texts[::2], texts[1::2], strict=True))
+        own, rows = learned
         known = int(own) if own and own.isdigit() else None
-        return Facts(effective(manifest.residency, overrides), known, holders, pinned == 1)
+        found = (rows or b"").decode(errors="replace")
+        policy = effective(manifest.residency, overrides)
+        return Facts(policy, known, holders, pinned == 1, found)

@@ -18,13 +18,12 @@ from shared.event_log import EventLog
 from shared.manifest import Manifest
 from shared.names import ModelRef
 from shared.retry import until_answered
-from worker.loading.bring_up import BringUp, NoRoomNow, Wish
+from worker.loading.bring_up import BringUp, Brought, NoRoomNow, Wish
 from worker.loading.facts import Facts, FactsReader
 from worker.loading.load_lease import LOAD_LEASE_MS, LoadLease
 from worker.loading.load_turns import LoadTurns
 from worker.loading.manifest_reader import ManifestReader
 from worker.parts import Parts
-from worker.residency.copies import Copy
 from worker.residency.evictor import Evictor
 from worker.residency.room import Room
 
@@ -191,7 +190,7 @@ class Loader:
             async with self._turns.slot():
                 brought = await self._bring_up.run(wish)
             self.loads += 1
-            self._tell(brought.copy, brought.tier)
+            self._tell(brought, facts)
             learned = brought.learned(self._device.device_class)
         return learned
 
@@ -223,12 +222,17 @@ class Loader:
         if where != "here":
             raise HandedOn
 
-    def _tell(self, copy: Copy, tier: str) -> None:
+    def _tell(self, brought: Brought, facts: Facts) -> None:
+        copy, tier, ready = brought
         self._events.emit(
             "promoted" if tier == "host" else "loaded", copy.ref, tier_from=tier, tier_to="device",
             bytes=copy.footprint.total, seconds=copy.load_s,
+            warmed=False if ready.cold else None, reason=ready.cold and f"not warmed: {ready.cold}",
         )  # fmt: skip
         log.info("loaded %s from %s in %.0f ms", copy.ref, tier, copy.load_s * 1000)
+        if ready.unbatched and ready.finding != facts.rows:
+            self._events.emit("unbatched", copy.ref, reason=ready.unbatched)
+            log.warning("%s is served unbatched: %s", copy.ref, ready.unbatched)
 
     async def _announce(self, lease: LoadLease, learned: dict[str, object]) -> None:
         """Announcing may be repeated, so a Redis that does not answer is asked again."""

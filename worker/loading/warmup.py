@@ -1,48 +1,42 @@
-"""Warm-up and trial of a new copy: run once before it is announced, and see whether batches pay.
+"""Warm-up and trial of a new copy: run once before it is announced, and see whether its rows may
+share a batch, and whether that pays.
 
-Kernels and caches warm up per program, so a variant of a program that this process has run
-already is announced at once; its batching is what the first variant measured.
+Kernels and caches warm up per program, so a variant of a program that this process has run already
+is not run to warm it; whether batches pay is what the first variant measured. Whether rows are
+independent is asked of each digest (a weight may be 0 in one variant and not in the next): of the
+first variant by the whole trial, of the others by a few calls, and never again where it is known.
 """
 
 from __future__ import annotations
 
-import time
+from typing import NamedTuple
 
-import numpy as np
-
-from shared import datatypes
-from shared.errors import InvalidInput, LoadFailed, ModelFailed, WarmrouteError
-from shared.manifest import Batching, Manifest, TensorSpec, WarmupTensor
+from shared.manifest import Batching, Manifest
 from worker.runtimes.base import LoadedModel
-from worker.tensors import Arrays
+from worker.trial.batches import INDEPENDENT, UNPROVED, still_independent, try_batches
+from worker.trial.rows import Arrays
+from worker.trial.warming import warm_up
 
-TRIAL_BATCH = 8
-TRIAL_S = 0.1  # the device serves nobody else during a trial: no call of it should take longer,
-LONGEST_S = 0.3  # but for a batch of two, or a slow first call would forbid batches for good
-PAYS_BELOW = 0.9  # a batch of n must take less than this of n calls
 PROGRAM_FILES = ("program.json",)
 
 
-def inputs_of(manifest: Manifest) -> Arrays:
-    """The first warm-up inputs of the manifest, or zeros with every variable dimension 1. What may
-    be left out is left out, unless the manifest gives it."""
-    given = manifest.warmup[0] if manifest.warmup else {}
-    needed = [spec for spec in manifest.inputs if spec.name in given or not spec.optional]
-    return {spec.name: _tensor(spec, given.get(spec.name)) for spec in needed or manifest.inputs}
+class Ready(NamedTuple):
+    """How a copy is to be served. `finding` is about its rows, for the whole cell: INDEPENDENT, or
+    why they may not share a batch, '' if nothing was found. `cold`: why it is not warmed up."""
 
+    batching: Batching
+    finding: str = ""
+    cold: str = ""
 
-def _tensor(spec: TensorSpec, given: WarmupTensor | None) -> np.ndarray:
-    shape = given.shape if given else [1 if dim < 0 else dim for dim in spec.shape]
-    if spec.datatype == datatypes.BYTES:
-        values = [str(item).encode() for item in given.data] if given and given.data else []
-        array = np.full(shape, b"", dtype=object)
-        if values:
-            array[...] = np.array(values, dtype=object).reshape(shape)
-        return array
-    dtype = datatypes.NUMPY[spec.datatype]
-    if given is None or given.data is None:
-        return np.zeros(shape, dtype=dtype)
-    return np.array(given.data, dtype=dtype).reshape(shape)
+    @property
+    def unproved(self) -> bool:
+        """Whether no rows were known that it takes: a real request may show some."""
+        return bool(self.cold and not self.finding) or self.finding == UNPROVED
+
+    @property
+    def unbatched(self) -> str:
+        """Why its rows may not share a call, '' if they may or nothing is known."""
+        return "" if self.finding == INDEPENDENT else self.finding
 
 
 def program_key(manifest: Manifest) -> str:
@@ -59,62 +53,36 @@ class Warmup:
     """Remembers per program what its first copy showed. Used on the device thread only."""
 
     def __init__(self) -> None:
-        self._pays: dict[str, bool | None] = {}  # None: ran, but forbade batches itself
+        self._ran: dict[str, Arrays] = {}  # inputs with which a copy of the program has run
+        self._pays: dict[str, bool] = {}
 
-    def run(self, manifest: Manifest, model: LoadedModel) -> Batching:
-        """Warm the copy up and return the batching to use; LoadFailed if it cannot run."""
+    def run(self, manifest: Manifest, model: LoadedModel, known: str = "") -> Ready:
+        """Warm the copy up, and say how to serve it. `known`: a finding of an earlier load.
+        LoadFailed if it cannot be served."""
         key, asked = program_key(manifest), manifest.batching.max_size > 1
-        if key in self._pays and not (asked and self._pays[key] is None):
-            pays = self._pays[key]
-        else:
-            self._warm_up(manifest, model)
-            pays = _batch_pays(manifest, model) if asked else None
+        inputs = self._ran.get(key)
+        if inputs is None:
+            inputs, cold = warm_up(manifest, model)
+            if inputs is None:
+                # Batches are not believed: real requests show what it takes, one by one.
+                return Ready(Batching(max_size=1), known if asked else "", cold)
             if key:
+                self._ran[key] = inputs
+        if not asked:
+            return Ready(manifest.batching)
+        if known not in ("", INDEPENDENT):
+            return Ready(Batching(max_size=1), known)
+        return self._try(key, manifest, model, inputs, known)
+
+    def _try(
+        self, key: str, manifest: Manifest, model: LoadedModel, inputs: Arrays, known: str
+    ) -> Ready:
+        pays, finding = self._pays.get(key), known
+        if pays and not known and still_independent(manifest, model, inputs):
+            finding = INDEPENDENT
+        elif pays is None or (pays and not known):
+            finding, pays = try_batches(manifest, model, inputs, known)
+            if key and pays is not None:
                 self._pays[key] = pays
-        return manifest.batching if asked and pays else Batching(max_size=1)
-
-    @staticmethod
-    def _warm_up(manifest: Manifest, model: LoadedModel) -> None:
-        try:
-            check_outputs(model.run(inputs_of(manifest)), manifest)
-        except (ModelFailed, InvalidInput, ValueError, OverflowError) as error:
-            raise LoadFailed(f"warm-up failed: {error}") from error
-
-
-def _batch_pays(manifest: Manifest, model: LoadedModel) -> bool:
-    """Whether a batch takes clearly less time than its requests one by one. One that fails does
-    not pay: single requests work."""
-    one = {name: array[:1] for name, array in inputs_of(manifest).items()}
-    try:
-        alone = _seconds(model, one)
-        if 2 * alone > LONGEST_S:
-            return False  # a call this long fills the device by itself
-        size = min(TRIAL_BATCH, manifest.batching.max_size, max(2, int(TRIAL_S / alone)))
-        many = {name: np.concatenate([array] * size) for name, array in one.items()}
-        model.run(many)
-        return _seconds(model, many) < PAYS_BELOW * size * alone
-    except WarmrouteError:
-        return False
-
-
-def _seconds(model: LoadedModel, inputs: Arrays) -> float:
-    """The shorter of two calls: the machine is noisy."""
-    times = []
-    for _ in range(2):
-        begun = time.perf_counter()
-        model.run(inputs)
-        times.append(time.perf_counter() - begun)
-    return min(times)
-
-
-def check_outputs(outputs: Arrays, manifest: Manifest) -> None:
-    """ModelFailed unless the outputs are those that the manifest declares."""
-    for spec in manifest.outputs:
-        array = outputs.get(spec.name)
-        if array is None:
-            raise ModelFailed(f"output {spec.name!r} is missing, the model gave {list(outputs)}")
-        fits = array.ndim == len(spec.shape) and all(
-            want in (-1, have) for have, want in zip(array.shape, spec.shape, strict=True)
-        )
-        if not fits:
-            raise ModelFailed(f"output {spec.name!r}: shape {array.shape}, want {spec.shape}")
+        batched = bool(pays) and finding == INDEPENDENT
+        return Ready(manifest.batching if batched else Batching(max_size=1), finding)

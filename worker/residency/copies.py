@@ -18,7 +18,8 @@ class Copy:
     """One resident model. `retiring`: takes no new requests and is freed once it is idle. Times in
     seconds of `clock.monotonic`. `load_s` is what loading it took. `stays_until`: a script said
     that it must stay; asked again after that. `surplus`: other workers hold it too. `wanted`: by a
-    session, so the last copy stays."""
+    session, so the last copy stays. `check_at`: when a batch of it is to be checked next;
+    `checks`: how often that was done. `unproved`: no rows that it takes were known at its load."""
 
     ref: str
     manifest: Manifest
@@ -33,6 +34,9 @@ class Copy:
     stays_until: float = 0.0
     surplus: bool = False
     wanted: bool = False
+    check_at: float = 0.0
+    checks: int = 0
+    unproved: bool = False
 
     @property
     def must_stay(self) -> bool:

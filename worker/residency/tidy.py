@@ -7,10 +7,12 @@ time for what it does here: the rule that ordered another copy, read backwards.
 from __future__ import annotations
 
 from shared import clock
+from shared.manifest import Batching
 from worker.loading.facts import FactsReader
 from worker.parts import Parts
 from worker.residency.copies import Copy
 from worker.residency.evictor import Evictor
+from worker.trial.batches import INDEPENDENT
 
 EVERY_S = 1.0
 SETTLED_S = 5.0  # so long a copy's share of the device's time is not known well
@@ -22,6 +24,7 @@ class Tidy:
     def __init__(self, parts: Parts, evictor: Evictor, facts: FactsReader) -> None:
         self._copies = parts.copies
         self._meter = parts.meter
+        self._batcher = parts.batcher
         self._evictor = evictor
         self._facts = facts
 
@@ -38,6 +41,8 @@ class Tidy:
         known = await self._facts.read([(copy.ref, copy.manifest) for copy in held])
         for copy, facts in zip(held, known, strict=True):
             copy.policy, copy.surplus, copy.wanted = facts.policy, facts.holders > 1, facts.pinned
+            if facts.rows not in ("", INDEPENDENT):  # another worker has found that out
+                self._batcher.limit(copy.ref, Batching(max_size=1))
 
     async def _leaves(self, copy: Copy) -> bool:
         now = clock.monotonic()

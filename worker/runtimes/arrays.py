@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared.errors import LoadFailed, ModelFailed
+from shared.errors import LoadFailed
 from shared.manifest import TensorSpec
 from worker.runtimes import dtypes
+from worker.runtimes.failures import WrongOutput
 
 
 def check_specs(specs: Sequence[TensorSpec]) -> None:
@@ -33,9 +34,9 @@ def to_tensor(array: np.ndarray, datatype: str) -> Tensor:
 
 
 def to_array(tensor: Tensor, spec: TensorSpec) -> np.ndarray:
-    """A C-contiguous array over the CPU tensor's memory; ModelFailed if it is of another type."""
+    """A C-contiguous array over the CPU tensor's memory; WrongOutput if it is of another type."""
     if tensor.dtype != dtypes.V2[spec.datatype]:
-        raise ModelFailed(f"output {spec.name!r} is {tensor.dtype}, not {spec.datatype}")
+        raise WrongOutput(f"output {spec.name!r} is {tensor.dtype}, not {spec.datatype}")
     dense = tensor.contiguous().resolve_conj().resolve_neg()
     array: np.ndarray = (dense.view(torch.uint16) if spec.datatype == "BF16" else dense).numpy()
     return array
@@ -43,22 +44,22 @@ def to_array(tensor: Tensor, spec: TensorSpec) -> np.ndarray:
 
 def flatten(outputs: Any, specs: Sequence[TensorSpec]) -> list[Tensor]:
     """What a model returned (a tensor, a dict by name, nested tuples or lists) in the specs' order;
-    ModelFailed if count or kind is not what the manifest says.
+    WrongOutput if count or kind is not what the manifest says.
     """
     if isinstance(outputs, Mapping):
         outputs = [_named(outputs, spec.name) for spec in specs]
     found = list(_leaves(outputs))
     if len(found) != len(specs):
-        raise ModelFailed(f"the model gave {len(found)} outputs, the manifest names {len(specs)}")
+        raise WrongOutput(f"the model gave {len(found)} outputs, the manifest names {len(specs)}")
     for leaf, spec in zip(found, specs, strict=True):
         if not isinstance(leaf, Tensor):
-            raise ModelFailed(f"output {spec.name!r} is no tensor but {type(leaf).__name__}")
+            raise WrongOutput(f"output {spec.name!r} is no tensor but {type(leaf).__name__}")
     return found
 
 
 def _named(outputs: Mapping[str, Any], name: str) -> Any:
     if name not in outputs:
-        raise ModelFailed(f"the model gave no output {name!r}")
+        raise WrongOutput(f"the model gave no output {name!r}")
     return outputs[name]
 
 

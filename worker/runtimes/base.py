@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,15 @@ from worker.runtimes.trust import Trust
 __all__ = ["LoadedModel", "Trust", "load"]
 
 
+@runtime_checkable
+class HasShapes(Protocol):
+    """A LoadedModel that knows which shapes it takes."""
+
+    def shapes_near(self, size: int, one_row: bool) -> list[list[int]] | None:
+        """One shape per input in the manifest's order: free sizes as near to `size` as the model's
+        own rules allow, with `one_row` the first as near to 1. None: no rules, or none found."""
+
+
 class LoadedModel(Protocol):
     """A copy of a model on a device. All but `load` is called by the device thread only."""
 
@@ -33,8 +42,9 @@ class LoadedModel(Protocol):
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs by name, C-contiguous. BYTES are object arrays of bytes, BF16 is uint16 bits.
 
-        ModelFailed if the model fails, InvalidInput if its own rules refuse these shapes,
-        DeviceOutOfMemory if a smaller batch or an eviction may help.
+        ModelFailed if the model fails (WrongOutput if it ran, but not as the manifest says),
+        InvalidInput if its own rules refuse these shapes, DeviceOutOfMemory if a smaller batch or
+        an eviction may help.
         """
 
     def unload(self) -> None:

@@ -17,6 +17,12 @@ MAX_CHARS = 500
 PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][\w.+~@-]+){2,}[/\\]?")
 
 
+class WrongOutput(ModelFailed):
+    """The model ran, but not as the manifest says. Callers are told ModelFailed."""
+
+    code = "wrong_output"
+
+
 @contextmanager
 def of_model() -> Iterator[None]:
     """Translate what a running model raises: DeviceOutOfMemory, or ModelFailed in its own words."""

@@ -142,11 +142,11 @@ def _to_onnx(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
 
 def _from_onnx(result: Any, spec: TensorSpec) -> np.ndarray:
     if not isinstance(result, np.ndarray):
-        raise ModelFailed(f"output {spec.name!r} is no tensor but {type(result).__name__}")
+        raise failures.WrongOutput(f"output {spec.name!r} is no tensor but {type(result).__name__}")
     if spec.datatype == datatypes.BYTES:
         raw = np.empty(result.shape, dtype=object)
         raw.reshape(-1)[:] = [str(text).encode() for text in result.ravel()]
         return raw
     if datatypes.NUMPY[spec.datatype] != result.dtype:
-        raise ModelFailed(f"output {spec.name!r} is {result.dtype}, not {spec.datatype}")
+        raise failures.WrongOutput(f"output {spec.name!r} is {result.dtype}, not {spec.datatype}")
     return np.ascontiguousarray(result).reshape(result.shape)

@@ -40,6 +40,7 @@ class LoadedProgram:
         graph = program.graph_module.graph
         self._metas = graph.tensor_values
         self._rules = ShapeRules(program, inputs)
+        self.shapes_near = self._rules.nearest
         weights = [slot.value for slot in self.slots]
         builder = GraphBuilder(graph, device, fixed=weights)
         self._call: Callable[..., Any] = builder.build([*weights, *inputs]).forward

@@ -33,6 +33,7 @@ def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Torch
         bytes_resident=attached.overhead_bytes,
         shared={**attached.shared, sha256: program.heap_bytes},
         holds=(program, attached),
+        shapes_near=program.shapes_near,
     )
 
 

@@ -40,6 +40,7 @@ def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Torch
         bytes_resident=HEAP_PER_TENSOR * len(weights.tensors),
         shared={entry.sha256: entry.size, program.sha256: program.heap_bytes},
         holds=(program, weights),
+        shapes_near=program.shapes_near,
     )
 
 

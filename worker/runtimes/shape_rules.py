@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 from shared.errors import Corrupt, InvalidInput
 from worker.runtimes.guards import Shapes, parse_guard
@@ -17,6 +18,7 @@ from worker.runtimes.program_schema import Program, Range, TensorMeta
 SYMBOL = re.compile(r"Symbol\('(\w+)'[^()]*\)")
 MAX_GUARDS = 1000
 MAX_REMEMBERED = 4096
+NEAR = 17  # sizes over a wanted one that are tried: multiples of 16 are among them
 # Exports specialise on sizes 0 and 1, so a lower bound of 2 says nothing about the model.
 TRIVIAL_MINIMUM = 2
 
@@ -52,6 +54,33 @@ class ShapeRules:
         if len(self._accepted) >= MAX_REMEMBERED:
             self._accepted.clear()
         self._accepted.add(shapes)
+
+    def nearest(self, size: int, one_row: bool) -> list[list[int]] | None:
+        """Shapes that the rules allow, free sizes as near to `size` as they can be (a little over
+        it); with `one_row` the first of each input as near to 1. None if none was found."""
+        for tried in range(size, size + NEAR):
+            shapes = tuple(
+                tuple(
+                    self._allowed(want, 1 if one_row and axis == 0 else tried)
+                    for axis, want in enumerate(dimensions)
+                )
+                for dimensions in self._dimensions.values()
+            )
+            with suppress(InvalidInput):
+                self.check(shapes)
+                return [list(shape) for shape in shapes]
+        return None
+
+    def _allowed(self, want: Dimension, size: int) -> int:
+        if isinstance(want, int):
+            return want
+        allowed = self._ranges.get(want or "", Range())
+        least = max(size, allowed.min_val or 0) if size > 1 else self._least(allowed)
+        return least if allowed.max_val is None else min(least, allowed.max_val)
+
+    @staticmethod
+    def _least(allowed: Range) -> int:
+        return 1 if (allowed.min_val or 0) <= TRIVIAL_MINIMUM else int(allowed.min_val or 0)
 
     def _check_size(self, place: str, size: int, want: Dimension, symbols: dict[str, int]) -> None:
         if isinstance(want, int) and size != want:

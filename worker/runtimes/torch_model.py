@@ -15,6 +15,7 @@ from worker.device.base import Device
 from worker.runtimes import arrays, failures
 
 Forward = Callable[[Sequence[Any]], Any]
+ShapesNear = Callable[[int, bool], list[list[int]] | None]
 # Copies below this are not worth a walk over the heap when they go.
 TRIM_BYTES = 1 << 20
 
@@ -39,6 +40,7 @@ class TorchModel:
         shared: Mapping[str, int],
         holds: object = None,
         keeps_outputs: bool = False,
+        shapes_near: ShapesNear | None = None,
     ) -> None:
         arrays.check_specs([*manifest.inputs, *manifest.outputs])
         self._inputs = manifest.inputs
@@ -49,6 +51,12 @@ class TorchModel:
         self._keeps_outputs = keeps_outputs
         self.bytes_resident = bytes_resident
         self.shared = dict(shared)
+        self._shapes_near = shapes_near
+
+    def shapes_near(self, size: int, one_row: bool) -> list[list[int]] | None:
+        """Shapes that the program's own rules allow, one per input in the manifest's order, as near
+        to `size` as may be; None if it has no rules, or no such shapes were found."""
+        return self._shapes_near(size, one_row) if self._shapes_near else None
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One call of the model on the device thread. ModelFailed, DeviceOutOfMemory, or

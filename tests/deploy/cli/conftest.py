@@ -46,6 +46,7 @@ ONE = {
     "policy": {"min_copies": 1, "pin": True, "affinity": None}, "unfit": ["H100"],
     "waits": "loading on worker w3 for 1 s: bert is pinned",
     "learned": {"bytes": {"cpu": 3 << 20}, "load_ms": {"disk": 31.3}},
+    "unbatched": "output 'y' sorts", "unwarmed": "too small", "unsteady": None,
     "last_failure": {"code": "load_failed", "error": "no such operator", "retry_after_s": 5.0},
     "quarantine": {"open": True, "crashes": 5, "cause": "signal 11", "seconds_left": 9.0},
 }  # fmt: skip

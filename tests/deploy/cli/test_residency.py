@@ -46,6 +46,8 @@ def test_one_model_is_shown_with_all_that_rules_it(
         "last failure": "no such operator (for 5 s)",
         "quarantine": "open, 5 crashes",
         "sessions": "s1",
+        "served unbatched": "output 'y' sorts",
+        "not warmed up": "too small",
         "cannot load it": "H100",
     }
 

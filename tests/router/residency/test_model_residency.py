@@ -39,7 +39,22 @@ async def test_a_model_that_nobody_has_says_so(gateway: RunningGateway) -> None:
         "name": "mnist", "version": "1", "digest": digest, "copies": [], "load": None,
         "waits": None, "parked": 0, "overrides": [], "learned": {"bytes": {}, "load_ms": {}},
         "last_failure": None, "quarantine": None, "sessions": [], "crowded": False, "unfit": [],
+        "unbatched": None, "unwarmed": None, "unsteady": None,
     }  # fmt: skip
+
+
+async def test_what_a_trial_has_found_is_told(cell: Cell, gateway: RunningGateway) -> None:
+    """Rows that may share a batch are nothing to tell of."""
+    ref = await gateway.ref()
+    epoch = await cell.worker("w1", holds=[ref])
+    await cell.scripts.learn("w1", epoch, ref, {"rows": "independent", "unwarmed": ""})
+    found = await look(gateway)
+    assert (found["unbatched"], found["unwarmed"], found["unsteady"]) == (None, None, None)
+    said = {"rows": "it sorts", "unwarmed": "too small", "repeats": "two runs differ"}
+    await cell.scripts.learn("w1", epoch, ref, said)
+    found = await look(gateway)
+    assert (found["unbatched"], found["unwarmed"]) == ("it sorts", "too small")
+    assert found["unsteady"] == "two runs differ"
 
 
 async def test_its_copies_are_listed_with_their_tiers(cell: Cell, gateway: RunningGateway) -> None:

@@ -1,0 +1,104 @@
+"""Inputs to warm a model up with: those of the manifest, else some that are made up."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+
+from shared.manifest import Batching, Manifest, TensorSpec, WarmupTensor
+from tests.helpers.factories import manifest, spec
+from worker.tensors import Arrays
+from worker.trial.inputs import as_given, candidates, given
+
+ALONE, BATCHED = Batching(), Batching(max_size=8)
+IMAGE = [spec("x", "FP32", [-1, 3, -1, -1])]
+
+
+def made_up(made: Manifest) -> list[Arrays]:
+    return [each.inputs for each in candidates(made, lambda sizes: None)]
+
+
+def test_a_batched_model_is_shown_one_row_of_each_size() -> None:
+    """Zeros first; then ones, then halves."""
+    tried = made_up(manifest(inputs=IMAGE, batching=BATCHED))
+    assert [each["x"].shape for each in tried[::3]] == [
+        (1, 3, size, size) for size in (2, 16, 32, 224, 1)
+    ]
+    assert [each["x"].max() for each in tried[:3]] == [0, 1, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "values"),
+    [
+        ("INT64", [0, 1, 1]), ("BOOL", [False, True, True]), ("BYTES", [b"", b"0", b"a"]),
+        ("BF16", [0, 0x3F80, 0x3F00]), ("FP16", [0, 1, 0.5]),
+    ],
+)  # fmt: skip
+def test_each_datatype_has_values_of_its_own(datatype: str, values: list[object]) -> None:
+    """Integers are no halves, and texts are some that are numbers."""
+    tried = made_up(manifest(inputs=[spec("x", datatype, [2])], batching=ALONE))
+    assert [each["x"].tolist()[0] for each in tried] == values
+
+
+def test_what_may_be_left_out_is_left_out() -> None:
+    """A value made up for it could break the model; one that the manifest gives is used."""
+    scale = TensorSpec("scale", "FP32", [1], optional=True)
+    assert {tuple(each) for each in made_up(manifest(inputs=[spec("x"), scale]))} == {("x",)}
+    assert {tuple(each) for each in made_up(manifest(inputs=[scale]))} == {("scale",)}
+    told = manifest(inputs=[spec("x"), scale], warmup=[{"scale": WarmupTensor([1], [2.0])}])
+    assert all(each["scale"].tolist() == [2.0] for each in made_up(told))
+    whole = manifest(inputs=[spec("x"), scale], warmup=[{"x": WarmupTensor([2, 2])}])
+    assert [each.given for each in candidates(whole, lambda sizes: None)] == [True]
+
+
+def test_what_is_too_large_to_be_made_up_is_left_out() -> None:
+    """Free sizes of 224 in four places are no image."""
+    tried = made_up(manifest(inputs=[spec("x", "FP32", [-1] * 4)], batching=ALONE))
+    assert {each["x"].shape[0] for each in tried} == {2, 16, 32, 1}
+
+
+def test_the_first_warm_up_inputs_of_the_manifest_are_used() -> None:
+    """In their shape; those without values are zeros."""
+    made = manifest(
+        inputs=[spec("x", "FP32", [-1, 2]), spec("t", "BYTES", [-1]), spec("z", "FP32", [-1])],
+        warmup=[
+            {
+                "x": WarmupTensor([2, 2], [1, 2, 3, 4]), "t": WarmupTensor([2], ["a", "ä"]),
+                "z": WarmupTensor([1]),
+            },
+            {"x": WarmupTensor([9, 2])},
+        ],
+    )  # fmt: skip
+    (inputs,) = made_up(made)
+    assert inputs["x"].tolist() == [[1, 2], [3, 4]]
+    assert inputs["t"].tolist() == [b"a", "ä".encode()]
+    assert inputs["z"].tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "array"),
+    [
+        ("INT64", np.array([[2**63 - 1, -(2**63)]])),
+        ("UINT64", np.array([2**64 - 1], "<u8")),
+        ("FP32", np.array([np.nan, np.inf, -0.0, 1e-40], "<f4")),
+        ("FP16", np.array([65504, np.nan], "<f2")),
+        ("BF16", np.array([0x7FC0, 0x3F80], "<u2")),
+        ("BOOL", np.array([[True], [False]])),
+        ("FP32", np.zeros((0, 3), "<f4")),
+        ("FP64", np.array(1.5)),
+        ("BYTES", np.array([b"", b"\xff\x00", b"a"], object)),
+        ("BYTES", np.zeros((0,), object)),
+    ],
+)
+def test_any_array_comes_back_from_a_manifest_as_it_was(datatype: str, array: np.ndarray) -> None:
+    """Bit by bit, whatever JSON could not say of it."""
+    one = spec("x", datatype, [-1] * array.ndim)
+    back = given(one, as_given(one, array))
+    assert (back.dtype, back.shape) == (array.dtype, array.shape)
+    assert back.tolist() == array.tolist() if datatype == "BYTES" else bits(back) == bits(array)
+
+
+def bits(array: np.ndarray) -> str:
+    return base64.b64encode(array.tobytes()).decode()

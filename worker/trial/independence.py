@@ -1,0 +1,183 @@
+"""Proves that the rows of a batch do not know of each other.
+
+    alone:    a row gives the same again (else nothing can be said), and one row gives one row
+    mates:    in a batch of the same size, at the same place, with other rows beside it: the same
+    together: as alone, but for rounding; also with a row that comes twice
+
+A model that looks across the batch (a mean, a sort, a scale of all rows, a first dimension that is
+time) fails the second, one that looks at its size or drops rows fails the third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from shared.errors import ModelFailed, WarmrouteError
+from shared.manifest import TensorSpec
+from worker.trial.compare import EXACT, ROUNDED, distance, is_exact
+from worker.trial.rows import Arrays
+
+Run = Callable[[Arrays], Arrays]
+NOISE = 4.0  # times what two equal calls differ by
+
+
+class NotSteady(Exception):
+    """Two calls with the same row gave different answers."""
+
+
+class Trial:
+    """Calls of one model with some of `rows` ([1, ...] each), and their outputs by row."""
+
+    def __init__(self, run: Run, outputs: Sequence[TensorSpec], rows: Sequence[Arrays]) -> None:
+        self._run = run
+        self._specs = outputs
+        self._rows = rows
+        self._alone: dict[int, list[np.ndarray]] = {}
+        self._noise = 1.0  # what counts as the same, in units of EXACT
+
+    def steady(self) -> str:
+        """Learn how much two calls with the first row differ. NotSteady if by more than rounding;
+        else why it is no row, or ''."""
+        first, why = self._outputs([0])
+        if why:
+            return why
+        again, _ = self._outputs([0])
+        self._alone[0] = first
+        for spec, one, other in zip(self._specs, first, again, strict=True):
+            if distance(one, other, spec.datatype, ROUNDED) > (0 if is_exact(spec.datatype) else 1):
+                raise NotSteady(f"output {spec.name!r}: two runs of one input differ")
+            noise = NOISE * distance(one, other, spec.datatype, EXACT)
+            self._noise = max(self._noise, noise)
+        return ""
+
+    def mates(self, places: Sequence[int], others: Sequence[int]) -> str:
+        """Why the rows at `places` know of their mates, '' if not: first the odd places, then the
+        even ones are taken by `others`. BatchFailed is a reason too."""
+        whole, why = self._together(places)
+        for parity in (0, 1):
+            if why:
+                return why
+            mixed = [
+                p if number % 2 == parity else o
+                for number, (p, o) in enumerate(zip(places, others, strict=True))
+            ]
+            changed, why = self._together(mixed)
+            kept = range(parity, len(places), 2)
+            why = why or self._same(whole, changed, kept, len(places))
+        return why
+
+    def together(self, places: Sequence[int], checked: Sequence[int]) -> tuple[str, bool]:
+        """Why the rows at the `checked` of `places` give other answers together than alone, '' if
+        they do not. The second: only integers differ, so it may have been a near tie."""
+        whole, why = self._together(places)
+        if why:
+            return why, False
+        doubt = ""
+        for number in checked:
+            alone, why = self._one(places[number])
+            if why:
+                return why, False
+            for spec, one, all_rows in zip(self._specs, alone, whole, strict=True):
+                row = all_rows[number : number + 1]
+                if distance(one, row, spec.datatype, ROUNDED) <= 1:
+                    continue
+                why = (
+                    f"output {spec.name!r}: a row gives another answer in a batch of "
+                    f"{len(places)} than alone"
+                )
+                if not is_exact(spec.datatype):
+                    return why, False
+                doubt = why
+        return doubt, bool(doubt)
+
+    def _one(self, row: int) -> tuple[list[np.ndarray], str]:
+        if row not in self._alone:
+            outputs, why = self._outputs([row])
+            if why:
+                return outputs, why
+            self._alone[row] = outputs
+        return self._alone[row], ""
+
+    def _together(self, rows: Sequence[int]) -> tuple[list[np.ndarray], str]:
+        try:
+            return self._outputs(rows)
+        except WarmrouteError as error:
+            for row in dict.fromkeys(rows):  # is it the batch, or one of its rows?
+                self._one(row)
+            return [], f"a batch of {len(rows)} fails, its rows alone do not: {error.message}"
+
+    def _outputs(self, rows: Sequence[int]) -> tuple[list[np.ndarray], str]:
+        """The outputs of one call, and why they are not as many rows as were given. The arrays are
+        new ones: a model may write to its input, and may return a view of it."""
+        given = {
+            name: np.concatenate([self._rows[row][name] for row in rows]) for name in self._rows[0]
+        }
+        answer = self._run(given)
+        found = []
+        for spec in self._specs:
+            array = answer.get(spec.name)
+            if array is None:
+                raise ModelFailed(f"output {spec.name!r} is missing, the model gave {list(answer)}")
+            if array.ndim == 0 or array.shape[0] != len(rows):
+                shape = list(array.shape)
+                return [], f"output {spec.name!r}: shape {shape} for {len(rows)} rows of input"
+            found.append(array.copy())
+        return found, ""
+
+    def _same(
+        self, one: list[np.ndarray], other: list[np.ndarray], kept: Sequence[int], size: int
+    ) -> str:
+        for spec, before, after in zip(self._specs, one, other, strict=True):
+            for row in kept:
+                apart = distance(
+                    before[row : row + 1], after[row : row + 1], spec.datatype, EXACT
+                )  # row by row, as the scale of one is not that of another
+                if apart > (0 if is_exact(spec.datatype) else self._noise):
+                    return (
+                        f"output {spec.name!r}: a row's answer depends on the other rows of its "
+                        f"batch (of {size})"
+                    )
+        return ""
+
+
+def mixing(
+    run: Run, outputs: Sequence[TensorSpec], rows: Sequence[Arrays], sizes: Sequence[int],
+    more: Callable[[int], bool] = lambda size: True,
+) -> str:  # fmt: skip
+    """Why rows may not share a call of the model, or ''. `rows` are at least twice the first of
+    `sizes`; the first size is always tried, each other call only if there is time for `more` rows.
+
+    WarmrouteError if the model fails on a row alone: that says nothing, try others. NotSteady.
+    """
+    trial = Trial(run, outputs, rows)
+    if why := trial.steady():
+        return why
+    doubt = ""  # of a near tie: a second one, or one that nothing speaks against, is none
+    for number, size in enumerate(sizes):
+        if number and not more(3 * size):
+            continue
+        if why := trial.mates(range(size), range(size, 2 * size)):
+            return why
+        why, near_tie = trial.together(range(size), _checked(size, more))
+        if why and (doubt or not near_tie):
+            return why
+        doubt = why if number == 0 or not doubt else ""
+    if more(3) or doubt:
+        why, near_tie = trial.together([0, 1, 0], range(3))  # what drops doubles
+        if why and (doubt or not near_tie):
+            return why
+    return ""
+
+
+def small_check(run: Run, outputs: Sequence[TensorSpec], rows: Sequence[Arrays]) -> str:
+    """The same in five calls, for a variant of what was proved: a pair, and one of its rows alone.
+    Where it finds something, `mixing` decides."""
+    trial = Trial(run, outputs, rows)
+    return trial.mates([0, 1], [2, 3]) or trial.together([0, 1], [1])[0]
+
+
+def _checked(size: int, more: Callable[[int], bool]) -> list[int]:
+    """The places that are compared with what their rows give alone: all, if there is time."""
+    return [place for place in range(size) if place < 2 or more(1)]

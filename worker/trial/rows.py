@@ -1,0 +1,129 @@
+"""Rows to try a model with: made up, all different, and of several kinds.
+
+A model that mixes rows may do so only for some: what it drops is negative, what it clips is large.
+So rows are near the example, normal, negative, positive, large, small and zero. Integers stay in
+what the example shows, as they may be indices: on a GPU one out of range costs the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+import numpy as np
+
+from shared import datatypes
+from shared.manifest import TensorSpec
+
+Arrays = dict[str, np.ndarray]
+
+TRIES = 8  # to make a row that no other is like
+TEXTS = (b"a", b"b c", b"0", b"1", b"22")
+DIGITS = (b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7")
+FLOATS = frozenset({"FP16", "BF16", "FP32", "FP64"})
+LARGE = 20.0
+
+
+class Range(Enum):
+    """How far rows are from the example's: of all kinds, near it, or its own rows only."""
+
+    WIDE = "wide"
+    NEAR = "near"
+    GIVEN = "given"
+
+
+def made(
+    specs: Sequence[TensorSpec], example: Arrays, count: int, of: Range, seed: int = 0
+) -> list[Arrays]:
+    """`count` single rows ([1, ...] each) like the rows of `example` ([n, ...]). They are different
+    as far as datatype and range allow."""
+    random = np.random.default_rng([seed, *of.value.encode()])
+    rows: list[Arrays] = []
+    seen: set[bytes] = set()
+    for kind in range(count):
+        row = _row(specs, example, kind, of, random)
+        for _ in range(TRIES):
+            if key(row) not in seen:
+                break
+            row = _row(specs, example, kind + 1, of, random)
+        seen.add(key(row))
+        rows.append(row)
+    return rows
+
+
+def key(row: Arrays) -> bytes:
+    """Equal for equal rows."""
+    return b"|".join(_bytes(array) for array in row.values())
+
+
+def from_floats(values: np.ndarray, datatype: str) -> np.ndarray:
+    """FP64 as an array of a floating point datatype; BF16 as its 16 bits."""
+    if datatype != "BF16":
+        return values.astype(datatypes.NUMPY[datatype])
+    return (values.astype("<f4").view("<u4") >> 16).astype("<u2")
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    return repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
+
+
+def _row(
+    specs: Sequence[TensorSpec], example: Arrays, kind: int, of: Range, random: np.random.Generator
+) -> Arrays:
+    return {spec.name: _tensor(spec, example[spec.name], kind, of, random) for spec in specs}
+
+
+def _tensor(
+    spec: TensorSpec, given: np.ndarray, kind: int, of: Range, random: np.random.Generator
+) -> np.ndarray:
+    row = given[[kind % len(given)]]
+    if of is Range.GIVEN or row.size == 0:
+        return row
+    if spec.datatype == datatypes.BYTES:
+        return _texts(given, row.shape, of, random)
+    if spec.datatype == "BOOL":
+        return random.integers(0, 2, row.shape).astype(bool)
+    if spec.datatype in FLOATS:
+        return from_floats(_floats(_as_floats(row, spec.datatype), kind, of, random), spec.datatype)
+    return _integers(given, row.shape, of, random)
+
+
+def _as_floats(row: np.ndarray, datatype: str) -> np.ndarray:
+    if datatype == "BF16":
+        row = (row.astype("<u4") << 16).view("<f4")
+    return row.astype(np.float64)
+
+
+def _floats(base: np.ndarray, kind: int, of: Range, random: np.random.Generator) -> np.ndarray:
+    spread = float(np.nanstd(base)) if np.isfinite(base).all() else 0.0
+    normal = random.standard_normal(base.shape)
+    near = base + 0.1 * (spread or 1.0) * normal
+    if of is Range.NEAR:
+        return near
+    kinds = (
+        near, normal, -np.abs(normal) - 0.1, 3 * np.abs(normal) + 0.1,
+        LARGE * (normal + np.sign(normal)), random.random(base.shape), np.zeros(base.shape),
+        0.01 * normal,
+    )  # fmt: skip
+    turn = kind % len(kinds)
+    # Zero is zero once; a second row of it would be the same.
+    return kinds[turn] if turn != len(kinds) - 2 or kind < len(kinds) else -normal
+
+
+def _integers(
+    given: np.ndarray, shape: tuple[int, ...], of: Range, random: np.random.Generator
+) -> np.ndarray:
+    low, high = int(given.min()), int(given.max())
+    if of is Range.WIDE:
+        low, high = min(low, 0), max(high, 1)
+    return random.integers(low, high, shape, dtype=given.dtype, endpoint=True)
+
+
+def _texts(
+    given: np.ndarray, shape: tuple[int, ...], of: Range, random: np.random.Generator
+) -> np.ndarray:
+    known = [bytes(text) for text in given.reshape(-1) if text]
+    choice = [*known, *TEXTS] if of is Range.WIDE else known or list(DIGITS)
+    array = np.empty(shape, dtype=object)
+    array.reshape(-1)[:] = [choice[random.integers(len(choice))] for _ in range(array.size)]
+    return array
