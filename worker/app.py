@@ -24,7 +24,7 @@ from worker.heart import Heart
 from worker.pair.progress import Progress
 from worker.pair.renewal import Renewal
 from worker.rate import Rate
-from worker.residency import memory_watch, tidy
+from worker.residency import memory_watch, slack, tidy
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Worker:
             [
                 Loop("hot", self._tell_hot, HOT_EVERY_S),
                 Loop("memory", self._watch.run_once, memory_watch.EVERY_S),
+                Loop("slack", self._all.slack.run_once, slack.EVERY_S),
                 Loop("tidy", self._all.tidy.run_once, tidy.EVERY_S),
                 Loop("guard", self._all.guard.run_once),
                 Loop("orders", self._all.orders.run_once),
@@ -143,7 +144,7 @@ class Worker:
     async def _drain(self) -> None:
         """No new loads or requests; what runs ends and is answered."""
         queue_stopped = asyncio.create_task(self._cold_queue.stop())
-        await self._supervisor.stop("orders", "tidy", "memory", "guard")
+        await self._supervisor.stop("orders", "tidy", "memory", "slack", "guard")
         await self._all.loader.stop()
         for ref in self._parts.copies.retire_all():
             await until_answered(functools.partial(self.membership.retire, [ref]))

@@ -41,10 +41,12 @@ from worker.residency.copies import Copies
 from worker.residency.demotion import Demotion
 from worker.residency.eviction_policy import policy_of
 from worker.residency.evictor import Evictor
+from worker.residency.gauge import Gauge
 from worker.residency.host_tier import HostTier
 from worker.residency.ledger import Ledger
 from worker.residency.memory_watch import MemoryWatch
 from worker.residency.room import Room
+from worker.residency.slack import Slack
 from worker.residency.tidy import Tidy
 from worker.runtimes.base import LoadedModel, Trust, load
 from worker.work import entry_order
@@ -115,9 +117,11 @@ class Assembly:
             self.reads, self.keys, self.parts, config.prefetch, self.bulk,
             relieve=self.room.relieve, guard=self.guard,
         )  # fmt: skip
+        self.parts.gauge.in_hand = lambda: self.consumer.in_hand.bytes
         self.facts = FactsReader(self.calls, self.keys, device.device_class)
         self.loader = self._make_loader()
         self.tidy = Tidy(self.parts, self.evictor, self.facts)
+        self.slack = Slack(self.parts)
         self.orders = Orders(
             self.told, self.keys, config.worker_id, self.loader.may_take_order, self.loader.accept,
             lambda ref: self.evictor.evict(ref, "the API asked for it"),
@@ -178,7 +182,7 @@ class Assembly:
         return Parts(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
             ledger=Ledger(budget_of(config, device)), thread=DeviceThread(), device=device,
-            policy=policy, meter=Meter(), progress=progress,
+            policy=policy, gauge=Gauge(device.live), meter=Meter(), progress=progress,
         )  # fmt: skip
 
     def _make_loader(self) -> Loader:

@@ -14,13 +14,14 @@ from worker.meter import Meter
 from worker.pair.progress import Progress
 from worker.residency.copies import Copies
 from worker.residency.eviction_policy import EvictionPolicy, GreedyDual
+from worker.residency.gauge import Gauge
 from worker.residency.ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """Built once in app.py. Only code of the event loop touches them, but for `thread`, and for
-    `progress` and `meter`, which that thread writes."""
+    `progress`, `meter` and `gauge`, which that thread writes."""
 
     scripts: Scripts
     membership: Membership
@@ -30,5 +31,6 @@ class Parts:
     thread: DeviceThread
     device: Device = field(default_factory=CpuDevice)
     policy: EvictionPolicy = field(default_factory=GreedyDual)
+    gauge: Gauge = field(default_factory=lambda: Gauge(lambda: None))
     meter: Meter = field(default_factory=Meter)
     progress: Progress = field(default_factory=Progress)

@@ -137,7 +137,7 @@ class Device:
     def memory_used(self) -> int:
         return 0
 
-    allocated = reserved = others = overhead = memory_used
+    allocated = reserved = others = overhead = live = slack = memory_used
 
     def computing(self) -> Any:
         return nullcontext()

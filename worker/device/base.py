@@ -48,6 +48,13 @@ class Device(Protocol):
     def allocated(self) -> int:
         """What live tensors of this process hold; on a CPU its anonymous resident memory."""
 
+    def live(self) -> int | None:
+        """What is allocated and not freed, exactly, whatever allocators keep beside it: to see what
+        a load adds. None where nobody can tell."""
+
+    def slack(self) -> int:
+        """What the heap keeps though nobody uses it, and `trim` would return; 0 on a GPU."""
+
     def reserved(self) -> int:
         """What this process's allocator holds, live tensors and what it keeps for the next."""
 

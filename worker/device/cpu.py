@@ -33,11 +33,13 @@ class CpuDevice:
 
     def __init__(self, threads: int = 1) -> None:
         heap.use_one_arena()
+        heap.keep_what_is_freed()
         torch.set_num_threads(threads)
         self.torch_device = torch.device("cpu")
         self.shared = SharedObjects()
         self.hosted = HostStore(self.host)
         self._overhead = anonymous_bytes(STATM)
+        self._beside = self._beside_the_heap()
         self._ready: AbstractContextManager[object] = nullcontext()
 
     def memory_total(self) -> int:
@@ -51,6 +53,15 @@ class CpuDevice:
     def allocated(self) -> int:
         """Anonymous resident bytes of this process: no mapped file, touched or not, is counted."""
         return anonymous_bytes(STATM)
+
+    def live(self) -> int | None:
+        """Bytes of the heap that are in use: mapped files are none of them."""
+        return heap.in_use()
+
+    def slack(self) -> int:
+        """Resident bytes that neither the heap's users need, nor were there after the last trim."""
+        known = heap.in_use() is not None
+        return max(0, self._beside_the_heap() - self._beside) if known else 0
 
     def reserved(self) -> int:
         """The same: what the C library holds back is resident too."""
@@ -95,6 +106,13 @@ class CpuDevice:
     def trim(self) -> None:
         """Have the C library return free heap to the system."""
         heap.trim()
+        self._beside = self._beside_the_heap()
+
+    @staticmethod
+    def _beside_the_heap() -> int:
+        """Anonymous resident bytes that are no live part of the heap: stacks, libraries' data, and
+        what was freed and is kept."""
+        return anonymous_bytes(STATM) - (heap.in_use() or 0)
 
 
 def resident_bytes(statm: Path) -> int:

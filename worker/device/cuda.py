@@ -70,6 +70,14 @@ class CudaDevice:
         """Bytes of live tensors of this process; what its allocator keeps in reserve is more."""
         return torch.cuda.memory_allocated(self.torch_device)
 
+    def live(self) -> int | None:
+        """The same: torch counts exactly."""
+        return self.allocated()
+
+    def slack(self) -> int:
+        """0: what torch keeps for its next call is not asked back, and the heap is small."""
+        return 0
+
     def reserved(self) -> int:
         """Bytes that torch's allocator has from the driver."""
         return torch.cuda.memory_reserved(self.torch_device)

@@ -20,6 +20,7 @@ from shared.repository import BlobCache, Repository
 from worker.device.base import DeviceOutOfMemory
 from worker.loading.facts import Facts
 from worker.loading.warmup import Ready, Warmup
+from worker.loading.weighing import Weighing
 from worker.parts import Parts
 from worker.residency.candidates import Wanted
 from worker.residency.copies import Copy
@@ -93,6 +94,7 @@ class BringUp:
         self._load = load
         self._alone = alone
         self._warmup = Warmup()
+        self._weighing = Weighing(parts)
 
     def footprint(self, manifest: Manifest, facts: Facts) -> Footprint:
         """What the copy will take: as learned, else as the manifest says."""
@@ -204,10 +206,12 @@ class BringUp:
     async def _try_to_bring(
         self, wish: Wish, files: Mapping[str, Path]
     ) -> tuple[LoadedModel, Ready]:
-        async with self._alone() if wish.suspect else nullcontext():
-            model = await self._in_thread(wish.manifest, files)
+        alone, manifest = self._alone() if wish.suspect else nullcontext(), wish.manifest
+        async with alone, self._weighing.load(manifest) as span:
+            model = await self._in_thread(manifest, files)
             try:
                 ready = await self._device.run(lambda: self._warm_up(wish, model))
+                await self._weighing.weigh(manifest, model, span, wish.facts.own)
             except BaseException:
                 await self._device.run(model.unload)
                 raise

@@ -51,7 +51,7 @@ class Evictor:
         self._copies = parts.copies
         self._batcher = parts.batcher
         self._thread = parts.thread
-        self._device = parts.device
+        self._gauge = parts.gauge
         self._ledger = parts.ledger
         self._policy = parts.policy
         self._meter = parts.meter
@@ -127,12 +127,9 @@ class Evictor:
     async def _free(self, left: Leaving, reason: str) -> None:
         """Free it and say what that gave back, by the ledger and as measured."""
         copy, tier, ref = left.copy, left.tier, left.copy.ref
-        used, held = self._ledger.used, self._device.allocated()
         self._batcher.close(ref)
-        try:
-            await self._thread.run(copy.model.unload)
-        except Exception:  # a runtime's own: its bytes are gone from the ledger all the same
-            log.exception("this is a bug: unloading %s raised", ref)
+        change = await self._unload(copy)
+        used = self._ledger.used  # others leave beside it: from here on nothing is awaited
         self._ledger.release(ref)
         self._copies.remove(ref)  # last: who waits to load it again begins after all of this
         self._policy.evicted(ref)
@@ -142,6 +139,14 @@ class Evictor:
         self._events.emit(
             "demoted" if tier == "host" else "evicted", ref, tier_from="device", tier_to=tier,
             reason=reason, bytes=used - self._ledger.used,
-            bytes_regained=held - self._device.allocated(), seconds=took,
+            bytes_regained=None if change is None else max(0, -change), seconds=took,
         )  # fmt: skip
         log.info("evicted %s after %.0f ms: %s", ref, took * 1000, reason)
+
+    async def _unload(self, copy: Copy) -> int | None:
+        """By how many bytes what is live on the device changed; None if that cannot be told."""
+        try:
+            return await self._thread.run(lambda: self._gauge.measure(copy.model.unload))
+        except Exception:  # a runtime's own: its bytes are gone from the ledger all the same
+            log.exception("this is a bug: unloading %s raised", copy.ref)
+            return None

@@ -19,6 +19,11 @@ SHARES_FILES = frozenset({"pytorch_pt2"})
 WEIGHTS = "weights/"
 
 
+def shares(manifest: Manifest) -> bool:
+    """Whether copies of this format have anything in common with others."""
+    return manifest.platform in SHARES_BLOBS | SHARES_FILES
+
+
 @dataclass(frozen=True)
 class Footprint:
     """What a copy takes: shareable blobs (hash, bytes), and bytes of its own."""

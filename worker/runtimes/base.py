@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -21,7 +23,7 @@ from worker.runtimes import (
 from worker.runtimes.failures import of_load
 from worker.runtimes.trust import Trust
 
-__all__ = ["LoadedModel", "Trust", "load"]
+__all__ = ["LoadedModel", "Trust", "load", "prepare"]
 
 
 @runtime_checkable
@@ -36,7 +38,7 @@ class HasShapes(Protocol):
 class LoadedModel(Protocol):
     """A copy of a model on a device. All but `load` is called by the device thread only."""
 
-    bytes_resident: int  # what this copy alone holds
+    bytes_resident: int  # what this copy alone holds; set anew once it was measured
     shared: dict[str, int]  # what it holds with others: bytes by content hash, to be counted once
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -58,6 +60,17 @@ _LOADERS: dict[str, Callable[[Manifest, Mapping[str, Path], Device], LoadedModel
     "pytorch_pt2": pytorch_pt2.load,
     "onnxruntime_onnx": onnxruntime_onnx.load,
 }
+
+
+# Libraries that a platform imports when the first model of it is loaded.
+_LIBRARIES = {"onnxruntime_onnx": "onnxruntime"}
+
+
+def prepare(platform: str) -> None:
+    """Import what a first load of this platform would, so that it is not taken for the model's."""
+    if platform in _LIBRARIES:
+        with suppress(ImportError):  # the load says so
+            importlib.import_module(_LIBRARIES[platform])
 
 
 def load(

@@ -6,6 +6,7 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
 import torch
 
 from worker.device.cpu import CpuDevice, anonymous_bytes, resident_bytes, total_bytes
@@ -17,6 +18,7 @@ MIB = 1 << 20
 def test_used_memory_grows_with_what_is_touched():
     """Resident bytes rise by about what was written."""
     device = CpuDevice()
+    device.trim()
     before = device.memory_used()
     held = torch.ones(64 * MIB, dtype=torch.uint8)
     grown = device.memory_used() - before
@@ -37,6 +39,7 @@ def test_what_tensors_hold_is_counted_and_what_files_back_is_not(tmp_path):
     device = CpuDevice()
     path = tmp_path / "blob"
     path.write_bytes(bytes(64 * MIB))
+    device.trim()
     before = device.allocated()
     hosted = device.host(map_bytes(path, 64 * MIB))
     assert abs(device.allocated() - before) < 16 * MIB
@@ -105,3 +108,20 @@ def test_trim_can_be_called_at_any_time():
     kept = torch.ones(1000)
     device.trim()
     assert kept.sum() == 1000
+
+
+def test_what_is_live_is_counted_to_the_byte_and_what_was_freed_is_slack():
+    """A freed block stays for the next call, until it is asked back."""
+    device = CpuDevice()
+    device.trim()
+    before, slack = device.live(), device.slack()
+    if before is None:
+        pytest.skip("only glibc 2.33 and later can tell")
+    held = torch.ones(64 * MIB, dtype=torch.uint8)
+    assert abs(device.live() - before - held.numel()) < MIB
+    assert device.slack() - slack < 8 * MIB
+    del held
+    assert abs(device.live() - before) < MIB
+    assert device.slack() > 56 * MIB
+    device.trim()
+    assert device.slack() < 8 * MIB

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from shared import clock, retry
 from shared.errors import Unavailable
+from shared.events import Event, decode
 from tests.helpers.cell import Cell
 from tests.helpers.evicting import hold, holders, made_evictor, own
 from tests.helpers.factories import OTHER_REF, REF
 from tests.helpers.wait import wait_until
 from worker.parts import Parts
+from worker.residency.evictor import Evictor
+from worker.residency.gauge import Gauge, Span
+from worker.residency.ledger import Footprint
 
 
 async def test_a_retirement_that_redis_does_not_answer_is_repeated(
@@ -87,3 +92,53 @@ async def test_a_copy_that_another_takes_back_is_evicted_all_the_same(parts, evi
     await evictor.take_back(left)
     assert await asked == ""
     assert old.freed and parts.copies.get(REF) is None
+
+
+async def events_of(cell: Cell, kind: str) -> list[Event]:
+    """What the log says, oldest first."""
+    entries = await cell.client.xrange(cell.keys.events)
+    found = [decode(entry, fields) for entry, fields in entries]
+    return [event for event in found if event.kind == kind]
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_each_event_reports_the_bytes_of_its_own_copy(
+    cell: Cell, parts: Parts, evictor: Evictor, together: bool
+) -> None:
+    """Ten that leave at the same time are not added up; what several share goes with the last."""
+    shared = frozenset({("a" * 64, 20)})
+    sizes = {f"m{n}:1:{n:064x}": n + 1 for n in range(10)}
+    for ref, size in sizes.items():
+        await hold(parts, ref, size)
+    for ref in list(sizes)[:2]:
+        assert parts.ledger.correct(ref, Footprint(shared, sizes[ref]))
+    used = parts.ledger.used
+    leaving = [evictor.evict(ref, "room for another") for ref in sizes]
+    if together:
+        await asyncio.gather(*leaving)
+    else:
+        for one in leaving:
+            await one
+    await evictor._events.finish(5.0)
+    said = {event.ref: event.bytes for event in await events_of(cell, "evicted")}
+    assert used == sum(sizes.values()) + 20 == sum(said.values())
+    assert parts.ledger.used == 0
+    more = {ref: said[ref] - size for ref, size in sizes.items()}
+    assert sorted(more.values()) == [0] * 9 + [20]
+    assert next(ref for ref in more if more[ref]) in list(sizes)[:2]
+
+
+async def test_what_was_regained_is_that_of_the_copy_alone(cell: Cell, parts: Parts) -> None:
+    """Measured while nothing else runs on the device; left out where it cannot be told."""
+    live = [1000]
+    counted = replace(parts, gauge=Gauge(lambda: live[0]))
+    evictor, refs = made_evictor(counted, cell), [f"m{n}:1:{n:064x}" for n in range(3)]
+    for number, ref in enumerate(refs):
+        model = await hold(counted, ref, 10)
+        model.unload = lambda number=number: live.__setitem__(0, live[0] - 100 * (number + 1))
+    await asyncio.gather(*(evictor.evict(ref, "room") for ref in refs[:2]))
+    counted.gauge.begin(Span())  # a load beside it
+    await evictor.evict(refs[2], "room")
+    await evictor._events.finish(5.0)
+    said = {event.ref: event.bytes_regained for event in await events_of(cell, "evicted")}
+    assert said == {refs[0]: 100, refs[1]: 200, refs[2]: None}

@@ -1,0 +1,44 @@
+"""A load is weighed: what the copy takes on the device, corrected by what its load really added."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from shared.manifest import Manifest
+from worker.parts import Parts
+from worker.residency.gauge import Span, taken
+from worker.residency.ledger import shares
+from worker.runtimes.base import LoadedModel, prepare
+
+
+class Weighing:
+    """Weighs loads of formats that share nothing. What the others share is counted by its blobs,
+    and attached too fast to wait for a moment between two batches."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._device = parts.thread
+        self._gauge = parts.gauge
+
+    @asynccontextmanager
+    async def load(self, manifest: Manifest) -> AsyncIterator[Span]:
+        """The load is the block."""
+        span = Span()
+        try:
+            if shares(manifest):
+                self._gauge.begin(span, look=False)
+            else:
+                await asyncio.to_thread(prepare, manifest.platform)
+                await self._device.run(lambda: self._gauge.begin(span))
+            yield span
+        finally:
+            self._gauge.close(span)
+
+    async def weigh(
+        self, manifest: Manifest, model: LoadedModel, span: Span, learned: int | None
+    ) -> None:
+        """The copy has run once: set its bytes. `learned`: own bytes, of an earlier load."""
+        change = await self._device.run(lambda: self._gauge.end(span))
+        if self._gauge.can_tell and not shares(manifest):
+            model.bytes_resident = taken(model.bytes_resident, change, learned)
