@@ -24,7 +24,8 @@ from worker.heart import Heart
 from worker.pair.progress import Progress
 from worker.pair.renewal import Renewal
 from worker.rate import Rate
-from worker.residency import memory_watch, slack, tidy
+from worker.residency import growth, memory_watch, slack, tidy
+from worker.residency.account import Bookkeeper
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +54,13 @@ class Worker:
         self._cold_queue = self._all.cold_queue(loop)
         self._heart = Heart(config, self.membership, progress)
         self._rate = Rate()
+        self._bookkeeper = Bookkeeper(self._parts.ledger, self._parts.copies)
         self._watch = self._all.memory_watch(self.renew)
         self._supervisor = Supervisor(
             [
                 Loop("hot", self._tell_hot, HOT_EVERY_S),
                 Loop("memory", self._watch.run_once, memory_watch.EVERY_S),
+                Loop("growth", self._all.growth.run_once, growth.EVERY_S),
                 Loop("slack", self._all.slack.run_once, slack.EVERY_S),
                 Loop("tidy", self._all.tidy.run_once, tidy.EVERY_S),
                 Loop("guard", self._all.guard.run_once),
@@ -144,7 +147,7 @@ class Worker:
     async def _drain(self) -> None:
         """No new loads or requests; what runs ends and is answered."""
         queue_stopped = asyncio.create_task(self._cold_queue.stop())
-        await self._supervisor.stop("orders", "tidy", "memory", "slack", "guard")
+        await self._supervisor.stop("orders", "tidy", "memory", "growth", "slack", "guard")
         await self._all.loader.stop()
         for ref in self._parts.copies.retire_all():
             await until_answered(functools.partial(self.membership.retire, [ref]))
@@ -172,13 +175,17 @@ class Worker:
     def _report(self) -> dict[str, Any]:
         """What the heartbeat says of this worker. Asked from the heart's thread too."""
         parts, bulk, host = self._parts, self._all.bulk, self._all.host
+        bytes_now = self._bookkeeper.account()
         counts = self._all.consumer.completions.counts
         return {
             "device": parts.device.name,
             "class": parts.device.device_class,
             "gpu": parts.device.uuid,
             "budget": parts.ledger.budget,
-            "used": parts.ledger.used,
+            "used": bytes_now.used,
+            "shared": bytes_now.shared,
+            "reserved": bytes_now.reserved,
+            "parts": msgspec.json.encode(bytes_now.parts).decode(),
             "host_budget": host.budget,
             "host_used": host.used,
             "loads": self._all.loader.loads,

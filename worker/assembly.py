@@ -42,6 +42,7 @@ from worker.residency.demotion import Demotion
 from worker.residency.eviction_policy import policy_of
 from worker.residency.evictor import Evictor
 from worker.residency.gauge import Gauge
+from worker.residency.growth import Growth
 from worker.residency.host_tier import HostTier
 from worker.residency.ledger import Ledger
 from worker.residency.memory_watch import MemoryWatch
@@ -122,6 +123,7 @@ class Assembly:
         self.loader = self._make_loader()
         self.tidy = Tidy(self.parts, self.evictor, self.facts)
         self.slack = Slack(self.parts)
+        self.growth = Growth(self.parts, self.room, self.evictor)
         self.orders = Orders(
             self.told, self.keys, config.worker_id, self.loader.may_take_order, self.loader.accept,
             lambda ref: self.evictor.evict(ref, "the API asked for it"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from shared import clock
@@ -22,6 +23,7 @@ from worker.execution import Result, Watch
 from worker.parts import Parts
 from worker.redis_clock import RedisClock
 from worker.relief import Relief
+from worker.residency import growth
 from worker.residency.copies import Copy
 from worker.runtimes.failures import WrongOutput
 from worker.work import Work
@@ -65,6 +67,7 @@ class BatchRunner:
 
     def __init__(self, parts: Parts, redis_clock: RedisClock, relief: Relief) -> None:
         self._device = parts.thread
+        self._gauge = parts.gauge
         self._progress = parts.progress
         self._meter = parts.meter
         self._clock = redis_clock
@@ -113,7 +116,9 @@ class BatchRunner:
         caller."""
         begun, answered = clock.monotonic(), int(len(batch) == 1)
         try:
-            outcomes = execution.run(copy, batch, watch)
+            size = sum(work.size for work in batch)
+            call = partial(execution.run, copy, batch, watch)
+            outcomes = growth.watched(self._gauge, copy, size, call)
             answered = len(batch)
             return outcomes
         finally:

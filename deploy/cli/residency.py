@@ -8,7 +8,7 @@ from typing import Any
 from deploy.cli.output import Subparsers, mib, show
 from deploy.client import Client
 
-COPY = ["worker", "tier", "bytes", "since", "last used", "hits"]
+COPY = ["worker", "tier", "own", "shared", "since", "last used", "hits"]
 LOAD = ["model", "phase", "worker", "seconds", "waits"]
 
 
@@ -66,17 +66,41 @@ def _copy(copy: dict[str, Any]) -> list[str]:
     return [
         copy["worker"],
         copy["tier"],
-        mib(copy["bytes"]) if "bytes" in copy else "",
+        _own(copy),
+        _shared(copy),
         copy.get("since", ""),
         f"{copy['idle_s']:.0f} s ago" if "idle_s" in copy else "",
         str(copy.get("hits", "")),
     ]
 
 
+def _own(copy: dict[str, Any]) -> str:
+    size = copy.get("own_bytes", copy.get("bytes"))
+    return "" if size is None else mib(size)
+
+
+def _shared(copy: dict[str, Any]) -> str:
+    """Bytes, and how many other copies on that worker hold some of them too."""
+    size, others = copy.get("shared_bytes", 0), copy.get("shared_with", 0)
+    return f"{mib(size)}, {others} more" if others else ""
+
+
+def _learned(learned: dict[str, Any]) -> list[str]:
+    """By device class what a copy takes for itself, and what others can share."""
+    shared = learned.get("shared_bytes", {})
+    return [
+        f"{mib(own)} of its own{_and_shared(shared.get(name, 0))} on {name}"
+        for name, own in learned["bytes"].items()
+    ]
+
+
+def _and_shared(size: int) -> str:
+    return f" and {mib(size)} that others can share" if size else ""
+
+
 def facts(found: dict[str, Any]) -> list[str]:
     """What there is to say beside the copies, a line each."""
     failure, quarantine, learned = found["last_failure"], found["quarantine"], found["learned"]
-    bytes_by_class = [f"{mib(size)} on {name}" for name, size in learned["bytes"].items()]
     from_tier = [f"{ms:.0f} ms from {tier}" for tier, ms in learned["load_ms"].items()]
     state = "open" if quarantine and quarantine["open"] else "closed"
     policy = ", ".join(f"{name} {_plain(value)}" for name, value in found["policy"].items())
@@ -85,7 +109,7 @@ def facts(found: dict[str, Any]) -> list[str]:
         "set by the API": ", ".join(found["overrides"]),
         "waits": found["waits"],
         "parked requests": found["parked"] or "",
-        "learned": ", ".join([*bytes_by_class, *from_tier]),
+        "learned": ", ".join([*_learned(learned), *from_tier]),
         "last failure": failure and f"{failure['error']} (for {failure['retry_after_s']:.0f} s)",
         "quarantine": quarantine and f"{state}, {quarantine['crashes']} crashes",
         "sessions": ", ".join(found["sessions"]),

@@ -26,8 +26,18 @@ class Reported(NamedTuple):
     hits: int
 
 
+class Part(NamedTuple):
+    """What a worker says of the bytes of a copy on its device: its own, those of blobs that others
+    there hold too, and how many others."""
+
+    own: int
+    shared: int
+    others: int
+
+
 _Count = Annotated[float, Meta(ge=0, le=1 << 53)]
 _REPORT = msgspec.json.Decoder(dict[str, tuple[str, _Count, _Count, _Count]])
+_PARTS = msgspec.json.Decoder(dict[str, tuple[_Count, _Count, _Count]])
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class WorkerFacts:
     holds: frozenset[str] = frozenset()
     loads: frozenset[str] = frozenset()
     reported: Mapping[str, Reported] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,9 +80,19 @@ def read_report(text: str) -> dict[str, Reported]:
     return {ref: Reported(t, int(b), idle, int(hits)) for ref, (t, b, idle, hits) in rows.items()}
 
 
+def read_parts(text: str) -> dict[str, Part]:
+    """The field `parts` likewise."""
+    try:
+        rows = _PARTS.decode(text or "{}")
+    except (msgspec.MsgspecError, RecursionError):
+        return {}
+    return {ref: Part(*map(int, row)) for ref, row in rows.items()}
+
+
 def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> dict[str, Any]:
-    """What a worker has of a model: tier and, as far as they are known, bytes, since, last use and
-    hits. {} if it has nothing. The map says what is on the device, the worker what is below."""
+    """What a worker has of a model: tier and, as far as they are known, bytes (its own, and shared
+    with how many others), since, last use and hits. {} if it has nothing. The map says what is on
+    the device, the worker what is below."""
     said = worker.reported.get(ref)
     held = model.holders.get(worker.id, "") if ref in worker.holds else ""
     row: dict[str, Any] = {}
@@ -84,6 +105,10 @@ def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> di
         tier, _, epoch = model.near.get(worker.id, "").partition(" ")
         if tier == "disk" or (tier and epoch == worker.record.get("epoch")):
             row = {"tier": tier}
+    part = worker.parts.get(ref)
+    if row.get("tier") == "device" and part is not None:
+        row |= {"bytes": part.own + part.shared, "own_bytes": part.own}
+        row |= {"shared_bytes": part.shared, "shared_with": part.others}
     if said is not None and row.get("tier") == said.tier:
         row["last_used"] = time_of(now_ms - said.idle_ms)
         row["idle_s"] = seconds_between(0, said.idle_ms)
@@ -156,6 +181,8 @@ def worker_row(worker: WorkerFacts) -> dict[str, Any]:
         "state": record.get("state", ""),
         "budget_bytes": whole("budget"),
         "used_bytes": whole("used"),
+        "shared_bytes": whole("shared"),
+        "reserved_bytes": whole("reserved"),
         "host_budget_bytes": whole("host_budget"),
         "host_used_bytes": whole("host_used"),
         "queue": worker.queue,

@@ -15,7 +15,7 @@ from shared.names import ModelRef
 from shared.policy import Policy, effective
 
 LOADED_FROM = ("host", "disk", "remote")
-OWN = "own:"
+OWN, SHARED = "own:", "shared:"
 INDEPENDENT = "independent"  # as a worker's trial says it
 
 
@@ -72,14 +72,20 @@ def document(
 
 
 def learned(known: Mapping[str, str]) -> dict[str, Any]:
-    """What loads have shown: bytes of its own by device class, ms to load it by tier."""
+    """What loads have shown: by device class bytes of its own, and of blobs that other models may
+    share; ms to load it by tier."""
     return {
-        "bytes": {
-            name.removeprefix(OWN): int(number(text))
-            for name, text in sorted(known.items())
-            if name.startswith(OWN)
-        },
+        "bytes": _by_class(known, OWN),
+        "shared_bytes": _by_class(known, SHARED),
         "load_ms": {tier: round(number(known[tier]), 1) for tier in LOADED_FROM if tier in known},
+    }
+
+
+def _by_class(known: Mapping[str, str], kind: str) -> dict[str, int]:
+    return {
+        name.removeprefix(kind): int(number(text))
+        for name, text in sorted(known.items())
+        if name.startswith(kind)
     }
 
 

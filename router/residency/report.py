@@ -173,6 +173,7 @@ def _worker(
     return WorkerFacts(
         worker, known, queue, frozenset(ref.decode() for ref in holds),
         frozenset(ref.decode() for ref in loads), fleet.read_report(known.get("copies", "")),
+        fleet.read_parts(known.get("parts", "")),
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from worker.pair.progress import Progress
 from worker.redis_clock import RedisClock
 from worker.relief import Relief, Relieve, nothing_to_free
 from worker.residency.copies import Copy
+from worker.residency.gauge import Gauge
 from worker.residency.ledger import Footprint
 from worker.tensors import Arrays
 
@@ -67,7 +68,9 @@ def results(
     meter: Meter | None = None,
 ) -> list[float | str]:  # fmt: skip
     """What becomes of a request for each value: its answer, or the code of its error."""
-    parts: Any = SimpleNamespace(thread=Here(), progress=Progress(), meter=meter or Meter())
+    parts: Any = SimpleNamespace(
+        thread=Here(), progress=Progress(), meter=meter or Meter(), gauge=Gauge(lambda: None)
+    )
     redis_clock = RedisClock()
     redis_clock.told(0)
     runner = BatchRunner(parts, redis_clock, Relief(relieve, nullcontext))

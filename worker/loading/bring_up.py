@@ -65,6 +65,7 @@ class Brought(NamedTuple):
         given = self.copy.manifest.residency
         return {
             f"own:{device_class}": self.copy.model.bytes_resident,
+            f"shared:{device_class}": sum(self.copy.model.shared.values()),
             self.tier: round(self.copy.load_s * 1000),
             "min_copies": given.least_copies,
             "max_copies": given.max_copies,

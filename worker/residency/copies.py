@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shared import clock
 from shared.manifest import Manifest
@@ -13,13 +14,21 @@ from worker.residency.ledger import Footprint
 from worker.runtimes.base import LoadedModel
 
 
+class Kept(NamedTuple):
+    """What a call has left allocated: live bytes before it, and how many more it were after."""
+
+    before: int
+    size: int
+
+
 @dataclass
 class Copy:
     """One resident model. `retiring`: takes no new requests and is freed once it is idle. Times in
     seconds of `clock.monotonic`. `load_s` is what loading it took. `stays_until`: a script said
     that it must stay; asked again after that. `surplus`: other workers hold it too. `wanted`: by a
     session, so the last copy stays. `check_at`: when a batch of it is to be checked next;
-    `checks`: how often that was done. `unproved`: no rows that it takes were known at its load."""
+    `checks`: how often that was done. `unproved`: no rows that it takes were known at its load.
+    `largest`: bytes of the inputs of its largest call that was measured, which left `kept`."""
 
     ref: str
     manifest: Manifest
@@ -37,6 +46,8 @@ class Copy:
     check_at: float = 0.0
     checks: int = 0
     unproved: bool = False
+    largest: int = 0
+    kept: Kept | None = None
 
     @property
     def must_stay(self) -> bool:

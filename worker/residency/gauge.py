@@ -54,12 +54,12 @@ class Gauge:
         span.clean = look and self.quiet
         self.disturb()
         self._open.add(span)
-        span.before = self._now() if look else None
+        span.before = self.now() if look else None
 
     def end(self, span: Span) -> int | None:
         """It is over; what it changed."""
         if not span.over:
-            now = self._now() if span.clean else None
+            now = self.now() if span.clean else None
             if now is not None and span.before is not None:
                 span.change = now - span.before
         self.close(span)
@@ -85,7 +85,8 @@ class Gauge:
         for span in tuple(self._open):
             span.clean = False
 
-    def _now(self) -> int | None:
+    def now(self) -> int | None:
+        """Live bytes, but for those of requests."""
         live = self._live()
         return None if live is None else live - self.in_hand()
 

@@ -101,6 +101,10 @@ class Tally:
                 del self._holders[sha256]
                 self.bytes -= self._sizes.pop(sha256, 0)
 
+    def size(self, sha256: str) -> int:
+        """Bytes of a blob, 0 if nobody holds it."""
+        return self._sizes.get(sha256, 0)
+
     def share(self, footprint: Footprint) -> int:
         """Bytes of a copy in the tally, its blobs in equal parts among who holds them."""
         parts = (self._sizes.get(s, 0) // self._holders[s] for s, _ in footprint.blobs)

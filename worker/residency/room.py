@@ -114,11 +114,24 @@ class Room:
             self._ledger.release(wanted.ref)
             raise
 
-    async def relieve(self, reason: str = "the device had no memory left") -> bool:
-        """Evict the copy that is worth least of those not in use; False if there is none."""
+    async def grow(self, ref: str, footprint: Footprint) -> bool:
+        """A copy has become larger: others that are not in use leave until it fits. False if it
+        does not even so."""
+        while self._ledger.get(ref) is not None:
+            async with self._turn:
+                if self._ledger.correct(ref, footprint):
+                    return True
+            alone = footprint.total <= self._ledger.budget
+            if not (alone and await self.relieve(f"{ref} has grown", spare=ref)):
+                return False
+        return True
+
+    async def relieve(self, reason: str = "the device had no memory left", spare: str = "") -> bool:
+        """Evict the copy that is worth least of those not in use, but for `spare`; False if there
+        is none."""
         async with self._turn:
             now = clock.monotonic()
-            idle = [r for r in self.residents() if not (r.busy or r.pinned)]
+            idle = [r for r in self.residents() if not (r.busy or r.pinned or r.ref == spare)]
             for victim in in_order(self._ledger, idle, self._policy, now):
                 left = await self._evictor.retire(victim.ref, "evict")
                 if isinstance(left, Leaving):

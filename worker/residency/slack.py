@@ -11,7 +11,7 @@ from worker.parts import Parts
 
 EVERY_S = 0.5
 IDLE_S = 0.3  # without a call, before the heap is walked: a trim of 500 MiB takes 50 ms
-WORTH_BYTES = 8 << 20
+WORTH_BYTES = 2 << 20
 
 
 class Slack:

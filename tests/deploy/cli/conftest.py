@@ -39,13 +39,15 @@ LOADS = [
 ONE = {
     "name": "double", "version": "1", "parked": 4, "overrides": ["pin"], "sessions": ["s1"],
     "copies": [
-        {"worker": "w1", "tier": "device", "bytes": 3 << 20, "since": "2026-01-02T03:04:05Z",
+        {"worker": "w1", "tier": "device", "bytes": 3 << 20, "own_bytes": 1 << 20,
+         "shared_bytes": 2 << 20, "shared_with": 4, "since": "2026-01-02T03:04:05Z",
          "idle_s": 2.0, "hits": 7},
         {"worker": "w2", "tier": "disk"},
     ],
     "policy": {"min_copies": 1, "pin": True, "affinity": None}, "unfit": ["H100"],
     "waits": "loading on worker w3 for 1 s: bert is pinned",
-    "learned": {"bytes": {"cpu": 3 << 20}, "load_ms": {"disk": 31.3}},
+    "learned": {"bytes": {"cpu": 1 << 20}, "shared_bytes": {"cpu": 2 << 20},
+                 "load_ms": {"disk": 31.3}},
     "unbatched": "output 'y' sorts", "unwarmed": "too small", "unsteady": None,
     "last_failure": {"code": "load_failed", "error": "no such operator", "retry_after_s": 5.0},
     "quarantine": {"open": True, "crashes": 5, "cause": "signal 11", "seconds_left": 9.0},

@@ -34,15 +34,16 @@ def test_one_model_is_shown_with_all_that_rules_it(
     out = capsys.readouterr().out
     assert stub.seen[-1][1] == "/v2/models/double/versions/1/residency"
     copies = [line.split() for line in out.strip().splitlines()[2:4]]
-    assert copies[0][:5] == ["w1", "device", "3.0", "MiB", "2026-01-02T03:04:05Z"]
-    assert copies[0][5:] == ["2", "s", "ago", "7"] and copies[1] == ["w2", "disk"]
+    assert copies[0][:8] == ["w1", "device", "1.0", "MiB", "2.0", "MiB,", "4", "more"]
+    assert copies[0][8:] == ["2026-01-02T03:04:05Z", "2", "s", "ago", "7"]
+    assert copies[1] == ["w2", "disk"]
     facts = dict(line.strip().split(": ", 1) for line in out.splitlines() if ": " in line)
     assert facts == {
         "policy": "min_copies 1, pin yes, affinity none",
         "set by the API": "pin",
         "waits": "loading on worker w3 for 1 s: bert is pinned",
         "parked requests": "4",
-        "learned": "3.0 MiB on cpu, 31 ms from disk",
+        "learned": "1.0 MiB of its own and 2.0 MiB that others can share on cpu, 31 ms from disk",
         "last failure": "no such operator (for 5 s)",
         "quarantine": "open, 5 crashes",
         "sessions": "s1",

@@ -80,6 +80,7 @@ def _as_shown(crashed: dict[str, str]) -> dict[str, object]:
 def test_what_was_learned_is_told_by_device_class_and_by_tier() -> None:
     """What the manifest said stands beside it in Redis, and is not meant."""
     known = {"own:cpu": "10", "own:H100": "12", "disk": "31.26", "remote": "800", "min_copies": "1"}
-    assert learned(known) == {
-        "bytes": {"H100": 12, "cpu": 10}, "load_ms": {"disk": 31.3, "remote": 800.0}
+    assert learned({**known, "shared:cpu": "90"}) == {
+        "bytes": {"H100": 12, "cpu": 10}, "shared_bytes": {"cpu": 90},
+        "load_ms": {"disk": 31.3, "remote": 800.0},
     }  # fmt: skip

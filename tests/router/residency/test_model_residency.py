@@ -37,7 +37,8 @@ async def test_a_model_that_nobody_has_says_so(gateway: RunningGateway) -> None:
     digest = (await gateway.ref()).rpartition(":")[2]
     assert found == {
         "name": "mnist", "version": "1", "digest": digest, "copies": [], "load": None,
-        "waits": None, "parked": 0, "overrides": [], "learned": {"bytes": {}, "load_ms": {}},
+        "waits": None, "parked": 0, "overrides": [],
+        "learned": {"bytes": {}, "shared_bytes": {}, "load_ms": {}},
         "last_failure": None, "quarantine": None, "sessions": [], "crowded": False, "unfit": [],
         "unbatched": None, "unwarmed": None, "unsteady": None,
     }  # fmt: skip
@@ -127,7 +128,7 @@ async def test_what_rules_it_is_shown(cell: Cell, gateway: RunningGateway) -> No
     await client.hset(keys.policy(ref), mapping={"min_copies": "2", "pin": "1", "wrong": "1"})
     await client.sadd(keys.pinned(ref), "s2", "s1")
     for key, fields in {
-        keys.known(ref): {"own:cpu": "10", "host": "40"},
+        keys.known(ref): {"own:cpu": "10", "shared:cpu": "30", "host": "40"},
         keys.breaker(ref): {"crashes": "5", "cause": "signal 11", "until": str(1 << 45)},
     }.items():
         await client.hset(key, mapping=fields)
@@ -140,7 +141,9 @@ async def test_what_rules_it_is_shown(cell: Cell, gateway: RunningGateway) -> No
     assert (found["policy"]["min_copies"], found["policy"]["pin"]) == (2, True)
     assert found["overrides"] == ["min_copies", "pin", "wrong"]
     assert found["sessions"] == ["s1", "s2"] and found["unfit"] == ["cpu"] and found["crowded"]
-    assert found["learned"] == {"bytes": {"cpu": 10}, "load_ms": {"host": 40.0}}
+    assert found["learned"] == {
+        "bytes": {"cpu": 10}, "shared_bytes": {"cpu": 30}, "load_ms": {"host": 40.0},
+    }  # fmt: skip
     assert (found["last_failure"]["code"], found["last_failure"]["passing"]) == (
         "load_failed", False
     )  # fmt: skip

@@ -32,13 +32,14 @@ async def test_the_report_lists_workers_and_what_each_holds(cell: Cell) -> None:
     epoch = await cell.worker("w1")
     await beat(
         cell, "w1", epoch, budget=100, used=40, host_budget=50, host_used=5, service=2.5, busy=0.25,
-        max_models=8, **{"class": "NVIDIA_H100"},
+        max_models=8, shared=30, reserved=4, **{"class": "NVIDIA_H100"},
     )  # fmt: skip
     await cell.place(placing(), placing())
     first, second = (await residency_of(cell).report())["workers"]
     assert first == {
         "id": "w1", "device": "cpu", "class": "NVIDIA_H100", "state": "ready", "budget_bytes": 100,
-        "used_bytes": 40, "host_budget_bytes": 50, "host_used_bytes": 5, "queue": 0,
+        "used_bytes": 40, "shared_bytes": 30, "reserved_bytes": 4, "host_budget_bytes": 50,
+        "host_used_bytes": 5, "queue": 0,
         "service_ms": 2.5, "busy": 0.25, "max_models": 8, "models": [], "near": [],
     }  # fmt: skip
     assert (second["id"], second["queue"], second["max_models"]) == ("w2", 2, None)
@@ -62,12 +63,25 @@ async def test_a_worker_tells_how_much_each_copy_is_used(cell: Cell) -> None:
     assert near["copies"] == 0
 
 
+async def test_own_and_shared_bytes_of_each_copy_are_shown(cell: Cell) -> None:
+    """And with how many others on that worker; before its worker has told there is only a sum."""
+    epoch = await cell.worker("w1", holds=[OTHER_REF, REF])
+    parts = {REF: [5, 90, 2]}
+    await beat(cell, "w1", epoch, parts=json.dumps(parts))
+    (worker,) = (await residency_of(cell).report())["workers"]
+    bert, mnist = worker["models"]
+    assert (mnist["bytes"], mnist["own_bytes"], mnist["shared_bytes"]) == (95, 5, 90)
+    assert mnist["shared_with"] == 2
+    assert bert["bytes"] == 1 and not {"own_bytes", "shared_bytes", "shared_with"} & bert.keys()
+
+
 async def test_what_a_worker_reports_wrongly_is_left_out(cell: Cell) -> None:
     """The map is shown all the same."""
     epoch = await cell.worker("w1", holds=[REF])
-    for copies in ("{", "[]", '{"mnist": 5}', "null"):
+    for said in ("{", "[]", '{"mnist": 5}', "null", '{"mnist": [1, 2]}'):
         await beat(cell, "w1", epoch, budget="much", used="")
-        await cell.client.hset(cell.keys.worker("w1"), "copies", copies)
+        wrong = {"copies": said, "parts": said}
+        await cell.client.hset(cell.keys.worker("w1"), mapping=wrong)
         (worker,) = (await residency_of(cell).report())["workers"]
         assert worker["budget_bytes"] == 0
         assert [(m["name"], m["tier"]) for m in worker["models"]] == [("mnist", "device")]

@@ -1,0 +1,155 @@
+"""What a copy keeps from its calls: noted, seen again, booked; and what gives way to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from shared.envelope import Outcome
+from tests.helpers.cell import Cell
+from tests.helpers.evicting import Model, hold, made_evictor
+from tests.helpers.factories import OTHER_REF, REF, tensor
+from worker.parts import Parts
+from worker.residency.copies import Copy
+from worker.residency.gauge import Gauge, Span
+from worker.residency.growth import NOTICED, Growth, watched
+from worker.residency.ledger import Ledger
+from worker.residency.room import Room
+
+ROOM = 100 * NOTICED
+
+
+@dataclass
+class Bench:
+    """A worker with room for 100 units; each of its two copies takes 10. A unit is the least that
+    is noticed."""
+
+    parts: Parts
+    growth: Growth
+    live: list[int]
+
+    @property
+    def copy(self) -> Copy:
+        found = self.parts.copies.get(REF)
+        assert found is not None
+        return found
+
+    def call(self, units: float, size: int = 8, outputs: int = 0) -> None:
+        """A call that leaves so many units allocated, and outputs of so many bytes."""
+
+        def call() -> list[Outcome]:
+            self.live[0] += round(units * NOTICED) + outputs
+            return [Outcome([tensor(np.zeros(outputs, "u1"))])]
+
+        watched(self.parts.gauge, self.copy, size, call)
+        self.live[0] -= outputs
+
+    @property
+    def entry(self) -> int:
+        """What the ledger says of the copy, in units; 0 if it is gone."""
+        found = self.parts.ledger.get(REF)
+        return found.own // NOTICED if found else 0
+
+
+@pytest.fixture
+async def bench(parts: Parts, cell: Cell) -> AsyncIterator[Bench]:
+    live = [500 * NOTICED]
+    made = replace(parts, ledger=Ledger(ROOM), gauge=Gauge(lambda: live[0]))
+    for ref in (REF, OTHER_REF):
+        model = await hold(made, ref, 10 * NOTICED)
+        model.bytes_resident = 10 * NOTICED
+    evictor = made_evictor(made, cell)
+    yield Bench(made, Growth(made, Room(made, evictor), evictor), live)
+
+
+async def test_what_a_call_keeps_is_booked(bench: Bench, cell: Cell) -> None:
+    """In the ledger, for the copy, and for the next load anywhere."""
+    bench.call(30)
+    assert await bench.growth.run_once() == 1
+    assert bench.entry == 40 == bench.copy.footprint.own // NOTICED
+    assert bench.copy.model.bytes_resident == 40 * NOTICED
+    known = await cell.client.hget(cell.keys.known(REF), "own:cpu")
+    assert int(known) == 40 * NOTICED
+    assert await bench.growth.run_once() == 0 and bench.entry == 40
+
+
+async def test_only_a_call_larger_than_any_before_is_measured(bench: Bench) -> None:
+    """What another copy's requests left meanwhile is not found in a call that is no larger."""
+    bench.call(0, size=100)
+    bench.call(30, size=100)
+    bench.call(30, size=7)
+    assert await bench.growth.run_once() == 0 and bench.entry == 10
+    bench.call(30, size=101)
+    assert await bench.growth.run_once() == 1 and bench.entry == 40
+
+
+async def test_outputs_and_little_are_not_kept(bench: Bench) -> None:
+    """Outputs wait for their caller."""
+    bench.call(0.9, size=1)
+    bench.call(0, size=2, outputs=5 * NOTICED)
+    assert bench.copy.kept is None
+    assert await bench.growth.run_once() == 0 and bench.entry == 10
+
+
+async def test_what_is_gone_a_moment_later_was_not_kept(bench: Bench) -> None:
+    """Then the next call is measured again."""
+    bench.call(30, size=100)
+    bench.live[0] -= 30 * NOTICED
+    assert await bench.growth.run_once() == 0 and bench.entry == 10
+    bench.call(20, size=50)
+    assert await bench.growth.run_once() == 1 and bench.entry == 30
+
+
+async def test_beside_a_load_nothing_is_told(bench: Bench) -> None:
+    """Neither of the copy nor of the load; and what was kept before is booked after it."""
+    load = Span()
+    bench.parts.gauge.begin(load)
+    bench.call(30)
+    assert bench.copy.kept is None
+    assert bench.parts.gauge.end(load) is None
+    bench.call(30)
+    later = Span()
+    bench.parts.gauge.begin(later, look=False)
+    assert await bench.growth.run_once() == 0 and bench.copy.kept
+    bench.parts.gauge.close(later)
+    assert await bench.growth.run_once() == 1 and bench.entry == 40
+
+
+async def test_others_leave_for_what_has_grown(bench: Bench) -> None:
+    """Reserved and resident bytes stay within the budget."""
+    bench.call(85)
+    assert await bench.growth.run_once() == 1
+    assert bench.parts.copies.get(OTHER_REF) is None
+    assert bench.entry == 95 and bench.parts.ledger.used <= ROOM
+
+
+async def test_what_grows_over_the_budget_leaves_and_nobody_else(bench: Bench, cell: Cell) -> None:
+    """What it needs is known then: its next load is refused with the figure."""
+    bench.call(95)
+    await bench.growth.run_once()
+    assert bench.parts.copies.get(REF) is None and bench.parts.copies.get(OTHER_REF)
+    assert bench.parts.ledger.used == 10 * NOTICED
+    assert int(await cell.client.hget(cell.keys.known(REF), "own:cpu")) == 105 * NOTICED
+
+
+async def test_a_pinned_copy_that_grows_over_the_budget_stays(bench: Bench) -> None:
+    """The ledger keeps within the budget."""
+    await bench.parts.scripts.set_policy(REF, {"pin": "1"})
+    bench.call(95)
+    await bench.growth.run_once()
+    assert bench.copy and bench.parts.ledger.used <= ROOM
+
+
+async def test_an_error_of_the_call_is_the_callers(bench: Bench) -> None:
+    """And what it measured is closed."""
+
+    def fail() -> list[Outcome]:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        watched(bench.parts.gauge, bench.copy, 8, fail)
+    assert bench.parts.gauge.quiet
+    assert isinstance(bench.copy.model, Model)
