@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from deploy.client.admin import Admin
-from deploy.client.errors import ClientError, ConnectionFailed, ServerError
+from deploy.client.errors import ClientError, ConnectionFailed
 from deploy.client.fleet import Fleet, model_path
-from deploy.client.http import HEADER_LENGTH, Answer, Http
+from deploy.client.http import Answer, Http
 from deploy.client.pending import Pending
+from deploy.client.questions import KEY, Inputs, Parameters, Question, Questions, seconds
 from deploy.client.result import Result, read_result
-from deploy.client.tensors import TensorLike, encode
-from shared import datatypes
+from deploy.client.urls import default_url, read_url
 
-Parameters = Mapping[str, str | int | float | bool]
 GRACE_S = 2.0
-KEY = "Idempotency-Key"
 DEAD_PAGE = 100
 
 
 class Client(Fleet, Admin):
-    """A gateway at `url`. Threads may share one client.
+    """A gateway at `url` (default: WARMROUTE_URL, or port 8000 here). Threads may share one.
 
     `timeout` is in seconds and the default of every call. `retries` is how often a call is made
     again when no connection could be opened, or when the gateway said 429 or 503 (after the time
@@ -33,10 +29,20 @@ class Client(Fleet, Admin):
     """
 
     def __init__(
-        self, url: str, *, timeout: float = 60.0, retries: int = 2, connections: int = 16
+        self,
+        url: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retries: int = 2,
+        connections: int = 16,
     ) -> None:
-        self._http = Http(url, timeout_s=timeout, retries=retries, connections=connections)
-        self._specs: dict[tuple[str, int | None], dict[str, str]] = {}
+        where = read_url(default_url() if url is None else url)
+        limit_s = seconds("timeout", timeout)
+        self._http = Http(where, timeout_s=limit_s, retries=retries, connections=connections)
+        self._questions = Questions(self._http, self.model)
+
+    def __repr__(self) -> str:
+        return f"Client({self._http.url!r})"
 
     def __enter__(self) -> Client:
         return self
@@ -56,7 +62,7 @@ class Client(Fleet, Admin):
     def infer(
         self,
         model: str,
-        inputs: Mapping[str, TensorLike],
+        inputs: Inputs,
         *,
         version: int | None = None,
         outputs: Iterable[str] | None = None,
@@ -64,16 +70,20 @@ class Client(Fleet, Admin):
         timeout: float | None = None,
         idempotency_key: str | None = None,
     ) -> Result:
-        """Run `model` on named arrays and wait for its outputs.
+        """Run `model` on named arrays (or on one, if it has one input) and wait for its outputs.
 
-        numpy arrays travel as they are; Python lists take the datatype that the model declares.
+        Arrays, tensors, numbers, text and lists take the datatype that the model declares, if
+        every value can be kept (Python's floats may be rounded to it), else InvalidInput.
         `timeout` in seconds is also the request's deadline at the server. The same request under
         the same `idempotency_key` runs once, however often it is asked for within a day.
         """
         # The server's own 504, which names the request, should come first.
-        wait_s = None if timeout is None else timeout + GRACE_S
-        headers = _key_header(idempotency_key)
-        answer = self._send(model, inputs, version, outputs, parameters, timeout, wait_s, headers)
+        wait_s = None if timeout is None else seconds("timeout", timeout) + GRACE_S
+        question = Question(
+            model=model, inputs=inputs, version=version, outputs=outputs, parameters=parameters,
+            timeout_s=timeout,
+        )  # fmt: skip
+        answer = self._questions.ask(question, wait_s, _key_header(idempotency_key))
         if answer.status == 202:  # that gateway stopped; the request goes on without it
             return self._accepted(answer).result(wait_s)
         return read_result(answer)
@@ -81,7 +91,7 @@ class Client(Fleet, Admin):
     def submit(
         self,
         model: str,
-        inputs: Mapping[str, TensorLike],
+        inputs: Inputs,
         *,
         version: int | None = None,
         outputs: Iterable[str] | None = None,
@@ -94,9 +104,12 @@ class Client(Fleet, Admin):
         `timeout` in seconds is how long the request may wait and run before it expires. Under an
         `idempotency_key` that was used before, it is the request of then.
         """
+        question = Question(
+            model=model, inputs=inputs, version=version, outputs=outputs, parameters=parameters,
+            timeout_s=timeout,
+        )  # fmt: skip
         headers = {"Prefer": "respond-async", **_key_header(idempotency_key)}
-        answer = self._send(model, inputs, version, outputs, parameters, timeout, None, headers)
-        return self._accepted(answer)
+        return self._accepted(self._questions.ask(question, None, headers))
 
     def pending(self, request_id: str) -> Pending:
         """The handle of a request that was submitted before, here or elsewhere."""
@@ -143,7 +156,7 @@ class Client(Fleet, Admin):
         """Whether a gateway answers and says that it is ready."""
         try:
             return self._http.call("GET", "/v2/health/ready", timeout_s=5.0).status == 200
-        except (ServerError, ClientError):
+        except ClientError:
             return False
 
     def _accepted(self, answer: Answer) -> Pending:
@@ -151,61 +164,6 @@ class Client(Fleet, Admin):
         if answer.status != 202 or location is None:
             raise ConnectionFailed("the server does not offer respond-async")
         return self.pending(location.rstrip("/").rsplit("/", 1)[-1])
-
-    def _send(
-        self,
-        model: str,
-        inputs: Mapping[str, TensorLike],
-        version: int | None,
-        outputs: Iterable[str] | None,
-        parameters: Parameters | None,
-        deadline_s: float | None,
-        wait_s: float | None,
-        headers: dict[str, str],
-    ) -> Answer:
-        settings = dict(parameters or {})
-        if deadline_s is not None:
-            settings["timeout"] = int(
-                deadline_s * 1e6
-            )  # microseconds, as V2's schedule policy says
-        arrays = self._as_arrays(model, version, inputs)
-        body, length = encode(arrays, outputs=outputs, parameters=settings)
-        return self._http.call(
-            "POST",
-            model_path(model, version) + "/infer",
-            body=body,
-            headers={
-                "Content-Type": "application/octet-stream",
-                HEADER_LENGTH: str(length),
-                **headers,
-            },
-            timeout_s=wait_s,
-            repeatable=KEY in headers,
-        )
-
-    def _as_arrays(
-        self, model: str, version: int | None, inputs: Mapping[str, TensorLike]
-    ) -> dict[str, TensorLike]:
-        """Python numbers have no width, so the model's metadata (asked for once) decides it."""
-        return {
-            name: value
-            if isinstance(value, np.ndarray)
-            else np.asarray(value, self._dtype(model, version, name))
-            for name, value in inputs.items()
-        }
-
-    def _dtype(self, model: str, version: int | None, name: str) -> np.dtype[Any] | None:
-        specs = self._specs.get((model, version))
-        if specs is None:
-            described = self.model(model, version=version)["inputs"]
-            specs = {spec["name"]: spec["datatype"] for spec in described}
-            self._specs[model, version] = specs
-        # None for an unknown input (the server's message is better than ours) and for BF16, which
-        # numpy cannot make out of a list.
-        datatype = specs.get(name, "")
-        if datatype == datatypes.BYTES:
-            return np.dtype(object)
-        return None if datatype == "BF16" else datatypes.NUMPY.get(datatype)
 
 
 def _key_header(idempotency_key: str | None) -> dict[str, str]:

@@ -1,8 +1,11 @@
 """What a call can raise, as one tree.
 
     ClientError
+    ├── InvalidInput       what the caller gave cannot be sent; a TypeError and a ValueError, too
     ├── ConnectionFailed   no gateway answered: nothing was accepted, or nobody knows
-    ├── TimedOut           the caller's own time ran out; a submitted request may still finish
+    │   └── NoGateway          no connection could be opened: certainly nothing was accepted
+    ├── TimedOut           the time ran out; a submitted request may still finish
+    │   └── Expired            504: the server's own word for it, a ServerError, too
     ├── RequestFailed      the request ended as failed, cancelled or expired
     └── ServerError        the gateway answered with an error status
         ├── Rejected           4xx: the request is wrong as it is
@@ -27,8 +30,16 @@ class ClientError(Exception):
         self.message = message
 
 
+class InvalidInput(ClientError, TypeError, ValueError):
+    """Nothing was sent: an input cannot be sent without changing it, or an argument is wrong."""
+
+
 class ConnectionFailed(ClientError):
     """No gateway at that address, or the connection broke before an answer."""
+
+
+class NoGateway(ConnectionFailed):
+    """No connection could be opened, so nothing was sent."""
 
 
 class TimedOut(ClientError):
@@ -87,12 +98,21 @@ class OutcomeUnknown(ServerError):
     """503 with the code `outcome_unknown`."""
 
 
+class Expired(ServerError, TimedOut):
+    """504: the deadline of the request passed at the server."""
+
+
 _BY_CODE: dict[str, type[ServerError]] = {
     "gone": Gone,
     "key_reused": KeyReused,
     "outcome_unknown": OutcomeUnknown,
 }
-_BY_STATUS: dict[int, type[ServerError]] = {404: NotFound, 429: Overloaded, 503: Overloaded}
+_BY_STATUS: dict[int, type[ServerError]] = {
+    404: NotFound,
+    429: Overloaded,
+    503: Overloaded,
+    504: Expired,
+}
 
 
 def error_for(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
+from deploy.client.errors import InvalidInput
 from deploy.client.events import event_pages, filters_of, follow_events
 from deploy.client.http import Http
 
@@ -56,5 +57,10 @@ class Fleet:
 
 def model_path(model: str, version: int | None) -> str:
     """The path of a model, or of one version of it."""
-    path = f"/v2/models/{quote(model, safe='')}"
+    try:
+        path = f"/v2/models/{quote(model, safe='')}"
+    except (TypeError, UnicodeEncodeError):
+        raise InvalidInput(f"model {model!r}: no name of a model") from None
+    if version is not None and not isinstance(version, int):
+        raise InvalidInput(f"version {version!r}: want a whole number")
     return path if version is None else f"{path}/versions/{version}"

@@ -7,6 +7,8 @@ and a GET whose connection broke. A POST that may have been accepted is tried ag
 
 from __future__ import annotations
 
+import http.client
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ import urllib3
 
 from deploy.client.errors import (
     ConnectionFailed,
+    InvalidInput,
+    NoGateway,
     OutcomeUnknown,
     Overloaded,
     ServerError,
@@ -43,8 +47,12 @@ class Answer:
         return self.headers.get(name)
 
     def json(self) -> Any:
-        """The body as JSON."""
-        return msgspec.json.decode(self.body)
+        """The body as JSON; ConnectionFailed if it is none: a proxy's page, say."""
+        try:
+            return msgspec.json.decode(self.body)
+        except msgspec.DecodeError:
+            start = self.body[:40].decode(errors="replace")
+            raise ConnectionFailed(f"the answer is no JSON of a gateway: {start!r}") from None
 
     def split(self) -> tuple[bytes, bytes]:
         """JSON header and binary tensors of a V2 body; all is header where no length is given."""
@@ -53,11 +61,7 @@ class Answer:
         return self.body[:at], self.body[at:]
 
 
-class _NotSent(ConnectionFailed):
-    """Nothing was sent."""
-
-
-HARMLESS = (_NotSent, Overloaded)
+HARMLESS = (NoGateway, Overloaded)
 REPEATED = (ConnectionFailed, Overloaded, OutcomeUnknown)
 
 
@@ -152,12 +156,38 @@ class Http:
                 redirect=False,
                 preload_content=whole,
             )
-        except urllib3.exceptions.NewConnectionError as error:
-            raise _NotSent(f"no gateway answers at {self.url}") from error
+        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as e:
+            raise NoGateway(f"no gateway answers at {self.url}{_beside(e)}") from e
         except urllib3.exceptions.TimeoutError as error:
             raise TimedOut(f"{method} {path}: no answer in time") from error
+        except urllib3.exceptions.SSLError as error:
+            raise NoGateway(
+                f"no gateway answers at {self.url} over TLS: {_reason(error)}"
+            ) from error
         except urllib3.exceptions.HTTPError as error:
-            raise ConnectionFailed(f"{method} {path}: {error}") from error
+            raise ConnectionFailed(f"{method} {path}: {_reason(error)}") from error
+        except ValueError as error:  # a header or path that HTTP has no form for
+            raise InvalidInput(f"{method} {path}: cannot be sent: {error}") from error
+
+
+def _beside(error: Exception) -> str:
+    """What is known beside that nobody answers."""
+    unknown = isinstance(error, urllib3.exceptions.NameResolutionError)
+    return ": that name does not resolve" if unknown else ""
+
+
+def _reason(error: Exception) -> str:
+    """The innermost of the errors that HTTP libraries wrap, as a person would say it."""
+    cause = error.args[-1] if error.args else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return cause.verify_message
+    if isinstance(cause, ssl.SSLError):
+        return "what listens there speaks no TLS, want http://"
+    if isinstance(cause, http.client.RemoteDisconnected | ConnectionError):
+        return "the connection was closed before an answer"
+    if isinstance(cause, http.client.BadStatusLine):
+        return "what listens there speaks no HTTP"
+    return str(error)
 
 
 def _error(answer: Answer) -> ServerError:
@@ -194,7 +224,7 @@ def _message(answer: Answer) -> str:
     """The server's own words, or the start of the body where it is not our JSON error."""
     try:
         return str(answer.json()["error"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (ConnectionFailed, KeyError, TypeError):
         text = answer.body[:200].decode(errors="replace")
         return text or f"HTTP status {answer.status} without a message"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import quote
 
 from deploy.client.errors import (
     ConnectionFailed,
@@ -74,7 +75,7 @@ class Pending:
 
     @property
     def _path(self) -> str:
-        return f"/v2/requests/{self.id}"
+        return f"/v2/requests/{quote(self.id, safe='')}"
 
     def _poll(self, wait_s: float) -> Result | None:
         """One long poll. The server holds it for `wait_s`; a little more is left for the way."""

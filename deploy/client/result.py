@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from deploy.client.errors import ConnectionFailed
 from deploy.client.http import Answer
 from deploy.client.tensors import Array, decode
 
@@ -36,13 +38,17 @@ class Result(Mapping[str, Array]):
 
 
 def read_result(answer: Answer) -> Result:
-    """A V2 inference response, JSON or binary, as a Result."""
-    header, blobs = answer.split()
-    response, outputs = decode(header, blobs)
+    """A V2 inference response, JSON or binary, as a Result; ConnectionFailed if it is none."""
+    try:
+        header, blobs = answer.split()
+        response, outputs = decode(header, blobs)
+        model = response["model_name"]
+    except (KeyError, TypeError, ValueError, struct.error) as error:
+        raise ConnectionFailed(f"the answer is no V2 inference response: {error}") from error
     cold = answer.header("Warmroute-Cold")
     return Result(
         outputs=outputs,
-        model=response["model_name"],
+        model=model,
         version=response.get("model_version"),
         request_id=answer.header("Warmroute-Request-Id") or response.get("id"),
         worker=answer.header("Warmroute-Worker") or None,

@@ -2,7 +2,7 @@
 
 A body is a JSON header followed by the raw bytes of each tensor in the order listed, little-endian
 and row-major; each BYTES element is a uint32 LE length and its bytes. Outputs that the server sent
-as JSON are read as well. Refuses object arrays that hold anything but bytes or str: no pickling.
+as JSON are read as well. No pickling.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from deploy.client.casting import take
+from deploy.client.errors import InvalidInput
+from deploy.client.exact import Array
 from shared import datatypes
 
-Array = npt.NDArray[Any]
+__all__ = ["Array", "TensorLike", "decode", "encode", "encode_tensor", "from_binary", "from_json"]
 TensorLike = npt.ArrayLike
+LONGEST = (1 << 32) - 1
 _LENGTH = struct.Struct("<I")
 
 
@@ -27,11 +31,13 @@ def encode(
     *,
     outputs: Iterable[str] | None = None,
     parameters: Mapping[str, str | int | float | bool] | None = None,
+    wanted: Mapping[str, str] | None = None,
 ) -> tuple[bytes, int]:
-    """An inference request as `(body, length of its JSON header)`; TypeError for a non-tensor."""
+    """An inference request as `(body, length of its JSON header)`. `wanted` are the datatypes of
+    its inputs; InvalidInput for what is no tensor, or would have to be changed."""
     described, blobs = [], []
     for name, value in inputs.items():
-        datatype, shape, raw = encode_tensor(name, value)
+        datatype, shape, raw = encode_tensor(name, value, (wanted or {}).get(name))
         described.append(
             {
                 "name": name,
@@ -47,23 +53,22 @@ def encode(
     }
     if outputs is not None:
         header["outputs"] = [{"name": name} for name in outputs]
-    encoded = msgspec.json.encode(header)
+    try:
+        encoded = msgspec.json.encode(header)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"outputs or parameters: {error}") from error
     return b"".join([encoded, *blobs]), len(encoded)
 
 
-def encode_tensor(name: str, value: TensorLike) -> tuple[str, list[int], bytes]:
-    """One array as `(datatype, shape, little-endian row-major bytes)`."""
-    array = np.asarray(value)
-    shape = list(array.shape)
-    if array.dtype.kind in "OSU":
-        return datatypes.BYTES, shape, _join_bytes(name, array)
-    if array.dtype.name == "bfloat16":  # of ml_dtypes; numpy has none of its own
-        return "BF16", shape, array.view(np.uint16).astype("<u2").tobytes()
-    try:
-        datatype = datatypes.from_numpy(array.dtype)
-    except KeyError:
-        raise TypeError(f"input {name!r}: numpy dtype {array.dtype} is no V2 datatype") from None
-    return datatype, shape, array.astype(datatypes.NUMPY[datatype], copy=False).tobytes()
+def encode_tensor(
+    name: str, value: TensorLike, wanted: str | None = None
+) -> tuple[str, list[int], bytes]:
+    """One tensor as `(datatype, shape, little-endian row-major bytes)`; see `casting.py`."""
+    taken = take(name, value, wanted)
+    array = taken.array
+    if taken.datatype == datatypes.BYTES:
+        return datatypes.BYTES, list(array.shape), _join_bytes(name, array)
+    return taken.datatype, list(array.shape), array.tobytes()
 
 
 def decode(header: bytes, blobs: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -107,10 +112,9 @@ def from_json(tensor: Mapping[str, Any]) -> Array:
 
 def _join_bytes(name: str, array: Array) -> bytes:
     parts: list[bytes] = []
-    for item in array.reshape(-1).tolist():
-        raw = item.encode() if isinstance(item, str) else item
-        if not isinstance(raw, bytes):
-            raise TypeError(f"input {name!r}: a BYTES element is a {type(raw).__name__}")
+    for raw in array.reshape(-1).tolist():
+        if len(raw) > LONGEST:
+            raise InvalidInput(f"input {name!r}: an element of {len(raw)} bytes, at most {LONGEST}")
         parts += (_LENGTH.pack(len(raw)), raw)
     return b"".join(parts)
 
