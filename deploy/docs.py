@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deploy.samples.catalogue import licences
-from shared.config import CellConfig, RouterConfig, WorkerConfig, describe, read
-from shared.errors import ConfigError
+from shared.cell_config import needed
+from shared.config import CellConfig, RouterConfig, WorkerConfig, describe
+from shared.setting import show_default
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-SIZES = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def rewritten(text: str) -> str:
 
 def settings_table() -> str:
     """Every variable once: its default as people write it, and which process reads it."""
-    needed = _needed()
+    must = needed()
     common = [variable for variable, *_ in describe(CellConfig)]
     readers = [("gateway", RouterConfig), ("worker", WorkerConfig)]
     rows = {variable: ("both", row) for variable, *row in describe(CellConfig)}
@@ -44,7 +44,7 @@ def settings_table() -> str:
     return _table(
         ("variable", "default", "unit", "read by", "meaning"),
         (
-            (f"`{variable}`", _default(value, unit, variable in needed), unit, reader, meaning)
+            (f"`{variable}`", _default(value, unit, variable in must), unit, reader, meaning)
             for variable, (reader, (unit, value, meaning)) in rows.items()
         ),
     )
@@ -59,30 +59,10 @@ def licences_table() -> str:
     return _table(("licence", "packages, and what they are used for"), rows)
 
 
-def _needed() -> set[str]:
-    """Variables without which a process does not start, found by giving none."""
-    try:
-        read(CellConfig, {})
-    except ConfigError as error:
-        return {row[0] for row in describe(CellConfig) if f"{row[0]}: " in error.message}
-    return set()
-
-
-def _default(value: str, unit: str, needed: bool) -> str:
-    if needed:
+def _default(value: str, unit: str, must: bool) -> str:
+    if must:
         return "must be set"
-    if value == "":
-        return "empty"
-    if unit == "bytes":
-        return _size(int(value))
-    return value.removesuffix(".0") if unit == "s" else value
-
-
-def _size(size: int) -> str:
-    for name, factor in SIZES:
-        if size and size % factor == 0:
-            return f"{size // factor} {name}"
-    return str(size)
+    return show_default(value, unit)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

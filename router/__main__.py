@@ -10,24 +10,30 @@ import uvloop
 from router.app import build_app
 from router.open_files import raise_limit
 from router.server import serve
+from shared import command_line, process
 from shared import config as settings
-from shared import process
 from shared.errors import WarmrouteError
+
+DOES = "Runs one gateway until SIGTERM or Ctrl-C: HTTP and stream doors, placement, housekeeping."
 
 
 def main() -> int:
     """Exit status: 0 stopped, 1 stopped before its callers had their answers, 2 the settings or the
     surroundings are wrong."""
+    command_line.parse("router", DOES, command_line.settings_of(settings.RouterConfig))
     process.prepare()
     try:
         config = settings.read(settings.RouterConfig, os.environ)
+        settings.check_names(os.environ, config)
         raise_limit(config.max_connections)
         uvloop.run(serve(build_app(config), config))
     except WarmrouteError as error:
         print(f"warmroute gateway: {error.message}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"warmroute gateway: cannot listen: {error.strerror or error}", file=sys.stderr)
+        where = f"{config.host}, port {config.port}"
+        why = error.strerror or error
+        print(f"warmroute gateway: cannot listen on {where}: {why}", file=sys.stderr)
         return 2
     return 0
 

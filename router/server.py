@@ -38,13 +38,18 @@ async def serve(app: web.Application, config: RouterConfig) -> None:
         site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG, reuse_port=None)
         await site.start()
         watch.start()
-        log.info("gateway listens on http://%s:%d", config.host, bound_port(runner))
+        log.info("gateway listens on %s", address(config.host, bound_port(runner)))
         await _until_told()
         _end_at_once_if_told_again(config.handover_s + LONGEST_STOP_S)
         await drain(app, runner, site, config.handover_s)
     finally:
         await watch.stop()
         await runner.cleanup()
+
+
+def address(host: str, port: int) -> str:
+    """The URL of a host and port; an IPv6 address stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def make_runner(app: web.Application, config: RouterConfig) -> Runner:

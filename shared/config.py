@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shared import command_line
 from shared.cell_config import CellConfig, describe, read
 from shared.names import MODEL_NAME
 from shared.setting import MIB, setting
 
-__all__ = ["CellConfig", "RouterConfig", "WorkerConfig", "describe", "read"]
+__all__ = ["CellConfig", "RouterConfig", "WorkerConfig", "check_names", "describe", "read"]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,3 +183,10 @@ class WorkerConfig(CellConfig):
         "or a batch run on past its deadline, before it is replaced: shorter heals sooner, longer "
         "forgives a slow machine.", low=1, unit="s",
     )  # fmt: skip
+
+
+def check_names(env: Mapping[str, str], config: CellConfig) -> None:
+    """Say which variables of our name no process reads; ConfigError if the config is strict."""
+    kinds = (RouterConfig, WorkerConfig)
+    for sentence in command_line.unknown_names(env, kinds, strict=bool(config.strict)):
+        log.warning("settings: %s", sentence)

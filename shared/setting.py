@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 MIB = 1 << 20
+SIZES = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
 def setting(env: str, default: Any, doc: str, *, low: float = 0, unit: str = "") -> Any:
@@ -29,6 +30,22 @@ def convert(kind: type, text: str, low: float) -> Any:
             f"{text} is below the least value {low:g}" if value < low else "not finite"
         )
     return value
+
+
+def show_default(value: str, unit: str) -> str:
+    """A default as people write it."""
+    if value == "":
+        return "empty"
+    if unit == "bytes":
+        return _size(int(value))
+    return value.removesuffix(".0") if unit == "s" else value
+
+
+def _size(size: int) -> str:
+    for name, factor in SIZES:
+        if size and size % factor == 0:
+            return f"{size // factor} {name}"
+    return str(size)
 
 
 def mask_url(url: str) -> str:

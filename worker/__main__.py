@@ -10,12 +10,14 @@ import asyncio
 import os
 import sys
 
+from shared import command_line, process
 from shared import config as settings
-from shared import process
 from shared.config import WorkerConfig
 from shared.errors import ConfigError
 from worker.pair.parent import Parent
 from worker.pair.restart import MISCONFIGURED
+
+DOES = "Runs one worker until SIGTERM or Ctrl-C: one device, which loads, batches, runs and evicts."
 
 
 async def _run(config: WorkerConfig) -> int:
@@ -25,9 +27,11 @@ async def _run(config: WorkerConfig) -> int:
 def main() -> int:
     """Exit status: 0 drained and left, 1 ended before it was drained, 2 the settings or the
     surroundings are wrong, 3 another process took this worker's id."""
+    command_line.parse("worker", DOES, command_line.settings_of(WorkerConfig))
     process.prepare()
     try:
         config = settings.read(WorkerConfig, os.environ)
+        settings.check_names(os.environ, config)
     except ConfigError as error:
         print(f"warmroute worker: {error.message}", file=sys.stderr)
         return MISCONFIGURED

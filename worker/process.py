@@ -21,7 +21,7 @@ import uvloop
 from shared import config as settings
 from shared import process
 from shared.config import WorkerConfig
-from shared.errors import WarmrouteError
+from shared.errors import ConfigError, WarmrouteError
 from shared.keys import Keys
 from worker.pair.link import Link
 from worker.pair.progress import Progress
@@ -29,6 +29,7 @@ from worker.pair.renewal import Renewal
 from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RENEWED
 
 _PR_SET_PDEATHSIG = 1
+INSTALL = "it needs the packages of the extra: pip install 'warmroute[worker]'"
 ORPHANED_S = 0.1  # after its parent's first thread has died, a process belongs to another parent
 
 
@@ -68,7 +69,10 @@ async def _run(config: WorkerConfig, parent: int, line: socket.socket, progress:
     first = await link.hear()
     # RQ reads its key prefix from the environment when it is imported.
     os.environ["RQ_KEY_PREFIX"] = Keys(config.cell).rq_prefix
-    from worker.app import Worker
+    try:
+        from worker.app import Worker
+    except (ImportError, OSError) as error:  # OSError: one that is there, without its libraries
+        raise ConfigError(f"a worker cannot run here: {error}; {INSTALL}") from error
 
     # NVML numbers GPUs by bus. CUDA does too if it is told so before its first call.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
@@ -102,7 +106,11 @@ def _leave(status: int) -> None:
 
 def main() -> int:
     """Exit status as of `worker/pair/restart.py`."""
-    parent, line, memory = (int(argument) for argument in sys.argv[1:4])
+    try:
+        parent, line, memory = (int(argument) for argument in sys.argv[1:])
+    except ValueError:
+        print("python -m worker.process is started by python -m worker only", file=sys.stderr)
+        return MISCONFIGURED
     _end_with(parent)
     process.prepare()
     faulthandler.enable()

@@ -9,6 +9,8 @@ from argparse import ArgumentParser, Namespace
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.output import Subparsers
 
+INSTALL = "`up` needs pip install 'warmroute[worker,local]'"
+
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:
     """Declare the subcommand."""
@@ -27,8 +29,11 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 
 def run(options: Namespace) -> int:
     """Run the stack in this process; see `deploy/up`."""
-    from deploy.up.settings import BadSetting, read_settings  # needs the extra "local"
-    from deploy.up.stack import CannotStart, run_stack
+    try:
+        from deploy.up.settings import BadSetting, read_settings
+        from deploy.up.stack import CannotStart, run_stack
+    except ImportError as error:
+        raise CannotDo(f"{error}: {INSTALL}") from error
 
     given = {"WORKERS": options.workers, "WEB": options.web, "PORT": options.port}
     env = {**os.environ, **{name: str(n) for name, n in given.items() if n is not None}}
@@ -41,3 +46,5 @@ def run(options: Namespace) -> int:
         raise WrongUse(str(error)) from error
     except CannotStart as error:
         raise CannotDo(str(error)) from error
+    except ImportError as error:  # the samples are made with torch
+        raise CannotDo(f"{error}: {INSTALL}") from error

@@ -9,13 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.samples.catalogue import build_all
+from shared import command_line
 from shared.errors import WarmrouteError
 
+DOES = "Downloads and makes every sample model below .warmroute."
 STATE = Path(__file__).resolve().parents[2] / ".warmroute"
 
 
 def main() -> int:
     """Exit status: 0, or 1 with one line that says what could not be had."""
+    command_line.parse("deploy.samples", DOES, [])
     columns = (TextColumn("{task.description:<40}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("samples", total=None)

@@ -15,8 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-STATE = Path(__file__).resolve().parents[2] / ".warmroute"
+CODE = Path(__file__).resolve().parents[2]
 MOST_RUNS = 64
+
+
+def state_folder(code: Path, here: Path) -> Path:
+    """`.warmroute` of the checkout that this code stands in; where it was installed as a package,
+    which is no place for state, that of the current folder."""
+    return (code if (code / "pyproject.toml").exists() else here) / ".warmroute"
+
+
+STATE = state_folder(CODE, Path.cwd())
 
 
 class TooManyRuns(Exception):

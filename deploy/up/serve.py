@@ -16,13 +16,14 @@ from deploy.up.supervisor import Supervisor
 GRACE_S = 15.0  # the workers drain on SIGTERM
 COLOURS = {"web": "green", "worker": "blue"}
 HOPELESS_RESTARTS = 3
+INSTALLED = {"web": "python -m router", "worker": "python -m worker"}  # a package has no Procfile
 
 
 def processes(
     procfile: Path, ports: Sequence[int], workers: int, env: Mapping[str, str]
 ) -> list[ProcessSpec]:
     """One `web` per port, and the workers."""
-    commands = read_procfile(procfile)
+    commands = read_procfile(procfile) if procfile.exists() else INSTALLED
     specs = []
     for number, port in enumerate(ports, start=1):
         (web,) = formation(commands, {"web": 1}, {**env, "PORT": str(port)})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
+from shared.command_line import told_default
 from shared.setting import MIB
 
 # Two workers of this size hold less than half of the 30 sample models (990 MB), so that
@@ -16,17 +18,34 @@ class BadSetting(Exception):
     """A variable that cannot be used; the message names it."""
 
 
+def _told(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
 @dataclass(frozen=True, kw_only=True)
 class UpSettings:
-    """`port` None takes 8000, or a free one. `once` ends after the table."""
+    """Each is read from the variable of its name in capitals."""
 
-    workers: int = 2
-    web: int = 1
-    port: int | None = None
-    once: bool = False
-    redis_url: str | None = None
-    model_repository: str | None = None
-    memory_bytes: str = str(WORKER_MEMORY_BYTES)
+    workers: int = _told(2, "How many workers.")
+    web: int = _told(1, "How many gateways.")
+    port: int | None = _told(None, "Of the first gateway; empty takes 8000, or a free one.")
+    once: bool = _told(False, "1 ends after the table of answers.")
+    redis_url: str | None = _told(None, "A Redis to use in place of an embedded one.")
+    model_repository: str | None = _told(None, "In place of an embedded S3 server.")
+    memory_bytes: str = _told(
+        str(WORKER_MEMORY_BYTES), "The budget of a worker for models in memory."
+    )
+
+
+def told() -> list[tuple[str, str, str]]:
+    """Variable, default and meaning of each, for `--help`."""
+    rows = []
+    for one in fields(UpSettings):
+        name = "WARMROUTE_MEMORY_BYTES" if one.name == "memory_bytes" else one.name.upper()
+        default = "" if one.default in (None, False) else str(one.default)
+        unit = "bytes" if name.endswith("_BYTES") else ""
+        rows.append((name, told_default(default, unit), one.metadata["doc"]))
+    return [*rows, ("WARMROUTE_...", "each", "Settings of gateways and workers, which get them.")]
 
 
 def read_settings(env: Mapping[str, str]) -> UpSettings:

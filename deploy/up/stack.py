@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from deploy.cli.output import show_json
 from deploy.client import Client
+from deploy.client.urls import VARIABLE
 from deploy.local.ports import LOOPBACK
 from deploy.samples.catalogue import DEFAULT_SET, build_all, publish_all
 from deploy.samples.store import REQUEST, BuiltSample
@@ -34,13 +34,12 @@ from deploy.up.ports import PortTaken, reserved_ports
 from deploy.up.procfile import BadProcfile, ProcessSpec
 from deploy.up.progress import checked, progress_bar
 from deploy.up.ready import NotReady, wait_ready
-from deploy.up.runfolder import STATE, RunFolder, TooManyRuns, run_folder
+from deploy.up.runfolder import CODE, STATE, RunFolder, TooManyRuns, run_folder
 from deploy.up.serve import processes, serve
 from deploy.up.services import start_services
 from deploy.up.settings import UpSettings
 from shared.errors import WarmrouteError
 
-ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 120.0
 EXPECTED = (BadProcfile, NotReady, PortTaken, TooManyRuns, WarmrouteError)
 
@@ -86,7 +85,8 @@ def prepare(
     services = stack.enter_context(start_services(settings, folder, console))
     check()
     env = stack_environment(settings, folder, services, os.environ)
-    write_env_file(folder.env_file, env)
+    url = f"http://{LOOPBACK}:{ports[0]}"
+    write_env_file(folder.env_file, {**env, VARIABLE: url})
     with progress_bar(console, "samples") as step:
         built = build_all(folder.samples, folder.wheels, checked(step, check))
     with progress_bar(console, "publish") as step:
@@ -94,8 +94,8 @@ def prepare(
     sent = sum(one.bytes_sent for one in published)
     console.print(f"{len(published)} models published, {sent / 1e6:,.1f} MB sent")
     own = process_environment(env, os.environ)
-    specs = processes(ROOT / "Procfile", ports, settings.workers, own)
-    return Prepared(folder, built, f"http://{LOOPBACK}:{ports[0]}", env, specs)
+    specs = processes(CODE / "Procfile", ports, settings.workers, own)
+    return Prepared(folder, built, url, env, specs)
 
 
 async def introduce(

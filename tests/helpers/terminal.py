@@ -11,27 +11,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.client.urls import VARIABLE
 from deploy.up.environment import write_env_file
 from tests.helpers import readme
 from tests.helpers.stack import ROOT, Stack
 
-USUAL_URL = "http://127.0.0.1:8000"
 SETUP = ("First request", "sh", 0)
 
 
 class Terminal:
-    """Runs commands in `folder` as they stand, but for the address and what stands in <>."""
+    """Runs commands in `folder` as they stand, but for what stands in <>."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.folder = folder
         self.url = stack.gateways[0].url
-        write_env_file(self._make_state() / "env", _of_make_up(stack))
+        write_env_file(self._make_state() / "env", _of_make_up(stack) | {VARIABLE: self.url})
         (folder / ".venv").symlink_to(sys.prefix)
         self._env = {
             "PATH": os.pathsep.join([str(self._make_shims()), os.environ["PATH"]]),
             "HOME": str(folder),
             "PYTHONPATH": str(ROOT),
-            "WARMROUTE_URL": self.url,
         }
 
     def run(self, command: str, **filled: str) -> str:
@@ -64,7 +63,6 @@ class Terminal:
             assert "Traceback" not in said, said
 
     def _fill(self, command: str, filled: dict[str, str]) -> str:
-        command = command.replace(USUAL_URL, self.url)
         for name, value in filled.items():
             command = command.replace(f"<{name}>", value)
         return command

@@ -1,7 +1,6 @@
 """Every command and every piece of code in README.md does what the README says, on a real stack.
 
-The text of each block is run as it stands; only the address, `<id>`, `<worker>` and `<model>` are
-filled in.
+The text of each block is run as it stands; only `<id>`, `<worker>` and `<model>` are filled in.
 `make` commands are left to tests/contract/test_readme.py and tests/deploy/up/test_make_up.py.
 """
 

@@ -99,6 +99,15 @@ def shell(command: str) -> str:
     return run.stdout
 
 
+def test_the_file_to_source_names_the_gateway(stack: Stack) -> None:
+    """So that the command line asks this stack, on whatever port."""
+    found = re.search(r"\. (\S+); set", stack.commands[-1])
+    assert found
+    command = f'. {found[1]}; printf %s "$WARMROUTE_URL"'
+    said = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert said.stdout == stack.url
+
+
 def test_every_sample_model_is_in_the_table_with_a_right_answer(stack: Stack) -> None:
     """Eight rows, none of them marked wrong."""
     from deploy.samples.catalogue import DEFAULT_SET

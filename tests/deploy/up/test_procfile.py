@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from deploy.up.procfile import BadProcfile, ProcessSpec, formation, read_procfile
+from deploy.up.serve import INSTALLED
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_this_projects_procfile_names_web_and_worker() -> None:
-    """The two process kinds that the product has."""
-    assert read_procfile(ROOT / "Procfile") == {
-        "web": "python -m router",
-        "worker": "python -m worker",
-    }
+    """The two process kinds that the product has; a package, which has no Procfile, too."""
+    commands = {"web": "python -m router", "worker": "python -m worker"}
+    assert read_procfile(ROOT / "Procfile") == commands == INSTALLED
 
 
 def test_comments_and_blank_lines_are_skipped_and_commands_keep_their_colons(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.up.runfolder import run_folder
+from deploy.up.runfolder import run_folder, state_folder
 
 
 def test_the_first_run_owns_the_state_folder_and_the_next_a_numbered_one(tmp_path: Path) -> None:
@@ -21,3 +21,12 @@ def test_a_folder_is_free_again_when_its_run_has_ended(tmp_path: Path) -> None:
         pass
     with run_folder(tmp_path) as again:
         assert again.own == tmp_path
+
+
+def test_a_package_keeps_no_state_where_it_is_installed(tmp_path: Path) -> None:
+    """A checkout does."""
+    code, here = tmp_path / "code", tmp_path / "here"
+    code.mkdir()
+    assert state_folder(code, here) == here / ".warmroute"
+    (code / "pyproject.toml").touch()
+    assert state_folder(code, here) == code / ".warmroute"
