@@ -52,6 +52,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/v2/repository/index", door(models.index)),
         web.get("/v2/residency", door(residency.fleet)),
         web.get("/v2/events", door(events.get)),
+        web.get("/v2/requests", door(requests.index)),
         web.get("/v2/requests/{id}", door(requests.get)),
         web.delete("/v2/requests/{id}", door(requests.delete)),
         web.get("/v2/dead", door(dead.index)),

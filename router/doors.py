@@ -18,6 +18,7 @@ from router.failures import FailureLog
 from router.gateway_bulk import GatewayBulk
 from router.handover import Handover
 from router.health import Health
+from router.open_requests import OpenRequests
 from router.problems import problem
 from router.records import Records
 from router.remembered import Remembered
@@ -45,6 +46,7 @@ class Doors:
     dispatch: Dispatch
     bulk: GatewayBulk
     records: Records
+    open_requests: OpenRequests
     dead: DeadLetters
     residency: Residency
     states: CopyStates

@@ -20,6 +20,7 @@ from router.gateway_bulk import LOOK_EVERY_S, GatewayBulk
 from router.handover import Handover
 from router.health import Health
 from router.ingress import Ingress
+from router.open_requests import OpenRequests
 from router.outbox import Outbox
 from router.placement import Placement
 from router.records import Records
@@ -95,6 +96,7 @@ class Gateway:
             dispatch=self._dispatch,
             bulk=self._bulk,
             records=Records(scripts, self._waiters, self.id, Loads(self._calls, keys)),
+            open_requests=OpenRequests(client, keys),
             dead=DeadLetters(client, keys, scripts, self._limits, self.config.timeout_s),
             residency=Residency(client, keys),
             states=states,

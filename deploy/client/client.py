@@ -17,7 +17,7 @@ from deploy.client.result import Result, read_result
 from deploy.client.urls import default_url, read_url
 
 GRACE_S = 2.0
-DEAD_PAGE = 100
+PAGE = 100
 
 
 class Client(Fleet, Admin):
@@ -115,6 +115,10 @@ class Client(Fleet, Admin):
         """The handle of a request that was submitted before, here or elsewhere."""
         return Pending(self._http, request_id)
 
+    def requests(self) -> Iterator[dict[str, Any]]:
+        """Accepted requests that have not ended, the nearest deadline first, page by page."""
+        return self._pages("/v2/requests", "requests")
+
     def models(self, *, ready: bool | None = None) -> list[dict[str, Any]]:
         """The repository index: name, version, state and reason of each; `ready` filters."""
         body = b"{}" if ready is None else b'{"ready": %s}' % str(ready).lower().encode()
@@ -130,12 +134,7 @@ class Client(Fleet, Admin):
 
     def dead_letters(self) -> Iterator[dict[str, Any]]:
         """What could not be served and is kept for an operator, newest first, without payloads."""
-        after = ""
-        while after is not None:
-            path = f"/v2/dead?limit={DEAD_PAGE}" + (f"&after={after}" if after else "")
-            page = self._http.call("GET", path).json()
-            yield from page["letters"]
-            after = page["next"]
+        return self._pages("/v2/dead", "letters")
 
     def dead_letter(self, entry: str) -> dict[str, Any]:
         """One dead letter, with what was asked under `request`."""
@@ -158,6 +157,14 @@ class Client(Fleet, Admin):
             return self._http.call("GET", "/v2/health/ready", timeout_s=5.0).status == 200
         except ClientError:
             return False
+
+    def _pages(self, path: str, rows: str) -> Iterator[dict[str, Any]]:
+        after: str | None = ""
+        while after is not None:
+            asked = f"{path}?limit={PAGE}" + (f"&after={quote(after, safe='')}" if after else "")
+            page = self._http.call("GET", asked).json()
+            yield from page[rows]
+            after = page["next"]
 
     def _accepted(self, answer: Answer) -> Pending:
         location = answer.header("Location")

@@ -1,4 +1,4 @@
-"""GET and DELETE /v2/requests/{id}: poll, long-poll or cancel a submitted request."""
+"""/v2/requests: poll, long-poll or cancel a submitted request; list those that have not ended."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ import msgspec
 from aiohttp import web
 
 from router.doors import Doors
+from router.endpoints.dead import parse_limit
 from router.records import Record, parse_wait
 from router.v2 import response as v2_response
 from shared.errors import InvalidInput
 
 BINARY = "application/octet-stream"
+
+
+async def index(request: web.Request, doors: Doors) -> web.StreamResponse:
+    """GET /v2/requests?limit=&after=: accepted and not ended, the nearest deadline first; `next` is
+    the `after` of the page that follows."""
+    limit = parse_limit(request.query.get("limit"))
+    page = await doors.open_requests.page(limit, request.query.get("after", ""))
+    document = {"requests": page.rows, "next": page.next}
+    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
 
 async def get(request: web.Request, doors: Doors) -> web.StreamResponse:
