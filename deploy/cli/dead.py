@@ -8,7 +8,9 @@ from itertools import islice
 from typing import Any
 
 from deploy.cli.errors import WrongUse
+from deploy.cli.options import count
 from deploy.cli.output import Subparsers, show, show_json
+from deploy.cli.watching import add_watch
 from deploy.client import Client, ClientError
 
 ACTIONS = ("list", "show", "replay", "drop")
@@ -27,7 +29,8 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("entries", nargs="*", metavar="ENTRY", help="as `list` prints them")
     parser.add_argument("--all", action="store_true", help="replay or drop every letter")
-    parser.add_argument("--limit", type=int, default=50, help="how many to list (%(default)s)")
+    parser.add_argument("--limit", type=count, default=50, help="how many to list (%(default)s)")
+    add_watch(parser)
     parser.set_defaults(run=run)
 
 

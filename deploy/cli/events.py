@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
 import msgspec
 
 from deploy.cli.errors import WrongUse
+from deploy.cli.options import count
 from deploy.cli.output import Subparsers, mib, show
-from deploy.client import Client
+from deploy.client import Client, ClientError
 from shared.events import KINDS
 
 COLUMNS = ["time", "kind", "model", "worker", "tiers", "bytes", "took", "reason"]
@@ -34,7 +36,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     parser.add_argument(
         "--since", help="an event's id, a time (2026-01-02T03:04:05Z), or 90s, 10m, 2h, 1d ago"
     )
-    parser.add_argument("--limit", type=int, help="how many (default: the last 100)")
+    parser.add_argument("--limit", type=count, help="how many (default: the last 100)")
     parser.set_defaults(run=run)
 
 
@@ -45,7 +47,7 @@ def run(options: Namespace) -> int:
     with Client(options.url) as client:
         events = client.events(
             model=options.model, worker=options.worker, kinds=options.kind, since=options.since,
-            limit=options.limit, follow=options.follow,
+            limit=options.limit, follow=options.follow, retrying=_tell,
         )  # fmt: skip
         if not options.follow:
             listed = list(events)
@@ -55,6 +57,10 @@ def run(options: Namespace) -> int:
             text = msgspec.json.encode(event).decode() if options.json else line(event)
             print(text, flush=True)
     return 0
+
+
+def _tell(error: ClientError) -> None:
+    print(f"warmroute: {error}; asking again", file=sys.stderr, flush=True)
 
 
 def cells(event: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from deploy.cli.options import seconds
 from deploy.cli.output import Subparsers, show
 from deploy.cli.versions import FORM, read_model
 from deploy.client import Client
@@ -13,7 +14,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     """Declare the subcommand."""
     parser = subparsers.add_parser("load", parents=[gateway], help="have a model loaded")
     parser.add_argument("model", metavar=FORM, help="default: the latest version")
-    parser.add_argument("--timeout", type=float, metavar="S", help="seconds to wait")
+    parser.add_argument("--timeout", type=seconds, metavar="S", help="seconds to wait")
     parser.add_argument("--no-wait", action="store_true", help="order it, and return at once")
     parser.set_defaults(run=run)
 

@@ -1,16 +1,18 @@
 """Parses the command line, runs one subcommand, and says what went wrong in one sentence.
 
-Exit status: 0 done, 1 it could not be done, 2 the command line is wrong.
+Exit status: 0 done, 1 it could not be done, 2 the command line is wrong, 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 from deploy.cli import (
+    completion,
     dead,
     events,
     infer,
@@ -18,36 +20,64 @@ from deploy.cli import (
     models,
     policy,
     push,
+    requests,
     residency,
     sessions,
+    submit,
     unload,
     up,
     workers,
 )
 from deploy.cli.errors import CannotDo, WrongUse
-from deploy.client import ClientError, ServerError
+from deploy.cli.options import Parser
+from deploy.cli.watching import watch
+from deploy.client import ClientError, InvalidInput, ServerError
+from deploy.client.urls import default_url
+from shared import command_line
+from shared.config import RouterConfig, WorkerConfig
 from shared.errors import WarmrouteError
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 COMMANDS = (
-    up, push, models, infer, load, unload, policy, sessions, residency, workers, events, dead,
+    up, push, models, infer, submit, requests, load, unload, policy, sessions, residency, workers,
+    events, dead, completion,
 )  # fmt: skip
+DEBUG = "WARMROUTE_DEBUG"
+NEEDS = "pip install 'warmroute[worker]' has what pushing needs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `warmroute`."""
-    options = make_parser().parse_args(arguments)
+    _forgive_streams()
+    for sentence in command_line.unknown_names(os.environ, (RouterConfig, WorkerConfig)):
+        print(f"warmroute: {sentence}", file=sys.stderr)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if "run" not in options:
+        parser.print_help()
+        return 0
     try:
-        status: int = options.run(options)
-    except WrongUse as error:
-        return _tell(error, 2)
-    except (CannotDo, ClientError, WarmrouteError) as error:
-        return _tell(error, 1)
+        return _run(options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        return _last_resort(error)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        run = options.run
+        status: int = watch(options, run) if getattr(options, "watch", None) else run(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a reader that has left is no error
+    except (WrongUse, InvalidInput) as error:
+        return _tell(error, 2)
+    except (CannotDo, ClientError, WarmrouteError) as error:
+        return _tell(error, 1)
     return status
 
 
@@ -58,11 +88,18 @@ def make_parser() -> argparse.ArgumentParser:
     gateway = argparse.ArgumentParser(add_help=False, parents=[shared])
     gateway.add_argument(
         "--url",
-        default=os.environ.get("WARMROUTE_URL") or DEFAULT_URL,
+        default=default_url(),
         help="gateway to ask (default: WARMROUTE_URL, or %(default)s)",
     )
-    parser = argparse.ArgumentParser(prog="warmroute", description="Router for many models.")
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = Parser(
+        prog="warmroute",
+        description="Router for many models.",
+        epilog=f"Each COMMAND has --help. {DEBUG}=1 shows where an unexpected error came from.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"warmroute {command_line.version()}"
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND")
     for command in COMMANDS:
         command.add(subparsers, shared=shared, gateway=gateway)
     return parser
@@ -72,6 +109,37 @@ def _tell(error: Exception, status: int) -> int:
     code = f" (HTTP {error.status})" if isinstance(error, ServerError) else ""
     print(f"warmroute: {error}{code}", file=sys.stderr)
     return status
+
+
+def _last_resort(error: Exception) -> int:
+    """One sentence for what nobody foresaw: the disk is full, a package is missing, a bug."""
+    if isinstance(error, OSError):
+        named = f"{error.filename}: " if error.filename else ""
+        said = f"{named}{error.strerror or error}"
+    elif isinstance(error, ImportError):
+        said = f"{error}; {NEEDS}"
+    else:
+        first = str(error).partition("\n")[0][:300]
+        said = f"unexpected {type(error).__name__}: {first} ({DEBUG}=1 shows where)"
+    _drop_output()
+    print(f"warmroute: {said}", file=sys.stderr)
+    return 1
+
+
+def _forgive_streams() -> None:
+    """A character that the terminal has not is written as its number, and is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """What is not written yet cannot be: Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from deploy.cli.output import Subparsers, show
+from deploy.cli.watching import add_watch
 from deploy.client import Client
 
 
@@ -12,6 +13,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     """Declare the subcommand."""
     parser = subparsers.add_parser("models", parents=[gateway], help="list models and their states")
     parser.add_argument("--ready", action="store_true", help="only those in memory somewhere")
+    add_watch(parser)
     parser.set_defaults(run=run)
 
 

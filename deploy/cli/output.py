@@ -8,25 +8,48 @@ from typing import Any, TypeAlias
 
 import msgspec
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 Subparsers: TypeAlias = "_SubParsersAction[ArgumentParser]"
 __all__ = ["Namespace", "Subparsers", "mib", "show", "show_json"]
 
+Rows = Sequence[Sequence[str]]
+BETWEEN = 2  # values on a line
+LEAST_TEXT = 24  # that a last column is given before a table is written as lines
+WIDEST = 1_000_000
+SIZES = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
-def show(options: Namespace, document: Any, columns: Sequence[str], rows: list[list[str]]) -> None:
-    """The document with --json, else the rows as a table."""
+
+def show(options: Namespace, document: Any, columns: Sequence[str], rows: Rows) -> None:
+    """The document with --json, else the rows as a table.
+
+    No value is cut: where a terminal is too narrow for a table, each row is a few lines.
+    """
     if options.json:
         show_json(document)
         return
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    clean = [[_one_line(cell) for cell in row] for row in rows]
+    console, table = Console(highlight=False, markup=False), _table(columns, clean)
+    needed = Console(width=WIDEST).measure(table).maximum
+    last = max((cell_len(row[-1]) for row in clean), default=0)
+    room = console.width if console.is_terminal else needed  # a file or a pipe has no width
+    if needed - max(last - LEAST_TEXT, 0) <= room:
+        Console(highlight=False, markup=False, width=room).print(table)
+    else:
+        print("\n".join(_as_lines(columns, row, room) for row in clean))
+
+
+def _table(columns: Sequence[str], rows: Rows) -> Table:
+    """Only its last column may be folded."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns[:-1]:
+        table.add_column(name, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:  # a file or a pipe has no width to keep to
-        console = Console(highlight=False, markup=False, width=240)
-    console.print(table)
+    return table
 
 
 def show_json(document: Any) -> None:
@@ -35,5 +58,31 @@ def show_json(document: Any) -> None:
 
 
 def mib(size: int) -> str:
-    """Bytes as MiB with one decimal."""
-    return f"{size / (1 << 20):.1f} MiB"
+    """Bytes in the unit that suits them, with one decimal: `1.5 MiB`, `12 B`."""
+    for name, factor in SIZES:
+        if abs(size) >= factor:
+            return f"{size / factor:.1f} {name}"
+    return f"{size} B"
+
+
+def _as_lines(columns: Sequence[str], row: Sequence[str], width: int) -> str:
+    """`name value` pairs, as many on a line as fit; a value is never divided by us."""
+    lines, line = list[str](), row[0]
+    for name, cell in zip(columns[1:], row[1:], strict=True):
+        if not cell:
+            continue
+        part = f"{name}: {cell}"
+        if cell_len(line) + BETWEEN + cell_len(part) > width:
+            lines.append(line)
+            line = "   "
+        line += " " * BETWEEN + part if line.strip() else " " + part
+    return "\n".join([*lines, line])
+
+
+def _one_line(cell: str) -> str:
+    """Without what would move a terminal's cursor."""
+    if cell.isprintable():
+        return cell
+    return "".join(
+        c if c.isprintable() else " " if c in "\n\t" else f"\\x{ord(c):02x}" for c in cell
+    )

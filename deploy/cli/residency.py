@@ -5,7 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from deploy.cli.options import count
 from deploy.cli.output import Subparsers, mib, show
+from deploy.cli.watching import add_watch
 from deploy.client import Client
 
 COPY = ["worker", "tier", "own", "shared", "since", "last used", "hits"]
@@ -18,7 +20,8 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "residency", parents=[gateway], help="show which worker holds which model"
     )
     parser.add_argument("model", nargs="?", help="show all that is known of this one")
-    parser.add_argument("--version", type=int, help="of MODEL; default: the latest")
+    parser.add_argument("--version", type=count, help="of MODEL; default: the latest")
+    add_watch(parser)
     parser.set_defaults(run=run)
 
 

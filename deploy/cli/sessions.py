@@ -8,8 +8,10 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from deploy.cli.errors import WrongUse
+from deploy.cli.options import seconds
 from deploy.cli.output import Subparsers, show
 from deploy.cli.versions import FORM, read_model
+from deploy.cli.watching import add_watch
 from deploy.client import Client, Session
 from deploy.client.session import Wanted
 
@@ -27,10 +29,11 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     )
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("names", nargs="*", metavar="NAME", help="models, or ids of sessions")
-    parser.add_argument("--ttl", type=float, metavar="S", help="seconds it lasts from now on")
+    parser.add_argument("--ttl", type=seconds, metavar="S", help="seconds it lasts from now on")
     parser.add_argument("--id", help="open: its id, under which it can be opened twice")
     parser.add_argument("--wait", action="store_true", help="open: until its models are loaded")
     parser.add_argument("--hold", action="store_true", help="open: and keep it until Ctrl-C")
+    add_watch(parser)
     parser.set_defaults(run=run)
 
 

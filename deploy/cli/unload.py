@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from deploy.cli.options import seconds
 from deploy.cli.output import Subparsers, show
 from deploy.cli.versions import FORM, read_model
 from deploy.client import Client
@@ -19,7 +20,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "from then on, until `policy` takes that back.",
     )
     parser.add_argument("model", metavar=FORM, help="default: every version that is held")
-    parser.add_argument("--timeout", type=float, metavar="S", help="seconds to wait")
+    parser.add_argument("--timeout", type=seconds, metavar="S", help="seconds to wait")
     parser.set_defaults(run=run)
 
 

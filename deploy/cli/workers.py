@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from deploy.cli.output import Subparsers, mib, show
+from deploy.cli.watching import add_watch
 from deploy.client import Client
 
 COLUMNS = [
@@ -22,6 +23,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         help="list the workers",
         epilog="busy: share of the device's time that is used; service: device time of a request.",
     )
+    add_watch(parser)
     parser.set_defaults(run=run)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
-from deploy.client.errors import ConnectionFailed, Overloaded, TimedOut
+from deploy.client.errors import ClientError, ConnectionFailed, Overloaded, TimedOut
 from deploy.client.http import Http
 
 PATH = "/v2/events"
@@ -43,24 +43,31 @@ def event_pages(
         since = page["last"]
 
 
-def follow_events(http: Http, filters: Filters, since: str | None) -> Iterator[Any]:
+def follow_events(
+    http: Http, filters: Filters, since: str | None,
+    retrying: Callable[[ClientError], None] = lambda error: None,
+) -> Iterator[Any]:  # fmt: skip
     """Events from `since` (None: from now) on, for ever. A gateway that ends the stream, or is
-    away for a while, is asked again from the last event on."""
+    away for a while, is asked again from the last event on; `retrying` is told so once."""
     path = _path([*filters, *([("since", since)] if since is not None else [])])
     headers = {"Accept": "text/event-stream"}
-    gives_up = time.monotonic() + PATIENCE_S
+    gives_up, told = time.monotonic() + PATIENCE_S, False
     while True:
         try:
             with http.stream(path, headers=headers, silent_s=SILENT_S) as lines:
                 for block in blocks(lines):
+                    told = False
                     gives_up = time.monotonic() + PATIENCE_S
                     if "id" in block:
                         headers["Last-Event-ID"] = block["id"]
                     if "data" in block:
                         yield GAP if "event" in block else msgspec.json.decode(block["data"])
-        except (ConnectionFailed, Overloaded, TimedOut):
+        except (ConnectionFailed, Overloaded, TimedOut) as error:
             if time.monotonic() >= gives_up:
                 raise
+            if not told:
+                retrying(error)
+            told = True
         time.sleep(PAUSE_S)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from deploy.client.errors import InvalidInput
+from deploy.client.errors import ClientError, InvalidInput
 from deploy.client.events import event_pages, filters_of, follow_events
 from deploy.client.http import Http
 
@@ -41,17 +41,19 @@ class Fleet:
         since: str | None = None,
         limit: int | None = None,
         follow: bool = False,
+        retrying: Callable[[ClientError], None] = lambda error: None,
     ) -> Iterator[dict[str, Any]]:
         """What happened to model copies and why, oldest first. `since`: an event's id, a time
         (2026-01-02T03:04:05Z) or a time ago (90s, 10m, 2h, 1d); without it the last 100, or
         `limit`.
 
         `follow`: for ever, without `since` from now on; no event is missed when a gateway goes. An
-        event of kind `gap` stands where others are no longer kept.
+        event of kind `gap` stands where others are no longer kept. `retrying` is told when no
+        gateway answers, which is borne for half a minute.
         """
         filters = filters_of(model, worker, kinds)
         if follow:
-            return follow_events(self._http, filters, since)
+            return follow_events(self._http, filters, since, retrying)
         return event_pages(self._http, filters, since, limit)
 
 

@@ -124,7 +124,7 @@ def test_letters_are_dropped(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["list", "1-0"], ["list", "--limit", "0"], ["show"], ["show", "1-0", "2-0"], ["replay"],
+    [["list", "1-0"], ["show"], ["show", "1-0", "2-0"], ["replay"],
      ["drop"], ["drop", "1-0", "--all"], ["show", "--all"]],
 )  # fmt: skip
 def test_a_command_line_that_does_not_add_up_is_refused(

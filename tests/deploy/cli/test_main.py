@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from deploy.cli.main import main
+from deploy.cli.completion import words_of
+from deploy.cli.main import main, make_parser
 
-SUBCOMMANDS = ["up", "push", "models", "infer", "residency", "workers", "dead"]
+SUBCOMMANDS = [command for command in words_of(make_parser()) if command != "completion"]
 
 
 @pytest.mark.parametrize("subcommand", SUBCOMMANDS)
@@ -24,7 +25,43 @@ def test_every_subcommand_explains_itself_and_offers_json(
     assert "--json" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["models", "--color"]])
+def test_without_a_command_it_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """All of the help."""
+    assert main([]) == 0
+    assert all(f" {command} " in capsys.readouterr().out for command in ["models"])
+
+
+def test_it_has_a_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """That of the distribution."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out.startswith("warmroute ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["modls"], "models"),
+        (["request"], "requests"),
+        (["infer", "m", "--tiemout", "1"], "--timeout"),
+    ],
+)
+def test_what_was_probably_meant_is_said(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of commands and of options."""
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["fly"], ["models", "--color"], ["load", "m", "--timeout", "nan"],
+     ["infer", "m", "--timeout", "1e400"], ["infer", "m", "--timeout", "-1"],
+     ["infer", "m", "--version", "0"], ["infer", "m", "--version", "9" * 5000],
+     ["events", "--limit", "-3"]],
+)  # fmt: skip
 def test_a_wrong_command_line_ends_with_status_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,3 +97,72 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
     )
     assert (run.stdout, run.stderr) == ("[", "")
+
+
+@pytest.mark.parametrize("url", ["", "ftp://h", "http://", "http://h:99999", "::1", "a b"])
+def test_an_address_that_is_none_is_one_sentence_and_status_2(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is asked."""
+    assert main(["models", "--url", url]) == 2
+    said = capsys.readouterr().err
+    assert "want http://HOST:PORT" in said and said.count("\n") == 1
+
+
+ERRORS = [RuntimeError("odd\nlines"), MemoryError(), RecursionError("deep"), KeyError("models"),
+          PermissionError(13, "Permission denied", "/x"), ImportError("No module named 'torch'"),
+          UnicodeDecodeError("utf-8", b"x", 0, 1, "bad")]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=[type(error).__name__ for error in ERRORS])
+def test_what_nobody_foresaw_is_one_sentence_too(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And its trace is shown to who asks for it."""
+
+    def fail(options: object) -> int:
+        raise error
+
+    monkeypatch.setattr("deploy.cli.workers.run", fail)
+    assert main(["workers"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("warmroute: ") and said.count("\n") == 1
+    monkeypatch.setenv("WARMROUTE_DEBUG", "1")
+    with pytest.raises(type(error)):
+        main(["workers"])
+
+
+def test_a_misspelt_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which would else be of no use, silently."""
+    monkeypatch.setenv("WARMROUTE_ULR", "http://h")
+    main([])
+    assert "did you mean WARMROUTE_URL?" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("gateway")
+def test_a_full_disk_is_a_sentence() -> None:
+    """Not a complaint of Python's at its end."""
+    run = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m deploy.cli models --json > /dev/full"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (1, "warmroute: No space left on device\n")
+
+
+@pytest.mark.usefixtures("gateway")
+def test_it_watches_until_it_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same table again and again; Ctrl-C ends it."""
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("deploy.cli.watching.time.sleep", sleep)
+    assert main(["workers", "--watch", "0.5"]) == 130
+    assert slept == [0.5] * 3 and capsys.readouterr().out.count("draining") == 3
