@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from router.admission import Admission
-from router.catalog import LATEST, Catalog, Entry
+from router.catalog import LATEST, PATIENCE_S, Catalog, Entry
 from router.dead import DeadLetters
 from router.dispatch import Dispatch
 from router.events.followers import Followers
@@ -87,8 +87,18 @@ def door(
     return handle
 
 
-async def resolve_model(request: web.Request, doors: Doors) -> Entry:
-    """The model that the path names: `{model}` and, maybe, `{version}`."""
+async def resolve_model(
+    request: web.Request, doors: Doors, patience_s: Callable[[], float] = lambda: PATIENCE_S
+) -> Entry:
+    """The model that the path names: `{model}` and, maybe, `{version}`. Without one the newest that
+    is live. `patience_s`: how long its caller would wait for a newer one."""
+    name, version = named_model(request)
+    return doors.catalog.fresh(name, version) or await doors.catalog.resolve(
+        name, version, patience_s()
+    )
+
+
+def named_model(request: web.Request) -> tuple[str, int]:
+    """Name and version that the path names; LATEST without one."""
     version = request.match_info.get("version")
-    wanted = LATEST if version is None else parse_version(version)
-    return await doors.catalog.resolve(request.match_info["model"], wanted)
+    return request.match_info["model"], LATEST if version is None else parse_version(version)

@@ -20,6 +20,7 @@ from router.gateway_bulk import LOOK_EVERY_S, GatewayBulk
 from router.handover import Handover
 from router.health import Health
 from router.ingress import Ingress
+from router.live_versions import LiveVersions
 from router.open_requests import OpenRequests
 from router.outbox import Outbox
 from router.placement import Placement
@@ -82,7 +83,10 @@ class Gateway:
         self._repository = open_repository(
             config.model_repository, endpoint_url=config.s3_endpoint_url or None
         )
-        self._catalog = Catalog(self._repository, config.catalog_ttl_s)
+        self._catalog = Catalog(
+            self._repository, config.catalog_ttl_s,
+            LiveVersions(self._calls, self._keys, self._scripts),
+        )  # fmt: skip
         self._supervisor = Supervisor(self._make_loops())
 
     def doors(self) -> Doors:

@@ -14,8 +14,6 @@ import logging
 import re
 from typing import Any
 
-import msgspec
-
 from router.catalog import LATEST, Catalog
 from router.dispatch import Dispatch
 from router.failures import FailureLog
@@ -23,6 +21,7 @@ from router.idempotency import MAX_KEY, check_key, fingerprint
 from router.pending_entries import PendingEntries
 from router.submission import Submission
 from router.v2 import request as v2_request
+from router.v2.peek import peek_timeout_us
 from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
@@ -31,6 +30,7 @@ from shared.errors import (
     InvalidInput,
     Quarantined,
     TooLarge,
+    Unavailable,
     UnsupportedInput,
     WarmrouteError,
 )
@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 READ_COUNT = 32
 ANSWER_LIFE_MS = 3_600_000
+NAMED = (b"model", b"version")
 FIELDS = {"model", "version", "body", "reply_to", "id", "timeout"}
 BINARY_DEFAULT = "parameters.binary_data_output"
 ASK_BY_HTTP = "its answers are JSON: ask for binary over HTTP, or name other outputs"
@@ -115,6 +116,7 @@ class Ingress:
         try:
             if 2 * len(fields) != len(flat):
                 raise InvalidInput("fields: one is given twice")
+            self._come_again_if_settling(fields, pending.waited_s(entry))
             await self._dispatch.submit(await self._submission(entry, fields))
         except (Expired, Quarantined) as error:
             await self._refuse(entry, fields, error)
@@ -129,6 +131,14 @@ class Ingress:
             await self._refuse(entry, fields, WarmrouteError("internal error, see the log"))
         return True
 
+    def _come_again_if_settling(self, fields: dict[bytes, bytes], waited_s: float) -> None:
+        """Unavailable if a newer version may be found in a moment: others must not wait for that
+        here. Half of its time is left to the request."""
+        name, version = (fields.get(key, b"").decode(errors="replace") for key in NAMED)
+        wanted = parse_version(version) if version else LATEST
+        if self._catalog.settling(name, wanted, waited_s, self._patience_s(fields) / 2):
+            raise Unavailable(f"the versions of {name[:80]!r} are being looked at")
+
     async def _let_go(self, entry: str) -> None:
         """Its producer deleted or trimmed it before anybody took it."""
         log.warning("stream entry %s is gone: deleted or trimmed by who wrote it", entry)
@@ -141,7 +151,8 @@ class Ingress:
         key = check_key(given["id"].decode(errors="replace"), "id") if "id" in given else ""
         name = given["model"].decode(errors="replace")
         version = given.get("version", b"").decode(errors="replace")
-        model = await self._catalog.resolve(name, parse_version(version) if version else LATEST)
+        wanted = parse_version(version) if version else LATEST
+        model = self._catalog.fresh(name, wanted) or await self._catalog.resolve(name, wanted, 0)
         parsed = v2_request.parse(given["body"], None, model.manifest)
         _check_form(parsed, model.manifest)
         parsed.envelope.id = key or parsed.envelope.id
@@ -166,8 +177,8 @@ class Ingress:
     def _patience_s(self, fields: dict[bytes, bytes]) -> float:
         """How long an entry may wait where nobody but this gateway can tell: not even placed."""
         try:
-            timeout_us = _timeout_us(fields.get(b"timeout")) or _inner_timeout_us(fields[b"body"])
-        except (WarmrouteError, KeyError, msgspec.MsgspecError, ValueError):
+            timeout_us = _timeout_us(fields.get(b"timeout")) or peek_timeout_us(fields[b"body"])
+        except (WarmrouteError, KeyError):
             timeout_us = 0
         return timeout_us / 1e6 if timeout_us else self._timeout_s
 
@@ -219,15 +230,3 @@ def _timeout_us(raw: bytes | None) -> int:
     if not raw.isdigit() or len(raw) > 15 or int(raw) == 0:
         raise InvalidInput("timeout: want a positive number of microseconds")
     return int(raw)
-
-
-class _Inner(msgspec.Struct):
-    parameters: dict[str, Any] | None = None
-
-
-_inner = msgspec.json.Decoder(_Inner)
-
-
-def _inner_timeout_us(body: bytes) -> int:
-    value = (_inner.decode(body).parameters or {}).get("timeout")
-    return value if isinstance(value, int) and 0 < value < 1 << 63 else 0

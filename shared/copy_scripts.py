@@ -12,8 +12,8 @@ from shared.script_runner import CHUNK, ScriptRunner
 
 
 class Ordered(NamedTuple):
-    """Answer of `order_copy`: held | loading | ordered | unloadable | quarantined | nobody, and
-    beside it what stands in `lua/order_copy.lua`."""
+    """Answer of `order_copy`: held | loading | ordered | unloadable | quarantined | nobody |
+    resting, and beside it what stands in `lua/order_copy.lua`."""
 
     status: str
     detail: str
@@ -103,9 +103,13 @@ class CopyScripts(ScriptRunner):
 
     # The fleet is told ------------------------------------------------------------------------
 
-    async def order_copy(self, ref: str, least: int | None = None) -> Ordered:
-        """Have a model loaded; `least`: copies to keep from now on."""
-        row = await self._run("order_copy", ref, "" if least is None else least)
+    async def order_copy(
+        self, ref: str, least: int | None = None, *, trial: bool = False
+    ) -> Ordered:
+        """Have a model loaded; `least`: copies to keep from now on. A `trial` that has failed rests
+        for a while."""
+        kept, flag = "" if least is None else least, "1" if trial else ""
+        row = await self._run("order_copy", ref, kept, flag)
         return Ordered(row[0].decode(), row[1].decode())
 
     async def order_unload(self, ref: str) -> int:

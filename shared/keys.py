@@ -33,6 +33,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `ended:<kind>` | hash | id -> what became of a request without a record | TTL |
 | `policy:<ref>` | hash | what the API set for a model version | until the API takes it back |
 | `known:<ref>` | hash | learned: bytes of a copy (own, shared), ms to load it; pin, copies | TTL |
+| `live:<name>` | hash | version -> digest of those that have been loaded, the newest few | TTL |
 | `near:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |
 | `orders:<worker>` | list | orders for that worker: `load ref token`, `unload ref` | TTL |
 | `wanted` | set | refs with a least number of copies | a member goes when it has none |
@@ -126,6 +127,9 @@ class Keys:
 
     def known(self, ref: str) -> str:
         return self._of(f"known:{ref}")
+
+    def live(self, name: str) -> str:
+        return self._of(f"live:{name}")
 
     def near(self, ref: str) -> str:
         return self._of(f"near:{ref}")

@@ -77,6 +77,11 @@ def effective(given: Policy, overrides: Mapping[str, str]) -> Policy:
     return Policy(**merged)
 
 
+def wishing_nothing(given: Policy) -> Policy:
+    """The manifest's policy once a newer version has taken its place: nothing need stay of it."""
+    return msgspec.structs.replace(given, pin=False, min_copies=0, preload=False)
+
+
 def texts(document: Any) -> dict[str, str]:
     """The overrides of an API document {field: value or null}, as Redis keeps them ('' takes an
     override back). InvalidInput names the field and what it may be."""

@@ -19,6 +19,7 @@ from router.remembered import End
 from router.submission import Answer, Submission, Ticket
 from router.v2 import request as v2_request
 from router.v2 import response as v2_response
+from router.v2.peek import peek_timeout_us
 from router.waiters import HandedOver
 from shared.config import RouterConfig
 from shared.errors import Expired, InvalidInput, WarmrouteError
@@ -51,7 +52,7 @@ async def infer(request: web.Request, doors: Doors) -> web.StreamResponse:
     try:
         body = await read_body(request, limit)
         held = admission.settle(held, len(body))
-        entry = await resolve_model(request, doors)
+        entry = await resolve_model(request, doors, lambda: _patience_s(request, body, doors))
         length = request.headers.get(v2_response.HEADER_LENGTH)
         parsed = v2_request.parse(body, length, entry.manifest)
         parsed.envelope.traceparent = parse_traceparent(request.headers.get("traceparent", ""))
@@ -85,6 +86,16 @@ def refused(request: web.Request, doors: Doors, error: WarmrouteError) -> web.Re
     else:
         doors.failures.note(request_id, error, named.get("model", ""), named.get("version", ""))
     return problem(error, request_id)
+
+
+def _patience_s(request: web.Request, body: bytes, doors: Doors) -> float:
+    """How long this caller would wait for a newer version: half of what its deadline leaves it."""
+    length = request.headers.get(v2_response.HEADER_LENGTH, "")
+    head = body[: int(length)] if length.isascii() and length.isdecimal() else body
+    try:
+        return read_timeout(request, peek_timeout_us(head), doors.config) / 2
+    except WarmrouteError:
+        return 0.0  # it will be refused
 
 
 def _submission(

@@ -102,11 +102,14 @@ async def index(request: web.Request, doors: Doors) -> web.StreamResponse:
     only_ready = _only_ready(await read_body(request, 1 << 16))
     held, troubles = await asyncio.gather(doors.residency.held(), doors.residency.troubles())
     rows = []
-    for name, versions in await doors.catalog.index():
-        for version in versions:
-            warm = (name, version) in held
+    for model in await doors.catalog.index():
+        for version in model.versions:
+            warm = (model.name, version) in held
             if warm or not only_ready:
-                rows.append(_row(ModelRef(name, version, ""), warm, troubles.get((name, version))))
+                ref = ModelRef(model.name, version, "")
+                rows.append(_row(ref, warm, troubles.get((model.name, version))))
+        if model.error and not only_ready:
+            rows.append({"name": model.name, "state": "UNAVAILABLE", "reason": model.error})
     return _json(rows)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from router.catalog import Entry
-from router.doors import Doors, resolve_model
+from router.doors import Doors, named_model, resolve_model
 from router.endpoints.infer import parse_prefer, read_timeout
 from router.json_body import answer, read_object, refuse_others
 from router.v2.parameters import timeout_of
@@ -25,10 +25,12 @@ async def load(request: web.Request, doors: Doors) -> web.StreamResponse:
     with doors.copies.admitted():
         parameters = await _parameters(request, ())
         timeout_s = read_timeout(request, timeout_of(parameters), doors.config)
-        entry = await resolve_model(request, doors)
+        # Without a version the newest, live or not: who loads it wants to know whether it can be.
+        entry = await doors.catalog.read(*named_model(request))
         if parse_prefer(request.headers.getall("Prefer", [])).respond_async:
             return _accepted(entry, await doors.copies.order(entry))
         workers = await doors.copies.load(entry, timeout_s)
+        doors.catalog.doubt(entry.ref.name)
         return answer({**_named(entry.ref), "state": "READY", "workers": workers})
 
 

@@ -1,5 +1,5 @@
--- announce: a loaded model becomes a holder and takes its parked requests, in bounded chunks.
--- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement
+-- announce: a loaded model becomes a holder, and live; it takes its parked requests, in bounded chunks.
+-- use: keys, ended, publish, holders, nearest, live, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
 --   'tier bytes', chunk, then field value pairs learned by the load (`known`).
 -- Returns parked requests left to take (call again) | -1 stale token | -2 fenced.
@@ -19,8 +19,9 @@ note_near(ref, worker, '', '')
 if #ARGV > 7 then
   for i = 8, #ARGV, 2 do redis.call('HSET', k('known', ref), ARGV[i], ARGV[i + 1]) end
   redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)
-  if least_copies(ref) > 0 then redis.call('SADD', WANTED, ref) end
 end
+note_live(ref)
+if #ARGV > 7 and least_copies(ref) > 0 then redis.call('SADD', WANTED, ref) end
 -- A worker whose lease ran out gets nothing. What is parked waits for the sweep, which places it when
 -- the lease is renewed, or orders another load.
 local alive = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now

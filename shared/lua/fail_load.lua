@@ -1,6 +1,6 @@
 -- fail_load: a load failed. For good: answer what is parked with the cause. For a passing reason: what was
 --   accepted waits on, up to its deadline. Either way the cause is remembered, and new requests get it.
--- use: keys, ended, publish, holders, nearest, order
+-- use: keys, ended, publish, holders, nearest, live, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk,
 --   passing ('1' or ''), device class, the cause in full for the log. It is ordered from the workers of another class first, if there
 --   are any that have not failed too. Nobody is failed whom a live holder could serve.
@@ -33,6 +33,7 @@ if ARGV[8] == '1' or #live_holders(ref, now) > 0 then
   redis.call('SREM', k('loads', worker), ref)
   return 0
 end
+not_live(ref)
 for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', ARGV[7])) do
   local item = moving(e[2], parked, e[1])
   if item and take(parked, e[1]) then

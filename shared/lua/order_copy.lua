@@ -1,10 +1,11 @@
--- order_copy: have a model loaded although nobody has asked for it (preload, the load API).
--- use: keys, holders, nearest, order, breaker, copies
--- KEYS[1] prefix. ARGV: now, ref, least copies to keep from now on ('' leaves that as it is).
+-- order_copy: have a model loaded although nobody has asked for it (preload, the load API, a trial).
+-- use: keys, holders, nearest, live, order, breaker, copies
+-- KEYS[1] prefix. ARGV: now, ref, least copies to keep from now on ('' leaves that as it is), '1' if it is
+--   a trial (else '').
 -- Returns {'held', copies} | {'loading', phase} | {'ordered', ''} | {'unloadable' | 'quarantined', cause}
---   | {'nobody', ''} (no worker is there, or none can take it). With 0 copies to keep nothing is ordered:
---   {'held', copies}.
-local now, ref, least = clock(), ARGV[2], ARGV[3]
+--   | {'nobody', ''} (no worker is there, or none can take it) | {'resting', ''} (a trial is not due, or it
+--   has crashed workers). With 0 copies to keep nothing is ordered: {'held', copies}.
+local now, ref, least, trial = clock(), ARGV[2], ARGV[3], ARGV[4] == '1'
 if least ~= '' then
   redis.call('HSET', k('known', ref), 'min_copies', least)
   redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)
@@ -18,5 +19,9 @@ local state, cause = breaker(ref, now)
 if state == 'open' then return {'quarantined', cause} end
 local why = unloadable(ref)
 if why then return {'unloadable', why} end
-if order_missing(ref, now, 'asked') then return {'ordered', ''} end
+if trial and (rests(ref, now) or crashes_of(ref) > TRIAL_CRASHES) then return {'resting', ''} end
+if order_missing(ref, now, trial and 'trial' or 'asked') then
+  if trial then note_trial(ref, now) end
+  return {'ordered', ''}
+end
 return {'nobody', ''}

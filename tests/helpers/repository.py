@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from shared.errors import BlobMissing
+from shared.errors import BlobMissing, Forbidden
 from shared.manifest import Manifest
 
 
@@ -18,6 +18,7 @@ class FakeRepository:
         self.manifests: dict[tuple[str, int], bytes] = {}
         self.calls: Counter[str] = Counter()
         self.error: Exception | None = None
+        self.forbidden: set[str] = set()  # models whose folder must not be read
         self.hold = threading.Event()
         self.hold.set()
         self.inside = 0
@@ -36,6 +37,8 @@ class FakeRepository:
 
     def list_versions(self, model: str) -> list[int]:
         self._asked("list_versions")
+        if model in self.forbidden:
+            raise Forbidden(f"{model}: a symbolic link leads out of the repository")
         return sorted(version for name, version in self.manifests if name == model)
 
     def read_manifest(self, model: str, version: int) -> bytes:

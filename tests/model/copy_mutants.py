@@ -137,6 +137,19 @@ COPIES = [
         ("a_quarantined_model_is_loaded", "if state == 'open' then return", "if false then return"),
     ),
     *of(
+        "order_copy", "order_copy refuse_load claim_load tick",
+        ("a_trial_never_rests", "if trial then note_trial(ref, now) end", ""),
+        ("whoever_asks_rests", "if trial and (rests", "if (rests"),
+    ),
+    *of(
+        "lib/live", "announce fail_load claim_load order_copy",
+        ("what_an_older_one_asks_stays", "if other < version then wish_nothing",
+         "if false then wish_nothing"),
+        ("what_is_replaced_asks_again", "if newer then wish_nothing(ref) end", ""),
+        ("what_has_failed_is_live", "redis.call('HDEL', live, version)", "local _ = 0"),
+        ("it_is_live_for_ever", "redis.call('PEXPIRE', live, KNOWN_TTL)", ""),
+    ),
+    *of(
         "order_unload", "order_unload announce order_copy set_policy open_session",
         ("what_is_pinned_goes", "or redis.call('EXISTS', k('pinned', ref)) == 1", ""),
         ("it_comes_back_by_itself", "if least_copies(ref) > 0", "if false"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.model.copies import must_stay, order_missing
+from tests.model.live import note_trial, rests
 from tests.model.model import Model, must
 from tests.model.nearest import KNOWN_TTL, least_copies, live_workers, setting
 from tests.model.run import Choices, Run
@@ -60,8 +61,10 @@ def _enough_are_left(m: Model, ref: str) -> None:
 
 async def order_copy(run: Run, c: Choices) -> None:
     """Somebody wants a model loaded before it is asked for."""
-    ref, least = c.of(run.refs), c.of((None, None, 0, 1, 2))
-    answer, m = await run.call(f"order_copy {ref} {least}", run.scripts.order_copy(ref, least))
+    ref, least, trial = c.of(run.refs), c.of((None, None, 0, 1, 2)), c.chance(3)
+    answer, m = await run.call(
+        f"order_copy {ref} {least} {trial}", run.scripts.order_copy(ref, least, trial=trial)
+    )
     if least is not None:
         m.state.known.setdefault(ref, {})["min_copies"] = str(least)
         m.lives(f"known:{ref}", KNOWN_TTL)
@@ -77,8 +80,12 @@ async def order_copy(run: Run, c: Choices) -> None:
         want, detail = "quarantined", answer.detail
     elif ref in m.state.unloadable:
         want, detail = "unloadable", m.state.unloadable[ref].removeprefix("~")
-    elif order_missing(m, ref, "asked"):
+    elif trial and rests(m, ref):
+        want = "resting"
+    elif order_missing(m, ref, "trial" if trial else "asked"):
         want = "ordered"
+        if trial:
+            note_trial(m, ref)
     must(answer == (want, detail), f"order_copy says {answer}, not {want} {detail}")
     run.count("order_copy", want)
     run.check("order_copy", m)

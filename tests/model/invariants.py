@@ -16,7 +16,7 @@ _WITH_LIFETIME = {
     "request": "records", "gone": "gone", "idem": "idempotency", "answers": "answers",
     "rq:job": "jobs", "known": "known", "near": "near", "orders": "told", "session": "pins",
     "crowded": "crowded", "unfit": "unfit", "kin": "kin", "device": "devices",
-    "ended": "ended",
+    "ended": "ended", "live": "live",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.model.live import not_live, note_live
 from tests.model.load_rules import end_load, lease_of, loader, under_way
 from tests.model.model import Model, must
 from tests.model.moves import PASSING_MARK, moving, place_item, publish
@@ -52,8 +53,9 @@ def _announced(
     if learned:
         m.state.known.setdefault(ref, {}).update(learned)
         m.lives(f"known:{ref}", KNOWN_TTL)
-        if least_copies(m.state, ref) > 0:
-            m.state.wanted.add(ref)
+    note_live(m, ref)
+    if learned and least_copies(m.state, ref) > 0:
+        m.state.wanted.add(ref)
     going = m.state.leases.get(worker, 0) > m.now
     for entry in list(m.state.parked.get(ref, {}))[: run.chunk] if going else ():
         going = m.breaker(ref) != "open"
@@ -130,6 +132,7 @@ def _failed(m: Model, run: Run, worker: str, ref: str, token: str, failing: str)
     if not failing or m.live_holders(ref):
         end_load(m, worker, ref)
         return 0, "held" if failing else "waits on"
+    not_live(m, ref)
     for entry in list(m.state.parked.get(ref, {}))[: run.chunk]:
         item = m.take("parked", ref, entry)
         assert item is not None

@@ -20,7 +20,7 @@ _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
     "request": "records", "gone": "gone", "idem": "idempotency", "answers": "answers",
     "known": "known", "near": "near", "orders": "told", "session": "pins", "crowded": "crowded",
-    "unfit": "unfit", "kin": "kin", "device": "devices", "ended": "ended",
+    "unfit": "unfit", "kin": "kin", "device": "devices", "ended": "ended", "live": "live",
 }  # fmt: skip
 
 

@@ -116,8 +116,7 @@ def _idempotency(flat: list[str]) -> tuple[str, str]:
 _KEYED = {
     "worker", "holders", "holds", "work", "begun", "parked", "load", "loads", "unloadable",
     "breaker", "replies", "request", "gone", "idem", "answers", "policy", "known", "near",
-    "orders", "session", "pinned", "crowded", "unfit", "kin", "device",
-    "ended",
+    "orders", "session", "pinned", "crowded", "unfit", "kin", "device", "live", "ended",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
     "workers": _whole("leases", _scores),
@@ -149,6 +148,7 @@ _READERS: dict[str, Reader] = {
     "policy": _into("policies", _table),
     "known": _into("known", _table),
     "near": _into("near", _table),
+    "live": _into("live", _table),
     "orders": _into("told", sorted),
     "wanted": lambda state, _, rows, __: state.wanted.update(rows),
     "sessions": _whole("sessions", _scores),

@@ -74,6 +74,7 @@ class State:
     answers: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     policies: dict[str, dict[str, str]] = field(default_factory=dict)
     known: dict[str, dict[str, str]] = field(default_factory=dict)
+    live: dict[str, dict[str, str]] = field(default_factory=dict)  # by name: version -> digest
     near: dict[str, dict[str, str]] = field(default_factory=dict)
     told: dict[str, list[str]] = field(default_factory=dict)  # orders by name; sorted
     wanted: set[str] = field(default_factory=set)

@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from router.catalog import MAX_LOOKUPS, Catalog
+from router.catalog import Catalog
+from router.entries import MAX_LOOKUPS
 from shared.errors import Corrupt, InvalidInput, NotFound, StoreUnavailable
 from shared.manifest import digest_of
 from tests.helpers.factories import manifest
@@ -157,5 +158,5 @@ async def test_the_index_lists_every_model_with_its_versions(repository: FakeRep
     for name, version in (("b", 2), ("a", 1), ("b", 1)):
         repository.add(manifest(name=name, version=version))
     catalog = Catalog(repository, 60)
-    assert await catalog.index() == [("a", [1]), ("b", [1, 2])]
+    assert await catalog.index() == [("a", [1], ""), ("b", [1, 2], "")]
     assert await catalog.versions("nobody") == []

@@ -53,7 +53,7 @@ async def test_what_nobody_asked_for_in_a_long_while_is_served_too(
     repository: FakeRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its caller waits for the store first, and gets what is known when that does not answer."""
-    monkeypatch.setattr(module, "STALE_S", -1.0)
+    monkeypatch.setattr(module, "GRACE_S", -1.0)
     catalog = Catalog(repository, ttl_s=0)
     known = await catalog.resolve("mnist")
     repository.error = StoreUnavailable("the store does not answer")

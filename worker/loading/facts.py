@@ -10,7 +10,7 @@ from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.keys import Keys
 from shared.manifest import Manifest
-from shared.policy import Policy, effective
+from shared.policy import Policy, effective, wishing_nothing
 
 
 class Facts(NamedTuple):
@@ -40,16 +40,19 @@ class FactsReader:
     async def _read(self, ref: str, manifest: Manifest) -> Facts:
         ask, keys = self._channel.execute_command, self._keys
         with redis_errors():
-            flat, learned, holders, pinned = await asyncio.gather(
+            flat, learned, holders, pinned, live = await asyncio.gather(
                 ask("HGETALL", keys.policy(ref)),
                 ask("HMGET", keys.known(ref), self._own, "rows"),
                 ask("HLEN", keys.holders(ref)),
                 ask("EXISTS", keys.pinned(ref)),
+                ask("HKEYS", keys.live(manifest.name)),
             )
         texts = [part.decode() for part in flat]
         overrides = dict(zip(texts[::2], texts[1::2], strict=True))
         own, rows = learned
         known = int(own) if own and own.isdigit() else None
         found = (rows or b"").decode(errors="replace")
-        policy = effective(manifest.residency, overrides)
-        return Facts(policy, known, holders, pinned == 1, found)
+        # What a manifest asks to keep holds for the newest version that has been loaded.
+        is_newest = all(int(version) <= manifest.version for version in live)
+        given = manifest.residency if is_newest else wishing_nothing(manifest.residency)
+        return Facts(effective(given, overrides), known, holders, pinned == 1, found)

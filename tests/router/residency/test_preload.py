@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from router.catalog import Catalog
+from router.live_versions import LiveVersions
 from router.residency import preload as module
 from router.residency.preload import MAX_ORDERS, TRIES, Preload
 from shared.errors import StoreUnavailable
@@ -31,7 +32,9 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def preload(cell: Cell, repository: FakeRepository) -> Preload:
     """Of a gateway over a repository in memory."""
-    return Preload(repository, Catalog(repository, 0.0), cell.channel, cell.keys, cell.scripts)
+    live = LiveVersions(cell.channel, cell.keys, cell.scripts)
+    catalog = Catalog(repository, 0.0, live)
+    return Preload(repository, catalog, cell.channel, cell.keys, cell.scripts)
 
 
 def add(repository: FakeRepository, name: str, version: int = 1, **policy: Any) -> str:
@@ -68,18 +71,54 @@ async def test_a_manifest_is_read_once(preload: Preload, repository: FakeReposit
     assert repository.most_inside == 1
 
 
-async def test_only_the_newest_version_is_wanted(
+async def test_a_newer_version_is_wanted_once_it_is_live(
     cell: Cell, preload: Preload, repository: FakeRepository
 ) -> None:
-    """A newer one takes the place of the one before, whose copies need not stay any more."""
+    """It is tried beside the one before, whose copies stay until then, and need not after it."""
+    epoch, old = await cell.worker(), add(repository, "a", min_copies=1)
+    await cell.worker("w2")
+    await preload.run_once()
+    token = await cell.claim("w1", epoch, old)
+    await cell.scripts.announce("w1", epoch, old, token, "device 1", {"min_copies": 1})
+    new = add(repository, "a", 2, min_copies=1)
+    await preload.run_once()
+    await wait_until(lambda: cell.token(new))
+    assert await ordered(cell, old) == [False]
+    assert await cell.scripts.retire("w1", epoch, old, "", "evict") == "needed"
+    token = await cell.claim("w1", epoch, new)
+    await cell.scripts.announce("w1", epoch, new, token, "device 1", {"min_copies": 1})
+    await preload.run_once()
+    assert await cell.scripts.retire("w1", epoch, new, "", "evict") == "needed"
+    assert await cell.scripts.retire("w1", epoch, old, "", "evict") not in ("needed", "pinned")
+
+
+async def test_a_version_that_cannot_be_loaded_takes_nothing_from_the_one_before(
+    cell: Cell, preload: Preload, repository: FakeRepository
+) -> None:
+    """Its least number of copies is kept."""
     epoch, old = await cell.worker(), add(repository, "a", min_copies=1)
     await preload.run_once()
     token = await cell.claim("w1", epoch, old)
-    await cell.scripts.announce("w1", epoch, old, token, "device 1")
+    await cell.scripts.announce("w1", epoch, old, token, "device 1", {"min_copies": 1})
     new = add(repository, "a", 2, min_copies=1)
-    await preload.run_once()
-    assert await ordered(cell, old, new) == [False, True]
-    assert await cell.scripts.retire("w1", epoch, old, "", "evict") not in ("needed", "pinned")
+    await cell.client.set(cell.keys.unloadable(new), "corrupt its hash", px=60_000)
+    for _ in range(2):
+        await preload.run_once()
+    assert await ordered(cell, old, new) == [False, False]
+    assert await cell.scripts.retire("w1", epoch, old, "", "evict") == "needed"
+
+
+async def test_a_model_that_cannot_be_read_holds_up_no_other(
+    cell: Cell, preload: Preload, repository: FakeRepository, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is passed over, and said once."""
+    await cell.worker()
+    refs = [add(repository, name, preload=True) for name in ("a", "b", "z")]
+    repository.forbidden.add("b")
+    for _ in range(3):
+        await preload.run_once()
+    assert await ordered(cell, *refs) == [True, False, True]
+    assert len(caplog.messages) == 1
 
 
 async def test_a_model_that_left_the_repository_is_wanted_no_more(
@@ -186,7 +225,7 @@ async def test_a_store_that_is_away_is_asked_again(
 
 
 async def test_a_manifest_that_cannot_be_read_is_passed_over(
-    cell: Cell, preload: Preload, repository: FakeRepository
+    cell: Cell, preload: Preload, repository: FakeRepository, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once and for all; the others are looked at."""
     await cell.worker()
@@ -195,7 +234,7 @@ async def test_a_manifest_that_cannot_be_read_is_passed_over(
     for _ in range(2):
         await preload.run_once()
     assert await ordered(cell, ref) == [True]
-    assert repository.calls["read_manifest"] == 2
+    assert len(caplog.messages) == 1
 
 
 async def test_a_gateway_preloads_by_itself(cell: Cell, tmp_path: Path) -> None:
