@@ -40,6 +40,8 @@ def pack_onnx(path: Path, inputs: Given | None = None, outputs: Given | None = N
 def _inputs(session: Any, given: Given, unranked: frozenset[str]) -> list[TensorSpec]:
     needed, defaults = session.get_inputs(), session.get_overridable_initializers()
     _refuse_unknown("input", given, [*needed, *defaults])
+    if not needed and not defaults:
+        raise InvalidInput("it takes no input, so there is nothing to ask it")
     if given:
         defaults = [node for node in defaults if node.name in given]
     elif len(needed) + len(defaults) > MOST_INPUTS:

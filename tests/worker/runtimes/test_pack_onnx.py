@@ -119,6 +119,14 @@ def test_an_input_with_a_default_is_optional(tmp_path: Path) -> None:
     assert described(only.inputs) == [("x", [-1])]
 
 
+def test_a_model_without_inputs_is_refused(tmp_path: Path) -> None:
+    """A request for it could not be written."""
+    constant = numpy_helper.from_array(np.ones(2, np.float32), "c")
+    made = model([helper.make_node("Constant", [], ["y"], value=constant)], [], [value("y", [2])])
+    with pytest.raises(InvalidInput, match="takes no input"):
+        packed(made, tmp_path)
+
+
 def test_an_export_that_lists_its_weights_as_inputs_is_packed(tmp_path: Path) -> None:
     """A manifest takes 256 inputs: then weights count as such only if they are named."""
     weights = [numpy_helper.from_array(np.zeros(1, np.float32), f"w{n}") for n in range(300)]
