@@ -55,7 +55,7 @@ class OrderedDown(nn.Module):
 
 class Rolled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x[1:], x[:1]])
+        return torch.roll(x, 1, 0)
 
 
 class Counted(nn.Module):

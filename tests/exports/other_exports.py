@@ -32,7 +32,9 @@ def by_session(path: Path, names: Sequence[str] | None = None) -> Original:
 
 
 def _texts(array: np.ndarray) -> np.ndarray:
-    return array.astype(str).astype(object) if array.dtype == object else array
+    if array.dtype != object:
+        return array
+    return np.array([text.decode() for text in array.ravel()], object).reshape(array.shape)
 
 
 def _raw(array: np.ndarray) -> np.ndarray:
