@@ -91,7 +91,7 @@ def test_workers_are_listed_with_what_they_hold_and_what_waits(
         "w1", "cpu", "ready", "3.0", "MiB", "200.0", "MiB", "1/8", "2", "25", "%", "1.5", "ms",
         "1.0", "MiB", "50.0", "MiB",
     ]  # fmt: skip
-    assert second.split()[:8] == ["w2", "cpu", "draining", "0", "B", "0", "B", "0", "0"]
+    assert second.split()[:8] == ["w2", "cpu", "draining", "0", "B", "0", "B", "0"]
 
 
 @pytest.mark.parametrize("subcommand", ["workers", "residency"])
