@@ -123,6 +123,20 @@ def test_a_request_is_submitted_and_asked_for_later(
     assert status_of(terminal.run(take_back, id=location[1])) == 409
 
 
+@runs(("Submit now, ask later", "sh", 1))
+def test_a_request_is_submitted_by_command(
+    terminal: Terminal, tiny: Model, blocks: list[Block]
+) -> None:
+    """The id is all that is printed; what has ended is in no list."""
+    ((submit, get, wait, listing),) = (block.commands for block in blocks)
+    request_id = terminal.run(submit).strip()
+    assert re.fullmatch("[0-9a-f]{32}", request_id)
+    outputs = json.loads(terminal.run(f"{get} --json", id=request_id))["outputs"]
+    assert np.allclose(outputs["output"], tiny({"input": NUMBERS})["output"], 1e-4, 1e-5)
+    assert re.search(rf"^ {request_id} +succeeded", terminal.run(wait, id=request_id), re.MULTILINE)
+    assert request_id not in terminal.run(listing)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_who_prefers_to_wait_a_little_gets_the_answer_if_it_comes(terminal: Terminal) -> None:
@@ -173,7 +187,9 @@ def test_the_fleet_and_its_queues_can_be_seen(
     slow = publish_slow(cell.repository, cell.folder)
     client = cell.client()
     client.infer(slow.name, slow.question(0.01))
-    pending = [client.submit(slow.name, slow.question(3.0)) for _ in range(3)]
+    pending = [
+        client.submit(slow.name, slow.question(3.0)) for _ in range(10)
+    ]  # a busy machine takes its time
     assert re.search(rf"^ {slow.name} 1 +device", terminal.run(residency), re.MULTILINE)
     assert re.search(r"^ worker-1 +device ", terminal.run(one, model=slow.name), re.MULTILINE)
     assert re.search(r"^ worker-1 +cpu +ready ", terminal.run(workers), re.MULTILINE)
