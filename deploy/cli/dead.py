@@ -10,7 +10,7 @@ from typing import Any
 from deploy.cli.errors import WrongUse
 from deploy.cli.options import count
 from deploy.cli.output import Subparsers, show, show_json
-from deploy.cli.watching import add_watch
+from deploy.cli.watching import add_watch, check_watch
 from deploy.client import Client, ClientError
 
 ACTIONS = ("list", "show", "replay", "drop")
@@ -37,6 +37,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 def run(options: Namespace) -> int:
     """Do one of the four."""
     _check(options)
+    check_watch(options, "list", "show")
     with Client(options.url) as client:
         if options.action == "list":
             return _list(options, client)

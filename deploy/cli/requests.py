@@ -13,7 +13,7 @@ from deploy.cli import answers
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.options import count, seconds
 from deploy.cli.output import Subparsers, show
-from deploy.cli.watching import add_watch
+from deploy.cli.watching import add_watch, check_watch
 from deploy.client import Client, ClientError, RequestFailed, TimedOut
 
 ACTIONS = ("get", "wait", "cancel", "list")
@@ -47,6 +47,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 def run(options: Namespace) -> int:
     """Do one of the four."""
     _check(options)
+    check_watch(options, "list", "get")
     with Client(options.url) as client:
         match options.action:
             case "list":

@@ -11,7 +11,7 @@ from deploy.cli.errors import WrongUse
 from deploy.cli.options import seconds
 from deploy.cli.output import Subparsers, show
 from deploy.cli.versions import FORM, read_model
-from deploy.cli.watching import add_watch
+from deploy.cli.watching import add_watch, check_watch
 from deploy.client import Client, Session
 from deploy.client.session import Wanted
 
@@ -40,6 +40,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 def run(options: Namespace) -> int:
     """Do one of the five."""
     _check(options)
+    check_watch(options, "list", "show")
     with Client(options.url) as client:
         match options.action:
             case "open":

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from deploy.cli.errors import WrongUse
 from deploy.cli.options import seconds
 from deploy.client import ClientError, InvalidInput, Rejected
 
@@ -21,6 +22,12 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
         "--watch", nargs="?", const=EVERY_S, type=_period, metavar="SECONDS",
         help=f"look again every so many seconds ({EVERY_S:g}), until Ctrl-C",
     )  # fmt: skip
+
+
+def check_watch(options: argparse.Namespace, *looking: str) -> None:
+    """Only an action that looks, and changes nothing, may be done again and again."""
+    if options.watch is not None and options.action not in looking:
+        raise WrongUse(f"{options.action}: --watch belongs to {' and '.join(looking)}")
 
 
 def watch(options: argparse.Namespace, run: Callable[[argparse.Namespace], int]) -> int:

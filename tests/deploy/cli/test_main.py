@@ -166,3 +166,15 @@ def test_it_watches_until_it_is_stopped(
     monkeypatch.setattr("deploy.cli.watching.time.sleep", sleep)
     assert main(["workers", "--watch", "0.5"]) == 130
     assert slept == [0.5] * 3 and capsys.readouterr().out.count("draining") == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["session", "open", "m"], ["dead", "drop", "1-0"], ["requests", "cancel", "a" * 32]],
+)
+def test_what_changes_something_is_not_done_again_and_again(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--watch is for looking."""
+    assert main([*arguments, "--watch", "1"]) == 2
+    assert "--watch belongs to list" in capsys.readouterr().err
