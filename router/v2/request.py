@@ -28,6 +28,7 @@ class InferRequest(Struct):
 
 
 _decoder = msgspec.json.Decoder(JsonRequest)
+NOTHING = msgspec.Raw(b"null")
 
 
 def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRequest:
@@ -106,6 +107,8 @@ def _read_inputs(document: JsonRequest, binary: memoryview, manifest: Manifest) 
             raise InvalidInput(f"{field}: {manifest.name} has no such input, it has {list(specs)}")
         if given.name in found:
             raise InvalidInput(f"{field}: given twice")
+        if given.data == NOTHING:  # some clients write every member
+            given.data = msgspec.UNSET
         check_spec(given.datatype, given.shape, spec, field)
         if given.parameters:
             check_offered(given.parameters, f"{field}.")

@@ -83,9 +83,13 @@ def test_unknown_members_and_parameters_are_passed_over() -> None:
 
 
 def test_nulls_stand_for_nothing() -> None:
-    """Some clients write every member."""
+    """Some clients write every member, also that of the form that they do not use."""
     x = X | {"parameters": None}
     assert read({"inputs": [x], "outputs": None, "parameters": None}).envelope.outputs == []
+    x = binary("x", "FP32", [1, 2], 8) | {"data": None}
+    assert bytes(read({"inputs": [x]}, binary=bytes(8)).envelope.inputs[0].data) == bytes(8)
+    x = binary("x", "FP32", [0, 2], 0) | {"data": None}
+    assert read({"inputs": [x]}).envelope.inputs[0].shape == [0, 2]
 
 
 def test_switched_off_extensions_are_no_obstacle() -> None:
