@@ -122,7 +122,7 @@ async def test_why_a_request_was_late_is_said(cell: Cell) -> None:
     said = [row["outcome"].decode().partition(": ")[2] for row in await failures(cell)]
     assert said == [
         "no worker is alive",
-        "its model was loaded by worker w1",
+        "worker w1 was loading its model",
         "the last load of its model failed: no room",
     ]
 

@@ -66,5 +66,5 @@ def late(m: Model, ref: str, kind: str, name: str) -> tuple[str, str]:
     if load and load.phase == "ordered":
         return f"{said}: a load of its model was ordered{why}", ""
     if load:
-        return f"{said}: its model was loaded by worker {load.worker}{why}", ""
+        return f"{said}: worker {load.worker} was loading its model{why}", ""
     return f"{said}: it waited for its model to be loaded", ""

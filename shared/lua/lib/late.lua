@@ -12,6 +12,6 @@ local function late(ref, stream, now)
   local lease = redis.call('HMGET', k('load', ref), 'phase', 'worker', 'why')
   local why = (lease[3] or '') ~= '' and ', ' .. lease[3] or ''
   if lease[1] == 'ordered' then return said .. ': a load of its model was ordered' .. why, '' end
-  if lease[1] then return said .. ': its model was loaded by worker ' .. lease[2] .. why, '' end
+  if lease[1] then return said .. ': worker ' .. lease[2] .. ' was loading its model' .. why, '' end
   return said .. ': it waited for its model to be loaded', ''
 end
