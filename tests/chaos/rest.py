@@ -27,7 +27,7 @@ MORE_KEYS = 30  # another model or so may be held
 REDIS_GROWTH = 8 * MIB
 _EMPTY = ("begun:*", "parked", "parked:*", "load:*", "loads:*", "deadlines", "rq:queue:cold")
 _DEVICE_ENDS = re.compile(r"its device process (?:was )?((?:killed by|ended with) .*?) after")
-_STREAMS = ("work:*", "ingress", "outbox")
+_STREAMS = ("work:*", "ingress", "outbox", "failures")
 
 
 @dataclass(frozen=True)

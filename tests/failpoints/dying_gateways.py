@@ -95,7 +95,7 @@ def streaming(field: Field, arm: Arm) -> list[int]:
 
 
 def answering(field: Field, arm: Arm) -> list[int]:
-    """It reads the outcome that a caller of its waits for."""
+    """It reads the outcome that a caller of its waits for, and tells the cell of it."""
     gateway, model = field.gateway, field.warm()
     field.ledger.submit(model, 2, at=gateway)
     arm()

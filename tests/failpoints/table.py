@@ -42,7 +42,7 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
         dying_gateways.replaying: _around("replay"),
         dying_gateways.housekeeping: _around("gateway_beat", "reap", "sweep", "tend"),
         dying_gateways.streaming: ["ingress.read", "outbox.read", *_around("answer")],
-        dying_gateways.answering: ["replies.read"],
+        dying_gateways.answering: ["replies.read", *_around("remember")],
         dying_gateways.stopping: ["handover.before", *_around("hand_over")],
         dying_operations.loading: _around("order_copy"),
         dying_operations.unloading: _around("order_unload"),

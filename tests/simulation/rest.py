@@ -11,10 +11,10 @@ from tests.simulation.fleet import Fleet
 from tests.simulation.server import SimRedis
 from tests.simulation.world import World
 
-EMPTY_STREAMS = ("work:", "parked:", "ingress", "outbox")
+EMPTY_STREAMS = ("work:", "parked:", "ingress", "outbox", "failures")
 NO_MORE = ("begun:", "parked:", "deadlines", "parked", "rq:queue:")
 # What may be there with nobody running: a member or an entry of each has an end of its own.
-LEFT_BY_ALL = ("epoch", "ingress", "outbox", "dead", "gateways", "rq:queues", "events")
+LEFT_BY_ALL = ("epoch", "ingress", "outbox", "failures", "dead", "gateways", "rq:queues", "events")
 
 
 def _keys(server: SimRedis) -> list[str]:
