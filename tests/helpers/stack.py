@@ -177,6 +177,12 @@ class Stack(Signals):
         queued = [k.decode() for k in self.redis.scan_iter(self._key("work:*")) if self._length(k)]
         return found.union(queued)
 
+    def failures(self, request_id: str) -> list[str]:
+        """What the logs of all processes that there have been say of one request's failure."""
+        start = f"request {request_id} failed:"
+        logs = [process.child.log.read_text() for process in self._processes]
+        return [line for log in logs for line in log.splitlines() if start in line]
+
     def waiting(self, worker: str) -> list[Envelope]:
         """Requests that wait or run on a worker, in the order in which they were placed."""
         rows = self.redis.xrange(self.keys.work(worker))

@@ -179,18 +179,11 @@ def by_stream(stack: Stack, failing: Failing) -> str:
     return answer[b"request"].decode()
 
 
-def lines(stack: Stack, request_id: str) -> list[str]:
-    """What the logs of all processes say of the failure of one request."""
-    logs = [process.child.log.read_text() for process in [*stack.gateways, *stack.workers]]
-    start = f"request {request_id} failed:"
-    return [line for log in logs for line in log.splitlines() if start in line]
-
-
 def the_line(stack: Stack, request_id: str) -> str:
     """The one line; none comes after it."""
-    wait_until(lambda: lines(stack, request_id), PATIENCE_S)
+    wait_until(lambda: stack.failures(request_id), PATIENCE_S)
     time.sleep(1)
-    (line,) = lines(stack, request_id)
+    (line,) = stack.failures(request_id)
     return line
 
 
@@ -233,4 +226,4 @@ def test_what_was_taken_back_is_no_failure(cast: Cast) -> None:
     pending = stack.client().submit(cast.slow.name, cast.slow.question(1.5))
     pending.cancel()
     time.sleep(1)
-    assert lines(stack, pending.id) == []
+    assert stack.failures(pending.id) == []

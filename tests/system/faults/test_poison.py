@@ -92,6 +92,10 @@ def test_a_poison_request_dies_alone_and_its_batch_mates_are_answered(
     assert np.frombuffer(sent.data, "<f4")[0] == MAGIC
     with pytest.raises(ClientError, match="SIGSEGV"):
         bad.result(timeout=1)
+    wait_until(lambda: cell.failures(bad.id), PROMPTLY_S)
+    (line,) = cell.failures(bad.id)
+    assert "code=dead_lettered" in line and "SIGSEGV" in line
+    assert not any(cell.failures(pending.id) for pending, _ in mates)
 
 
 def test_a_model_that_crashes_again_and_again_is_quarantined_and_comes_back(
