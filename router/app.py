@@ -66,6 +66,7 @@ def routes() -> list[web.RouteDef]:
         web.delete(SESSION, door(sessions.delete)),
     ]
     found += [*not_offered_routes(MODEL, VERSION), *_of_a_model(MODEL), *_of_a_model(VERSION)]
+    found.append(web.get(MODEL + "/versions", door(models.versions)))
     verbs: dict[str, set[str]] = {}
     for route in found:
         verbs.setdefault(route.path, set()).add(route.method)

@@ -27,6 +27,7 @@ from router.residency.copy_states import CopyStates
 from router.residency.policies import Policies
 from router.residency.report import Residency
 from router.residency.sessions import Sessions
+from router.residency.version_states import VersionStates
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError
 from shared.names import parse_version
@@ -43,6 +44,7 @@ class Doors:
     config: RouterConfig
     admission: Admission
     catalog: Catalog
+    versions: VersionStates
     dispatch: Dispatch
     bulk: GatewayBulk
     records: Records

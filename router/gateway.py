@@ -34,6 +34,7 @@ from router.residency.policies import Policies
 from router.residency.preload import ROUND_EVERY_S, Preload
 from router.residency.report import Residency
 from router.residency.sessions import Sessions
+from router.residency.version_states import VersionStates
 from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Sweeper
 from router.waiters import EXPIRE_EVERY_S, Waiters
 from shared.bulk import open_bulk
@@ -83,9 +84,10 @@ class Gateway:
         self._repository = open_repository(
             config.model_repository, endpoint_url=config.s3_endpoint_url or None
         )
+        self._live = LiveVersions(self._calls, self._keys, self._scripts)
         self._catalog = Catalog(
             self._repository, config.catalog_ttl_s,
-            LiveVersions(self._calls, self._keys, self._scripts),
+            self._live,
         )  # fmt: skip
         self._supervisor = Supervisor(self._make_loops())
 
@@ -97,6 +99,7 @@ class Gateway:
             config=self.config,
             admission=Admission(self.config.max_waiting, self.config.max_bodies_bytes),
             catalog=self._catalog,
+            versions=VersionStates(self._catalog, self._live, states, self._events),
             dispatch=self._dispatch,
             bulk=self._bulk,
             records=Records(scripts, self._waiters, self.id, Loads(self._calls, keys)),

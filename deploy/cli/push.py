@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from deploy.cli import push_wait, repository
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import Subparsers, mib, show
 from deploy.cli.progress import bytes_bar
@@ -23,7 +24,7 @@ from shared.errors import Conflict
 from shared.manifest import Batching, Manifest, TensorSpec
 from shared.names import check_model_name
 from shared.policy import Policy
-from shared.repository import PublishResult, Repository, open_repository, publish
+from shared.repository import PublishResult, Repository, publish
 from worker.runtimes import trust
 
 
@@ -31,7 +32,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     """Declare the subcommand."""
     parser = subparsers.add_parser(
         "push",
-        parents=[shared],
+        parents=[gateway],
         help="publish a model",
         epilog=f"A SPEC is {FORM}, with -1 for a dimension that varies.",
     )
@@ -55,7 +56,8 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "--max-batch", type=int, default=1, metavar="N", help="default: %(default)s"
     )
     parser.add_argument("--licence", default="", help="kept in the manifest")
-    parser.add_argument("--repository", metavar="URL", help="default: MODEL_REPOSITORY")
+    repository.add_option(parser)
+    push_wait.add_options(parser)
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -64,25 +66,30 @@ def run(options: Namespace) -> int:
     """Prepare, publish, and say what travelled."""
     check_model_name(options.model)
     policy = read_policy(options)
-    repository = _open(options.repository or os.environ.get("MODEL_REPOSITORY", ""))
-    repository.check()
+    store = repository.opened(options)
     with tempfile.TemporaryDirectory(prefix="warmroute-push-") as scratch:
         manifest, files = _prepare(options, policy, Path(scratch))
-        result = _publish(repository, manifest, files, options)
+        result = _publish(store, manifest, files, options)
     pushed = result.manifest
-    document = {
+    document: dict[str, object] = {
         "name": pushed.name,
         "version": pushed.version,
         "platform": pushed.platform,
         "files": len(pushed.files),
         "bytes_sent": result.bytes_sent,
         "bytes_shared": result.bytes_shared,
+        "unchanged": result.unchanged,
     }
+    if options.wait:
+        document["workers"] = push_wait.until_live(options, pushed.name, pushed.version)
     row = [pushed.name, str(pushed.version), pushed.platform, str(len(pushed.files))]
     row += [mib(result.bytes_sent), mib(result.bytes_shared)]
     columns = ["model", "version", "platform", "files", "sent", "was there"]
     show(options, document, columns, [row])
     _advise_trust(pushed, repository.url)
+    if not options.json:
+        news = push_wait.news(options, pushed.name, pushed.version, unchanged=result.unchanged)
+        print(news, file=sys.stderr)  # what is printed is the table
     return 0
 
 
@@ -94,12 +101,6 @@ def _advise_trust(manifest: Manifest, url: str) -> None:
             f"warmroute: {manifest.platform} can run code: {trust.advice(url)}, or it is refused",
             file=sys.stderr,
         )
-
-
-def _open(url: str) -> Repository:
-    if not url:
-        raise WrongUse("which repository? give --repository, or set MODEL_REPOSITORY")
-    return open_repository(url, endpoint_url=os.environ.get("S3_ENDPOINT_URL") or None)
 
 
 def _prepare(options: Namespace, policy: Policy, scratch: Path) -> tuple[Manifest, dict[str, Path]]:
@@ -145,17 +146,17 @@ def _check_batchable(specs: list[TensorSpec]) -> None:
 
 
 def _publish(
-    repository: Repository, manifest: Manifest, files: dict[str, Path], options: Namespace
+    store: Repository, manifest: Manifest, files: dict[str, Path], options: Namespace
 ) -> PublishResult:
     """As the version that was asked for; else as the newest, or a new one if that is another."""
-    newest = max(repository.list_versions(manifest.name), default=1)
+    newest = max(store.list_versions(manifest.name), default=1)
     version = options.version or newest
     with bytes_bar(f"push {manifest.name}") as progress:
         try:
             numbered = msgspec.structs.replace(manifest, version=version)
-            return publish(repository, numbered, files, progress)
+            return publish(store, numbered, files, progress)
         except Conflict:
             if options.version is not None:
                 raise
             numbered = msgspec.structs.replace(manifest, version=newest + 1)
-            return publish(repository, numbered, files, progress)
+            return publish(store, numbered, files, progress)

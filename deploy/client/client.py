@@ -132,6 +132,14 @@ class Client(Fleet, Admin):
         metadata: dict[str, Any] = self._http.call("GET", model_path(model, version)).json()
         return metadata
 
+    def versions(self, model: str) -> dict[str, Any]:
+        """The `versions` of a model, newest first: whether each is live, its state, who holds it,
+        why it cannot be loaded; and the one that requests without a version get (`serves`)."""
+        document: dict[str, Any] = self._http.call(
+            "GET", model_path(model, None) + "/versions"
+        ).json()
+        return document
+
     def dead_letters(self) -> Iterator[dict[str, Any]]:
         """What could not be served and is kept for an operator, newest first, without payloads."""
         return self._pages("/v2/dead", "letters")

@@ -83,6 +83,11 @@ def _in_triton(spec: TensorSpec, batched: bool) -> dict[str, Any]:
     return {"name": spec.name, "data_type": f"TYPE_{datatype}", "dims": dims}
 
 
+async def versions(request: web.Request, doors: Doors) -> web.StreamResponse:
+    """GET /v2/models/{model}/versions: which are live, held, or cannot be loaded, and why."""
+    return _json(await doors.versions.of(request.match_info["model"]))
+
+
 async def model_ready(request: web.Request, doors: Doors) -> web.StreamResponse:
     """GET .../ready: 200, warm or cold, as a cold model is loaded on demand; 503 with the cause if
     a request for it would be refused just now; 404 if unknown."""

@@ -9,6 +9,7 @@ local now, ref, least, trial = clock(), ARGV[2], ARGV[3], ARGV[4] == '1'
 if least ~= '' then
   redis.call('HSET', k('known', ref), 'min_copies', least)
   redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)
+  if is_replaced(ref) then wish_nothing(ref) end  -- a gateway that has not heard of that yet
   if least_copies(ref) > 0 then redis.call('SADD', WANTED, ref) end
 end
 local live = live_holders(ref, now)

@@ -70,6 +70,10 @@ class Repository(Protocol):
     def put_manifest(self, model: str, version: int, raw: bytes) -> None:
         """Make the version appear; silent if the same bytes are there, Conflict if others are."""
 
+    def delete_manifest(self, model: str, version: int) -> None:
+        """Make the version disappear; BlobMissing if there is none. Its blobs stay: other versions
+        may share them, and a worker may be reading them."""
+
     def blob_sources(self, sha256: str, size: int) -> BlobSource:
         """Where to read a blob of `size` bytes from."""
 

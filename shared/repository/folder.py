@@ -99,6 +99,18 @@ class FolderRepository:
                 self._same_or_conflict(model, version, raw)
             sync_folder(target.parent)
 
+    def delete_manifest(self, model: str, version: int) -> None:
+        """Unlink it, and the folders above that hold nothing else then."""
+        path = self._inside(manifest_key(model, version))
+        with _naming(f"manifest of {model} version {version}"):
+            path.unlink()
+            sync_folder(path.parent)
+        for folder in (path.parent, path.parent.parent):
+            try:
+                folder.rmdir()
+            except OSError:  # something else lies there, or a publisher has just come
+                return
+
     def blob_sources(self, sha256: str, size: int) -> FileSource:
         """The blob's file; Corrupt if it does not hold `size` bytes."""
         found = self._blob_size(sha256)

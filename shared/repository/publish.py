@@ -32,6 +32,7 @@ class PublishResult:
     manifest: Manifest
     bytes_sent: int
     bytes_shared: int
+    unchanged: bool = False  # the version was there, with the same content
 
 
 def publish(
@@ -48,7 +49,7 @@ def publish(
     """
     complete = _with_files(manifest, files)
     raw = complete.encode()
-    _refuse_before_sending(repository, complete, raw)
+    unchanged = _refuse_before_sending(repository, complete, raw)
     paths = {entry.sha256: files[entry.name] for entry in complete.files}
     sizes = {entry.sha256: entry.size for entry in complete.files}
     count = _Count(sum(sizes.values()), progress)
@@ -63,7 +64,7 @@ def publish(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     repository.put_manifest(complete.name, complete.version, raw)
-    return PublishResult(complete, count.sent, count.shared)
+    return PublishResult(complete, count.sent, count.shared, unchanged)
 
 
 def _with_files(manifest: Manifest, files: Mapping[str, Path]) -> Manifest:
@@ -77,7 +78,8 @@ def _with_files(manifest: Manifest, files: Mapping[str, Path]) -> Manifest:
     return msgspec.structs.replace(manifest, files=entries)
 
 
-def _refuse_before_sending(repository: Repository, manifest: Manifest, raw: bytes) -> None:
+def _refuse_before_sending(repository: Repository, manifest: Manifest, raw: bytes) -> bool:
+    """Whether the same is there already."""
     if not manifest.files:
         raise InvalidInput("files: a version needs at least one")
     try:
@@ -90,11 +92,12 @@ def _refuse_before_sending(repository: Repository, manifest: Manifest, raw: byte
     try:
         there = repository.read_manifest(manifest.name, manifest.version)
     except BlobMissing:
-        return
+        return False
     if there != raw:
         raise Conflict(
             f"{manifest.name} version {manifest.version}: published before with other content"
         )
+    return True
 
 
 def _settle(repository: Repository, sha256: str, path: Path, size: int, count: _Count) -> None:

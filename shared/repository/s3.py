@@ -90,6 +90,13 @@ class S3Repository:
             if not self._put_if_absent(model, version, key, raw):
                 self._same_or_conflict(model, version, raw)
 
+    def delete_manifest(self, model: str, version: int) -> None:
+        """Looks first: S3 says nothing of what was not there."""
+        key = self._key(manifest_key(model, version))
+        with s3_errors(f"manifest of {model} version {version}"):
+            self._client.head_object(Bucket=self._bucket, Key=key)
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
     def blob_sources(self, sha256: str, size: int) -> UrlSource:
         """A GET URL, signed locally; whoever reads it compares `size` with the first answer."""
         with s3_errors(f"blob {sha256[:12]}"):

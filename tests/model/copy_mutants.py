@@ -137,15 +137,16 @@ COPIES = [
         ("a_quarantined_model_is_loaded", "if state == 'open' then return", "if false then return"),
     ),
     *of(
-        "order_copy", "order_copy refuse_load claim_load tick",
+        "order_copy", "order_copy announce refuse_load claim_load tick",
         ("a_trial_never_rests", "if trial then note_trial(ref, now) end", ""),
+        ("what_is_replaced_is_kept", "if is_replaced(ref) then wish_nothing(ref) end", ""),
         ("whoever_asks_rests", "if trial and (rests", "if (rests"),
     ),
     *of(
         "lib/live", "announce fail_load claim_load order_copy",
         ("what_an_older_one_asks_stays", "if other < version then wish_nothing",
          "if false then wish_nothing"),
-        ("what_is_replaced_asks_again", "if newer then wish_nothing(ref) end", ""),
+        ("what_is_replaced_asks_again", "if is_replaced(ref) then wish_nothing(ref) end", ""),
         ("what_has_failed_is_live", "redis.call('HDEL', live, version)", "local _ = 0"),
         ("it_is_live_for_ever", "redis.call('PEXPIRE', live, KNOWN_TTL)", ""),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.model.copies import must_stay, order_missing
-from tests.model.live import note_trial, rests
+from tests.model.live import if_replaced_wish_nothing, note_trial, rests
 from tests.model.model import Model, must
 from tests.model.nearest import KNOWN_TTL, least_copies, live_workers, setting
 from tests.model.run import Choices, Run
@@ -68,6 +68,7 @@ async def order_copy(run: Run, c: Choices) -> None:
     if least is not None:
         m.state.known.setdefault(ref, {})["min_copies"] = str(least)
         m.lives(f"known:{ref}", KNOWN_TTL)
+        if_replaced_wish_nothing(m, ref)
         if least_copies(m.state, ref) > 0:
             m.state.wanted.add(ref)
     held, load = len(m.live_holders(ref)), m.state.loads.get(ref)

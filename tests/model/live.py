@@ -21,11 +21,17 @@ def note_live(m: Model, ref: str) -> None:
     for other, of in live.items():
         if int(other) < int(version):
             _wish_nothing(m, f"{name}:{other}:{of}")
-    if any(int(other) > int(version) for other in live):
-        m.note("live: a newer one is")
-        _wish_nothing(m, ref)
+    if_replaced_wish_nothing(m, ref)
     if len(live) > LIVE_MOST:
         del live[min(live, key=int)]
+
+
+def if_replaced_wish_nothing(m: Model, ref: str) -> None:
+    """What a manifest asks to keep holds for the newest that is live."""
+    name, version, _ = ref.split(":")
+    if any(int(other) > int(version) for other in m.state.live.get(name, {})):
+        m.note("live: a newer one is")
+        _wish_nothing(m, ref)
 
 
 def not_live(m: Model, ref: str) -> None:

@@ -13,6 +13,13 @@ local function wish_nothing(ref)
   redis.call('HSET', k('known', ref), 'min_copies', '0', 'pin', '0')
 end
 
+local function is_replaced(ref)
+  local name, version = parts_of(ref)
+  for _, other in ipairs(redis.call('HKEYS', k('live', name))) do
+    if tonumber(other) > version then return true end
+  end
+end
+
 -- A worker holds this version. Older ones are replaced by it, and it by a newer one.
 local function note_live(ref)
   local name, version, digest = parts_of(ref)
@@ -21,14 +28,14 @@ local function note_live(ref)
   if before and before ~= digest then wish_nothing(name .. ':' .. version .. ':' .. before) end
   redis.call('HSET', live, version, digest)
   redis.call('PEXPIRE', live, KNOWN_TTL)
-  local oldest, newer = version, false
+  local oldest = version
   local flat = redis.call('HGETALL', live)
   for i = 1, #flat, 2 do
     local other = tonumber(flat[i])
-    oldest, newer, others = math.min(oldest, other), newer or other > version, others + 1
+    oldest, others = math.min(oldest, other), others + 1
     if other < version then wish_nothing(name .. ':' .. flat[i] .. ':' .. flat[i + 1]) end
   end
-  if newer then wish_nothing(ref) end
+  if is_replaced(ref) then wish_nothing(ref) end
   if others > LIVE_MOST then redis.call('HDEL', live, string.format('%d', oldest)) end
 end
 
