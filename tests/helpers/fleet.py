@@ -76,5 +76,6 @@ def publish_made_up(folder: Path, name: str, *, size: int = 100, **changes: Any)
 @asynccontextmanager
 async def fleet_of(cell: Cell, folder: Path, **env: str) -> AsyncIterator[Fleet]:
     """A gateway over the repository in `folder`, which may be filled before or later."""
-    async with running_gateway(cell, folder, WARMROUTE_CATALOG_TTL_S="0.05", **env) as gateway:
+    settings = {"WARMROUTE_CATALOG_TTL_S": "0.05", **env}
+    async with running_gateway(cell, folder, **settings) as gateway:
         yield Fleet(cell, gateway, folder)

@@ -160,3 +160,18 @@ async def test_the_index_lists_every_model_with_its_versions(repository: FakeRep
     catalog = Catalog(repository, 60)
     assert await catalog.index() == [("a", [1], ""), ("b", [1, 2], "")]
     assert await catalog.versions("nobody") == []
+
+
+async def test_a_model_that_cannot_be_read_is_listed_with_the_reason(
+    repository: FakeRepository,
+) -> None:
+    """The others are listed as ever; a store that is away lists nothing."""
+    for name in ("a", "b", "c"):
+        repository.add(manifest(name=name))
+    repository.forbidden.add("b")
+    rows = await Catalog(repository, 60).index()
+    assert [(row.name, row.versions) for row in rows] == [("a", [1]), ("b", []), ("c", [1])]
+    assert [bool(row.error) for row in rows] == [False, True, False]
+    repository.error = StoreUnavailable("the store does not answer")
+    with pytest.raises(StoreUnavailable):
+        await Catalog(repository, 60).index()

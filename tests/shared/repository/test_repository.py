@@ -46,6 +46,31 @@ def test_a_manifest_is_written_once(repository: Repository) -> None:
     assert repository.read_manifest("tabby", 1) == b"first"
 
 
+def test_a_version_that_is_deleted_is_gone(repository: Repository, tmp_path: Path) -> None:
+    """Its blobs stay, for others that share them; it can be published again, with other content."""
+    files = written(tmp_path, {"model.onnx": 1000})
+    for version in (1, 2):
+        publish(repository, manifest("tabby", version), files)
+    repository.delete_manifest("tabby", 2)
+    assert repository.list_versions("tabby") == [1]
+    assert repository.has_blob(entry_of(files["model.onnx"]).sha256)
+    with pytest.raises(BlobMissing, match="tabby version 2"):
+        repository.read_manifest("tabby", 2)
+    with pytest.raises(BlobMissing, match="tabby version 2"):
+        repository.delete_manifest("tabby", 2)
+    repository.put_manifest("tabby", 2, b"other")
+    repository.delete_manifest("tabby", 1)
+    repository.delete_manifest("tabby", 2)
+    assert repository.list_versions("tabby") == []
+
+
+def test_the_same_again_is_said_to_be_unchanged(repository: Repository, tmp_path: Path) -> None:
+    """So that a push can say it."""
+    files = written(tmp_path, {"model.onnx": 1000})
+    said = [publish(repository, manifest("tabby"), files).unchanged for _ in range(2)]
+    assert said == [False, True]
+
+
 def test_a_blob_is_stored_under_its_hash(repository: Repository, tmp_path: Path) -> None:
     """It is there by its hash and, if asked, by its size; all its bytes are reported."""
     path = written(tmp_path, {"a": 3000})["a"]
