@@ -86,7 +86,7 @@ def run(options: Namespace) -> int:
     row += [mib(result.bytes_sent), mib(result.bytes_shared)]
     columns = ["model", "version", "platform", "files", "sent", "was there"]
     show(options, document, columns, [row])
-    _advise_trust(pushed, repository.url)
+    _advise_trust(pushed, store.url)
     if not options.json:
         news = push_wait.news(options, pushed.name, pushed.version, unchanged=result.unchanged)
         print(news, file=sys.stderr)  # what is printed is the table
