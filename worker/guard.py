@@ -17,9 +17,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
+from msgspec import structs
+
 from shared import clock
 from shared.envelope import Outcome
-from shared.errors import WarmrouteError
 from shared.event_log import EventLog
 from shared.manifest import Batching
 from shared.retry import until_answered
@@ -29,7 +30,9 @@ from worker.execution import Result, Watch
 from worker.parts import Parts
 from worker.residency.copies import Copy
 from worker.trial.audit import Answers, Audit, Found
-from worker.trial.batches import INDEPENDENT, try_batches
+from worker.trial.batches import INDEPENDENT, Interrupted, try_batches
+from worker.trial.batches import Found as Tried
+from worker.trial.rows import Arrays
 from worker.work import Work
 
 log = logging.getLogger(__name__)
@@ -134,23 +137,28 @@ class Guard:
         return Found()
 
     async def _prove(self, seen: Seen) -> int:
-        """The trial that had no input at load, with one that has been answered."""
+        """What the trial at load had no input or no time for, with a request that was answered."""
         copy, inputs = seen.copy, tensors.join(seen.batch[:1])
-        copy.unproved = False
         await self._until_idle(copy)
         try:
-            finding, pays = await self._on_device(
-                copy, lambda: try_batches(copy.manifest, copy.model, inputs)
+            found = await self._on_device(copy, lambda: self._tried(copy, inputs))
+        except Interrupted:
+            return 0  # another time
+        copy.unproved = False
+        if found.finding not in ("", INDEPENDENT):
+            await self._forbid(copy, found.finding)
+        elif found.pays:
+            limits = copy.manifest.batching
+            self._parts.batcher.limit(
+                copy.ref, structs.replace(limits, max_size=min(limits.max_size, found.most))
             )
-        except WarmrouteError:
-            return 0
-        if finding == INDEPENDENT and pays:
-            self._parts.batcher.limit(copy.ref, copy.manifest.batching)
-        if finding not in ("", INDEPENDENT):
-            await self._forbid(copy, finding)
-        elif finding:
-            await self._learn(copy, {"rows": finding, "unwarmed": ""})
-        return int(finding == INDEPENDENT)
+        if found.finding == INDEPENDENT:
+            await self._learn(copy, {"rows": found.finding, "unwarmed": ""})
+        return int(bool(found.finding))
+
+    def _tried(self, copy: Copy, inputs: Arrays) -> Tried:
+        """On the device thread; it ends as soon as a request comes."""
+        return try_batches(copy.manifest, copy.model, inputs, patient=True, go_on=self.idle)
 
     async def _forbid(self, copy: Copy, reason: str) -> None:
         self._parts.batcher.limit(copy.ref, ALONE)

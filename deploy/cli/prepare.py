@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deploy.cli.errors import CannotDo, WrongUse
+from deploy.cli.example import read_example
 from deploy.cli.specs import name_of, read_spec
 from shared.errors import WarmrouteError
 from shared.manifest import TensorSpec
@@ -146,7 +145,7 @@ def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
     from worker.runtimes.pack_example import example_inputs, read_weights, varying_sizes
 
     specs = _specs("--input", source.inputs)
-    examples = example_inputs(specs, _read_example(source.example))
+    examples = example_inputs(specs, read_example(source.example))
     state = None if source.weights is None else read_weights(source.weights)
     module = _load_factory(factory)()
     try:
@@ -191,16 +190,6 @@ def _size(text: str) -> tuple[str, int | float | str]:
         except ValueError:
             continue
     return name, value
-
-
-def _read_example(path: Path | None) -> dict[str, np.ndarray[Any, Any]] | None:
-    if path is None:
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception as error:  # of the zip, of zlib, of the header's text, of sizes made up
-        raise WrongUse(f"{path}: want an .npz file with one array per input") from error
 
 
 def _load_factory(name: str) -> Callable[[], Any]:

@@ -20,7 +20,7 @@ from deploy.cli.output import Subparsers, mib, show
 from deploy.cli.progress import bytes_bar
 from deploy.cli.residency_options import add_options, read_policy
 from deploy.cli.specs import FORM
-from shared.errors import Conflict
+from shared.errors import Conflict, LoadFailed
 from shared.manifest import Batching, Manifest, TensorSpec
 from shared.names import check_model_name
 from shared.policy import Policy
@@ -48,7 +48,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     parser.add_argument("--architecture", metavar="NAME", help="one that the workers know")
     parser.add_argument("--size", action="append", default=[], metavar="NAME=VALUE", help="its own")
     parser.add_argument("--weights", type=Path, metavar="FILE.safetensors", help="of either")
-    parser.add_argument("--example", type=Path, metavar="FILE.npz", help="inputs for --module")
+    parser.add_argument("--example", type=Path, metavar="FILE.npz", help="real inputs, by name")
     parser.add_argument("--input", action="append", default=[], metavar="SPEC", help="in order")
     parser.add_argument("--output", action="append", default=[], metavar="SPEC", help="in order")
     parser.add_argument("--version", type=int, help="default: the newest, or one more if changed")
@@ -69,6 +69,7 @@ def run(options: Namespace) -> int:
     store = repository.opened(options)
     with tempfile.TemporaryDirectory(prefix="warmroute-push-") as scratch:
         manifest, files = _prepare(options, policy, Path(scratch))
+        manifest, notes = _try(manifest, files, options)
         result = _publish(store, manifest, files, options)
     pushed = result.manifest
     document: dict[str, object] = {
@@ -79,6 +80,7 @@ def run(options: Namespace) -> int:
         "bytes_sent": result.bytes_sent,
         "bytes_shared": result.bytes_shared,
         "unchanged": result.unchanged,
+        "notes": notes,
     }
     if options.wait:
         document["workers"] = push_wait.until_live(options, pushed.name, pushed.version)
@@ -87,6 +89,8 @@ def run(options: Namespace) -> int:
     columns = ["model", "version", "platform", "files", "sent", "was there"]
     show(options, document, columns, [row])
     _advise_trust(pushed, store.url)
+    for note in notes:
+        print(f"warmroute: {note}", file=sys.stderr)
     if not options.json:
         news = push_wait.news(options, pushed.name, pushed.version, unchanged=result.unchanged)
         print(news, file=sys.stderr)  # what is printed is the table
@@ -134,6 +138,28 @@ def _prepare(options: Namespace, policy: Policy, scratch: Path) -> tuple[Manifes
         licence=options.licence,
     )
     return manifest, packed.files
+
+
+def _try(
+    manifest: Manifest, files: dict[str, Path], options: Namespace
+) -> tuple[Manifest, list[str]]:
+    """The manifest with the example as its warm-up, once the model has been tried, and what there
+    is to tell the publisher."""
+    from deploy.cli.example import MOST_BYTES, example_of, read_example
+    from deploy.cli.trial import try_model
+
+    arrays = read_example(options.example)
+    if arrays is None:
+        return manifest, try_model(manifest, files)
+    example = example_of(arrays, manifest.inputs, manifest.batching.max_size > 1)
+    given = msgspec.structs.replace(manifest, warmup=example.warmup)
+    if not example.shapes_only:
+        return given, try_model(given, files)
+    large = f"the example is over {MOST_BYTES} bytes, of which a manifest keeps"
+    try:
+        return given, [f"{large} the shapes only", *try_model(given, files)]
+    except LoadFailed:  # zeros of these shapes
+        return manifest, [f"{large} nothing", *try_model(manifest, files)]
 
 
 def _check_batchable(specs: list[TensorSpec]) -> None:

@@ -11,27 +11,32 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from msgspec import structs
+
 from shared.manifest import Batching, Manifest
 from worker.runtimes.base import LoadedModel
-from worker.trial.batches import INDEPENDENT, UNPROVED, still_independent, try_batches
+from worker.trial.batches import INDEPENDENT, UNPROVED, Found, still_independent, try_batches
 from worker.trial.rows import Arrays
 from worker.trial.warming import warm_up
 
 PROGRAM_FILES = ("program.json",)
+ALONE = Batching(max_size=1)
 
 
 class Ready(NamedTuple):
     """How a copy is to be served. `finding` is about its rows, for the whole cell: INDEPENDENT, or
-    why they may not share a batch, '' if nothing was found. `cold`: why it is not warmed up."""
+    why they may not share a batch, '' if nothing was found. `cold`: why it is not warmed up.
+    `partly`: there was no time to try all sizes of batches; the larger ones are not used."""
 
     batching: Batching
     finding: str = ""
     cold: str = ""
+    partly: bool = False
 
     @property
     def unproved(self) -> bool:
-        """Whether no rows were known that it takes: a real request may show some."""
-        return bool(self.cold and not self.finding) or self.finding == UNPROVED
+        """Whether a real request may show more: rows that it takes, or larger batches."""
+        return bool(self.cold and not self.finding) or self.finding == UNPROVED or self.partly
 
     @property
     def unbatched(self) -> str:
@@ -54,7 +59,7 @@ class Warmup:
 
     def __init__(self) -> None:
         self._ran: dict[str, Arrays] = {}  # inputs with which a copy of the program has run
-        self._pays: dict[str, bool] = {}
+        self._found: dict[str, Found] = {}
 
     def run(self, manifest: Manifest, model: LoadedModel, known: str = "") -> Ready:
         """Warm the copy up, and say how to serve it. `known`: a finding of an earlier load.
@@ -65,24 +70,39 @@ class Warmup:
             inputs, cold = warm_up(manifest, model)
             if inputs is None:
                 # Batches are not believed: real requests show what it takes, one by one.
-                return Ready(Batching(max_size=1), known if asked else "", cold)
+                return Ready(ALONE, known if asked else "", cold)
             if key:
                 self._ran[key] = inputs
         if not asked:
             return Ready(manifest.batching)
         if known not in ("", INDEPENDENT):
-            return Ready(Batching(max_size=1), known)
+            return Ready(ALONE, known)
         return self._try(key, manifest, model, inputs, known)
 
     def _try(
         self, key: str, manifest: Manifest, model: LoadedModel, inputs: Arrays, known: str
     ) -> Ready:
-        pays, finding = self._pays.get(key), known
-        if pays and not known and still_independent(manifest, model, inputs):
-            finding = INDEPENDENT
-        elif pays is None or (pays and not known):
-            finding, pays = try_batches(manifest, model, inputs, known)
-            if key and pays is not None:
-                self._pays[key] = pays
-        batched = bool(pays) and finding == INDEPENDENT
-        return Ready(manifest.batching if batched else Batching(max_size=1), finding)
+        before = self._found.get(key)
+        if before is None or not self._holds_for(before, manifest, model, inputs, known):
+            found = try_batches(manifest, model, inputs, known)
+            if key and found.pays is not None:
+                self._found[key] = found
+        else:
+            found = before
+        if known == INDEPENDENT and found.pays:
+            found = found._replace(finding=known, most=manifest.batching.max_size)
+        if not found.pays:
+            return Ready(ALONE, found.finding)
+        complete = found.finding == INDEPENDENT
+        most = manifest.batching.max_size if complete else found.most
+        limits = structs.replace(manifest.batching, max_size=min(most, manifest.batching.max_size))
+        return Ready(limits, found.finding, partly=not complete)
+
+    @staticmethod
+    def _holds_for(
+        before: Found, manifest: Manifest, model: LoadedModel, inputs: Arrays, known: str
+    ) -> bool:
+        """Whether what the program's first copy showed is so for this one."""
+        if not before.pays or known:
+            return True
+        return still_independent(manifest, model, inputs)

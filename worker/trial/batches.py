@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +20,7 @@ TRIAL_BATCH = 8
 TRIAL_S = 0.1  # the device serves nobody else during a trial: no call of it should take longer,
 LONGEST_S = 0.3  # but for a batch of two, or a slow first call would forbid batches for good
 PROOF_S = 0.05  # for what the proof asks beyond the calls that are timed anyway
+PATIENT_S = 5.0  # instead of both where nobody waits
 PAYS_BELOW = 0.9  # a batch of n must take less than this of n calls
 SQUARE = 16  # a batch may be as large as a row is long: what looks at its size shows then
 INDEPENDENT = "independent"  # as a finding: the rows of a batch do not know of each other
@@ -25,15 +28,32 @@ UNPROVED = "no different rows are known that the model takes: give some with pus
 UNSTEADY = "it is not deterministic, so nothing could be proved: "
 
 
+class Interrupted(Exception):
+    """The device has something else to do."""
+
+
+class Found(NamedTuple):
+    """`finding`: INDEPENDENT, or why rows may not share a call; '' if there was no time to find out
+    all of it: then they may, up to `most` rows. `pays`: whether batches take clearly less time than
+    requests one by one, None if that was not measured."""
+
+    finding: str
+    pays: bool | None
+    most: int = 1
+
+
 class _Timed:
     """Calls of a model, the shortest by number of rows, and all of them together."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, go_on: Callable[[], bool]) -> None:
         self._model = model
+        self._go_on = go_on
         self.best: dict[int, float] = {}
         self.spent = 0.0
 
     def run(self, inputs: Arrays) -> Arrays:
+        if not self._go_on():
+            raise Interrupted
         begun = time.perf_counter()
         outputs = self._model.run(inputs)
         took = time.perf_counter() - begun
@@ -42,56 +62,77 @@ class _Timed:
         self.spent += took
         return outputs
 
+    def estimate(self, rows: int) -> float:
+        """Seconds for a call of so many rows: no more than for a larger one, or for each alone."""
+        larger = [took for size, took in self.best.items() if size >= rows]
+        return min([*larger, rows * self.best[1]])
+
 
 def try_batches(
-    manifest: Manifest, model: LoadedModel, inputs: Arrays, known: str = ""
-) -> tuple[str, bool | None]:
-    """What was found of the model's rows (see `Ready`), and whether batches take clearly less time
-    than requests one by one, None if that was not measured. `inputs` are some that it takes."""
-    timed = _Timed(model)
+    manifest: Manifest, model: LoadedModel, inputs: Arrays, known: str = "", *,
+    patient: bool = False, go_on: Callable[[], bool] = lambda: True,
+) -> Found:  # fmt: skip
+    """What there is to find of the model's rows; `inputs` are some that it takes. `known`: what was
+    found before. `patient`: nobody waits for the device, so a slow model is tried too. Interrupted
+    as soon as `go_on` says no."""
+    timed, most = _Timed(model, go_on), manifest.batching.max_size
     try:
         one = {name: array[:1] for name, array in inputs.items()}
         for _ in range(2):
             timed.run({name: array.copy() for name, array in one.items()})
         alone = timed.best[1]
-        if 2 * alone > LONGEST_S:
-            return known, False  # a call this long fills the device by itself
-        size = min(TRIAL_BATCH, manifest.batching.max_size, max(2, int(TRIAL_S / alone)))
-        finding = known or _proved(manifest, timed, inputs, size)
-        if finding != INDEPENDENT:
-            return finding, None
+        if 2 * alone > LONGEST_S and not patient:
+            return Found(known, False)  # a call this long fills the device by itself
+        size = min(TRIAL_BATCH, most, max(2, int((PATIENT_S if patient else TRIAL_S) / alone)))
         if known:
-            many = {name: np.concatenate([array] * size) for name, array in one.items()}
-            for _ in range(3):
-                timed.run({name: array.copy() for name, array in many.items()})
-        return finding, timed.best[size] < PAYS_BELOW * size * timed.best[1]
-    except DeviceOutOfMemory:
-        return known, False  # single requests work
-    except WarmrouteError:
-        return known, False
+            _time(timed, one, size)
+        else:
+            known, most = _proved(manifest, timed, inputs, size, PATIENT_S if patient else PROOF_S)
+        if known not in ("", INDEPENDENT):
+            return Found(known, None)
+        return Found(known, timed.best[size] < PAYS_BELOW * size * timed.best[1], most)
+    except WarmrouteError:  # or DeviceOutOfMemory: single requests work
+        return Found(known, False)
 
 
-def _proved(manifest: Manifest, timed: _Timed, inputs: Arrays, size: int) -> str:
-    """INDEPENDENT, or why rows may not share a call."""
+def _time(timed: _Timed, one: Arrays, size: int) -> None:
+    for _ in range(3):
+        timed.run({name: np.concatenate([array] * size) for name, array in one.items()})
+
+
+def _proved(
+    manifest: Manifest, timed: _Timed, inputs: Arrays, size: int, most_s: float
+) -> tuple[str, int]:
+    """As of `Found`: the finding, and how many rows may share a call."""
     sizes = _sizes(manifest, inputs, size)
-    budget = PROOF_S + timed.spent + 3 * size * timed.best[1]
+    budget = most_s + timed.spent + 3 * size * timed.best[1]
 
-    def more(rows: int) -> bool:
-        return timed.spent + rows * timed.best[1] < budget
+    def more(size: int, calls: int) -> bool:
+        return timed.spent + calls * timed.estimate(size) < budget
 
     for of in Range:
         made = trial_rows.made(manifest.inputs, inputs, 2 * max(sizes), of)
         if len({trial_rows.key(row) for row in made}) < 2:
             continue
         try:
-            return mixing(timed.run, manifest.outputs, made, sizes, more) or INDEPENDENT
+            proof = mixing(timed.run, manifest.outputs, made, sizes, more)
         except NotSteady as error:
-            return UNSTEADY + str(error)
+            return UNSTEADY + str(error), 1
         except DeviceOutOfMemory:
             raise
         except WarmrouteError:
             continue  # rows that it does not take
-    return UNPROVED
+        return (proof.reason, 1) if proof.reason else _allowed(manifest, sizes, proof.tried)
+    return UNPROVED, 1
+
+
+def _allowed(manifest: Manifest, sizes: list[int], tried: Sequence[int]) -> tuple[str, int]:
+    """What was not tried for lack of time is not used."""
+    whole = min(TRIAL_BATCH, manifest.batching.max_size)
+    left_out = [size for size in sizes if size not in tried and size > 2]
+    if not left_out and max(tried) >= whole:
+        return INDEPENDENT, manifest.batching.max_size
+    return "", min([*(size - 1 for size in left_out), max(tried)])
 
 
 def still_independent(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> bool:
@@ -106,8 +147,9 @@ def still_independent(manifest: Manifest, model: LoadedModel, inputs: Arrays) ->
 
 
 def _sizes(manifest: Manifest, inputs: Arrays, largest: int) -> list[int]:
-    """Sizes of batches to try, the one that is timed first."""
+    """Sizes of batches to try, the one that is timed first. One that is as long as a row is
+    square, and the smallest are what comes most often."""
     most = min(SQUARE, manifest.batching.max_size)
     square = {size for array in inputs.values() for size in array.shape[1:] if 2 < size <= most}
-    rest = sorted({2, 3, *square} - {largest})
-    return [largest, *(size for size in rest if size <= most)]
+    rest = [*sorted(square), 2, 3]
+    return list(dict.fromkeys(size for size in (largest, *rest) if size <= most))

@@ -11,6 +11,7 @@ time) fails the second, one that looks at its size or drops rows fails the third
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from worker.trial.compare import EXACT, ROUNDED, distance, is_exact
 from worker.trial.rows import Arrays
 
 Run = Callable[[Arrays], Arrays]
+More = Callable[[int, int], bool]
 NOISE = 4.0  # times what two equal calls differ by
 
 
@@ -142,33 +144,42 @@ class Trial:
         return ""
 
 
+class Proof(NamedTuple):
+    """`reason`: why rows may not share a call, or ''. `tried`: sizes of batches looked at."""
+
+    reason: str
+    tried: Sequence[int] = ()
+
+
 def mixing(
     run: Run, outputs: Sequence[TensorSpec], rows: Sequence[Arrays], sizes: Sequence[int],
-    more: Callable[[int], bool] = lambda size: True,
-) -> str:  # fmt: skip
-    """Why rows may not share a call of the model, or ''. `rows` are at least twice the first of
-    `sizes`; the first size is always tried, each other call only if there is time for `more` rows.
+    more: More = lambda size, calls: True,
+) -> Proof:  # fmt: skip
+    """Whether rows may share a call of the model. `rows` are at least twice the largest of `sizes`.
+    The first size is always tried, what follows if there is time for so many `more(size, calls)`.
 
     WarmrouteError if the model fails on a row alone: that says nothing, try others. NotSteady.
     """
     trial = Trial(run, outputs, rows)
     if why := trial.steady():
-        return why
+        return Proof(why)
     doubt = ""  # of a near tie: a second one, or one that nothing speaks against, is none
+    tried: list[int] = []
     for number, size in enumerate(sizes):
-        if number and not more(3 * size):
+        if number and not more(size, 3):
             continue
+        tried.append(size)
         if why := trial.mates(range(size), range(size, 2 * size)):
-            return why
+            return Proof(why, tried)
         why, near_tie = trial.together(range(size), _checked(size, more))
         if why and (doubt or not near_tie):
-            return why
+            return Proof(why, tried)
         doubt = why if number == 0 or not doubt else ""
-    if more(3) or doubt:
+    if more(3, 1) or doubt:
         why, near_tie = trial.together([0, 1, 0], range(3))  # what drops doubles
         if why and (doubt or not near_tie):
-            return why
-    return ""
+            return Proof(why, tried)
+    return Proof("", tried)
 
 
 def small_check(run: Run, outputs: Sequence[TensorSpec], rows: Sequence[Arrays]) -> str:
@@ -178,6 +189,6 @@ def small_check(run: Run, outputs: Sequence[TensorSpec], rows: Sequence[Arrays])
     return trial.mates([0, 1], [2, 3]) or trial.together([0, 1], [1])[0]
 
 
-def _checked(size: int, more: Callable[[int], bool]) -> list[int]:
+def _checked(size: int, more: More) -> list[int]:
     """The places that are compared with what their rows give alone: all, if there is time."""
-    return [place for place in range(size) if place < 2 or more(1)]
+    return [place for place in range(size) if place < 2 or more(1, 1)]

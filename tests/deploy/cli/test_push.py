@@ -147,6 +147,7 @@ def test_onnx_says_itself_what_it_takes(
     assert manifest(repository, "relu", 1).inputs[0].shape == [-1, 2]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_torchscript_needs_to_be_told(
     repository: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ def of(function: Function) -> Run:
 
 def judged(run: Run, outputs=Y, seed: int = 0, sizes=SIZES, of: Range = Range.WIDE) -> str:
     example = {"x": np.zeros((1, 5), "<f4")}
-    return mixing(run, outputs, made(X, example, 16, of, seed), sizes)
+    return mixing(run, outputs, made(X, example, 16, of, seed), sizes).reason
 
 
 @pytest.mark.parametrize("name", MIXING)
@@ -57,7 +57,7 @@ def test_it_is_so_for_every_datatype(datatype: str, mixes: bool) -> None:
     x, y = [spec("x", datatype, [-1, 5])], [spec("y", datatype, [-1, 5])]
     rows = made(x, {"x": example_of(datatype)}, 16, Range.WIDE)
     run = of((lambda x: x[::-1]) if mixes else (lambda x: x.copy()))
-    assert bool(mixing(run, y, rows, [8, 2, 3])) is mixes
+    assert bool(mixing(run, y, rows, [8, 2, 3]).reason) is mixes
 
 
 def example_of(datatype: str) -> np.ndarray:
@@ -135,7 +135,7 @@ def test_what_there_is_no_time_for_is_left_out() -> None:
         return {"y": inputs["x"]}
 
     rows = made(X, {"x": np.zeros((1, 5), "<f4")}, 4, Range.WIDE)
-    assert mixing(run, Y, rows, [2, 3], lambda size: False) == ""
+    assert mixing(run, Y, rows, [2, 3], lambda size, calls: False) == ("", [2])
     assert calls == [1, 1, 2, 2, 2, 2, 1]
 
 

@@ -1,0 +1,103 @@
+"""The trial before a version is published: what a worker will do with it, done here first.
+
+The model is opened as a worker opens it and runs once, with the example if there is one. A model
+that no worker could serve as asked is refused; what is only odd is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from deploy.cli.errors import WrongUse
+from shared.errors import LoadFailed, WarmrouteError
+from shared.manifest import FileEntry, Manifest
+from worker.device.cpu import CpuDevice
+from worker.runtimes.base import LoadedModel, Trust, load
+from worker.runtimes.failures import WrongOutput
+from worker.trial.batches import INDEPENDENT, UNPROVED, UNSTEADY, try_batches
+from worker.trial.compare import ROUNDED, distance
+from worker.trial.rows import Arrays
+from worker.trial.warming import check_outputs, warm_up
+
+PROGRAM = "program.json"
+RUNS = 3  # of one input
+DICE = (
+    "the model is not deterministic: two runs of one input differ; is dropout on? Call .eval() "
+    "before the export"
+)
+UNTRIED = "it did not run with inputs that were made up ({}): give real ones with --example"
+UNBATCHED = "it is served unbatched until a request has shown what it takes"
+
+
+def try_model(manifest: Manifest, files: Mapping[str, Path]) -> list[str]:
+    """Notes to the publisher. WrongUse or LoadFailed if the model cannot be served as `manifest`
+    asks. Blocks for as long as some calls of the model take."""
+    named = msgspec.structs.replace(manifest, files=_entries(files))
+    model = load(named, files, CpuDevice(), Trust(code=True))
+    try:
+        inputs, cold = warm_up(named, model)
+        if inputs is None:
+            notes = [UNTRIED.format(cold)]
+            return [*notes, UNBATCHED] if named.batching.max_size > 1 else notes
+        return _tried(named, model, inputs)
+    finally:
+        model.unload()
+
+
+def _entries(files: Mapping[str, Path]) -> list[FileEntry]:
+    """Files as a manifest names them. The hash of a program is looked at when it is opened; those
+    of weights only tell them apart here, and are taken when they are sent."""
+    return [
+        FileEntry(
+            name,
+            hashlib.sha256(path.read_bytes() if name == PROGRAM else name.encode()).hexdigest(),
+            path.stat().st_size,
+        )
+        for name, path in sorted(files.items())
+    ]
+
+
+def _tried(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> list[str]:
+    notes = _unsteady(manifest, model, inputs)
+    if manifest.batching.max_size == 1:
+        return notes
+    finding = try_batches(manifest, model, inputs, patient=True).finding
+    if finding == UNPROVED:
+        return [*notes, f"whether its requests may share batches is not known: {UNPROVED}"]
+    if finding.startswith(UNSTEADY):
+        return [*(notes or [DICE]), "so it is served unbatched"]
+    if not finding:
+        return [*notes, "it is slow: batches were tried with few rows"]
+    if finding != INDEPENDENT:
+        raise WrongUse(
+            f"--max-batch: requests may not share a batch of this model: {finding}. "
+            "Leave out --max-batch: then it is served one by one"
+        )
+    return notes
+
+
+def _unsteady(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> list[str]:
+    """A note if two runs of one input differ; LoadFailed if what comes does not fit the manifest
+    each time."""
+    answers = []
+    for _ in range(RUNS):
+        try:
+            answers.append(model.run({name: array.copy() for name, array in inputs.items()}))
+            wrong = check_outputs(answers[-1], manifest)
+        except WrongOutput as error:
+            wrong = error.message
+        except WarmrouteError as error:
+            return [f"the model ran once, and fails with the same input again: {error.message}"]
+        if wrong:
+            raise LoadFailed(f"the second run of one input gives something else: {wrong}")
+    first, *others = answers
+    steady = all(
+        distance(first[spec.name], other[spec.name], spec.datatype, ROUNDED) <= 1
+        for spec in manifest.outputs
+        for other in others
+    )
+    return [] if steady else [DICE]
