@@ -46,7 +46,7 @@ ANSWER_LIFE_MS = 3_600_000
 NAMED = (b"model", b"version")
 FIELDS = {"model", "version", "body", "reply_to", "id", "timeout"}
 BINARY_DEFAULT = "parameters.binary_data_output"
-ASK_BY_HTTP = "its answers are JSON: ask for binary over HTTP, or name other outputs"
+ASK_BY_HTTP = "the stream door answers in JSON: ask for binary over HTTP, or name other outputs"
 REPLY_TO = re.compile(r"[\x21-\x7e]{1,256}")
 
 Row = tuple[bytes, list[bytes] | None]
@@ -206,7 +206,7 @@ def _check_form(parsed: v2_request.InferRequest, manifest: Manifest) -> None:
     asked = [name for name, binary in parsed.binary.items() if binary]
     if asked or parsed.binary_default:
         field = f"outputs[{asked[0]!r}].parameters.binary_data" if asked else BINARY_DEFAULT
-        raise UnsupportedInput(f"{field}: not offered by the stream door, {ASK_BY_HTTP}")
+        raise UnsupportedInput(f"{field}: not offered here, {ASK_BY_HTTP}")
     v2_request.check_json_form(parsed, manifest, ASK_BY_HTTP)
 
 

@@ -105,7 +105,10 @@ def explain(raw: bytes | memoryview, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "a string is not UTF-8"
     if text[:3] == b"\xef\xbb\xbf" or text[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in text[:4]:
-        return "want JSON in UTF-8, without a byte order mark"
+        return (
+            "want JSON in UTF-8, without a byte order mark "
+            "(bytes only: with Inference-Header-Content-Length: 0)"
+        )
     said = str(error)
     found = _AT.search(said)
     if found and _NOT_A_NUMBER.match(text, int(found[1])):

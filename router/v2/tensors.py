@@ -108,7 +108,7 @@ def _wrong_depth(raw: bytes, depth: int, shape: list[int], nested: int) -> str:
     if depth == 0 and raw[:1] not in b"{n" and math.prod(shape) == 1 and len(raw) <= SHORT:
         return f"a bare value is for shape [], wrap it: [{raw.decode(errors='replace')}]"
     given = f"nested {depth} deep" if depth else "no list"
-    want = "a flat list" if nested == 1 else f"flat or {nested} deep"
+    want = ("one value", "a flat list")[nested] if nested < 2 else f"flat or {nested} deep"
     return f"{given}, want {want} for shape {shape}"
 
 
