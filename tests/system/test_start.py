@@ -109,4 +109,4 @@ def test_a_gateway_whose_port_is_taken_does_not_start(stack: Stack) -> None:
     """By another gateway, for example."""
     port = stack.gateways[0].url.rpartition(":")[2]
     said = last_words(stack, "router", PORT=port)
-    assert said.startswith("cannot listen:") and "in use" in said.lower()
+    assert said.startswith("cannot listen on") and "in use" in said.lower()
