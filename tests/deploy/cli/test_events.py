@@ -135,3 +135,13 @@ def test_a_gateway_that_refuses_to_be_followed_is_quoted(
     log.answer("GET", "/v2/events", refuse)
     assert main(["events", "--follow", "--since", "now"]) == 1
     assert "since: want a time (HTTP 400)" in capsys.readouterr().err
+
+
+def test_following_says_at_once_that_no_gateway_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once, and goes on for a while before it gives up."""
+    monkeypatch.setattr("deploy.client.events.PATIENCE_S", 0.6)
+    assert main(["events", "--follow", "--url", "http://127.0.0.1:9"]) == 1
+    asking, gave_up = capsys.readouterr().err.splitlines()
+    assert asking.endswith("; asking again") and gave_up == asking.removesuffix("; asking again")
