@@ -28,6 +28,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     url = f"file://{tmp_path}/repository"
     (tmp_path / "repository").mkdir()
     monkeypatch.setenv("MODEL_REPOSITORY", url)
+    monkeypatch.setenv("WARMROUTE_TRUST_CODE", url)  # push has nothing to advise
     monkeypatch.chdir(tmp_path)
     return url
 
