@@ -20,6 +20,7 @@ TRIAL_BATCH = 8
 TRIAL_S = 0.1  # the device serves nobody else during a trial: no call of it should take longer,
 LONGEST_S = 0.3  # but for a batch of two, or a slow first call would forbid batches for good
 PROOF_S = 0.05  # for what the proof asks beyond the calls that are timed anyway
+FIRST_CALLS = 3  # an interpreter optimises in the second and third of all: the best is timed
 PATIENT_S = 5.0  # instead of both where nobody waits
 PAYS_BELOW = 0.9  # a batch of n must take less than this of n calls
 SQUARE = 16  # a batch may be as large as a row is long: what looks at its size shows then
@@ -78,8 +79,9 @@ def try_batches(
     timed, most = _Timed(model, go_on), manifest.batching.max_size
     try:
         one = {name: array[:1] for name, array in inputs.items()}
-        for _ in range(2):
-            timed.run({name: array.copy() for name, array in one.items()})
+        for number in range(FIRST_CALLS):
+            if number < 2 or LONGEST_S / 2 < timed.best[1] < LONGEST_S:
+                timed.run({name: array.copy() for name, array in one.items()})
         alone = timed.best[1]
         if 2 * alone > LONGEST_S and not patient:
             return Found(known, False)  # a call this long fills the device by itself
@@ -90,7 +92,7 @@ def try_batches(
             known, most = _proved(manifest, timed, inputs, size, PATIENT_S if patient else PROOF_S)
         if known not in ("", INDEPENDENT):
             return Found(known, None)
-        return Found(known, timed.best[size] < PAYS_BELOW * size * timed.best[1], most)
+        return Found(known, timed.best[size] < PAYS_BELOW * size * alone, most)
     except WarmrouteError:  # or DeviceOutOfMemory: single requests work
         return Found(known, False)
 
@@ -129,7 +131,7 @@ def _proved(
 def _allowed(manifest: Manifest, sizes: list[int], tried: Sequence[int]) -> tuple[str, int]:
     """What was not tried for lack of time is not used."""
     whole = min(TRIAL_BATCH, manifest.batching.max_size)
-    left_out = [size for size in sizes if size not in tried and size > 2]
+    left_out = [size for size in sizes if size not in tried and 2 < size <= whole]
     if not left_out and max(tried) >= whole:
         return INDEPENDENT, manifest.batching.max_size
     return "", min([*(size - 1 for size in left_out), max(tried)])
@@ -137,7 +139,7 @@ def _allowed(manifest: Manifest, sizes: list[int], tried: Sequence[int]) -> tupl
 
 def still_independent(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> bool:
     """Whether a few calls of a variant of a proved program found nothing against batches."""
-    made = trial_rows.made(manifest.inputs, inputs, 4, Range.WIDE)
+    made = trial_rows.made(manifest.inputs, inputs, 3, Range.WIDE)
     if len({trial_rows.key(row) for row in made}) < len(made):
         return False
     try:
