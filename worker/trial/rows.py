@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 import numpy as np
+from numpy.random import Generator, default_rng  # here: it takes long, and a load should not
 
 from shared import datatypes
 from shared.manifest import TensorSpec
@@ -37,7 +38,7 @@ def made(
 ) -> list[Arrays]:
     """`count` single rows ([1, ...] each) like the rows of `example` ([n, ...]). They are different
     as far as datatype and range allow."""
-    random = np.random.default_rng([seed, *of.value.encode()])
+    random = default_rng([seed, *of.value.encode()])
     rows: list[Arrays] = []
     seen: set[bytes] = set()
     for kind in range(count):
@@ -68,13 +69,13 @@ def _bytes(array: np.ndarray) -> bytes:
 
 
 def _row(
-    specs: Sequence[TensorSpec], example: Arrays, kind: int, of: Range, random: np.random.Generator
+    specs: Sequence[TensorSpec], example: Arrays, kind: int, of: Range, random: Generator
 ) -> Arrays:
     return {spec.name: _tensor(spec, example[spec.name], kind, of, random) for spec in specs}
 
 
 def _tensor(
-    spec: TensorSpec, given: np.ndarray, kind: int, of: Range, random: np.random.Generator
+    spec: TensorSpec, given: np.ndarray, kind: int, of: Range, random: Generator
 ) -> np.ndarray:
     row = given[[kind % len(given)]]
     if of is Range.GIVEN or row.size == 0:
@@ -94,7 +95,7 @@ def _as_floats(row: np.ndarray, datatype: str) -> np.ndarray:
     return row.astype(np.float64)
 
 
-def _floats(base: np.ndarray, kind: int, of: Range, random: np.random.Generator) -> np.ndarray:
+def _floats(base: np.ndarray, kind: int, of: Range, random: Generator) -> np.ndarray:
     spread = float(np.nanstd(base)) if np.isfinite(base).all() else 0.0
     normal = random.standard_normal(base.shape)
     near = base + 0.1 * (spread or 1.0) * normal
@@ -111,7 +112,7 @@ def _floats(base: np.ndarray, kind: int, of: Range, random: np.random.Generator)
 
 
 def _integers(
-    given: np.ndarray, shape: tuple[int, ...], of: Range, random: np.random.Generator
+    given: np.ndarray, shape: tuple[int, ...], of: Range, random: Generator
 ) -> np.ndarray:
     low, high = int(given.min()), int(given.max())
     if of is Range.WIDE:
@@ -119,9 +120,7 @@ def _integers(
     return random.integers(low, high, shape, dtype=given.dtype, endpoint=True)
 
 
-def _texts(
-    given: np.ndarray, shape: tuple[int, ...], of: Range, random: np.random.Generator
-) -> np.ndarray:
+def _texts(given: np.ndarray, shape: tuple[int, ...], of: Range, random: Generator) -> np.ndarray:
     known = [bytes(text) for text in given.reshape(-1) if text]
     choice = [*known, *TEXTS] if of is Range.WIDE else known or list(DIGITS)
     array = np.empty(shape, dtype=object)
