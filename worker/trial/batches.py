@@ -139,7 +139,7 @@ def _allowed(manifest: Manifest, sizes: list[int], tried: Sequence[int]) -> tupl
 
 def still_independent(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> bool:
     """Whether a few calls of a variant of a proved program found nothing against batches."""
-    made = trial_rows.made(manifest.inputs, inputs, 3, Range.WIDE)
+    made = trial_rows.made(manifest.inputs, inputs, 5, Range.WIDE)  # the last one is large
     if len({trial_rows.key(row) for row in made}) < len(made):
         return False
     try:

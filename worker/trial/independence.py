@@ -71,10 +71,10 @@ class Trial:
         return why
 
     def second_of_pair(self) -> str:
-        """Why row 1 knows whether row 0 or 2 stands before it, or ''."""
+        """Why row 1 knows whether the first row or the last stands before it, or ''."""
         whole, why = self._together([0, 1])
         if not why:
-            changed, why = self._together([2, 1])
+            changed, why = self._together([len(self._rows) - 1, 1])
         return why or self._same(whole, changed, [1], 2)
 
     def together(self, places: Sequence[int], checked: Sequence[int]) -> tuple[str, bool]:

@@ -7,7 +7,7 @@ what the example shows, as they may be indices: on a GPU one out of range costs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 import numpy as np
@@ -96,19 +96,22 @@ def _as_floats(row: np.ndarray, datatype: str) -> np.ndarray:
 
 
 def _floats(base: np.ndarray, kind: int, of: Range, random: Generator) -> np.ndarray:
-    spread = float(np.nanstd(base)) if np.isfinite(base).all() else 0.0
     normal = random.standard_normal(base.shape)
-    near = base + 0.1 * (spread or 1.0) * normal
-    if of is Range.NEAR:
-        return near
-    kinds = (
-        near, normal, -np.abs(normal) - 0.1, 3 * np.abs(normal) + 0.1,
-        LARGE * (normal + np.sign(normal)), random.random(base.shape), np.zeros(base.shape),
-        0.01 * normal,
+    kinds: tuple[Callable[[], np.ndarray], ...] = (
+        lambda: base + 0.1 * _spread(base) * normal, lambda: normal,
+        lambda: -np.abs(normal) - 0.1, lambda: 3 * np.abs(normal) + 0.1,
+        lambda: LARGE * (normal + np.sign(normal)), lambda: random.random(base.shape),
+        lambda: np.zeros(base.shape), lambda: 0.01 * normal,
     )  # fmt: skip
+    if of is Range.NEAR:
+        return kinds[0]()
     turn = kind % len(kinds)
     # Zero is zero once; a second row of it would be the same.
-    return kinds[turn] if turn != len(kinds) - 2 or kind < len(kinds) else -normal
+    return kinds[turn]() if turn != len(kinds) - 2 or kind < len(kinds) else -normal
+
+
+def _spread(base: np.ndarray) -> float:
+    return float(base.std()) or 1.0 if np.isfinite(base).all() else 1.0
 
 
 def _integers(

@@ -149,12 +149,12 @@ SMALL = [
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_check_finds_most(name: str) -> None:
     """For a variant of what was proved."""
-    rows = made(X, {"x": np.zeros((1, 5), "<f4")}, 4, Range.WIDE)
+    rows = made(X, {"x": np.zeros((1, 5), "<f4")}, 5, Range.WIDE)
     assert small_check(of(MIXING[name]), Y, rows) != ""
 
 
 @pytest.mark.parametrize("name", HONEST)
 def test_a_small_check_suspects_no_honest_model(name: str) -> None:
     """Then the whole trial would follow, in vain."""
-    rows = made(X, {"x": np.zeros((1, 5), "<f4")}, 4, Range.WIDE)
+    rows = made(X, {"x": np.zeros((1, 5), "<f4")}, 5, Range.WIDE)
     assert small_check(of(HONEST[name]), Y, rows) == ""
