@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.example import read_example
-from deploy.cli.specs import name_of, read_spec
-from shared.errors import WarmrouteError
+from deploy.cli.factory import make_module
+from deploy.cli.model_files import (
+    ONNX,
+    PT2,
+    TORCHSCRIPT,
+    check_content,
+    check_weights,
+    format_of,
+)
+from deploy.cli.specs import read_said, read_spec
+from shared.errors import InvalidInput, WarmrouteError
 from shared.manifest import TensorSpec
-from worker.runtimes import file_stubs
+from worker.runtimes.naming import Said, name_of
 from worker.runtimes.pack_result import Packed
 
-SCRIPTS = (".pt", ".pth", ".torchscript", ".ts", ".jit")
 EXTRA = ("torch", "safetensors", "onnx", "onnxruntime", "google")  # of the extra `worker`
 
 
@@ -29,7 +34,7 @@ class Source:
     inputs: Sequence[str]
     outputs: Sequence[str]
     file: Path | None = None
-    whole: bool = False
+    format: str | None = None  # of a .pt2: program (default) or whole
     module: str | None = None
     architecture: str | None = None
     sizes: Sequence[str] = ()
@@ -43,56 +48,45 @@ def prepare(source: Source, scratch: Path) -> Packed:
     given = [source.file, source.module, source.architecture]
     if sum(one is not None for one in given) != 1:
         raise WrongUse("give one of --file, --module and --architecture")
-    _refuse_strange_options(source)
-    _look(source)
-    with _worker_extra():
-        if source.module is not None:
-            return _from_module(source, source.module, scratch)
-        if source.architecture is not None:
-            return _from_architecture(source, source.architecture, scratch)
-        assert source.file is not None
-        with _naming(source.file):
-            return _from_file(source, source.file, scratch)
+    _refuse_strangers(source)
+    if source.weights is not None:
+        check_weights(source.weights)
+    if source.example is not None:
+        check_content(source.example, ".npz")
+    with _worker_extra(), _naming(source.file or source.module or source.architecture):
+        return _packed(source, scratch)
 
 
-def _refuse_strange_options(source: Source) -> None:
-    """What a format does not take would be dropped without a word."""
-    strange: dict[str, object]
-    if source.file is not None:
-        what, strange = "--file", {"--weights": source.weights, "--size": source.sizes}
-        if source.file.suffix != ".pt2":
-            what, strange["--format whole"] = f"a {source.file.suffix}", source.whole
-    elif source.module is not None:
-        what, strange = "--module", {"--size": source.sizes, "--format whole": source.whole}
-    else:
-        what = "--architecture"
-        strange = {"--input": source.inputs, "--output": source.outputs,
-                   "--format whole": source.whole}  # fmt: skip
-    for option, value in strange.items():
-        if value:
-            raise WrongUse(f"{option} does not belong to {what}")
+def _packed(source: Source, scratch: Path) -> Packed:
+    if source.module is not None:
+        return _from_module(source, source.module, scratch)
+    if source.architecture is not None:
+        return _from_architecture(source, source.architecture, scratch)
+    assert source.file is not None
+    return _from_file(source, source.file, scratch)
 
 
-def _look(source: Source) -> None:
-    """Refuse files that are not what they should be, whatever would open them."""
-    named = [(source.weights, ".safetensors"), (source.example, ".npz")]
-    if source.file is not None:
-        suffix = source.file.suffix
-        named.append((source.file, ".pt" if suffix in SCRIPTS else suffix))
-    for path, wanted in named:
-        if path is not None and (why := file_stubs.explain(path, wanted)):
-            raise WrongUse(f"{path}: it is {why}")
+def _refuse_strangers(source: Source) -> None:
+    """Options that would change nothing are refused: who gives them expects that they do."""
+    for option, given, fits, belongs in (
+        ("--format", source.format, source.file, "--file of a .pt2"),
+        ("--weights", source.weights, source.file is None, "--module or --architecture"),
+        ("--size", source.sizes, source.architecture, "--architecture"),
+    ):
+        if given and not fits:
+            raise WrongUse(f"{option} goes with {belongs} only")
 
 
 @contextmanager
-def _naming(file: Path) -> Iterator[None]:
-    """Errors about a file's content say which file."""
+def _naming(what: Path | str | None) -> Iterator[None]:
+    """Errors about what is pushed say what that is."""
     try:
         yield
     except WarmrouteError as error:
-        if file.name in error.message:
+        if str(what) in error.message or (isinstance(what, Path) and what.name in error.message):
             raise
-        raise type(error)(f"{file}: {error.message}") from error
+        kind = WrongUse if isinstance(error, InvalidInput) else type(error)
+        raise kind(f"{what}: {error.message}") from error
 
 
 @contextmanager
@@ -108,75 +102,66 @@ def _worker_extra() -> Iterator[None]:
 
 
 def _from_file(source: Source, file: Path, scratch: Path) -> Packed:
-    if file.suffix == ".onnx":
+    kind = format_of(file)
+    if source.format and kind != PT2:
+        raise WrongUse(f"--format goes with a .pt2 only, {file} is a {kind}")
+    inputs = [read_said(text) for text in source.inputs]
+    outputs = [read_said(text) for text in source.outputs]
+    if kind == ONNX:
         from worker.runtimes.pack_onnx import pack_onnx  # needs no torch
 
-        return pack_onnx(file, _given(source.inputs), _given(source.outputs))
+        return pack_onnx(file, _by_name(inputs), _by_name(outputs))
     from worker.runtimes import packaging
 
-    names: dict[str, Any] = {
-        "input_names": [name_of(text) for text in source.inputs] or None,
-        "output_names": [name_of(text) for text in source.outputs] or None,
-    }
-    if file.suffix == ".pt2" and source.whole:
-        return packaging.pack_whole_pt2(file, **names)
-    if file.suffix == ".pt2":
-        return packaging.pack_pt2(file, scratch, **names)
-    if file.suffix in SCRIPTS:
-        inputs, outputs = _specs("--input", source.inputs), _specs("--output", source.outputs)
-        return packaging.pack_torchscript(file, inputs, outputs)
-    raise WrongUse(f"{file}: want .pt2, {', '.join(SCRIPTS)} (TorchScript) or .onnx")
+    if kind == TORCHSCRIPT:
+        specs = _specs("--input", source.inputs), _specs("--output", source.outputs)
+        return packaging.pack_torchscript(file, *specs)
+    if source.format == "whole":
+        return packaging.pack_whole_pt2(file, input_names=inputs, output_names=outputs)
+    return packaging.pack_pt2(file, scratch, input_names=inputs, output_names=outputs)
 
 
-def _given(texts: Sequence[str]) -> dict[str, TensorSpec | None]:
-    """Names and what is said of them. One colon is part of a name, as in `serving_default:0`."""
+def _by_name(said: Sequence[Said]) -> dict[str, TensorSpec | None]:
     given: dict[str, TensorSpec | None] = {}
-    for text in texts:
-        spec = read_spec(text) if text.count(":") > 1 else None
-        name = spec.name if spec else text
-        if name in given:
-            raise WrongUse(f"{name!r} is given twice")
-        given[name] = spec
+    for one in said:
+        if name_of(one) in given:
+            raise WrongUse(f"{name_of(one)!r} is given twice")
+        given[name_of(one)] = None if isinstance(one, str) else one
     return given
 
 
 def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
     from worker.runtimes import packaging
-    from worker.runtimes.pack_example import example_inputs, read_weights, varying_sizes
 
     specs = _specs("--input", source.inputs)
-    examples = example_inputs(specs, read_example(source.example))
-    state = None if source.weights is None else read_weights(source.weights)
-    module = _load_factory(factory)()
-    try:
-        packed = packaging.pack_module(
-            module,
-            state,
-            examples,
-            varying_sizes(specs),
-            [spec.name for spec in specs],
-            [name_of(text) for text in source.outputs] or None,
-            scratch,
-        )
-    except RuntimeError as error:  # load_state_dict, for keys or shapes that do not fit
-        raise WrongUse(f"{source.weights}: {error}") from error
-    _refuse_fixed(specs, packed.inputs)
-    return packed
+    if not specs:
+        raise WrongUse("--module: an --input is needed for each argument of forward()")
+    outputs = [read_said(text) for text in source.outputs]
+    examples = packaging.example_inputs(specs, read_example(source.example))
+    state = None if source.weights is None else packaging.read_weights(source.weights)
+    module = make_module(factory)
+    given = packaging.arguments(module, specs, examples)
+    return packaging.pack_module(
+        module, state, given.args, given.dynamic_shapes, specs, outputs, scratch, given.kwargs
+    )
 
 
 def _from_architecture(source: Source, name: str, scratch: Path) -> Packed:
     if source.weights is None:
         raise WrongUse("--architecture needs --weights")
     from worker.runtimes import packaging
-    from worker.runtimes.pack_example import read_weights
+    from worker.runtimes.packed import match_packed
 
     sizes = dict(_size(text) for text in source.sizes)
-    return packaging.pack_architecture(name, sizes, read_weights(source.weights), scratch)
+    weights = packaging.read_weights(source.weights)
+    packed = packaging.pack_architecture(name, sizes, weights, scratch)
+    inputs = [read_said(text) for text in source.inputs]
+    return match_packed(packed, inputs, [read_said(text) for text in source.outputs])
 
 
 def _specs(option: str, texts: Sequence[str]) -> list[TensorSpec]:
-    if not texts:
-        raise WrongUse(f"this format does not say what it takes and gives: {option} is needed")
+    if bare := [text for text in texts if ":" not in text]:
+        raise WrongUse(f"{option} {bare[0]!r}: here its datatype and shape are needed too")
     return [read_spec(text) for text in texts]
 
 
@@ -190,23 +175,3 @@ def _size(text: str) -> tuple[str, int | float | str]:
         except ValueError:
             continue
     return name, value
-
-
-def _load_factory(name: str) -> Callable[[], Any]:
-    """`package.module:factory`, found from the current folder as `python -m` would."""
-    module, _, attribute = name.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        factory: Callable[[], Any] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise WrongUse(f"--module {name!r}: {error}; want PACKAGE.MODULE:FACTORY") from error
-    return factory
-
-
-def _refuse_fixed(wanted: Sequence[TensorSpec], got: Sequence[TensorSpec]) -> None:
-    """The export may find that a size cannot vary; then the user must know, not the callers."""
-    for want, have in zip(wanted, got, strict=True):
-        if want.shape != have.shape:
-            raise WrongUse(
-                f"input {want.name!r}: you say {want.shape}, the module allows {have.shape}"
-            )

@@ -27,6 +27,8 @@ from shared.policy import Policy
 from shared.repository import PublishResult, Repository, publish
 from worker.runtimes import trust
 
+MAX_NUMBER = 999_999_999
+
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:
     """Declare the subcommand."""
@@ -34,23 +36,11 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "push",
         parents=[gateway],
         help="publish a model",
-        epilog=f"A SPEC is {FORM}, with -1 for a dimension that varies.",
+        epilog=f"A SPEC is {FORM}, with -1 for a dimension that varies, or NAME alone where the "
+        "file says the rest: what is said must be so.",
     )
     parser.add_argument("model", metavar="NAME")
-    parser.add_argument("--file", type=Path, help="model.pt2, model.pt (TorchScript) or model.onnx")
-    parser.add_argument(
-        "--format",
-        choices=["program", "whole"],
-        default="program",
-        help="a .pt2 as shared program and weights (default), or as one file",
-    )
-    parser.add_argument("--module", metavar="PACKAGE.MODULE:FACTORY", help="makes the module")
-    parser.add_argument("--architecture", metavar="NAME", help="one that the workers know")
-    parser.add_argument("--size", action="append", default=[], metavar="NAME=VALUE", help="its own")
-    parser.add_argument("--weights", type=Path, metavar="FILE.safetensors", help="of either")
-    parser.add_argument("--example", type=Path, metavar="FILE.npz", help="real inputs, by name")
-    parser.add_argument("--input", action="append", default=[], metavar="SPEC", help="in order")
-    parser.add_argument("--output", action="append", default=[], metavar="SPEC", help="in order")
+    _add_source(parser)
     parser.add_argument("--version", type=int, help="default: the newest, or one more if changed")
     parser.add_argument(
         "--max-batch", type=int, default=1, metavar="N", help="default: %(default)s"
@@ -62,14 +52,46 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     parser.set_defaults(run=run)
 
 
+def _add_source(parser: ArgumentParser) -> None:
+    """What is pushed, and what is said of it."""
+    parser.add_argument("--file", type=Path, help="model.pt2, model.onnx or TorchScript (model.pt)")
+    parser.add_argument(
+        "--format",
+        choices=["program", "whole"],
+        help="a .pt2 as shared program and weights (default), or as one file",
+    )
+    parser.add_argument("--module", metavar="PACKAGE.MODULE:FACTORY", help="makes the module")
+    parser.add_argument("--architecture", metavar="NAME", help="one that the workers know")
+    parser.add_argument(
+        "--size", action="append", default=[], metavar="NAME=VALUE", help="of its own"
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE.safetensors",
+        help="of --module or --architecture: a file, the .index.json of several, or their folder",
+    )
+    parser.add_argument("--example", type=Path, metavar="FILE.npz", help="real inputs, by name")
+    parser.add_argument("--input", action="append", default=[], metavar="SPEC", help="by name")
+    parser.add_argument(
+        "--output",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="by name; in order where the model's outputs have none",
+    )
+
+
 def run(options: Namespace) -> int:
     """Prepare, publish, and say what travelled."""
     check_model_name(options.model)
+    _check_numbers(options)
     policy = read_policy(options)
     store = repository.opened(options)
     with tempfile.TemporaryDirectory(prefix="warmroute-push-") as scratch:
-        manifest, files = _prepare(options, policy, Path(scratch))
-        manifest, notes = _try(manifest, files, options)
+        manifest, files, notes = _prepare(options, policy, Path(scratch))
+        manifest, tried = _try(manifest, files, options)
+        notes += tried
         result = _publish(store, manifest, files, options)
     pushed = result.manifest
     document: dict[str, object] = {
@@ -107,13 +129,16 @@ def _advise_trust(manifest: Manifest, url: str) -> None:
         )
 
 
-def _prepare(options: Namespace, policy: Policy, scratch: Path) -> tuple[Manifest, dict[str, Path]]:
-    """The manifest (as version 1, without files) and the files that go with it."""
+def _prepare(
+    options: Namespace, policy: Policy, scratch: Path
+) -> tuple[Manifest, dict[str, Path], list[str]]:
+    """The manifest (as version 1, without files), the files that go with it, and what there is to
+    tell the publisher."""
     from deploy.cli.prepare import Source, prepare  # brings in numpy, and torch where it is needed
 
     source = Source(
         file=options.file,
-        whole=options.format == "whole",
+        format=options.format,
         module=options.module,
         architecture=options.architecture,
         sizes=options.size,
@@ -137,7 +162,13 @@ def _prepare(options: Namespace, policy: Policy, scratch: Path) -> tuple[Manifes
         residency=policy,
         licence=options.licence,
     )
-    return manifest, packed.files
+    return manifest, packed.files, list(packed.notes)
+
+
+def _check_numbers(options: Namespace) -> None:
+    for option, value in (("--max-batch", options.max_batch), ("--version", options.version)):
+        if value is not None and not 1 <= value <= MAX_NUMBER:
+            raise WrongUse(f"{option}: {value}, want 1 to {MAX_NUMBER}")
 
 
 def _try(
@@ -146,20 +177,30 @@ def _try(
     """The manifest with the example as its warm-up, once the model has been tried, and what there
     is to tell the publisher."""
     from deploy.cli.example import MOST_BYTES, example_of, read_example
-    from deploy.cli.trial import try_model
 
     arrays = read_example(options.example)
     if arrays is None:
-        return manifest, try_model(manifest, files)
+        return manifest, _run(manifest, files)
     example = example_of(arrays, manifest.inputs, manifest.batching.max_size > 1)
     given = msgspec.structs.replace(manifest, warmup=example.warmup)
     if not example.shapes_only:
-        return given, try_model(given, files)
+        return given, _run(given, files)
     large = f"the example is over {MOST_BYTES} bytes, of which a manifest keeps"
     try:
-        return given, [f"{large} the shapes only", *try_model(given, files)]
+        return given, [f"{large} the shapes only", *_run(given, files)]
     except LoadFailed:  # zeros of these shapes
-        return manifest, [f"{large} nothing", *try_model(manifest, files)]
+        return manifest, [f"{large} nothing", *_run(manifest, files)]
+
+
+def _run(manifest: Manifest, files: dict[str, Path]) -> list[str]:
+    """What a trial of the model has to tell. (An ONNX model can be pushed without torch.)"""
+    try:
+        from deploy.cli.trial import try_model
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] != "torch":
+            raise
+        return ["it was not tried, as torch is not installed here: a worker will, when it loads it"]
+    return try_model(manifest, files)
 
 
 def _check_batchable(specs: list[TensorSpec]) -> None:

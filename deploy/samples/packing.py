@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from deploy.samples import pt2, store
@@ -26,8 +29,8 @@ def program(module: nn.Module, sample: Sample, place: Workplace) -> Made:
         None,
         example_inputs(sample.inputs),
         varying_sizes(sample.inputs),
-        [spec.name for spec in sample.inputs],
-        [spec.name for spec in sample.outputs],
+        None,
+        None,
         place.folder,
     )
     return Made(packed.files, packed.parameters)
@@ -55,9 +58,21 @@ def like_base(state: dict[str, Tensor], base: Sample, place: Workplace) -> Made:
 def whole_pt2(module: nn.Module, sample: Sample, place: Workplace) -> Made:
     """`module` as one torch.export archive."""
     path = place.folder / "model.pt2"
-    pt2.write(module, example_inputs(sample.inputs), varying_sizes(sample.inputs), path)
+    pt2.write(module, example_inputs(sample.inputs), _sizes_from_one(sample), path)
     pack_whole_pt2(path)
     return Made({"model.pt2": path})
+
+
+def _sizes_from_one(sample: Sample) -> tuple[dict[int, Any], ...]:
+    """Sizes that vary, down to 1: an archive whose export was not told so is refused one row."""
+    return tuple(
+        {
+            axis: torch.export.Dim(f"{spec.name}_{axis}", min=1)
+            for axis, size in enumerate(spec.shape)
+            if size == -1
+        }
+        for spec in sample.inputs
+    )
 
 
 def architecture(name: str, state: dict[str, Tensor], place: Workplace) -> Made:

@@ -25,11 +25,13 @@ def check_specs(specs: Sequence[TensorSpec]) -> None:
             raise LoadFailed(f"tensor {spec.name!r}: torch models take no {spec.datatype}")
 
 
-def to_tensor(array: np.ndarray, datatype: str) -> Tensor:
+def to_tensor(array: np.ndarray, datatype: str, copy: bool = False) -> Tensor:
     """A CPU tensor over the array's memory. What is read-only or strided is copied first: torch
-    cannot keep a model from writing to its input, and the input may be a caller's message.
+    cannot keep a model from writing to its input, and the input may be a caller's message. `copy`
+    for a model that may write, since after a failure the same arrays are sent again.
     """
-    tensor = torch.from_numpy(np.require(array, requirements=("C", "W")))
+    dense = array.copy(order="C") if copy else np.require(array, requirements=("C", "W"))
+    tensor = torch.from_numpy(dense)
     return tensor.view(torch.bfloat16) if datatype == "BF16" else tensor
 
 
@@ -43,12 +45,17 @@ def to_array(tensor: Tensor, spec: TensorSpec) -> np.ndarray:
 
 
 def flatten(outputs: Any, specs: Sequence[TensorSpec]) -> list[Tensor]:
-    """What a model returned (a tensor, a dict by name, nested tuples or lists) in the specs' order;
-    WrongOutput if count or kind is not what the manifest says.
+    """What a model returned (a tensor, or dicts, NamedTuples, tuples and lists of them) in the
+    specs' order: by name where it returned keys, else by place. WrongOutput if count or kind is not
+    what the manifest says.
     """
-    if isinstance(outputs, Mapping):
-        outputs = [_named(outputs, spec.name) for spec in specs]
-    found = list(_leaves(outputs))
+    if isinstance(outputs, Tensor) and len(specs) == 1:
+        return [outputs]
+    leaves = named_leaves(outputs)
+    by_name = any(name is not None for name, _ in leaves)
+    found = _by_name(leaves, specs) if by_name else [leaf for _, leaf in leaves]
+    if len(found) > len(specs):
+        found = [leaf for leaf in found if leaf is not None]
     if len(found) != len(specs):
         raise WrongOutput(f"the model gave {len(found)} outputs, the manifest names {len(specs)}")
     for leaf, spec in zip(found, specs, strict=True):
@@ -57,13 +64,27 @@ def flatten(outputs: Any, specs: Sequence[TensorSpec]) -> list[Tensor]:
     return found
 
 
-def _named(outputs: Mapping[str, Any], name: str) -> Any:
-    if name not in outputs:
-        raise WrongOutput(f"the model gave no output {name!r}")
-    return outputs[name]
+def named_leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[str | None, Any]]:
+    """The leaves of what a model returned. Names are the keys and fields on the way
+    (`boxes`, `heads.0`); what has a place only has no name."""
+    if (children := children_of(value)) is not None:
+        return [leaf for key, child in children for leaf in named_leaves(child, (*path, key))]
+    named = any(isinstance(key, str) for key in path)
+    return [(".".join(map(str, path)) if named else None, value)]
 
 
-def _leaves(value: Any) -> list[Any]:
-    if isinstance(value, (tuple, list)):
-        return [leaf for item in value for leaf in _leaves(item)]
-    return [value]
+def children_of(value: Any) -> list[tuple[str | int, Any]] | None:
+    """Keys and values of a dict or NamedTuple, places and values of a tuple or list; else None."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return list(zip(value._fields, value, strict=True))
+    return list(enumerate(value)) if isinstance(value, (tuple, list)) else None
+
+
+def _by_name(leaves: list[tuple[str | None, Any]], specs: Sequence[TensorSpec]) -> list[Any]:
+    found = {name or f"output_{place}": leaf for place, (name, leaf) in enumerate(leaves)}
+    for spec in specs:
+        if spec.name not in found:
+            raise WrongOutput(f"the model gave no output {spec.name!r}, it gave {list(found)[:20]}")
+    return [found[spec.name] for spec in specs]

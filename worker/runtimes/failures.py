@@ -1,7 +1,8 @@
 """Foreign exceptions become the project's own where a model is loaded or run.
 
 A model may raise anything at all, so here, and only here, everything is caught. The text that
-travels is the model's own first line, capped, and without paths of this machine.
+travels is the line that says the reason, capped, and without folders of this machine: names of
+files stay, since a missing or broken file is often the whole answer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from shared.errors import LoadFailed, ModelFailed, WarmrouteError
 from worker.device.out_of_memory import out_of_memory
 
 MAX_CHARS = 500
-PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][\w.+~@-]+){2,}[/\\]?")
+PATH = re.compile(r"https?://\S+|(?:[A-Za-z]:)?(?:[/\\][\w.+~@-]+){2,}[/\\]?")
+# The interpreter of TorchScript begins with its own traceback; the reason stands below it, under
+# the name of its kind.
+INTERPRETER = "The following operation failed in the TorchScript interpreter."
+REASON = re.compile(r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit))\b.*$", re.MULTILINE)
 
 
 class WrongOutput(ModelFailed):
@@ -48,7 +53,18 @@ def of_load(what: str, explain: Callable[[BaseException], str] | None = None) ->
 
 
 def summary(error: BaseException) -> str:
-    """Kind and first line of `error`, at most 500 characters, paths replaced."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return PATH.sub("<path>", text)[:MAX_CHARS]
+    """Kind and reason of `error`, at most 500 characters; of a path only the file's name."""
+    text = str(error)
+    if INTERPRETER in text and (reasons := REASON.findall(text)):
+        told = reasons[-1]
+    else:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        told = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return PATH.sub(_file_name, told)[:MAX_CHARS]
+
+
+def _file_name(path: re.Match[str]) -> str:
+    if path[0].startswith("http"):
+        return path[0]
+    name = re.split(r"[/\\]", path[0])[-1]
+    return name if "." in name.strip(".") else "<path>"

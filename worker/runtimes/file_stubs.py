@@ -144,6 +144,6 @@ def _kind_of_archive(names: list[str]) -> tuple[str, str]:
         return "", "a torch.export archive of an older torch: export the model again"
     if "data.pkl" in inner or "data.pkl" in names:
         return "", "a torch.save file, not TorchScript or torch.export: it is " + _SAVED
-    if names and all(name.endswith(".npy") for name in names):
+    if all(name.endswith(".npy") for name in names):  # also of none
         return ".npz", "an .npz file of arrays"
     return "", "a zip archive, but of no format that is served: unpack it first"

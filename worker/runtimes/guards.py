@@ -46,7 +46,14 @@ def parse_guard(text: str, ranks: Mapping[str, int]) -> Callable[[Shapes], bool]
         term = _Parser(ranks).term(ast.parse(text, mode="eval").body)
     except (Corrupt, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Corrupt(f"program: shape rule {text[:200]!r} is not understood: {error}") from error
-    return lambda shapes: bool(term(shapes))
+    return lambda shapes: _holds(term, shapes)
+
+
+def _holds(term: Term, shapes: Shapes) -> bool:
+    try:
+        return bool(term(shapes))
+    except ArithmeticError:  # a division by a size of 0
+        return False
 
 
 class _Parser:

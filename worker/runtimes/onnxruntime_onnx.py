@@ -69,17 +69,24 @@ class OnnxModel:
 
 def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> OnnxModel:
     """Open a session, on the GPU if onnxruntime can use it; LoadFailed if it is no model."""
-    near = files[MODEL_FILE].parent.with_name(FOLDERS)
-    try:
-        session = _open(files, near, device)
-    except LoadFailed as error:
-        if "hard link" not in str(error.__cause__):
-            raise
-        session = _open(files, near, device, copied=True)  # as it asks for in places, for safety
+    if files[MODEL_FILE].name == manifest.file(MODEL_FILE).sha256:
+        session = _open_blobs(files, device)
+    else:  # the publisher's own folder, in which the files have their names
+        session = open_session(files[MODEL_FILE], device.name)
     model = OnnxModel(manifest, session, device)
     if model.bytes_resident >= TRIM_BYTES:
         device.trim()  # reading the file has taken as much again as the model
     return model
+
+
+def _open_blobs(files: Mapping[str, Path], device: Device) -> Any:
+    near = files[MODEL_FILE].parent.with_name(FOLDERS)
+    try:
+        return _open(files, near, device)
+    except LoadFailed as error:
+        if "hard link" not in str(error.__cause__):
+            raise
+        return _open(files, near, device, copied=True)  # as it asks for in places, for safety
 
 
 def _open(files: Mapping[str, Path], near: Path, device: Device, *, copied: bool = False) -> Any:

@@ -76,7 +76,9 @@ def find(name: str) -> Callable[..., Any]:
     if name in REGIONS:
         region: Callable[..., Any] = getattr(torch.ops.higher_order, name.rpartition(".")[2])
         return region
-    raise Corrupt(f"program: operator {name[:120]!r} is not offered")
+    raise Corrupt(
+        f"program: operator {name[:120]!r} is not offered: push the model as TorchScript or ONNX"
+    )
 
 
 def written(op: Callable[..., Any]) -> frozenset[str]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared import datatypes
-from shared.errors import Corrupt, InvalidInput
+from shared.errors import InvalidInput
 from shared.manifest import TensorSpec
 from worker.runtimes.arrays import check_specs, to_tensor
+from worker.runtimes.naming import listed
 
 # Export takes a size of 0 or 1 for a special case, so a varying one is shown as neither. Inputs
 # that vary in the same place (ids and their mask) are shown with the same size there.
 FIRST_SIZE, OTHER_SIZE = 2, 16
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def example_inputs(
@@ -40,14 +41,95 @@ def varying_sizes(specs: Sequence[TensorSpec]) -> tuple[dict[int, Any], ...]:
     )
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Corrupt if it is none, InvalidInput if it is not there."""
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise Corrupt(f"{path.name}: {error}") from error
-    except OSError as error:
-        raise InvalidInput(f"{path.name}: {error.strerror or error}") from error
+class Arguments(NamedTuple):
+    """Arguments for torch.export: by position, by keyword, and which sizes vary, by name."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    dynamic_shapes: dict[str, Any]
+
+
+def arguments(module: Any, specs: Sequence[TensorSpec], examples: Sequence[Tensor]) -> Arguments:
+    """The examples as arguments of the module's forward(), by name: `d.a` is key `a` of an argument
+    `d`, `xs.0` the first of a list. InvalidInput if forward() has no such argument, or needs one
+    that is not named.
+    """
+    parameters = inspect.signature(checked(module).forward).parameters
+    values = nested([(spec.name, example) for spec, example in zip(specs, examples, strict=True)])
+    shapes = nested(list(zip((s.name for s in specs), varying_sizes(specs), strict=True)))
+    _check_arguments(parameters, values)
+    in_order = [name for name in parameters if name in values]
+    in_order += [name for name in values if name not in parameters]
+    leading = list(itertools.takewhile(lambda n: _by_place(parameters[n], values), parameters))
+    return Arguments(
+        tuple(values[name] for name in leading),
+        {name: values[name] for name in in_order if name not in leading},
+        _shapes(parameters, {name: shapes[name] for name in in_order}),
+    )
+
+
+def checked(module: Any) -> nn.Module:
+    """The module; InvalidInput that says what it is, if it is none."""
+    if isinstance(module, nn.Module):
+        return module
+    name = getattr(module, "__name__", "")
+    raise InvalidInput(f"want a torch.nn.Module, got a {type(module).__name__} {name}".rstrip())
+
+
+def nested(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Values by dotted names as dicts within dicts; one whose keys are 0, 1, 2 is a list."""
+    tree: dict[str, Any] = {}
+    for name, value in pairs:
+        *path, last = name.split(".")
+        place = tree
+        for key in path:
+            place = place.setdefault(key, _Branch())
+            if not isinstance(place, _Branch):
+                raise InvalidInput(f"inputs: {key!r} is a tensor, {name!r} makes it more")
+        if last in place:
+            raise InvalidInput(f"inputs: {name!r} is named twice")
+        place[last] = value
+    return {key: _closed(value) for key, value in tree.items()}
+
+
+class _Branch(dict[str, Any]):
+    """A dict made here, and no value that was given."""
+
+
+def _closed(value: Any) -> Any:
+    if not isinstance(value, _Branch):
+        return value
+    items = {key: _closed(child) for key, child in value.items()}
+    if sorted(items) == sorted(str(number) for number in range(len(items))):
+        return [items[str(number)] for number in range(len(items))]
+    return items
+
+
+def _check_arguments(
+    parameters: Mapping[str, inspect.Parameter], values: Mapping[str, Any]
+) -> None:
+    kinds = {parameter.kind for parameter in parameters.values()}
+    plain = [name for name, it in parameters.items() if it.kind not in VARIADIC]
+    strangers = [name for name in values if name not in plain]
+    if strangers and inspect.Parameter.VAR_KEYWORD not in kinds:
+        raise InvalidInput(f"inputs: forward() has no {strangers[0]!r}, it has {listed(plain)}")
+    for name in plain:
+        if name not in values and parameters[name].default is inspect.Parameter.empty:
+            raise InvalidInput(f"inputs: forward() needs {name!r}, which no --input names")
+
+
+def _by_place(parameter: inspect.Parameter, values: Mapping[str, Any]) -> bool:
+    by_keyword = (*VARIADIC, inspect.Parameter.KEYWORD_ONLY)
+    return parameter.name in values and parameter.kind not in by_keyword
+
+
+def _shapes(parameters: Mapping[str, inspect.Parameter], shapes: dict[str, Any]) -> dict[str, Any]:
+    """Names that only `**kwargs` takes stand under its name, as torch.export wants it."""
+    further = {name: shapes.pop(name) for name in list(shapes) if name not in parameters}
+    for parameter in parameters.values():
+        if further and parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            shapes[parameter.name] = further
+    return shapes
 
 
 def _zeros(spec: TensorSpec) -> np.ndarray[Any, Any]:

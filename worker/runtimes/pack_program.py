@@ -5,115 +5,105 @@ What a worker would refuse is refused here, in the same words: the packed model 
 
 from __future__ import annotations
 
-import tempfile
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+import msgspec
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import Tensor
 
-from shared.errors import Corrupt, InvalidInput
-from worker.runtimes.failures import of_load, summary
+from shared.errors import Corrupt
+from worker.runtimes.failures import of_load
 from worker.runtimes.layout import to_stored
+from worker.runtimes.naming import Said
 from worker.runtimes.packed import Packed, describe
 from worker.runtimes.program import LoadedProgram
 from worker.runtimes.program_canonical import encode
-from worker.runtimes.program_schema import PROGRAM_FILE, decode
+from worker.runtimes.program_schema import PROGRAM_FILE, Program, decode
+from worker.runtimes.program_tree import Path as TreePath
+from worker.runtimes.program_tree import Trees, flatten_guards, read_trees
 from worker.runtimes.pt2_archive import Pt2Archive
+from worker.runtimes.shape_rules import notes_on_minimum
 from worker.runtimes.sharding import split_weights, take_aliases
 from worker.runtimes.tensors import ALIAS
 from worker.runtimes.torch_model import Forward
+
+
+class Draft(NamedTuple):
+    """A program read from an archive, ready to run: its weights in the order of their memory, and
+    those that are tied to another, by the manifest's parameter."""
+
+    program: Program
+    trees: Trees
+    loaded: LoadedProgram
+    stored: dict[str, Tensor]
+    aliases: dict[str, str]
+
+    def bind(self) -> Forward:
+        """The graph over its weights."""
+        tied = {name.removeprefix(ALIAS): self.stored[it] for name, it in self.aliases.items()}
+        return self.loaded.bind({**self.stored, **tied})
+
+    def with_program(self, program: Program) -> Draft:
+        """The same with other shape rules."""
+        return self._replace(program=program, loaded=_load(program))
+
+    def with_outputs(self, paths: list[TreePath]) -> Draft:
+        """The same with other names of what it returns."""
+        return self._replace(trees=msgspec.structs.replace(self.trees, outputs=paths))
 
 
 def pack_pt2(
     path: Path,
     out_dir: Path,
     *,
-    input_names: Sequence[str] | None = None,
-    output_names: Sequence[str] | None = None,
+    input_names: Sequence[Said] | None = None,
+    output_names: Sequence[Said] | None = None,
 ) -> Packed:
     """A torch.export archive as platform `pytorch_program`. Corrupt if it holds pickled tensors,
     state that changes, or operators that are not offered. Its example inputs are left out, unread.
     """
-    return _pack(path, out_dir, input_names, output_names)[0]
+    return write(read(path), out_dir, input_names, output_names)
 
 
-def pack_module(
-    module: nn.Module,
-    state_dict: Mapping[str, Tensor] | None,
-    example_inputs: Sequence[Any],
-    dynamic_shapes: Any,
-    input_names: Sequence[str] | None,
-    output_names: Sequence[str] | None,
-    out_dir: Path,
-) -> Packed:
-    """Export `module` with `state_dict` (None: its own) as platform `pytorch_program`.
-
-    The packed model answers the example once, and must answer as the module does; InvalidInput if
-    not, or if torch cannot export it. `dynamic_shapes` is torch.export's.
-    """
-    if state_dict is not None:
-        module.load_state_dict(dict(state_dict))
-    module.eval()
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / "model.pt2"
-        _export(module, tuple(example_inputs), dynamic_shapes, archive)
-        packed, forward = _pack(archive, out_dir, input_names, output_names)
-    _prove(module, forward, tuple(example_inputs))
-    return packed
-
-
-def _pack(
-    path: Path,
-    out_dir: Path,
-    input_names: Sequence[str] | None,
-    output_names: Sequence[str] | None,
-) -> tuple[Packed, Forward]:
+def read(path: Path) -> Draft:
+    """The program and weights of a torch.export archive, loaded once."""
     with of_load(".pt2"):
         archive = Pt2Archive(path)
-        program = decode(archive.program())
-        raw = encode(program)
-        loaded = LoadedProgram(program, torch.device("cpu"), sha256="", size=len(raw))
-        inputs, outputs = describe(program, input_names, output_names)
+        raw = archive.program()
+        trees = read_trees(raw)
+        program = flatten_guards(decode(raw), trees)
+        loaded = _load(program)
         kept, aliases = take_aliases(_weights(archive.tensors(), loaded))
         stored = {name: to_stored(tensor, tensor.stride()) for name, tensor in kept.items()}
-        tied = {name.removeprefix(ALIAS): stored[other] for name, other in aliases.items()}
-        forward = loaded.bind({**stored, **tied})
+        draft = Draft(program, trees, loaded, stored, aliases)
+        draft.bind()
+        return draft
+
+
+def write(
+    draft: Draft,
+    out_dir: Path,
+    input_names: Sequence[Said] | None,
+    output_names: Sequence[Said] | None,
+) -> Packed:
+    """The files of the draft under `out_dir`, and their description under the names said."""
+    inputs, outputs = describe(draft.program, draft.trees, input_names, output_names)
     out_dir.mkdir(parents=True, exist_ok=True)
-    (out_dir / PROGRAM_FILE).write_bytes(raw)
-    files = {PROGRAM_FILE: out_dir / PROGRAM_FILE, **split_weights(stored, out_dir)}
-    return Packed("pytorch_program", files, inputs, outputs, dict(aliases)), forward
+    (out_dir / PROGRAM_FILE).write_bytes(encode(draft.program))
+    files = {PROGRAM_FILE: out_dir / PROGRAM_FILE, **split_weights(draft.stored, out_dir)}
+    notes = notes_on_minimum(draft.program, draft.loaded.names)
+    return Packed("pytorch_program", files, inputs, outputs, dict(draft.aliases), notes)
 
 
-def _weights(tensors: Mapping[str, Tensor], loaded: LoadedProgram) -> dict[str, Tensor]:
+def _load(program: Program) -> LoadedProgram:
+    return LoadedProgram(program, torch.device("cpu"), sha256="", size=0)
+
+
+def _weights(tensors: dict[str, Tensor], loaded: LoadedProgram) -> dict[str, Tensor]:
     """The tensors that the program takes; others in the archive are not needed."""
     missing = [slot.weight for slot in loaded.slots if slot.weight not in tensors]
     if missing:
         raise Corrupt(f".pt2: tensor {missing[0]!r} is not in it")
     return {slot.weight: tensors[slot.weight] for slot in loaded.slots}
-
-
-def _export(module: nn.Module, example: tuple[Any, ...], dynamic_shapes: Any, path: Path) -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the module's code, which is its author's
-            exported = torch.export.export(module, example, dynamic_shapes=dynamic_shapes)
-            torch.export.save(exported, path)
-    except Exception as error:  # torch documents no set of exceptions
-        raise InvalidInput(f"torch.export refuses the module: {summary(error)}") from error
-
-
-def _prove(module: nn.Module, forward: Forward, example: tuple[Any, ...]) -> None:
-    given = [leaf for leaf in pytree.tree_leaves(example) if isinstance(leaf, Tensor)]
-    with torch.inference_mode():
-        got = forward([tensor.clone() for tensor in given])
-        want = pytree.tree_leaves(module(*example))
-    try:
-        torch.testing.assert_close(list(got), want, equal_nan=True)
-    except AssertionError as error:
-        raise InvalidInput(
-            f"the packed model does not answer as the module does: {summary(error)}"
-        ) from error

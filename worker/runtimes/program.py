@@ -47,6 +47,7 @@ class LoadedProgram:
         self._written = [
             position for position, name in enumerate(inputs) if name in builder.written
         ]
+        self.names = inputs
         self.inputs = [self._metas[name] for name in inputs]
         self.heap_bytes = size * HEAP_PER_PROGRAM_BYTE
 
@@ -64,18 +65,26 @@ class LoadedProgram:
 
         return forward
 
-    def check_manifest(self, manifest: Manifest) -> None:
-        """Corrupt if the manifest's inputs are not the program's, by number, type and rank."""
-        if len(manifest.inputs) != len(self.inputs):
-            raise Corrupt(
-                f"manifest: {len(manifest.inputs)} inputs, the program takes {len(self.inputs)}"
-            )
-        for spec, meta in zip(manifest.inputs, self.inputs, strict=True):
+    def check_manifest(self, manifest: Manifest) -> list[TensorSpec]:
+        """The manifest's inputs in the order that the program takes them: by name, where they are
+        the program's, else in order (nested values, and what older releases published). Corrupt if
+        a name stands for another input, or number, type or rank differ.
+        """
+        specs = list(manifest.inputs)
+        if len(specs) != len(self.names):
+            raise Corrupt(f"manifest: {len(specs)} inputs, the program takes {len(self.names)}")
+        named = {spec.name: spec for spec in specs}
+        if named.keys() == set(self.names):
+            specs = [named[name] for name in self.names]
+        for spec, name, meta in zip(specs, self.names, self.inputs, strict=True):
+            if spec.name != name and name in named:
+                raise Corrupt(f"manifest: input {name!r} stands where the program takes another")
             if not _same_kind(spec, meta):
                 raise Corrupt(
                     f"manifest: input {spec.name!r} is {spec.datatype} {list(spec.shape)}, the "
                     f"program takes {dtypes.v2_name(dtypes.EXPORT[meta.dtype])} {sizes(meta)}"
                 )
+        return specs
 
 
 def split_inputs(program: Program) -> tuple[list[str], list[Slot]]:

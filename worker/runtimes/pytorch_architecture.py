@@ -21,6 +21,7 @@ from shared.manifest import Manifest
 from worker.device.base import Device
 from worker.runtimes.architectures import Architecture, architecture
 from worker.runtimes.failures import of_load
+from worker.runtimes.state_dict import misfit
 from worker.runtimes.tensors import attach
 from worker.runtimes.torch_model import TorchModel
 
@@ -68,10 +69,9 @@ def build_skeleton(kind: Architecture, config: msgspec.Struct) -> nn.Module:
 
 def with_weights(skeleton: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """A copy of the skeleton over these tensors as they are; Corrupt if they do not fit."""
+    own = skeleton.state_dict()
+    if told := misfit(own, tensors, own.keys() - tensors.keys()):
+        raise Corrupt(f"weights: {told}")
     module = copy.deepcopy(skeleton)
-    try:
-        module.load_state_dict(dict(tensors), strict=True, assign=True)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise Corrupt(f"weights: {' '.join(lines[1:3] or lines)[:400]}") from error
+    module.load_state_dict(dict(tensors), strict=True, assign=True)
     return module

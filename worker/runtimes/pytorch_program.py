@@ -24,12 +24,13 @@ def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Torch
     """Attach the manifest's weights to its program, which is read if it is not loaded yet."""
     sha256 = manifest.file(PROGRAM_FILE).sha256
     program = shared_program(sha256, files[PROGRAM_FILE].read_bytes, device)
-    program.check_manifest(manifest)
+    inputs = program.check_manifest(manifest)
     attached = attach(manifest, files, device)
     return TorchModel(
         manifest,
         device,
         program.bind(attached.tensors),
+        inputs=inputs,
         bytes_resident=attached.overhead_bytes,
         shared={**attached.shared, sha256: program.heap_bytes},
         holds=(program, attached),

@@ -18,6 +18,7 @@ from worker.runtimes.layout import to_stored
 from worker.runtimes.program import LoadedProgram
 from worker.runtimes.program_canonical import encode
 from worker.runtimes.program_schema import decode
+from worker.runtimes.program_tree import flatten_guards, read_trees
 from worker.runtimes.pt2_archive import Pt2Archive
 from worker.runtimes.pytorch_program import shared_program
 from worker.runtimes.tensors import HEAP_PER_TENSOR, Weights
@@ -31,12 +32,13 @@ def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Torch
     entry, path = manifest.file(MODEL_FILE), files[MODEL_FILE]
     archive = Pt2Archive(path)
     program = _program(archive.program(), device)
-    program.check_manifest(manifest)
+    inputs = program.check_manifest(manifest)
     weights = device.shared.get(f"blob:{entry.sha256}", lambda: _place(archive, device))
     return TorchModel(
         manifest,
         device,
         program.bind(weights.tensors),
+        inputs=inputs,
         bytes_resident=HEAP_PER_TENSOR * len(weights.tensors),
         shared={entry.sha256: entry.size, program.sha256: program.heap_bytes},
         holds=(program, weights),
@@ -49,7 +51,7 @@ def _program(raw: bytes, device: Device) -> LoadedProgram:
     bytes, under which a model pushed as a program finds it."""
 
     def make() -> LoadedProgram:
-        canonical = encode(decode(raw))
+        canonical = encode(flatten_guards(decode(raw), read_trees(raw)))
         return shared_program(hashlib.sha256(canonical).hexdigest(), lambda: canonical, device)
 
     key = f"archived:{hashlib.sha256(raw).hexdigest()}"

@@ -8,31 +8,62 @@ Calls two and three are slow, as the interpreter optimises what it saw: warm up 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from shared.errors import InvalidInput, LoadFailed
 from shared.manifest import Manifest
 from worker.device.base import Device
 from worker.runtimes.failures import of_load
+from worker.runtimes.script_signature import (
+    Argument,
+    Place,
+    caller,
+    find_places,
+    places_in_order,
+    read_arguments,
+)
 from worker.runtimes.torch_model import TorchModel
 
 MODEL_FILE = "model.pt"
 
 
 def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> TorchModel:
-    """Load the archive onto the device; LoadFailed in torch's words if it is none."""
-    with of_load("TorchScript archive"), warnings.catch_warnings():
-        # Deprecated, not removed: the format is still served for those who have nothing else.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        module = torch.jit.load(str(files[MODEL_FILE]), map_location=device.torch_device)  # type: ignore[no-untyped-call]
+    """Load the archive onto the device; LoadFailed in torch's words if it is none, or if forward()
+    does not take the manifest's inputs."""
+    module = open_archive(files[MODEL_FILE], device.torch_device)
     module.eval()
+    arguments = read_arguments(module)
+    call = caller(arguments, _places(arguments, [spec.name for spec in manifest.inputs]))
     return TorchModel(
         manifest,
         device,
-        lambda given: module(*given),
+        lambda given: call(module, given),
         bytes_resident=manifest.file(MODEL_FILE).size,
         shared={},
-        keeps_outputs=True,
+        writes=True,
     )
+
+
+def open_archive(path: Path, device: torch.device) -> Any:
+    """The archive's module as it was saved; LoadFailed in torch's words if it is none."""
+    with of_load("TorchScript archive"), warnings.catch_warnings():
+        # Deprecated, not removed: the format is still served for those who have nothing else.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+
+
+def _places(arguments: Sequence[Argument], names: Sequence[str]) -> list[Place]:
+    """By name; in order only where no name is forward()'s, as older releases published."""
+    try:
+        return find_places(arguments, names)
+    except InvalidInput as error:
+        own = {argument.name for argument in arguments}
+        strangers = not any(name.partition(".")[0] in own for name in names)
+        places = places_in_order(arguments, len(names)) if strangers else None
+        if places is None:
+            raise LoadFailed(f"manifest: {error.message}") from error
+        return places

@@ -12,17 +12,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from shared.errors import Corrupt, InvalidInput
+from worker.runtimes.dimensions import Dimension, dimensions, evaluate, symbols_of
 from worker.runtimes.guards import Shapes, parse_guard
 from worker.runtimes.program_schema import Program, Range, TensorMeta
 
-SYMBOL = re.compile(r"Symbol\('(\w+)'[^()]*\)")
 MAX_GUARDS = 1000
 MAX_REMEMBERED = 4096
+# torch.export takes 0 and 1 for special cases: unless it is told that a size may be 1, it writes a
+# least size of 2, whether the module minds or not. Its own runtime lets smaller ones pass then, and
+# so do we: nearly every module answers one row as it answers several. Push says so, and asks the
+# module where it has it.
+SPECIALISED_MINIMUM = 2
 NEAR = 17  # sizes over a wanted one that are tried: multiples of 16 are among them
-# Exports specialise on sizes 0 and 1, so a lower bound of 2 says nothing about the model.
-TRIVIAL_MINIMUM = 2
-
-Dimension = int | str | None  # a fixed size, a symbol's name, or an expression (guards cover it)
 
 
 class ShapeRules:
@@ -30,7 +31,8 @@ class ShapeRules:
 
     def __init__(self, program: Program, names: Sequence[str]) -> None:
         values = program.graph_module.graph.tensor_values
-        self._dimensions = {name: _dimensions(values[name]) for name in names}
+        self._metas = [values[name] for name in names]
+        self._dimensions = {name: dimensions(values[name]) for name in names}
         self._ranges = program.range_constraints
         if len(program.guards_code) > MAX_GUARDS:
             raise Corrupt(f"program: {len(program.guards_code)} shape rules, over {MAX_GUARDS}")
@@ -58,29 +60,20 @@ class ShapeRules:
     def nearest(self, size: int, one_row: bool) -> list[list[int]] | None:
         """Shapes that the rules allow, free sizes as near to `size` as they can be (a little over
         it); with `one_row` the first of each input as near to 1. None if none was found."""
+        symbols = {name for meta in self._metas for name in symbols_of(meta)}
+        rows = {d[0] for d in self._dimensions.values() if d} if one_row else set()
         for tried in range(size, size + NEAR):
-            shapes = tuple(
-                tuple(
-                    self._allowed(want, 1 if one_row and axis == 0 else tried)
-                    for axis, want in enumerate(dimensions)
-                )
-                for dimensions in self._dimensions.values()
-            )
+            values = {name: self._near(name, 1 if name in rows else tried) for name in symbols}
+            shapes = tuple(evaluate(meta, values) or () for meta in self._metas)
             with suppress(InvalidInput):
                 self.check(shapes)
                 return [list(shape) for shape in shapes]
         return None
 
-    def _allowed(self, want: Dimension, size: int) -> int:
-        if isinstance(want, int):
-            return want
-        allowed = self._ranges.get(want or "", Range())
-        least = max(size, allowed.min_val or 0) if size > 1 else self._least(allowed)
-        return least if allowed.max_val is None else min(least, allowed.max_val)
-
-    @staticmethod
-    def _least(allowed: Range) -> int:
-        return 1 if (allowed.min_val or 0) <= TRIVIAL_MINIMUM else int(allowed.min_val or 0)
+    def _near(self, symbol: str, size: int) -> int:
+        allowed = self._ranges.get(symbol, Range())
+        size = max(size, _least(allowed))
+        return size if allowed.max_val is None else min(size, allowed.max_val)
 
     def _check_size(self, place: str, size: int, want: Dimension, symbols: dict[str, int]) -> None:
         if isinstance(want, int) and size != want:
@@ -90,7 +83,7 @@ class ShapeRules:
         if symbols.setdefault(want, size) != size:
             raise InvalidInput(f"{place}, but another that must be equal is {symbols[want]}")
         allowed = self._ranges.get(want, Range())
-        if (allowed.min_val or 0) > max(size, TRIVIAL_MINIMUM):
+        if size < _least(allowed):
             raise InvalidInput(f"{place}, the model takes {allowed.min_val} or more")
         if allowed.max_val is not None and size > allowed.max_val:
             raise InvalidInput(f"{place}, the model takes at most {allowed.max_val}")
@@ -101,16 +94,31 @@ def sizes(meta: TensorMeta) -> list[int]:
     return [int(size["as_int"]) if "as_int" in size else -1 for size in meta.sizes]
 
 
-def _dimensions(meta: TensorMeta) -> list[Dimension]:
-    return [
-        int(size["as_int"]) if "as_int" in size else _symbol(str(size["as_expr"]["expr_str"]))
-        for size in meta.sizes
+def _least(allowed: Range) -> int:
+    return 0 if allowed.min_val == SPECIALISED_MINIMUM else allowed.min_val or 0
+
+
+def notes_on_minimum(program: Program, names: Sequence[str]) -> list[str]:
+    """A word to the publisher on sizes of 1 that the export was not told of."""
+    values = program.graph_module.graph.tensor_values
+    least = {
+        symbol
+        for symbol, allowed in program.range_constraints.items()
+        if allowed.min_val == SPECIALISED_MINIMUM
+    }
+    found = [
+        f"{name!r} dimension {axis}"
+        for name in names
+        for axis, want in enumerate(dimensions(values[name]))
+        if want in least
     ]
-
-
-def _symbol(expression: str) -> str | None:
-    match = SYMBOL.fullmatch(expression)
-    return match[1] if match else None
+    if not found:
+        return []
+    return [
+        f"exported for sizes of 2 and more: {', '.join(found[:8])}. A size of 1 is answered by the "
+        "same graph; if the module does something else for 1, its answer is not that of the "
+        "module: then export it with torch.export.Dim(..., min=1), or push it with --module"
+    ]
 
 
 def _readable(guard: str) -> str:

@@ -21,13 +21,13 @@ TRIM_BYTES = 1 << 20
 
 
 class TorchModel:
-    """LoadedModel around `forward`, which takes the inputs in the manifest's order: tensors, and
-    None for an optional one that was left out.
+    """LoadedModel around `forward`, which takes tensors in the order of `inputs` (default: the
+    manifest's), and None for an optional one that was left out.
 
     `bytes_resident` is what this copy alone holds; `shared` what it holds together with others:
     bytes by content hash, so that a ledger counts each once. `holds` is kept alive with the model,
-    for the weak cache of shared objects. `keeps_outputs` says that the model
-    may write to a tensor it returned (it has state), so the outputs are copied.
+    for the weak cache of shared objects. `writes` says that the model may write to
+    what it is given and to what it returned (it has state), so both are copied.
     """
 
     def __init__(
@@ -38,25 +38,22 @@ class TorchModel:
         *,
         bytes_resident: int,
         shared: Mapping[str, int],
+        inputs: Sequence[TensorSpec] | None = None,
         holds: object = None,
-        keeps_outputs: bool = False,
+        writes: bool = False,
         shapes_near: ShapesNear | None = None,
     ) -> None:
         arrays.check_specs([*manifest.inputs, *manifest.outputs])
-        self._inputs = manifest.inputs
+        self._inputs = manifest.inputs if inputs is None else inputs
+        self._names = [spec.name for spec in manifest.inputs]
         self._outputs = manifest.outputs
         self._device = device
         self._forward = forward
         self._holds = holds
-        self._keeps_outputs = keeps_outputs
+        self._writes = writes
         self.bytes_resident = bytes_resident
         self.shared = dict(shared)
         self._shapes_near = shapes_near
-
-    def shapes_near(self, size: int, one_row: bool) -> list[list[int]] | None:
-        """Shapes that the program's own rules allow, one per input in the manifest's order, as near
-        to `size` as may be; None if it has no rules, or no such shapes were found."""
-        return self._shapes_near(size, one_row) if self._shapes_near else None
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One call of the model on the device thread. ModelFailed, DeviceOutOfMemory, or
@@ -65,7 +62,7 @@ class TorchModel:
         with failures.of_model(), torch.inference_mode(), self._device.computing():
             given = [self._given(inputs, spec) for spec in self._inputs]
             outputs = arrays.flatten(self._forward(given), self._outputs)
-            if self._keeps_outputs:
+            if self._writes:
                 outputs = [output.clone() for output in outputs]
             host = self._device.download(outputs)
             return {
@@ -76,7 +73,17 @@ class TorchModel:
     def _given(self, inputs: dict[str, np.ndarray], spec: TensorSpec) -> Tensor | None:
         if spec.optional and spec.name not in inputs:
             return None
-        return self._device.upload(arrays.to_tensor(inputs[spec.name], spec.datatype))
+        tensor = arrays.to_tensor(inputs[spec.name], spec.datatype, self._writes)
+        return self._device.upload(tensor)
+
+    def shapes_near(self, size: int, one_row: bool) -> list[list[int]] | None:
+        """Shapes that the program's own rules allow, one per input in the manifest's order, as near
+        to `size` as may be; None if it has no rules, or no such shapes were found."""
+        found = self._shapes_near(size, one_row) if self._shapes_near else None
+        if found is None:
+            return None
+        shapes = dict(zip((spec.name for spec in self._inputs), found, strict=True))
+        return [shapes[name] for name in self._names]
 
     def unload(self) -> None:
         """Let go of everything; memory that others share stays until they let go too."""

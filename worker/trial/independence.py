@@ -60,7 +60,7 @@ class Trial:
         whole, why = self._together(places)
         for parity in (0, 1):
             if why:
-                return why
+                break
             mixed = [
                 p if number % 2 == parity else o
                 for number, (p, o) in enumerate(zip(places, others, strict=True))
@@ -68,6 +68,8 @@ class Trial:
             changed, why = self._together(mixed)
             kept = range(parity, len(places), 2)
             why = why or self._same(whole, changed, kept, len(places))
+        if why:
+            self._check_steady(places, whole)
         return why
 
     def second_of_pair(self) -> str:
@@ -97,9 +99,21 @@ class Trial:
                     f"{len(places)} than alone"
                 )
                 if not is_exact(spec.datatype):
+                    self._check_steady(places, whole)
                     return why, False
                 doubt = why
+        if doubt:
+            self._check_steady(places, whole)
         return doubt, bool(doubt)
+
+    def _check_steady(self, places: Sequence[int], whole: list[np.ndarray]) -> None:
+        """NotSteady if the same batch gives something else now: of dice, one row shows too few."""
+        if not whole:
+            return
+        again, _ = self._together(places)
+        for spec, one, other in zip(self._specs, whole, again, strict=False):
+            if distance(one, other, spec.datatype, ROUNDED) > (0 if is_exact(spec.datatype) else 1):
+                raise NotSteady(f"output {spec.name!r}: two runs of one batch differ")
 
     def _one(self, row: int) -> tuple[list[np.ndarray], str]:
         if row not in self._alone:

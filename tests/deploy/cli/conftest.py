@@ -1,12 +1,16 @@
-"""A gateway that knows one model, to run the command against."""
+"""A gateway that knows one model, and a repository to push to, to run the command against."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from aiohttp import web
+
+from tests.deploy.cli.pushing import MODULE
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub
@@ -84,3 +88,28 @@ def gateway(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Stub:
     stub.answer("POST", "/v2/models/double/infer", infer)
     monkeypatch.setenv("WARMROUTE_URL", stub.url)
     return stub
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """MODEL_REPOSITORY names an empty folder; the current one holds `nets.py`."""
+    url = f"file://{tmp_path}/repository"
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "nets.py").write_text(MODULE)
+    monkeypatch.setenv("MODEL_REPOSITORY", url)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
+    return url
+
+
+@pytest.fixture
+def pt2(tmp_path: Path) -> Path:
+    """A two-layer network as an export archive, its example inputs included."""
+    import torch
+
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    batch = torch.export.Dim("batch", min=1)
+    exported = torch.export.export(net, (torch.zeros(2, 4),), dynamic_shapes=({0: batch},))
+    torch.export.save(exported, tmp_path / "net.pt2")
+    return tmp_path / "net.pt2"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,71 +15,21 @@ from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
 from deploy.cli.main import main
-from shared.manifest import Manifest, parse
 from shared.repository import open_repository
+from tests.deploy.cli.pushing import manifest, push
 
 ROOT = Path(__file__).parents[3]
-MODULE = """
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = nn.Linear(4, 8), nn.Linear(8, 3)
-
-    def forward(self, x):
-        return self.two(self.one(x).relu())
-
-class Fixed(Net):
-    def forward(self, x):
-        return super().forward(x.reshape(2, 4))
-"""
-
-
-@pytest.fixture(autouse=True)
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """MODEL_REPOSITORY names an empty folder; the current one holds `nets.py`."""
-    url = f"file://{tmp_path}/repository"
-    (tmp_path / "repository").mkdir()
-    (tmp_path / "nets.py").write_text(MODULE)
-    monkeypatch.setenv("MODEL_REPOSITORY", url)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "nets", raising=False)
-    return url
-
-
-@pytest.fixture
-def pt2(tmp_path: Path) -> Path:
-    """A two-layer network as an export archive, its example inputs included."""
-    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
-    batch = torch.export.Dim("batch", min=1)
-    exported = torch.export.export(net, (torch.zeros(2, 4),), dynamic_shapes=({0: batch},))
-    torch.export.save(exported, tmp_path / "net.pt2")
-    return tmp_path / "net.pt2"
-
-
-def push(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict:
-    """Run `warmroute push --json`; what it printed."""
-    status = main(["push", "--json", *map(str, arguments)])
-    captured = capsys.readouterr()
-    assert status == 0, captured.err
-    return json.loads(captured.out)
-
-
-def manifest(url: str, name: str, version: int) -> Manifest:
-    raw = open_repository(url).read_manifest(name, version)
-    return parse(raw, name=name, version=version)
+pytestmark = pytest.mark.usefixtures("repository")
 
 
 def test_a_pt2_becomes_program_and_weights(
     repository: str, pt2: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Specs come from the file, names from the command line; no file needs unpickling."""
-    done = push(capsys, "net", "--file", pt2, "--input", "x", "--output", "y", "--max-batch", 8)
+    done = push(capsys, "net", "--file", pt2, "--output", "y", "--max-batch", 8)
     assert (done["version"], done["platform"]) == (1, "pytorch_program")
     published = manifest(repository, "net", 1)
-    assert [(s.name, s.datatype, s.shape) for s in published.inputs] == [("x", "FP32", [-1, 4])]
+    assert [(s.name, s.datatype, s.shape) for s in published.inputs] == [("input", "FP32", [-1, 4])]
     assert [(s.name, s.shape) for s in published.outputs] == [("y", [-1, 3])]
     assert published.batching.max_size == 8
     endings = {Path(entry.name).suffix for entry in published.files}
@@ -145,40 +94,6 @@ def test_onnx_says_itself_what_it_takes(
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "m.onnx")
     assert push(capsys, "relu", "--file", "m.onnx")["platform"] == "onnxruntime_onnx"
     assert manifest(repository, "relu", 1).inputs[0].shape == [-1, 2]
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_torchscript_needs_to_be_told(
-    repository: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Without --input it ends with status 2; with it, the specs are taken as given."""
-    with pytest.warns(DeprecationWarning):
-        torch.jit.script(torch.nn.ReLU()).save(str(tmp_path / "m.pt"))
-    assert main(["push", "ts", "--file", "m.pt"]) == 2
-    assert "--input is needed" in capsys.readouterr().err
-    push(capsys, "ts", "--file", "m.pt", "--input", "x:FP32:-1", "--output", "y:FP32:-1")
-    assert manifest(repository, "ts", 1).platform == "pytorch_torchscript"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ([], "--file, --module and --architecture"),
-        (["--file", "no.pt2"], "no such file"),
-        (["--file", "nets.py"], "want .pt2"),
-        (["--module", "nets", "--input", "x:FP32:1"], "PACKAGE.MODULE:FACTORY"),
-        (["--module", "nowhere:f", "--input", "x:FP32:1"], "nowhere"),
-        (["--architecture", "bert_encoder"], "--weights"),
-    ],
-)
-def test_a_wrong_use_is_one_sentence_and_status_2(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """And nothing is published."""
-    assert main(["push", "m", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert told in error
-    assert len(error.splitlines()) == 1
 
 
 def test_a_corrupt_file_is_an_error_of_the_file(

@@ -124,11 +124,11 @@ def test_the_weights_of_an_onnx_model_are_published_whole_or_not_at_all(
     ("arguments", "told"),
     [
         (["--file", "m.onnx", "--weights", "w.safetensors"], "--weights"),
-        (["--file", "m.onnx", "--format", "whole"], "--format whole"),
+        (["--file", "m.onnx", "--format", "whole"], "--format"),
         (["--file", "m.onnx", "--size", "layers=2"], "--size"),
         (["--module", "nets:make", "--input", "x:FP32:2,2", "--size", "a=1"], "--size"),
-        (["--architecture", "bert_encoder", "--weights", "w.safetensors", "--input", "x"],
-         "--input"),
+        (["--architecture", "bert_encoder", "--weights", "w.safetensors", "--format", "whole"],
+         "--format"),
     ],
 )  # fmt: skip
 def test_an_option_of_another_format_is_refused(
@@ -138,7 +138,7 @@ def test_an_option_of_another_format_is_refused(
     for name in ("m.onnx", "w.safetensors"):
         (tmp_path / name).write_bytes(KINDS[name][0]())
     assert main(["push", "m", *arguments]) == 2
-    assert f"{told} does not belong to" in capsys.readouterr().err
+    assert f"{told} goes with" in capsys.readouterr().err
 
 
 WITHOUT = """
@@ -210,4 +210,4 @@ def test_what_the_workers_must_be_told_is_said_unless_it_is_known(
     assert main(["push", "m", "--file", "m.onnx"]) == 0
     said = capsys.readouterr().err
     assert (f"WARMROUTE_TRUST_CODE={folder.as_uri()} where the workers" in said) is advised
-    assert said == "" or advised
+    assert ("can run code" in said) is advised

@@ -114,7 +114,7 @@ def test_a_delete_without_a_repository_is_told(
 
 
 def pushing(*more: str) -> int:
-    return main(["push", "net", "--module", "linear:make", "--input", "x:FP32:-1,4", *more])
+    return main(["push", "net", "--module", "linear:make", "--input", "input:FP32:-1,4", *more])
 
 
 @pytest.fixture

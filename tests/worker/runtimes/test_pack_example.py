@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from shared.errors import Corrupt, InvalidInput, LoadFailed
+from shared.errors import InvalidInput, LoadFailed
 from shared.manifest import TensorSpec
 from tests.worker.runtimes.formats import Mlp
-from worker.runtimes.pack_example import example_inputs, read_weights, varying_sizes
+from worker.runtimes.pack_example import example_inputs, varying_sizes
 from worker.runtimes.packaging import pack_module
 
 IDS = TensorSpec("ids", "INT64", [-1, -1])
@@ -62,15 +59,3 @@ def test_sizes_that_vary_in_the_specs_vary_in_the_program(tmp_path):
         Mlp(), None, example_inputs(specs), varying_sizes(specs), None, None, tmp_path
     )
     assert list(packed.inputs[0].shape) == [-1, 520]
-
-
-def test_weights_are_read_from_safetensors_only(tmp_path: Path):
-    """A pickle is no safetensors file, and a file that is not there is told by its name."""
-    path = tmp_path / "w.safetensors"
-    save_file({"w": torch.ones(2)}, path)
-    assert torch.equal(read_weights(path)["w"], torch.ones(2))
-    torch.save({"w": torch.ones(2)}, tmp_path / "w.pt")
-    with pytest.raises(Corrupt, match=r"w\.pt"):
-        read_weights(tmp_path / "w.pt")
-    with pytest.raises(InvalidInput, match=r"none\.pt"):
-        read_weights(tmp_path / "none.pt")

@@ -74,13 +74,15 @@ def test_nothing_of_the_publishers_machine_is_published(tmp_path):
     assert json.loads(raw)["graph_module"].keys() == {"graph", "signature"}
 
 
-def test_names_can_be_given(tmp_path):
-    """The publisher's names replace the export's, in order."""
+def test_what_has_no_name_can_be_given_one(tmp_path):
+    """An input has a name in the export; an output that is no dict's has a place only."""
     path = save(Mlp(), tmp_path / "m.pt2")
-    packed = pack_pt2(path, tmp_path / "out", input_names=["features"], output_names=["scores"])
-    assert [spec.name for spec in (*packed.inputs, *packed.outputs)] == ["features", "scores"]
+    packed = pack_pt2(path, tmp_path / "out", input_names=["x"], output_names=["scores"])
+    assert [spec.name for spec in (*packed.inputs, *packed.outputs)] == ["x", "scores"]
     with pytest.raises(InvalidInput, match="2 names for 1"):
-        pack_pt2(path, tmp_path / "out", input_names=["a", "b"])
+        pack_pt2(path, tmp_path / "out", output_names=["a", "b"])
+    with pytest.raises(InvalidInput, match="no 'features', it has 'x'"):
+        pack_pt2(path, tmp_path / "out", input_names=["features"])
 
 
 def test_tied_and_channels_last_weights_survive_the_journey(publish, device, tmp_path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pytest
 import torch
+from torch import nn
 
 from shared.manifest import TensorSpec
 from tests.worker.runtimes.formats import FORMATS
@@ -48,3 +50,13 @@ def test_an_answer_is_not_overwritten_by_the_next_call(publish, device, tmp_path
     first = model.run(x)["total"]
     second = model.run(x)["total"]
     assert (first.item(), second.item()) == (1.0, 2.0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(("layer", "told"), [(nn.Dropout(), 1), (nn.ReLU(), 0)])
+def test_an_archive_in_training_mode_is_told_of_where_it_matters(layer, told, tmp_path):
+    """It is served as eval(): a publisher who forgot that must know."""
+    torch.jit.script(nn.Sequential(layer)).save(str(tmp_path / "m.pt"))
+    spec = [TensorSpec("input", "FP32", [-1])]
+    packed = pack_torchscript(tmp_path / "m.pt", spec, [TensorSpec("y", "FP32", [-1])])
+    assert len(packed.notes) == told

@@ -13,7 +13,7 @@ from shared.errors import InvalidInput
 from tests.worker.runtimes.formats import Publish
 from worker.device.cpu import CpuDevice
 from worker.runtimes.base import LoadedModel, Trust, load
-from worker.runtimes.packaging import pack_module
+from worker.runtimes.packaging import pack_module, pack_pt2, pack_whole_pt2
 
 AUTO = torch.export.Dim.AUTO
 
@@ -106,3 +106,101 @@ def test_rules_are_checked_again_after_a_refusal(served):
         with pytest.raises(InvalidInput):
             model.run({"x": zeros(17, 3)})
     assert model.run({"x": zeros(2, 3)})
+
+
+class Alone(nn.Module):
+    """Answers one row otherwise than several."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 100 if x.shape[0] == 1 else x
+
+
+def archive(module: nn.Module, example: object, dims: object, path: Path) -> Path:
+    exported = torch.export.export(module.eval(), example, dynamic_shapes=dims)
+    torch.export.save(exported, path)
+    return path
+
+
+def test_one_row_that_the_module_answers_otherwise_is_refused(served):
+    """The export knows several rows only, and the module was asked whether one is the same."""
+    model = served(Alone(), (torch.ones(4, 3),), {"x": {0: AUTO}})
+    assert model.run({"x": zeros(2, 3)})["out"].shape == (2, 3)
+    with pytest.raises(InvalidInput, match=r"exported for x.shape\[0\] >= 2"):
+        model.run({"x": zeros(1, 3)})
+
+
+@pytest.mark.parametrize("dims", [AUTO, torch.export.Dim("n", min=2)])
+@pytest.mark.parametrize("pack", [pack_pt2, pack_whole_pt2])
+def test_a_file_exported_for_two_rows_and_more_answers_one_as_its_graph_does(
+    pack, dims, publish, device, tmp_path
+):
+    """As torch's own runtime. No module is at hand to compare with, so push says what that means;
+    an archive exported with min=1 is believed."""
+    x = torch.ones(4, 3)
+    into = [tmp_path / "out"] if pack is pack_pt2 else []
+    packed = pack(archive(Add(), (x, x.clone()), ({0: dims},) * 2, tmp_path / "m.pt2"), *into)
+    assert "Dim(..., min=1)" in packed.notes[0]
+    local = publish(packed)
+    model = load(local.manifest, local.files, device, Trust(code=True))
+    one = np.ones((1, 3), np.float32)
+    first, second = (spec.name for spec in local.manifest.inputs)
+    answer = model.run({first: one, second: 2 * one})
+    assert next(iter(answer.values())).tolist() == [[3, 3, 3]]
+    n = torch.export.Dim("n", min=1)
+    assert not pack(archive(Add(), (x, x), ({0: n},) * 2, tmp_path / "m.pt2"), *into).notes
+
+
+class Joined(nn.Module):
+    def forward(self, d: dict[str, torch.Tensor], xs: list[torch.Tensor]) -> torch.Tensor:
+        return d["a"] + d["b"] + xs[0] + xs[1]
+
+
+def test_sizes_of_nested_inputs_that_must_be_equal_are_compared(publish, device, tmp_path):
+    """The rules of an export speak of `L['d']['a']`; callers know them as d_a, or d.a."""
+    x = torch.ones(4, 3)
+    example = ({"a": x, "b": x}, [x, x])
+    dims = {"d": {"a": {0: AUTO}, "b": {0: AUTO}}, "xs": [{0: AUTO}, {0: AUTO}]}
+    for into in ([tmp_path / "out"], []):
+        path = archive(Joined(), example, dims, tmp_path / "m.pt2")
+        local = publish(pack_pt2(path, *into) if into else pack_whole_pt2(path))
+        model = load(local.manifest, local.files, device, Trust(code=True))
+        inputs = {name: zeros(5, 3) for name in ("d_a", "d_b", "xs_0", "xs_1")}
+        assert model.run(inputs)["output"].shape == (5, 3)
+        with pytest.raises(InvalidInput):
+            model.run({**inputs, "xs_1": zeros(4, 3)})
+
+
+class Following(nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + y[1:]
+
+
+N = torch.export.Dim("n", min=3, max=40)
+H, W = torch.export.Dim("h", min=4), torch.export.Dim("w", min=7)
+
+
+@pytest.mark.parametrize(
+    ("module", "shapes", "dims"),
+    [
+        (Add(), [(4, 3), (4, 3)], ({0: N}, {0: N})),
+        (Following(), [(4, 3), (5, 3)], ({0: N}, {0: N + 1})),
+        (Pairs(), [(4, 3)], ({0: AUTO},)),
+        (Pairs(), [(4, 3)], ({0: 2 * torch.export.Dim("half", min=2)},)),
+        (nn.Conv2d(3, 4, 3), [(2, 3, 8, 8)], ({0: AUTO, 2: H, 3: W},)),
+        (nn.AvgPool2d(4), [(2, 3, 32, 32)], ({0: AUTO, 2: AUTO, 3: AUTO},)),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 16, 32, 224])
+def test_shapes_near_a_size_are_shapes_that_are_taken(
+    module, shapes, dims, size, publish, device, tmp_path
+):
+    """Whatever the ranges, the guards, and the sizes that follow from others."""
+    example = tuple(torch.ones(shape) for shape in shapes)
+    local = publish(pack_whole_pt2(archive(module, example, dims, tmp_path / "m.pt2")))
+    model = load(local.manifest, local.files, device, Trust(code=True))
+    for one_row in (False, True):
+        near = model.shapes_near(size, one_row)
+        if near is not None:
+            names = [spec.name for spec in local.manifest.inputs]
+            model.run({name: zeros(*shape) for name, shape in zip(names, near, strict=True)})
+    assert model.shapes_near(32, False) is not None
