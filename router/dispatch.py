@@ -199,8 +199,10 @@ class Dispatch:
         except BaseException as error:
             self._leave(request_id, future)
             if isinstance(error, TimeoutError):
-                raise Expired(f"request {request_id}: its deadline passed") from None
-            raise
+                error = Expired(f"request {request_id}: its deadline passed")
+            if isinstance(error, WarmrouteError):
+                error.request_id, error.ref = request_id, str(ref)
+            raise error from None
         if future is not None:
             self._waiters.limit(future, until)
         return Ticket(

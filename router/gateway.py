@@ -41,6 +41,7 @@ from shared.bulk import open_bulk
 from shared.channel import Channel
 from shared.config import RouterConfig
 from shared.connection import open_redis
+from shared.errors import Unavailable
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.redis_check import check_redis
@@ -136,6 +137,10 @@ class Gateway:
         with suppress(TimeoutError):  # what is not taken back now ends by its deadline
             async with asyncio.timeout(TAKE_BACK_S):
                 await self._dispatch.finish()
+        with suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(LAST_EVENTS_S):
+                await self._remembered.run_once()
+        self._failures.summarise()
         self._bulk.close()
         await self._log.finish(LAST_EVENTS_S)
         for channel in self._channels:
