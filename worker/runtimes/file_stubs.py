@@ -6,6 +6,7 @@ of such a file what is wrong with its byte 0, and not what it is.
 
 from __future__ import annotations
 
+import re
 import stat
 import zipfile
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 HEAD = 512
+MOST_HEADER = 100 << 20  # the format's own limit
+_ENDS = re.compile(rb'"data_offsets":\s*\[\s*\d+\s*,\s*(\d{1,18})\s*\]')
 _POINTER = "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`"
 _PICKLE = "a pickle, which is never loaded: "
 _SAVED = _PICKLE + "export the model with torch.export, or save its weights as safetensors"
@@ -76,7 +79,7 @@ def explain(path: Path, wanted: str) -> str:
     if head.startswith(b"PK"):
         return _of_zip(path, wanted)
     if wanted == ".safetensors" and head[6:9] == b"\0\0{":
-        return ""
+        return _of_safetensors(path, int.from_bytes(head[:8], "little"))
     if wanted != ".onnx" and _is_onnx(head):
         return f"an ONNX file: call it {path.stem}.onnx, or give the other file"
     nothing = f"no {wanted} archive, nor a file of another format that is served"
@@ -111,6 +114,18 @@ def _unreadable(path: Path) -> str:
         return f"not readable: {error.strerror}"
     except ValueError:
         return "not there: no such file"  # a name with a zero byte
+    return ""
+
+
+def _of_safetensors(path: Path, header: int) -> str:
+    """The header tells where each tensor ends, in bytes after it."""
+    held, told = path.stat().st_size, b""
+    if 8 + header <= held and header < MOST_HEADER:
+        with path.open("rb") as file:
+            told = file.read(8 + header)[8:]
+    ends = [int(end) for end in _ENDS.findall(told)]
+    if held < 8 + header + max(ends, default=0):
+        return "a safetensors file that is cut off: download or copy it again"
     return ""
 
 

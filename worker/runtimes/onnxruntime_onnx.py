@@ -130,7 +130,8 @@ def _unequal(tied: Tied, given: Mapping[str, np.ndarray]) -> str:
             if differs != size:
                 return (
                     f"input {other[0]!r}: dimension {other[1]} is {differs}, dimension {first[1]} "
-                    f"of {first[0]!r} is {size}: the model calls both {name!r}, and failed"
+                    f"of {first[0]!r} is {size}: both are {name!r} in the model, which fails "
+                    "where they differ"
                 )
     return ""
 

@@ -127,12 +127,12 @@ def test_another_format_than_the_suffix_says_is_named(
     assert ("--weights" if content == ".safetensors" else f"m{content}") in told
 
 
-@pytest.mark.parametrize("suffix", [".pt2", ".pt", ".npz"])
+@pytest.mark.parametrize("suffix", [".pt2", ".pt", ".npz", ".safetensors"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_an_archive_that_is_cut_off_is_told_to_be(
     suffix: str, share: float, tmp_path: Path
 ) -> None:
-    """Its table of contents comes last."""
+    """Its table of contents comes last, or says where the last tensor ends."""
     raw = GOOD[suffix]
     assert "cut off" in explain(write(tmp_path, suffix, raw[: int(len(raw) * share)]), suffix)
 
