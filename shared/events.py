@@ -31,6 +31,9 @@ START: Position = (0, 0)
 class Event(Struct, frozen=True, kw_only=True):
     """One thing that happened.
 
+    A load that comes to nothing, of a newer version that is being tried too, is `load_failed` (it
+    cannot be loaded) or `refused` (no room for it beside what stays); `reason` says why.
+
     `ref`: the model, name:version:digest. Tiers: device, host, disk, remote. `reason`: a sentence.
     `bytes`: what the copy takes; `bytes_regained`: what was measured to be free after it went.
     `seconds`: how long it took; `late_s`: how long the event waited for Redis, if a second or more.

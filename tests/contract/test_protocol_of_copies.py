@@ -47,8 +47,9 @@ def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
     """`extra`, in the lease."""
     said = after("why it was ordered although nobody waits: ").partition(".")[0].split(", ")
     text = "".join(lua(n) for n in ("copies", "tend", "order_copy", "open_session"))
-    given = re.findall(r"extra = '(\w+)'|order_missing\(ref, now, '(\w+)'\)", text)
-    assert set(said) == {first or second for first, second in given}
+    given = re.findall(r"extra = '(\w+)'|order_missing\(ref, now, (.+?)\)", text)
+    words = {word for first, why in given for word in (first, *re.findall(r"'(\w+)'", why)) if word}
+    assert set(said) == words
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ TINY: dict[str, Any] = {
     "intermediate_size": 16, "max_position_embeddings": 12,
 }  # fmt: skip
 LARGE = TINY | {"vocab_size": 400_000}  # 12 MiB: more than the budget of the stack
+HALF = TINY | {"vocab_size": 160_000}  # 5 MiB: the budget holds one
 TOKENS = {
     "input_ids": np.array([[1, 2, 3, 4]], np.int64),
     "attention_mask": np.array([[1, 1, 1, 0]], np.int64),
@@ -40,15 +41,17 @@ class Pushes:
     folder: Path
     name: str
 
+    sizes: dict[str, Any] = field(default_factory=lambda: TINY)
+
     def answer(self, version: int) -> np.ndarray[Any, Any]:
         """What a good version must say to TOKENS."""
         with torch.inference_mode():
-            said = _encoder(version, TINY)(*(torch.from_numpy(t) for t in TOKENS.values()))
+            said = _encoder(version, self.sizes)(*(torch.from_numpy(t) for t in TOKENS.values()))
         return np.asarray(said.numpy())
 
     def good(self, repository: Repository, version: int) -> None:
         """A version that works."""
-        self._publish(repository, version, TINY)
+        self._publish(repository, version, self.sizes)
 
     def corrupt(self, repository: Repository, version: int) -> None:
         """Its file is no model."""

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.client import NotFound, ServerError
 from tests.helpers.patience import wait_until
-from tests.helpers.pushes import Callers, Pushes
+from tests.helpers.pushes import HALF, Callers, Pushes
 from tests.helpers.stack import Stack
 from tests.system.setup import open_stack
 
@@ -99,6 +99,28 @@ def _loader(stack: Stack, keys: str) -> str:
         if phase == b"loading":
             return str(worker.decode())
     return ""
+
+
+@pytest.mark.timeout(120)
+def test_a_version_that_finds_no_room_beside_the_one_in_use(stack: Stack, pushes: Pushes) -> None:
+    """The one in use goes on, and is not evicted for a trial; why the other waits is said. Who has
+    it loaded decides otherwise."""
+    stack.scale()
+    pushes.sizes = HALF
+    pushes.good(stack.repository, 1)
+    client = stack.client()
+    with Callers(stack.gateways[0].url, pushes) as callers:
+        wait_until(lambda: callers.answered[1])
+        pushes.good(stack.repository, 2)
+
+        def why() -> str:
+            return str(client.versions(pushes.name)["versions"][0].get("error", ""))
+
+        wait_until(lambda: "requests get meanwhile" in why(), 30)
+        assert not list(client.events(model=pushes.name, kinds=["evicted"]))
+        client.load(pushes.name)
+        wait_until(lambda: callers.newest() == 2, 30)
+    assert callers.wrong == []
 
 
 @pytest.mark.timeout(120)

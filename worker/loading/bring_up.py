@@ -129,7 +129,7 @@ class BringUp:
         group, most = "", 0
         if policy.affinity is not None:
             group, most = policy.affinity.key, policy.affinity.max_models_per_worker
-        return Wanted(wish.ref, footprint, policy.priority, group, most)
+        return Wanted(wish.ref, footprint, policy.priority, group, most, wish.facts.trial)
 
     async def _reserve(self, wish: Wish, wanted: Wanted) -> None:
         if not wish.evict:

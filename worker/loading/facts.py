@@ -16,13 +16,15 @@ from shared.policy import Policy, effective, wishing_nothing
 class Facts(NamedTuple):
     """Of one model version. `own`: bytes of a copy on this device class beside its shared blobs,
     None before the first load anywhere. `holders`: workers that hold it. `pinned`: a session wants
-    it. `rows`: what an earlier load found of its rows (`Ready.finding`), '' if nothing."""
+    it. `rows`: what an earlier load found of its rows (`Ready.finding`), '' if nothing. `trial`: its
+    load was ordered to see whether it can be done."""
 
     policy: Policy
     own: int | None
     holders: int
     pinned: bool = False
     rows: str = ""
+    trial: bool = False
 
 
 class FactsReader:
@@ -40,12 +42,13 @@ class FactsReader:
     async def _read(self, ref: str, manifest: Manifest) -> Facts:
         ask, keys = self._channel.execute_command, self._keys
         with redis_errors():
-            flat, learned, holders, pinned, live = await asyncio.gather(
+            flat, learned, holders, pinned, live, extra = await asyncio.gather(
                 ask("HGETALL", keys.policy(ref)),
                 ask("HMGET", keys.known(ref), self._own, "rows"),
                 ask("HLEN", keys.holders(ref)),
                 ask("EXISTS", keys.pinned(ref)),
                 ask("HKEYS", keys.live(manifest.name)),
+                ask("HGET", keys.load(ref), "extra"),
             )
         texts = [part.decode() for part in flat]
         overrides = dict(zip(texts[::2], texts[1::2], strict=True))
@@ -55,4 +58,5 @@ class FactsReader:
         # What a manifest asks to keep holds for the newest version that has been loaded.
         is_newest = all(int(version) <= manifest.version for version in live)
         given = manifest.residency if is_newest else wishing_nothing(manifest.residency)
-        return Facts(effective(given, overrides), known, holders, pinned == 1, found)
+        policy = effective(given, overrides)
+        return Facts(policy, known, holders, pinned == 1, found, extra == b"trial")

@@ -10,6 +10,7 @@ from worker.residency.ledger import Footprint
 @dataclass(frozen=True)
 class Wanted:
     """A newcomer. `group_max`: models of its `group` that may be on the device (0: no limit).
+    `trial`: nobody waits for it, it is a version that is newer than what requests get.
 
     To free memory for no model (others took it, a batch needs it): no `ref`, and priority 0.
     """
@@ -19,6 +20,7 @@ class Wanted:
     priority: int = 5
     group: str = ""
     group_max: int = 0
+    trial: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

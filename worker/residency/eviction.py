@@ -27,6 +27,8 @@ from worker.residency.space import Space, models_are
 # would lose its further copies between two requests, and they would be ordered again at once.
 SURPLUS_REST_S = 5.0
 PINNED = "pinned"
+MEANWHILE = "the version that requests get meanwhile"
+MEANWHILE_S = 5.0  # a trial may take the place of one that nobody has asked for so long
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def plan(
     if chosen is None:
         stay = {ref: stay for ref, stay in stays.items() if stay is not None}
         why = f"{space.lack}; {_blame(space, stay, residents)}"
-        pinned = all(s.why == PINNED for s in stay.values())
+        pinned = all(s.why in (PINNED, MEANWHILE) for s in stay.values())
         stuck = pinned and space.others <= len(residents)
         return Refusal(False, why, _until(space, stay), stuck)
     return Plan(_only_needed(space, chosen))
@@ -133,7 +135,9 @@ class Stay(NamedTuple):
 def _stays(resident: Resident, wanted: Wanted, now: float, may_drain: bool) -> Stay | None:
     if resident.pinned:
         return Stay(PINNED)
-    if resident.busy and not may_drain:
+    if wanted.trial and _is_asked_meanwhile(resident, wanted, now):
+        return Stay(MEANWHILE)
+    if resident.busy and (wanted.trial or not may_drain):
         return Stay("in use")
     grown = resident.loaded_at + resident.min_residency_s
     rested = resident.last_used + resident.min_residency_s
@@ -142,6 +146,11 @@ def _stays(resident: Resident, wanted: Wanted, now: float, may_drain: bool) -> S
     if wanted.priority >= resident.priority and now < grown:
         return Stay("younger than the minimum residency", grown)
     return None
+
+
+def _is_asked_meanwhile(resident: Resident, wanted: Wanted, now: float) -> bool:
+    same_model = resident.ref.partition(":")[0] == wanted.ref.partition(":")[0]
+    return same_model and (resident.busy or now - resident.last_used < MEANWHILE_S)
 
 
 def _until(space: Space, stay: dict[str, Stay]) -> float | None:

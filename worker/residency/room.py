@@ -78,7 +78,8 @@ class Room:
             if draining is not None:
                 await asyncio.shield(draining)  # beside other newcomers
                 continue
-            if refused is None or refused.never or refused.stuck or waited > LONGEST_S:
+            longest_s = PATIENCE_S if wanted.trial else LONGEST_S
+            if refused is None or refused.never or refused.stuck or waited > longest_s:
                 waits("")
                 return refused
             waits(refused.why)
