@@ -16,8 +16,8 @@ from shared.policy import Policy, effective, wishing_nothing
 class Facts(NamedTuple):
     """Of one model version. `own`: bytes of a copy on this device class beside its shared blobs,
     None before the first load anywhere. `holders`: workers that hold it. `pinned`: a session wants
-    it. `rows`: what an earlier load found of its rows (`Ready.finding`), '' if nothing. `trial`: its
-    load was ordered to see whether it can be done."""
+    it. `rows`: what an earlier load found of its rows (`Ready.finding`), '' if nothing. `trial`: it
+    is loaded to see whether that can be done."""
 
     policy: Policy
     own: int | None
