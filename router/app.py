@@ -39,7 +39,6 @@ def build_app(config: RouterConfig) -> web.Application:
 def routes() -> list[web.RouteDef]:
     """Every path of the HTTP door, the busiest first; then the same with a slash at the end, and
     what is no path or no verb of ours.
-
     A middleware for aiohttp's own 404 and 405 would be one more call around every request.
     """
     found = [
@@ -47,6 +46,7 @@ def routes() -> list[web.RouteDef]:
         web.post(VERSION + "/infer", door(infer.infer, infer.refused)),
         web.get("/v2", door(models.server)),
         web.get("/v2/models", door(models.index)),
+        web.get(MODEL + "/versions", door(models.versions)),
         web.get("/v2/health/live", door(models.live)),
         web.get("/v2/health/ready", door(models.ready)),
         web.post("/v2/repository/index", door(models.index)),
@@ -66,7 +66,6 @@ def routes() -> list[web.RouteDef]:
         web.delete(SESSION, door(sessions.delete)),
     ]
     found += [*not_offered_routes(MODEL, VERSION), *_of_a_model(MODEL), *_of_a_model(VERSION)]
-    found.append(web.get(MODEL + "/versions", door(models.versions)))
     verbs: dict[str, set[str]] = {}
     for route in found:
         verbs.setdefault(route.path, set()).add(route.method)

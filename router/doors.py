@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from router.admission import Admission
-from router.catalog import LATEST, PATIENCE_S, Catalog, Entry
+from router.catalog.catalog import LATEST, PATIENCE_S, Catalog, Entry
 from router.dead import DeadLetters
 from router.dispatch import Dispatch
 from router.events.followers import Followers

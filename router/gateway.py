@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from router import failures, remembered
 from router.admission import Admission
-from router.catalog import Catalog
+from router.catalog.catalog import Catalog
+from router.catalog.live_versions import LiveVersions
 from router.dead import DeadLetters
 from router.dispatch import Dispatch
 from router.doors import Doors
@@ -20,7 +21,6 @@ from router.gateway_bulk import LOOK_EVERY_S, GatewayBulk
 from router.handover import Handover
 from router.health import Health
 from router.ingress import Ingress
-from router.live_versions import LiveVersions
 from router.open_requests import OpenRequests
 from router.outbox import Outbox
 from router.placement import Placement

@@ -14,7 +14,7 @@ import logging
 import re
 from typing import Any
 
-from router.catalog import LATEST, Catalog
+from router.catalog.catalog import LATEST, Catalog
 from router.dispatch import Dispatch
 from router.failures import FailureLog
 from router.idempotency import MAX_KEY, check_key, fingerprint

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from router.admission import expected_bytes
 from router.bodies import read_body
-from router.catalog import Entry
+from router.catalog.catalog import Entry
 from router.doors import Doors, resolve_model
 from router.idempotency import REPLAYED, fingerprint, read_key
 from router.problems import problem

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from router.catalog import Entry
+from router.catalog.catalog import Entry
 from router.doors import Doors, named_model, resolve_model
 from router.endpoints.infer import parse_prefer, read_timeout
 from router.json_body import answer, read_object, refuse_others

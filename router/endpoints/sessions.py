@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from router.catalog import LATEST, Entry
+from router.catalog.catalog import LATEST, Entry
 from router.doors import Doors
 from router.endpoints.dead import parse_limit
 from router.endpoints.infer import read_timeout

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from router.catalog import Entry
+from router.catalog.catalog import Entry
 from router.residency.copy_states import CopyState, CopyStates
 from router.residency.footprints import Footprints
 from shared import clock

@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from router.catalog import Entry
+from router.catalog.catalog import Entry
 from shared.connection import redis_errors
 from shared.keys import Keys
 from shared.manifest import Manifest

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from router.catalog import Entry
+from router.catalog.catalog import Entry
 from shared import policy
 from shared.connection import redis_errors
 from shared.event_log import EventLog

@@ -17,7 +17,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from router.catalog import Catalog, Entry
+from router.catalog.catalog import Catalog, Entry
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import (

@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from router.catalog import Entry
+from router.catalog.catalog import Entry
 from router.residency.copies import longer_pauses
 from router.residency.copy_states import FAILED, READY, CopyState, CopyStates
 from router.residency.footprints import Footprints

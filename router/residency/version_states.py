@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from router.catalog import Catalog, Entry
+from router.catalog.catalog import Catalog, Entry
+from router.catalog.live_versions import LiveVersions
 from router.events.pages import EventPages
 from router.events.query import Wanted
-from router.live_versions import LiveVersions
 from router.residency.copy_states import FAILED, WAITING, CopyState, CopyStates
 from shared.errors import NotFound, StoreUnavailable, WarmrouteError
 from shared.names import check_model_name

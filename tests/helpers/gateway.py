@@ -14,7 +14,7 @@ import numpy as np
 from aiohttp import web
 
 from router.app import build_app
-from router.catalog import LATEST
+from router.catalog.catalog import LATEST
 from router.doors import DOORS, Doors
 from router.protocol import LOOK_EVERY_S, Runner
 from router.server import bound_port, drain, make_runner

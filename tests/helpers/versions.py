@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from router.catalog import Catalog
-from router.live_versions import LiveVersions
+from router.catalog.catalog import Catalog
+from router.catalog.live_versions import LiveVersions
 from shared.errors import Unavailable
 from shared.manifest import ref_of
 from tests.helpers.cell import LEASE_MS, Cell

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from router.catalog import Catalog
+from router.catalog.catalog import Catalog
 from router.dispatch import Dispatch
 from router.failures import FailureLog
 from router.gateway_bulk import GatewayBulk

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.redis_server import RedisServer
-from router.catalog import LATEST
+from router.catalog.catalog import LATEST
 from shared.repository import open_repository
 from shared.repository.publish import publish
 from tests.helpers.factories import manifest, spec

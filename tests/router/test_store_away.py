@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from router import catalog as module
-from router.catalog import Catalog
+from router.catalog.catalog import Catalog
 from shared.errors import StoreUnavailable
 from tests.helpers.factories import manifest
 from tests.helpers.repository import FakeRepository

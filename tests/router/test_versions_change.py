@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from router import catalog as module
-from router.catalog import PATIENCE_S
+from router.catalog.catalog import PATIENCE_S
 from shared.errors import NotFound, StoreUnavailable
 from tests.helpers.cell import Cell
 from tests.helpers.repository import FakeRepository

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from router.catalog import Catalog
-from router.live_versions import LiveVersions
+from router.catalog.catalog import Catalog
+from router.catalog.live_versions import LiveVersions
 from router.residency import preload as module
 from router.residency.preload import MAX_ORDERS, TRIES, Preload
 from shared.errors import StoreUnavailable

@@ -12,8 +12,8 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
-from router.entries import Entries, Entry
-from router.live_versions import LiveVersions
+from router.catalog.entries import Entries, Entry
+from router.catalog.live_versions import LiveVersions
 from shared.errors import (
     BlobMissing,
     Corrupt,

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from router import catalog as module
-from router.catalog import PATIENCE_S, Catalog
+from router.catalog import catalog as module
+from router.catalog.catalog import PATIENCE_S, Catalog
 from shared.errors import Corrupt
 from tests.helpers.cell import Cell
 from tests.helpers.repository import FakeRepository

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Literal
 
-from router.entries import Entry
+from router.catalog.entries import Entry
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.keys import Keys

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from router.catalog import Catalog
-from router.entries import MAX_LOOKUPS
+from router.catalog.catalog import Catalog
+from router.catalog.entries import MAX_LOOKUPS
 from shared.errors import Corrupt, InvalidInput, NotFound, StoreUnavailable
 from shared.manifest import digest_of
 from tests.helpers.factories import manifest

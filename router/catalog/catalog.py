@@ -16,10 +16,10 @@ import time
 from functools import partial
 from typing import NamedTuple
 
-from router.entries import Entries, Entry
-from router.live_versions import LiveVersions
-from router.look import PATIENCE_S, READ_S, Look, pauses
-from router.newest import Found, Newest
+from router.catalog.entries import Entries, Entry
+from router.catalog.live_versions import LiveVersions
+from router.catalog.look import PATIENCE_S, READ_S, Look, pauses
+from router.catalog.newest import Found, Newest
 from shared.errors import NotFound, RepositoryError, StoreUnavailable, WarmrouteError
 from shared.names import ModelRef, check_model_name
 from shared.repository import Repository

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 
-from router.newest import Found
+from router.catalog.newest import Found
 
 READ_S = 1.0  # how long a request that has an answer at hand waits for the store
 PATIENCE_S = 10.0  # how long it waits for the trial of a newer version
