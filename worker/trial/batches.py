@@ -13,7 +13,7 @@ from shared.manifest import Manifest
 from worker.device.base import DeviceOutOfMemory
 from worker.runtimes.base import LoadedModel
 from worker.trial import rows as trial_rows
-from worker.trial.independence import NotSteady, mixing, small_check
+from worker.trial.independence import NotSteady, mixing
 from worker.trial.rows import Arrays, Range
 
 TRIAL_BATCH = 8
@@ -24,6 +24,9 @@ FIRST_CALLS = 3  # an interpreter optimises in the second and third of all: the 
 PATIENT_S = 5.0  # instead of both where nobody waits
 PAYS_BELOW = 0.9  # a batch of n must take less than this of n calls
 SQUARE = 16  # a batch may be as large as a row is long: what looks at its size shows then
+ENOUGH = 4  # rows: what shares a call of so many is believed to share larger ones, until the guard
+# has seen one; a smaller trial, of a slow model, allows no more than it has tried
+FEW = (2, 3)  # rows: what comes most often is tried too, if there is time
 INDEPENDENT = "independent"  # as a finding: the rows of a batch do not know of each other
 UNPROVED = "no different rows are known that the model takes: give some with push --example"
 UNSTEADY = "it is not deterministic, so nothing could be proved: "
@@ -85,7 +88,8 @@ def try_batches(
         alone = timed.best[1]
         if 2 * alone > LONGEST_S and not patient:
             return Found(known, False)  # a call this long fills the device by itself
-        size = min(TRIAL_BATCH, most, max(2, int((PATIENT_S if patient else TRIAL_S) / alone)))
+        size = min(TRIAL_BATCH, most, _largest(alone, PATIENT_S if patient else TRIAL_S))
+        size = max((s for s in _square(most, inputs) if ENOUGH <= s <= size), default=size)
         if known:
             _time(timed, one, size)
         else:
@@ -97,6 +101,11 @@ def try_batches(
         return Found(known, False)
 
 
+def _largest(alone: float, most_s: float) -> int:
+    """How many rows to try at once, where a call of one takes `alone` seconds."""
+    return max(2, int(most_s / alone), min(ENOUGH, int(LONGEST_S / alone)))
+
+
 def _time(timed: _Timed, one: Arrays, size: int) -> None:
     for _ in range(3):
         timed.run({name: np.concatenate([array] * size) for name, array in one.items()})
@@ -106,7 +115,8 @@ def _proved(
     manifest: Manifest, timed: _Timed, inputs: Arrays, size: int, most_s: float
 ) -> tuple[str, int]:
     """As of `Found`: the finding, and how many rows may share a call."""
-    sizes = _sizes(manifest, inputs, size)
+    needed = _sizes(manifest, inputs, size)
+    sizes = list(dict.fromkeys([*needed, *(few for few in FEW if few <= needed[0])]))
     budget = most_s + timed.spent + 3 * size * timed.best[1]
 
     def more(size: int, calls: int) -> bool:
@@ -124,34 +134,24 @@ def _proved(
             raise
         except WarmrouteError:
             continue  # rows that it does not take
-        return (proof.reason, 1) if proof.reason else _allowed(manifest, sizes, proof.tried)
+        return (proof.reason, 1) if proof.reason else _allowed(manifest, needed, proof.tried)
     return UNPROVED, 1
 
 
-def _allowed(manifest: Manifest, sizes: list[int], tried: Sequence[int]) -> tuple[str, int]:
+def _allowed(manifest: Manifest, needed: list[int], tried: Sequence[int]) -> tuple[str, int]:
     """What was not tried for lack of time is not used."""
-    whole = min(TRIAL_BATCH, manifest.batching.max_size)
-    left_out = [size for size in sizes if size not in tried and 2 < size <= whole]
-    if not left_out and max(tried) >= whole:
+    left_out = [size for size in needed if size not in tried and size <= TRIAL_BATCH]
+    if not left_out and max(tried) >= min(ENOUGH, manifest.batching.max_size):
         return INDEPENDENT, manifest.batching.max_size
     return "", min([*(size - 1 for size in left_out), max(tried)])
 
 
-def still_independent(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> bool:
-    """Whether a few calls of a variant of a proved program found nothing against batches."""
-    made = trial_rows.made(manifest.inputs, inputs, 5, Range.WIDE)  # the last one is large
-    if len({trial_rows.key(row) for row in made}) < len(made):
-        return False
-    try:
-        return not small_check(model.run, manifest.outputs, made)
-    except WarmrouteError:
-        return False
+def _sizes(manifest: Manifest, inputs: Arrays, first: int) -> list[int]:
+    """Sizes of batches to try beside few, the one that is timed first: what looks at other rows
+    does so in any, or where a batch is as large as a row is long."""
+    return list(dict.fromkeys([first, *_square(manifest.batching.max_size, inputs)]))
 
 
-def _sizes(manifest: Manifest, inputs: Arrays, largest: int) -> list[int]:
-    """Sizes of batches to try, the one that is timed first. One that is as long as a row is
-    square, and the smallest are what comes most often."""
-    most = min(SQUARE, manifest.batching.max_size)
-    square = {size for array in inputs.values() for size in array.shape[1:] if 2 < size <= most}
-    rest = [*sorted(square), 2, 3]
-    return list(dict.fromkeys(size for size in (largest, *rest) if size <= most))
+def _square(most: int, inputs: Arrays) -> list[int]:
+    sizes = {size for array in inputs.values() for size in array.shape[1:]}
+    return sorted(size for size in sizes if 2 < size <= min(SQUARE, most))

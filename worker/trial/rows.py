@@ -71,7 +71,11 @@ def _bytes(array: np.ndarray) -> bytes:
 def _row(
     specs: Sequence[TensorSpec], example: Arrays, kind: int, of: Range, random: Generator
 ) -> Arrays:
-    return {spec.name: _tensor(spec, example[spec.name], kind, of, random) for spec in specs}
+    return {
+        spec.name: _tensor(spec, example[spec.name], kind, of, random)
+        for spec in specs
+        if spec.name in example  # what may be left out, is
+    }
 
 
 def _tensor(

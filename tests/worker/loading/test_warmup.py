@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
-from shared.errors import ModelFailed
+from shared.errors import LoadFailed, ModelFailed
 from shared.manifest import Batching, Manifest
-from tests.helpers.factories import file_entry, manifest
+from tests.helpers.factories import file_entry, manifest, spec
 from worker.loading.warmup import Ready, Warmup, program_key
 from worker.tensors import Arrays
 from worker.trial.batches import INDEPENDENT, LONGEST_S, TRIAL_BATCH, UNPROVED
@@ -77,15 +78,22 @@ def test_a_model_that_is_not_batched_runs_once() -> None:
     assert len(model.calls) == 1
 
 
-def test_of_a_variant_of_a_program_that_has_run_only_its_rows_are_tried() -> None:
-    """Whether batches pay is what the first one showed, within its own limits."""
+def test_a_variant_of_a_program_that_has_run_is_served_as_the_first_was() -> None:
+    """Within its own limits, and at once: the guard proves it with the first idle moment."""
     warmup, later = Warmup(), Model()
     warmup.run(batched(), Model(seconds=lambda rows: 0.002))
     own = Batching(max_size=8, max_wait_ms=5)
-    assert warmup.run(batched(name="other", batching=own), later).batching == own
-    assert [len(call["x"]) for call in later.calls] == [2, 2]
-    warmup.run(batched(name="other", batching=own), later)
-    assert len(later.calls) == 2  # nor is it tried again here
+    found = warmup.run(batched(name="other", batching=own), later)
+    assert (found.batching, found.finding, found.unproved) == (own, "", True)
+    assert later.calls == []
+
+
+def test_a_manifest_that_says_something_else_of_a_program_is_tried() -> None:
+    """It may be wrong about it: then it must not serve."""
+    warmup = Warmup()
+    warmup.run(batched(), Model(seconds=lambda rows: 0.002))
+    with pytest.raises(LoadFailed, match="want"):
+        warmup.run(batched(outputs=[spec("y", "FP32", [-1, 7])]), Model())
 
 
 def test_what_is_known_of_a_digest_is_not_tried_again() -> None:
@@ -106,13 +114,14 @@ def whitened(inputs: Arrays) -> Arrays:
 
 
 def test_a_model_that_mixes_rows_is_served_one_by_one() -> None:
-    """Even one that is a variant of an honest one: a weight may be zero in one of them."""
+    """And so is what is known to be one of them, whatever another variant has shown."""
     warmup = Warmup()
-    assert "depends on the other rows" in warmup.run(batched(), Model(whitened)).finding
-    assert warmup.run(batched(), Model(seconds=lambda rows: 0.002)).batching.max_size == 32
     found = warmup.run(batched(), Model(whitened))
+    assert "depends on the other rows" in found.finding
     assert found.batching == ALONE
-    assert found.unbatched == found.finding != ""
+    assert found.unbatched == found.finding
+    assert warmup.run(batched(), Model(seconds=lambda rows: 0.002)).batching.max_size == 32
+    assert warmup.run(batched(), Model(whitened), found.finding).batching == ALONE
 
 
 def test_a_model_that_is_too_slow_for_a_trial_is_not_batched() -> None:
@@ -124,7 +133,7 @@ def test_a_model_that_is_too_slow_for_a_trial_is_not_batched() -> None:
 
 def test_a_slow_model_is_batched_as_far_as_it_was_tried() -> None:
     """In about as many calls as are needed to time it; a real request may show more."""
-    model = Model(seconds=lambda rows: 0.06)
+    model = Model(seconds=lambda rows: 0.11)
     found = Warmup().run(batched(), model)
     assert (found.batching, found.finding, found.unproved) == (Batching(max_size=2), "", True)
     assert {len(call["x"]) for call in model.calls} == {1, 2}

@@ -8,7 +8,7 @@ import pytest
 from shared.errors import ModelFailed
 from tests.helpers.factories import spec
 from tests.worker.trial.planted import HONEST, MIXING, Function
-from worker.trial.independence import NotSteady, Run, mixing, small_check
+from worker.trial.independence import NotSteady, Run, mixing
 from worker.trial.rows import Arrays, Range, made
 
 X = [spec("x", "FP32", [-1, 5])]
@@ -137,24 +137,3 @@ def test_what_there_is_no_time_for_is_left_out() -> None:
     rows = made(X, {"x": np.zeros((1, 5), "<f4")}, 4, Range.WIDE)
     assert mixing(run, Y, rows, [2, 3], lambda size, calls: False) == ("", [2])
     assert calls == [1, 1, 2, 2, 2, 2, 1]
-
-
-SMALL = [
-    "whitened", "running sum", "softmax over rows", "attention across rows", "time first",
-    "batch norm in training", "scaled by the largest", "rotated", "reversed", "mean kept",
-    "eight bits of a common scale", "a little of the others", "the same row for all",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_a_small_check_finds_most(name: str) -> None:
-    """For a variant of what was proved."""
-    rows = made(X, {"x": np.zeros((1, 5), "<f4")}, 5, Range.WIDE)
-    assert small_check(of(MIXING[name]), Y, rows) != ""
-
-
-@pytest.mark.parametrize("name", HONEST)
-def test_a_small_check_suspects_no_honest_model(name: str) -> None:
-    """Then the whole trial would follow, in vain."""
-    rows = made(X, {"x": np.zeros((1, 5), "<f4")}, 5, Range.WIDE)
-    assert small_check(of(HONEST[name]), Y, rows) == ""
