@@ -41,10 +41,8 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 
 
 def run(options: Namespace) -> int:
-    """Print it, made of the parsers themselves."""
-    from deploy.cli.main import make_parser
-
-    print(script(options.shell, words_of(make_parser())), end="")
+    """Print it, made of the parsers themselves: `options.parser` is the whole command's."""
+    print(script(options.shell, words_of(options.parser)), end="")
     return 0
 
 

@@ -102,6 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(metavar="COMMAND")
     for command in COMMANDS:
         command.add(subparsers, shared=shared, gateway=gateway)
+    parser.set_defaults(parser=parser)
     return parser
 
 
