@@ -42,8 +42,10 @@ chaos: venv-dev ## break a cell of real processes and check it (MINUTES=1 SEED=n
 	@$(RUN) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(FIGURES),--figures)
 
-fuzz: venv-dev ## coverage-guided fuzzing of every decoder (SECONDS=60)
+fuzz: venv-dev ## every decoder (SECONDS=60), then the doors (REQUESTS=20000) and push (FILES=2000)
 	@$(RUN) -m tests.fuzz --seconds $(or $(SECONDS),60)
+	@$(RUN) -m tests.fuzz.door --count $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
+	@$(RUN) -m tests.fuzz.pushes --count $(or $(FILES),2000) --seed $(or $(SEED),1)
 
 clean: ## remove what was built, fetched and stored here; .venv too
 	rm -rf .venv .warmroute .bench .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis \
