@@ -62,7 +62,8 @@ def join(batch: Sequence[Work]) -> Arrays:
 def split(
     outputs: Arrays, specs: Sequence[TensorSpec], batch: Sequence[Work], timings: Sequence[Timing]
 ) -> list[Outcome]:
-    """Each request's slice of the outputs, by its number of items; ModelFailed if none fits."""
+    """Each request's slice of the outputs, by its number of items; ModelFailed if one does not fit
+    its spec."""
     chosen = batch[0].envelope.outputs
     wanted = [spec for spec in specs if not chosen or spec.name in chosen]
     arrays = [(spec, _output(outputs, spec)) for spec in wanted]
@@ -90,7 +91,8 @@ def _output(outputs: Arrays, spec: TensorSpec) -> np.ndarray:
 
 
 def pack(spec: TensorSpec, array: np.ndarray) -> Tensor:
-    """An output as it travels; ModelFailed if it is not of the spec's datatype."""
+    """An output as it travels; ModelFailed if it is not of the spec's datatype and shape."""
+    _check_shape(spec, array.shape)
     if spec.datatype == datatypes.BYTES:
         data = b"".join(_length_prefixed(item, spec) for item in array.reshape(-1))
     else:
@@ -101,6 +103,17 @@ def pack(spec: TensorSpec, array: np.ndarray) -> Tensor:
             )
         data = array.tobytes()
     return Tensor(spec.name, spec.datatype, list(array.shape), memoryview(data))
+
+
+def _check_shape(spec: TensorSpec, shape: tuple[int, ...]) -> None:
+    """On the warm path: a loop is a third of what a generator takes."""
+    fits = len(shape) == len(spec.shape)
+    for have, want in zip(shape, spec.shape, strict=False):
+        fits = fits and want in (have, -1)
+    if not fits:
+        raise ModelFailed(
+            f"output {spec.name!r}: shape {list(shape)}, the manifest says {spec.shape}"
+        )
 
 
 def _length_prefixed(item: object, spec: TensorSpec) -> bytes:

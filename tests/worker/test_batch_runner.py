@@ -54,6 +54,14 @@ class Model:
         """Nothing to free."""
 
 
+class Widened(Model):
+    """One column more than the manifest says for all rows, as soon as one of them is negative."""
+
+    def run(self, inputs: Arrays) -> Arrays:
+        doubled = super().run(inputs)["y"]
+        return {"y": np.pad(doubled, ((0, 0), (0, int((doubled < 0).any()))))}
+
+
 class Here:
     """A device thread that is this one."""
 
@@ -158,3 +166,11 @@ def test_what_failed_as_a_batch_counts_once_and_all_its_time_counts() -> None:
     model = Model(lambda rows: FULL if len(rows) > 1 or rows == [3.0] else None)
     assert results(model, [1.0, 2.0, 3.0, 4.0], meter=meter).count("out_of_memory") == 1
     assert meter.hits(REF) == 4 and meter.service_ms > 0
+
+
+def test_only_whose_output_has_a_wrong_shape_fails() -> None:
+    """Its batch-mates are run again without it, and are answered."""
+    model = Widened(lambda rows: None)
+    assert results(model, [1.0, -2.0, 3.0]) == [2.0, ModelFailed.code, 6.0]
+    assert model.calls == [[1.0, -2.0, 3.0], [1.0], [-2.0], [3.0]]
+    assert results(model, [-1.0]) == [ModelFailed.code]

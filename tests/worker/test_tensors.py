@@ -106,11 +106,40 @@ def test_only_the_outputs_wanted_are_sent() -> None:
         assert [t.name for t in split(outputs, [single], *specs)[0].outputs] == names
 
 
-def test_one_request_may_have_outputs_of_any_shape() -> None:
-    """A scalar, or fewer rows than came in."""
+def test_one_request_may_have_outputs_of_any_declared_shape() -> None:
+    """A scalar, or fewer rows than came in, or none."""
     single = rows(1, 2, 3)
-    (outcome,) = split({"y": np.float32(7).reshape(())}, [single])
-    assert outcome.outputs[0].shape == []
+    for shape, declared in (([], []), ([1, 2], [-1, 2]), ([0, 2], [-1, 2]), ([2, 0], [2, -1])):
+        output = np.full(shape, 7, "<f4")
+        (outcome,) = split({"y": output}, [single], spec("y", "FP32", declared))
+        assert outcome.outputs[0].shape == shape
+
+
+@given(st.data(), st.lists(st.sampled_from([-1, 1, 2, 3]), max_size=4))
+def test_a_shape_that_the_manifest_does_not_allow_is_refused(
+    data: st.DataObject, declared: list[int]
+) -> None:
+    """A size or the number of dimensions: what comes, and what was to come, is said."""
+    shape = data.draw(st.lists(st.sampled_from([0, 1, 2, 3]), max_size=4))
+    fits = len(shape) == len(declared) and all(
+        want in (-1, have) for have, want in zip(shape, declared, strict=True)
+    )
+    said = spec("y", "FP32", declared)
+    if fits:
+        assert split({"y": np.zeros(shape, "<f4")}, [rows(1)], said)[0].outputs[0].shape == shape
+        return
+    with pytest.raises(ModelFailed, match="output 'y'") as refused:
+        split({"y": np.zeros(shape, "<f4")}, [rows(1)], said)
+    assert refused.value.message.endswith(f"shape {shape}, the manifest says {declared}")
+
+
+def test_of_a_batch_each_part_has_to_fit() -> None:
+    """The rows are counted over all of it, the other sizes are those of each request."""
+    batch = [rows(1), rows(2)]
+    with pytest.raises(ModelFailed, match=r"'y': shape \[1, 3\], the manifest says \[-1, 2\]"):
+        split({"y": np.zeros((2, 3), "<f4")}, batch)
+    with pytest.raises(ModelFailed, match=r"'y': shape .* the manifest says"):
+        split({"y": np.zeros((2, 2, 1), "<f4")}, batch)
 
 
 @pytest.mark.parametrize(
