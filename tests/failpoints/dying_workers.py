@@ -52,6 +52,14 @@ def long_load(field: Field, arm: Arm) -> list[int]:
     return [pid]
 
 
+def proving(field: Field, arm: Arm) -> list[int]:
+    """A model whose rows are proved by the first real requests, after these were answered."""
+    pid, model = field.ready_device(), field.picky()
+    arm()
+    _all_ways(field, model)
+    return [pid]
+
+
 def eviction(field: Field, arm: Arm) -> list[int]:
     """A load that another model has to make room for, while that has requests too."""
     pid, resident, newcomer = field.ready_device(), field.warm(LARGE), field.cold(LARGE)

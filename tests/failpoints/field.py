@@ -115,6 +115,10 @@ class Field:
         repository.put_manifest(name, 1, changed.encode())
         return dataclasses.replace(model, name=name)
 
+    def picky(self) -> Mlp:
+        """A model that nobody has asked for yet, and that takes nothing a load could make up."""
+        return publish_mlp(self.stack.repository, self.stack.folder, picky=True)
+
     def slow(self) -> Slow:
         """A model that takes as long as it is asked to."""
         return publish_slow(self.stack.repository, self.stack.folder)

@@ -28,6 +28,7 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
         ],
         dying_workers.kindred: _around("affinity"),
         dying_workers.long_load: _around("renew_load"),
+        dying_workers.proving: _around("learn"),
         dying_workers.eviction: ["evict.drained", *_around("retire")],
         dying_workers.too_large: _around("refuse_load", "fail_load"),
         dying_workers.restart: _around("register"),

@@ -50,8 +50,11 @@ class Mlp:
         return bool(np.allclose(said, self.answer(question), rtol=1e-4, atol=1e-5))
 
 
-def publish_mlp(repository: Repository, folder: Path, *, size: int = 8192, name: str = "") -> Mlp:
-    """Publish an MLP that no other has ever been, of about `size` bytes, as TorchScript."""
+def publish_mlp(
+    repository: Repository, folder: Path, *, size: int = 8192, name: str = "", picky: bool = False
+) -> Mlp:
+    """Publish an MLP that no other has ever been, of about `size` bytes, as TorchScript. `picky`:
+    it fails on inputs of one value only, so a load finds none to try it with."""
     number = next(_serial)
     random = np.random.default_rng(number)
     hidden = max(8, size // (2 * 4 * WIDTH))
@@ -59,7 +62,8 @@ def publish_mlp(repository: Repository, folder: Path, *, size: int = 8192, name:
     second = random.standard_normal((hidden, WIDTH), np.float32) / np.float32(hidden**0.5)
     model = Mlp(name or f"mlp-{number}", first, second)
     file = folder / f"{model.name}-{number}.pt"
-    torchscript.write(_Mlp(first, second), (torch.zeros(2, WIDTH),), file)
+    module = (_Picky if picky else _Mlp)(first, second)
+    torchscript.write(module, (torch.arange(2.0 * WIDTH).reshape(2, WIDTH),), file)
     manifest = Manifest(
         name=model.name,
         version=1,
@@ -144,6 +148,12 @@ class _Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(x @ self.first) @ self.second
+
+
+class _Picky(_Mlp):
+    def forward(self, x: Tensor) -> Tensor:
+        second_value = torch.unique(x).narrow(0, 1, 1)
+        return super().forward(x + 0 * second_value)
 
 
 class _Slow(nn.Module):

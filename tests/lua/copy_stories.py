@@ -36,6 +36,11 @@ async def announce(cell: Cell) -> Story:
     return lambda s: s.announce("w1", epoch, REF, token, "device 1"), 0
 
 
+async def learn(cell: Cell) -> Story:
+    epoch = await cell.worker(holds=[REF])
+    return lambda s: s.learn("w1", epoch, REF, {"rows": "it sorts"}), True
+
+
 async def retire(cell: Cell) -> Story:
     epoch = (await begun(cell))[0]
     last = await cell.client.xrevrange(cell.keys.work("w1"), count=1)
@@ -131,7 +136,7 @@ async def tend(cell: Cell) -> Story:
 
 
 COPY_STORIES = (
-    announce, retire, claim_load, reload, renew_load, refuse_load, fail_load, affinity,
+    announce, learn, retire, claim_load, reload, renew_load, refuse_load, fail_load, affinity,
     claim_device, order_copy, order_unload, set_policy, open_session, keep_session, close_session,
     tend,
 )  # fmt: skip
