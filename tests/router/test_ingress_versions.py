@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from router import catalog as module
+from router.catalog import catalog as module
+from router.failures import FailureLog
 from router.ingress import Ingress
+from router.remembered import Remembered
 from shared.channel import Channel
 from tests.helpers.cell import Cell
 from tests.helpers.factories import manifest
@@ -28,8 +30,9 @@ async def stream(parts, world: World) -> AsyncIterator[Ingress]:
     """The door of a gateway whose models are all idle."""
     channel, cell = Channel(world.cell.url), world.cell
     yield Ingress(
-        channel, cell.keys, cell.scripts, parts.dispatch, world.catalog, "gw1", 30.0, 1 << 20
-    )
+        channel, cell.keys, cell.scripts, parts.dispatch, world.catalog, "gw1", 30.0, 1 << 20,
+        FailureLog(channel, cell.keys, "gw1", Remembered(cell.scripts, 100)),
+    )  # fmt: skip
     await channel.aclose()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from router import catalog as module
+from router.catalog import catalog as module
 from router.catalog.catalog import Catalog
 from shared.errors import StoreUnavailable
 from tests.helpers.factories import manifest

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from router import catalog as module
+from router.catalog import catalog as module
 from router.catalog.catalog import PATIENCE_S
 from shared.errors import NotFound, StoreUnavailable
 from tests.helpers.cell import Cell
