@@ -1,8 +1,8 @@
 """Rows to try a model with: made up, all different, and of several kinds.
 
 A model that mixes rows may do so only for some: what it drops is negative, what it clips is large.
-So rows are near the example, normal, negative, positive, large, small and zero. Integers stay in
-what the example shows, as they may be indices: on a GPU one out of range costs the process.
+So rows are near the example, normal, negative, positive, large, huge, small and zero. Integers stay
+in what the example shows, as they may be indices: on a GPU one out of range costs the process.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ TEXTS = (b"a", b"b c", b"0", b"1", b"22")
 DIGITS = (b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7")
 FLOATS = frozenset({"FP16", "BF16", "FP32", "FP64"})
 LARGE = 20.0
+HUGE = 3e4  # beyond the 8 and 12 bits of pictures, and still in FP16
+ZEROS = 7  # place among the kinds of rows
 
 
 class Range(Enum):
@@ -71,11 +73,9 @@ def _bytes(array: np.ndarray) -> bytes:
 def _row(
     specs: Sequence[TensorSpec], example: Arrays, kind: int, of: Range, random: Generator
 ) -> Arrays:
-    return {
-        spec.name: _tensor(spec, example[spec.name], kind, of, random)
-        for spec in specs
-        if spec.name in example  # what may be left out, is
-    }
+    """Of what the example gives: an optional input may be left out."""
+    given = [spec for spec in specs if spec.name in example]
+    return {spec.name: _tensor(spec, example[spec.name], kind, of, random) for spec in given}
 
 
 def _tensor(
@@ -104,14 +104,15 @@ def _floats(base: np.ndarray, kind: int, of: Range, random: Generator) -> np.nda
     kinds: tuple[Callable[[], np.ndarray], ...] = (
         lambda: base + 0.1 * _spread(base) * normal, lambda: normal,
         lambda: -np.abs(normal) - 0.1, lambda: 3 * np.abs(normal) + 0.1,
-        lambda: LARGE * (normal + np.sign(normal)), lambda: random.random(base.shape),
+        lambda: LARGE * (normal + np.sign(normal)),
+        lambda: HUGE * np.tanh(normal + np.sign(normal)), lambda: random.random(base.shape),
         lambda: np.zeros(base.shape), lambda: 0.01 * normal,
     )  # fmt: skip
     if of is Range.NEAR:
         return kinds[0]()
     turn = kind % len(kinds)
     # Zero is zero once; a second row of it would be the same.
-    return kinds[turn]() if turn != len(kinds) - 2 or kind < len(kinds) else -normal
+    return kinds[turn]() if turn != ZEROS or kind < len(kinds) else -normal
 
 
 def _spread(base: np.ndarray) -> float:
@@ -129,7 +130,10 @@ def _integers(
 
 def _texts(given: np.ndarray, shape: tuple[int, ...], of: Range, random: Generator) -> np.ndarray:
     known = [bytes(text) for text in given.reshape(-1) if text]
-    choice = [*known, *TEXTS] if of is Range.WIDE else known or list(DIGITS)
+    if of is Range.WIDE:
+        choice = [*known, *TEXTS]
+    else:  # what takes a number takes another
+        choice = [*known, *DIGITS] if all(text.isdigit() for text in known) else known
     array = np.empty(shape, dtype=object)
     array.reshape(-1)[:] = [choice[random.integers(len(choice))] for _ in range(array.size)]
     return array

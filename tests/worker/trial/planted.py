@@ -71,6 +71,8 @@ MIXING: dict[str, Function] = {
     "a little of the others": lambda x: x + np.float32(1e-4) * x.mean(0),
     "from four rows on": past(4, lambda x: np.sort(x, 0)),
     "only beside large rows": lambda x: x - x.mean(0) if np.abs(x).max() > 20 else x,
+    "only beside huge rows": lambda x: x - x.mean(0) if np.abs(x).max() > 1000 else x,
+    "on one of two scales": lambda x: x / np.float32(65535 if x.max() > 255 else 255),
     "only beside negative rows": lambda x: x + (x.sum(1) < -1).any().astype("<f4"),
     "padded to the longest": lambda x: x[:, : 1 + int((np.abs(x) > 1).sum(1).max()) % 5] + 0,
     "flattened": lambda x: x.reshape(-1, 1) + 0,

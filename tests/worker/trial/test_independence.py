@@ -45,6 +45,7 @@ def test_it_is_found_out_where_it_is_one_of_two_outputs(name: str) -> None:
 
 @pytest.mark.parametrize("name", HONEST)
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_an_honest_model_is_not_suspected(name: str, seed: int) -> None:
     """Rounding that differs with the size of a batch is none of its faults."""
     assert judged(of(HONEST[name]), seed=seed) == ""
