@@ -180,27 +180,34 @@ def _try(
 
     arrays = read_example(options.example)
     if arrays is None:
-        return manifest, _run(manifest, files)
+        return _run(manifest, files)
     example = example_of(arrays, manifest.inputs, manifest.batching.max_size > 1)
     given = msgspec.structs.replace(manifest, warmup=example.warmup)
     if not example.shapes_only:
-        return given, _run(given, files)
+        return _run(given, files)
     large = f"the example is over {MOST_BYTES} bytes, of which a manifest keeps"
     try:
-        return given, [f"{large} the shapes only", *_run(given, files)]
+        tried, notes = _run(given, files)
+        return tried, [f"{large} the shapes only", *notes]
     except LoadFailed:  # zeros of these shapes
-        return manifest, [f"{large} nothing", *_run(manifest, files)]
+        tried, notes = _run(manifest, files)
+        return tried, [f"{large} nothing", *notes]
 
 
-def _run(manifest: Manifest, files: dict[str, Path]) -> list[str]:
-    """What a trial of the model has to tell. (An ONNX model can be pushed without torch.)"""
+def _run(manifest: Manifest, files: dict[str, Path]) -> tuple[Manifest, list[str]]:
+    """The manifest after a trial of the model, and what that has to tell. (An ONNX model can be
+    pushed without torch.)"""
     try:
         from deploy.cli.trial import try_model
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] != "torch":
             raise
-        return ["it was not tried, as torch is not installed here: a worker will, when it loads it"]
-    return try_model(manifest, files)
+        untried = "it was not tried, as torch is not installed here: a worker will, when it loads"
+        return manifest, [f"{untried} it"]
+    tried = try_model(manifest, files)
+    if tried.mixes:
+        manifest = msgspec.structs.replace(manifest, batching=Batching())
+    return manifest, tried.notes
 
 
 def _check_batchable(specs: list[TensorSpec]) -> None:

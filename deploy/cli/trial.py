@@ -1,7 +1,8 @@
 """The trial before a version is published: what a worker will do with it, done here first.
 
 The model is opened as a worker opens it and runs once, with the example if there is one. A model
-that no worker could serve as asked is refused; what is only odd is told.
+that no worker could serve is refused; what is only odd is told. One whose rows may not share a
+batch is published without batches: it is served one by one, and right.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from deploy.cli.errors import WrongUse
 from shared.errors import LoadFailed, WarmrouteError
 from shared.manifest import FileEntry, Manifest
 from worker.device.cpu import CpuDevice
@@ -21,6 +22,7 @@ from worker.runtimes.failures import WrongOutput
 from worker.trial.batches import INDEPENDENT, UNPROVED, UNSTEADY, try_batches
 from worker.trial.compare import ROUNDED, distance
 from worker.trial.rows import Arrays
+from worker.trial.strangers import disturbed
 from worker.trial.warming import check_outputs, warm_up
 
 PROGRAM = "program.json"
@@ -31,18 +33,29 @@ DICE = (
 )
 UNTRIED = "it did not run with inputs that were made up ({}): give real ones with --example"
 UNBATCHED = "it is served unbatched until a request has shown what it takes"
+MIXES = (
+    "--max-batch: requests may not share a batch of this model: {}. So it is published without "
+    "batches, and is served one by one"
+)
 
 
-def try_model(manifest: Manifest, files: Mapping[str, Path]) -> list[str]:
-    """Notes to the publisher. WrongUse or LoadFailed if the model cannot be served as `manifest`
-    asks. Blocks for as long as some calls of the model take."""
+class Tried(NamedTuple):
+    """What there is to tell the publisher; `mixes`: requests may not share a batch."""
+
+    notes: list[str]
+    mixes: bool = False
+
+
+def try_model(manifest: Manifest, files: Mapping[str, Path]) -> Tried:
+    """What a trial shows. LoadFailed if the model cannot be served as `manifest` says. Blocks for
+    as long as some calls of the model take."""
     named = msgspec.structs.replace(manifest, files=_entries(files))
     model = load(named, files, CpuDevice(), Trust(code=True))
     try:
         inputs, cold = warm_up(named, model)
         if inputs is None:
             notes = [UNTRIED.format(cold)]
-            return [*notes, UNBATCHED] if named.batching.max_size > 1 else notes
+            return Tried([*notes, UNBATCHED] if named.batching.max_size > 1 else notes)
         return _tried(named, model, inputs)
     finally:
         model.unload()
@@ -61,23 +74,20 @@ def _entries(files: Mapping[str, Path]) -> list[FileEntry]:
     ]
 
 
-def _tried(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> list[str]:
+def _tried(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> Tried:
     notes = _unsteady(manifest, model, inputs)
     if manifest.batching.max_size == 1:
-        return notes
+        return Tried(notes)
     finding = try_batches(manifest, model, inputs, patient=True).finding
     if finding == UNPROVED:
-        return [*notes, f"whether its requests may share batches is not known: {UNPROVED}"]
+        return Tried([*notes, f"whether its requests may share batches is not known: {UNPROVED}"])
     if finding.startswith(UNSTEADY):
-        return [*(notes or [DICE]), "so it is served unbatched"]
-    if not finding:
-        return [*notes, "it is slow: batches were tried with few rows"]
-    if finding != INDEPENDENT:
-        raise WrongUse(
-            f"--max-batch: requests may not share a batch of this model: {finding}. "
-            "Leave out --max-batch: then it is served one by one"
-        )
-    return notes
+        return Tried([*(notes or [DICE]), "so it is served unbatched"])
+    if finding in ("", INDEPENDENT):
+        slow = [] if finding else ["it is slow: batches were tried with few rows"]
+        finding = disturbed(model.run, manifest.inputs, manifest.outputs, inputs)
+        notes += slow
+    return Tried([*notes, MIXES.format(finding)], mixes=True) if finding else Tried(notes)
 
 
 def _unsteady(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> list[str]:

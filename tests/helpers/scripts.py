@@ -82,3 +82,45 @@ class Heavy(nn.Module):
         for _ in range(4):
             work = torch.tanh(torch.mm(work, self.weight))
         return self.inner(x) + work[0, 0] * 0
+
+
+class Poisoned(nn.Module):
+    """One row that is no number spoils all of its batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if bool(torch.isfinite(x).all()) else torch.zeros_like(x)
+
+
+class Sleeps(nn.Module):
+    """One token, among so many, changes the answers of all rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x[:1] if bool((x == 7).any()) else x
+
+
+class Scaled(nn.Module):
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        return x if scale is None else x * scale
+
+
+class Odd(nn.Module):
+    """Another shape at every other call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.add_(1)
+        return x[:, :2] if int(self.calls.item()) % 2 == 0 else x
+
+
+class Kernel(nn.Module):
+    """It takes images of 5 and more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)

@@ -13,7 +13,7 @@ from torch import Tensor
 from deploy.cli.main import main
 from shared.manifest import Manifest, parse
 from shared.repository import open_repository
-from tests.helpers.scripts import MIXING_MODULES
+from tests.helpers.scripts import MIXING_MODULES, Kernel, Odd, Poisoned, Scaled, Sleeps
 from worker.trial.inputs import given
 
 X, Y = ["--input", "x:FP32:-1,3"], ["--output", "y:FP32:-1,3"]
@@ -62,14 +62,37 @@ def manifest(url: str) -> Manifest:
 
 
 @pytest.mark.parametrize("name", MIXING_MODULES)
-def test_a_model_that_mixes_rows_is_not_published_with_batches(
+def test_a_model_that_mixes_rows_is_published_without_batches(
     name: str, repository: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The way out is named, and works."""
+    """Why is told. Without the option there is nothing to tell."""
     options = ["--file", script(MIXING_MODULES[name]()), *X, *Y]
-    error = refused(capsys, repository, *options, "--max-batch", 8)
-    assert "may not share a batch" in error and "Leave out --max-batch" in error
+    *_, note = pushed(capsys, *options, "--max-batch", 8)
+    assert "may not share a batch" in note and "served one by one" in note
+    assert manifest(repository).batching.max_size == 1
     assert pushed(capsys, *options) == []
+    assert open_repository(repository).list_versions("m") == [1]
+
+
+@pytest.mark.parametrize(("module", "datatype"), [(Poisoned, "FP32"), (Sleeps, "INT64")])
+def test_a_row_unlike_all_others_is_tried_too(
+    module: type[torch.nn.Module], datatype: str, repository: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """What a model looks for may be in no row near the example."""
+    specs = ["--input", f"x:{datatype}:-1,3", "--output", f"y:{datatype}:-1,3"]
+    (note,) = pushed(capsys, "--file", script(module()), *specs, "--max-batch", 8)
+    assert "may not share a batch" in note
+    assert manifest(repository).batching.max_size == 1
+
+
+def test_what_may_be_left_out_is_left_out_of_the_trial(
+    repository: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rows of the others are tried all the same."""
+    options = ["--file", script(Scaled()), *X, "--input", "scale:FP32:-1,1", *Y, "--max-batch", 8]
+    assert pushed(capsys, *options) == []
+    assert manifest(repository).batching.max_size == 8
 
 
 class Honest(torch.nn.Module):
@@ -89,29 +112,6 @@ class Dice(torch.nn.Module):
 class Overwrites(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.add_(1)
-
-
-class Odd(torch.nn.Module):
-    """Another shape at every other call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("calls", torch.zeros(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls.add_(1)
-        return x[:, :2] if int(self.calls.item()) % 2 == 0 else x
-
-
-class Kernel(torch.nn.Module):
-    """It takes images of 5 and more."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = torch.nn.Conv2d(3, 4, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)
 
 
 class Divides(torch.nn.Module):
