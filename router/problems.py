@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from aiohttp import web
@@ -50,8 +50,10 @@ VERBS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
 OF_MODELS = "below a model, or a version of it, there is none of that name; a name has no slash"
 
 
-def problem(error: WarmrouteError, request_id: str = "") -> web.Response:
-    """The answer for an error of ours."""
+def problem(
+    error: WarmrouteError, request_id: str = "", also: dict[str, Any] | None = None
+) -> web.Response:
+    """The answer for an error of ours; `also`: what its body says beside."""
     status = STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = {"Warmroute-Error": error.code}
     if request_id:
@@ -62,7 +64,7 @@ def problem(error: WarmrouteError, request_id: str = "") -> web.Response:
         headers["Retry-After"] = str(retry_after(error.retry_after_s))
     if status == HTTPStatus.NOT_IMPLEMENTED:
         headers["Accept-Encoding"] = CODINGS
-    body = msgspec.json.encode({"error": error.message})
+    body = msgspec.json.encode({**(also or {}), "error": error.message})
     return web.Response(status=status, body=body, headers=headers, content_type="application/json")
 
 

@@ -27,7 +27,9 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "stream door goes back there. A letter that is replayed or dropped is gone.",
     )
     parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument("entries", nargs="*", metavar="ENTRY", help="as `list` prints them")
+    parser.add_argument(
+        "entries", nargs="*", default=[], metavar="ENTRY", help="as `list` prints them"
+    )
     parser.add_argument("--all", action="store_true", help="replay or drop every letter")
     parser.add_argument("--limit", type=count, default=50, help="how many to list (%(default)s)")
     add_watch(parser)

@@ -45,7 +45,9 @@ class Given(NamedTuple):
 
 def add_inputs(parser: ArgumentParser) -> None:
     """Declare both ways to name them."""
-    parser.add_argument("inputs", nargs="*", metavar="NAME=VALUE", help="once per input")
+    parser.add_argument(
+        "inputs", nargs="*", default=[], metavar="NAME=VALUE", help="once per input"
+    )
     parser.add_argument(
         "--input", action="append", default=[], metavar="NAME=VALUE", help="the same"
     )

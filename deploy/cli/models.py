@@ -29,7 +29,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "other versions may share stay in the repository; copies in memory go when room is needed, "
         "or with `warmroute unload`.",
     )
-    parser.add_argument("words", nargs="*", metavar="[delete] NAME")
+    parser.add_argument("words", nargs="*", default=[], metavar="[delete] NAME")
     parser.add_argument("--ready", action="store_true", help="only those in memory somewhere")
     add_watch(parser)
     parser.add_argument("--version", type=int, metavar="N", help="delete: only this one")
@@ -42,6 +42,8 @@ def run(options: Namespace) -> int:
     """Print the repository index, or one model; or delete."""
     words = options.words
     if len(words) == 2 and words[0] == "delete":
+        if options.watch is not None:
+            raise WrongUse("delete: --watch belongs to what only looks")
         return models_delete.run(options, check_model_name(words[1]))
     if len(words) > 1:
         raise WrongUse(f"{' '.join(words)}: want a model's NAME, or delete NAME")

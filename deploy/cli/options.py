@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 LONGEST_S = 1e9
 MOST = 1 << 31
@@ -14,7 +14,19 @@ _OPTION = re.compile(r"unrecognized arguments: (--[\w-]+)")
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what was probably meant."""
+    """Takes options before, between and behind arguments, and says what was probably meant."""
+
+    _mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it, which by itself forgets a `*` argument behind an option."""
+        if self._mixing or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
 
     def error(self, message: str) -> NoReturn:
         """One sentence and the usage; status 2."""
@@ -24,7 +36,8 @@ class Parser(argparse.ArgumentParser):
         choice, option = _CHOICE.search(message), _OPTION.search(message)
         wrong, known = "", list[str]()
         if choice:
-            wrong, known = choice[1], re.findall(r"[\w-]+", choice[2])
+            wrong = choice[1]
+            known = [*re.findall(r"[\w-]+", choice[2]), *self._option_string_actions]
         elif option:
             wrong, known = option[1], self._options()
         near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)

@@ -33,7 +33,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         f"outcomes are kept for an hour, by id only. {answers.EPILOG}",
     )
     parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument("ids", nargs="*", metavar="ID", help="as `submit` prints it")
+    parser.add_argument("ids", nargs="*", default=[], metavar="ID", help="as `submit` prints it")
     parser.add_argument(
         "--wait", type=seconds, metavar="S", help="get: until it has ended, so long at most; "
         "wait: no longer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
@@ -10,6 +11,8 @@ import msgspec
 from deploy.cli.errors import WrongUse
 from shared.errors import InvalidInput
 from shared.policy import Policy, check
+
+_WRONG = re.compile(r"Expected (.+) - at `\$\.([\w.]+)`")
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -51,9 +54,24 @@ def read_policy(options: Namespace) -> Policy:
     try:
         policy = msgspec.convert(fields, Policy)
         check(policy)
-    except (msgspec.ValidationError, InvalidInput) as error:
+    except msgspec.ValidationError as error:
+        raise WrongUse(_by_option(str(error), fields)) from error
+    except InvalidInput as error:
         raise WrongUse(f"residency: {error}") from error
     return policy
+
+
+def _by_option(said: str, fields: dict[str, Any]) -> str:
+    """The option that is wrong, what was given and what is wanted."""
+    found = _WRONG.fullmatch(said)
+    if found is None:
+        return f"residency: {said}"
+    wanted, path = found[1].replace("`", ""), found[2].split(".")
+    value: Any = fields
+    for name in path:
+        value = value[name]
+    option = "affinity" if path[-1] == "key" else path[-1].removesuffix("_s").replace("_", "-")
+    return f"--{option}: {value}, want {wanted}"
 
 
 def _affinity(options: Namespace) -> dict[str, Any] | None:

@@ -28,7 +28,9 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "of a session. A session that is not kept ends after its --ttl.",
     )
     parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="models, or ids of sessions")
+    parser.add_argument(
+        "names", nargs="*", default=[], metavar="NAME", help="models, or ids of sessions"
+    )
     parser.add_argument("--ttl", type=seconds, metavar="S", help="seconds it lasts from now on")
     parser.add_argument("--id", help="open: its id, under which it can be opened twice")
     parser.add_argument("--wait", action="store_true", help="open: until its models are loaded")

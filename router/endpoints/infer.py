@@ -90,9 +90,8 @@ def refused(request: web.Request, doors: Doors, error: WarmrouteError) -> web.Re
 
 def _patience_s(request: web.Request, body: bytes, doors: Doors) -> float:
     """How long this caller would wait for a newer version: half of what its deadline leaves it."""
-    length = request.headers.get(v2_response.HEADER_LENGTH, "")
-    head = body[: int(length)] if length.isascii() and length.isdecimal() else body
     try:
+        head, _ = v2_request.split(body, request.headers.get(v2_response.HEADER_LENGTH))
         return read_timeout(request, peek_timeout_us(head), doors.config) / 2
     except WarmrouteError:
         return 0.0  # it will be refused

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from router.bodies import read_body
 from router.doors import Doors, resolve_model
-from router.problems import retry_after
+from router.problems import problem, retry_after
 from shared import datatypes
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Unavailable
 from shared.manifest import TensorSpec
 from shared.names import ModelRef
 
@@ -42,7 +42,9 @@ async def ready(request: web.Request, doors: Doors) -> web.StreamResponse:
     """GET /v2/health/ready: Redis answers, the loops run, it is not stopping and sees as many
     workers as are wanted; else 503."""
     body = await doors.health.document()
-    return _json(body, 200 if body["ready"] else 503)
+    if body["ready"]:
+        return _json(body)
+    return problem(Unavailable(body["error"], retry_after_s=1), also=body)
 
 
 async def metadata(request: web.Request, doors: Doors) -> web.StreamResponse:
@@ -70,7 +72,10 @@ async def config(request: web.Request, doors: Doors) -> web.StreamResponse:
             "platform": manifest.platform,
             "backend": manifest.platform.partition("_")[0],
             "max_batch_size": manifest.batching.max_size if batched else 0,
-            "input": [_in_triton(spec, batched) for spec in manifest.inputs],
+            "input": [
+                {**_in_triton(spec, batched), "format": "FORMAT_NONE", "optional": spec.optional}
+                for spec in manifest.inputs
+            ],
             "output": [_in_triton(spec, batched) for spec in manifest.outputs],
         }
     )

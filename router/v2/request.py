@@ -6,6 +6,8 @@ Inference Protocol v2 (REST) and Triton's binary tensor extension.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from msgspec import Struct
 
@@ -28,15 +30,16 @@ class InferRequest(Struct):
 
 
 _decoder = msgspec.json.Decoder(JsonRequest)
+_LENGTH = re.compile(r"0|[1-9][0-9]{0,11}")
 NOTHING = msgspec.Raw(b"null")
 
 
 def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRequest:
     """`header_length` is the value of Inference-Header-Content-Length, None if absent; 0 says that
     there is no JSON."""
-    if header_length == "0":
+    json_part, binary_part = split(body, header_length)
+    if header_length is not None and not json_part:
         return _bytes_only(body, manifest)
-    json_part, binary_part = _split(body, header_length)
     document = _decode(json_part)
     strict.check(json_part, document)
     parameters = document.parameters or {}
@@ -74,13 +77,14 @@ def check_json_form(request: InferRequest, manifest: Manifest, way: str) -> None
             raise InvalidInput(f"outputs[{spec.name!r}]: {spec.datatype} has no JSON form, {way}")
 
 
-def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
+def split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
+    """The JSON of a body, and its binary tensors; InvalidInput if the header is no length of it."""
     if header_length is None:
         return body, memoryview(b"")
-    if not header_length.isdecimal() or len(header_length) > 12 or not header_length.isascii():
+    if not _LENGTH.fullmatch(header_length):
         raise InvalidInput("Inference-Header-Content-Length: want a number of bytes")
     length = int(header_length)
-    if not 0 < length <= len(body):
+    if length > len(body):
         raise InvalidInput(
             f"Inference-Header-Content-Length: {length}, but the body has {len(body)} bytes"
         )

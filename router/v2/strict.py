@@ -102,6 +102,8 @@ def _finite(text: str) -> str:
 def explain(raw: bytes | memoryview, error: Exception) -> str:
     """Why `raw` could not be decoded, better than the decoder says where that is possible."""
     text = bytes(raw)
+    if not text.strip():
+        return "is empty, want a JSON object"
     if isinstance(error, UnicodeDecodeError):
         return "a string is not UTF-8"
     if text[:3] == b"\xef\xbb\xbf" or text[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in text[:4]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import warnings
@@ -29,6 +30,7 @@ from tests.system.setup import open_stack
 
 AT_ONCE = 6
 OWN_FAULTS = ("model_failed",)
+STACK = re.compile(r"^.{0,40}Traceback \(most recent", re.MULTILINE)
 
 
 class Echo(nn.Module):
@@ -101,7 +103,7 @@ def fuzz(stack: Stack, count: int, seed: int) -> Found:
     after = {process.name: process.child.pid for process in (*stack.gateways, *stack.workers)}
     if before != after:
         found.faults.append(f"processes: {before} before, {after} after")
-    found.faults += (f"a stack in {log}" for log in sorted(_with_stacks(stack.folder)))
+    found.faults += (f"a stack in {log}" for log in _stacks(stack.folder))
     return found
 
 
@@ -135,8 +137,13 @@ def _short(asked: Asked) -> str:
     return f"{asked.method} {asked.path[:80]} {dict(asked.headers)} {asked.body[:300]!r}"
 
 
-def _with_stacks(folder: Path) -> set[str]:
-    return {log.name for log in folder.glob("*.log") if "Traceback" in log.read_text()}
+def _stacks(folder: Path) -> list[str]:
+    """Where, and how each ends. (A model's own, in a line about its request, is none of ours.)"""
+    return [
+        f"{log.name}: {log.read_text()[at.start() :][:2000]}"
+        for log in sorted(folder.glob("*.log"))
+        for at in list(STACK.finditer(log.read_text()))[:1]
+    ]
 
 
 def main() -> int:

@@ -48,6 +48,7 @@ PATHS = [
     "/v2/models/mnist/residency", "/v2/events", "/v2/dead", "/v2/sessions", "/v2/models/nobody",
     "/v2/models/mnist/infer", "/v2/nothing",
 ]  # fmt: skip
+STATUS_WORDS = {400: "invalid", 404: "not_found"}
 
 
 @pytest.fixture
@@ -155,7 +156,10 @@ async def test_the_configuration_is_the_manifests(gateway: RunningGateway) -> No
     assert status == 200
     assert json.loads(body) == {
         "name": "mnist", "platform": "pytorch_program", "backend": "pytorch", "max_batch_size": 4,
-        "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [2]}],
+        "input": [
+            {"name": "x", "data_type": "TYPE_FP32", "dims": [2], "format": "FORMAT_NONE",
+             "optional": False},
+        ],
         "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [2]}],
     }  # fmt: skip
 
@@ -170,6 +174,24 @@ async def test_an_encoding_that_is_not_offered_is_refused_as_that(
     assert (status, headers["Warmroute-Error"]) == (501, "unsupported")
     assert headers["Accept-Encoding"] == "gzip, deflate"
     assert "Content-Encoding" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "9" * 14, "\u0669".encode().decode("latin-1"), "x"])
+async def test_a_header_that_is_no_length_is_no_fault_of_ours(
+    gateway: RunningGateway, length: str
+) -> None:
+    """Also where the timeout in the body is read before the model is known."""
+    given = {"data": BODY, "headers": {"Inference-Header-Content-Length": length}}
+    for path, said in ((INFER, 400), (INFER.replace("mnist", "nobody"), 404)):
+        status, headers, body = await ask(gateway, "POST", path, **given)
+        assert (status, headers["Warmroute-Error"]) == (said, STATUS_WORDS[said])
+        assert "internal" not in json.loads(body)["error"]
+
+
+async def test_an_empty_body_is_told_to_be(gateway: RunningGateway) -> None:
+    """Not that it was cut off."""
+    status, _, body = await ask(gateway, "POST", INFER, data=b"")
+    assert status == 400 and "empty" in json.loads(body)["error"]
 
 
 async def test_a_compressed_body_is_read(gateway: RunningGateway, cell: Cell) -> None:

@@ -213,8 +213,9 @@ async def test_a_gateway_without_enough_workers_is_not_ready(cell: Cell, tmp_pat
     """If it is told how many are enough."""
     folder = publish_nothing(tmp_path)
     async with running_gateway(cell, folder, WARMROUTE_MIN_WORKERS="1") as gateway:
-        status, _, document = await gateway.get("/v2/health/ready")
-        assert (status, document["workers"]) == (503, 0)
+        status, headers, document = await gateway.get("/v2/health/ready")
+        assert (status, document["workers"], document["ready"]) == (503, 0, False)
+        assert headers["Warmroute-Error"] == "unavailable" and int(headers["Retry-After"]) >= 1
         assert "WARMROUTE_MIN_WORKERS wants 1" in document["error"]
         await cell.worker("w1")
 

@@ -43,6 +43,7 @@ def test_it_has_a_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["modls"], "models"),
         (["request"], "requests"),
+        (["version"], "--version"),
         (["infer", "m", "--tiemout", "1"], "--timeout"),
     ],
 )
@@ -53,6 +54,26 @@ def test_what_was_probably_meant_is_said(
     with pytest.raises(SystemExit):
         main(arguments)
     assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "infer m --timeout 5 x=[1] y=2", "infer --timeout 5 m x=[1] y=2",
+        "infer m x=[1] --timeout 5 y=2", "infer m x=[1] y=2 --timeout 5",
+    ],
+)  # fmt: skip
+def test_options_may_stand_anywhere(line: str) -> None:
+    """Before, between and behind what a command is about."""
+    options = make_parser().parse_args(line.split())
+    assert (options.model, options.timeout, options.inputs) == ("m", 5, ["x=[1]", "y=2"])
+
+
+def test_what_may_be_left_out_is_not_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Inputs may come by an option."""
+    with pytest.raises(SystemExit):
+        main(["infer"])
+    assert capsys.readouterr().err.endswith("the following arguments are required: model\n")
 
 
 @pytest.mark.parametrize(

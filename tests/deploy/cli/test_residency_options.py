@@ -47,12 +47,13 @@ def test_push_takes_them() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("--priority 10", "priority"),
-        ("--min-copies -1", "min_copies"),
-        ("--fraction 2", "fraction"),
-        ("--idle-ttl nan", "idle_ttl_s"),
+        ("--priority 10", "--priority: 10, want int <= 9"),
+        ("--min-copies -1", "--min-copies: -1, want int >= 0"),
+        ("--fraction 2", "--fraction: 2.0, want float <= 1"),
+        ("--idle-ttl nan", "--idle-ttl: nan, want"),
         ("--min-copies 3 --max-copies 2", "max_copies: 2 is below the 3"),
-        ("--affinity a/b", "affinity.key"),
+        ("--affinity a/b", "--affinity: a/b, want"),
+        ("--affinity a --max-models-per-worker -1", "--max-models-per-worker: -1, want int"),
         ("--require-affinity", "want --affinity KEY"),
         ("--max-models-per-worker 2", "want --affinity KEY"),
     ],
