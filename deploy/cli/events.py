@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
@@ -10,7 +9,7 @@ import msgspec
 
 from deploy.cli.errors import WrongUse
 from deploy.cli.options import count
-from deploy.cli.output import Subparsers, mib, show
+from deploy.cli.output import Subparsers, mib, say, show
 from deploy.client import Client, ClientError
 from shared.events import KINDS
 
@@ -54,13 +53,15 @@ def run(options: Namespace) -> int:
             show(options, listed, COLUMNS, [cells(event) for event in listed])
             return 0
         for event in events:
-            text = msgspec.json.encode(event).decode() if options.json else line(event)
-            print(text, flush=True)
+            if options.json:
+                print(msgspec.json.encode(event).decode(), flush=True)
+            else:
+                say(line(event))
     return 0
 
 
 def _tell(error: ClientError) -> None:
-    print(f"warmroute: {error}; asking again", file=sys.stderr, flush=True)
+    say(f"warmroute: {error}; asking again", error=True)
 
 
 def cells(event: dict[str, Any]) -> list[str]:

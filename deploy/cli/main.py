@@ -30,6 +30,7 @@ from deploy.cli import (
 )
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.options import Parser
+from deploy.cli.output import say
 from deploy.cli.watching import watch
 from deploy.client import ClientError, InvalidInput, ServerError
 from deploy.client.urls import default_url
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `warmroute`."""
     _forgive_streams()
     for sentence in command_line.unknown_names(os.environ, (RouterConfig, WorkerConfig)):
-        print(f"warmroute: {sentence}", file=sys.stderr)
+        say(f"warmroute: {sentence}", error=True)
     parser = make_parser()
     options = parser.parse_args(arguments)
     if "run" not in options:
@@ -108,7 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _tell(error: Exception, status: int) -> int:
     code = f" (HTTP {error.status})" if isinstance(error, ServerError) else ""
-    print(f"warmroute: {error}{code}", file=sys.stderr)
+    say(f"warmroute: {error}{code}", error=True)
     return status
 
 
@@ -123,7 +124,7 @@ def _last_resort(error: Exception) -> int:
         first = str(error).partition("\n")[0][:300]
         said = f"unexpected {type(error).__name__}: {first} ({DEBUG}=1 shows where)"
     _drop_output()
-    print(f"warmroute: {said}", file=sys.stderr)
+    say(f"warmroute: {said}", error=True)
     return 1
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.cli import models_delete, repository
 from deploy.cli.errors import WrongUse
-from deploy.cli.output import Subparsers, show
+from deploy.cli.output import Subparsers, say, show
 from deploy.cli.watching import add_watch
 from deploy.client import Client
 from shared.names import check_model_name
@@ -77,7 +77,7 @@ def _show_one(options: Namespace, name: str) -> int:
     )
     if not options.json:
         for line in _facts(found, signature):
-            print(line)
+            say(line)
     return 0
 
 

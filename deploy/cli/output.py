@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -13,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 Subparsers: TypeAlias = "_SubParsersAction[ArgumentParser]"
-__all__ = ["Namespace", "Subparsers", "mib", "show", "show_json"]
+__all__ = ["Namespace", "Subparsers", "mib", "say", "show", "show_json"]
 
 Rows = Sequence[Sequence[str]]
 BETWEEN = 2  # values on a line
@@ -50,6 +52,21 @@ def _table(columns: Sequence[str], rows: Rows) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """A line of text, to standard error if `error`. On a terminal it is folded between words, and
+    nothing in it moves the cursor, whoever wrote it."""
+    stream = sys.stderr if error else sys.stdout
+    if stream is None:
+        return
+    said, console = _one_line(text), Console(file=stream)
+    if console.is_terminal:
+        said = textwrap.fill(
+            said, console.width, subsequent_indent="    ", break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
+    print(said, file=stream, flush=True)
 
 
 def show_json(document: Any) -> None:

@@ -7,7 +7,6 @@ appears only when it is whole. Pushing the same again changes nothing.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -16,7 +15,7 @@ import msgspec
 
 from deploy.cli import push_wait, repository
 from deploy.cli.errors import WrongUse
-from deploy.cli.output import Subparsers, mib, show
+from deploy.cli.output import Subparsers, mib, say, show
 from deploy.cli.progress import bytes_bar
 from deploy.cli.residency_options import add_options, read_policy
 from deploy.cli.specs import FORM
@@ -112,10 +111,10 @@ def run(options: Namespace) -> int:
     show(options, document, columns, [row])
     _advise_trust(pushed, store.url)
     for note in notes:
-        print(f"warmroute: {note}", file=sys.stderr)
+        say(f"warmroute: {note}", error=True)
     if not options.json:
         news = push_wait.news(options, pushed.name, pushed.version, unchanged=result.unchanged)
-        print(news, file=sys.stderr)  # what is printed is the table
+        say(news, error=True)  # what is printed is the table
     return 0
 
 
@@ -123,9 +122,9 @@ def _advise_trust(manifest: Manifest, url: str) -> None:
     """Say on stderr what the workers must be told, unless this environment tells them so."""
     prefixes = os.environ.get("WARMROUTE_TRUST_CODE", "").split(",")
     if not trust.Trust.of_repository(url, prefixes, ()).allows(manifest):
-        print(
+        say(
             f"warmroute: {manifest.platform} can run code: {trust.advice(url)}, or it is refused",
-            file=sys.stderr,
+            error=True,
         )
 
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from deploy.cli.options import count
-from deploy.cli.output import Subparsers, mib, show
+from deploy.cli.output import Subparsers, mib, say, show
 from deploy.cli.watching import add_watch
 from deploy.client import Client
 
@@ -61,7 +61,7 @@ def _show_one(options: Namespace, found: dict[str, Any]) -> int:
     show(options, found, COPY, rows)
     if not options.json:
         for line in facts(found):
-            print(f" {line}")
+            say(f" {line}")
     return 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from deploy.cli.errors import WrongUse
 from deploy.cli.options import seconds
+from deploy.cli.output import say
 from deploy.client import ClientError, InvalidInput, Rejected
 
 EVERY_S = 2.0
@@ -42,7 +43,7 @@ def watch(options: argparse.Namespace, run: Callable[[argparse.Namespace], int])
         except (InvalidInput, Rejected):
             raise
         except ClientError as error:
-            print(f"warmroute: {error}", file=sys.stderr)
+            say(f"warmroute: {error}", error=True)
         if sys.stdout is not None:
             sys.stdout.flush()
         time.sleep(options.watch)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
 from deploy.cli import output
-from deploy.cli.output import mib, show
+from deploy.cli.output import mib, say, show
 
 ID = "0123456789abcdef" * 2
 TIME = "2026-11-29T18:01:05.123Z"
@@ -17,13 +18,18 @@ COLUMNS = ["time", "kind", "model", "worker", "reason"]
 ROW = [TIME, "evicted", "bert-base-uncased 12", "vm-21827-worker-12-ab12", f"room for {ID}"]
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int) -> str:
-    """What a terminal of that width shows."""
+def terminal_of(width: int) -> Callable[..., Console]:
+    """Stands in for Console."""
 
     def terminal(**given: object) -> Console:
         return Console(**{"width": width, **given}, force_terminal=True, no_color=True)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(output, "Console", terminal)
+    return terminal
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int) -> str:
+    """What a terminal of that width shows."""
+    monkeypatch.setattr(output, "Console", terminal_of(width))
     show(Namespace(json=False), [], COLUMNS, [ROW])
     return re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
 
@@ -51,6 +57,22 @@ def test_what_moves_a_cursor_is_written_out(capsys: pytest.CaptureFixture[str]) 
     show(Namespace(json=False), [], ["a", "b"], [["\x1b[2J", "two\nlines"]])
     text = capsys.readouterr().out
     assert "\\x1b[2J" in text and "two lines" in text
+
+
+@pytest.mark.parametrize("error", [False, True])
+def test_a_sentence_is_folded_between_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: bool
+) -> None:
+    """On a terminal; a file gets it as one line. No control character of a model's gets through."""
+    sentence = f"last failure: request {ID} " + "failed \x1b[2Jand\nagain " * 9
+    say(sentence, error=error)
+    plain = "".join(capsys.readouterr())
+    assert plain.count("\n") == 1 and "\x1b" not in plain
+    monkeypatch.setattr(output, "Console", terminal_of(80))
+    say(sentence, error=error)
+    folded = "".join(capsys.readouterr())
+    assert ID in folded and folded.split() == plain.split()
+    assert max(len(line) for line in folded.splitlines()) <= 80
 
 
 def test_an_empty_table_has_its_head(capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,6 +89,7 @@ def test_one_version_is_deleted_or_all_of_them(
         (["delete", "bert", "--version", "9", "--yes"], 1, "no version 9, but versions 1, 2, 3"),
         (["delete", "a/b", "--yes"], 1, "model name"),
         (["delete", "bert", "two", "--yes"], 2, "delete NAME"),
+        (["delete", "bert", "--watch", "--yes"], 2, "only looks"),
         (["bert", "--yes"], 2, "belong to"),
         (["bert", "--version", "1"], 2, "belong to"),
         (["bert", "--ready"], 2, "without a NAME"),
