@@ -85,7 +85,7 @@ async def test_one_that_cannot_be_loaded_any_more_gives_way_to_the_one_before(
     await wait_until(lambda: world.serves(1))
 
 
-async def test_while_the_store_or_redis_isaway_what_is_known_is_served(
+async def test_while_the_store_or_redis_is_away_what_is_known_is_served(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version that nobody can be asked about changes nothing."""
