@@ -72,6 +72,13 @@ class Trial:
             self._check_steady(places, whole)
         return why
 
+    def second_of_pair(self) -> str:
+        """Why row 1 knows whether the first row or the last stands before it, or ''."""
+        whole, why = self._together([0, 1])
+        if not why:
+            changed, why = self._together([len(self._rows) - 1, 1])
+        return why or self._same(whole, changed, [1], 2)
+
     def together(self, places: Sequence[int], checked: Sequence[int]) -> tuple[str, bool]:
         """Why the rows at the `checked` of `places` give other answers together than alone, '' if
         they do not. The second: only integers differ, so it may have been a near tie."""
