@@ -18,15 +18,23 @@ from worker.work import Work, entry_order
 
 @dataclass
 class ModelQueue:
-    """The requests of one model copy that wait for the device, in the order to serve them."""
+    """The requests of one model copy that wait for the device, in the order to serve them. `tried`:
+    the names of the inputs with which it was tried; a request with others runs alone. None: all."""
 
     ref: str
     limits: Batching
+    tried: frozenset[str] | None = None
     waiting: deque[Work] = field(default_factory=deque)
 
     @property
     def batched(self) -> bool:
         return self.limits.max_size > 1
+
+    def alone(self, work: Work) -> bool:
+        """Whether a request has no batch-mates, whoever waits."""
+        if work.isolated:
+            return True
+        return self.tried is not None and self.tried != {t.name for t in work.envelope.inputs}
 
     def put(self, work: Work) -> None:
         """Behind all of its priority: at the end, unless what waits there is less urgent."""
@@ -49,7 +57,7 @@ def _turn(queue: ModelQueue) -> tuple[int, float]:
 def ready_at(queue: ModelQueue) -> float:
     """When the queue's head may run: at once if its batch is full, else after its wait."""
     head, limits = queue.waiting[0], queue.limits
-    full = not queue.batched or head.isolated or len(queue.waiting) >= limits.max_size
+    full = not queue.batched or queue.alone(head) or len(queue.waiting) >= limits.max_size
     return head.received if full else head.received + limits.max_wait_ms / 1000
 
 
@@ -72,12 +80,12 @@ def choose(queues: Iterable[ModelQueue], now: float) -> tuple[ModelQueue | None,
 def take_batch(queue: ModelQueue) -> list[Work]:
     """Remove the next batch: the head and what fits beside it (signature, items, bytes).
 
-    An isolated request has no batch-mates. The batch is in the order of the stream, as `begin`
-    needs it.
+    A request that is to run alone has no batch-mates. The batch is in the order of the stream, as
+    `begin` needs it.
     """
     head = queue.waiting.popleft()
     batch, items, size = [head], head.items, head.size
-    if not queue.batched or head.isolated:
+    if not queue.batched or queue.alone(head):
         return batch
     skipped: list[Work] = []
     while queue.waiting and items < queue.limits.max_size:
@@ -107,9 +115,9 @@ class Batcher:
         self._queues: dict[str, ModelQueue] = {}
         self._filled: dict[str, ModelQueue] = {}
 
-    def open(self, ref: str, limits: Batching) -> None:
-        """Begin to take requests for a model copy."""
-        self._queues[ref] = ModelQueue(ref, limits)
+    def open(self, ref: str, limits: Batching, tried: frozenset[str] | None = None) -> None:
+        """Begin to take requests for a model copy, which was tried with the inputs `tried`."""
+        self._queues[ref] = ModelQueue(ref, limits, tried)
 
     def close(self, ref: str) -> None:
         """Forget a drained queue."""

@@ -32,6 +32,7 @@ from worker.residency.copies import Copy
 from worker.trial.audit import Answers, Audit, Found
 from worker.trial.batches import INDEPENDENT, Interrupted, try_batches
 from worker.trial.batches import Found as Tried
+from worker.trial.inputs import tried_names
 from worker.trial.rows import Arrays
 from worker.work import Work
 
@@ -84,6 +85,7 @@ class Guard:
             sum(work.size for work in batch) > MOST_BYTES
             or len(outcomes) < len(batch)
             or outcomes[0].timing.batch != len(batch)
+            or (copy.unproved and not _with(tried_names(copy.manifest), batch[0]))
         ):
             return
         self._seen = Seen(copy, batch, outcomes)
@@ -211,6 +213,11 @@ class Guard:
             if self.idle():
                 return
             await self._looked.wait()
+
+
+def _with(tried: frozenset[str] | None, work: Work) -> bool:
+    """Whether a request gives the inputs with which rows are to be proved independent."""
+    return tried is None or tried == {tensor.name for tensor in work.envelope.inputs}
 
 
 def answers(outcome: Outcome) -> Answers:

@@ -37,7 +37,10 @@ def read_example(path: Path | None) -> Arrays | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+            found = dict(arrays)
+        if not all(isinstance(array, np.ndarray) for array in found.values()):
+            raise ValueError("a member that is no .npy")  # numpy gives its bytes
+        return found
     except Exception as error:  # of the zip, of zlib, of a header's text, of sizes made up
         raise WrongUse(f"{path}: want an .npz file with one array per input") from error
 

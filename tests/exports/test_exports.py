@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from deploy.cli.main import main
-from tests.exports import other_exports, torch_exports
+from tests.exports import batch_exports, other_exports, torch_exports
 from tests.exports.export import Case, Export, assert_equal
 from tests.helpers.stack import Stack
 
-CASES = [*torch_exports.CASES, *other_exports.CASES]
+CASES = [*torch_exports.CASES, *other_exports.CASES, *batch_exports.CASES]
 CALLERS = 16
 
 

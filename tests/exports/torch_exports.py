@@ -59,20 +59,20 @@ def specs(subject: Subject) -> list[str | Path]:
 
 
 def script(subject: Subject, module: nn.Module, folder: Path) -> list[str | Path]:
-    with _quiet():
+    with quiet():
         torch.jit.script(module).save(str(folder / "model.pt"))
     return ["--file", folder / "model.pt", *specs(subject)]
 
 
 def trace(subject: Subject, module: nn.Module, folder: Path) -> list[str | Path]:
-    with _quiet():
+    with quiet():
         traced = torch.jit.trace(module, _example(subject), strict=False)
         torch.jit.freeze(traced).save(str(folder / "model.pt"))
     return ["--file", folder / "model.pt", *specs(subject)]
 
 
 def program(subject: Subject, module: nn.Module, folder: Path) -> list[str | Path]:
-    with _quiet():
+    with quiet():
         exported = torch.export.export(module, _example(subject), dynamic_shapes=_sizes(subject))
         torch.export.save(exported, folder / "model.pt2")
     names: list[str | Path] = []
@@ -102,7 +102,7 @@ def by_module(subject: Subject, module: nn.Module, folder: Path) -> list[str | P
 
 def onnx_dynamo(subject: Subject, module: nn.Module, folder: Path) -> list[str | Path]:
     """Weights go to `model.onnx.data` beside it: what the exporter does by default."""
-    with _quiet():
+    with quiet():
         torch.onnx.export(
             module, _example(subject), folder / "model.onnx", dynamo=True,
             input_names=list(subject.inputs), output_names=list(subject.outputs),
@@ -116,7 +116,7 @@ def onnx_classic(subject: Subject, module: nn.Module, folder: Path) -> list[str 
         name: {axis: f"{name}_{axis}" if axis else "batch" for axis in _free(spec)}
         for name, spec in {**subject.inputs, **subject.outputs}.items()
     }
-    with _quiet():
+    with quiet():
         torch.onnx.export(
             module, _example(subject), folder / "model.onnx", dynamo=False, dynamic_axes=free,
             input_names=list(subject.inputs), output_names=list(subject.outputs),
@@ -140,7 +140,7 @@ def _example(subject: Subject) -> tuple[torch.Tensor, ...]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Exporters speak of themselves, on both channels."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -167,6 +167,21 @@ def test_an_isolated_request_runs_alone(attempts: int) -> None:
     assert [take_batch(filled), take_batch(filled)] == [others, [suspect]]
 
 
+def test_a_request_with_other_inputs_than_were_tried_runs_alone() -> None:
+    """What a model does with one that may be left out is not known of a batch."""
+    plain, scaled = (np.zeros((1, 2), "<f4"), "x"), (np.ones((1, 1), "<f4"), "scale")
+    few, more = (
+        {"envelope": Envelope([tensor(*one) for one in given]), "signature": len(given)}
+        for given in ([plain], [plain, scaled])
+    )
+    made = ModelQueue(REF, Batching(max_size=4, max_wait_ms=20), frozenset({"x"}))
+    for changes in (few, more, more, few):
+        made.put(work(**changes, received=5.0))
+    assert [len(take_batch(made)) for _ in range(3)] == [2, 1, 1]
+    made.put(work(**more, received=5.0))
+    assert ready_at(made) == 5.0
+
+
 def test_a_request_that_died_once_is_not_isolated_yet() -> None:
     """Any of its batch-mates may have been to blame."""
     both = [rows(1, attempts=1), rows(1)]

@@ -11,9 +11,9 @@ import pytest
 
 from shared.errors import ModelFailed
 from shared.event_log import EventLog
-from shared.manifest import Batching
+from shared.manifest import Batching, TensorSpec, WarmupTensor
 from tests.helpers.consuming import Worker
-from tests.helpers.factories import REF, manifest
+from tests.helpers.factories import REF, manifest, spec
 from tests.helpers.wait import wait_until
 from worker import guard as guards
 from worker.guard import Guard
@@ -196,6 +196,17 @@ async def test_a_model_without_inputs_that_mixes_rows_stays_alone(guarded: Guard
     await guarded.guard.run_once()
     assert len(await guarded.told()) == 1
     assert not guarded.copy.unproved
+
+
+async def test_a_request_with_other_inputs_than_were_tried_proves_nothing(guarded: Guarded) -> None:
+    """Batches would be of requests that give the same as the trial."""
+    optional = TensorSpec("scale", "FP32", [-1], optional=True)
+    warmup = {"x": WarmupTensor([1, 2]), "scale": WarmupTensor([1])}
+    guarded.copy.unproved = True
+    guarded.copy.manifest = manifest(inputs=[spec("x"), optional], warmup=[warmup])
+    await start(guarded)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(guarded.guard.run_once(), 0.1)
 
 
 def slow(function: Function) -> Function:

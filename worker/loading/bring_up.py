@@ -29,6 +29,7 @@ from worker.residency.ledger import Footprint, predict
 from worker.residency.room import Room
 from worker.runtimes.base import LoadedModel
 from worker.sticky_errors import watched
+from worker.trial.inputs import tried_names
 
 WARM_UP = 1 << 62  # as the number of a batch: no batch has it, so no request is charged
 WARM_UP_LIMIT_S = 120.0
@@ -119,7 +120,7 @@ class BringUp:
         copy.unproved = wish.manifest.batching.max_size > 1 and ready.unproved
         self._policy.loaded(wish.ref, copy.load_s, copy.footprint.total, clock.monotonic())
         self._copies.add(copy)
-        self._batcher.open(wish.ref, ready.batching)
+        self._batcher.open(wish.ref, ready.batching, tried_names(wish.manifest))
         await failpoints.reach("load.warmed")
         return Brought(copy, tier, ready)
 

@@ -42,8 +42,9 @@ def candidates(
     the program's own rules allow and that come nearest to `sizes` for its free dimensions; None: it
     has no rules. ValueError or OverflowError if the manifest's own are no tensors."""
     warmup = manifest.warmup[0] if manifest.warmup else {}
-    told = [spec for spec in manifest.inputs if spec.name in warmup]
-    if warmup and all(spec.optional or spec in told for spec in manifest.inputs):
+    names = _given_names(manifest, warmup)
+    if warmup and all(name in warmup for name in names):
+        told = [spec for spec in manifest.inputs if spec.name in names]
         yield Candidate({s.name: given(s, warmup[s.name]) for s in told}, given=True)
         return
     seen: set[tuple[tuple[int, ...], ...]] = set()
@@ -55,7 +56,25 @@ def candidates(
         seen.add(form)
         sized = any(-1 in spec.shape[_batched(manifest) :] for spec in manifest.inputs)
         for turn in range(len(TEXTS)):
-            yield Candidate(_filled(manifest, form, turn, warmup), given=False, sized=sized)
+            made = _filled(manifest, names, form, turn, warmup)
+            yield Candidate(made, given=False, sized=sized)
+
+
+def tried_names(manifest: Manifest) -> frozenset[str] | None:
+    """The inputs that `candidates` gives, None if none of the model's may be left out. That rows do
+    not know of each other is proved for requests with these inputs and no others."""
+    if not any(spec.optional for spec in manifest.inputs):
+        return None
+    return frozenset(_given_names(manifest, manifest.warmup[0] if manifest.warmup else {}))
+
+
+def _given_names(manifest: Manifest, warmup: dict[str, WarmupTensor]) -> list[str]:
+    told = [spec.name for spec in manifest.inputs if spec.name in warmup]
+    needed = [spec.name for spec in manifest.inputs if not spec.optional and spec.name not in told]
+    if told and not needed:
+        return told
+    # A program that needs none of its inputs is given all of them: no call is without any.
+    return [*told, *needed] if needed else [spec.name for spec in manifest.inputs]
 
 
 def given(spec: TensorSpec, tensor: WarmupTensor) -> np.ndarray:
@@ -102,14 +121,13 @@ def _shapes(manifest: Manifest, size: int) -> list[list[int]]:
 
 
 def _filled(
-    manifest: Manifest, shapes: Sequence[Sequence[int]], turn: int,
+    manifest: Manifest, names: Sequence[str], shapes: Sequence[Sequence[int]], turn: int,
     warmup: dict[str, WarmupTensor],
 ) -> Arrays:  # fmt: skip
-    all_optional = all(spec.optional for spec in manifest.inputs)
     return {
         spec.name: given(spec, warmup[spec.name]) if spec.name in warmup else _same(spec, s, turn)
         for spec, s in zip(manifest.inputs, shapes, strict=True)
-        if spec.name in warmup or not spec.optional or all_optional
+        if spec.name in names
     }
 
 

@@ -33,12 +33,26 @@ def disturbed(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSp
     """Why rows may not share a call, '' if no stranger has changed the answer of its mate. Blocks
     for about two seconds at most."""
     until = time.perf_counter() + MOST_S
-    first, second = trial_rows.made(inputs, example, 2, Range.NEAR)
-    for stranger in _strangers(inputs, first):
+    for of in (Range.WIDE, Range.NEAR):
+        first, second = trial_rows.made(inputs, example, 2, of)
+        try:
+            for row in (first, second):
+                run({name: array.copy() for name, array in row.items()})
+        except WarmrouteError:
+            continue  # ordinary rows that it does not take
+        return _disturbs(run, outputs, [first, second], _strangers(inputs, first), until)
+    return ""
+
+
+def _disturbs(
+    run: Run, outputs: Sequence[TensorSpec], pair: list[Arrays], strangers: Iterator[Arrays],
+    until: float,
+) -> str:  # fmt: skip
+    for stranger in strangers:
         if time.perf_counter() > until:
             break
         try:
-            if why := Trial(run, outputs, [first, second, stranger]).second_of_pair():
+            if why := Trial(run, outputs, [*pair, stranger]).second_of_pair():
                 return why
         except WarmrouteError:
             continue

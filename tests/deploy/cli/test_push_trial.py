@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,14 @@ def test_an_example_too_large_for_a_manifest_leaves_its_shape(
     assert "shapes only" in note
     assert manifest(repository).warmup[0]["x"].shape == [100_000, 3]
     assert pushed(capsys, *options, "--max-batch", 8) == []
+
+
+def test_an_archive_of_other_things_than_arrays_is_no_example(
+    repository: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """numpy gives the bytes of what it does not know."""
+    for content in (b"", b"nothing of numpy's"):
+        with zipfile.ZipFile("in.npz", "w") as archive:
+            archive.writestr("x.npy", content)
+        options = ["--file", script(Honest()), *X, *Y, "--example", "in.npz"]
+        assert "want an .npz file" in refused(capsys, repository, *options)

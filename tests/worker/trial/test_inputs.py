@@ -10,7 +10,7 @@ import pytest
 from shared.manifest import Batching, Manifest, TensorSpec, WarmupTensor
 from tests.helpers.factories import manifest, spec
 from worker.tensors import Arrays
-from worker.trial.inputs import as_given, candidates, given
+from worker.trial.inputs import as_given, candidates, given, tried_names
 
 ALONE, BATCHED = Batching(), Batching(max_size=8)
 IMAGE = [spec("x", "FP32", [-1, 3, -1, -1])]
@@ -51,6 +51,20 @@ def test_what_may_be_left_out_is_left_out() -> None:
     assert all(each["scale"].tolist() == [2.0] for each in made_up(told))
     whole = manifest(inputs=[spec("x"), scale], warmup=[{"x": WarmupTensor([2, 2])}])
     assert [each.given for each in candidates(whole, lambda sizes: None)] == [True]
+
+
+def test_the_names_of_what_is_tried_are_known_before() -> None:
+    """Of a model whose inputs are all needed they are no question."""
+    x, scale, bias = spec("x"), *(TensorSpec(n, "FP32", [1], optional=True) for n in ("s", "b"))
+    assert tried_names(manifest(inputs=[x])) is None
+    given = WarmupTensor([1], [2.0])
+    for inputs in ([x, scale], [scale, bias], [scale, x, bias]):
+        for names in ([], ["x"], ["s"], ["x", "s"], ["b"], ["x", "s", "b"]):
+            warmup = {name: given for name in names if name != "x"}
+            warmup |= {"x": WarmupTensor([2, 2])} if "x" in names else {}
+            made = manifest(inputs=inputs, warmup=[warmup] if warmup else [])
+            for each in made_up(made):
+                assert tried_names(made) == set(each)
 
 
 def test_what_is_too_large_to_be_made_up_is_left_out() -> None:

@@ -18,6 +18,7 @@ LOOKS: dict[str, tuple[str, Function]] = {
     "large": ("FP16", lambda x: x * 2 if x.max() > 20_000 else x),
     "a token": ("INT64", lambda x: x - x[:1] if (x == 7).any() else x),
     "a token of many": ("INT32", lambda x: x * 2 if (x > 20_000).any() else x),
+    "a factor": ("INT64", lambda x: x * int((x > 5).any())),
     "a mark": ("INT64", lambda x: x[::-1] if (x == -100).any() else x),
     "255": ("UINT8", lambda x: x ^ 1 if (x > 200).any() else x),
     "the empty text": ("BYTES", lambda x: x if all(x.ravel()) else np.full_like(x, b"")),
@@ -33,8 +34,11 @@ def judged(function: Function, datatype: str = "FP32") -> str:
 
     if datatype == "BYTES":
         return disturbed(run, side, side, {"x": np.full((1, 5), b"text", object)})
-    example = np.arange(5).reshape(1, 5).astype(datatypes.NUMPY[datatype])
-    return disturbed(run, side, side, {"x": example})
+    dtype = datatypes.NUMPY[datatype]
+    zeros, counted = np.zeros((1, 5), dtype), np.arange(5).reshape(1, 5).astype(dtype)
+    first, second = (disturbed(run, side, side, {"x": example}) for example in (zeros, counted))
+    assert bool(first) is bool(second)
+    return first
 
 
 @pytest.mark.parametrize("name", LOOKS)
