@@ -43,27 +43,40 @@ def settle_single_rows(draft: Draft, ask: Ask, example: Sequence[Tensor]) -> Dra
         and symbol not in computed
         and any(symbol in dims for dims in places)
     ]
-    proved = {one for one in wanted if _agree(draft, ask, _cut(example, places, {one}), {one})}
-    if len(proved) > 1 and not _agree(draft, ask, _cut(example, places, proved), proved):
-        proved = set()
     if not wanted:
         return draft
+    ranks = _ranks(ask([tensor.clone() for tensor in example]))
+
+    def agree(symbols: set[str]) -> bool:
+        return _agree(draft, ask, _cut(example, places, symbols), symbols, ranks)
+
+    proved = {one for one in wanted if agree({one})}
+    if len(proved) > 1 and not agree(proved):
+        proved = set()
     against = _rules_against(names, places, set(wanted) - proved)
     return draft.with_program(_allowing(draft.program, set(wanted), against))
 
 
-def _agree(draft: Draft, ask: Ask, inputs: list[Tensor], symbols: set[str]) -> bool:
+def _ranks(answer: Sequence[Tensor]) -> list[int]:
+    return [tensor.dim() for tensor in answer]
+
+
+def _agree(
+    draft: Draft, ask: Ask, inputs: list[Tensor], symbols: set[str], ranks: list[int]
+) -> bool:
+    """Whether both give the same, with as many dimensions as for other sizes: the manifest can say
+    one number only."""
     forward = draft.with_program(_allowing(draft.program, symbols, [])).bind()
     try:
         with torch.inference_mode():
             want = ask([tensor.clone() for tensor in inputs])
             got = [leaf for leaf in _flat(forward([t.clone() for t in inputs])) if leaf is not None]
         torch.testing.assert_close(got, want, equal_nan=True)
+        return _ranks(want) == ranks
     except (WarmrouteError, AssertionError):
         return False
     except Exception:  # the module may refuse one row in any way it likes
         return False
-    return True
 
 
 def _cut(

@@ -129,6 +129,21 @@ def test_one_row_that_the_module_answers_otherwise_is_refused(served):
         model.run({"x": zeros(1, 3)})
 
 
+class Squeezed(nn.Module):
+    """One row comes out with a dimension less than several."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.squeeze(0)
+
+
+def test_one_row_that_comes_out_with_other_dimensions_is_refused(served):
+    """Module and graph agree on it, and still it is not what the manifest says."""
+    model = served(Squeezed(), (torch.ones(4, 3),), {"x": {0: AUTO}})
+    assert model.run({"x": zeros(2, 3)})["out"].shape == (2, 3)
+    with pytest.raises(InvalidInput, match=r"exported for x.shape\[0\] >= 2"):
+        model.run({"x": zeros(1, 3)})
+
+
 @pytest.mark.parametrize("dims", [AUTO, torch.export.Dim("n", min=2)])
 @pytest.mark.parametrize("pack", [pack_pt2, pack_whole_pt2])
 def test_a_file_exported_for_two_rows_and_more_answers_one_as_its_graph_does(
