@@ -105,8 +105,8 @@ def _floats(base: np.ndarray, kind: int, of: Range, random: Generator) -> np.nda
         lambda: base + 0.1 * _spread(base) * normal, lambda: normal,
         lambda: -np.abs(normal) - 0.1, lambda: 3 * np.abs(normal) + 0.1,
         lambda: LARGE * (normal + np.sign(normal)),
-        lambda: HUGE * np.tanh(normal + np.sign(normal)), lambda: random.random(base.shape),
-        lambda: np.zeros(base.shape), lambda: 0.01 * normal,
+        lambda: HUGE * np.tanh(normal + np.sign(normal)), lambda: 0.01 * normal,
+        lambda: np.zeros(base.shape), lambda: random.random(base.shape),
     )  # fmt: skip
     if of is Range.NEAR:
         return kinds[0]()
