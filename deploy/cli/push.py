@@ -168,6 +168,8 @@ def _check_numbers(options: Namespace) -> None:
     for option, value in (("--max-batch", options.max_batch), ("--version", options.version)):
         if value is not None and not 1 <= value <= MAX_NUMBER:
             raise WrongUse(f"{option}: {value}, want 1 to {MAX_NUMBER}")
+    if options.wait and not options.timeout:
+        raise WrongUse("--timeout: 0, want more than 0 seconds")
 
 
 def _try(

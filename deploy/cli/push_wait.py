@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from deploy.cli.errors import CannotDo
+from deploy.cli.options import seconds
 from deploy.client import Client, ClientError, ConnectionFailed, NotFound, TimedOut
 
 USUAL_TIMEOUT_S = 60.0
@@ -16,7 +17,7 @@ def add_options(parser: ArgumentParser) -> None:
         "--wait", action="store_true", help="until a worker has loaded it, or say why none can"
     )
     parser.add_argument(
-        "--timeout", type=float, default=USUAL_TIMEOUT_S, metavar="S",
+        "--timeout", type=seconds, default=USUAL_TIMEOUT_S, metavar="S",
         help="of --wait, seconds (default: %(default)g)",
     )  # fmt: skip
 

@@ -25,7 +25,8 @@ from tests.helpers.terminal import Terminal
 NUMBERS = np.arange(1, 17, dtype=np.float32).reshape(1, 16)
 ONES = np.ones((1, 16), np.float32)
 CURL = ("First request", "sh", 1)
-WITHOUT_COMMANDS = ["warmroute", "Scale: the Procfile"]  # the picture, and a file that is quoted
+# The picture, a file that is quoted, and a line of a log.
+WITHOUT_COMMANDS = ["warmroute", "Scale: the Procfile", "Find a failed request"]
 TOOLS = {"apt", "curl", "docker", "pip", "python3", "redis-cli", "rq", "sh", "sudo", "wget"}
 
 

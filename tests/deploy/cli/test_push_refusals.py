@@ -98,6 +98,7 @@ def test_names_that_forward_does_not_have_are_refused_with_those_it_has(
         (["--file", "net.pt2", "--input", "input:FP32:-1,5"], "it is FP32 [-1, 4]"),
         (["--file", "net.pt2", "--output", "y:FP32:-1,4"], "it is FP32 [-1, 3]"),
         (["--file", "net.pt2", "--max-batch", "0"], "--max-batch: 0"),
+        (["--file", "net.pt2", "--wait", "--timeout", "0"], "--timeout: 0"),
         (["--file", "net.pt2", "--version", "0"], "--version: 0"),
     ],
 )
