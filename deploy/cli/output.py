@@ -62,10 +62,7 @@ def say(text: str, *, error: bool = False) -> None:
         return
     said, console = _one_line(text), Console(file=stream)
     if console.is_terminal:
-        said = textwrap.fill(
-            said, console.width, subsequent_indent="    ", break_long_words=False,
-            break_on_hyphens=False,
-        )  # fmt: skip
+        said = _folded(said, console.width)
     print(said, file=stream, flush=True)
 
 
@@ -93,7 +90,15 @@ def _as_lines(columns: Sequence[str], row: Sequence[str], width: int) -> str:
             lines.append(line)
             line = "   "
         line += " " * BETWEEN + part if line.strip() else " " + part
-    return "\n".join([*lines, line])
+    return "\n".join(_folded(one, width) for one in [*lines, line])
+
+
+def _folded(line: str, width: int) -> str:
+    """Between words only, so that ids stay whole."""
+    indent = " " * (4 + len(line) - len(line.lstrip()))
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _one_line(cell: str) -> str:

@@ -45,6 +45,18 @@ def test_every_value_is_whole_at_any_width(
     assert all(len(line.rstrip()) <= max(width, 60) for line in text.splitlines())
 
 
+def test_a_sentence_in_a_row_of_lines_is_folded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between words; what is one word stays whole."""
+    monkeypatch.setattr(output, "Console", terminal_of(60))
+    words = f"request {ID} is unknown, or its outcome is no longer kept by anybody"
+    show(Namespace(json=False), [], ["request", "error", "model"], [[ID, words, "m"]])
+    text = capsys.readouterr().out
+    assert ID in text.split("error:")[1] and words in " ".join(text.split())
+    assert max(len(line) for line in text.splitlines()) <= 60
+
+
 def test_a_file_gets_lines_of_any_length(capsys: pytest.CaptureFixture[str]) -> None:
     """One row is one line there."""
     long = "x" * 500
