@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from deploy.client.admin import Admin
-from deploy.client.errors import ClientError, ConnectionFailed
+from deploy.client.errors import ClientError, ConnectionFailed, InvalidInput
 from deploy.client.fleet import Fleet, model_path
 from deploy.client.http import Answer, Http
 from deploy.client.pending import Pending
@@ -113,6 +113,8 @@ class Client(Fleet, Admin):
 
     def pending(self, request_id: str) -> Pending:
         """The handle of a request that was submitted before, here or elsewhere."""
+        if not isinstance(request_id, str):
+            raise InvalidInput(f"request {request_id!r}: its id is text")
         return Pending(self._http, request_id)
 
     def requests(self) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,8 @@ def default_url() -> str:
 def read_url(text: str) -> str:
     """A URL without a slash at its end. `localhost:8000` is http; a path is kept; InvalidInput
     says what is wrong."""
+    if not isinstance(text, str):
+        raise InvalidInput(f"gateway {text!r}: {FORM}")
     url = text.strip()
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url):
         url = f"http://{url}"

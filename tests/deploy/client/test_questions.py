@@ -102,6 +102,14 @@ def test_outputs_and_parameters_that_are_no_json_are_named(client: Client) -> No
         client.infer("m", {"x": np.float32([1])}, parameters={"a": object()})  # type: ignore[dict-item]
 
 
+def test_an_id_and_an_address_are_text(client: Client) -> None:
+    """What is something else is named, before it is part of a path."""
+    with pytest.raises(InvalidInput, match="request None"):
+        client.pending(None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="gateway 5"):
+        Client(5)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("key", ["two\nlines", "snow\N{SNOWMAN}"])
 def test_a_key_that_no_header_can_hold_is_refused(client: Client, key: str) -> None:
     """HTTP has no form for it."""
