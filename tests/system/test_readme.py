@@ -189,7 +189,7 @@ def test_the_fleet_and_its_queues_can_be_seen(
     client = cell.client()
     client.infer(slow.name, slow.question(0.01))
     pending = [
-        client.submit(slow.name, slow.question(3.0)) for _ in range(10)
+        client.submit(slow.name, slow.question(3.0)) for _ in range(30)
     ]  # a busy machine takes its time
     assert re.search(rf"^ {slow.name} 1 +device", terminal.run(residency), re.MULTILINE)
     assert re.search(r"^ worker-1 +device ", terminal.run(one, model=slow.name), re.MULTILINE)
