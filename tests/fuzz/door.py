@@ -115,12 +115,14 @@ def faults_of(asked: Asked, answer: Answer | Exception) -> Iterator[str]:
     code = answer.headers.get("warmroute-error", "")
     if answer.status == 500 and code not in OWN_FAULTS:
         yield f"500 {code} {answer.body[:200]!r}"
+    if answer.status >= 400 and not code:
+        yield f"{answer.status} without a word for it"
     if answer.status >= 400 and asked.method != "HEAD":
         try:
             told = json.loads(answer.body)["error"]
         except (ValueError, KeyError, TypeError):
             told = ""
-        if not told or not isinstance(told, str) or not code:
+        if not told or not isinstance(told, str):
             yield f"{answer.status} without an error in our form: {answer.body[:100]!r}"
 
 
