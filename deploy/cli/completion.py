@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from argparse import ArgumentParser, Namespace
 
 from deploy.cli.output import Subparsers
 
+_WORD = re.compile(r"\[(\w+)\]")  # of a metavar: what may stand there as it is
 SHELLS = ("bash", "zsh", "fish")
 USE = {
     "bash": "source <(warmroute completion bash)",
@@ -58,6 +60,8 @@ def _words(parser: ArgumentParser) -> set[str]:
         found.update(name for name in action.option_strings if name.startswith("--"))
         if action.choices is not None and not action.option_strings:
             found.update(map(str, action.choices))
+        if isinstance(action.metavar, str) and not action.option_strings:
+            found.update(_WORD.findall(action.metavar))
     return found
 
 

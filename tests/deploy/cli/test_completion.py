@@ -26,6 +26,7 @@ def test_bash_completes_commands_options_and_choices() -> None:
     assert completed("warmroute", "res") == {"residency"}
     assert {"--timeout", "--save", "--json"} <= completed("warmroute infer m", "--")
     assert {"get", "wait", "cancel", "list"} <= completed("warmroute requests", "''")
+    assert completed("warmroute models", "del") == {"delete"}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
