@@ -89,7 +89,8 @@ def try_batches(
         if 2 * alone > LONGEST_S and not patient:
             return Found(known, False)  # a call this long fills the device by itself
         size = min(TRIAL_BATCH, most, _largest(alone, PATIENT_S if patient else TRIAL_S))
-        size = max((s for s in _square(most, inputs) if ENOUGH <= s <= size), default=size)
+        if not patient:
+            size = max((s for s in _square(most, inputs) if ENOUGH <= s <= size), default=size)
         if known:
             _time(timed, one, size)
         else:

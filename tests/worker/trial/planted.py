@@ -37,6 +37,11 @@ def doubles_dropped(x: Array) -> Array:
     return np.stack(kept)
 
 
+def normalised(x: Array) -> Array:
+    """Its rows show only where they are small what all were multiplied with."""
+    return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+
+
 def past(size: int, mixing: Function) -> Function:
     return lambda x: mixing(x) if len(x) >= size else x
 
@@ -65,6 +70,7 @@ MIXING: dict[str, Function] = {
     "sorted unique": lambda x: np.unique(x, axis=0),
     "best rows": lambda x: x[np.argsort(-x[:, 0])[:2]],
     "times the size": lambda x: x * x.shape[0],
+    "times the size, normalised": lambda x: normalised(x * x.shape[0]),
     "plus the size": lambda x: x + np.float32(x.shape[0] / 10),
     "mean kept": lambda x: np.broadcast_to(x.mean(0, keepdims=True), x.shape).copy(),
     "eight bits of a common scale": quantised,

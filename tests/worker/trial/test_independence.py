@@ -33,6 +33,15 @@ def test_a_model_that_mixes_rows_is_found_out(name: str, seed: int) -> None:
     assert judged(of(MIXING[name]), seed=seed) != ""
 
 
+@pytest.mark.parametrize("name", [name for name in MIXING if "square" not in name])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_trial_of_few_rows_has_those_that_show_it(name: str, seed: int) -> None:
+    """Four at once are what a slow model is tried with; the first rows are the most unlike."""
+    example = {"x": np.zeros((1, 5), "<f4")}
+    rows = made(X, example, 8, Range.WIDE, seed)
+    assert mixing(of(MIXING[name]), Y, rows, [4]).reason != ""
+
+
 @pytest.mark.parametrize("name", MIXING)
 def test_it_is_found_out_where_it_is_one_of_two_outputs(name: str) -> None:
     """Every output is compared."""
