@@ -194,19 +194,20 @@ class History:
                 self.violated(f"I1: {ran.script} said {said} of {request_id}, which it had not won")
             elif len(said) > 1:
                 self.violated(f"I11: {ran.script} said {said} of {request_id}")
+        taken_back = _taken_back(ran)
         for request in self._removed.values():
             said = self.said.get(request.id)
-            if ran.script == "cancel" and ran.reply == b"cancelled":
-                said = said or {("cancelled", "")}  # of a warm request nobody but its gateway knows
+            if taken_back:
+                said = said or {(taken_back, "")}  # of a warm request nobody but its gateway knows
             if not said:
                 self.violated(f"I12: {ran.script} took {request.id} and did nothing with it")
                 continue
             request.ended, request.ended_ms = min(said)[0], now_ms
             self.counts[f"ended {request.ended}"] += 1
-        if ran.script == "cancel" and ran.reply == b"cancelled":
-            cancelled = self.requests.get(str(args[ARGS]))
-            if cancelled is None or cancelled.ended != "cancelled":
-                self.violated(f"I10: cancelled {args[ARGS]}, which {cancelled}")
+        if taken_back:
+            request = self.requests.get(str(args[ARGS]))
+            if request is None or request.ended != taken_back:
+                self.violated(f"I10: {taken_back} {args[ARGS]}, which {request}")
 
     def forget_all(self) -> None:
         """Redis lost everything, at a moment in which nothing was under way."""
@@ -231,3 +232,12 @@ class History:
     def model(self, what: str, model: Model, process: Process) -> None:
         """A model is loaded, run or freed."""
         self.loads.model(what, model, process)
+
+
+def _taken_back(ran: Ran) -> str:
+    """How the request ended that this run of `cancel` took, '' if it took none: of one that is late
+    it says `expired` and what it waited for, of one that had ended already the status alone."""
+    if ran.script != "cancel":
+        return ""
+    status, _, outcome = str(ran.reply.decode()).partition(" ")
+    return status if status == "cancelled" or outcome else ""

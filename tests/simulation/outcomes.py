@@ -34,7 +34,7 @@ def words(ran: Ran) -> list[str]:
     if ran.script == "place":
         return [row[0].decode() for row in reply]
     if ran.script in _WORDS:
-        return [reply.decode()]
+        return [reply.decode().partition(" ")[0]]
     if ran.script == "complete":
         return ["fenced"] if reply == [-1] else ["won" if won else "not ours" for won in reply]
     if ran.script == "begin":
