@@ -41,11 +41,12 @@ def test_the_residency_map_says_who_holds_what(stack: Stack, mlp: Mlp) -> None:
 def test_a_cold_model_is_ready_because_it_will_be_loaded_on_demand(stack: Stack, mlp: Mlp) -> None:
     """`ready` says that requests are welcome, `warm` that some worker holds the model."""
     path = f"/v2/models/{mlp.name}/ready"
-    assert stack.http("GET", path).json() == {"name": mlp.name, "ready": True, "warm": False}
+    cold = {"name": mlp.name, "version": "1", "ready": True, "warm": False}
+    assert stack.http("GET", path).json() == cold
 
     stack.client().infer(mlp.name, mlp.question())
 
-    assert stack.http("GET", path).json() == {"name": mlp.name, "ready": True, "warm": True}
+    assert stack.http("GET", path).json() == {**cold, "warm": True}
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ PAYS_BELOW = 0.9  # a batch of n must take less than this of n calls
 SQUARE = 16  # a batch may be as large as a row is long: what looks at its size shows then
 ENOUGH = 4  # rows: what shares a call of so many is believed to share larger ones, until the guard
 # has seen one; a smaller trial, of a slow model, allows no more than it has tried
-FEW = (2, 3)  # rows: what comes most often is tried too, if there is time
+OTHERS = (2, 3, 5, 4, 6, 7)  # rows: what comes most often is tried too, if there is time
 INDEPENDENT = "independent"  # as a finding: the rows of a batch do not know of each other
 UNPROVED = "no different rows are known that the model takes: give some with push --example"
 UNSTEADY = "it is not deterministic, so nothing could be proved: "
@@ -117,7 +117,7 @@ def _proved(
 ) -> tuple[str, int]:
     """As of `Found`: the finding, and how many rows may share a call."""
     needed = _sizes(manifest, inputs, size)
-    sizes = list(dict.fromkeys([*needed, *(few for few in FEW if few <= needed[0])]))
+    sizes = list(dict.fromkeys([*needed, *(other for other in OTHERS if other <= needed[0])]))
     budget = most_s + timed.spent + 3 * size * timed.best[1]
 
     def more(size: int, calls: int) -> bool:
