@@ -35,6 +35,7 @@ async def test_200_simultaneous_requests_for_a_cold_model_cause_one_load(
         async def one() -> tuple[int, str, list[float]]:
             async with session.post(url, data=body) as answer:
                 said = await answer.json()
+                assert answer.status == 200, said
                 return answer.status, answer.headers["Warmroute-Cold"], said["outputs"][0]["data"]
 
         answers = await asyncio.gather(*(one() for _ in range(CROWD)))

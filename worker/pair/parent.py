@@ -51,6 +51,9 @@ class Parent:
             # OpenMP counts threads per calling thread: set from within, the device thread would
             # have as many as there are cores, and those of two workers spin against each other.
             "OMP_NUM_THREADS": str(config.threads),
+            # MKL's scratch memory, megabytes from the first product on, is given back after each
+            # call: kept, it would be taken for a part of the model that is weighed just then.
+            "MKL_DISABLE_FAST_MM": "1",
         }
         self._disowner = Disowner(config, self._worker)
         self._backoff = Backoff()
