@@ -52,7 +52,8 @@ class Parent:
             # have as many as there are cores, and those of two workers spin against each other.
             "OMP_NUM_THREADS": str(config.threads),
             # MKL's scratch memory, megabytes from the first product on, is given back after each
-            # call: kept, it would be taken for a part of the model that is weighed just then.
+            # call: kept, it would be taken for a part of the model that is weighed just then. It
+            # costs 0 to 4 % of a product, measured from 1 x 16 x 16 to 256 x 512 x 512.
             "MKL_DISABLE_FAST_MM": "1",
         }
         self._disowner = Disowner(config, self._worker)
