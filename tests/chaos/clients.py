@@ -20,7 +20,8 @@ from tests.chaos.history import ACCEPTED, TERMINAL, History, Op
 
 LIMIT_S = 30.0  # deadline of whoever is not in a hurry
 REFUSALS = (429, 503)
-FAILURES = ("store_unavailable", "quarantined")  # 503 too, but of what had been accepted
+# 503 too, but of what had been accepted: a worker is named (an id is given to refusals, too).
+FAILURES = ("store_unavailable", "quarantined")
 RETRY_S = 0.25
 POLL_S = 5
 
@@ -134,7 +135,7 @@ class Clients:
                 op.note("info", note=type(error).__name__)
             else:
                 await self._told(op, question, said)
-                if said.status not in REFUSALS or (said.request and said.code in FAILURES):
+                if said.status not in REFUSALS or (said.worker and said.code in FAILURES):
                     return
             await asyncio.sleep(RETRY_S)
 
@@ -188,7 +189,7 @@ class Clients:
             op.note("ok", state=ACCEPTED, **(seen | {"request": said.document["id"]}))
         elif said.code == "outcome_unknown":
             op.note("info", **seen)
-        elif said.request and said.code in FAILURES:
+        elif said.worker and said.code in FAILURES:
             op.note("ok", state="failed", **seen)
         elif said.status in REFUSALS:
             told = "Retry-After" in said.headers

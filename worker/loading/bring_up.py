@@ -118,6 +118,7 @@ class BringUp:
         copy = await self._settle(wish, model)
         copy.load_s = load_s
         copy.unproved = wish.manifest.batching.max_size > 1 and ready.unproved
+        copy.announcing = True
         self._policy.loaded(wish.ref, copy.load_s, copy.footprint.total, clock.monotonic())
         self._copies.add(copy)
         self._batcher.open(wish.ref, ready.batching, tried_names(wish.manifest))

@@ -172,9 +172,12 @@ class Loader:
         """Load one model and announce it. Raises why not; InsufficientMemory: there is no room
         (without `evict`: none is free)."""
         await self._evictor.until_freed(lease.ref)
-        async with self._turns.by_itself(lease.ref):
-            learned = await self._have(lease, suspect, evict)
-        await self._announce(lease, learned)
+        try:
+            async with self._turns.by_itself(lease.ref):
+                learned = await self._have(lease, suspect, evict)
+            await self._announce(lease, learned)
+        finally:
+            self._copies.announced(lease.ref)
 
     async def _have(self, lease: LoadLease, suspect: bool, evict: bool) -> dict[str, object]:
         """Bring the model up; what that has taught. If the copy is here and Redis had forgotten
@@ -239,6 +242,7 @@ class Loader:
         try:
             await until_answered(lambda: self._membership.announce(lease.ref, lease.token, learned))
         except Conflict:
+            self._copies.announced(lease.ref)  # nor will it be
             # The end of the lease cancels the load; an eviction once begun must end.
             await asyncio.shield(self._evictor.evict(lease.ref, "its load was given to another"))
             raise

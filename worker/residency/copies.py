@@ -28,7 +28,8 @@ class Copy:
     that it must stay; asked again after that. `surplus`: other workers hold it too. `wanted`: by a
     session, so the last copy stays. `check_at`: when a batch of it is to be checked next;
     `checks`: how often that was done. `unproved`: no rows that it takes were known at its load.
-    `largest`: bytes of the inputs of its largest call that was measured, which left `kept`."""
+    `largest`: bytes of the inputs of its largest call that was measured, which left `kept`.
+    `announcing`: the map may be told of it at any moment, so it must not leave before."""
 
     ref: str
     manifest: Manifest
@@ -40,6 +41,7 @@ class Copy:
     last_used: float = field(default_factory=clock.monotonic)
     running: int = 0
     retiring: bool = False
+    announcing: bool = False
     stays_until: float = 0.0
     surplus: bool = False
     wanted: bool = False
@@ -72,6 +74,11 @@ class Copies:
     def add(self, copy: Copy) -> None:
         """A model is loaded."""
         self._copies = {**self._copies, copy.ref: copy}
+
+    def announced(self, ref: str) -> None:
+        """What was said of it to the map has been heard, or is not said any more."""
+        if copy := self.get(ref):
+            copy.announcing = False
 
     def remove(self, ref: str) -> Copy:
         """A model is about to be freed."""

@@ -80,6 +80,8 @@ class Evictor:
         if copy is None or copy.retiring:
             return None
         copy.retiring = True  # before the map is told: nobody may announce it again meanwhile
+        while copy.announcing:  # noqa: ASYNC110 - heard after it was retired, it would be a holder
+            await asyncio.sleep(POLL_S)
         tier, begun = self._demotion.tier_of(copy), clock.monotonic()
         last = await self._retire(ref, tier, mode, share)
         if last in STAYS:

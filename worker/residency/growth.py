@@ -60,6 +60,7 @@ class Growth:
         self._gauge = parts.gauge
         self._ledger = parts.ledger
         self._membership = parts.membership
+        self._scripts = parts.scripts
         self._thread = parts.thread
         self._room = room
         self._evictor = evictor
@@ -93,9 +94,9 @@ class Growth:
     async def _book(self, copy: Copy) -> None:
         own = copy.model.bytes_resident
         log.info("%s holds %d bytes of its own since its last calls", copy.ref, own)
+        member, learned = self._membership, {f"own:{self._device_class}": own}
         with suppress(WarmrouteError):  # then the next load learns it
-            learned = {f"own:{self._device_class}": own}
-            await self._membership.announce(copy.ref, "", learned)
+            await self._scripts.learn(member.worker, member.epoch, copy.ref, learned)
         grown = Footprint(copy.footprint.blobs, max(own, copy.footprint.own))
         if await self._room.grow(copy.ref, grown):
             copy.footprint = grown

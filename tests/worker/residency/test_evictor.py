@@ -142,3 +142,21 @@ async def test_what_was_regained_is_that_of_the_copy_alone(cell: Cell, parts: Pa
     await evictor._events.finish(5.0)
     said = {event.ref: event.bytes_regained for event in await events_of(cell, "evicted")}
     assert said == {refs[0]: 100, refs[1]: 200, refs[2]: None}
+
+
+async def test_a_copy_that_is_being_announced_is_retired_after_that(
+    cell: Cell, parts: Parts, evictor
+) -> None:
+    """Heard later, the announcement would make a holder of a worker that has freed it: what is
+    placed there would fail."""
+    await hold(parts, REF, 60)
+    copy = parts.copies.get(REF)
+    assert copy is not None
+    copy.announcing = True
+    asked = asyncio.create_task(evictor.evict(REF, "room for another"))
+    await wait_until(lambda: copy.retiring)
+    await parts.membership.announce(REF, "")
+    assert not asked.done()
+    parts.copies.announced(REF)
+    assert await asked == ""
+    assert await cell.client.hlen(cell.keys.holders(REF)) == 0
