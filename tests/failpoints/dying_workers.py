@@ -53,7 +53,10 @@ def long_load(field: Field, arm: Arm) -> list[int]:
 
 
 def proving(field: Field, arm: Arm) -> list[int]:
-    """A model whose rows are proved by the first real requests, after these were answered."""
+    """A model whose rows are proved by the first real requests, after these were answered: by a
+    guard that does not rest from what it found of others."""
+    field.ready_device()
+    field.kill_device()
     pid, model = field.ready_device(), field.picky()
     arm()
     _all_ways(field, model)
