@@ -61,7 +61,7 @@ def test_requests_with_other_optional_inputs_do_not_share_a_batch() -> None:
     """Their columns would not match; those that leave out the same ones are joined."""
     x, scale = tensor(np.zeros((1, 2), "<f4")), tensor(np.ones((1, 1), "<f4"), "scale")
     bare, full, again = (read(body=pack(Envelope(inputs))) for inputs in ([x], [x, scale], [x]))
-    queue = ModelQueue(REF, Batching(max_size=4), deque([bare, full, again]))
+    queue = ModelQueue(REF, Batching(max_size=4), waiting=deque([bare, full, again]))
     assert [take_batch(queue), take_batch(queue)] == [[bare, again], [full]]
 
 
