@@ -94,9 +94,13 @@ class Evictor:
 
     async def take_back(self, left: Leaving) -> None:
         """It stays after all, and takes requests again."""
-        left.copy.retiring = False
-        with suppress(Conflict):  # fenced: it is announced with all others
-            await until_answered(lambda: self._membership.announce(left.copy.ref, ""))
+        copy = left.copy
+        copy.retiring, copy.announcing = False, True
+        try:
+            with suppress(Conflict):  # fenced: it is announced with all others
+                await until_answered(lambda: self._membership.announce(copy.ref, ""))
+        finally:
+            copy.announcing = False
 
     async def let_go(self, left: Leaving, reason: str) -> None:
         """Drain and free it."""
