@@ -8,8 +8,8 @@ import sys
 import uvloop
 
 from router.app import build_app
-from router.open_files import raise_limit
-from router.server import serve
+from router.rest.open_files import raise_limit
+from router.rest.server import serve
 from shared import command_line, process
 from shared import config as settings
 from shared.errors import WarmrouteError

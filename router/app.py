@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from router.doors import DOORS, door
-from router.endpoints import (
+from router.gateway import Gateway
+from router.rest.context import CONTEXT, door
+from router.rest.endpoints import (
     dead,
     events,
     infer,
@@ -18,9 +19,8 @@ from router.endpoints import (
     residency,
     sessions,
 )
-from router.gateway import Gateway
-from router.not_offered import routes as not_offered_routes
-from router.problems import no_such_path, other_verbs
+from router.rest.error_responses import no_such_path, other_verbs
+from router.rest.not_offered import routes as not_offered_routes
 from shared.config import RouterConfig
 
 MODEL = "/v2/models/{model}"
@@ -97,6 +97,6 @@ async def _life(app: web.Application, config: RouterConfig) -> AsyncIterator[Non
     """The gateway runs while the app does."""
     gateway = Gateway(config)
     await gateway.start()
-    app[DOORS] = gateway.doors()
+    app[CONTEXT] = gateway.doors()
     yield
     await gateway.stop()

@@ -7,37 +7,36 @@ import logging
 import secrets
 from contextlib import suppress
 
-from router import failures, remembered
-from router.admission import Admission
 from router.catalog.catalog import Catalog
 from router.catalog.live_versions import LiveVersions
-from router.dead import DeadLetters
-from router.dispatch import Dispatch
-from router.doors import Doors
 from router.events.followers import Followers
 from router.events.pages import EventPages
-from router.failures import FailureLog
-from router.gateway_bulk import LOOK_EVERY_S, GatewayBulk
-from router.handover import Handover
-from router.health import Health
-from router.ingress import Ingress
-from router.open_requests import OpenRequests
-from router.outbox import Outbox
-from router.placement import Placement
-from router.records import Records
-from router.remembered import Remembered
-from router.residency.copies import Copies
-from router.residency.copy_states import CopyStates
-from router.residency.footprints import Footprints
-from router.residency.load_state import Loads
-from router.residency.policies import Policies
-from router.residency.preload import ROUND_EVERY_S, Preload
-from router.residency.report import Residency
-from router.residency.sessions import Sessions
-from router.residency.version_states import VersionStates
-from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Sweeper
-from router.waiters import EXPIRE_EVERY_S, Waiters
-from shared.bulk import open_bulk
+from router.fleet.copy_states import CopyStates
+from router.fleet.footprints import Footprints
+from router.fleet.health import Health
+from router.fleet.load_status import LoadStatus
+from router.fleet.model_control import Copies
+from router.fleet.policies import Policies
+from router.fleet.preload import ROUND_EVERY_S, Preload
+from router.fleet.reader import ResidencyReader
+from router.fleet.sessions import Sessions
+from router.fleet.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Sweeper
+from router.fleet.version_states import VersionStates
+from router.requests import failure_log, recent_outcomes
+from router.requests.admission import Admission
+from router.requests.dead_letters import DeadLetters
+from router.requests.dispatch import Dispatch
+from router.requests.failure_log import FailureLog
+from router.requests.hand_over import Handover
+from router.requests.open_requests import OpenRequests
+from router.requests.placement import Placement
+from router.requests.recent_outcomes import RecentOutcomes
+from router.requests.records import Records
+from router.requests.shared_memory import LOOK_EVERY_S, GatewaySharedMemory
+from router.requests.waiters import EXPIRE_EVERY_S, Waiters
+from router.rest.context import GatewayContext
+from router.stream.ingress import Ingress
+from router.stream.outbox import Outbox
 from shared.channel import Channel
 from shared.config import RouterConfig
 from shared.connection import open_redis
@@ -48,6 +47,7 @@ from shared.redis_check import check_redis
 from shared.repository import open_repository
 from shared.scripts import Limits, Scripts
 from shared.service import Loop, Supervisor
+from shared.shared_memory import open_shared_memory
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +72,16 @@ class Gateway:
             self._scripts, self.id, config.lease_s, config.max_attempts, self._log
         )
         self._waiters = Waiters(self._replies, self._keys, self.id)
-        self._bulk = GatewayBulk(
-            self._calls, self._keys, self.id,
-            open_bulk(config.shared_memory, config.cell, config.redis_url), config.bulk_bytes,
-        )  # fmt: skip
+        self._bulk = GatewaySharedMemory(
+            self._calls,
+            self._keys,
+            self.id,
+            open_shared_memory(config.shared_memory, config.cell, config.redis_url),
+            config.bulk_bytes,
+        )
         self._events = EventPages(self._client, self._keys)
         self._followers = Followers(self._news, self._keys, self._events)
-        self._remembered = Remembered(self._scripts, config.remembered)
+        self._remembered = RecentOutcomes(self._scripts, config.remembered)
         self._failures = FailureLog(self._calls, self._keys, self.id, self._remembered)
         self._limits = Limits(config.max_queue, config.max_parked, config.max_pending)
         self._dispatch = self._make_dispatch()
@@ -92,21 +95,21 @@ class Gateway:
         )  # fmt: skip
         self._supervisor = Supervisor(self._make_loops())
 
-    def doors(self) -> Doors:
+    def doors(self) -> GatewayContext:
         """What the HTTP endpoints need."""
         client, keys, scripts = self._client, self._keys, self._scripts
         states, footprints = CopyStates(client, keys), Footprints(client, keys)
-        return Doors(
+        return GatewayContext(
             config=self.config,
             admission=Admission(self.config.max_waiting, self.config.max_bodies_bytes),
             catalog=self._catalog,
             versions=VersionStates(self._catalog, self._live, states, self._events),
             dispatch=self._dispatch,
             bulk=self._bulk,
-            records=Records(scripts, self._waiters, self.id, Loads(self._calls, keys)),
+            records=Records(scripts, self._waiters, self.id, LoadStatus(self._calls, keys)),
             open_requests=OpenRequests(client, keys),
             dead=DeadLetters(client, keys, scripts, self._limits, self.config.timeout_s),
-            residency=Residency(client, keys),
+            residency=ResidencyReader(client, keys),
             states=states,
             copies=Copies(scripts, states, footprints),
             policies=Policies(client, keys, scripts, self._log),
@@ -184,8 +187,8 @@ class Gateway:
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
-            Loop("failures", self._failures.run_once, failures.EVERY_S),
-            Loop("remembered", self._remembered.run_once, remembered.EVERY_S),
+            Loop("failures", self._failures.run_once, failure_log.EVERY_S),
+            Loop("remembered", self._remembered.run_once, recent_outcomes.EVERY_S),
             Loop("events", self._followers.run_once),
             Loop("preload", preload.run_once, ROUND_EVERY_S),
         ]

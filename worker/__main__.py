@@ -14,8 +14,8 @@ from shared import command_line, process
 from shared import config as settings
 from shared.config import WorkerConfig
 from shared.errors import ConfigError
-from worker.pair.parent import Parent
-from worker.pair.restart import MISCONFIGURED
+from worker.supervisor.parent import Parent
+from worker.supervisor.restart import MISCONFIGURED
 
 DOES = "Runs one worker until SIGTERM or Ctrl-C: one device, which loads, batches, runs and evicts."
 

@@ -18,14 +18,15 @@ from shared.redis_check import check_redis
 from shared.retry import until_answered
 from shared.scripts import Scripts
 from shared.service import Loop, Supervisor
-from worker.assembly import Assembly, claim_and_open
+from worker.composition import Composition, claim_and_open
 from worker.device.base import Device
-from worker.heart import Heart
-from worker.pair.progress import Progress
-from worker.pair.renewal import Renewal
-from worker.rate import Rate
-from worker.residency import growth, memory_watch, slack, tidy
+from worker.heartbeat import HeartbeatThread
+from worker.residency import growth, memory_watch, slack
+from worker.residency import idle_eviction as idle_eviction
 from worker.residency.account import Bookkeeper
+from worker.serving.rate import Rate
+from worker.supervisor.progress import Progress
+from worker.supervisor.restart_request import RestartRequest
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +48,12 @@ class Worker:
         self._tell = tell
         self._told: list[str] = []
         self._stopping = asyncio.Event()
-        self.renewal = Renewal()
-        self._all = Assembly(config, device, calls, progress, tell, self._report)
+        self.renewal = RestartRequest()
+        self._all = Composition(config, device, calls, progress, tell, self._report)
         self._parts = self._all.parts
         self.membership = self._parts.membership
         self._cold_queue = self._all.cold_queue(loop)
-        self._heart = Heart(config, self.membership, progress)
+        self._heart = HeartbeatThread(config, self.membership, progress)
         self._rate = Rate()
         self._bookkeeper = Bookkeeper(self._parts.ledger, self._parts.copies)
         self._watch = self._all.memory_watch(self.renew)
@@ -62,7 +63,7 @@ class Worker:
                 Loop("memory", self._watch.run_once, memory_watch.EVERY_S),
                 Loop("growth", self._all.growth.run_once, growth.EVERY_S),
                 Loop("slack", self._all.slack.run_once, slack.EVERY_S),
-                Loop("tidy", self._all.tidy.run_once, tidy.EVERY_S),
+                Loop("tidy", self._all.idle_eviction.run_once, idle_eviction.EVERY_S),
                 Loop("guard", self._all.guard.run_once),
                 Loop("orders", self._all.orders.run_once),
                 Loop("receive", self._all.consumer.receive_once),

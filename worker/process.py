@@ -23,10 +23,10 @@ from shared import process
 from shared.config import WorkerConfig
 from shared.errors import ConfigError, WarmrouteError
 from shared.keys import Keys
-from worker.pair.link import Link
-from worker.pair.progress import Progress
-from worker.pair.renewal import Renewal
-from worker.pair.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RENEWED
+from worker.supervisor.link import Link
+from worker.supervisor.progress import Progress
+from worker.supervisor.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RENEWED
+from worker.supervisor.restart_request import RestartRequest
 
 _PR_SET_PDEATHSIG = 1
 INSTALL = "it needs the packages of the extra: pip install 'warmroute[worker]'"
@@ -91,7 +91,7 @@ async def _run(config: WorkerConfig, parent: int, line: socket.socket, progress:
     _leave(RENEWED if renewal.why else DRAINED)
 
 
-async def _listen(link: Link, stop: Callable[[], object], renewal: Renewal) -> None:
+async def _listen(link: Link, stop: Callable[[], object], renewal: RestartRequest) -> None:
     """What the parent says while this process serves; the end of the line ends it."""
     while (message := await link.hear()) is not None:
         renewal.hold(message.get("calm_s", 0.0))
@@ -105,7 +105,7 @@ def _leave(status: int) -> None:
 
 
 def main() -> int:
-    """Exit status as of `worker/pair/restart.py`."""
+    """Exit status as of `worker/supervisor/restart.py`."""
     try:
         parent, line, memory = (int(argument) for argument in sys.argv[1:])
     except ValueError:

@@ -17,8 +17,8 @@ import uvloop
 from deploy.bench.errors import BenchError
 from shared.manifest import FileEntry
 from shared.repository.base import Repository, UrlSource
-from shared.repository.fetch import CONNECTIONS
-from shared.repository.ranged import plan_parts
+from worker.weight_cache.fetch import CONNECTIONS
+from worker.weight_cache.ranged import plan_parts
 
 _READ_BUFFER_BYTES = 1 << 20
 Part = tuple[str, int, int, int]  # URL, [start, end), descriptor to write to

@@ -22,7 +22,7 @@ from redis.retry import Retry
 from deploy.local.ports import LOOPBACK, free_ports
 from deploy.local.redis_server import start_redis
 from deploy.local.s3_server import start_s3
-from shared.bulk import open_bulk
+from shared.shared_memory import open_shared_memory
 from tests.chaos.links import Links
 from tests.chaos.models import Zoo, publish_zoo
 from tests.chaos.patience import until
@@ -140,7 +140,7 @@ class Ground:
         """Processes find their common memory by Redis's URL; here each has another URL."""
         folder.mkdir()
         for slot in self.slots:
-            open_bulk(str(folder), CELL, slot.settings["REDIS_URL"])
+            open_shared_memory(str(folder), CELL, slot.settings["REDIS_URL"])
         first, *others = sorted(folder.iterdir())
         for other in others:
             for file in other.iterdir():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from deploy.client import RequestFailed
-from router.idempotency import HEADER, REPLAYED
+from router.requests.idempotency import HEADER, REPLAYED
 from tests.failpoints.history import History
 from tests.helpers.http import ask
 from tests.helpers.models import Mlp

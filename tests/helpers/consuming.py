@@ -14,15 +14,15 @@ from shared.service import Loop, Supervisor
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import REF, manifest, placing, tensor
 from tests.helpers.wait import wait_until
-from worker.batcher import Batcher
-from worker.consumer import Consumer
-from worker.device_thread import DeviceThread
+from worker.device.thread import DeviceThread
 from worker.membership import Membership
-from worker.parts import Parts
-from worker.relief import Relieve, nothing_to_free
+from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies, Copy
 from worker.residency.ledger import Footprint, Ledger
-from worker.tensors import Arrays
+from worker.serving.batch_tensors import Arrays
+from worker.serving.batcher import Batcher
+from worker.serving.consumer import Consumer
+from worker.serving.oom_recovery import Relieve, nothing_to_free
 
 PREFETCH = 8
 BAD = 666.0
@@ -61,7 +61,7 @@ class Worker:
         membership = Membership(
             cell.scripts, "w1", 10.0, MAX_ATTEMPTS, dict, lambda: {REF: 0}
         )  # fmt: skip
-        self.parts = Parts(
+        self.parts = WorkerContext(
             scripts=cell.scripts, membership=membership, copies=copies, batcher=Batcher(),
             ledger=Ledger(100), thread=DeviceThread(),
         )  # fmt: skip

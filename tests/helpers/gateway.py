@@ -15,9 +15,9 @@ from aiohttp import web
 
 from router.app import build_app
 from router.catalog.catalog import LATEST
-from router.doors import DOORS, Doors
-from router.protocol import LOOK_EVERY_S, Runner
-from router.server import bound_port, drain, make_runner
+from router.rest.connection_limits import LOOK_EVERY_S, Runner
+from router.rest.context import CONTEXT, GatewayContext
+from router.rest.server import bound_port, drain, make_runner
 from shared import config as settings
 from shared.envelope import Outcome, pack
 from shared.repository import open_repository
@@ -37,7 +37,7 @@ OUTCOME = pack(Outcome([tensor(np.array([[3, 4]], "<f4"), "y")]))
 class RunningGateway:
     """A gateway that listens. `http` keeps connections alive."""
 
-    doors: Doors
+    doors: GatewayContext
     http: aiohttp.ClientSession
     url: str
     _app: web.Application
@@ -94,7 +94,7 @@ async def running_gateway(
     base = f"http://127.0.0.1:{bound_port(runner)}"
     try:
         async with aiohttp.ClientSession(base) as http:
-            yield RunningGateway(app[DOORS], http, base, app, runner, site)
+            yield RunningGateway(app[CONTEXT], http, base, app, runner, site)
     finally:
         await watch.stop()
         await runner.cleanup()

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from router.catalog.catalog import Catalog
-from router.dispatch import Dispatch
-from router.failures import FailureLog
-from router.gateway_bulk import GatewayBulk
-from router.ingress import Ingress
-from router.placement import Placement
-from router.records import Records
-from router.remembered import Remembered
-from router.residency.load_state import Loads
-from router.waiters import Waiters
+from router.fleet.load_status import LoadStatus
+from router.requests.dispatch import Dispatch
+from router.requests.failure_log import FailureLog
+from router.requests.placement import Placement
+from router.requests.recent_outcomes import RecentOutcomes
+from router.requests.records import Records
+from router.requests.shared_memory import GatewaySharedMemory
+from router.requests.waiters import Waiters
+from router.stream.ingress import Ingress
 from shared.channel import Channel
 from shared.scripts import Limits
 from shared.service import Loop, Supervisor
@@ -35,11 +35,13 @@ class Parts:
         self.replies = Channel(cell.url)
         self.placement = Placement(cell.scripts, limits)
         self.waiters = Waiters(self.replies, cell.keys, gateway)
-        bulk = GatewayBulk(cell.client, cell.keys, gateway, None, 0)
+        bulk = GatewaySharedMemory(cell.client, cell.keys, gateway, None, 0)
         self.dispatch = Dispatch(
             gateway, cell.keys, cell.scripts, self.placement, self.waiters, 3600.0, bulk
         )
-        self.records = Records(cell.scripts, self.waiters, gateway, Loads(cell.channel, cell.keys))
+        self.records = Records(
+            cell.scripts, self.waiters, gateway, LoadStatus(cell.channel, cell.keys)
+        )
         self.supervisor = Supervisor([Loop("replies", self.waiters.run_once)])
 
     async def stop(self) -> None:
@@ -82,6 +84,6 @@ async def door(parts: Parts, repository: FakeRepository) -> AsyncIterator[Ingres
     cell = parts.cell
     yield Ingress(
         channel, cell.keys, cell.scripts, parts.dispatch, Catalog(repository, 60), "gw1", 30.0,
-        1 << 20, FailureLog(channel, cell.keys, "gw1", Remembered(cell.scripts, 100)),
+        1 << 20, FailureLog(channel, cell.keys, "gw1", RecentOutcomes(cell.scripts, 100)),
     )  # fmt: skip
     await channel.aclose()

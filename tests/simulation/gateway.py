@@ -14,7 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from router.app import _life, routes
-from router.server import drain
+from router.rest.server import drain
 from shared import config as settings
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError

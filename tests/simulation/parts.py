@@ -17,10 +17,10 @@ from tests.simulation.lane import Crashed
 from tests.simulation.link import SimChannel
 from tests.simulation.loop import PROCESS, SimFuture
 from tests.simulation.process import Process
-from worker.heart import Heart
-from worker.pair.child import Child
-from worker.pair.progress import Progress
+from worker.heartbeat import HeartbeatThread
 from worker.residency.ledger import Footprint, Ledger
+from worker.supervisor.child import Child
+from worker.supervisor.progress import Progress
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -100,7 +100,7 @@ class SimColdQueue:
         return True
 
 
-class SimHeart(Heart):
+class SimHeart(HeartbeatThread):
     """The heart, whose thread is a task here."""
 
     def __init__(self, config: Any, membership: Any, progress: Any, *rest: Any) -> None:

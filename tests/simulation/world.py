@@ -11,7 +11,7 @@ from typing import Any
 
 import redis.exceptions
 
-from router.waiters import HandedOver
+from router.requests.waiters import HandedOver
 from shared import config as settings
 from shared.config import WorkerConfig
 from shared.errors import WarmrouteError

@@ -1,7 +1,7 @@
 """Redis fails under gateways and workers: nothing accepted is lost, nothing is restarted (I27).
 
-Each fault is seen to have happened. `tests/router/test_redis_faults.py` has those that need no
-worker.
+Each fault is seen to have happened. Those that need no worker are in
+`tests/router/requests/test_redis_faults.py`.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ import worker.app
 import worker.process
 from shared.config import WorkerConfig
 from tests.helpers.wait import wait_until
-from worker.pair.progress import Progress
-from worker.pair.renewal import Renewal
-from worker.pair.restart import DRAINED, RENEWED
+from worker.supervisor.progress import Progress
+from worker.supervisor.restart import DRAINED, RENEWED
+from worker.supervisor.restart_request import RestartRequest
 
 
 class Left(Exception):
@@ -27,7 +27,7 @@ class Worker:
     """A worker that runs until it is told to stop, or asks to be replaced."""
 
     def __init__(self) -> None:
-        self.renewal = Renewal()
+        self.renewal = RestartRequest()
         self.stopping = asyncio.Event()
 
     @classmethod

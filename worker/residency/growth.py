@@ -11,15 +11,15 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from shared.bulk import size_of
 from shared.envelope import Outcome
 from shared.errors import WarmrouteError
-from worker.parts import Parts
+from shared.shared_memory import size_of
+from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy, Kept
 from worker.residency.evictor import Evictor
 from worker.residency.gauge import Gauge, Span
 from worker.residency.ledger import Footprint
-from worker.residency.room import Room
+from worker.residency.memory_manager import MemoryManager
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def watched(
 class Growth:
     """Books what calls have kept."""
 
-    def __init__(self, parts: Parts, room: Room, evictor: Evictor) -> None:
+    def __init__(self, parts: WorkerContext, room: MemoryManager, evictor: Evictor) -> None:
         self._copies = parts.copies
         self._device_class = parts.device.device_class
         self._gauge = parts.gauge

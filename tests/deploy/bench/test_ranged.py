@@ -15,7 +15,7 @@ from deploy.bench.errors import BenchError
 from deploy.bench.ranged import download_s
 from shared.manifest import FileEntry
 from shared.repository.base import FileSource, UrlSource
-from shared.repository.ranged import plan_parts
+from worker.weight_cache.ranged import plan_parts
 
 
 class Store:

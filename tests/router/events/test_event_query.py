@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.events.query import LAST, Wanted, parse_limit, parse_since, parse_wanted
-from router.residency.fleet import read_report
-from router.residency.load_state import load_state, number, waits
+from router.fleet.fleet_report import read_report
+from router.fleet.load_status import load_state, number, waits
 from shared.errors import InvalidInput
 from shared.events import Event, decode, encode, id_of, position_of
 from tests.helpers.factories import OTHER_REF, REF

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from router.endpoints import events as endpoint
 from router.events import followers as module
 from router.events.followers import Followers
 from router.events.pages import EventPages
+from router.rest.endpoints import events as endpoint
 from shared.events import Event
 from tests.helpers.cell import Cell
 from tests.helpers.following import (

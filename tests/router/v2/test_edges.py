@@ -19,8 +19,8 @@ from shared.errors import InvalidInput
 from shared.manifest import Batching, Manifest
 from shared.names import ModelRef
 from tests.helpers.factories import manifest, spec
-from worker.tensors import to_array
-from worker.work import Work
+from worker.serving.batch_tensors import to_array
+from worker.serving.queued_request import QueuedRequest
 
 REF = ModelRef("mnist", 1, "0123456789ab")
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3)
@@ -205,7 +205,7 @@ def test_an_empty_batch_has_no_batch_mates() -> None:
         manifest(),
     )
     assert to_array(request.envelope.inputs[0]).shape == x.shape
-    work = Work(
+    work = QueuedRequest(
         b"1-0", b"i", "m:1:0", 0, b"", b"", Envelope(request.envelope.inputs), 0, 0, (), 0, 0
     )
     assert work.isolated

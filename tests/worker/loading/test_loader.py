@@ -14,7 +14,7 @@ from tests.helpers.factories import placing
 from tests.helpers.loading import BUDGET, LoadingWorker
 from tests.helpers.wait import wait_until
 from worker.loading import loader as module
-from worker.loading.bring_up import WARM_UP
+from worker.loading.load_pipeline import WARM_UP
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from shared.envelope import Outcome
 from tests.helpers.cell import Cell
 from tests.helpers.evicting import Model, hold, made_evictor
 from tests.helpers.factories import OTHER_REF, REF, tensor
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge, Span
 from worker.residency.growth import NOTICED, Growth, watched
 from worker.residency.ledger import Ledger
-from worker.residency.room import Room
+from worker.residency.memory_manager import MemoryManager
 
 ROOM = 100 * NOTICED
 
@@ -27,7 +27,7 @@ class Bench:
     """A worker with room for 100 units; each of its two copies takes 10. A unit is the least that
     is noticed."""
 
-    parts: Parts
+    parts: WorkerContext
     growth: Growth
     live: list[int]
 
@@ -55,14 +55,14 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(parts: Parts, cell: Cell) -> AsyncIterator[Bench]:
+async def bench(parts: WorkerContext, cell: Cell) -> AsyncIterator[Bench]:
     live = [500 * NOTICED]
     made = replace(parts, ledger=Ledger(ROOM), gauge=Gauge(lambda: live[0]))
     for ref in (REF, OTHER_REF):
         model = await hold(made, ref, 10 * NOTICED)
         model.bytes_resident = 10 * NOTICED
     evictor = made_evictor(made, cell)
-    yield Bench(made, Growth(made, Room(made, evictor), evictor), live)
+    yield Bench(made, Growth(made, MemoryManager(made, evictor), evictor), live)
 
 
 async def test_what_a_call_keeps_is_booked(bench: Bench, cell: Cell) -> None:
