@@ -9,9 +9,9 @@ import numpy as np
 
 from deploy.bench.connection import Answer
 from deploy.bench.errors import BenchError
-from deploy.client.http import HEADER_LENGTH
-from deploy.client.tensors import Array, decode, encode
 from shared import datatypes
+from warmroute.http import HEADER_LENGTH
+from warmroute.tensors import Array, decode, encode
 
 Tensors = Mapping[str, Array]
 

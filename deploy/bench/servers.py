@@ -15,11 +15,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.client import Client, ClientError
 from deploy.local.ports import LOOPBACK, free_ports
 from deploy.local.processes import Child, descendants, start, wait_ready
 from deploy.local.redis_server import RedisServer, start_redis
 from shared.keys import Keys
+from warmroute import Client, ClientError
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 60.0

@@ -14,8 +14,8 @@ import redis
 
 from deploy.bench.errors import BenchError
 from deploy.bench.servers import Stack
-from deploy.client import Client, ClientError
 from deploy.local.ports import LOOPBACK
+from warmroute import Client, ClientError
 
 EVERY_S = 0.05
 REPORTED_S = 2.5  # a worker reports its loads once a second

@@ -11,7 +11,7 @@ from deploy.cli.errors import WrongUse
 from deploy.cli.options import count
 from deploy.cli.output import Subparsers, show, show_json
 from deploy.cli.watching import add_watch, check_watch
-from deploy.client import Client, ClientError
+from warmroute import Client, ClientError
 
 ACTIONS = ("list", "show", "replay", "drop")
 COLUMNS = ["entry", "died", "model", "worker", "attempts", "code", "error"]

@@ -8,7 +8,7 @@ from typing import Any
 from deploy.cli.options import count
 from deploy.cli.output import Subparsers, mib, say, show
 from deploy.cli.watching import add_watch
-from deploy.client import Client
+from warmroute import Client
 
 COPY = ["worker", "tier", "own", "shared", "since", "last used", "hits"]
 LOAD = ["model", "phase", "worker", "seconds", "waits"]

@@ -12,8 +12,8 @@ from deploy.cli.options import seconds
 from deploy.cli.output import Subparsers, show
 from deploy.cli.versions import FORM, read_model
 from deploy.cli.watching import add_watch, check_watch
-from deploy.client import Client, Session
-from deploy.client.session import Wanted
+from warmroute import Client, Session
+from warmroute.session import Wanted
 
 ACTIONS = ("open", "list", "show", "keep", "close")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.cli.output import Subparsers, mib, show
 from deploy.cli.watching import add_watch
-from deploy.client import Client
+from warmroute import Client
 
 COLUMNS = [
     "worker", "device", "state", "used", "budget", "models", "queue", "busy", "service",

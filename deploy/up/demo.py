@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from deploy.client import Client, ClientError, Result
-from deploy.client.tensors import Array
+from warmroute import Client, ClientError, Result
+from warmroute.tensors import Array
 
 COLD_TIMEOUT_S = 120.0
 

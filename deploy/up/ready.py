@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from deploy.client import Client, ClientError
+from warmroute import Client, ClientError
 
 PAUSE_S = 0.1
 

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.client.tensors import Array
 from deploy.samples.store import BuiltSample
 from deploy.up.demo import Row
 from shared import datatypes
+from warmroute.tensors import Array
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -66,7 +66,7 @@ def requests_to_try(
     url: str, redis_url: str, model: str, body: Path, arrays: Path, env_file: Path
 ) -> list[str]:
     """curl, Python and redis-cli: each a command that works as it is printed."""
-    python = f"import numpy as np; from deploy.client import Client; c = Client('{url}'); "
+    python = f"import numpy as np; from warmroute import Client; c = Client('{url}'); "
     python += f"print(c.infer('{model}', dict(np.load('{_from_here(arrays)}'))))"
     redis_cli = _redis_cli(redis_url)
     stream = f"{redis_cli} -x XADD \"{{$WARMROUTE_CELL}}:ingress\" '*' model {model}"

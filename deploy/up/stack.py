@@ -21,8 +21,6 @@ from rich.console import Console
 from rich.text import Text
 
 from deploy.cli.output import show_json
-from deploy.client import Client
-from deploy.client.urls import VARIABLE
 from deploy.local.ports import LOOPBACK
 from deploy.samples.catalogue import DEFAULT_SET, build_all, publish_all
 from deploy.samples.store import REQUEST, BuiltSample
@@ -39,6 +37,8 @@ from deploy.up.serve import processes, serve
 from deploy.up.services import start_services
 from deploy.up.settings import UpSettings
 from shared.errors import WarmrouteError
+from warmroute import Client
+from warmroute.urls import VARIABLE
 
 READY_WITHIN_S = 120.0
 EXPECTED = (BadProcfile, NotReady, PortTaken, TooManyRuns, WarmrouteError)

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from deploy.client import RequestFailed
 from router.requests.idempotency import HEADER, REPLAYED
 from tests.failpoints.history import History
 from tests.helpers.http import ask
 from tests.helpers.models import Mlp
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from warmroute import RequestFailed
 
 PATIENCE_S = 40.0
 RIGHT, REFUSED, EITHER = "succeeded", "failed", "succeeded or cancelled"

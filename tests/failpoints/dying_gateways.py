@@ -8,7 +8,6 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any
 
-from deploy.client import ClientError
 from shared.envelope import Envelope, pack
 from tests.failpoints.asked import EITHER, RIGHT
 from tests.failpoints.dying_workers import Arm
@@ -16,6 +15,7 @@ from tests.failpoints.field import Field
 from tests.helpers.factories import tensor
 from tests.helpers.models import Mlp
 from tests.helpers.patience import wait_until
+from warmroute import ClientError
 
 MOST_LINES = 300
 

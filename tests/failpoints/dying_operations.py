@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 from contextlib import suppress
 
-from deploy.client import ClientError
 from tests.failpoints.dying_workers import Arm
 from tests.failpoints.field import Field
 from tests.helpers.models import Mlp
 from tests.helpers.patience import wait_until
+from warmroute import ClientError
 
 TTL_S = 600.0
 _sessions = itertools.count(1)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.client.client import Client
 from tests.helpers.models import Mlp
 from tests.helpers.patience import wait_until
+from warmroute.client import Client
 
 PATIENCE_S = 40
 

@@ -18,7 +18,6 @@ from typing import Any, Self
 
 import redis
 
-from deploy.client import Client
 from deploy.local.processes import Child, start
 from deploy.local.redis_server import start_redis
 from shared.envelope import Envelope, unpack_envelope
@@ -27,6 +26,7 @@ from shared.repository import open_repository
 from tests.helpers.http import Answer, ask
 from tests.helpers.pair import Process, Signals
 from tests.helpers.patience import wait_until
+from warmroute import Client
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = "stack"

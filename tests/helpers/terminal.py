@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.client.urls import VARIABLE
 from deploy.up.environment import write_env_file
 from tests.helpers import readme
-from tests.helpers.stack import ROOT, Stack
+from tests.helpers.paths import PYTHONPATH
+from tests.helpers.stack import Stack
+from warmroute.urls import VARIABLE
 
 SETUP = ("First request", "sh", 0)
 
@@ -30,7 +31,7 @@ class Terminal:
         self._env = {
             "PATH": os.pathsep.join([str(self._make_shims()), os.environ["PATH"]]),
             "HOME": str(folder),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": PYTHONPATH,
         }
 
     def run(self, command: str, **filled: str) -> str:

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from deploy.client.tensors import encode
 from tests.helpers.models import Mlp, Slow
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
 from tests.system.setup import ONE_ROW, post
+from warmroute.tensors import encode
 
 KEY = "Idempotency-Key"
 REPLAYED = "idempotency-replayed"

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from deploy.client import Rejected
 from shared.manifest import parse
 from shared.policy import Policy
 from tests.helpers.models import Mlp, publish_mlp
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
 from tests.system.conftest import open_stack
+from warmroute import Rejected
 
 SIZE = 1_000_000
 ROOM = 3  # models of that size, and a little

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.client import NotFound, ServerError
 from tests.helpers.patience import wait_until
 from tests.helpers.pushes import HALF, Callers, Pushes
 from tests.helpers.stack import Stack
 from tests.system.setup import open_stack
+from warmroute import NotFound, ServerError
 
 VERSIONS = 30
 

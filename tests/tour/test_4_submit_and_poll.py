@@ -12,10 +12,10 @@ import json
 import numpy as np
 import pytest
 
-from deploy.client import RequestFailed
 from tests.helpers.models import Mlp, Slow
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from warmroute import RequestFailed
 
 
 def test_a_submitted_request_is_accepted_at_once_and_its_outcome_fetched_later(

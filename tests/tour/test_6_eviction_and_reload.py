@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deploy.client import ServerError
 from deploy.samples.store import BuiltSample
 from tests.helpers.models import Mlp
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from warmroute import ServerError
 
 SIZE = 3_000_000  # three fit into a budget of 10 MB, four do not
 SETTLED_S = 2.0  # more than twice a load: until then a model is not evicted for its equal

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deploy.client import ConnectionFailed
 from tests.helpers.models import Mlp, Slow
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from warmroute import ConnectionFailed
 
 
 def test_what_a_killed_gateway_accepted_is_answered_through_another(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 
-from deploy.client.tensors import encode
 from tests.chaos.faults.base import Fault, require
 from tests.chaos.ground import Ground
 from tests.chaos.history import History
@@ -13,6 +12,7 @@ from tests.chaos.patience import until
 from tests.helpers.fragile import poison
 from tests.helpers.http import Answer, ask
 from tests.helpers.models import Mlp
+from warmroute.tensors import encode
 
 KIND = "poison"
 _LIMIT_S = 60.0

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from deploy.cli.main import main
-from deploy.client import Client
+from warmroute import Client
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub
@@ -59,7 +59,7 @@ def letters(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, 
         stub.answer("DELETE", f"/v2/dead/{entry}", drop)
         stub.answer("POST", f"/v2/dead/{entry}/replay", replay)
     monkeypatch.setenv("WARMROUTE_URL", stub.url)
-    monkeypatch.setattr("deploy.client.client.PAGE", 2)
+    monkeypatch.setattr("warmroute.client.PAGE", 2)
     return kept
 
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from deploy.client import ClientError, InvalidInput
-from deploy.client.casting import take
-from deploy.client.exact import FLOATS, INTEGERS, widened
-from deploy.client.tensors import encode_tensor, from_binary
 from shared import datatypes
+from warmroute import ClientError, InvalidInput
+from warmroute.casting import take
+from warmroute.exact import FLOATS, INTEGERS, widened
+from warmroute.tensors import encode_tensor, from_binary
 
 NUMBERS = sorted(INTEGERS | set(FLOATS))
 ANY = sorted(datatypes.ALL)

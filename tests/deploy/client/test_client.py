@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from deploy.client import (
+from warmroute import (
     Client,
     ConnectionFailed,
     KeyReused,

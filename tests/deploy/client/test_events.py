@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from deploy.client import Client, ConnectionFailed, Overloaded
-from deploy.client import events as module
-from deploy.client.events import blocks
 from tests.helpers.cell import Cell
 from tests.helpers.following import write_many
 from tests.helpers.gateway import publish_nothing, running_gateway
 from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
+from warmroute import Client, ConnectionFailed, Overloaded
+from warmroute import events as module
+from warmroute.events import blocks
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from deploy.client import Client, Gone, RequestFailed, TimedOut
+from warmroute import Client, Gone, RequestFailed, TimedOut
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from deploy.client import Client, Expired, InvalidInput, Rejected, TimedOut
+from warmroute import Client, Expired, InvalidInput, Rejected, TimedOut
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub

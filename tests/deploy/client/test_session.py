@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.client import Client, NotFound, ServerError, Session
 from tests.helpers.cell import Cell
 from tests.helpers.fleet import Fleet, fleet_of, publish_made_up
 from tests.helpers.wait import wait_until
+from warmroute import Client, NotFound, ServerError, Session
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ async def test_sessions_are_listed_over_all_pages(
     fleet: Fleet, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many there are."""
-    monkeypatch.setattr("deploy.client.admin.PAGE", 2)
+    monkeypatch.setattr("warmroute.admin.PAGE", 2)
     for number in range(5):
         await asyncio.to_thread(client.session(["a"], id=f"s{number}", wait=False).open)
     listed = await asyncio.to_thread(lambda: list(client.sessions()))

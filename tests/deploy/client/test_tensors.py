@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from deploy.client.tensors import decode, encode, encode_tensor, from_binary, from_json
 from shared import datatypes
+from warmroute.tensors import decode, encode, encode_tensor, from_binary, from_json
 
 V2_DTYPES = st.sampled_from([dtype for name, dtype in datatypes.NUMPY.items() if name != "BF16"])
 

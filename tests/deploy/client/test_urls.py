@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.client import Client, ConnectionFailed, InvalidInput, NoGateway, NotFound
-from deploy.client.urls import DEFAULT_URL, read_url
+from warmroute import Client, ConnectionFailed, InvalidInput, NoGateway, NotFound
+from warmroute.urls import DEFAULT_URL, read_url
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from aiohttp import web
 
-from deploy.client import Client
 from deploy.up.demo import ask_all
+from warmroute import Client
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.client import Client
 from deploy.up.child import command_under
 from deploy.up.runfolder import STATE
 from tests.deploy.processes import alive, wait_until
+from warmroute import Client
 
 ROOT = Path(__file__).parents[3]
 STARTED_WITHIN_S = 240.0  # samples that are not made yet are made first

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.client import ServerError
 from tests.chaos.links import Link
 from tests.helpers.models import Mlp, publish_mlp
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from warmroute import ServerError
 
 PROMPTLY_S = 40
 ASKED = 200

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from deploy.client import NotFound
-from deploy.client.pending import Pending
 from deploy.local.redis_server import start_redis
 from tests.helpers.models import Mlp, Slow
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from warmroute import NotFound
+from warmroute.pending import Pending
 
 PROMPTLY_S = 30
 CUT_BYTES = 10_000

@@ -10,8 +10,6 @@ import signal
 import numpy as np
 import pytest
 
-from deploy.client import ClientError
-from deploy.client.pending import Pending
 from shared.envelope import unpack_envelope
 from tests.helpers.fragile import MAGIC, poison, publish_fragile
 from tests.helpers.http import Answer
@@ -20,6 +18,8 @@ from tests.helpers.pair import send
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
 from tests.system.setup import ONE_ROW
+from warmroute import ClientError
+from warmroute.pending import Pending
 
 MATES = 3
 MAX_ATTEMPTS = 3

@@ -6,7 +6,7 @@ import os
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from deploy.client.errors import InvalidInput
+from warmroute.errors import InvalidInput
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 VARIABLE = "WARMROUTE_URL"

@@ -19,7 +19,7 @@ import msgspec
 import tenacity
 import urllib3
 
-from deploy.client.errors import (
+from warmroute.errors import (
     ConnectionFailed,
     InvalidInput,
     NoGateway,

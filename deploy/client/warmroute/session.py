@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from deploy.client.errors import ClientError, NotFound, Rejected
-from deploy.client.http import Http
+from warmroute.errors import ClientError, NotFound, Rejected
+from warmroute.http import Http
 
 Wanted = str | tuple[str, int]
 BEATS = 3  # within the time to live: two may be lost

@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from deploy.client.casting import take
-from deploy.client.errors import InvalidInput
-from deploy.client.exact import Array
-from shared import datatypes
+from warmroute import datatypes
+from warmroute.casting import take
+from warmroute.errors import InvalidInput
+from warmroute.exact import Array
 
 __all__ = ["Array", "TensorLike", "decode", "encode", "encode_tensor", "from_binary", "from_json"]
 TensorLike = npt.ArrayLike

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from deploy.client.fleet import model_path
-from deploy.client.http import Http
-from deploy.client.session import GRACE_S, Session, Wanted, session_path
+from warmroute.fleet import model_path
+from warmroute.http import Http
+from warmroute.session import GRACE_S, Session, Wanted, session_path
 
 TIMEOUT = "Warmroute-Timeout"
 PAGE = 100

@@ -7,14 +7,14 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-from deploy.client.admin import Admin
-from deploy.client.errors import ClientError, ConnectionFailed, InvalidInput
-from deploy.client.fleet import Fleet, model_path
-from deploy.client.http import Answer, Http
-from deploy.client.pending import Pending
-from deploy.client.questions import KEY, Inputs, Parameters, Question, Questions, seconds
-from deploy.client.result import Result, read_result
-from deploy.client.urls import default_url, read_url
+from warmroute.admin import Admin
+from warmroute.errors import ClientError, ConnectionFailed, InvalidInput
+from warmroute.fleet import Fleet, model_path
+from warmroute.http import Answer, Http
+from warmroute.pending import Pending
+from warmroute.questions import KEY, Inputs, Parameters, Question, Questions, seconds
+from warmroute.result import Result, read_result
+from warmroute.urls import default_url, read_url
 
 GRACE_S = 2.0
 PAGE = 100

@@ -6,15 +6,15 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from deploy.client.errors import (
+from warmroute.errors import (
     ConnectionFailed,
     Overloaded,
     RequestFailed,
     ServerError,
     TimedOut,
 )
-from deploy.client.http import HEADER_LENGTH, Http
-from deploy.client.result import Result, read_result
+from warmroute.http import HEADER_LENGTH, Http
+from warmroute.result import Result, read_result
 
 POLL_S = 20.0
 PAUSE_S = 0.1  # between polls that the server answered at once, so that none becomes a busy loop

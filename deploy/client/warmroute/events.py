@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from deploy.client.errors import ClientError, ConnectionFailed, Overloaded, TimedOut
-from deploy.client.http import Http
+from warmroute.errors import ClientError, ConnectionFailed, Overloaded, TimedOut
+from warmroute.http import Http
 
 PATH = "/v2/events"
 PAGE = 500

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deploy.client.errors import InvalidInput
-from shared import datatypes
+from warmroute import datatypes
+from warmroute.errors import InvalidInput
 
 Array = npt.NDArray[Any]
 INTEGERS = frozenset(name for name, dtype in datatypes.NUMPY.items() if dtype.kind in "iu") - {

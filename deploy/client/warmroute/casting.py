@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from deploy.client.errors import InvalidInput
-from deploy.client.exact import FLOATS, INTEGERS, Array, Taken, exactly
-from deploy.client.leaves import LISTS, flatten, kind_of, take_elements
-from shared import datatypes
+from warmroute import datatypes
+from warmroute.errors import InvalidInput
+from warmroute.exact import FLOATS, INTEGERS, Array, Taken, exactly
+from warmroute.leaves import LISTS, flatten, kind_of, take_elements
 
 
 def take(name: str, value: Any, wanted: str | None = None) -> Taken:

@@ -3,8 +3,8 @@
 Over HTTP with binary tensors; it needs numpy, msgspec, urllib3 and tenacity, and no torch.
 """
 
-from deploy.client.client import Client
-from deploy.client.errors import (
+from warmroute.client import Client
+from warmroute.errors import (
     ClientError,
     ConnectionFailed,
     Expired,
@@ -20,9 +20,9 @@ from deploy.client.errors import (
     ServerError,
     TimedOut,
 )
-from deploy.client.pending import Pending
-from deploy.client.result import Result
-from deploy.client.session import Session
+from warmroute.pending import Pending
+from warmroute.result import Result
+from warmroute.session import Session
 
 __all__ = [
     "Client",

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from deploy.client.errors import ClientError, ConnectionFailed, InvalidInput, Rejected
-from deploy.client.fleet import model_path
-from deploy.client.http import HEADER_LENGTH, Answer, Http
-from deploy.client.tensors import TensorLike, encode
+from warmroute.errors import ClientError, ConnectionFailed, InvalidInput, Rejected
+from warmroute.fleet import model_path
+from warmroute.http import HEADER_LENGTH, Answer, Http
+from warmroute.tensors import TensorLike, encode
 
 Parameters = Mapping[str, str | int | float | bool]
 Inputs = Mapping[str, TensorLike] | TensorLike

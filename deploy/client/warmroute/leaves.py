@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from deploy.client.errors import InvalidInput
-from deploy.client.exact import FLOATS, Array, Taken, range_of, refuse, rounded, widened
-from shared import datatypes
+from warmroute import datatypes
+from warmroute.errors import InvalidInput
+from warmroute.exact import FLOATS, Array, Taken, range_of, refuse, rounded, widened
 
 LISTS = (list, tuple, range)
 WHOLES = (int, np.integer)

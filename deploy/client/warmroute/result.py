@@ -6,9 +6,9 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from deploy.client.errors import ConnectionFailed
-from deploy.client.http import Answer
-from deploy.client.tensors import Array, decode
+from warmroute.errors import ConnectionFailed
+from warmroute.http import Answer
+from warmroute.tensors import Array, decode
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from deploy.client.errors import ClientError, InvalidInput
-from deploy.client.events import event_pages, filters_of, follow_events
-from deploy.client.http import Http
+from warmroute.errors import ClientError, InvalidInput
+from warmroute.events import event_pages, filters_of, follow_events
+from warmroute.http import Http
 
 
 class Fleet:
