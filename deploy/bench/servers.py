@@ -133,6 +133,6 @@ def _echoes(port: int) -> bool:
 
 def _ready_workers(client: Client) -> int:
     try:
-        return sum(worker["state"] == "ready" for worker in client.residency())
+        return sum(worker["state"] == "ready" for worker in client.workers())
     except ClientError:
         return 0

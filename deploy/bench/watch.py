@@ -62,7 +62,7 @@ def watched(port: int, every_s: float = EVERY_S) -> Iterator[Seen]:
     def watch() -> None:
         while not ended.wait(every_s):
             with suppress(ClientError):
-                seen.look(client.residency())
+                seen.look(client.workers())
 
     thread = threading.Thread(target=watch, name="watch")
     thread.start()
@@ -72,7 +72,7 @@ def watched(port: int, every_s: float = EVERY_S) -> Iterator[Seen]:
         ended.set()
         thread.join()
         with suppress(ClientError):
-            seen.look(client.residency())
+            seen.look(client.workers())
         client.close()
 
 
@@ -80,7 +80,7 @@ def loads_reported(stack: Stack, client: redis.Redis) -> int:
     """Loads that the workers have carried out so far, once all of them have said so."""
     time.sleep(REPORTED_S)
     found = 0
-    for worker in stack.client.residency():
+    for worker in stack.client.workers():
         found += int(client.hget(stack.keys.worker(worker["id"]), "loads") or 0)
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from warmroute import Client, ClientError, Result
-from warmroute.tensors import Array
+from warmroute.framing import Array
 
 COLD_TIMEOUT_S = 120.0
 

@@ -39,7 +39,7 @@ def _missing(client: Client, workers: int) -> str | None:
     if not client.ready():
         return "the gateway is not ready"
     try:
-        ready = [worker for worker in client.residency() if worker["state"] == "ready"]
+        ready = [worker for worker in client.workers() if worker["state"] == "ready"]
     except ClientError as error:
         return error.message
     return None if len(ready) >= workers else f"{len(ready)} of {workers} workers are ready"

@@ -19,7 +19,7 @@ from rich.text import Text
 from deploy.samples.store import BuiltSample
 from deploy.up.demo import Row
 from shared import datatypes
-from warmroute.tensors import Array
+from warmroute.framing import Array
 
 
 def table(rows: Sequence[Row]) -> Table:

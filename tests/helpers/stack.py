@@ -162,7 +162,7 @@ class Stack(Signals):
 
     def residency(self) -> dict[str, dict[str, Any]]:
         """`GET /v2/residency`, by worker."""
-        return {worker["id"]: worker for worker in self.client().residency()}
+        return {worker["id"]: worker for worker in self.client().workers()}
 
     def holders(self, model: str) -> list[str]:
         """Workers that hold a model."""

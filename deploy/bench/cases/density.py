@@ -123,7 +123,7 @@ def ask_all(store: Store, folder: Path, models: Crowd, budget: int) -> Outcome:
         load = volley(stack.port, models.posts)
         models.check(load.kept)
         loads = loads_reported(stack, client)
-        used = stack.client.residency()[0]["used_bytes"]
+        used = stack.client.workers()[0]["used_bytes"]
         memory = memory_of(device_process(stack))
     seen.check()
     return Outcome(load.seconds, loads, seen.fullest, memory, used)

@@ -128,7 +128,7 @@ def test_two_workers_cannot_hold_all_samples_and_keep_within_their_budgets(stack
     with Client(stack.url) as client:
         for built in found[:8]:
             assert built.right(client.infer(built.name, built.sample_request()).outputs)
-        workers = client.residency()
+        workers = client.workers()
     budgets = [worker["budget_bytes"] for worker in workers]
     assert len(budgets) == 2
     assert sum(budgets) < sum(distinct.values())
@@ -164,12 +164,12 @@ def test_no_secret_is_on_the_screen(stack: Stack) -> None:
 def test_a_worker_started_by_the_printed_command_joins(stack: Stack) -> None:
     """And leaves on Ctrl-C."""
     with Client(stack.url) as client:
-        before = {worker["id"] for worker in client.residency()}
+        before = {worker["id"] for worker in client.workers()}
         worker = subprocess.Popen(["sh", "-c", f"exec {_unwrapped(stack.commands[3])}"], cwd=ROOT)
         with worker:
-            wait_until(lambda: {w["id"] for w in client.residency()} - before)
+            wait_until(lambda: {w["id"] for w in client.workers()} - before)
             worker.send_signal(signal.SIGTERM)
-        wait_until(lambda: {w["id"] for w in client.residency()} <= before)
+        wait_until(lambda: {w["id"] for w in client.workers()} <= before)
 
 
 def _unwrapped(command: str) -> str:

@@ -1,6 +1,7 @@
 """Python's own values (numbers, text, nested lists of them) as tensors.
 
-numpy is not asked what a list means: it cuts, rounds and turns numbers into text without a word.
+numpy does not interpret the lists, because it truncates, rounds and converts numbers to text
+silently.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from warmroute import datatypes
+from warmroute.datatypes import FLOATS
 from warmroute.errors import InvalidInput
-from warmroute.exact import FLOATS, Array, Taken, range_of, refuse, rounded, widened
+from warmroute.exact import WireTensor, range_of, refuse, rounded, widened
+from warmroute.framing import Array
 
 LISTS = (list, tuple, range)
 WHOLES = (int, np.integer)
 MOST_DIMENSIONS = 32
 TEXT, TRUTH, WHOLE, REAL = "text", "a truth value", "a whole number", "a number"
-_WANTED = {"BYTES": TEXT, "BOOL": TRUTH}
+_FORMS = {"BYTES": TEXT, "BOOL": TRUTH}
 
 
 def flatten(name: str, value: Any) -> tuple[list[Any], list[int]]:
@@ -41,7 +44,7 @@ def flatten(name: str, value: Any) -> tuple[list[Any], list[int]]:
 
 
 def kind_of(kind: type) -> str | None:
-    """What a Python or numpy scalar is, None for what has no V2 datatype."""
+    """The kind of a Python or numpy scalar type, None if no V2 datatype can hold it."""
     if issubclass(kind, (str, bytes)):
         return TEXT
     if issubclass(kind, (bool, np.bool_)):
@@ -53,29 +56,29 @@ def kind_of(kind: type) -> str | None:
     return REAL if issubclass(kind, float | np.float16 | np.float32) else None
 
 
-def take_elements(
-    name: str, elements: list[Any], shape: Sequence[int], wanted: str | None
-) -> Taken:
-    """Elements as a tensor of the datatype `wanted`; None takes the one that they suggest.
+def from_elements(
+    name: str, elements: list[Any], shape: Sequence[int], required: str | None
+) -> WireTensor:
+    """Elements as a tensor of the datatype `required`; None chooses one that holds them all.
 
-    Floats may be rounded to their datatype, since Python has one kind of them only. Whole numbers,
-    truth values and text are what they are, or refused.
+    Floats may be rounded to the datatype, because Python has only one kind of float. Whole numbers,
+    truth values and text are kept exactly or refused.
     """
     kinds = {kind: kind_of(kind) for kind in set(map(type, elements))}
-    strange = {kind for kind, said in kinds.items() if said is None}
-    if strange:
-        raise _wrong(name, elements, shape, strange, "which is no number and no text")
-    datatype = wanted or _suggested(set(kinds.values()), elements)
-    fits = _WANTED.get(datatype, REAL)
-    others = {kind for kind, said in kinds.items() if (REAL if said == WHOLE else said) != fits}
+    unknown = {kind for kind, form in kinds.items() if form is None}
+    if unknown:
+        raise _wrong(name, elements, shape, unknown, "want a number, a truth value or text")
+    datatype = required or _suggested(set(kinds.values()), elements)
+    fits = _FORMS.get(datatype, REAL)
+    others = {kind for kind, form in kinds.items() if (REAL if form == WHOLE else form) != fits}
     if others:
         raise _wrong(name, elements, shape, others, f"want {fits}: the input is {datatype}")
     if datatype == datatypes.BYTES:
-        return Taken(datatype, _texts(name, elements).reshape(shape))
+        return WireTensor(datatype, _texts(name, elements).reshape(shape))
     if datatype == "BOOL":
-        return Taken(datatype, np.array(elements, bool).reshape(shape))
-    take = _floats if datatype in FLOATS else _integers
-    return Taken(datatype, take(name, elements, shape, datatype))
+        return WireTensor(datatype, np.array(elements, bool).reshape(shape))
+    convert = _floats if datatype in FLOATS else _integers
+    return WireTensor(datatype, convert(name, elements, shape, datatype))
 
 
 def _suggested(kinds: set[str | None], elements: list[Any]) -> str:
@@ -93,7 +96,7 @@ def _integers(name: str, elements: list[Any], shape: Sequence[int], datatype: st
     whole = [_whole(element) for element in elements]
     if None in whole:
         bad = [number is None for number in whole]
-        raise _unfit(name, elements, shape, bad, f"is no whole number, want {datatype}")
+        raise _unfit(name, elements, shape, bad, f"is not a whole number, want {datatype}")
     if whole and not info.min <= min(whole) <= max(whole) <= info.max:
         bad = [not info.min <= number <= info.max for number in whole]
         raise _unfit(name, elements, shape, bad, f"is out of range: {range_of(datatype)}")
@@ -101,7 +104,7 @@ def _integers(name: str, elements: list[Any], shape: Sequence[int], datatype: st
 
 
 def _whole(element: Any) -> Any:
-    """As Python's integer, None if it is none."""
+    """The element as a Python integer, None if it is not a whole number."""
     if isinstance(element, float | np.floating):
         return int(element) if np.isfinite(element) and element == int(element) else None
     return int(element)
@@ -118,7 +121,7 @@ def _floats(name: str, elements: list[Any], shape: Sequence[int], datatype: str)
     pairs = zip(elements, widened(made, datatype).reshape(-1).tolist(), strict=True)
     bad = [isinstance(given, WHOLES) and int(given) != held for given, held in pairs]
     if any(bad):
-        raise _unfit(name, elements, shape, bad, f"is not exactly a number of {datatype}")
+        raise _unfit(name, elements, shape, bad, f"cannot be represented exactly in {datatype}")
     return made
 
 
@@ -136,7 +139,9 @@ def _texts(name: str, elements: list[Any]) -> Any:
         try:
             array[index] = element.encode() if isinstance(element, str) else bytes(element)
         except UnicodeEncodeError:
-            raise InvalidInput(f"input {name!r}: element {index} has no UTF-8 form") from None
+            raise InvalidInput(
+                f"input {name!r}: element {index} cannot be encoded as UTF-8"
+            ) from None
     return array
 
 
@@ -149,4 +154,4 @@ def _wrong(
 
 
 def _ragged(name: str, what: str) -> InvalidInput:
-    return InvalidInput(f"input {name!r}: the list is ragged: {what} stand side by side")
+    return InvalidInput(f"input {name!r}: the list is ragged: {what} side by side")
