@@ -19,7 +19,7 @@ from deploy.bench.results import Figure
 from deploy.bench.table import details, table
 from deploy.bench.workbench import Case, Workbench
 from deploy.client import ClientError
-from deploy.local.folder_lock import folder_lock
+from deploy.local.folders import folder_lock
 from shared.errors import WarmrouteError
 
 FOLDER = Path(__file__).resolve().parents[2] / ".bench"
