@@ -1,6 +1,7 @@
 """README.md says what is so: what it names exists, and what it lists is complete.
 
-Its examples are run by tests/system/test_readme.py; `make up` by tests/deploy/up/test_make_up.py.
+Its examples are run by tests/system/test_readme.py, `make up` by
+tests/deploy/local/test_make_up.py.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import pytest
 
 from deploy import docs
 from deploy.cli.main import make_parser
+from deploy.local.settings import WORKER_MEMORY_BYTES, UpSettings
 from deploy.samples import catalogue
-from deploy.up.settings import WORKER_MEMORY_BYTES, UpSettings
 from router.app import routes
 from router.requests import records
 from router.rest.error_responses import STATUS
@@ -52,9 +53,9 @@ def test_the_generated_tables_are_up_to_date() -> None:
 def test_a_make_command_exists_and_passes_on_what_it_is_given(command: str) -> None:
     """`make -n` shows the module that it runs; what that does has tests of its own."""
     _, target, *given = command.split(maxsplit=2)
-    module = {"up": "deploy.up", "test": "pytest", "check": "ruff", "bench": "deploy.bench"}[target]
+    modules = {"up": "deploy.local", "test": "pytest", "check": "ruff", "bench": "deploy.bench"}
     shown = recipe(command)
-    assert f"-m {module}" in shown
+    assert f"-m {modules[target]}" in shown
     for value in given:
         name, _, text = value.partition("=")
         assert f'{name}="{text}"' in shown or f'"{text}"' in shown or '"here"' in shown

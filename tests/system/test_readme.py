@@ -1,7 +1,7 @@
 """Every command and every piece of code in README.md does what the README says, on a real stack.
 
 The text of each block is run as it stands; only `<id>`, `<worker>` and `<model>` are filled in.
-`make` commands are left to tests/contract/test_readme.py and tests/deploy/up/test_make_up.py.
+`make` commands are left to tests/contract/test_readme.py and tests/deploy/local/test_make_up.py.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def test_the_terminal_has_the_commands_and_the_settings(
     for command in ("python", "redis-cli", "rq", "warmroute"):
         assert terminal.run(f"command -v {command}").startswith(here)
     told = terminal.run('echo "$REDIS_URL $MODEL_REPOSITORY"').split()
-    assert told == [cell.redis_server.url, cell.repository_url]
+    assert told == [cell.redis_server.url, cell.servers.repository_url]
 
 
 @runs(CURL)

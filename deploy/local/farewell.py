@@ -1,48 +1,21 @@
-"""What a person sees at the end: the table of answers, the URL, and requests to try."""
+"""The last screen of `make up`: the URL, and requests to try, each of which works as printed."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from deploy.samples.store import BuiltSample
-from deploy.up.demo import Row
 from shared import datatypes
 from warmroute.framing import Array
-
-
-def table(rows: Sequence[Row]) -> Table:
-    """One line per model. A wrong answer is marked, in words too, for those who see no colour."""
-    columns = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    columns.add_column("model")
-    columns.add_column("what it said", overflow="fold")
-    columns.add_column("cold ms", justify="right")
-    columns.add_column("warm ms", justify="right")
-    columns.add_column("worker")
-    for row in rows:
-        said = Text(row.said) if row.right else Text(f"WRONG: {row.said}", style="red")
-        columns.add_row(row.model, said, _ms(row.cold_ms), _ms(row.warm_ms), row.worker or "-")
-    return columns
-
-
-def capacity(samples: Sequence[BuiltSample], workers: int, env: Mapping[str, str]) -> str:
-    """How much there is, and how much of it the workers can hold."""
-    distinct = {file.sha256: file.size for sample in samples for file in sample.stamp.files}
-    there = f"{len(samples)} models are published, {sum(distinct.values()) / 1e6:,.0f} MB"
-    budget = int(env["WARMROUTE_MEMORY_BYTES"])
-    each = f" with {budget / 1e6:,.0f} MB each" if budget else ""  # 0: each worker decides
-    return f"{there}; {workers} workers{each} hold what is asked for"
 
 
 def write_request(folder: Path, model: str, inputs: dict[str, Array]) -> Path:
@@ -99,10 +72,6 @@ def farewell(url: str, requests: Sequence[str], env_file: Path) -> Text:
 def show(console: Console, screen: Text) -> None:
     """Print without cutting: a command that the terminal folds can still be copied."""
     console.print(screen, soft_wrap=True)
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f}"
 
 
 def _redis_cli(redis_url: str) -> str:

@@ -1,4 +1,4 @@
-"""What a person sees at the end."""
+"""The last screen of `make up`."""
 
 from __future__ import annotations
 
@@ -9,26 +9,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from deploy.up.demo import Row
-from deploy.up.report import farewell, requests_to_try, show, table, write_request
+from deploy.local.farewell import farewell, requests_to_try, show, write_request
 
 
 def terminal(width: int) -> Console:
     return Console(file=io.StringIO(), width=width)
-
-
-def test_the_table_has_a_line_per_model_and_marks_what_is_wrong() -> None:
-    """In words, not only in colour."""
-    rows = [
-        Row("crepe", "440 Hz -> A4", True, cold_ms=1234.56, warm_ms=3.21, worker="w1"),
-        Row("magika", "a cat", False),
-    ]
-    console = terminal(100)
-    console.print(table(rows))
-    text = console.file.getvalue()
-    assert "crepe" in text
-    assert "1,234.6" in text
-    assert "WRONG: a cat" in text
 
 
 def test_commands_are_printed_whole_however_narrow_the_terminal_is() -> None:
@@ -48,7 +33,7 @@ def test_commands_name_the_settings_file_and_hold_no_secret(tmp_path: Path) -> N
 
 
 def test_redis_cli_gets_a_socket_as_it_wants_it(tmp_path: Path) -> None:
-    """It takes no unix:// URL."""
+    """redis-cli does not take unix:// URLs."""
     files = (tmp_path / "m.json", tmp_path / "m.npz", tmp_path / "env")
     assert "-s /run/r.sock" in requests_to_try("http://h", "unix:///run/r.sock", "m", *files)[2]
 

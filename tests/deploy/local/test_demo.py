@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 from aiohttp import web
+from rich.console import Console
 
-from deploy.up.demo import ask_all
+from deploy.local.demo import Row, ask_all, table
 from warmroute import Client
 
 if TYPE_CHECKING:
@@ -78,3 +80,17 @@ def test_a_model_that_was_in_memory_already_has_no_cold_time(stub: Stub, client:
     stub.answer("POST", "/v2/models/warm/infer", infer)
     (row,) = ask_all(client, [Seven("warm")], lambda *step: None)
     assert (row.cold_ms, row.right) == (None, True)
+
+
+def test_the_table_has_a_line_per_model_and_marks_what_is_wrong() -> None:
+    """In words, not only in colour."""
+    rows = [
+        Row("crepe", "440 Hz -> A4", True, cold_ms=1234.56, warm_ms=3.21, worker="w1"),
+        Row("magika", "a cat", False),
+    ]
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table(rows))
+    text = console.file.getvalue()
+    assert "crepe" in text
+    assert "1,234.6" in text
+    assert "WRONG: a cat" in text

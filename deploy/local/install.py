@@ -1,7 +1,7 @@
-"""Makes `.venv` with everything pinned, from a bare Python. Its duty ends there.
+"""`python3 -m deploy.local.install PROFILE`: makes `.venv`, with everything pinned.
 
-Runs before anything is installed (`python3 -m deploy.up.install PROFILE`), so it uses the standard
-library only. A second run with unchanged pins does not start pip at all.
+Runs before anything is installed, so it uses the standard library only. A second run with unchanged
+pins does not start pip at all.
 
 Debian and Ubuntu ship Python without ensurepip. Then pip comes from, in this order: the system's
 own pip, the system's pip wheel, that wheel's package unpacked by `apt-get download` (needs no
@@ -29,7 +29,7 @@ SYSTEM_WHEELS = Path("/usr/share/python-wheels")
 
 
 class CannotInstall(Exception):
-    """Told to the user as it is."""
+    """The message is shown to the user."""
 
 
 def main() -> int:

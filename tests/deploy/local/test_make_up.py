@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.up.child import command_under
-from deploy.up.runfolder import STATE
+from deploy.local.folders import STATE
+from shared.parent_death import tied
 from tests.deploy.processes import alive, wait_until
 from warmroute import Client
 
@@ -54,11 +54,11 @@ class Stack:
 
 @contextmanager
 def started(log: Path) -> Iterator[Stack]:
-    """`python -m deploy.up`, stopped at the end of the block if it still runs."""
+    """`python -m deploy.local`, stopped at the end of the block if it still runs."""
     with log.open("wb") as screen:
         process = subprocess.Popen(
             # Tied to this process, so that a test run that is killed leaves no stack behind.
-            command_under(os.getpid(), [sys.executable, "-m", "deploy.up"]),
+            tied([sys.executable, "-m", "deploy.local"]),
             cwd=ROOT,
             stdout=screen,
             stderr=subprocess.STDOUT,
@@ -201,7 +201,7 @@ def test_a_second_run_beside_it_has_servers_and_ports_of_its_own_and_ends_by_its
 def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     """As soon as the first server is up, before any model is published."""
     with started(tmp_path / "screen") as early:
-        wait_until(lambda: "Redis " in early.screen)
+        wait_until(lambda: "redis  " in early.screen)
         pids = early.children()
         early.process.send_signal(signal.SIGINT)
         assert early.process.wait(60) == 130, early.screen[-3000:]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.up.runfolder import run_folder, state_folder
+from deploy.local.folders import run_folder, state_folder
 
 
 def test_the_first_run_owns_the_state_folder_and_the_next_a_numbered_one(tmp_path: Path) -> None:
-    """What may be shared is shared: the cache and the samples."""
+    """The disk cache is shared."""
     with run_folder(tmp_path) as first, run_folder(tmp_path) as second:
         assert (first.own, second.own) == (tmp_path, tmp_path / "run-2")
-        assert first.redis != second.redis
-        assert (first.cache, first.samples) == (second.cache, second.samples)
+        assert first.env_file != second.env_file
+        assert first.cache == second.cache
 
 
 def test_a_folder_is_free_again_when_its_run_has_ended(tmp_path: Path) -> None:

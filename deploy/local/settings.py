@@ -1,4 +1,4 @@
-"""What `make up` can be told, read from the environment once."""
+"""The settings of `make up`, read from the environment once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from shared.command_line import told_default
+from shared.errors import InvalidInput
 from shared.setting import MIB
 
 # Two workers of this size hold less than half of the 30 sample models (990 MB), so that
@@ -14,11 +15,11 @@ from shared.setting import MIB
 WORKER_MEMORY_BYTES = 200 * MIB
 
 
-class BadSetting(Exception):
+class BadSetting(InvalidInput):
     """A variable that cannot be used; the message names it."""
 
 
-def _told(default: Any, doc: str) -> Any:
+def _setting(default: Any, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc})
 
 
@@ -26,18 +27,23 @@ def _told(default: Any, doc: str) -> Any:
 class UpSettings:
     """Each is read from the variable of its name in capitals."""
 
-    workers: int = _told(2, "How many workers.")
-    web: int = _told(1, "How many gateways.")
-    port: int | None = _told(None, "Of the first gateway; empty takes 8000, or a free one.")
-    once: bool = _told(False, "1 ends after the table of answers.")
-    redis_url: str | None = _told(None, "A Redis to use in place of an embedded one.")
-    model_repository: str | None = _told(None, "In place of an embedded S3 server.")
-    memory_bytes: str = _told(
+    workers: int = _setting(2, "Number of workers.")
+    web: int = _setting(1, "Number of gateways.")
+    port: int | None = _setting(
+        None, "Port of the first gateway, the others get the next ones; empty takes 8000 or, if "
+        "that is in use, any free port.",
+    )  # fmt: skip
+    once: bool = _setting(False, "1 ends after the table of answers.")
+    redis_url: str | None = _setting(None, "A Redis to use in place of an embedded one.")
+    model_repository: str | None = _setting(
+        None, "A repository to use in place of an embedded S3 store."
+    )
+    memory_bytes: str = _setting(
         str(WORKER_MEMORY_BYTES), "The budget of a worker for models in memory."
     )
 
 
-def told() -> list[tuple[str, str, str]]:
+def described() -> list[tuple[str, str, str]]:
     """Variable, default and meaning of each, for `--help`."""
     rows = []
     for one in fields(UpSettings):
@@ -45,12 +51,15 @@ def told() -> list[tuple[str, str, str]]:
         default = "" if one.default in (None, False) else str(one.default)
         unit = "bytes" if name.endswith("_BYTES") else ""
         rows.append((name, told_default(default, unit), one.metadata["doc"]))
-    return [*rows, ("WARMROUTE_...", "each", "Settings of gateways and workers, which get them.")]
+    return [
+        *rows,
+        ("WARMROUTE_...", "each", "Settings of gateways and workers, passed on to them."),
+    ]
 
 
 def read_settings(env: Mapping[str, str]) -> UpSettings:
     """Settings from WORKERS, WEB, PORT, ONCE, REDIS_URL, MODEL_REPOSITORY and
-    WARMROUTE_MEMORY_BYTES; an empty variable counts as absent."""
+    WARMROUTE_MEMORY_BYTES; an empty variable counts as absent. BadSetting names a wrong one."""
     port = env.get("PORT") or None
     return UpSettings(
         workers=_number(env, "WORKERS", 2, low=1, high=64),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.up import install
+from deploy.local import install
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Ctrl-C while the stack is being built, with real signals."""
+"""Ctrl-C while the cluster is being started, with real signals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from deploy.up.interrupts import STOP_SIGNALS, interruptible
+from deploy.local.interrupts import STOP_SIGNALS, interruptible
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +30,22 @@ def test_a_signal_interrupts_what_is_being_done(number: signal.Signals) -> None:
 
 def test_one_that_got_lost_is_raised_again_at_the_next_step() -> None:
     """Some library has swallowed it."""
-    with interruptible() as check:
-        check()
+    with interruptible() as interrupts:
+        interrupts.check()
         with suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            check()
+            interrupts.check()
+
+
+def test_a_second_signal_hurries_what_stops_already() -> None:
+    """It interrupts nothing: servers would be left behind."""
+    with interruptible() as interrupts:
+        interrupts.begin_to_stop()
+        assert not interrupts.hurry.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupts.check()
+        assert interrupts.hurry.is_set()
 
 
 def test_after_the_block_nothing_interrupts_the_stopping() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.up.procfile import BadProcfile, ProcessSpec, formation, read_procfile
-from deploy.up.serve import INSTALLED
+from deploy.local.environment import INSTALLED, commands, read_procfile
+from shared.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,18 +27,26 @@ def test_comments_and_blank_lines_are_skipped_and_commands_keep_their_colons(
 
 
 @pytest.mark.parametrize("line", ["web", "web:", "a b: c", "web: x\nweb: y"])
-def test_what_is_no_new_process_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_not_a_new_process_is_refused(tmp_path: Path, line: str) -> None:
     """The message names the line."""
     (tmp_path / "Procfile").write_text(line)
-    with pytest.raises(BadProcfile, match=r"line \d"):
+    with pytest.raises(ConfigError, match=r"line \d"):
         read_procfile(tmp_path / "Procfile")
 
 
-def test_formation_numbers_the_processes_of_each_kind() -> None:
-    """worker=2 is worker.1 and worker.2, with the same environment."""
-    assert list(formation({"worker": "w"}, {"worker": 2}, {"A": "1"})) == [
-        ProcessSpec("worker.1", "w", {"A": "1"}),
-        ProcessSpec("worker.2", "w", {"A": "1"}),
-    ]
-    with pytest.raises(BadProcfile, match="cron"):
-        list(formation({"worker": "w"}, {"cron": 1}, {}))
+def test_both_process_kinds_must_be_there(tmp_path: Path) -> None:
+    """Each is run by a shell that becomes it."""
+    path = tmp_path / "Procfile"
+    path.write_text("web: w\nworker: x --y")
+    assert commands(path) == {
+        "router": ["sh", "-c", "exec w"],
+        "worker": ["sh", "-c", "exec x --y"],
+    }
+    path.write_text("web: w")
+    with pytest.raises(ConfigError, match="worker"):
+        commands(path)
+
+
+def test_a_package_without_a_procfile_has_the_same_commands(tmp_path: Path) -> None:
+    """The file stays in the checkout."""
+    assert read_procfile(tmp_path / "Procfile") == INSTALLED

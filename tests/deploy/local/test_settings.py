@@ -1,10 +1,10 @@
-"""What `make up` can be told."""
+"""The settings of `make up`."""
 
 from __future__ import annotations
 
 import pytest
 
-from deploy.up.settings import BadSetting, UpSettings, read_settings
+from deploy.local.settings import BadSetting, UpSettings, read_settings
 
 
 def test_without_variables_two_workers_and_one_gateway_run_until_stopped() -> None:
@@ -20,7 +20,7 @@ def test_variables_are_read() -> None:
 
 
 @pytest.mark.parametrize("env", [{"WORKERS": "0"}, {"PORT": "70000"}, {"WEB": "two"}])
-def test_what_is_no_such_number_is_refused_by_name(env: dict[str, str]) -> None:
+def test_a_wrong_number_is_refused_by_name(env: dict[str, str]) -> None:
     """The message names the variable."""
     with pytest.raises(BadSetting, match=next(iter(env))):
         read_settings(env)
