@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.processes import Child, descendants
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Signals:
         for pid in pids:
             send(pid, signal.SIGKILL)
         process.child.kill()
-        wait_until(lambda: not any(runs(pid) for pid in pids))
+        block_until(lambda: not any(runs(pid) for pid in pids))
 
     def kill_device(self, worker: Process, number: int = signal.SIGKILL) -> int:
         """Send a signal, by default `kill -9`, to the device process alone; its pid."""
-        wait_until(lambda: self.device_pid(worker))
+        block_until(lambda: self.device_pid(worker))
         pid = self.device_pid(worker)
         send(pid, number)
         return pid

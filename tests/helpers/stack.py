@@ -25,7 +25,7 @@ from shared.keys import Keys
 from shared.repository import open_repository
 from tests.helpers.http import Answer, ask
 from tests.helpers.pair import Process, Signals
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
 from warmroute import Client
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,7 +129,7 @@ class Stack(Signals):
         while len(self.workers) < workers:
             self.add_worker()
         alive = {worker.name for worker in self.workers}
-        wait_until(lambda: set(self.residency()) == alive)
+        block_until(lambda: set(self.residency()) == alive)
 
     @property
     def gateways(self) -> list[Process]:
@@ -211,5 +211,5 @@ class Stack(Signals):
 
     @staticmethod
     def _await(child: Child, ready: Any) -> None:
-        wait_until(lambda: child.returncode is not None or ready(), 60)
+        block_until(lambda: child.returncode is not None or ready(), 60)
         assert child.returncode is None, child.log_tail()

@@ -15,8 +15,8 @@ import pytest
 from deploy.up.procfile import ProcessSpec
 from deploy.up.supervisor import Backoff, Supervisor
 from tests.deploy.processes import alive
-from tests.deploy.processes import wait_until as wait_here_until
-from tests.helpers.wait import wait_until
+from tests.deploy.processes import block_until as wait_here_until
+from tests.helpers.wait import block_until
 
 QUICK = Backoff(first_s=0.01, longest_s=0.05)
 Said = list[tuple[str, str]]
@@ -47,7 +47,7 @@ async def test_output_is_shown_with_the_name_of_the_process(
     code = 'import os, sys; print(os.environ["WHO"]); print("err", file=sys.stderr); input'
     wait = "; import time; time.sleep(60)"
     supervisor.start([ProcessSpec("web.1", python(code + wait), {"WHO": "me"})])
-    await wait_until(lambda: len(said) >= 2)
+    await block_until(lambda: len(said) >= 2)
     assert said == [("web.1", "me"), ("web.1", "err")]
 
 
@@ -62,7 +62,7 @@ async def test_a_crashed_process_is_reported_and_started_again(
         'time.sleep(60) if n == "xx" else sys.exit(7)'
     )
     supervisor.start([ProcessSpec("worker.1", python(code))])
-    await wait_until(lambda: counter.exists() and counter.read_text() == "xxx")
+    await block_until(lambda: counter.exists() and counter.read_text() == "xxx")
     crashes = [line for _, line in said if "ended with status 7" in line]
     assert len(crashes) == 2
     assert supervisor.processes[0].restarts == 2
@@ -77,7 +77,7 @@ async def test_stop_lets_a_process_finish_and_does_not_restart_it(
         'signal.signal(15, lambda *a: (print("bye"), sys.exit(0))); print("up"); time.sleep(60)'
     )
     supervisor.start([ProcessSpec("worker.1", python(code))])
-    await wait_until(lambda: ("worker.1", "up") in said)
+    await block_until(lambda: ("worker.1", "up") in said)
     pid = supervisor.processes[0].pid
     await supervisor.stop(grace_s=10)
     assert said[-1] == ("worker.1", "bye")
@@ -96,11 +96,11 @@ async def test_who_ignores_sigterm_is_killed_after_the_grace_time_with_its_child
         "print(child.pid); time.sleep(60)"
     )
     supervisor.start([ProcessSpec("worker.1", python(code))])
-    await wait_until(lambda: said)
+    await block_until(lambda: said)
     grandchild = int(said[0][1])
     await supervisor.stop(grace_s=0.2)
     assert "killed" in said[-1][1]
-    await wait_until(lambda: not alive(grandchild))
+    await block_until(lambda: not alive(grandchild))
 
 
 async def test_whoever_cannot_wait_for_the_grace_time_need_not(
@@ -109,7 +109,7 @@ async def test_whoever_cannot_wait_for_the_grace_time_need_not(
     """A second Ctrl-C kills at once."""
     code = 'import signal, time; signal.signal(15, signal.SIG_IGN); print("up"); time.sleep(60)'
     supervisor.start([ProcessSpec("worker.1", python(code))])
-    await wait_until(lambda: said)
+    await block_until(lambda: said)
     hurry = asyncio.Event()
     stopping = asyncio.create_task(supervisor.stop(3600, hurry))
     hurry.set()
@@ -123,7 +123,7 @@ async def test_stop_during_the_wait_for_a_restart_returns_at_once(
     """A long back-off does not hold up Ctrl-C."""
     supervisor = Supervisor(lambda name, line: said.append((name, line)), Backoff(3600, 3600))
     supervisor.start([ProcessSpec("web.1", python("raise SystemExit(1)"))])
-    await wait_until(lambda: any("again in 3600 s" in line for _, line in said))
+    await block_until(lambda: any("again in 3600 s" in line for _, line in said))
     await supervisor.stop(grace_s=10)
     assert supervisor.processes[0].restarts in (0, 1)
     assert supervisor.processes[0].pid is None
