@@ -15,8 +15,8 @@ from router.requests.idempotency import HEADER, REPLAYED
 from tests.failpoints.history import History
 from tests.helpers.http import ask
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from tests.helpers.wait import block_until
 from warmroute import RequestFailed
 
 PATIENCE_S = 40.0
@@ -111,7 +111,7 @@ class Ledger:
             assert end in one.end.split(" or "), f"{one} ended as {end}"
             self._count.terminal += 1
             self._count.ends[end] = self._count.ends.get(end, 0) + 1
-        wait_until(lambda: self.left() == [], PATIENCE_S)
+        block_until(lambda: self.left() == [], PATIENCE_S)
         self.history.catch_up()
         for one in asked:
             times = self.history.ends[one.id] if one.id else len(self._lines(one.line))
@@ -139,7 +139,7 @@ class Ledger:
         return "succeeded"
 
     def _end_of_line(self, one: Asked) -> str:
-        wait_until(lambda: self._lines(one.line), PATIENCE_S)
+        block_until(lambda: self._lines(one.line), PATIENCE_S)
         answer = self._lines(one.line)[0]
         if answer[b"status"] == b"succeeded":
             (output,) = json.loads(answer[b"body"])["outputs"]

@@ -14,7 +14,7 @@ from tests.failpoints.dying_workers import Arm
 from tests.failpoints.field import Field
 from tests.helpers.factories import tensor
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
 from warmroute import ClientError
 
 MOST_LINES = 300
@@ -115,7 +115,7 @@ def stopping(field: Field, arm: Arm) -> list[int]:
 
     caller = Thread(target=wait)
     caller.start()
-    wait_until(lambda: field.stack.holders(slow.name))
+    block_until(lambda: field.stack.holders(slow.name))
     arm()
     gateway.child.send_signal(signal.SIGTERM)
     caller.join(60)

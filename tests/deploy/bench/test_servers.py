@@ -10,7 +10,7 @@ import pytest
 from deploy.bench.load import volley
 from deploy.bench.posts import check_echo, json_post
 from deploy.bench.servers import environment, running_echo
-from tests.deploy.processes import alive
+from deploy.local.process_tree import is_running as alive
 
 
 def test_settings_of_who_measures_do_not_reach_what_is_measured(
