@@ -81,7 +81,7 @@ def loads_reported(stack: Stack, client: redis.Redis) -> int:
     time.sleep(REPORTED_S)
     found = 0
     for worker in stack.client.residency():
-        found += int(client.hget(stack.keys.worker(worker["id"]), "loads") or 0)
+        found += int(client.hget(stack.keys.worker(worker["id"]), "loads_running") or 0)
     return found
 
 
