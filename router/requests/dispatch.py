@@ -191,7 +191,7 @@ class Dispatch:
             if not submission.ingress:  # its answer comes by the outbox
                 watcher = self._gateway if submission.wait else ""
                 async with asyncio.timeout_at(until):
-                    fields = await self._scripts.watch(request_id, watcher)
+                    fields = await self._scripts.subscribe(request_id, watcher)
                 record = read_record(request_id, fields)
                 ref, status = record.ref, record.shown
                 if future is not None and record.terminal and not future.done():

@@ -31,7 +31,7 @@ class End(NamedTuple):
     error: WarmrouteError | None = None
 
     def text(self) -> bytes:
-        """As `lua/lib/ended.lua` keeps it: status, worker, cold, ref, outcome."""
+        """As `lua/lib/outcomes.lua` keeps it: status, worker, cold, ref, outcome."""
         status = "expired" if isinstance(self.error, Expired) else "failed"
         status = "succeeded" if self.error is None else status
         outcome = b"" if self.error is None else pack_error(self.error)[:TOLD_BYTES]
@@ -54,5 +54,5 @@ class RecentOutcomes:
             flat: list[str | bytes] = []
             for end in ends[at : at + CHUNK]:
                 flat += (end.id, end.text())
-            await self._scripts.remember(self._most, flat)
+            await self._scripts.record_outcomes(self._most, flat)
         return len(ends)

@@ -195,7 +195,9 @@ class Ingress:
         ]  # fmt: skip
         # What came too late and was told so is no letter: a flood would push out those that matter.
         dead = not (isinstance(error, Expired) and reply_to)
-        if await self._scripts.answer("ingress", entry, reply_to, ANSWER_LIFE_MS, dead, answer):
+        if await self._scripts.publish_reply(
+            "ingress", entry, reply_to, ANSWER_LIFE_MS, dead, answer
+        ):
             name, version = (fields.get(n, b"")[:MAX_KEY] for n in (b"model", b"version"))
             self._failures.note(
                 entry, error, name.decode(errors="replace"), version.decode(errors="replace")

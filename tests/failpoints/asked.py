@@ -125,7 +125,7 @@ class Ledger:
         keys, store = self._stack.keys, self._stack.redis
         names = [key.decode() for key in store.scan_iter(count=1000)]
         found = [n for n in names if n.startswith(keys.work("")) and store.xlen(n)]
-        kinds = (keys.begun(""), keys.parked(""), keys.parked_refs, keys.deadlines)
+        kinds = (keys.started(""), keys.parked(""), keys.parked_refs, keys.deadlines)
         found += [name for name in names if name.startswith(kinds)]
         return found + [door for door in (keys.ingress, keys.outbox) if store.xlen(door)]
 

@@ -67,7 +67,7 @@ class Cell:
         incarnation: str = "one",
     ) -> str:  # fmt: skip
         """Register a worker that holds some models; its epoch."""
-        fields = {"device": "cpu", "state": "ready", "incarnation": incarnation}
+        fields = {"device_name": "cpu", "state": "ready", "incarnation": incarnation}
         epoch = await self.scripts.register(name, lease_ms, MAX_ATTEMPTS, fields)
         for ref in holds:
             await self.scripts.announce(name, epoch, ref, "", "device 1")

@@ -214,7 +214,7 @@ def test_a_dead_letter_is_listed_shown_replayed_and_dropped(
         return found
 
     cell.redis.xadd(cell.keys.ingress, {"model": "no-such-model", "body": '{"inputs": []}'})
-    block_until(lambda: cell.redis.xlen(cell.keys.dead) == 1)
+    block_until(lambda: cell.redis.xlen(cell.keys.dead_letters) == 1)
     (letter,) = letters()
     assert (letter["model"], letter["code"]) == ("no-such-model", "not_found")
     assert letter["entry"] in terminal.run(listing)

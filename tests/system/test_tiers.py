@@ -73,7 +73,7 @@ def test_a_model_goes_down_and_comes_back_from_host_memory(
         ("promoted", "host", "device"),
     ]
     assert all(e.bytes and e.seconds for e in events(tiers, first))
-    (known,) = tiers.redis.scan_iter(tiers.keys.known(first.name + ":*"))
+    (known,) = tiers.redis.scan_iter(tiers.keys.stats(first.name + ":*"))
     assert {b"remote", b"host", b"own:cpu"} <= set(tiers.redis.hkeys(known))
 
 

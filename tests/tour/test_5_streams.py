@@ -42,7 +42,7 @@ def test_an_entry_that_is_no_request_is_answered_with_the_reason(stack: Stack) -
     assert (answer["status"], answer["id"], answer["code"]) == ("failed", "line-2", "not_found")
     assert "nobody-knows-me" in answer["error"]
     assert stack.redis.xlen(stack.keys.ingress) == 0
-    assert stack.redis.xrevrange(stack.keys.dead, count=1)[0][1][b"id"] == b"line-2"
+    assert stack.redis.xrevrange(stack.keys.dead_letters, count=1)[0][1][b"id"] == b"line-2"
 
 
 def ask_by_stream(stack: Stack, fields: dict[str, str]) -> dict[str, str]:

@@ -35,7 +35,9 @@ def held() -> dict[str, int]:
 async def member(cell: Cell, held: dict[str, int]) -> Membership:
     """Worker w1, registered."""
     scripts = Meddling(cell.channel, cell.keys)
-    made = Membership(scripts, "w1", 10.0, MAX_ATTEMPTS, lambda: {"used": 30}, lambda: dict(held))
+    made = Membership(
+        scripts, "w1", 10.0, MAX_ATTEMPTS, lambda: {"used_bytes": 30}, lambda: dict(held)
+    )
     made.state = "ready"
     await made.register()
     return made
@@ -50,7 +52,7 @@ async def test_who_registers_tells_what_it_holds(cell: Cell, member: Membership)
     assert (await cell.client.hget(cell.keys.holders(REF), "w1")).startswith(b"device 10 ")
     assert await holders(cell, OTHER_REF) == [b"w1"]
     record = await cell.client.hgetall(cell.keys.worker("w1"))
-    assert (record[b"state"], record[b"used"]) == (b"ready", b"30")
+    assert (record[b"state"], record[b"used_bytes"]) == (b"ready", b"30")
 
 
 async def test_a_beat_renews(cell: Cell, member: Membership) -> None:

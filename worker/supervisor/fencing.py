@@ -48,7 +48,9 @@ class Disowner:
     async def _disown(self, epoch: str, batch: int, cause: str) -> None:
         try:
             moved = await retry.until_answered(
-                lambda: self._scripts.disown(self._worker, epoch, batch, cause, self._max_attempts)
+                lambda: self._scripts.fence_worker(
+                    self._worker, epoch, batch, cause, self._max_attempts
+                )
             )
         except Unavailable as error:
             log.warning("epoch %s was not given up: %s", epoch, error.message)

@@ -172,7 +172,7 @@ class Guard:
     async def _learn(self, copy: Copy, fields: dict[str, str]) -> None:
         member = self._parts.membership
         await until_answered(
-            lambda: self._parts.scripts.learn(member.worker, member.epoch, copy.ref, fields)
+            lambda: self._parts.scripts.record_stats(member.worker, member.epoch, copy.ref, fields)
         )
 
     # On the device -----------------------------------------------------------------------------

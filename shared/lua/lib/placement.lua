@@ -52,7 +52,7 @@ local function place_item(item, now, limits)
   if state == 'open' and limits then return 'quarantined', cause, '', wait end
   local worker, queued
   if state ~= 'open' then worker, queued = least_loaded(item.model, now) end
-  if worker and state == 'closed' then spill(item.model, worker, queued, now) end
+  if worker and state == 'closed' then scale_out(item.model, worker, queued, now) end
   if worker and limits and queued >= limits.work then
     return 'full', 'every holder of this model', '', until_half(queued, rate_of(worker))
   end

@@ -38,7 +38,7 @@ class ProcessFault(Fault):
 
     def _await_work(self) -> None:
         """So that it dies with something in its hands, if there is any load."""
-        begun = self.target.stack.keys.begun(self.target.name)
+        begun = self.target.stack.keys.started(self.target.name)
         with suppress(redis.RedisError, OSError):
             came_true(lambda: self.target.redis.hlen(begun), min(BUSY_WITHIN_S, self.patience_s))
 

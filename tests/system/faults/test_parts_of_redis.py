@@ -65,13 +65,13 @@ def test_a_group_that_was_destroyed_is_made_again_and_every_request_ends_once(
     before, stream = epoch(cell, worker), cell.keys.work(worker.name)
     sent = fill(cell, model, slow, timeout=PROMPTLY_S)
     (group,) = cell.redis.xinfo_groups(stream)
-    buried = cell.redis.xlen(cell.keys.dead)
+    buried = cell.redis.xlen(cell.keys.dead_letters)
 
     assert cell.redis.xgroup_destroy(stream, group["name"]) == 1
 
     assert all(right(pending.result(timeout=PROMPTLY_S)) for pending, right in sent)
     assert epoch(cell, worker) not in (None, before)
-    assert cell.redis.xlen(stream) == 0 and cell.redis.xlen(cell.keys.dead) == buried
+    assert cell.redis.xlen(stream) == 0 and cell.redis.xlen(cell.keys.dead_letters) == buried
 
 
 def test_a_work_stream_that_was_deleted_is_made_again_and_its_requests_expire(

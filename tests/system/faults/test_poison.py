@@ -81,7 +81,7 @@ def test_a_poison_request_dies_alone_and_its_batch_mates_are_answered(
         assert fragile.right(question, answer["y"])
 
     assert crashes(cell) == MAX_ATTEMPTS
-    (row,) = cell.redis.xrange(cell.keys.dead)
+    (row,) = cell.redis.xrange(cell.keys.dead_letters)
     letter = {name.decode(): value for name, value in row[1].items()}
     assert letter["id"].decode() == bad.id
     assert int(letter["attempts"]) == MAX_ATTEMPTS

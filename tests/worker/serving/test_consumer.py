@@ -26,7 +26,7 @@ async def test_each_request_gets_its_own_answer(worker: Worker) -> None:
     assert outcomes == {i: ("succeeded", 2.0 * n) for n, i in enumerate(ids)}
     assert max(worker.model.calls) > 1
     assert await worker.cell.client.xlen(worker.cell.keys.work("w1")) == 0
-    assert await worker.cell.exists(worker.cell.keys.begun("w1")) == []
+    assert await worker.cell.exists(worker.cell.keys.started("w1")) == []
 
 
 @pytest.mark.parametrize(

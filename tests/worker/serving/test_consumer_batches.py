@@ -22,7 +22,7 @@ async def test_a_batch_is_known_by_its_number(worker: Worker) -> None:
     (second,) = await worker.send(2.0)
 
     async def numbers() -> list[bytes]:
-        return sorted(await worker.cell.client.hvals(worker.cell.keys.begun("w1")))
+        return sorted(await worker.cell.client.hvals(worker.cell.keys.started("w1")))
 
     async def both() -> bool:
         return await numbers() == [b"1", b"2"]
@@ -95,7 +95,7 @@ async def test_who_is_alone_waits_for_what_runs_and_holds_up_the_rest(worker: Wo
     await wait_until(lambda: len(worker.consumer.inflight) == 2)
     await asyncio.sleep(0.05)
     assert worker.model.calls == [1] and worker.parts.progress.running == 0
-    assert await worker.cell.exists(worker.cell.keys.begun("w1")) == []
+    assert await worker.cell.exists(worker.cell.keys.started("w1")) == []
     leave.set()
     await loading
     assert set(await worker.outcomes(3)) == set(ids)
@@ -137,7 +137,7 @@ async def test_who_gives_up_waiting_to_be_alone_holds_up_nobody(worker: Worker) 
     await asyncio.wait([loading])
 
     async def begun() -> bool:
-        return await worker.cell.client.hlen(worker.cell.keys.begun("w1")) == 2
+        return await worker.cell.client.hlen(worker.cell.keys.started("w1")) == 2
 
     await wait_until(begun)
     worker.model.go.set()

@@ -54,7 +54,7 @@ class Guarded:
 
     async def known(self) -> dict[bytes, bytes]:
         """What the cell has learned."""
-        return await self.worker.cell.client.hgetall(self.worker.cell.keys.known(REF))
+        return await self.worker.cell.client.hgetall(self.worker.cell.keys.stats(REF))
 
     async def told(self) -> list[bytes]:
         """Reasons of the events."""

@@ -1,10 +1,10 @@
--- wipe_worker: forget a worker's residency and place what it had again; attempts + 1 for what ran.
+-- release_worker: forget a worker's residency and place what it had again; attempts + 1 for what ran.
 -- how: attempts (most allowed), cause (text), batch (only that batch ran; nil: all that had begun).
 -- Past the most attempts a request becomes a dead letter. Returns entries left (chunked).
 local DEAD_MAX = 1000
 
-local function bury(item, worker, cause, now)
-  redis.call('XADD', DEAD, 'MAXLEN', DEAD_MAX, '*', 'kind', 'request', 'id', item.id, 'model',
+local function dead_letter(item, worker, cause, now)
+  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_MAX, '*', 'kind', 'request', 'id', item.id, 'model',
     item.model, 'worker', worker, 'attempts', item.attempts, 'cause', cause, 'fingerprint',
     redis.sha1hex(item.body), 'body', item.body)
   publish(item, 'failed', worker, cause, now)
@@ -17,7 +17,7 @@ local function move(item, worker, how, now)
     return publish(item, 'expired', worker, 'expired the deadline passed', now)
   end
   if item.attempts >= how.attempts then
-    return bury(item, worker, 'dead_lettered after ' .. item.attempts .. ' starts: ' .. how.cause, now)
+    return dead_letter(item, worker, 'dead_lettered after ' .. item.attempts .. ' starts: ' .. how.cause, now)
   end
   -- Its gateway does not learn of the move: from here on the record says where it is.
   if not string.find(item.flags, 'k', 1, true) then item.flags = item.flags .. 'k' end
@@ -37,8 +37,8 @@ local function give_up_loads(worker, now)
   redis.call('DEL', k('loads', worker))
 end
 
-local function wipe_worker(worker, how, chunk, now)
-  local stream, begun, holds = k('work', worker), k('begun', worker), k('holds', worker)
+local function release_worker(worker, how, chunk, now)
+  local stream, begun, holds = k('work', worker), k('started', worker), k('holds', worker)
   redis.call('DEL', k('worker', worker))
   for _, ref in ipairs(redis.call('SMEMBERS', holds)) do
     redis.call('HDEL', k('holders', ref), worker)

@@ -21,15 +21,15 @@ async def test_a_further_copy_that_nobody_can_take_is_not_ordered_for_a_while(ce
     await worker(cell, "w1", holds=[REF])
     epoch = await worker(cell, "w2")
     await cell.scripts.order_copy(REF, 2)
-    assert await cell.scripts.tend() == (0, 1)
+    assert await cell.scripts.reconcile() == (0, 1)
     token = await cell.claim("w2", epoch)
     assert await cell.scripts.refuse_load("w2", REF, token) == "crowded"
     assert await cell.exists(cell.keys.load(REF), cell.keys.loads("w2")) == []
-    assert 0 < await cell.client.pttl(cell.keys.crowded(REF)) <= 5000
-    assert await cell.scripts.tend() == (0, 0)
+    assert 0 < await cell.client.pttl(cell.keys.no_capacity(REF)) <= 5000
+    assert await cell.scripts.reconcile() == (0, 0)
     assert (await cell.place(placing()))[0].status == "placed"
-    await cell.client.delete(cell.keys.crowded(REF))
-    assert await cell.scripts.tend() == (0, 1)
+    await cell.client.delete(cell.keys.no_capacity(REF))
+    assert await cell.scripts.reconcile() == (0, 1)
 
 
 async def test_a_further_copy_goes_round_before_it_is_given_up(cell: Cell) -> None:
@@ -37,7 +37,7 @@ async def test_a_further_copy_goes_round_before_it_is_given_up(cell: Cell) -> No
     await worker(cell, "w1", holds=[REF])
     epochs = {name: await worker(cell, name) for name in ("w2", "w3")}
     await cell.scripts.order_copy(REF, 2)
-    await cell.scripts.tend()
+    await cell.scripts.reconcile()
     answers = []
     for name, epoch in epochs.items():
         token = await cell.claim(name, epoch)
@@ -59,7 +59,7 @@ async def test_a_former_holder_is_asked_when_somebody_waits(cell: Cell) -> None:
     """It had a copy when a further one was ordered, and has freed it since."""
     first, second = await worker(cell, "w1", holds=[REF]), await worker(cell, "w2")
     await cell.scripts.order_copy(REF, 2)
-    await cell.scripts.tend()
+    await cell.scripts.reconcile()
     await cell.scripts.retire("w1", first, REF)
     await cell.place(kept())
     token = await cell.claim("w2", second)
@@ -86,7 +86,7 @@ async def test_a_holder_does_not_take_a_further_copy(cell: Cell) -> None:
     first = await worker(cell, "w1", holds=[REF])
     second = await worker(cell, "w2")
     await cell.scripts.order_copy(REF, 2)
-    await cell.scripts.tend()
+    await cell.scripts.reconcile()
     assert await claim(cell, "w1", first) == "refused"
     assert await claim(cell, "w2", second) == "claimed"
 
@@ -103,9 +103,9 @@ async def test_nobody_need_wait_for_a_further_copy(cell: Cell) -> None:
 
 async def test_a_model_that_fails_on_one_class_is_tried_on_another(cell: Cell) -> None:
     """Who waits is not answered before every class has failed; none of a failed class is asked."""
-    first = await worker(cell, "w1", **{"class": "a"})
-    twin = await worker(cell, "w2", **{"class": "a"})
-    last = await worker(cell, "w3", **{"class": "b"})
+    first = await worker(cell, "w1", device_class="a")
+    twin = await worker(cell, "w2", device_class="a")
+    last = await worker(cell, "w3", device_class="b")
     item = kept()
     await cell.place(item)
     await cell.claim("w1", first)
@@ -117,31 +117,31 @@ async def test_a_model_that_fails_on_one_class_is_tried_on_another(cell: Cell) -
     assert await fail(cell, "w3", "b") == 0
     assert (await cell.record(item.id))["outcome"] == CAUSE
     assert (await cell.place(placing()))[0].status == "unloadable"
-    assert await members(cell, cell.keys.unfit(REF)) == {"a", "b"}
-    assert 0 < await cell.client.pttl(cell.keys.unfit(REF)) <= 5000
+    assert await members(cell, cell.keys.incompatible(REF)) == {"a", "b"}
+    assert 0 < await cell.client.pttl(cell.keys.incompatible(REF)) <= 5000
 
 
 async def test_a_class_that_failed_is_not_asked_while_that_is_known(cell: Cell) -> None:
     """Not the nearest of them either; afterwards it may."""
-    first = await worker(cell, "w1", **{"class": "a"})
-    await worker(cell, "w2", **{"class": "b"})
+    first = await worker(cell, "w1", device_class="a")
+    await worker(cell, "w2", device_class="b")
     await near(cell, "w1", "disk")
     await cell.place(placing())
     await cell.claim("w1", first)
     await fail(cell, "w1", "a")
     assert (await lease(cell))["for"] == ""
-    await cell.client.delete(cell.keys.load(REF), cell.keys.unfit(REF))
+    await cell.client.delete(cell.keys.load(REF), cell.keys.incompatible(REF))
     await cell.scripts.sweep()
     assert ((await lease(cell))["for"], (await lease(cell))["refused"]) == ("w1", "")
 
 
 async def test_who_is_unfit_is_named_once_however_often_the_order_is_handed_on(cell: Cell) -> None:
     """The lease does not grow by it."""
-    await worker(cell, "w1", **{"class": "a"})
-    second = await worker(cell, "w2", **{"class": "b"})
-    await worker(cell, "w3", **{"class": "b"})
-    await cell.client.sadd(cell.keys.unfit(REF), "a")
-    await cell.client.expire(cell.keys.unfit(REF), 60)
+    await worker(cell, "w1", device_class="a")
+    second = await worker(cell, "w2", device_class="b")
+    await worker(cell, "w3", device_class="b")
+    await cell.client.sadd(cell.keys.incompatible(REF), "a")
+    await cell.client.expire(cell.keys.incompatible(REF), 60)
     await cell.place(placing())
     await cell.scripts.refuse_load("w2", REF, await cell.claim("w2", second))
     for _ in range(3):
@@ -158,9 +158,9 @@ async def test_a_failed_load_fails_nobody_whom_a_holder_can_serve(cell: Cell) ->
     await cell.place(kept())
     await cell.claim("w2", second)
     assert await cell.scripts.heartbeat("w1", first, "one", LEASE_MS, 1, {}) == "ok"
-    await cell.client.hset(cell.keys.worker("w1"), "class", "b")
-    await cell.client.sadd(cell.keys.unfit(REF), "b")
-    await cell.client.expire(cell.keys.unfit(REF), 60)
+    await cell.client.hset(cell.keys.worker("w1"), "device_class", "b")
+    await cell.client.sadd(cell.keys.incompatible(REF), "b")
+    await cell.client.expire(cell.keys.incompatible(REF), 60)
     assert await fail(cell, "w2", "a") == 0
     assert await cell.exists(cell.keys.load(REF), cell.keys.loads("w2")) == []
     assert await cell.scripts.sweep() == (0, 0, 1)
@@ -170,10 +170,10 @@ async def test_a_failed_load_fails_nobody_whom_a_holder_can_serve(cell: Cell) ->
 
 async def test_a_former_holder_is_asked_before_anybody_is_failed(cell: Cell) -> None:
     """A further copy failed on another class, and the first one has gone meanwhile."""
-    first = await worker(cell, "w1", holds=[REF], **{"class": "a"})
-    second = await worker(cell, "w2", **{"class": "b"})
+    first = await worker(cell, "w1", holds=[REF], device_class="a")
+    second = await worker(cell, "w2", device_class="b")
     await cell.scripts.order_copy(REF, 2)
-    await cell.scripts.tend()
+    await cell.scripts.reconcile()
     await cell.scripts.retire("w1", first, REF)
     item = kept()
     await cell.place(item)
@@ -186,19 +186,19 @@ async def test_a_former_holder_is_asked_before_anybody_is_failed(cell: Cell) -> 
 
 async def test_a_passing_reason_marks_no_class(cell: Cell) -> None:
     """The store was away: that is nobody's device."""
-    epoch = await worker(cell, "w1", **{"class": "a"})
+    epoch = await worker(cell, "w1", device_class="a")
     await cell.place(kept())
     token = await cell.claim("w1", epoch)
     await cell.scripts.fail_load("w1", REF, token, CAUSE, 5000, passing=True, device_class="a")
-    assert await cell.exists(cell.keys.unfit(REF)) == []
+    assert await cell.exists(cell.keys.incompatible(REF)) == []
 
 
 async def test_a_dead_worker_of_another_class_is_not_waited_for(cell: Cell) -> None:
     """Nor one that has refused it already."""
     cell.scripts.now_ms = NOW_MS
-    epoch = await worker(cell, "w1", **{"class": "a"})
-    await worker(cell, "w2", lease_ms=1, **{"class": "b"})
-    third = await worker(cell, "w3", **{"class": "c"})
+    epoch = await worker(cell, "w1", device_class="a")
+    await worker(cell, "w2", lease_ms=1, device_class="b")
+    third = await worker(cell, "w3", device_class="c")
     cell.scripts.now_ms += 1
     item = kept()
     await cell.place(item)

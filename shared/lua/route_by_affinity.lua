@@ -1,5 +1,5 @@
--- affinity: a claimed load goes to the worker that has the most of its kin.
--- use: keys, holders, nearest, order
+-- route_by_affinity: a claimed load goes to the worker that has the most of its kin.
+-- use: keys, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, affinity key, mode (prefer | require), most models of
 --   the key on one worker (0: any number).
 -- Returns 'here' | 'elsewhere' (the order was handed on to that worker) | 'nowhere' (the worker that has
@@ -7,12 +7,12 @@
 -- With prefer an order is handed on once; with require until it is there.
 local CHUNK = 256
 local now, worker, ref, mode, most = clock(), ARGV[2], ARGV[3], ARGV[6], tonumber(ARGV[7])
-local load, kin = k('load', ref), k('kin', ARGV[5])
+local load, kin = k('load', ref), k('affinity', ARGV[5])
 local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'handed_on')
 if r[1] ~= ARGV[4] or r[2] ~= worker then return 'stale' end
 open_with_harmless_write()
 redis.call('SADD', kin, ref)
-redis.call('PEXPIRE', kin, KNOWN_TTL)
+redis.call('PEXPIRE', kin, STATS_TTL)
 local count, best = {}, nil
 local function add(other)
   if redis.call('HGET', k('worker', other), 'state') ~= 'ready' then return end

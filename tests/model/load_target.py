@@ -1,4 +1,4 @@
-"""The model of `lua/lib/nearest.lua` and of who is unfit: pure looks at a state."""
+"""The model of `lua/lib/load_target.lua` and of who is unfit: pure looks at a state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def live_workers(state: State, now: int) -> list[str]:
 def setting(state: State, ref: str, field: str) -> int:
     """What the API has set, else what was learned from the manifest."""
     own = state.policies.get(ref, {}).get(field)
-    return int(own or state.known.get(ref, {}).get(field) or 0)
+    return int(own or state.stats.get(ref, {}).get(field) or 0)
 
 
 def least_copies(state: State, ref: str) -> int:
@@ -35,12 +35,12 @@ def number(state: State, worker: str, field: str) -> float:
 
 def wait_on(state: State, worker: str, queued: int) -> float:
     """How long the device is busy with what is queued, ms."""
-    return queued * number(state, worker, "service")
+    return queued * number(state, worker, "service_ms")
 
 
 def tier_at(state: State, ref: str, worker: str) -> str:
     """The tier from which a worker would load `ref`."""
-    tier, _, epoch = state.near.get(ref, {}).get(worker, "remote").partition(" ")
+    tier, _, epoch = state.warm.get(ref, {}).get(worker, "remote").partition(" ")
     lost = tier == "host" and epoch != state.workers[worker].get("epoch")
     return "remote" if lost else tier
 
@@ -48,7 +48,7 @@ def tier_at(state: State, ref: str, worker: str) -> str:
 def soonest(state: State, now: int, ref: str, refused: Iterable[str]) -> tuple[str, float]:
     """The worker that has it before any could bring it from remote ('' if none), and when (ms;
     infinite if nobody could have it)."""
-    known, refused = state.known.get(ref, {}), set(refused)
+    known, refused = state.stats.get(ref, {}), set(refused)
     best = ("", math.inf)
     for worker in live_workers(state, now):
         if state.workers.get(worker, {}).get("state") == "ready" and worker not in refused:
@@ -61,6 +61,6 @@ def soonest(state: State, now: int, ref: str, refused: Iterable[str]) -> tuple[s
 
 def unfit_workers(state: State, now: int, ref: str) -> set[str]:
     """Live workers of a device class on which it could not be loaded a short while ago."""
-    classes = state.unfit.get(ref, set())
+    classes = state.incompatible.get(ref, set())
     live = live_workers(state, now)
-    return {w for w in live if state.workers.get(w, {}).get("class", "") in classes}
+    return {w for w in live if state.workers.get(w, {}).get("device_class", "") in classes}

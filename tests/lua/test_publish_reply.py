@@ -1,4 +1,4 @@
-"""answer.lua: a rendered outcome is written to the stream that its producer named, once."""
+"""publish_reply.lua: a rendered outcome is written to the stream that its producer named, once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def door_entry(cell: Cell, door: str = "ingress", **fields: str) -> str:
 async def answer(
     cell: Cell, entry: str, reply_to: str = "answers", door: str = "ingress", dead: bool = False
 ) -> bool:
-    return await cell.scripts.answer(door, entry, reply_to, LIFE_MS, dead, FIELDS)
+    return await cell.scripts.publish_reply(door, entry, reply_to, LIFE_MS, dead, FIELDS)
 
 
 async def test_the_answer_is_written_and_the_entry_goes(cell: Cell) -> None:
@@ -37,7 +37,7 @@ async def test_the_answer_is_written_and_the_entry_goes(cell: Cell) -> None:
     answers = await cell.stream("answers")
     assert [a.fields for a in answers] == [{"status": b"failed", "error": b"no such model"}] * 2
     assert 0 < await cell.client.pttl("answers") <= LIFE_MS
-    assert await cell.exists(cell.keys.dead) == []
+    assert await cell.exists(cell.keys.dead_letters) == []
 
 
 async def test_it_is_answered_once(cell: Cell) -> None:
@@ -51,7 +51,7 @@ async def test_it_is_answered_once(cell: Cell) -> None:
             await own.close()
     assert sorted(won) == [False] * 9 + [True]
     assert await cell.client.xlen("answers") == 1
-    assert await cell.client.xlen(cell.keys.dead) == 1
+    assert await cell.client.xlen(cell.keys.dead_letters) == 1
 
 
 async def test_who_named_no_stream_gets_nothing(cell: Cell) -> None:
@@ -65,7 +65,7 @@ async def test_who_named_no_stream_gets_nothing(cell: Cell) -> None:
 async def test_an_answer_without_fields_only_takes_the_entry_away(cell: Cell) -> None:
     """An outbox entry whose request is no longer kept."""
     entry = await door_entry(cell, "outbox")
-    assert await cell.scripts.answer("outbox", entry, "", LIFE_MS, False, [])
+    assert await cell.scripts.publish_reply("outbox", entry, "", LIFE_MS, False, [])
     assert await cell.client.xlen(cell.keys.outbox) == 0
 
 
@@ -91,7 +91,7 @@ async def test_a_dead_letter_keeps_what_was_sent_and_why_it_was_refused(cell: Ce
     """So that it can be looked at, mended and sent again."""
     entry = await door_entry(cell, model="no-such", body='{"inputs": []}')
     assert await answer(cell, entry, dead=True)
-    (letter,) = await cell.stream(cell.keys.dead)
+    (letter,) = await cell.stream(cell.keys.dead_letters)
     assert letter.fields == {
         "kind": b"entry", "entry": entry.encode(), "cause": b"invalid no such model",
         "model": b"no-such", "body": b'{"inputs": []}',

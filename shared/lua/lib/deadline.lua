@@ -1,6 +1,6 @@
--- late: the outcome of a request whose deadline has passed, with what it waited for, as far as known;
+-- deadline: the outcome of a request whose deadline has passed, with what it waited for, as far as known;
 -- and the worker on which it was, or ''. stream: where it was.
-local function late(ref, stream, now)
+local function expired_outcome(ref, stream, now)
   local said, work = 'expired the deadline passed', P .. 'work:'
   if string.find(stream, work, 1, true) == 1 then
     local worker = string.sub(stream, #work + 1)

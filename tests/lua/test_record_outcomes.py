@@ -39,7 +39,7 @@ async def test_what_succeeded_or_was_taken_back_is_no_failure(cell: Cell, make) 
     await cell.complete("w1", epoch, entries[:1])
     await cell.scripts.cancel(items[1].id, cell.keys.work("w1"), entries[1].entry.decode())
     assert await failures(cell) == []
-    assert await cell.client.exists(cell.keys.ended_newest) == 0
+    assert await cell.client.exists(cell.keys.newest_outcomes) == 0
 
 
 async def test_a_gateway_that_is_gone_loses_no_line(cell: Cell) -> None:
@@ -55,21 +55,21 @@ async def test_the_end_of_who_waited_can_be_asked_for(cell: Cell) -> None:
     waited, polled = placing(), kept()
     epoch, entries = await running(cell, waited, polled)
     await cell.complete("w1", epoch, entries, "failed", b"model_failed oh no")
-    text = (await cell.scripts.watch(waited.id, "gw1"))["ended"]
+    text = (await cell.scripts.subscribe(waited.id, "gw1"))["ended"]
     assert text == f"failed w1 0 {REF} model_failed oh no".encode()
-    assert (await cell.scripts.watch(polled.id, ""))["status"] == b"failed"
-    kinds = [key async for key in cell.client.scan_iter(cell.keys.ended("*"))]
+    assert (await cell.scripts.subscribe(polled.id, ""))["status"] == b"failed"
+    kinds = [key async for key in cell.client.scan_iter(cell.keys.outcomes("*"))]
     assert [await cell.client.hlen(kind) for kind in kinds] == [1]
 
 
 async def test_an_end_is_kept_for_an_hour(cell: Cell) -> None:
     """And not for ever, whatever comes after it."""
     first = request_id()
-    await cell.scripts.remember(100, [first, f"succeeded w1 0 {REF} "])
-    (key,) = [key async for key in cell.client.scan_iter(cell.keys.ended("*"))]
+    await cell.scripts.record_outcomes(100, [first, f"succeeded w1 0 {REF} "])
+    (key,) = [key async for key in cell.client.scan_iter(cell.keys.outcomes("*"))]
     assert HOUR_MS < await cell.client.pttl(key) <= HOUR_MS + TURN_MS
     await cell.client.pexpire(key, 7)
-    await cell.scripts.remember(100, [request_id(), f"succeeded w1 0 {REF} "])
+    await cell.scripts.record_outcomes(100, [request_id(), f"succeeded w1 0 {REF} "])
     assert 0 <= await cell.client.pttl(key) <= 7 or not await cell.client.exists(key)
 
 
@@ -77,11 +77,11 @@ async def test_of_many_the_newest_are_kept(cell: Cell) -> None:
     """Three quarters of the most at least, never more than that."""
     ids = [request_id() for _ in range(1000)]
     for id in ids:
-        await cell.scripts.remember(100, [id, f"succeeded w1 0 {REF} "])
-    known = [bool(await cell.scripts.watch(id, "")) for id in ids]
+        await cell.scripts.record_outcomes(100, [id, f"succeeded w1 0 {REF} "])
+    known = [bool(await cell.scripts.subscribe(id, "")) for id in ids]
     assert 75 <= sum(known) <= 100
     assert known == sorted(known)
-    keys = [key async for key in cell.client.scan_iter(cell.keys.ended("*"))]
+    keys = [key async for key in cell.client.scan_iter(cell.keys.outcomes("*"))]
     assert sum([await cell.client.hlen(key) for key in keys]) <= 100
 
 
@@ -136,7 +136,7 @@ async def test_a_request_that_killed_its_workers_is_written_down(cell: Cell) -> 
         entries = await cell.read(worker)
         if entries:
             await cell.begin(worker, epoch, entries)
-        await cell.scripts.disown(worker, epoch, 1, "signal 11", MAX_ATTEMPTS)
+        await cell.scripts.fence_worker(worker, epoch, 1, "signal 11", MAX_ATTEMPTS)
     rows = await failures(cell)
     assert [row["outcome"].partition(b" ")[0] for row in rows] == [b"dead_lettered"]
     assert rows[0]["worker"] == b"w3"

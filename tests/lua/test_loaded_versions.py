@@ -16,7 +16,7 @@ def ref(version: int, digest: str = "0123456789ab") -> str:
 
 
 async def live(cell: Cell) -> dict[int, str]:
-    found = await cell.client.hgetall(cell.keys.live("bert"))
+    found = await cell.client.hgetall(cell.keys.loaded_versions("bert"))
     return {int(version): digest.decode() for version, digest in found.items()}
 
 
@@ -30,8 +30,8 @@ async def test_what_is_announced_is_live_for_a_week(cell: Cell) -> None:
     for _ in range(2):
         await have(cell, epoch, ref(3))
         assert await live(cell) == {3: "0123456789ab"}
-        assert 0 < await cell.client.pttl(cell.keys.live("bert")) <= WEEK_MS
-        await cell.client.delete(cell.keys.live("bert"))
+        assert 0 < await cell.client.pttl(cell.keys.loaded_versions("bert")) <= WEEK_MS
+        await cell.client.delete(cell.keys.loaded_versions("bert"))
 
 
 async def test_only_the_newest_few_are_kept(cell: Cell) -> None:
@@ -48,7 +48,7 @@ async def test_a_version_that_was_published_again_is_live_as_it_is_now(cell: Cel
     await have(cell, epoch, ref(1), pin=1)
     await have(cell, epoch, ref(1, "ba9876543210"), pin=1)
     assert await live(cell) == {1: "ba9876543210"}
-    assert await cell.client.hget(cell.keys.known(ref(1)), "pin") == b"0"
+    assert await cell.client.hget(cell.keys.stats(ref(1)), "pin") == b"0"
 
 
 async def test_what_a_manifest_keeps_holds_for_the_newest_that_is_live(cell: Cell) -> None:
@@ -61,7 +61,7 @@ async def test_what_a_manifest_keeps_holds_for_the_newest_that_is_live(cell: Cel
     await have(cell, epoch, ref(2), pin=1)  # somebody named it
     assert await cell.scripts.retire("w1", epoch, ref(2), "", "evict") != "pinned"
     await cell.scripts.order_copy(ref(2), 1)  # a gateway that has not heard of version 3 yet
-    assert await cell.client.hget(cell.keys.known(ref(2)), "min_copies") == b"0"
+    assert await cell.client.hget(cell.keys.stats(ref(2)), "min_copies") == b"0"
     await cell.scripts.set_policy(ref(1), {"pin": "1"})
     await have(cell, epoch, ref(1))
     assert await cell.scripts.retire("w1", epoch, ref(1), "", "evict") == "pinned"
@@ -100,7 +100,7 @@ async def test_a_trial_that_failed_rests_longer_each_time(cell: Cell) -> None:
         assert (await lease(cell, ref(2)))["extra"] == "trial"
         token = await cell.claim("w1", epoch, ref(2))
         await cell.scripts.fail_load("w1", ref(2), token, b"corrupt it is", 1, False, "cpu")
-        await cell.client.delete(cell.keys.unloadable(ref(2)), cell.keys.unfit(ref(2)))
+        await cell.client.delete(cell.keys.unloadable(ref(2)), cell.keys.incompatible(ref(2)))
         cell.scripts.now_ms += min(rest_ms, 600_000) - 1
         await worker(cell)
         assert (await cell.scripts.order_copy(ref(2), trial=True)).status == "resting"
@@ -116,10 +116,10 @@ async def test_what_crashed_workers_twice_is_tried_no_more(cell: Cell) -> None:
     """A trial that takes the device process with it would be an outage for all others there."""
     for _ in range(2):
         epoch = await worker(cell)
-        await cell.client.hdel(cell.keys.known(ref(2)), "rests")
+        await cell.client.hdel(cell.keys.stats(ref(2)), "rests")
         assert (await cell.scripts.order_copy(ref(2), trial=True)).status == "ordered"
         await cell.claim("w1", epoch, ref(2))
-        await cell.scripts.disown("w1", epoch, 0, "was killed by SIGSEGV", 3)
+        await cell.scripts.fence_worker("w1", epoch, 0, "was killed by SIGSEGV", 3)
     await worker(cell)
-    await cell.client.hdel(cell.keys.known(ref(2)), "rests")
+    await cell.client.hdel(cell.keys.stats(ref(2)), "rests")
     assert (await cell.scripts.order_copy(ref(2), trial=True)).status == "resting"

@@ -1,4 +1,4 @@
-"""affinity.lua: a claimed load goes to the worker that has the most of its kin."""
+"""route_by_affinity.lua: a claimed load goes to the worker that has the most of its kin."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ THIRD_REF = "clip:1:111111111111"
 
 async def ask(cell: Cell, name: str, mode: str = "prefer", ref: str = REF) -> str:
     """Of the load that this worker has claimed."""
-    return await cell.scripts.affinity(name, ref, await cell.token(ref), KEY, mode)
+    return await cell.scripts.route_by_affinity(name, ref, await cell.token(ref), KEY, mode)
 
 
 async def kin(cell: Cell, *refs: str) -> None:
     """Models that were loaded under this key before."""
-    await cell.client.sadd(cell.keys.kin(KEY), *refs)
-    await cell.client.expire(cell.keys.kin(KEY), 600)
+    await cell.client.sadd(cell.keys.affinity(KEY), *refs)
+    await cell.client.expire(cell.keys.affinity(KEY), 600)
 
 
 async def claimed(cell: Cell, name: str, ref: str = REF, **fields: str) -> str:
@@ -38,8 +38,8 @@ async def test_where_no_kin_is_known_it_is_loaded_here(cell: Cell, mode: str) ->
     before = await lease(cell)
     assert await ask(cell, "w1", mode) == "here"
     assert await lease(cell) == before
-    assert await members(cell, cell.keys.kin(KEY)) == {REF}
-    assert await cell.client.pttl(cell.keys.kin(KEY)) > 86_400_000
+    assert await members(cell, cell.keys.affinity(KEY)) == {REF}
+    assert await cell.client.pttl(cell.keys.affinity(KEY)) > 86_400_000
 
 
 @pytest.mark.parametrize("mode", ["prefer", "require"])
@@ -81,7 +81,7 @@ async def test_who_is_nowhere_is_no_kin_any_more(cell: Cell) -> None:
     await kin(cell, OTHER_REF, THIRD_REF)
     await claimed(cell, "w1")
     await ask(cell, "w1")
-    assert await members(cell, cell.keys.kin(KEY)) == {REF, OTHER_REF}
+    assert await members(cell, cell.keys.affinity(KEY)) == {REF, OTHER_REF}
 
 
 async def test_with_prefer_it_is_handed_on_once(cell: Cell) -> None:
@@ -110,7 +110,7 @@ async def test_with_require_it_is_handed_on_until_it_is_there(cell: Cell) -> Non
         cell.scripts.now_ms += 250
         assert await claim(cell, "w1", epoch) == "claimed"
     assert await ask(cell, "w1", "require") == "elsewhere"
-    assert (await lease(cell))["extra"] == "asked"
+    assert (await lease(cell))["extra"] == "requested"
     assert await claim(cell, "w2", second) == "claimed"
     assert await ask(cell, "w2", "require") == "here"
 
@@ -155,7 +155,7 @@ async def test_a_copy_of_its_own_is_no_kin(cell: Cell) -> None:
     await kin(cell, REF)
     epoch = await worker(cell, "w1")
     await cell.scripts.order_copy(REF, 2)
-    await cell.scripts.tend()
+    await cell.scripts.reconcile()
     await cell.claim("w1", epoch)
     assert await ask(cell, "w1", "require") == "here"
 
@@ -165,13 +165,13 @@ async def test_only_who_has_claimed_the_load_may_ask(cell: Cell) -> None:
     await worker(cell, "w2", holds=[OTHER_REF])
     await claimed(cell, "w1")
     token = await cell.token()
-    assert await cell.scripts.affinity("w1", REF, "0" * 24, KEY, "prefer") == "stale"
-    assert await cell.scripts.affinity("w2", REF, token, KEY, "prefer") == "stale"
-    assert await cell.scripts.affinity("w1", OTHER_REF, token, KEY, "prefer") == "stale"
-    assert await cell.exists(cell.keys.kin(KEY)) == []
+    assert await cell.scripts.route_by_affinity("w1", REF, "0" * 24, KEY, "prefer") == "stale"
+    assert await cell.scripts.route_by_affinity("w2", REF, token, KEY, "prefer") == "stale"
+    assert await cell.scripts.route_by_affinity("w1", OTHER_REF, token, KEY, "prefer") == "stale"
+    assert await cell.exists(cell.keys.affinity(KEY)) == []
     await kin(cell, OTHER_REF)
     assert await ask(cell, "w1") == "elsewhere"
-    assert await cell.scripts.affinity("w1", REF, token, KEY, "prefer") == "stale"
+    assert await cell.scripts.route_by_affinity("w1", REF, token, KEY, "prefer") == "stale"
 
 
 async def test_two_keys_are_two_families(cell: Cell) -> None:
@@ -180,7 +180,10 @@ async def test_two_keys_are_two_families(cell: Cell) -> None:
     await kin(cell, OTHER_REF)
     await claimed(cell, "w1")
     for key in (KEY + "s", KEY[:-1], "k" * 10_000):
-        assert await cell.scripts.affinity("w1", REF, await cell.token(), key, "require") == "here"
+        assert (
+            await cell.scripts.route_by_affinity("w1", REF, await cell.token(), key, "require")
+            == "here"
+        )
 
 
 async def test_of_a_large_family_a_bounded_number_is_looked_at(cell: Cell) -> None:

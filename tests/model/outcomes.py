@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.model.load_target import live_workers
 from tests.model.model import Model
-from tests.model.nearest import live_workers
 from tests.model.state import Item
 
 GENERATIONS, TURN, LIFE, FAILED_MOST = 4, 1_200_000, 4_800_000, 10_000
@@ -21,31 +21,31 @@ def trace(
     }  # fmt: skip
     if not kept and item.ref:
         text = f"{status} {worker or '-'} {cold} {item.ref} {outcome}"
-        remember(m, "failed", FAILED_MOST, {item.id: text})
+        record_outcomes(m, "failed", FAILED_MOST, {item.id: text})
 
 
-def remember(m: Model, kind: str, most: int, ends: dict[str, str]) -> None:
+def record_outcomes(m: Model, kind: str, most: int, ends: dict[str, str]) -> None:
     """Into the newest generation, or a new one."""
-    newest = m.state.ended.get("", {})
+    newest = m.state.outcomes.get("", {})
     number, since = int(newest.get(kind, 0)), int(newest.get(f"{kind}_since", 0))
-    size = len(m.state.ended.get(f"{kind}.{number}", {}))
+    size = len(m.state.outcomes.get(f"{kind}.{number}", {}))
     if not 0 < size < most / GENERATIONS or m.now - since >= TURN:
         number += 1
-        m.forget(f"ended:{kind}.{number - GENERATIONS}")
-        m.state.ended[""] = {**newest, kind: str(number), f"{kind}_since": str(m.now)}
-        m.lives("ended", LIFE + TURN)
-        m.lives(f"ended:{kind}.{number}", LIFE)
-        m.state.ended[f"{kind}.{number}"] = {}
-    m.state.ended[f"{kind}.{number}"] |= ends
+        m.forget(f"outcomes:{kind}.{number - GENERATIONS}")
+        m.state.outcomes[""] = {**newest, kind: str(number), f"{kind}_since": str(m.now)}
+        m.lives("outcomes", LIFE + TURN)
+        m.lives(f"outcomes:{kind}.{number}", LIFE)
+        m.state.outcomes[f"{kind}.{number}"] = {}
+    m.state.outcomes[f"{kind}.{number}"] |= ends
 
 
 def recall(m: Model, request: str) -> str:
     """What is kept of a request, '' if nothing is."""
-    newest = m.state.ended.get("", {})
+    newest = m.state.outcomes.get("", {})
     for kind in KINDS:
         number = int(newest.get(kind, 0))
         for n in range(number, max(0, number - GENERATIONS), -1):
-            text = m.state.ended.get(f"{kind}.{n}", {}).get(request)
+            text = m.state.outcomes.get(f"{kind}.{n}", {}).get(request)
             if text:
                 return text
     return ""

@@ -1,4 +1,4 @@
-"""watch.lua: a poller reads a record and may have the outcome sent to its gateway."""
+"""subscribe.lua: a poller reads a record and may have the outcome sent to its gateway."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.helpers.factories import REF, kept
 
 async def test_an_unknown_request_has_no_record(cell: Cell) -> None:
     """And watching it makes none."""
-    assert await cell.scripts.watch("f" * 32, "gw1") == {}
+    assert await cell.scripts.subscribe("f" * 32, "gw1") == {}
     assert await cell.exists(cell.keys.request("f" * 32)) == []
 
 
@@ -16,7 +16,7 @@ async def test_reading_alone_changes_nothing(cell: Cell) -> None:
     """Without a gateway it only reads."""
     item = kept()
     await cell.place(item)
-    assert (await cell.scripts.watch(item.id, ""))["status"] == b"parked"
+    assert (await cell.scripts.subscribe(item.id, ""))["status"] == b"parked"
     assert "watchers" not in await cell.record(item.id)
 
 
@@ -27,7 +27,7 @@ async def test_a_watching_gateway_is_told_the_outcome(cell: Cell) -> None:
     item = kept()
     await cell.place(item)
     entries = await cell.read("w1")
-    await cell.scripts.watch(item.id, "gw2")
+    await cell.scripts.subscribe(item.id, "gw2")
     await cell.complete("w1", epoch, entries, outcome=b"42")
     assert [r["outcome"] for r in await cell.replies("gw2")] == [b"42"]
 
@@ -37,7 +37,7 @@ async def test_a_gateway_that_asks_again_is_remembered_once(cell: Cell) -> None:
     item = kept()
     await cell.place(item)
     for gateway in ("gw11", "gw1", "gw11", "gw1"):
-        await cell.scripts.watch(item.id, gateway)
+        await cell.scripts.subscribe(item.id, gateway)
     assert (await cell.record(item.id))["watchers"].split() == [b"gw11", b"gw1"]
 
 
@@ -46,6 +46,6 @@ async def test_an_ended_request_is_read_and_not_watched(cell: Cell) -> None:
     item = kept()
     await cell.place(item)
     await cell.scripts.cancel(item.id)
-    record = await cell.scripts.watch(item.id, "gw1")
+    record = await cell.scripts.subscribe(item.id, "gw1")
     assert record["status"] == b"cancelled"
     assert "watchers" not in await cell.record(item.id)

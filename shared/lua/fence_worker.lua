@@ -1,6 +1,6 @@
--- disown: the parent of a dead device process gives up its epoch. It knows which batch was on the device:
+-- fence_worker: the parent of a dead device process gives up its epoch. It knows which batch was on the device:
 --   only that batch, and the loads in flight, are charged.
--- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement, wipe
+-- use: keys, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, batch (0: none ran), cause, max attempts.
 -- Returns the number of requests moved | -1 the epoch is not current (somebody was faster).
 local now, worker, batch, cause = clock(), ARGV[2], ARGV[4], ARGV[5]
@@ -8,7 +8,7 @@ if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return -1 en
 open_with_harmless_write()
 redis.call('ZREM', WORKERS, worker)
 local stream, blamed = k('work', worker), {}
-for entry, number in pairs(as_table(redis.call('HGETALL', k('begun', worker)))) do
+for entry, number in pairs(as_table(redis.call('HGETALL', k('started', worker)))) do
   local e = number == batch and redis.call('XRANGE', stream, entry, entry)[1]
   local ref = e and as_table(e[2]).model
   if ref then blamed[ref] = true end
@@ -19,5 +19,5 @@ end
 for ref in pairs(blamed) do charge_crash(ref, cause, now) end
 local moved = redis.call('XLEN', stream)
 local how = {attempts = tonumber(ARGV[6]), cause = cause, batch = batch}
-repeat until wipe_worker(worker, how, 128, now) == 0
+repeat until release_worker(worker, how, 128, now) == 0
 return moved

@@ -10,7 +10,7 @@ from tests.model.state import Item
 
 
 def bury(m: Model, item: Item, worker: str, cause: str) -> None:
-    m.state.dead[f"?d{len(m.state.dead)}"] = {
+    m.state.dead_letters[f"?d{len(m.state.dead_letters)}"] = {
         "kind": "request", "id": item.id, "model": item.ref, "worker": worker,
         "attempts": str(item.attempts), "cause": cause, "fingerprint": sha1(item.body),
         "body": item.body,
@@ -19,7 +19,7 @@ def bury(m: Model, item: Item, worker: str, cause: str) -> None:
 
 
 class Wiping(NamedTuple):
-    """How a worker's requests are charged: see `lua/lib/wipe.lua`."""
+    """How a worker's requests are charged: see `lua/lib/release_worker.lua`."""
 
     attempts: int
     cause: str
@@ -35,13 +35,13 @@ def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
     m.state.workers.pop(worker, None)
     _give_up_loads(m, worker)
     for entry in list(m.state.work.get(worker, {}))[:chunk]:
-        number = m.state.begun.get(worker, {}).get(entry)
+        number = m.state.started.get(worker, {}).get(entry)
         ran = number is not None and how.batch in ("", number)
         item = moving(m, "work", worker, entry)
         _move(m, item._replace(attempts=item.attempts + ran), worker, how)
     left = len(m.state.work.get(worker, {}))
     if left == 0:
-        for part in (m.state.work, m.state.pending, m.state.groups, m.state.begun):
+        for part in (m.state.work, m.state.pending, m.state.groups, m.state.started):
             part.pop(worker, None)  # type: ignore[attr-defined]
     return left
 

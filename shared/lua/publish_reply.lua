@@ -1,4 +1,4 @@
--- answer: write the rendered outcome of a streamed request to its reply_to, once.
+-- publish_reply: write the rendered outcome of a streamed request to its reply_to, once.
 -- use: keys
 -- KEYS[1] prefix. ARGV: now, door ('outbox' or 'ingress'), entry, reply_to ('' writes nothing), life ms,
 --   dead ('1' also keeps a dead letter: the answer, and what was sent if it is not too large), then
@@ -22,7 +22,7 @@ if ARGV[6] == '1' then
       letter[#letter + 1] = sent[name]
     end
   end
-  redis.call('XADD', DEAD, 'MAXLEN', 1000, '*', unpack(letter))
+  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', 1000, '*', unpack(letter))
 end
 local kind = reply_to ~= '' and redis.call('TYPE', reply_to)['ok'] or 'none'
 if reply_to ~= '' and (kind == 'stream' or kind == 'none') then
