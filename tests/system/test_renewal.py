@@ -107,6 +107,6 @@ def test_a_process_that_leaks_is_replaced_while_all_are_answered(stack: Stack) -
     assert all(answers)
     block_until(lambda: all(stack.holders(m) == [worker.name] for m in (leaky, mlp.name)))
     assert "MB that no model accounts for, at most 20 MB are allowed" in worker.log
-    assert "a new device process takes over, as it asked for" in worker.log
+    assert "a new device process starts, as requested" in worker.log
     assert "started again" not in worker.log and "Traceback" not in worker.log
     assert stack.redis.keys(f"{stack.keys.prefix}:breaker:*") == []

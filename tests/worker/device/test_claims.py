@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from shared.errors import ConfigError
-from worker.device.claiming import claim
 from worker.device.inventory import Gpu
+from worker.device.opening import claim
 
 
 class FakeClaims:

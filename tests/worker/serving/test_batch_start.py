@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import clock
-from worker.serving.redis_clock import BELIEVED_S, MARGIN_MS, RedisClock
+from worker.serving.batch_start import BELIEVED_S, MARGIN_MS, RedisClock
 
 
 class Time:
@@ -35,7 +35,7 @@ def test_before_the_first_answer_nothing_is_certain(time: Time) -> None:
 def test_a_deadline_beyond_the_margin_is_surely_not_reached(time: Time) -> None:
     """A nearer one may be: the answer may have been under way so long."""
     redis = RedisClock()
-    redis.told(5_000_000)
+    redis.observe(5_000_000)
     assert redis.certainly_before(5_000_001 + MARGIN_MS)
     assert not redis.certainly_before(5_000_000 + MARGIN_MS)
     time.now += 1
@@ -50,16 +50,16 @@ def test_a_deadline_has_passed_when_it_is_said_to(answers: list[tuple[int, int]]
         patch.setattr(clock, "monotonic", time)
         for pause_ms, delay_ms in answers:
             time.now += (pause_ms + delay_ms) / 1000
-            redis.told(round(time.now * 1000) + ahead_ms - delay_ms)
+            redis.observe(round(time.now * 1000) + ahead_ms - delay_ms)
         deadline_ms = round(time.now * 1000) + ahead_ms + 60_000
-        assert redis.passed_by(deadline_ms) * 1000 + ahead_ms >= deadline_ms - 1
+        assert redis.local_deadline(deadline_ms) * 1000 + ahead_ms >= deadline_ms - 1
 
 
 def test_a_clock_that_was_set_back_is_believed_after_a_while(time: Time) -> None:
     """Another Redis took over, whose clock is behind: what was known of the first one goes."""
     redis = RedisClock()
-    redis.told(5_000_000)
+    redis.observe(5_000_000)
     time.now += BELIEVED_S + 1
-    redis.told(1_000_000)
-    assert redis.passed_by(1_000_500) == pytest.approx(time.now + 0.5)
+    redis.observe(1_000_000)
+    assert redis.local_deadline(1_000_500) == pytest.approx(time.now + 0.5)
     assert not redis.certainly_before(1_000_000 + MARGIN_MS)
