@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from shared.copy_scripts import CopyScripts
+from shared.placed import Limits, Placed
 from shared.script_runner import CHUNK
 
 
@@ -28,17 +29,6 @@ class Placing(NamedTuple):
     key: str
     fingerprint: str
     body: bytes
-
-
-class Placed(NamedTuple):
-    """What became of it; the statuses stand in `lua/place.lua`. `where`: the worker, the cause, or
-    the id of the request that was joined. `retry_ms`: when to come back."""
-
-    status: str
-    where: str
-    entry: str
-    deadline_ms: int
-    retry_ms: int = 0
 
 
 class Completion(NamedTuple):
@@ -65,17 +55,9 @@ class Waiting(NamedTuple):
     entry: str
 
 
-class Limits(NamedTuple):
-    """Bounds that `place` keeps: per work stream, per parked stream, records in the cell."""
-
-    work: int
-    parked: int
-    pending: int
-
-
 def _placed(row: Sequence[bytes]) -> Placed:
-    status, where, entry, deadline_ms, retry_ms = row
-    return Placed(status.decode(), where.decode(), entry.decode(), int(deadline_ms), int(retry_ms))
+    status, detail, entry, deadline_ms, retry_ms = row
+    return Placed(status.decode(), detail.decode(), entry.decode(), int(deadline_ms), int(retry_ms))
 
 
 class Scripts(CopyScripts):

@@ -19,9 +19,9 @@ from deploy import docs
 from deploy.cli.main import make_parser
 from deploy.local.settings import WORKER_MEMORY_BYTES, UpSettings
 from deploy.samples import catalogue
-from router.app import routes
 from router.requests import records
 from router.rest.error_responses import STATUS
+from router.rest.routes import routes
 from shared import config
 from shared.errors import WarmrouteError
 from shared.manifest import PLATFORMS

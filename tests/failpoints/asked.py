@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from router.requests.idempotency import HEADER, REPLAYED
+from router.rest.arguments import IDEMPOTENCY_KEY, REPLAYED
 from tests.failpoints.history import History
 from tests.helpers.http import ask
 from tests.helpers.models import Mlp
@@ -94,7 +94,7 @@ class Ledger:
         Whether the second found the first."""
         question, key = model.question(next(_serial)), f"key-{next(_serial)}"
         path = f"/v2/models/{model.name}/infer"
-        sent = path, _v2(question).encode(), {HEADER: key, "Prefer": "respond-async"}
+        sent = path, _v2(question).encode(), {IDEMPOTENCY_KEY: key, "Prefer": "respond-async"}
         with suppress(ConnectionError):
             ask(first.url, "POST", *sent)
         accepted = ask(then.url, "POST", *sent)

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 from shared.channel import Channel
 from shared.connection import open_redis
 from shared.keys import Keys
-from shared.scripts import Completion, Limits, Placed, Placing, Scripts
+from shared.placed import Limits, Placed
+from shared.scripts import Completion, Placing, Scripts
 from tests.helpers.factories import REF
 
 LEASE_MS = 10_000

@@ -106,7 +106,7 @@ async def test_who_is_fenced_registers_again_and_announces_what_it_holds(
         pass
     await wait_until(lambda: beating.member.epoch != old)
     await wait_until(lambda: cell.client.hexists(cell.keys.holders(REF), "w1"))
-    assert (await cell.place(placing()))[0].where == "w1"
+    assert (await cell.place(placing()))[0].detail == "w1"
 
 
 async def test_a_map_that_lacks_a_model_is_told_again(beating: Beating, cell: Cell) -> None:

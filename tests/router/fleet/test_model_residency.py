@@ -98,7 +98,7 @@ async def test_a_request_whose_load_is_not_ordered_says_that(
     cell: Cell, gateway: RunningGateway
 ) -> None:
     """Its order got lost: the sweep will see to it; or the last load failed, and may do better."""
-    await gateway.doors.handover._supervisor.stop("sweep")
+    await gateway.context.handover._supervisor.stop("sweep")
     ref, item = await gateway.ref(), kept()
     item = item._replace(ref=ref)
     await cell.place(item)

@@ -29,7 +29,7 @@ async def fleet(cell: Cell, tmp_path: Path) -> AsyncIterator[Fleet]:
 
 
 async def ref(fleet: Fleet, name: str) -> str:
-    return str((await fleet.gateway.doors.catalog.resolve(name)).ref)
+    return str((await fleet.gateway.context.catalog.resolve(name)).ref)
 
 
 async def opened(fleet: Fleet, *models: Any, **fields: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from router.rest.endpoints.infer import TIMEOUT, read_timeout
+from router.rest.arguments import TIMEOUT, read_timeout
 from shared.config import RouterConfig
 from shared.errors import InvalidInput
 

@@ -1,34 +1,41 @@
-"""One line in the log for every request that failed, and one place that writes them.
+"""The outcomes of requests: one line in the log for each failure, and the newest outcomes by id.
 
-What ends a request that was accepted is decided in Redis, in whichever process: `publish.lua`
-writes the failure into the stream `failures` in that step, and any gateway writes its line. What
-only a gateway knows (a refusal, an answer that it could not give) it notes itself. An entry goes
-when its line is written: a gateway that is killed between the two makes a second line, never none.
+The end of an accepted request is decided in Redis: `publish.lua` writes a failure into the stream
+`failures` in that step, and any gateway writes its line. A failure that only one gateway knows (a
+refusal, an answer that it could not give) it logs itself. An entry is deleted after its line is
+written: a gateway that is killed between the two causes a second line, never none. The lines of one
+model are limited in a second; the rest is counted.
 
-A flood fills no log: of one model a gateway writes so many lines a second, then a count.
+A request that succeeded has no record in Redis, and making one would cost each a write. So the
+outcomes of a second are sent together, without payloads, and the cell keeps the newest: they can be
+read by id at any gateway. A gateway that is killed takes the last second with it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from router.requests.recent_outcomes import End, RecentOutcomes
-from router.requests.submission import Ticket
-from router.rest.error_responses import STATUS
+from router.requests.call import Ticket
 from shared import clock
 from shared.causes import bounded, one_line, word
 from shared.channel import Channel
 from shared.connection import redis_errors
-from shared.envelope import unpack_error
-from shared.errors import Cancelled, Conflict, InvalidInput, NotFound, WarmrouteError
+from shared.envelope import pack_error, unpack_error
+from shared.errors import Cancelled, Conflict, Expired, InvalidInput, NotFound, WarmrouteError
 from shared.keys import DOOR_GROUP, Keys
 from shared.names import ModelRef
+from shared.script_runner import CHUNK
+from shared.scripts import Scripts
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 0.25
+LOG_EVERY_S = 0.25
+SEND_EVERY_S = 1.0
+MOST_A_SECOND = 1000  # outcomes that one gateway sends; of more the newest
+ERROR_BYTES = 600  # kept of an error
 READ_COUNT = 500
 MOST_ROUNDS = 8  # of reading at once
 LINES_OF_MODEL, LINES = 20, 200  # a second
@@ -37,7 +44,7 @@ CALLERS_OWN = (InvalidInput, NotFound, Conflict, Cancelled)
 
 
 class Failure(NamedTuple):
-    """A request that failed. `cause`: in full; `level`: of its line."""
+    """A request that failed, with the full cause, and the level of its line."""
 
     id: str
     model: str
@@ -47,49 +54,50 @@ class Failure(NamedTuple):
     cause: str
     level: int = logging.WARNING
 
-    def line(self) -> str:
-        """What stands in the log."""
+    def line(self, statuses: Mapping[str, int]) -> str:
+        """The line in the log; `statuses`: the HTTP status of each error code."""
         return (
             f"request {word(self.id)} failed: model={word(self.model)} "
             f"version={word(self.version)} worker={word(self.worker)} code={word(self.code)} "
-            f"status={STATUS.get(self.code, 500):d} cause={one_line(bounded(self.cause))}"
+            f"status={statuses.get(self.code, 500):d} cause={one_line(bounded(self.cause))}"
         )
 
 
 class FailureLog:
-    """The failures of the cell, as far as this gateway writes them down."""
+    """Writes failures into this gateway's log. `statuses`: the HTTP status of each error code."""
 
     def __init__(
-        self, channel: Channel, keys: Keys, gateway: str, remembered: RecentOutcomes
-    ) -> None:
+        self, channel: Channel, keys: Keys, gateway: str, recent: RecentOutcomes,
+        statuses: Mapping[str, int],
+    ) -> None:  # fmt: skip
         self._channel = channel
         self._stream = keys.failures
         self._gateway = gateway
-        self._remembered = remembered
+        self._recent = recent
+        self._statuses = statuses
         self._position = "0"
         self._second = 0.0
         self._lines: Counter[str] = Counter()
         self._more: Counter[tuple[str, str]] = Counter()
 
     def note(self, request_id: str, error: WarmrouteError, model: str, version: str = "") -> None:
-        """A failure that this gateway alone knows; one of the caller's own making is told too, but
-        is nothing to look into."""
+        """Log a failure that only this gateway knows; at level INFO if its caller caused it."""
         level = logging.INFO if isinstance(error, CALLERS_OWN) else logging.WARNING
         self._write(
             Failure(request_id, model, version, error.worker, error.code, error.message, level)
         )
 
     def refused(self, request_id: str, ref: ModelRef, error: WarmrouteError) -> None:
-        """As `note`; and who asks for its id is told too."""
+        """Log a refusal, and keep it so it can be read by its id."""
         self.note(request_id, error, ref.name, str(ref.version))
-        self._remembered.add(End(request_id, ref, error.worker, False, error))
+        self._recent.add(End(request_id, ref, error.worker, False, error))
 
     def ended(self, ticket: Ticket, error: WarmrouteError) -> None:
-        """A caller is told of an end of its request that Redis does not know of."""
+        """Log the error that ended an accepted request at this gateway, and not in Redis."""
         self.refused(ticket.id, ticket.ref, error)
 
     async def run_once(self) -> int:
-        """Write down what has failed; the number of entries."""
+        """Log new failures of the cell; the number of entries."""
         total = 0
         for _ in range(MOST_ROUNDS):
             new = self._position == ">"
@@ -102,7 +110,7 @@ class FailureLog:
         return total
 
     def summarise(self) -> None:
-        """Say how many lines were not written; a new second begins."""
+        """Log how many lines were not written; a new second begins."""
         for (model, code), number in sorted(self._more.items()):
             log.warning("%d more requests of model %s failed: code=%s", number, model, code)
         self._more.clear()
@@ -122,11 +130,11 @@ class FailureLog:
             for _, flat in entries:
                 if flat:  # else it was trimmed meanwhile
                     self._write(read(flat))
-            await self._let_go([entry for entry, _ in entries])
+            await self._delete([entry for entry, _ in entries])
         self._position = ">" if position == ">" or not entries else "0"
         return len(entries)
 
-    async def _let_go(self, ids: list[bytes]) -> None:
+    async def _delete(self, ids: list[bytes]) -> None:
         with redis_errors():
             await self._channel.execute_command("XDEL", self._stream, *ids)
             await self._channel.execute_command("XACK", self._stream, DOOR_GROUP, *ids)
@@ -140,7 +148,7 @@ class FailureLog:
             self._more[(model, failure.code) if known else ("others", "any")] += 1
             return
         self._lines[model] += 1
-        log.log(failure.level, "%s", failure.line())
+        log.log(failure.level, "%s", failure.line(self._statuses))
 
 
 def read(flat: list[bytes]) -> Failure:
@@ -152,3 +160,40 @@ def read(flat: list[bytes]) -> Failure:
     version = rest.partition(":")[0]
     code = outcome.partition(" ")[0]
     return Failure(request_id, name, version, worker, code, cause or error.message)
+
+
+class End(NamedTuple):
+    """The end of a request, without its payload; `error` of one that did not succeed."""
+
+    id: str
+    ref: ModelRef
+    worker: str
+    cold: bool
+    error: WarmrouteError | None = None
+
+    def text(self) -> bytes:
+        """As `lua/lib/outcomes.lua` keeps it: status, worker, cold, ref, outcome."""
+        status = "expired" if isinstance(self.error, Expired) else "failed"
+        status = "succeeded" if self.error is None else status
+        outcome = b"" if self.error is None else pack_error(self.error)[:ERROR_BYTES]
+        return f"{status} {self.worker or '-'} {self.cold:d} {self.ref} ".encode() + outcome
+
+
+class RecentOutcomes:
+    """The ends of this gateway's requests until they are sent to Redis. `add` is an append."""
+
+    def __init__(self, scripts: Scripts, most: int) -> None:
+        self._scripts = scripts
+        self._most = most
+        self._ends: deque[End] = deque(maxlen=min(most, MOST_A_SECOND))
+        self.add = self._ends.append
+
+    async def run_once(self) -> int:
+        """Send them, best effort; the number of requests."""
+        ends = [self._ends.popleft() for _ in range(len(self._ends))]
+        for at in range(0, len(ends), CHUNK):
+            flat: list[str | bytes] = []
+            for end in ends[at : at + CHUNK]:
+                flat += (end.id, end.text())
+            await self._scripts.record_outcomes(self._most, flat)
+        return len(ends)

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from router.requests import failure_log as module
-from router.requests.failure_log import LINES_OF_MODEL, Failure, FailureLog
-from router.requests.recent_outcomes import RecentOutcomes
+from router.requests import outcome_log as module
+from router.requests.outcome_log import LINES_OF_MODEL, Failure, FailureLog, RecentOutcomes
+from router.rest.error_responses import STATUS
 from shared.errors import InvalidInput, ModelFailed, Unavailable
 from shared.names import ModelRef
 from tests.helpers.cell import Cell
@@ -18,7 +18,7 @@ from tests.helpers.factories import OTHER_REF, REF, request_id
 
 def log_of(cell: Cell, gateway: str = "gw1") -> FailureLog:
     """The failures that one gateway writes down."""
-    return FailureLog(cell.channel, cell.keys, gateway, RecentOutcomes(cell.scripts, 100))
+    return FailureLog(cell.channel, cell.keys, gateway, RecentOutcomes(cell.scripts, 100), STATUS)
 
 
 async def fail(cell: Cell, outcome: str = "model_failed oh", cause: str = "", **changes) -> str:
@@ -40,7 +40,7 @@ async def cell(cell: Cell) -> Cell:
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture):
     """What has been logged so far."""
-    caplog.set_level(logging.INFO, logger="router.requests.failure_log")
+    caplog.set_level(logging.INFO, logger="router.requests.outcome_log")
     return lambda: [record.getMessage() for record in caplog.records]
 
 
@@ -128,7 +128,7 @@ async def test_many_models_that_fail_at_once_fill_neither_log_nor_memory(cell: C
 
 async def test_what_the_caller_did_wrong_is_no_warning(cell: Cell, caplog) -> None:
     """It is told all the same."""
-    caplog.set_level(logging.INFO, logger="router.requests.failure_log")
+    caplog.set_level(logging.INFO, logger="router.requests.outcome_log")
     log = log_of(cell)
     for error in (InvalidInput("bad"), ModelFailed("oh"), Unavailable("away")):
         log.note(request_id(), error, "m")
@@ -146,7 +146,7 @@ async def test_garbage_in_the_stream_holds_up_nothing(cell: Cell, lines) -> None
 async def test_a_refusal_can_be_asked_for(cell: Cell) -> None:
     """At any gateway, once it is told."""
     remembered = RecentOutcomes(cell.scripts, 100)
-    log, id = FailureLog(cell.channel, cell.keys, "gw1", remembered), request_id()
+    log, id = FailureLog(cell.channel, cell.keys, "gw1", remembered, STATUS), request_id()
     log.refused(id, ModelRef.parse(REF), Unavailable("full"))
     await remembered.run_once()
     text = (await cell.scripts.subscribe(id, ""))["ended"]
@@ -155,4 +155,4 @@ async def test_a_refusal_can_be_asked_for(cell: Cell) -> None:
 
 def test_an_unknown_code_is_a_500() -> None:
     """Of a newer worker."""
-    assert "status=500" in Failure("1", "m", "1", "w", "brand_new", "x").line()
+    assert "status=500" in Failure("1", "m", "1", "w", "brand_new", "x").line(STATUS)
