@@ -1,6 +1,6 @@
 """Rounds, medians and spreads. Ours and the reference take turns, so that both meet the same noise.
 
-A machine that slows down over minutes would favour who is measured first: the order changes each
+A machine that slows down over minutes would favour what is measured first: the order changes each
 round, and ratios are taken within a round before their median is.
 """
 
@@ -9,6 +9,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+
+class BenchError(Exception):
+    """A figure could not be measured: a wrong answer, a failed request. The message says which."""
 
 
 class Spread(NamedTuple):

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.bench.caching import belady_loads, lru_loads, zipf_trace
-from deploy.bench.cases.crowds import Crowd, mlps, room_for, settings
 from deploy.bench.history import double_loads, read_events, stays
 from deploy.bench.load import in_order
 from deploy.bench.measure import Pair, spread
+from deploy.bench.models import Crowd, mlps, room_for, settings
 from deploy.bench.results import Figure, Note, Target, compare
 from deploy.bench.watch import loads_reported, watched
 from deploy.bench.workbench import Case, Store, Workbench

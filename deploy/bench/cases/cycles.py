@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.bench.cases.crowds import Crowd, mlps, room_for, settings
-from deploy.bench.errors import BenchError
-from deploy.bench.measure import percentile
-from deploy.bench.memory import Memory, memory_of, slope
+from deploy.bench.measure import BenchError, percentile
+from deploy.bench.models import Crowd, mlps, room_for, settings
+from deploy.bench.probes import Memory, memory_of, slope
 from deploy.bench.results import Figure, Target, alone
 from deploy.bench.watch import device_process, loads_reported
 from deploy.bench.workbench import Case, Workbench

@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.bench.cases.crowds import Crowd, settings
-from deploy.bench.cases.variants import post_of
-from deploy.bench.errors import BenchError
 from deploy.bench.load import volley
-from deploy.bench.measure import Pair, spread
-from deploy.bench.memory import Memory, memory_of
+from deploy.bench.measure import BenchError, Pair, spread
+from deploy.bench.models import Crowd, post_of, settings
 from deploy.bench.plain import running_plain
+from deploy.bench.probes import Memory, memory_of
 from deploy.bench.results import Figure, Note, compare
 from deploy.bench.watch import device_process, loads_reported, watched
 from deploy.bench.workbench import ROOMY_BYTES, Case, Store, Workbench

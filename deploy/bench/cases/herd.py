@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.bench.cases.crowds import Crowd, mlps, settings
-from deploy.bench.cases.variants import was_cold
-from deploy.bench.errors import BenchError
 from deploy.bench.load import volley
-from deploy.bench.measure import spread
+from deploy.bench.measure import BenchError, spread
+from deploy.bench.models import Crowd, mlps, settings, was_cold
 from deploy.bench.results import Figure, Note, Target, alone
 from deploy.bench.watch import loads_reported
 from deploy.bench.workbench import ROOMY_BYTES, Case, Workbench

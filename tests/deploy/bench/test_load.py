@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.bench.errors import BenchError
 from deploy.bench.load import in_order, steady, volley
+from deploy.bench.measure import BenchError
 from deploy.bench.posts import body_of, check_echo, json_post
-from deploy.bench.servers import running_echo
+from deploy.bench.references import running_echo
 from deploy.local.ports import free_ports
 from tests.deploy.bench.conftest import RawServer
 

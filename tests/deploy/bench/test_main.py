@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from deploy.bench.__main__ import exit_status, main, measure
-from deploy.bench.cases.every import CASES
-from deploy.bench.errors import BenchError
+from deploy.bench.cases import CASES
+from deploy.bench.measure import BenchError
 from deploy.bench.results import Figure, Target, alone, load
 from deploy.bench.workbench import Case, Workbench
 

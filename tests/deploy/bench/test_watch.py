@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.bench.errors import BenchError
+from deploy.bench.measure import BenchError
 from deploy.bench.watch import Seen
 
 
