@@ -51,7 +51,7 @@ class Run:
 
 
 class Connection(asyncio.Protocol):
-    """Sends what the run's feed says, one post after the other; `ended` tells how that went."""
+    """Sends what the run's feed says, one post after the other; `ended` has the result."""
 
     def __init__(self, run: Run) -> None:
         self._run = run

@@ -30,7 +30,7 @@ class Pair(NamedTuple):
     reference: float
 
 
-Told = Callable[[int, Pair], None]
+Report = Callable[[int, Pair], None]
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -48,10 +48,10 @@ def alternate(
     rounds: int,
     ours: Callable[[], float],
     reference: Callable[[], float],
-    told: Told = lambda number, pair: None,
+    report: Report = lambda number, pair: None,
 ) -> list[Pair]:
     """Measure both in each round, ours first in the first, third, ... and second in the others.
-    `told` hears of each round when it is over."""
+    `report` gets each round when it is over."""
     pairs = []
     for number in range(rounds):
         if number % 2 == 0:
@@ -61,5 +61,5 @@ def alternate(
             theirs = reference()
             pair = Pair(ours(), theirs)
         pairs.append(pair)
-        told(number, pair)
+        report(number, pair)
     return pairs

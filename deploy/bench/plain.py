@@ -45,7 +45,7 @@ class Plain:
             return dict(arrays)
 
     def calls_per_second(self, seconds: float) -> float:
-        """Run the loop for so long."""
+        """Run the loop for that time."""
         calls, took = self._ask(f"run {seconds}").split()
         return int(calls) / float(took)
 

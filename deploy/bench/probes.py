@@ -58,7 +58,7 @@ class Calls:
 
 @contextmanager
 def logged_calls(client: redis.Redis) -> Iterator[dict[str, Calls]]:
-    """By script name, or command name for what is no script: all that Redis runs in the block.
+    """By script name, or command name outside scripts: all that Redis runs in the block.
 
     From the slow log with its threshold at nothing, which itself costs time: measure nothing else
     in the same block.
@@ -126,5 +126,5 @@ def memory_of(pid: int) -> Memory:
 def slope(values: Sequence[float]) -> float:
     """By how much `values` grow from one to the next: the least squares line through them."""
     if len(values) < 2:
-        raise BenchError(f"{len(values)} value: there is no slope")
+        raise BenchError(f"a slope needs two values, there is {len(values)}")
     return float(np.polyfit(np.arange(len(values)), values, 1)[0])

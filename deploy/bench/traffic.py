@@ -1,4 +1,4 @@
-"""The two sides of the soak: callers who ask, and an operator who acts beside them.
+"""The two sides of the soak: requests of many callers, and the actions of an operator beside them.
 
 Callers may be refused, but clearly: with a status and a code, never with another failure. The
 operator loads, unloads, pins and opens sessions, at random by a seed. What a pin or a session

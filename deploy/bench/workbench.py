@@ -76,9 +76,11 @@ class Workbench:
         self, ours: Callable[[], float], reference: Callable[[], float], unit: str
     ) -> list[Pair]:
         """The rounds of a case, each shown when it is over."""
-        return alternate(self.rounds, ours, reference, lambda at, pair: self.tell(at, pair, unit))
+        return alternate(
+            self.rounds, ours, reference, lambda at, pair: self.show_round(at, pair, unit)
+        )
 
-    def tell(self, at: int, pair: Pair, unit: str) -> None:
+    def show_round(self, at: int, pair: Pair, unit: str) -> None:
         """Show what round `at` (from 0) measured."""
         self.console.print(
             f"  round {at + 1} of {self.rounds}: ours {number(pair.ours)}, "

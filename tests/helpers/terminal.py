@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.client.urls import VARIABLE
-from deploy.local.environment import write_env_file
+from deploy.local.settings import write_env_file
 from tests.helpers import readme
 from tests.helpers.stack import ROOT, Stack
 

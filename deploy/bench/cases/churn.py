@@ -81,7 +81,7 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
             outcomes.append(_serve(store, folder / f"round-{at}", models, trace, size))
             best = belady_loads(trace, size.room * size.workers)
             pairs.append(Pair(outcomes[-1].loads, best))
-            bench.tell(at, pairs[-1], f"loads, {outcomes[-1].per_second:.0f} requests/s")
+            bench.show_round(at, pairs[-1], f"loads, {outcomes[-1].per_second:.0f} requests/s")
         one_row = _serve(store, folder / "one-row", light, traces[0], size)
     figure = compare(
         f"{size.models} models of {size.megabytes} MB, room for {size.room} on each of "

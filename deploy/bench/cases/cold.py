@@ -1,4 +1,4 @@
-"""A cold model whose program is loaded: what being cold costs.
+"""Requests for a cold model, with its program loaded: what being cold costs.
 
 cold_disk   its bytes are on this disk, in a cache that another worker filled, and in the page cache
 cold_s3     its bytes are in S3 only: how near its first answer comes to a bare download
@@ -47,7 +47,7 @@ def cold_disk(bench: Workbench) -> Figure:
                 cold = [cold_ms(cluster, name, expected[name]) for name in group]
                 warm = [warm_ms(cluster, name, expected[name]) for name in group]
                 pairs.append(Pair(spread(cold).median, spread(warm).median))
-                bench.tell(at, pairs[-1], "ms")
+                bench.show_round(at, pairs[-1], "ms")
     return compare(
         f"first answer of a {size / 1e6:.0f} MB variant, its program loaded, its bytes on disk",
         "ms",
@@ -62,7 +62,7 @@ def _fill_cache(
     store: Store, folder: Path, size: int, names: list[str], expected: Mapping[str, Tensors]
 ) -> float:
     """Have all variants on the disk, by a worker that holds one at a time; the median time of a
-    first answer once that is so, ms."""
+    first answer from then on, ms."""
     with store.cluster(folder, {"WARMROUTE_MEMORY_BYTES": str(round(size * 1.2))}) as cluster:
         for name in (BASE, *names):
             ask(cluster, name, expected[name])

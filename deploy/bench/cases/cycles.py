@@ -59,7 +59,7 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
 
 
 def _cycle(cluster: Cluster, models: Crowd, cycles: int) -> tuple[list[Memory], list[float]]:
-    """The memory after each load, and the time of each; BenchError if one was no load."""
+    """The memory after each load, and the time of each; BenchError if one did not load."""
     device = device_process(cluster)
     before = loads_reported(cluster)
     grown, took_ms = [], []

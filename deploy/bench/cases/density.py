@@ -66,7 +66,7 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
             roomy.append(ask_all(store, folder / f"roomy-{at}", expected, budget))
             less = first.used - (size.asked - size.room) * own_bytes(chosen)
             tight.append(ask_all(store, folder / f"tight-{at}", expected, less))
-            bench.tell(at, _pair(roomy[-1], plain), "MB")
+            bench.show_round(at, _pair(roomy[-1], plain), "MB")
     if any(outcome.loads != size.asked for outcome in roomy):
         raise BenchError(f"{roomy[0].loads} loads of {size.asked} models that all had room")
     return compare(

@@ -65,7 +65,7 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
         notes={
             "until all are answered, s": took_all.median,
             "the quickest and the slowest round, s": f"{took_all.low:.3f} to {took_all.high:.3f}",
-            **{f"measured elsewhere: {who}": what for who, what in ELSEWHERE.items()},
+            **{f"measured elsewhere: {name}": what for name, what in ELSEWHERE.items()},
         },
     )
     figure.reached = max(loads) <= 1  # no median: one round with two loads would be a fault

@@ -55,7 +55,7 @@ def test_a_churn_is_compared_with_the_best_cache(bench: Workbench) -> None:
 
 
 def test_cycles_are_loads_each_and_memory_is_measured(bench: Workbench) -> None:
-    """The case itself refuses a cycle that was no load."""
+    """The case itself refuses a cycle that did not load."""
     figure = cycles.run(bench, cycles.Size(cycles=12, megabytes=1))
     assert figure.unit == "KB/load"
     assert abs(figure.ours) < 10_000

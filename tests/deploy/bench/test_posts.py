@@ -99,7 +99,7 @@ def test_no_variant_is_cold_twice() -> None:
     assert per_round(names, 3, 1) == [["m0"], ["m1"], ["m2"]]
 
 
-def test_too_few_variants_for_the_rounds_are_told() -> None:
+def test_too_few_variants_for_the_rounds_are_an_error() -> None:
     """Instead of rounds that measure nothing."""
     with pytest.raises(BenchError, match="only 2 models"):
         per_round(["a", "b"], 3, 1)

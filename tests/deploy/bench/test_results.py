@@ -120,11 +120,11 @@ def test_ours_and_the_reference_take_turns_at_going_first() -> None:
         order.append("reference")
         return float(len(order))
 
-    told: list[tuple[int, Pair]] = []
-    pairs = alternate(3, ours, reference, lambda at, pair: told.append((at, pair)))
+    reported: list[tuple[int, Pair]] = []
+    pairs = alternate(3, ours, reference, lambda at, pair: reported.append((at, pair)))
     assert order == ["ours", "reference", "reference", "ours", "ours", "reference"]
     assert pairs == [(1.0, 2.0), (4.0, 3.0), (5.0, 6.0)]
-    assert told == list(enumerate(pairs))
+    assert reported == list(enumerate(pairs))
 
 
 def shown(figure: Figure) -> str:
@@ -134,8 +134,8 @@ def shown(figure: Figure) -> str:
     return console.file.getvalue()
 
 
-def test_a_missed_target_is_told_in_words() -> None:
-    """Also to who sees no colour, with the measure that missed it."""
+def test_a_missed_target_is_shown_in_words() -> None:
+    """As colour is not enough, with the measure that missed it."""
     pairs = [Pair(20.0, 100.0), Pair(30.0, 100.0), Pair(40.0, 100.0)]
     target = Target(of="ratio", at_least=0.5)
     text = shown(compare("a title", "requests/s", pairs, reference_is="an echo", target=target))
@@ -145,7 +145,7 @@ def test_a_missed_target_is_told_in_words() -> None:
 
 
 def test_the_measure_that_the_target_is_about_is_the_one_shown() -> None:
-    """A bound on a difference is no bound on a ratio."""
+    """A bound on a difference is not one on a ratio."""
     target = Target(of="difference", at_most=1)
     text = shown(compare("t", "ms", [Pair(2.0, 1.5)], reference_is="an echo", target=target))
     assert "difference 0.500" in text

@@ -104,7 +104,7 @@ def test_a_session_keeps_the_last_copy() -> None:
 
 
 def test_two_workers_that_load_one_model_are_found() -> None:
-    """At the same time; one after the other is no fault."""
+    """At the same time; one after the other is allowed."""
     first = Stay(REF, "w1", 1_000, 2_000)
     assert loaded_twice_at_once([first, Stay(REF, "w2", 1_500, 2_500)]) != []
     assert loaded_twice_at_once([first, Stay(REF, "w2", 2_500, 3_500)]) == []
