@@ -9,9 +9,9 @@ import os
 import signal
 from contextlib import suppress
 
-from deploy.local.cluster import Process
 from deploy.local.process_tree import descendants
 from deploy.local.process_tree import is_running as runs
+from deploy.local.processes import Process
 from tests.helpers.wait import block_until
 
 __all__ = ["Process", "Signals", "failed_loads", "loads", "runs", "send"]
@@ -39,7 +39,7 @@ class Signals:
         return [process.child.pid, *descendants(process.child.pid)] if process.running else []
 
     def kill(self, process: Process) -> None:
-        """`kill -9` of all of it: of a worker the parent (first, so that it cannot tell of the
+        """`kill -9` of all of it: of a worker the parent (first, so that it cannot report the
         other's death) and the device process. Returns when they have ended."""
         pids = self.pids(process)
         for pid in pids:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from deploy.local.cluster import Cluster, Process
+from deploy.local.cluster import Cluster
 from deploy.local.folders import CODE as ROOT
+from deploy.local.processes import Process
 from deploy.local.redis_server import RedisServer
 from deploy.local.s3_server import S3Server
 from shared.envelope import Envelope, unpack_envelope

@@ -67,6 +67,6 @@ def test_a_stopped_gateway_lets_its_callers_have_their_answers(stack: Stack, slo
     with ThreadPoolExecutor(2) as pool:
         call = pool.submit(client.infer, slow.name, slow.question(1.0))
         block_until(lambda: stack.residency()[stack.workers[0].name]["queue"] == 1)
-        ended = pool.submit(stack.stop, leaver)
+        ended = pool.submit(leaver.stop)
         assert call.result()["done"] > 0
         assert ended.result() == 0

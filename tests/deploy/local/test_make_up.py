@@ -145,7 +145,7 @@ def test_the_curl_request_works_as_printed(stack: Stack) -> None:
 
 
 def test_the_python_request_works_as_printed(stack: Stack) -> None:
-    """It prints the outputs, and who computed them."""
+    """It prints the outputs, and the worker that computed them."""
     assert "worker='" in shell(stack.commands[1])
 
 

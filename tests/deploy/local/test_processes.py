@@ -81,19 +81,19 @@ def test_a_child_that_will_not_stop_is_killed_with_its_own_children(run: Run) ->
 
 
 def test_ctrl_c_at_the_terminal_does_not_reach_a_child(run: Run) -> None:
-    """It has a group and session of its own; who started it decides the order of stopping."""
+    """It has a group and session of its own; its parent decides the order of stopping."""
     child = run("import time; time.sleep(60)")
     assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
 
 
-def test_a_child_that_ends_early_is_said_with_its_last_words(run: Run) -> None:
+def test_a_child_that_ends_early_is_an_error_with_its_output(run: Run) -> None:
     """Not only after a timeout."""
     child = run("print('no such option'); raise SystemExit(2)")
     with pytest.raises(Unavailable, match=r"(?s)status 2.*no such option"):
         wait_ready(child, lambda: False, 20)
 
 
-def test_a_child_that_never_gets_ready_is_said(run: Run) -> None:
+def test_a_child_that_never_gets_ready_is_an_error(run: Run) -> None:
     """With what it logged."""
     child = run("import time; print('thinking'); time.sleep(60)")
     with pytest.raises(Unavailable, match=r"(?s)not ready in 0.5 s"):

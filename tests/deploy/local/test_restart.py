@@ -110,7 +110,7 @@ def test_a_process_that_ran_for_long_is_started_again_at_once(run: Run, lines: l
     assert set(lines) == {"up"}
 
 
-def test_nobody_waits_for_a_process_that_crashes_again_and_again(run: Run) -> None:
+def test_waiting_ends_for_a_process_that_crashes_again_and_again(run: Run) -> None:
     """However long the timeout is."""
     child = run("raise SystemExit(3)")
     with pytest.raises(Unavailable, match=f"it crashed {CRASH_LOOP} times"):

@@ -1,31 +1,67 @@
-"""One model gets all traffic, more than one worker can do: a second copy must come, and go again.
+"""Warm models under load.
 
-The reference is the same model on one worker alone, with the same load.
+warm_variants   many at once: how much of what plain torch can do in one thread is left
+hot             one model gets all traffic, more than one worker can do: a second copy must
+                come, and go again
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deploy.bench.errors import BenchError
-from deploy.bench.inputs import sentence
 from deploy.bench.load import Load, steady, volley
-from deploy.bench.posts import Tensors, binary_post, check_close, outputs_of
+from deploy.bench.measure import BenchError
+from deploy.bench.models import NAMES, ask, plain_models, post_of
+from deploy.bench.posts import TOKENS, Tensors, binary_post, check_close, outputs_of, sentence
 from deploy.bench.results import Figure, Target, compare
 from deploy.bench.watch import Seen, watched
 from deploy.bench.workbench import Case, Workbench
 from deploy.local.cluster import Cluster
 from deploy.samples.models import minilm
 
-NAME = "hot"
+AT_A_TIME = 16
 MODEL = minilm.SAMPLE.name
-TOKENS = 64  # an inference takes 10 to 20 ms of a core, and batches save little of it
-CONNECTIONS = 64  # the wait must exceed what a load takes, here and there
+HOT_TOKENS = 64  # an inference takes 10 to 20 ms of a core, and batches save little of it
+HOT_CONNECTIONS = 64  # the wait must exceed what a load takes, here and there
 QUIET_EVERY_S = 0.5
 WAIT_S = 2.0  # of load at a time, until the second copy is there
-TARGET = Target(of="ratio", at_least=1.5)
+
+
+def warm_variants(bench: Workbench) -> Figure:
+    """Requests/s to variants chosen at random, beside calls/s of the same models in a loop."""
+    folder = bench.scratch("warm_variants")
+    posts = [post_of(name) for name in NAMES]
+    choose = random.Random(0)
+    with (
+        bench.store(bench.samples(NAMES)) as store,
+        store.cluster(folder) as cluster,
+        plain_models(bench, NAMES, folder) as plain,
+    ):
+        expected = [plain.answer(name) for name in NAMES]
+        for name, answer in zip(NAMES, expected, strict=True):
+            ask(cluster, name, answer)
+
+        def ours() -> float:
+            load = steady(
+                cluster.port, posts, lambda: choose.randrange(len(posts)),
+                connections=AT_A_TIME, seconds=bench.seconds, keep_every=10,
+            )  # fmt: skip
+            for answer in load.kept:
+                check_close(answer, expected[answer.post])
+            return load.per_second
+
+        pairs = bench.alternate(ours, lambda: plain.calls_per_second(bench.seconds), "requests/s")
+    return compare(
+        f"{len(NAMES)} warm MiniLM variants, uniform, {AT_A_TIME} at a time, 1 worker, "
+        f"{TOKENS} tokens, binary tensors",
+        "requests/s",
+        pairs,
+        reference_is="the same models called in a plain loop, plain torch, one thread",
+        target=Target(of="ratio", at_least=0.9),
+    )
 
 
 @dataclass(frozen=True)
@@ -36,10 +72,10 @@ class Size:
     goes_within_s: float = 90.0
 
 
-def run(bench: Workbench, size: Size = Size()) -> Figure:
+def hot(bench: Workbench, size: Size = Size()) -> Figure:
     """Requests/s with two workers once the second copy is there, beside those of one worker."""
-    folder = bench.scratch(NAME)
-    post = binary_post(MODEL, sentence(MODEL, TOKENS))
+    folder = bench.scratch("hot")
+    post = binary_post(MODEL, sentence(MODEL, HOT_TOKENS))
     came: list[float] = []
     for name in ("one", "two"):
         (folder / name).mkdir()
@@ -60,12 +96,12 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
         )
         went = _until_single(two, post, expected, size)
     figure = compare(
-        f"one MiniLM gets all traffic, {TOKENS} tokens, {CONNECTIONS} connections: 2 workers, once "
-        "the second copy is there",
+        f"one MiniLM gets all traffic, {HOT_TOKENS} tokens, {HOT_CONNECTIONS} connections: 2 "
+        "workers, once the second copy is there",
         "requests/s",
         pairs,
         reference_is="the same with one worker",
-        target=TARGET,
+        target=Target(of="ratio", at_least=1.5),
         notes={
             "the second copy came after, s": max(came),
             "traffic fell: it went after, s": f"{went:.1f}" if went >= 0 else "it did not go",
@@ -78,7 +114,7 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
 
 def _load(cluster: Cluster, post: bytes, expected: Tensors, seconds: float) -> Load:
     load = steady(
-        cluster.port, [post], lambda: 0, connections=CONNECTIONS, seconds=seconds, keep_every=10
+        cluster.port, [post], lambda: 0, connections=HOT_CONNECTIONS, seconds=seconds, keep_every=10
     )
     for answer in load.kept:
         check_close(answer, expected)
@@ -127,4 +163,4 @@ def _seconds_until(
     return time.perf_counter() - begun
 
 
-CASE = Case(NAME, run)
+CASES = (Case("warm_variants", warm_variants), Case("hot", hot))

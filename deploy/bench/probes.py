@@ -1,17 +1,19 @@
-"""Where processor time goes: per process and thread from /proc, per script from Redis."""
+"""Where processor time and memory go: by process and thread from /proc, by script from Redis."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import redis
 
+from deploy.bench.measure import BenchError
 from shared import script_runner
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -56,7 +58,7 @@ class Calls:
 
 @contextmanager
 def logged_calls(client: redis.Redis) -> Iterator[dict[str, Calls]]:
-    """By script name, or command name for what is no script: all that Redis runs in the block.
+    """By script name, or command name outside scripts: all that Redis runs in the block.
 
     From the slow log with its threshold at nothing, which itself costs time: measure nothing else
     in the same block.
@@ -95,3 +97,34 @@ def _script_names() -> dict[str, str]:
     return {
         hashlib.sha1(script_runner.load_source(name).encode()).hexdigest(): name for name in names
     }
+
+
+_KIB = 1024
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes in memory of one process: all of them, those that no file backs, and its part of all
+    where each shared page is divided by how many share it."""
+
+    resident: int
+    anonymous: int
+    proportional: int
+
+
+def memory_of(pid: int) -> Memory:
+    """The memory of a running process; BenchError if it does not run."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError as error:
+        raise BenchError(f"process {pid} does not run any more") from error
+    rows = [line.split() for line in text.splitlines()[1:]]
+    kib = {row[0].rstrip(":"): int(row[1]) for row in rows}
+    return Memory(kib["Rss"] * _KIB, kib["Anonymous"] * _KIB, kib["Pss"] * _KIB)
+
+
+def slope(values: Sequence[float]) -> float:
+    """By how much `values` grow from one to the next: the least squares line through them."""
+    if len(values) < 2:
+        raise BenchError(f"a slope needs two values, there is {len(values)}")
+    return float(np.polyfit(np.arange(len(values)), values, 1)[0])

@@ -1,4 +1,4 @@
-"""The raw download against a server that knows ranges."""
+"""The references: a bare echo, and a raw download against a server that knows ranges."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from aiohttp import web
+from tests.deploy.processes import alive
 
-from deploy.bench.errors import BenchError
-from deploy.bench.ranged import download_s
+from deploy.bench.load import volley
+from deploy.bench.measure import BenchError
+from deploy.bench.posts import check_echo, json_post
+from deploy.bench.references import download_s, environment, running_echo
 from shared.manifest import FileEntry
 from shared.repository.base import FileSource, UrlSource
 from worker.weight_cache.ranged import plan_parts
@@ -101,3 +105,26 @@ def test_a_folder_is_not_downloaded_from(tmp_path: Path) -> None:
 
     with pytest.raises(BenchError, match="not one that is downloaded from"):
         download_s(Folder(), [FileEntry("a", "a" * 64, 1)], tmp_path)
+
+
+def test_settings_of_the_person_who_measures_do_not_reach_what_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are left out; the rest of the environment is kept."""
+    monkeypatch.setenv("WARMROUTE_PREFETCH", "1")
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
+    monkeypatch.setenv("PORTRAIT", "kept")
+    found = environment()
+    assert "WARMROUTE_PREFETCH" not in found
+    assert "REDIS_URL" not in found
+    assert found["PORTRAIT"] == "kept"
+
+
+def test_the_echo_ends_with_its_block(tmp_path: Path) -> None:
+    """And gives back a body of 1 MiB whole until then."""
+    posts = [json_post("any", {"x": np.zeros((1, 1 << 18), np.float32)})]
+    with running_echo(tmp_path) as echo:
+        for answer in volley(echo.port, posts).kept:
+            check_echo(answer, posts)
+        assert alive(echo.child.pid)
+    assert not alive(echo.child.pid)
