@@ -9,12 +9,13 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from tests.deploy.processes import alive, block_until
 
 from deploy.local.child import Restart
 from deploy.local.cluster import Cluster
+from deploy.local.process_tree import is_running as alive
 from deploy.local.redis_server import RedisServer
 from shared.errors import Unavailable
+from tests.helpers.wait import block_until
 
 Open = Callable[..., Cluster]
 SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
