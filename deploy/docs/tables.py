@@ -1,9 +1,8 @@
-"""`python -m deploy.docs`: rewrites the tables of README.md that repeat what the code says."""
+"""Tables of the documents that repeat what the code says: settings, and licences of the samples."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deploy.samples.catalogue import licences
@@ -11,29 +10,30 @@ from shared.cell_config import needed
 from shared.config import CellConfig, RouterConfig, WorkerConfig, describe
 from shared.setting import show_default
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+FOLDER = Path(__file__).resolve().parent
 
 
-def main() -> int:
-    """Rewrite the README in place; exit status 0."""
-    README.write_text(rewritten(README.read_text()))
-    return 0
+def rewrite_all() -> None:
+    """Rewrite every page that has generated tables, in place."""
+    for page, names in PAGES.items():
+        path = FOLDER / page
+        path.write_text(rewritten(path.read_text(), names))
 
 
-def rewritten(text: str) -> str:
-    """`text` with fresh tables between its markers; ValueError if a marker is missing."""
-    for name, table in (("settings", settings_table()), ("licences", licences_table())):
+def rewritten(text: str, names: Iterable[str]) -> str:
+    """`text` with fresh tables between the markers of `names`; ValueError if one is missing."""
+    for name in names:
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not found or not closed:
             raise ValueError(f"the markers {begin.strip()} and {end} are not in the text")
-        text = f"{before}{begin}{table}{end}{after}"
+        text = f"{before}{begin}{TABLES[name]()}{end}{after}"
     return text
 
 
 def settings_table() -> str:
-    """Every variable once: its default as people write it, and which process reads it."""
+    """One row per variable: its default as people write it, and which process reads it."""
     must = needed()
     common = [variable for variable, *_ in describe(CellConfig)]
     readers = [("gateway", RouterConfig), ("worker", WorkerConfig)]
@@ -56,7 +56,7 @@ def licences_table() -> str:
     for package, used_for, licence in licences():
         packages.setdefault(licence, []).append(f"`{package}` ({used_for})")
     rows = ((licence, ", ".join(listed)) for licence, listed in packages.items())
-    return _table(("licence", "packages, and what they are used for"), rows)
+    return _table(("licence", "packages, and their use"), rows)
 
 
 def _default(value: str, unit: str, must: bool) -> str:
@@ -71,5 +71,5 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in cells).replace("| --- ", "|---")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+TABLES: Mapping[str, Callable[[], str]] = {"settings": settings_table, "licences": licences_table}
+PAGES: Mapping[str, tuple[str, ...]] = {"settings.md": ("settings",), "local.md": ("licences",)}

@@ -1,4 +1,4 @@
-"""The tables of the README that are written by the code."""
+"""The tables of the documents that the code generates."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from deploy import docs
+from deploy.docs import tables
 from deploy.samples import catalogue
 from shared import config
 
+NAMES = ("settings", "licences")
 MARKED = (
     "a\n<!-- settings -->\nold\n<!-- /settings -->\nb\n<!-- licences -->\n<!-- /licences -->\nc\n"
 )
@@ -22,26 +23,26 @@ def rows(table: str) -> list[list[str]]:
 
 def test_only_what_is_between_the_markers_is_written_anew() -> None:
     """And writing it twice is writing it once."""
-    written = docs.rewritten(MARKED)
+    written = tables.rewritten(MARKED, NAMES)
     kept = re.sub(r"-->\n\|.+?\|\n<!--", "-->\n<!--", written, flags=re.DOTALL)
     assert kept == MARKED.replace("old\n", "")
-    assert docs.rewritten(written) == written
+    assert tables.rewritten(written, NAMES) == written
 
 
 @pytest.mark.parametrize("marker", ["<!-- settings -->", "<!-- /licences -->"])
 def test_a_lost_marker_is_an_error_and_not_a_silent_nothing(marker: str) -> None:
     """Which names it."""
     with pytest.raises(ValueError, match=marker):
-        docs.rewritten(MARKED.replace(marker, ""))
+        tables.rewritten(MARKED.replace(marker, ""), NAMES)
 
 
 def test_every_setting_has_one_row_that_says_who_reads_it() -> None:
     """A variable of both processes is there once."""
-    found = {cells[0].strip(" `"): cells[3].strip() for cells in rows(docs.settings_table())}
+    found = {cells[0].strip(" `"): cells[3].strip() for cells in rows(tables.settings_table())}
     kinds = {"gateway": config.RouterConfig, "worker": config.WorkerConfig}
     read = {kind: {row[0] for row in config.describe(cls)} for kind, cls in kinds.items()}
     both = read["gateway"] & read["worker"]
-    assert len(rows(docs.settings_table())) == len(found)
+    assert len(rows(tables.settings_table())) == len(found)
     assert {v for v, reader in found.items() if reader == "both"} == both
     assert {v for v, reader in found.items() if reader == "gateway"} == read["gateway"] - both
     assert {v for v, reader in found.items() if reader == "worker"} == read["worker"] - both
@@ -62,14 +63,14 @@ def test_every_setting_has_one_row_that_says_who_reads_it() -> None:
 def test_a_default_is_written_as_people_write_it(variable: str, default: str, unit: str) -> None:
     """Sizes with their unit, whole seconds without a fraction, what has none in words."""
     (found,) = (
-        cells for cells in rows(docs.settings_table()) if cells[0].strip() == f"`{variable}`"
+        cells for cells in rows(tables.settings_table()) if cells[0].strip() == f"`{variable}`"
     )
     assert [cell.strip() for cell in found[1:3]] == [default, unit]
 
 
 def test_every_package_stands_under_its_licence() -> None:
     """One row per licence."""
-    table = {cells[0].strip(): cells[1] for cells in rows(docs.licences_table())}
-    assert len(table) == len(rows(docs.licences_table()))
+    table = {cells[0].strip(): cells[1] for cells in rows(tables.licences_table())}
+    assert len(table) == len(rows(tables.licences_table()))
     for package, used_for, licence in catalogue.licences():
         assert f"`{package}` ({used_for})" in table[licence]
