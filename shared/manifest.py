@@ -18,19 +18,12 @@ from msgspec import Meta, Struct
 from shared import datatypes, policy
 from shared.errors import Corrupt, InvalidInput
 from shared.names import ModelRef, check_model_name
+from shared.platforms import PLATFORMS
 from shared.policy import Policy
 
 FORMAT = 1
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_WARMUP_ELEMENTS = 1 << 26
-# data: nothing in the files can run code. code: the format can, so the operator must allow it.
-PLATFORMS = {
-    "pytorch_architecture": "data",  # allow-listed architecture + safetensors
-    "pytorch_program": "code",  # torch.export graph as JSON + safetensors
-    "pytorch_torchscript": "code",
-    "pytorch_pt2": "code",  # a whole torch.export archive
-    "onnxruntime_onnx": "code",
-}
 # What exporters call their files; `:`, spaces and the like come from names of tensors.
 _PART = r"[A-Za-z0-9_][A-Za-z0-9 ._:@+=,#~()-]{0,199}"
 FILE_NAME = re.compile(rf"(?![A-Za-z]:[/\\]){_PART}(/{_PART}){{0,7}}")

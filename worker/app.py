@@ -21,8 +21,7 @@ from shared.service import Loop, Supervisor
 from worker.composition import Composition, claim_and_open
 from worker.device.base import Device
 from worker.heartbeat import HeartbeatThread
-from worker.residency import growth, memory_watch, slack
-from worker.residency import idle_eviction as idle_eviction
+from worker.residency import growth, idle_eviction, memory_monitor
 from worker.residency.account import Bookkeeper
 from worker.serving.rate import Rate
 from worker.supervisor.progress import Progress
@@ -60,9 +59,9 @@ class Worker:
         self._supervisor = Supervisor(
             [
                 Loop("hot", self._tell_hot, HOT_EVERY_S),
-                Loop("memory", self._watch.run_once, memory_watch.EVERY_S),
+                Loop("memory", self._watch.run_once, memory_monitor.EVERY_S),
                 Loop("growth", self._all.growth.run_once, growth.EVERY_S),
-                Loop("slack", self._all.slack.run_once, slack.EVERY_S),
+                Loop("slack", self._all.slack.run_once, memory_monitor.TRIM_EVERY_S),
                 Loop("tidy", self._all.idle_eviction.run_once, idle_eviction.EVERY_S),
                 Loop("guard", self._all.guard.run_once),
                 Loop("orders", self._all.orders.run_once),

@@ -23,27 +23,24 @@ from worker.device.budget import left_for_models
 from worker.device.claiming import claim
 from worker.device.opening import open_device, usable_gpus
 from worker.device.thread import DeviceThread
-from worker.loading.cold_queue import ColdQueue
 from worker.loading.load_limiter import LoadLimiter
 from worker.loading.load_pipeline import LoadPipeline
 from worker.loading.loader import Loader
 from worker.loading.manifest_reader import ManifestReader
-from worker.loading.orders import Orders
+from worker.loading.orders import ColdQueue, Orders
 from worker.membership import Membership
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
-from worker.residency.demotion import Demotion
 from worker.residency.eviction_policy import policy_of
 from worker.residency.evictor import Evictor
 from worker.residency.gauge import Gauge
 from worker.residency.growth import Growth
-from worker.residency.host_tier import HostTier
+from worker.residency.host_tier import Demotion, HostTier
 from worker.residency.idle_eviction import IdleEvictor
 from worker.residency.ledger import Ledger
 from worker.residency.memory_manager import MemoryManager
-from worker.residency.memory_watch import MemoryWatch
+from worker.residency.memory_monitor import IdleTrimmer, MemoryMonitor
 from worker.residency.model_stats import ModelStatsReader
-from worker.residency.slack import Slack
 from worker.runtimes.base import LoadedModel, Trust, load
 from worker.serving.batcher import Batcher
 from worker.serving.consumer import Consumer
@@ -119,13 +116,13 @@ class Composition:
         self.guard = Guard(self.parts, self.events)
         self.consumer = Consumer(
             self.reads, self.keys, self.parts, config.prefetch, self.bulk,
-            relieve=self.room.relieve, guard=self.guard,
+            relieve=self.room.evict_one, guard=self.guard,
         )  # fmt: skip
         self.parts.gauge.inflight = lambda: self.consumer.inflight.bytes
         self.facts = ModelStatsReader(self.calls, self.keys, device.device_class)
         self.loader = self._make_loader()
         self.idle_eviction = IdleEvictor(self.parts, self.evictor, self.facts)
-        self.slack = Slack(self.parts)
+        self.slack = IdleTrimmer(self.parts)
         self.growth = Growth(self.parts, self.room, self.evictor)
         self.orders = Orders(
             self.told, self.keys, config.worker_id, self.loader.may_take_order, self.loader.accept,
@@ -139,12 +136,12 @@ class Composition:
             self.loader.may_take_order, loop,
         )  # fmt: skip
 
-    def memory_watch(self, renew: Callable[[str], bool]) -> MemoryWatch:
+    def memory_watch(self, renew: Callable[[str], bool]) -> MemoryMonitor:
         """What looks at the device's memory. `renew(why)` has this process replaced."""
-        return MemoryWatch(
+        return MemoryMonitor(
             self.parts.device, self.parts.thread, self.parts.ledger,
             self.config.unaccounted_bytes, accounted=self._accounted, settled=self._settled,
-            room=self._allowed, renew=renew, resize=self.room.resize,
+            capacity=self._allowed, recycle=renew, resize=self.room.resize,
         )  # fmt: skip
 
     def _allowed(self) -> int:

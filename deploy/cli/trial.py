@@ -16,6 +16,7 @@ import msgspec
 
 from shared.errors import LoadFailed, WarmrouteError
 from shared.manifest import FileEntry, Manifest
+from shared.platforms import PLATFORMS
 from worker.device.cpu import CpuDevice
 from worker.runtimes.base import LoadedModel, Trust, load
 from worker.runtimes.failures import WrongOutput
@@ -25,7 +26,6 @@ from worker.trial.rows import Arrays
 from worker.trial.strangers import disturbed
 from worker.trial.warming import check_outputs, warm_up
 
-PROGRAM = "program.json"
 RUNS = 3  # of one input
 DICE = (
     "the model is not deterministic: two runs of one input differ; is dropout on? Call .eval() "
@@ -49,7 +49,7 @@ class Tried(NamedTuple):
 def try_model(manifest: Manifest, files: Mapping[str, Path]) -> Tried:
     """What a trial shows. LoadFailed if the model cannot be served as `manifest` says. Blocks for
     as long as some calls of the model take."""
-    named = msgspec.structs.replace(manifest, files=_entries(files))
+    named = msgspec.structs.replace(manifest, files=_entries(manifest.platform, files))
     model = load(named, files, CpuDevice(), Trust(code=True))
     try:
         inputs, cold = warm_up(named, model)
@@ -61,13 +61,14 @@ def try_model(manifest: Manifest, files: Mapping[str, Path]) -> Tried:
         model.unload()
 
 
-def _entries(files: Mapping[str, Path]) -> list[FileEntry]:
-    """Files as a manifest names them. The hash of a program is looked at when it is opened; those
-    of weights only tell them apart here, and are taken when they are sent."""
+def _entries(platform: str, files: Mapping[str, Path]) -> list[FileEntry]:
+    """Files as a manifest names them. The loader checks the hash of a program; those of weights are
+    computed when they are sent, and here their names stand in for them."""
+    program = PLATFORMS[platform].program_file
     return [
         FileEntry(
             name,
-            hashlib.sha256(path.read_bytes() if name == PROGRAM else name.encode()).hexdigest(),
+            hashlib.sha256(path.read_bytes() if name == program else name.encode()).hexdigest(),
             path.stat().st_size,
         )
         for name, path in sorted(files.items())

@@ -9,6 +9,7 @@ import numpy as np
 from shared.channel import Channel
 from shared.envelope import Envelope, pack, unpack_outcome
 from shared.errors import ModelFailed
+from shared.footprint import Footprint
 from shared.manifest import Batching
 from shared.service import Loop, Supervisor
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
@@ -18,7 +19,7 @@ from worker.device.thread import DeviceThread
 from worker.membership import Membership
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies, Copy
-from worker.residency.ledger import Footprint, Ledger
+from worker.residency.ledger import Ledger
 from worker.serving.batch_tensors import Arrays
 from worker.serving.batcher import Batcher
 from worker.serving.consumer import Consumer

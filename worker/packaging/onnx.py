@@ -7,21 +7,37 @@ chooses among them, naming inputs among those that have a default.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shared import datatypes
 from shared.errors import InvalidInput
 from shared.manifest import TensorSpec
 from worker.packaging import onnx_external, onnx_file
 from worker.packaging.result import Packed
 from worker.runtimes import onnx_session
+from worker.runtimes.naming import Said, name_of
 from worker.runtimes.onnxruntime_onnx import MODEL_FILE
 
 MOST_INPUTS = 256  # a manifest's own limit
 
 Given = Mapping[str, TensorSpec | None]
 """Names on the command line, and what is said of them beside the name."""
+
+
+def pack_file(file: Path, scratch: Path, inputs: Sequence[Said], outputs: Sequence[Said]) -> Packed:
+    """`pack_onnx`, as the table of platforms calls a packer."""
+    return pack_onnx(file, _by_name(inputs), _by_name(outputs))
+
+
+def _by_name(described: Sequence[Said]) -> dict[str, TensorSpec | None]:
+    found: dict[str, TensorSpec | None] = {}
+    for one in described:
+        if name_of(one) in found:
+            raise InvalidInput(f"{name_of(one)!r} is given twice")
+        found[name_of(one)] = None if isinstance(one, str) else one
+    return found
 
 
 def pack_onnx(path: Path, inputs: Given | None = None, outputs: Given | None = None) -> Packed:
@@ -70,12 +86,12 @@ def _refuse_unknown(kind: str, given: Given, nodes: Iterable[Any]) -> None:
 
 def _refuse_unsendable(chosen: Iterable[Any], nodes: Iterable[Any]) -> None:
     for node in chosen:
-        if node.type in onnx_session.TYPES:
+        if node.type in datatypes.ONNX:
             continue
         ways = []
         if "map(" in node.type:
             ways.append('convert it with options={"zipmap": False}')
-        if others := [f"--output {n.name}" for n in nodes if n.type in onnx_session.TYPES]:
+        if others := [f"--output {n.name}" for n in nodes if n.type in datatypes.ONNX]:
             ways.append(f"choose among the others with {' '.join(others)}")
         way = ": " + ", or ".join(ways) if ways else ""
         raise InvalidInput(f"output {node.name!r} is {node.type}, which cannot be served{way}")
@@ -84,9 +100,9 @@ def _refuse_unsendable(chosen: Iterable[Any], nodes: Iterable[Any]) -> None:
 def _spec(
     kind: str, node: Any, given: Given, unranked: frozenset[str], *, optional: bool = False
 ) -> TensorSpec:
-    if node.type not in onnx_session.TYPES:
+    if node.type not in datatypes.ONNX:
         raise InvalidInput(f"{kind} {node.name!r} is {node.type}, which cannot be served")
-    datatype, said = onnx_session.TYPES[node.type], given.get(node.name)
+    datatype, said = datatypes.ONNX[node.type], given.get(node.name)
     shape = [size if isinstance(size, int) and size >= 0 else -1 for size in node.shape]
     if node.name in unranked and not shape:
         shape = _told_rank(kind, node.name, datatype, said)

@@ -67,6 +67,11 @@ def pack_pt2(
     return write(read(path), out_dir, input_names, output_names)
 
 
+def pack_file(file: Path, scratch: Path, inputs: Sequence[Said], outputs: Sequence[Said]) -> Packed:
+    """`pack_pt2`, as the table of platforms calls a packer."""
+    return pack_pt2(file, scratch, input_names=inputs, output_names=outputs)
+
+
 def read(path: Path) -> Draft:
     """The program and weights of a torch.export archive, loaded once."""
     with of_load(".pt2"):

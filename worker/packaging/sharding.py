@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from shared.errors import InvalidInput
+from shared.footprint import WEIGHTS
 from worker.runtimes import dtypes
-from worker.runtimes.weights import ALIAS, WEIGHTS
+from worker.runtimes.weights import ALIAS
 
 OWN_FILE_BYTES = 1 << 20
 MAX_FILES = 4000  # a manifest holds 4096

@@ -56,11 +56,31 @@ def pack_torchscript(
     return Packed("pytorch_torchscript", files, marked, list(outputs), notes=_notes(module))
 
 
+def pack_torchscript_file(
+    file: Path, scratch: Path, inputs: Sequence[Said], outputs: Sequence[Said]
+) -> Packed:
+    """`pack_torchscript`, as the table of platforms calls a packer."""
+    return pack_torchscript(file, _specs("--input", inputs), _specs("--output", outputs))
+
+
+def _specs(option: str, described: Sequence[Said]) -> list[TensorSpec]:
+    if names := [one for one in described if isinstance(one, str)]:
+        raise InvalidInput(f"{option} {names[0]!r}: here its datatype and shape are needed too")
+    return [one for one in described if not isinstance(one, str)]
+
+
 def _notes(module: Any) -> list[str]:
     kinds = {part.original_name for part in module.modules() if getattr(part, "training", False)}
     if found := sorted(kind for kind in kinds if TRAINED.search(kind)):
         return [f"the archive is in training mode ({', '.join(found)}): it is served as eval()"]
     return []
+
+
+def pack_pt2_file(
+    file: Path, scratch: Path, inputs: Sequence[Said], outputs: Sequence[Said]
+) -> Packed:
+    """`pack_whole_pt2`, as the table of platforms calls a packer."""
+    return pack_whole_pt2(file, input_names=inputs, output_names=outputs)
 
 
 def pack_whole_pt2(

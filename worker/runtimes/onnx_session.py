@@ -14,23 +14,6 @@ from worker.runtimes import failures, onnx_errors
 
 QUIET = 4  # only fatal errors to stderr; others reach us as exceptions
 
-# onnxruntime's word for a type -> the protocol's.
-TYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(string)": "BYTES",
-}
-
 
 def open_session(path: Path, device: str = "cpu", *, to_look: bool = False) -> Any:
     """An onnxruntime session with one intra-op thread; LoadFailed with its own reason. `to_look`:

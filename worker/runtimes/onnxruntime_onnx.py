@@ -31,8 +31,10 @@ class OnnxModel:
 
     def __init__(self, manifest: Manifest, session: Any, device: Device) -> None:
         for spec in (*manifest.inputs, *manifest.outputs):
-            if spec.datatype == "BF16":
-                raise LoadFailed(f"tensor {spec.name!r}: onnxruntime takes no BF16 from numpy")
+            if spec.datatype not in datatypes.ONNX.values():
+                raise LoadFailed(
+                    f"tensor {spec.name!r}: onnxruntime does not take {spec.datatype} from numpy"
+                )
         _check_names(manifest, session)
         self._session = session
         self._device = device

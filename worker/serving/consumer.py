@@ -132,7 +132,7 @@ class Consumer:
             self._slots.release()
             raise
         # Held before anything else can run: an evictor must not see the copy idle in between.
-        copy = self._copies.hold(batch[0].ref, len(batch))
+        copy = self._copies.acquire(batch[0].ref, len(batch))
         task = asyncio.create_task(self._handle_or_fail(copy, batch))
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -149,7 +149,7 @@ class Consumer:
             log.exception("this is a bug: a batch of %s was dropped", copy.ref)
             self._finish(batch, [ModelFailed("internal error, see the worker's log")] * len(batch))
         finally:
-            self._copies.let_go(copy)
+            self._copies.release(copy)
             self._slots.release()
 
     async def _next_batch(self) -> list[QueuedRequest]:

@@ -3,7 +3,7 @@
 From time to time the requests of a real batch are run again one by one, after their answers were
 sent and only while the device has nothing else to do, and the answers are compared. Where a row's
 answer depends on its batch-mates, batches end for that model: here at once, and for the cell in
-`known:<ref>`, from where later loads and the other workers (`residency/tidy.py`) take it.
+`known:<ref>`, from where later loads and the other workers (`residency/idle_eviction.py`) take it.
 
 What waits to be checked is in this process only. If that dies nothing is lost but the check: the
 next batch of the next copy is checked soon after its load.

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.manifest import DECODER, PLATFORMS
+from shared.manifest import DECODER
+from shared.platforms import PLATFORMS
 from tests.worker.runtimes import formats
 from tests.worker.runtimes.formats import FORMATS, Publish
 from worker.packaging.packers import Packed, pack_architecture

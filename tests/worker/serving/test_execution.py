@@ -9,9 +9,9 @@ import pytest
 
 from shared.envelope import unpack_error
 from shared.errors import InvalidInput, ModelFailed
+from shared.footprint import Footprint
 from tests.helpers.factories import REF, manifest, work
 from worker.residency.copies import Copy
-from worker.residency.ledger import Footprint
 from worker.serving import execution
 from worker.serving.batch_tensors import Arrays
 from worker.serving.execution import Watch
