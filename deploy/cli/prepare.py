@@ -103,17 +103,19 @@ def _from_file(source: Source, file: Path, scratch: Path) -> Packed:
 
 
 def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
-    from worker.packaging import packers
+    from worker.packaging.example import arguments, example_inputs
+    from worker.packaging.module import pack_module
+    from worker.packaging.weight_files import read_weights
 
     specs = _specs("--input", source.inputs)
     if not specs:
         raise WrongUse("--module: give an --input for each argument of forward()")
     outputs = [read_said(text) for text in source.outputs]
-    examples = packers.example_inputs(specs, read_example(source.example))
-    state = None if source.weights is None else packers.read_weights(source.weights)
+    examples = example_inputs(specs, read_example(source.example))
+    state = None if source.weights is None else read_weights(source.weights)
     module = make_module(factory)
-    given = packers.arguments(module, specs, examples)
-    return packers.pack_module(
+    given = arguments(module, specs, examples)
+    return pack_module(
         module, state, given.args, given.dynamic_shapes, specs, outputs, scratch, given.kwargs
     )
 
@@ -121,12 +123,13 @@ def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
 def _from_architecture(source: Source, name: str, scratch: Path) -> Packed:
     if source.weights is None:
         raise WrongUse("--architecture needs --weights")
-    from worker.packaging import packers
+    from worker.packaging.architecture import pack_architecture
     from worker.packaging.program_manifest import match_packed
+    from worker.packaging.weight_files import read_weights
 
     sizes = dict(_size(text) for text in source.sizes)
-    weights = packers.read_weights(source.weights)
-    packed = packers.pack_architecture(name, sizes, weights, scratch)
+    weights = read_weights(source.weights)
+    packed = pack_architecture(name, sizes, weights, scratch)
     inputs = [read_said(text) for text in source.inputs]
     return match_packed(packed, inputs, [read_said(text) for text in source.outputs])
 

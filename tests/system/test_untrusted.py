@@ -16,7 +16,7 @@ from shared.repository import publish
 from tests.helpers.models import publish_mlp
 from tests.helpers.stack import Stack
 from tests.system.setup import open_stack
-from worker.packaging.packers import pack_architecture
+from worker.packaging.architecture import pack_architecture
 from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
 
 TINY = {

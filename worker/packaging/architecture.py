@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shared.manifest import Parameter
 from worker.packaging.program_manifest import Packed
-from worker.packaging.sharding import split_weights, take_aliases
+from worker.packaging.weight_files import split_weights, take_aliases
 from worker.runtimes.architectures import architecture
 from worker.runtimes.pytorch_architecture import (
     CONFIG,

@@ -18,10 +18,9 @@ from torch.utils import _pytree as pytree
 
 from shared.errors import InvalidInput
 from worker.packaging.example import checked
-from worker.packaging.export_errors import refusal
+from worker.packaging.exporting import flat_returns, leaves_of, refusal
 from worker.packaging.program import read, write
 from worker.packaging.result import Packed
-from worker.packaging.returned import flat_returns, leaves_of
 from worker.packaging.single_rows import settle_single_rows
 from worker.runtimes.failures import summary
 from worker.runtimes.naming import Said

@@ -14,7 +14,7 @@ from typing import Any
 from shared import datatypes
 from shared.errors import InvalidInput
 from shared.manifest import TensorSpec
-from worker.packaging import onnx_external, onnx_file
+from worker.packaging import onnx_file
 from worker.packaging.result import Packed
 from worker.runtimes import onnx_session
 from worker.runtimes.naming import Said, name_of
@@ -44,7 +44,7 @@ def pack_onnx(path: Path, inputs: Given | None = None, outputs: Given | None = N
     """An ONNX model as it is, with its external data. LoadFailed or Corrupt if it is none,
     InvalidInput for what cannot be served and for what is given and is not so."""
     about = onnx_file.read(path)
-    files = onnx_external.find(path, about.external, MODEL_FILE)
+    files = onnx_file.find(path, about.external, MODEL_FILE)
     session = onnx_session.open_session(path, to_look=True)
     return Packed(
         "onnxruntime_onnx",

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from shared.errors import Corrupt
 from worker.packaging.program_manifest import Packed, describe
-from worker.packaging.sharding import split_weights, take_aliases
+from worker.packaging.weight_files import split_weights, take_aliases
+from worker.runtimes.canonical import encode, to_stored
 from worker.runtimes.failures import of_load
-from worker.runtimes.layout import to_stored
 from worker.runtimes.naming import Said
 from worker.runtimes.program import LoadedProgram
-from worker.runtimes.program_canonical import encode
 from worker.runtimes.program_schema import PROGRAM_FILE, Program, decode
 from worker.runtimes.program_tree import Path as TreePath
 from worker.runtimes.program_tree import Trees, flatten_guards, read_trees

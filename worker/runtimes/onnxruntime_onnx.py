@@ -17,8 +17,7 @@ from shared.errors import InvalidInput, LoadFailed, ModelFailed
 from shared.manifest import Manifest, TensorSpec
 from worker.device.base import Device
 from worker.runtimes import failures
-from worker.runtimes.onnx_folder import laid_out
-from worker.runtimes.onnx_session import open_session
+from worker.runtimes.onnx_session import laid_out, open_session
 
 MODEL_FILE = "model.onnx"
 FOLDERS = "laid-out"  # beside the folder of the blobs

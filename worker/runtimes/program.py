@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shared.errors import Corrupt
 from shared.manifest import Manifest, TensorSpec
-from worker.runtimes import dtypes, layout
+from worker.runtimes import canonical, dtypes
 from worker.runtimes.program_graph import GraphBuilder
 from worker.runtimes.program_schema import InputSpec, Program, TensorMeta
 from worker.runtimes.shape_rules import ShapeRules, sizes
@@ -115,7 +115,7 @@ def fit(name: str, meta: TensorMeta, tensors: Mapping[str, Tensor]) -> Tensor:
         raise Corrupt(f"weights: tensor {name!r} is missing")
     stored, dtype = tensors[name], dtypes.EXPORT[meta.dtype]
     strides = [int(stride.get("as_int", 0)) for stride in meta.strides]
-    fitted = layout.from_stored(stored, sizes(meta), strides)
+    fitted = canonical.from_stored(stored, sizes(meta), strides)
     if fitted is None or stored.dtype != dtype:
         raise Corrupt(
             f"weights: tensor {name!r} is {stored.dtype} {list(stored.shape)}, the program wants "

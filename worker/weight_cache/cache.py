@@ -19,9 +19,8 @@ from shared.repository.base import Repository
 from shared.repository.disk import disk_errors
 from worker.weight_cache.fetch import Fetch, Fetcher
 from worker.weight_cache.files import CACHE, CacheFiles
-from worker.weight_cache.host_locks import HostLocks
 from worker.weight_cache.loop_thread import run_in
-from worker.weight_cache.pins import Pins
+from worker.weight_cache.pins import HostLocks, Pins
 from worker.weight_cache.space import CacheSpace, Partial
 
 _SEAL_AFTER_S = 1.0  # the load that needed the blobs comes before their flushing

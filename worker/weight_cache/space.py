@@ -18,8 +18,7 @@ from shared.errors import DiskFull
 from shared.manifest import SHA256, FileEntry
 from shared.repository.disk import disk_errors
 from worker.weight_cache.files import CACHE, CacheFiles, scan
-from worker.weight_cache.host_locks import HostLocks
-from worker.weight_cache.pins import Pins
+from worker.weight_cache.pins import HostLocks, Pins
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from torch import nn
 
 from shared.errors import Corrupt, InvalidInput
 from tests.worker.runtimes.formats import BATCH, WIDTH, Mlp, pack_program
-from worker.packaging.packers import pack_module, pack_pt2
+from worker.packaging.module import pack_module
+from worker.packaging.program import pack_pt2
 from worker.runtimes.base import Trust, load
 
 TRUSTED = Trust(code=True)

@@ -14,7 +14,8 @@ from shared.manifest import DECODER
 from shared.platforms import PLATFORMS
 from tests.worker.runtimes import formats
 from tests.worker.runtimes.formats import FORMATS, Publish
-from worker.packaging.packers import Packed, pack_architecture
+from worker.packaging.architecture import pack_architecture
+from worker.packaging.result import Packed
 from worker.runtimes.architectures import architecture
 from worker.runtimes.pytorch_architecture import build_skeleton
 

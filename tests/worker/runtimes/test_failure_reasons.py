@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from shared.errors import Corrupt, InvalidInput
-from worker.packaging.packers import pack_module, pack_pt2
+from worker.packaging.module import pack_module
+from worker.packaging.program import pack_pt2
 from worker.runtimes import failures
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

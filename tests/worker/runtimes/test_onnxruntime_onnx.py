@@ -13,7 +13,8 @@ from shared.errors import InvalidInput, LoadFailed, ModelFailed
 from shared.manifest import TensorSpec
 from tests.helpers.onnx_models import model, save, scaled, squares, value
 from tests.worker.runtimes.formats import Local, Publish
-from worker.packaging.packers import Packed, pack_onnx
+from worker.packaging.onnx import pack_onnx
+from worker.packaging.result import Packed
 from worker.runtimes.base import Trust, load
 from worker.runtimes.onnx_session import open_session
 
