@@ -22,8 +22,8 @@ from worker.runtimes.program_tree import Path
 
 @contextmanager
 def flat_returns(module: nn.Module, returned: Any) -> Iterator[None]:
-    """The module returns the leaves of what it returned as one tuple, for as long as this lasts;
-    one that returns a tensor, or a plain tuple of them, is left as it is."""
+    """Make the module return its leaves as one flat tuple, until the block ends; a module that
+    returns a tensor, or a plain tuple of tensors, is not changed."""
     if isinstance(returned, Tensor) or _is_plain(returned):
         yield
         return
@@ -70,13 +70,16 @@ BY_VALUES = "data-dependent"
 
 
 def refusal(error: BaseException) -> str:
-    """The reason, the line of the module it is about, and what else can be done."""
+    """The message for an error of torch.export: the reason, the line of the module, and what to
+    do."""
     text = str(error)
-    said = ADVICE.sub("", summary(error))
+    message = ADVICE.sub("", summary(error))
     if (reason := REASON.search(text)) is not None:
-        said += f" {reason[1]}"
+        message += f" {reason[1]}"
     if (call := CALL.search(text)) is not None:
-        said += f" (at {call[1]} line {call[2]}: {call[3].strip()})"
+        message += f" (at {call[1]} line {call[2]}: {call[3].strip()})"
     if BY_VALUES in text:
-        said += "; code that decides by the values of a tensor can be pushed as TorchScript or ONNX"
-    return said[:MAX_CHARS]
+        message += (
+            "; code that decides by the values of a tensor can be pushed as TorchScript or ONNX"
+        )
+    return message[:MAX_CHARS]

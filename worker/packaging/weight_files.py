@@ -41,8 +41,8 @@ _index = msgspec.json.Decoder(_Index)
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, of all files of an index (`model.safetensors.index.json`),
-    or of the folder that holds either. Corrupt if one is none, InvalidInput if it is not there.
-    """
+    or of the folder that holds either. Corrupt if one is not valid, InvalidInput if it is
+    missing."""
     if path.is_dir():
         path = _in_folder(path)
     return _read_index(path) if path.name.endswith(INDEX) else _read_file(path)
@@ -61,16 +61,16 @@ def _read_index(path: Path) -> dict[str, Tensor]:
             raise Corrupt(f"{path.name}: over {MAX_INDEX_BYTES} bytes")
         index = _index.decode(path.read_bytes())
     except msgspec.MsgspecError as error:
-        raise Corrupt(f"{path.name}: no index of safetensors files: {error}") from error
+        raise Corrupt(f"{path.name}: not an index of safetensors files: {error}") from error
     except OSError as error:
         raise InvalidInput(f"{path.name}: {error.strerror or error}") from error
     if outside := [name for name in index.weight_map.values() if Path(name).name != name]:
-        raise InvalidInput(f"{path.name}: {outside[0][:80]!r} is no file beside it")
+        raise InvalidInput(f"{path.name}: {outside[0][:80]!r} is not the name of a file beside it")
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(index.weight_map.values())):
         tensors |= _read_file(path.with_name(name))
     if missing := sorted(index.weight_map.keys() - tensors.keys()):
-        raise Corrupt(f"{path.name}: {listed(missing)} in none of its files")
+        raise Corrupt(f"{path.name}: none of its files contains {listed(missing)}")
     return tensors
 
 
@@ -115,9 +115,8 @@ def split_weights(state_dict: Mapping[str, Tensor], out_dir: Path) -> dict[str, 
 def take_aliases(
     state_dict: Mapping[str, Tensor],
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Split off tensors that are the very same memory as another (tied weights): the rest, and the
-    manifest's parameters that name them (`alias.<name>`: the other's name).
-    """
+    """Split off tensors that share their memory with another (tied weights): the rest, and the
+    parameters of the manifest that name them (`alias.<name>`: the other's name)."""
     kept: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     seen: dict[object, str] = {}

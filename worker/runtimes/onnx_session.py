@@ -24,13 +24,13 @@ from typing import Any
 from shared.repository.disk import disk_errors
 from worker.runtimes import failures, onnx_errors
 
-QUIET = 4  # only fatal errors to stderr; others reach us as exceptions
+QUIET = 4  # only fatal errors on stderr; the others are raised as exceptions
 
 
-def open_session(path: Path, device: str = "cpu", *, to_look: bool = False) -> Any:
-    """An onnxruntime session with one intra-op thread; LoadFailed with its own reason. `to_look`:
-    weights stay mapped from the model's external data as they are, and runs are slow."""
-    import onnxruntime  # 68 MB of library, for those who have such models
+def open_session(path: Path, device: str = "cpu", *, inspect_only: bool = False) -> Any:
+    """An onnxruntime session with one intra-op thread; LoadFailed with onnxruntime's reason.
+    `inspect_only`: weights stay mapped from the model's external data, and runs are slow."""
+    import onnxruntime  # 68 MB of library, only for workers with ONNX models
 
     with failures.of_load("ONNX model", onnx_errors.explain):
         options = onnxruntime.SessionOptions()
@@ -39,7 +39,7 @@ def open_session(path: Path, device: str = "cpu", *, to_look: bool = False) -> A
         options.enable_cpu_mem_arena = False
         if device != "cpu":  # outside the GPU's arena; on the CPU it would copy what is mapped
             options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-        if to_look:
+        if inspect_only:
             options.add_session_config_entry("session.disable_prepacking", "1")
         providers = _providers(device, onnxruntime.get_available_providers())
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -52,14 +52,14 @@ def _providers(device: str, available: list[str]) -> list[Any]:
     return ["CPUExecutionProvider"]
 
 
-LEFT_AFTER_S = 3600.0  # a folder of that age belongs to a process that was killed
+LEFT_AFTER_S = 3600.0  # a folder of this age was left by a process that was killed
 
 
 @contextmanager
 def laid_out(files: Mapping[str, Path], near: Path, *, copied: bool = False) -> Iterator[Path]:
-    """A new folder below `near` in which the blobs `files` have their names. `near` is made, and is
-    to be on the blobs' file system: else they are copied, as they are if it is asked for.
-    RepositoryError if the disk does not take it."""
+    """Make a folder below `near` in which the blobs `files` have their names, and remove it when
+    the block ends. `near` is created; where it is not on the blobs' file system, or with `copied`,
+    blobs are copied instead of linked. RepositoryError if the disk refuses it."""
     with disk_errors("folder for an ONNX model"):
         near.mkdir(mode=0o700, exist_ok=True)
         _remove_leftovers(near)

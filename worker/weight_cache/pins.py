@@ -1,4 +1,4 @@
-"""Which blobs are in use, in this process and in others of this host, and so which may be evicted.
+"""Which blobs are in use, in this process and in others of this host, and which may be evicted.
 
 The processes share one lock file, which is never written: each blob owns two bytes of its range to
 lock, at places taken from its hash. The kernel releases the locks of a process that dies, so
@@ -28,17 +28,17 @@ _BUSY = {errno.EACCES, errno.EAGAIN}
 
 
 class HostLocks:
-    """Opens (and makes) the lock file; `close()` drops everything held through it."""
+    """Opens (or creates) the lock file; `close()` releases everything held through it."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
-        """Drop all locks."""
+        """Release all locks."""
         os.close(self._fd)
 
     def use(self, sha256: str) -> None:
-        """Share the blob with other users; waits while another process is about to evict it."""
+        """Mark the blob as in use; waits while another process is about to evict it."""
         self._lock(fcntl.F_RDLCK, _IN_USE + _place(sha256), wait=True)
 
     def try_evict(self, sha256: str) -> bool:
@@ -78,12 +78,12 @@ class HostLocks:
 
 
 def _place(sha256: str) -> int:
-    """A byte below 2**60. Two blobs that met there would only be evicted later than they could."""
+    """A byte below 2**60. Two blobs with one place would only be evicted later than they could."""
     return int(sha256[:15], 16)
 
 
 class Pins:
-    """Counts uses in this process and shows them to the others through `locks`."""
+    """Counts uses in this process, and shows them to the others through `locks`."""
 
     def __init__(self, locks: HostLocks) -> None:
         self._locks = locks
@@ -116,9 +116,9 @@ class Pins:
         set_aside: Callable[[str], Path],
     ) -> list[Path] | None:
         """Set aside the least recently used until `excess` bytes may go; None, and nothing
-        touched, if too few may. Nobody can pin a blob between the choice and the deed."""
+        touched, if too few may. No blob can be pinned between the choice and the eviction."""
         with self._mutex:
-            victims = choose_victims(by_last_use, excess, self._may_go)
+            victims = choose_victims(by_last_use, excess, self._may_evict)
             try:
                 if sum(victim.size for victim in victims) < excess:
                     return None
@@ -127,22 +127,22 @@ class Pins:
                 for victim in victims:
                     self._locks.end_use(victim.name)
 
-    def _may_go(self, sha256: str) -> bool:
+    def _may_evict(self, sha256: str) -> bool:
         return not self._counts[sha256] and self._locks.try_evict(sha256)
 
 
 def choose_victims(
-    by_last_use: Sequence[CachedFile], excess: int, may_go: Callable[[str], bool]
+    by_last_use: Sequence[CachedFile], excess: int, may_evict: Callable[[str], bool]
 ) -> list[CachedFile]:
     """The first of `by_last_use` that may go, until `excess` bytes are covered or none is left.
 
-    `may_go` is asked only while more is needed, as a yes may take a lock.
+    `may_evict` is asked only while more is needed, as a yes may take a lock.
     """
     victims: list[CachedFile] = []
     for file in by_last_use:
         if excess <= 0:
             break
-        if may_go(file.name):
+        if may_evict(file.name):
             victims.append(file)
             excess -= file.size
     return victims

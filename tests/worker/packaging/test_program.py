@@ -157,7 +157,7 @@ def test_a_module_that_gives_another_answer_each_time_is_refused(tmp_path):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x + torch.rand(2)
 
-    with pytest.raises(InvalidInput, match="does not answer as the module does"):
+    with pytest.raises(InvalidInput, match="does not return what the module returns"):
         pack_module(Noisy(), None, (torch.ones(2),), None, None, None, tmp_path)
 
 

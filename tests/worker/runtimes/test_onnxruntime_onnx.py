@@ -75,7 +75,7 @@ def test_an_output_of_another_type_is_the_models_failure(publish, device, tmp_pa
     [
         (["z"], ["y"], "has no input 'z'"),
         (["x"], ["z"], "has no output 'z'"),
-        (["scale"], ["y"], "input 'x' is not in it"),
+        (["scale"], ["y"], "input 'x' is missing"),
     ],
 )
 def test_a_manifest_with_other_names_does_not_load(
