@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared.event_log import EventLog
+from shared.footprint import Footprint
 from shared.manifest import Batching
 from tests.helpers.cell import Cell
 from tests.helpers.factories import manifest
 from tests.helpers.repository import FakeRepository
-from worker.residency.candidates import Wanted
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
-from worker.residency.demotion import Demotion
 from worker.residency.evictor import Evictor
-from worker.residency.host_tier import HostTier
-from worker.residency.ledger import Footprint
+from worker.residency.host_tier import Demotion, HostTier
 from worker.residency.memory_manager import MemoryManager
+from worker.residency.outcome import FREED
+from worker.residency.projection import LoadCandidate
 
 BUDGET = 100
 
@@ -40,13 +40,13 @@ class Rooms(MemoryManager):
     """Room, asked for by reference and footprint."""
 
     async def made(self, ref: str, footprint: Footprint) -> bool:
-        return await self.make(Wanted(ref, footprint)) is None
+        return await self.reserve(LoadCandidate(ref, footprint)) == FREED
 
     async def taken(self, ref: str, footprint: Footprint) -> bool:
-        return await self.take_free(Wanted(ref, footprint))
+        return await self.try_reserve(LoadCandidate(ref, footprint))
 
     async def corrected(self, ref: str, footprint: Footprint, evict: bool = True) -> bool:
-        return await self.correct(Wanted(ref, footprint), evict)
+        return await self.correct(LoadCandidate(ref, footprint), evict)
 
 
 def made_evictor(

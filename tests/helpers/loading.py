@@ -21,9 +21,8 @@ from worker.loading.manifest_reader import ManifestReader
 from worker.membership import Membership
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
-from worker.residency.demotion import Demotion
 from worker.residency.evictor import Evictor
-from worker.residency.host_tier import HostTier
+from worker.residency.host_tier import Demotion, HostTier
 from worker.residency.ledger import Ledger
 from worker.residency.memory_manager import MemoryManager
 from worker.residency.model_stats import ModelStatsReader
@@ -109,9 +108,9 @@ class LoadingWorker:
             lambda manifest, files: self.load_model(manifest, files),
             self._alone,
         )
-        self.facts = ModelStatsReader(cell.channel, cell.keys, parts.device.device_class)
+        self.stats = ModelStatsReader(cell.channel, cell.keys, parts.device.device_class)
         return Loader(
-            parts, self.evictor, self.room, load_pipeline, self.facts,
+            parts, self.evictor, self.room, load_pipeline, self.stats,
             ManifestReader(self.repository, self.cache.manifests), events,
             LoadLimiter(concurrency, 0.0), 10.0,
         )  # fmt: skip
