@@ -32,7 +32,7 @@
     └── ConfigError           the settings are wrong: the process does not start
 
 `code` travels over Redis and is turned into an HTTP status in one table
-(`router/problems.py`). `retryable` says whether the same request may succeed later.
+(`router/rest/error_responses.py`). `retryable` says whether the same request may succeed later.
 A message names the field and the limit, never a path, a host or a secret.
 """
 

@@ -18,9 +18,9 @@ from deploy.bench.measure import BenchError
 from deploy.bench.report import details, machine_facts, table
 from deploy.bench.results import Figure
 from deploy.bench.workbench import Case, Workbench
-from deploy.client import ClientError
 from deploy.local.folders import folder_lock
 from shared.errors import WarmrouteError
+from warmroute import ClientError
 
 FOLDER = Path(__file__).resolve().parents[2] / ".bench"
 ROUNDS, SECONDS = 5, 3.0

@@ -10,9 +10,10 @@ import numpy as np
 
 from deploy.bench.connection import Answer
 from deploy.bench.measure import BenchError
-from deploy.client.http import HEADER_LENGTH
-from deploy.client.tensors import Array, decode, encode
 from shared import datatypes
+from warmroute.encoding import HEADER_LENGTH, encode
+from warmroute.framing import Array
+from warmroute.result import decode
 
 Tensors = Mapping[str, Array]
 

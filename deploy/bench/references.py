@@ -29,8 +29,8 @@ from deploy.local.ports import LOOPBACK, reserved_ports
 from deploy.local.processes import start, wait_ready
 from shared.manifest import FileEntry
 from shared.repository.base import Repository, UrlSource
-from shared.repository.fetch import CONNECTIONS
-from shared.repository.ranged import plan_parts
+from worker.weight_cache.fetch import CONNECTIONS
+from worker.weight_cache.ranged import plan_parts
 
 # Settings of the person who measures must not reach what is measured.
 _OURS = frozenset({"REDIS_URL", "MODEL_REPOSITORY", "S3_ENDPOINT_URL", "PORT"})

@@ -18,7 +18,7 @@ from typing import TypeGuard
 
 from deploy.bench.measure import BenchError
 from deploy.bench.posts import Tensors, check_outputs
-from deploy.client import Client, ClientError, ServerError
+from warmroute import Client, ClientError, ServerError
 
 # There is no capacity or no time just now: full, unavailable, too late, no memory.
 REFUSALS = frozenset({429, 503, 504, 507})

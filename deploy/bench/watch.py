@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.bench.measure import BenchError
-from deploy.client import Client, ClientError
 from deploy.local.cluster import Cluster
 from deploy.local.ports import LOOPBACK
 from deploy.local.process_tree import descendants
+from warmroute import Client, ClientError
 
 EVERY_S = 0.05
 REPORTED_S = 2.5  # a worker reports its loads once a second
@@ -61,7 +61,7 @@ def watched(port: int, every_s: float = EVERY_S) -> Iterator[Seen]:
     def watch() -> None:
         while not ended.wait(every_s):
             with suppress(ClientError):
-                seen.look(client.residency())
+                seen.look(client.workers())
 
     thread = threading.Thread(target=watch, name="watch")
     thread.start()
@@ -71,7 +71,7 @@ def watched(port: int, every_s: float = EVERY_S) -> Iterator[Seen]:
         ended.set()
         thread.join()
         with suppress(ClientError):
-            seen.look(client.residency())
+            seen.look(client.workers())
         client.close()
 
 
@@ -79,8 +79,8 @@ def loads_reported(cluster: Cluster) -> int:
     """Loads that the workers have carried out so far, once all of them have said so."""
     time.sleep(REPORTED_S)
     found = 0
-    for worker in cluster.client().residency():
-        found += int(cluster.redis.hget(cluster.keys.worker(worker["id"]), "loads") or 0)
+    for worker in cluster.client().workers():
+        found += int(cluster.redis.hget(cluster.keys.worker(worker["id"]), "loads_running") or 0)
     return found
 
 

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from deploy.cli.errors import WrongUse
-from worker.runtimes import file_stubs
+from worker.packaging import file_stubs
 
 PT2, TORCHSCRIPT, ONNX = ".pt2", ".pt", ".onnx"
 SCRIPTS = (".pt", ".pth", ".ts", ".jit", ".torchscript")

@@ -21,8 +21,8 @@ from deploy.cli.model_files import (
 from deploy.cli.specs import read_said, read_spec
 from shared.errors import InvalidInput, WarmrouteError
 from shared.manifest import TensorSpec
+from worker.packaging.result import Packed
 from worker.runtimes.naming import Said, name_of
-from worker.runtimes.pack_result import Packed
 
 EXTRA = ("torch", "safetensors", "onnx", "onnxruntime", "google")  # of the extra `worker`
 
@@ -108,17 +108,17 @@ def _from_file(source: Source, file: Path, scratch: Path) -> Packed:
     inputs = [read_said(text) for text in source.inputs]
     outputs = [read_said(text) for text in source.outputs]
     if kind == ONNX:
-        from worker.runtimes.pack_onnx import pack_onnx  # needs no torch
+        from worker.packaging.onnx import pack_onnx  # needs no torch
 
         return pack_onnx(file, _by_name(inputs), _by_name(outputs))
-    from worker.runtimes import packaging
+    from worker.packaging import packers
 
     if kind == TORCHSCRIPT:
         specs = _specs("--input", source.inputs), _specs("--output", source.outputs)
-        return packaging.pack_torchscript(file, *specs)
+        return packers.pack_torchscript(file, *specs)
     if source.format == "whole":
-        return packaging.pack_whole_pt2(file, input_names=inputs, output_names=outputs)
-    return packaging.pack_pt2(file, scratch, input_names=inputs, output_names=outputs)
+        return packers.pack_whole_pt2(file, input_names=inputs, output_names=outputs)
+    return packers.pack_pt2(file, scratch, input_names=inputs, output_names=outputs)
 
 
 def _by_name(said: Sequence[Said]) -> dict[str, TensorSpec | None]:
@@ -131,17 +131,17 @@ def _by_name(said: Sequence[Said]) -> dict[str, TensorSpec | None]:
 
 
 def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
-    from worker.runtimes import packaging
+    from worker.packaging import packers
 
     specs = _specs("--input", source.inputs)
     if not specs:
         raise WrongUse("--module: an --input is needed for each argument of forward()")
     outputs = [read_said(text) for text in source.outputs]
-    examples = packaging.example_inputs(specs, read_example(source.example))
-    state = None if source.weights is None else packaging.read_weights(source.weights)
+    examples = packers.example_inputs(specs, read_example(source.example))
+    state = None if source.weights is None else packers.read_weights(source.weights)
     module = make_module(factory)
-    given = packaging.arguments(module, specs, examples)
-    return packaging.pack_module(
+    given = packers.arguments(module, specs, examples)
+    return packers.pack_module(
         module, state, given.args, given.dynamic_shapes, specs, outputs, scratch, given.kwargs
     )
 
@@ -149,12 +149,12 @@ def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
 def _from_architecture(source: Source, name: str, scratch: Path) -> Packed:
     if source.weights is None:
         raise WrongUse("--architecture needs --weights")
-    from worker.runtimes import packaging
-    from worker.runtimes.packed import match_packed
+    from worker.packaging import packers
+    from worker.packaging.program_manifest import match_packed
 
     sizes = dict(_size(text) for text in source.sizes)
-    weights = packaging.read_weights(source.weights)
-    packed = packaging.pack_architecture(name, sizes, weights, scratch)
+    weights = packers.read_weights(source.weights)
+    packed = packers.pack_architecture(name, sizes, weights, scratch)
     inputs = [read_said(text) for text in source.inputs]
     return match_packed(packed, inputs, [read_said(text) for text in source.outputs])
 

@@ -25,7 +25,6 @@ from typing import Self
 
 import redis
 
-from deploy.client import Client
 from deploy.local.child import Child, Restart
 from deploy.local.folders import CODE
 from deploy.local.ports import LOOPBACK, reserved_ports
@@ -33,6 +32,7 @@ from deploy.local.processes import Process, start, wait_ready
 from deploy.local.s3_server import S3Server
 from deploy.local.servers import Servers
 from shared.keys import Keys
+from warmroute import Client
 
 CELL = "warmroute"
 READY_S = 60.0

@@ -11,9 +11,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from deploy.client import Client, ClientError, Result
-from deploy.client.tensors import Array
 from deploy.samples.store import BuiltSample
+from warmroute import Client, ClientError, Result
+from warmroute.framing import Array
 
 COLD_TIMEOUT_S = 120.0
 

@@ -14,8 +14,8 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from deploy.client.tensors import Array
 from shared import datatypes
+from warmroute.framing import Array
 
 
 def write_request(folder: Path, model: str, inputs: dict[str, Array]) -> Path:
@@ -39,7 +39,7 @@ def requests_to_try(
     url: str, redis_url: str, model: str, body: Path, arrays: Path, env_file: Path
 ) -> list[str]:
     """curl, Python and redis-cli: each a command that works as it is printed."""
-    python = f"import numpy as np; from deploy.client import Client; c = Client('{url}'); "
+    python = f"import numpy as np; from warmroute import Client; c = Client('{url}'); "
     python += f"print(c.infer('{model}', dict(np.load('{_from_here(arrays)}'))))"
     redis_cli = _redis_cli(redis_url)
     stream = f"{redis_cli} -x XADD \"{{$WARMROUTE_CELL}}:ingress\" '*' model {model}"

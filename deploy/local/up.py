@@ -17,8 +17,6 @@ from rich.console import Console
 from rich.text import Text
 
 from deploy.cli.output import show_json
-from deploy.client import Client
-from deploy.client.urls import VARIABLE
 from deploy.local import demo, farewell
 from deploy.local.child import Restart
 from deploy.local.cluster import GRACE_S, Cluster
@@ -29,6 +27,8 @@ from deploy.local.progress import steps_bar
 from deploy.local.settings import UpSettings, cluster_settings, commands, inherited, write_env_file
 from deploy.samples.catalogue import DEFAULT_SET, build_all, publish_all
 from deploy.samples.store import REQUEST, BuiltSample
+from warmroute import Client
+from warmroute.urls import VARIABLE
 
 READY_S = 120.0
 COLOURS = {"gateway": "green", "worker": "blue"}

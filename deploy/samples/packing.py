@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from deploy.samples import exporting, store
 from deploy.samples.sample import Made, Sample, Workplace
 from shared.errors import NotFound
-from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
-from worker.runtimes.pack_example import example_inputs, varying_sizes
-from worker.runtimes.packaging import (
+from worker.packaging.example import example_inputs, varying_sizes
+from worker.packaging.packers import (
     pack_architecture,
     pack_module,
     pack_whole_pt2,
     split_weights,
 )
+from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
 
 LARGEST = "embeddings.word_embeddings.weight"
 

@@ -28,10 +28,9 @@ _ROOT = Path(__file__).resolve().parents[2]
 RECIPE_CODE = (
     "deploy/samples/**/*.py",
     "worker/runtimes/architectures/*.py",
-    "worker/runtimes/pack*.py",
+    "worker/packaging/*.py",
     "worker/runtimes/program_canonical.py",
     "worker/runtimes/layout.py",
-    "worker/runtimes/sharding.py",
 )
 _RECIPE_PACKAGES = ("torch", "safetensors", "numpy")
 

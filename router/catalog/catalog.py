@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from router.catalog.entries import Entries, Entry
 from router.catalog.live_versions import LiveVersions
-from router.catalog.look import PATIENCE_S, READ_S, Look, pauses
+from router.catalog.lookup import PATIENCE_S, READ_S, Look, pauses
 from router.catalog.newest import Found, Newest
 from shared.errors import NotFound, RepositoryError, StoreUnavailable, WarmrouteError
 from shared.names import ModelRef, check_model_name

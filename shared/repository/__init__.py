@@ -3,19 +3,17 @@
     <repository>/<model>/<version>/manifest.json     written last, never changed
     <repository>/blobs/sha256/<hash>                 the bytes, stored once however many share them
 
-`open_repository` gives the store, `publish` writes a version to it, `BlobCache` brings the files
-of a version to this host. boto3 is imported only when an s3:// URL is opened.
+`open_repository` gives the store, `publish` writes a version to it. boto3 is imported only when
+an s3:// URL is opened.
 """
 
 from __future__ import annotations
 
 from shared.repository.base import BlobSource, FileSource, Repository, UrlSource
-from shared.repository.cache import BlobCache
 from shared.repository.open import open_repository
 from shared.repository.publish import PublishResult, publish
 
 __all__ = [
-    "BlobCache",
     "BlobSource",
     "FileSource",
     "PublishResult",

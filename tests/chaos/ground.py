@@ -20,12 +20,12 @@ from redis.retry import Retry
 from deploy.local.ports import LOOPBACK, free_ports
 from deploy.local.redis_server import start_redis
 from deploy.local.s3_server import start_s3
-from shared.bulk import open_bulk
+from shared.shared_memory import open_shared_memory
 from tests.chaos.links import Links
 from tests.chaos.models import Zoo, publish_zoo
-from tests.chaos.patience import until
 from tests.chaos.slot import READY_S, Slot
 from tests.helpers.stack import CELL, Stack
+from tests.helpers.wait import came_true
 
 MODELS, MODEL_BYTES = 24, 400_000
 MEMORY_BYTES = 4_000_000  # of each worker: both together hold fewer models than there are
@@ -96,7 +96,7 @@ class Ground:
 
     def not_ready(self, within_s: float = READY_S) -> list[str]:
         """Processes that should run and do not become ready, one by one."""
-        late = [slot.name for slot in self.slots if not until(lambda s=slot: s.ready, within_s)]
+        late = [slot.name for slot in self.slots if not came_true(lambda s=slot: s.ready, within_s)]
         return [f"{name} is not ready {within_s:g} s after everything was healed" for name in late]
 
     def kill_redis(self) -> None:
@@ -137,7 +137,7 @@ class Ground:
         """Processes find their common memory by Redis's URL; here each has another URL."""
         folder.mkdir()
         for slot in self.slots:
-            open_bulk(str(folder), CELL, slot.settings["REDIS_URL"])
+            open_shared_memory(str(folder), CELL, slot.settings["REDIS_URL"])
         first, *others = sorted(folder.iterdir())
         for other in others:
             for file in other.iterdir():

@@ -9,7 +9,7 @@ from tests.contract.sources import ROOT, files, named, tree
 WALL_CLOCKS = ("time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today")
 # The age of a file is told by the clock that wrote it: leftovers, a minute or a day old.
 AGES_OF_FILES = {
-    "shared/bulk.py",
+    "shared/shared_memory.py",
     "shared/repository/folder.py",
     "worker/runtimes/onnx_folder.py",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.residency.footprints import size
+from router.fleet.footprints import size
 from shared.manifest import PLATFORMS, Manifest
 from tests.helpers.factories import file_entry, manifest
 from worker.residency.ledger import predict

@@ -6,12 +6,13 @@ import re
 
 import pytest
 
-from router.ingress import ANSWER_LIFE_MS, FIELDS
-from router.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S
-from shared import bulk, config, keys, scripts
+from router.fleet.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S
+from router.stream.ingress import ANSWER_LIFE_MS, FIELDS
+from shared import config, keys, scripts, shared_memory
 from tests.contract.sources import ROOT
-from worker import membership, work
+from worker import membership
 from worker.loading import load_lease
+from worker.serving import queued_request
 
 FOLDER = ROOT / "shared"
 TEXT = (FOLDER / "PROTOCOL.md").read_text()
@@ -66,10 +67,10 @@ def test_the_diagrams_and_the_tables_tell_of_the_same_moves() -> None:
 def test_every_key_in_the_text_is_one_of_ours() -> None:
     """`kind:<id>` as the table of shared/keys.py writes it, and single words called a stream."""
     table = set(re.findall(r"^\| `([^`]+)` \|", keys.__doc__ or "", re.MULTILINE))
-    named = set(re.findall(r"`([a-z-]+:<[a-z0-9]+>)`", TEXT))
-    streams = set(re.findall(r"[Ss]tream `([a-z]+)`", TEXT))
+    named = set(re.findall(r"`([a-z_-]+:<[a-z0-9]+>)`", TEXT))
+    streams = set(re.findall(r"[Ss]tream `([a-z_]+)`", TEXT))
     assert len(named) > 5
-    assert streams == {"ingress", "dead", "failures"}
+    assert streams == {"ingress", "dead_letters", "failures"}
     assert (named | streams) - table == set()
 
 
@@ -78,7 +79,7 @@ def test_a_work_entry_has_the_fields_of_the_table_in_its_order() -> None:
     documented = re.findall(r"^\| `(\w+)` \|", after_section("**Work entry**"), re.MULTILINE)
     added = re.search(r"'XADD', stream, '\*', (.+?)\)\n", PLACEMENT, re.DOTALL)
     assert added
-    assert documented == [name.decode() for name in work.FIELDS]
+    assert documented == [name.decode() for name in queued_request.FIELDS]
     assert documented == re.findall(r"'(\w+)'", added[1])
 
 
@@ -101,9 +102,9 @@ def test_an_ingress_entry_has_the_fields_that_the_door_takes() -> None:
 @pytest.mark.parametrize(
     ("phrase", "said"),
     [
-        ("tensors that take ", f"{bulk.BULK_BYTES >> 10} KiB or more"),
-        ("the byte ", f"0x{bulk.MARK.hex().upper()} and the file's name"),
-        ("gateway, when it reads it; after ", f"{bulk.UNCLAIMED_S:g} s if nobody did"),
+        ("tensors that take ", f"{shared_memory.BULK_BYTES >> 10} KiB or more"),
+        ("the byte ", f"0x{shared_memory.MARK.hex().upper()} and the file's name"),
+        ("gateway, when it reads it; after ", f"{shared_memory.UNCLAIMED_S:g} s if nobody did"),
         ("is kept for pollers is kept for ", "an hour"),
         ("The answer stream goes ", "an hour after its last answer"),
         ("The lease is then renewed every ", f"{load_lease.RENEW_EVERY_S:g} s"),

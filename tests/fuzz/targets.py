@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from router import ingress, records
+from router.rest import arguments
+from router.stream import ingress
 from router.v2 import request as v2_request
 from router.v2 import response as v2_response
 from shared import manifest as manifests
@@ -18,9 +19,9 @@ from shared.errors import WarmrouteError
 from shared.keys import Keys
 from shared.names import ModelRef, check_model_name, parse_version
 from tests.helpers.factories import manifest, spec, tensor, work
-from worker import tensors
 from worker.runtimes import safetensors_header
-from worker.work import FIELDS, decode
+from worker.serving import batch_tensors
+from worker.serving.queued_request import FIELDS, decode
 
 Target = Callable[[bytes], None]
 KEYS = Keys("fuzz")
@@ -59,8 +60,8 @@ def work_entry(data: bytes) -> None:
     values = (b"a" * 32, b"mnist:1:0123456789ab", b"1", b"", b"", b"0", data)
     try:
         read = decode(b"1-1", [part for pair in zip(FIELDS, values, strict=True) for part in pair])
-        tensors.join([read])
-        tensors.join([read, read])
+        batch_tensors.join([read])
+        batch_tensors.join([read, read])
     except WarmrouteError:
         return
 
@@ -85,7 +86,7 @@ def body(data: bytes) -> None:
         except WarmrouteError:
             continue
         worker_side = work(envelope=parsed.envelope)
-        tensors.join([worker_side])
+        batch_tensors.join([worker_side])
 
 
 def texts(data: bytes) -> None:
@@ -93,7 +94,7 @@ def texts(data: bytes) -> None:
     text = data.decode(errors="replace")
     for read in (
         lambda: check_model_name(text), lambda: parse_version(text), lambda: ModelRef.parse(text),
-        lambda: records.parse_wait(text), lambda: ingress.check_reply_to(data, KEYS),
+        lambda: arguments.parse_wait(text), lambda: ingress.check_reply_to(data, KEYS),
     ):  # fmt: skip
         try:
             read()
@@ -130,7 +131,7 @@ TARGETS: dict[str, Target] = {
 SEEDS: dict[str, list[bytes]] = {
     "envelope": [pack(work().envelope), pack(Envelope([]))],
     "work_entry": [pack(work().envelope)],
-    "outcome": [pack(Outcome([tensor(tensors.to_array(work().envelope.inputs[0]))]))],
+    "outcome": [pack(Outcome([tensor(batch_tensors.to_array(work().envelope.inputs[0]))]))],
     "body": [
         b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]},'
         b'{"name":"t","shape":[1],"datatype":"BYTES","data":["a"]}],"parameters":{"timeout":5}}',

@@ -9,14 +9,14 @@ from shared.manifest import Batching
 from tests.helpers.cell import Cell
 from tests.helpers.factories import manifest
 from tests.helpers.repository import FakeRepository
-from worker.parts import Parts
 from worker.residency.candidates import Wanted
+from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.residency.demotion import Demotion
 from worker.residency.evictor import Evictor
 from worker.residency.host_tier import HostTier
 from worker.residency.ledger import Footprint
-from worker.residency.room import Room
+from worker.residency.memory_manager import MemoryManager
 
 BUDGET = 100
 
@@ -36,7 +36,7 @@ class Model:
         self.freed = True
 
 
-class Rooms(Room):
+class Rooms(MemoryManager):
     """Room, asked for by reference and footprint."""
 
     async def made(self, ref: str, footprint: Footprint) -> bool:
@@ -50,14 +50,16 @@ class Rooms(Room):
 
 
 def made_evictor(
-    parts: Parts, cell: Cell, caught_up: Callable[[bytes, float], bool] = lambda last, since: True
+    parts: WorkerContext,
+    cell: Cell,
+    caught_up: Callable[[bytes, float], bool] = lambda last, since: True,
 ) -> Evictor:
     """An evictor without a host tier, whose reader has always caught up."""
     demotion = Demotion(HostTier(0, parts.device), None, FakeRepository())
     return Evictor(parts, caught_up, demotion, EventLog(cell.channel, cell.keys, "w1"))
 
 
-async def hold(parts: Parts, ref: str, size: int, **changes: object) -> Model:
+async def hold(parts: WorkerContext, ref: str, size: int, **changes: object) -> Model:
     """A resident, announced copy."""
     model = Model()
     parts.ledger.reserve(ref, own(size))

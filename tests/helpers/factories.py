@@ -11,7 +11,7 @@ from shared import clock, datatypes
 from shared.envelope import Envelope, Tensor
 from shared.manifest import Batching, FileEntry, Manifest, TensorSpec
 from shared.scripts import Placing
-from worker.work import Work
+from worker.serving.queued_request import QueuedRequest
 
 REF = "mnist:1:0123456789ab"
 OTHER_REF = "bert:2:ba9876543210"
@@ -69,7 +69,7 @@ def tensor(array: np.ndarray, name: str = "x") -> Tensor:
     return Tensor(name, datatype, list(array.shape), memoryview(array.tobytes()))
 
 
-def work(array: np.ndarray | None = None, **changes: Any) -> Work:
+def work(array: np.ndarray | None = None, **changes: Any) -> QueuedRequest:
     """A request in a worker's hands: one row of two FP32 by default."""
     given = np.zeros((1, 2), dtype="<f4") if array is None else array
     sent = tensor(given)
@@ -81,4 +81,4 @@ def work(array: np.ndarray | None = None, **changes: Any) -> Work:
         "signature": (("x", sent.datatype, given.shape[1:]),), "received": clock.monotonic(),
         "attempts": 0,
     }  # fmt: skip
-    return Work(**{**usual, **changes})
+    return QueuedRequest(**{**usual, **changes})

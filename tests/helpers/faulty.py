@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from router import ingress, outbox, waiters
+from router.requests import waiters
+from router.stream import ingress, outbox
 from shared import channel, connection
 from tests.helpers.cell import Cell, open_cell
 from tests.helpers.gateway import RunningGateway, answer_all, publish_nothing, running_gateway

@@ -13,22 +13,22 @@ from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import file_entry, manifest, placing
 from tests.helpers.repository import FakeRepository
 from tests.helpers.wait import wait_until
-from worker.batcher import Batcher
-from worker.device_thread import DeviceThread
-from worker.loading.bring_up import BringUp
-from worker.loading.facts import FactsReader
-from worker.loading.load_turns import LoadTurns
+from worker.device.thread import DeviceThread
+from worker.loading.load_limiter import LoadLimiter
+from worker.loading.load_pipeline import LoadPipeline
 from worker.loading.loader import Loader
 from worker.loading.manifest_reader import ManifestReader
 from worker.membership import Membership
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
 from worker.residency.demotion import Demotion
 from worker.residency.evictor import Evictor
 from worker.residency.host_tier import HostTier
 from worker.residency.ledger import Ledger
-from worker.residency.room import Room
-from worker.tensors import Arrays
+from worker.residency.memory_manager import MemoryManager
+from worker.residency.model_stats import ModelStatsReader
+from worker.serving.batch_tensors import Arrays
+from worker.serving.batcher import Batcher
 
 BUDGET = 100
 
@@ -87,7 +87,7 @@ class LoadingWorker:
         self.go = threading.Event()
         self.go.set()
         member = Membership(cell.scripts, "w1", 10, MAX_ATTEMPTS, dict, copies.held)
-        self.parts = Parts(
+        self.parts = WorkerContext(
             scripts=cell.scripts, membership=member, copies=copies, batcher=Batcher(),
             ledger=Ledger(BUDGET), thread=DeviceThread(),
         )  # fmt: skip
@@ -99,8 +99,8 @@ class LoadingWorker:
         host = HostTier(0, parts.device)
         demotion = Demotion(host, self.cache, self.repository)
         self.evictor = Evictor(parts, lambda last, since: True, demotion, events)
-        self.room = Room(parts, self.evictor)
-        bring_up = BringUp(
+        self.room = MemoryManager(parts, self.evictor)
+        load_pipeline = LoadPipeline(
             parts,
             self.room,
             host,
@@ -109,11 +109,11 @@ class LoadingWorker:
             lambda manifest, files: self.load_model(manifest, files),
             self._alone,
         )
-        self.facts = FactsReader(cell.channel, cell.keys, parts.device.device_class)
+        self.facts = ModelStatsReader(cell.channel, cell.keys, parts.device.device_class)
         return Loader(
-            parts, self.evictor, self.room, bring_up, self.facts,
+            parts, self.evictor, self.room, load_pipeline, self.facts,
             ManifestReader(self.repository, self.cache.manifests), events,
-            LoadTurns(concurrency, 0.0), 10.0,
+            LoadLimiter(concurrency, 0.0), 10.0,
         )  # fmt: skip
 
     async def start(self) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from deploy.local.process_tree import descendants
 from deploy.local.process_tree import is_running as runs
 from deploy.local.processes import Process
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
 
 __all__ = ["Process", "Signals", "failed_loads", "loads", "runs", "send"]
 
@@ -45,11 +45,11 @@ class Signals:
         for pid in pids:
             send(pid, signal.SIGKILL)
         process.child.kill()
-        wait_until(lambda: not any(runs(pid) for pid in pids))
+        block_until(lambda: not any(runs(pid) for pid in pids))
 
     def kill_device(self, worker: Process, number: int = signal.SIGKILL) -> int:
         """Send a signal, by default `kill -9`, to the device process alone; its pid."""
-        wait_until(lambda: self.device_pid(worker))
+        block_until(lambda: self.device_pid(worker))
         pid = self.device_pid(worker)
         send(pid, number)
         return pid

@@ -15,11 +15,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from deploy.client import Client, ClientError
 from shared.manifest import FileEntry, Manifest, TensorSpec
 from shared.repository import Repository, publish
+from warmroute import Client, ClientError
+from worker.packaging.packers import pack_architecture
 from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
-from worker.runtimes.packaging import pack_architecture
 
 TINY: dict[str, Any] = {
     "vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,

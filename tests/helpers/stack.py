@@ -19,7 +19,7 @@ from deploy.local.s3_server import S3Server
 from shared.envelope import Envelope, unpack_envelope
 from tests.helpers.http import Answer, ask
 from tests.helpers.pair import Signals
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
 
 __all__ = ["CELL", "LEASE_S", "MEMORY_BYTES", "ROOT", "Process", "Stack"]
 
@@ -74,7 +74,7 @@ class Stack(Signals, Cluster):
         while len(self.workers) < workers:
             self.add_worker()
         alive = {worker.name for worker in self.workers}
-        wait_until(lambda: set(self.residency()) == alive)
+        block_until(lambda: set(self.residency()) == alive)
 
     def worker(self, name: str | None) -> Process:
         """The worker that an answer names."""
@@ -90,7 +90,7 @@ class Stack(Signals, Cluster):
 
     def residency(self) -> dict[str, dict[str, Any]]:
         """`GET /v2/residency`, by worker."""
-        return {worker["id"]: worker for worker in self.client().residency()}
+        return {worker["id"]: worker for worker in self.client().workers()}
 
     def holders(self, model: str) -> list[str]:
         """Workers that hold a model."""

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from router.problems import STATUS
+from router.rest.error_responses import STATUS
 from shared import errors
 from shared.envelope import pack_error, unpack_error
 from shared.errors import WarmrouteError

@@ -14,7 +14,7 @@ from tests.simulation.lane import Crashed
 from tests.simulation.loop import SimFuture, SimTask
 from tests.simulation.process import Process
 from tests.simulation.world import LEASE_S, World
-from worker.pair.parent import Parent
+from worker.supervisor.parent import Parent
 
 
 class SimWorker:

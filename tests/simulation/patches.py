@@ -20,22 +20,23 @@ from typing import TYPE_CHECKING, Any
 
 import worker.app  # the product imports it late: its names must be there before
 import worker.process
-from shared.bulk import open_bulk
 from shared.channel import Channel
 from shared.connection import open_redis
 from shared.errors import WarmrouteError
 from shared.redis_check import check_redis
-from shared.repository import BlobCache, open_repository
+from shared.repository import open_repository
+from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
-from worker.device.opening import open_device
-from worker.heart import Heart
+from worker.device.opening import claim_and_open
+from worker.heartbeat import HeartbeatThread
 from worker.loading.cold_queue import ColdQueue
-from worker.pair.child import Child
-from worker.pair.link import Link
-from worker.pair.progress import Progress
 from worker.residency.ledger import Ledger
 from worker.runtimes.base import load
+from worker.supervisor.child import Child
+from worker.supervisor.link import Link
+from worker.supervisor.progress import Progress
+from worker.weight_cache.cache import BlobCache
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -70,6 +71,11 @@ async def no_warnings(client: Any, url: str, **given: Any) -> list[str]:
     return []
 
 
+async def open_device(*given: Any) -> zoo.Device:
+    """`claim_and_open` of a device that no other worker can have."""
+    return zoo.Device()
+
+
 class Logs(logging.Handler):
     """Warnings go to the trace; an exception that nobody foresaw is a violation."""
 
@@ -102,11 +108,11 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (open_redis, lambda *given, **named: NoRedis()),
         (check_redis, no_warnings),
         (open_repository, lambda *given, **named: world.store),
-        (open_bulk, lambda *given: None),
+        (open_shared_memory, lambda *given: None),
         (BlobCache, cache),
         (ColdQueue, cold_queue),
-        (open_device, lambda *given, **named: zoo.Device()),
-        (Heart, parts.SimHeart),
+        (claim_and_open, open_device),
+        (HeartbeatThread, parts.SimHeart),
         (Ledger, parts.CheckedLedger),
         (Child, type("Child", (parts.SimChild,), {"world": world})),
         (load, load_here),

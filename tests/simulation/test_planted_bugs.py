@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from router.waiters import Waiters
+from router.requests.waiters import Waiters
 from shared import script_runner
 from tests.simulation.server import SimRedis
 from tests.simulation.simulate import simulate
 from worker.loading.load_lease import LoadLease
 from worker.residency.evictor import Evictor
 from worker.residency.ledger import Ledger
-from worker.residency.space import Space
+from worker.residency.projection import Projection
 
 MOST_SEEDS = 300
 FOUND_BEFORE = (0, 87, 131, 70, 20, 18, 17, 14, 8)  # what found these bugs last time is tried first
@@ -66,7 +66,7 @@ def hasty_evictor(patch: pytest.MonkeyPatch) -> None:
 
 def generous_ledger(patch: pytest.MonkeyPatch) -> None:
     """Counts nothing as used when it plans."""
-    patch.setattr(Space, "fits", property(lambda self: True))
+    patch.setattr(Projection, "fits", property(lambda self: True))
     patch.setattr(Ledger, "_would_fit", lambda self, ref, footprint: True)
     patch.setattr(Ledger, "used_with", lambda self, footprint, without=(): footprint.total)
 
@@ -119,7 +119,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     ),
     "starts are not counted": (in_lua("item.attempts = item.attempts + 1", ""), "I7"),
     "register leaves what the old epoch had": (
-        in_lua("repeat until wipe_worker(worker, how, 128, now) == 0\n-- Never", "-- Never"),
+        in_lua("repeat until release_worker(worker, how, 128, now) == 0\n-- Never", "-- Never"),
         "I1 I3 I5 I7 I12 I18 I20",
     ),
     "place does not look at the limits": (in_lua("queued >= limits.work", "false"), "I24"),

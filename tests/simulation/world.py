@@ -11,7 +11,7 @@ from typing import Any
 
 import redis.exceptions
 
-from router.waiters import HandedOver
+from router.requests.waiters import HandedOver
 from shared import config as settings
 from shared.config import WorkerConfig
 from shared.errors import WarmrouteError
@@ -31,7 +31,7 @@ LEASE_S = 3.0
 KEPT_LINES = 600
 IDLE: dict[str, list[Any]] = {
     "reap": [None, []], "sweep": [[0, 0, 0]], "gateway_beat": [0], "heartbeat": [b"ok"],
-    "tend": [[0, 0]],
+    "reconcile": [[0, 0]],
 }  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from shared.repository import publish
 from tests.helpers.models import publish_mlp
 from tests.helpers.stack import Stack
 from tests.system.setup import open_stack
+from worker.packaging.packers import pack_architecture
 from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
-from worker.runtimes.packaging import pack_architecture
 
 TINY = {
     "vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,

@@ -15,14 +15,14 @@ from tests.helpers.consuming import Worker
 from tests.helpers.evicting import BUDGET, Rooms, made_evictor
 from tests.helpers.loading import LoadingWorker
 from tests.helpers.order_bench import OrderBench
-from worker.batcher import Batcher
-from worker.device_thread import DeviceThread
+from worker.device.thread import DeviceThread
 from worker.loading import loader
 from worker.membership import Membership
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
 from worker.residency.evictor import Evictor
 from worker.residency.ledger import Ledger
+from worker.serving.batcher import Batcher
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ async def worker(cell: Cell) -> AsyncIterator[Worker]:
     await cell.gateway()
     reads = Channel(cell.url)
     made = Worker(cell, reads)
-    await made.parts.membership.register()
+    await made.context.membership.register()
     yield made
     await made.supervisor.stop()
     await made.consumer.drain()
     await reads.aclose()
-    made.parts.thread.close()
+    made.context.thread.close()
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ def orders(redis_server: RedisServer, tmp_path: Path) -> Iterator[OrderBench]:
 
 
 @pytest.fixture
-async def parts(cell: Cell) -> AsyncIterator[Parts]:
+async def parts(cell: Cell) -> AsyncIterator[WorkerContext]:
     """A registered worker w1 with room for 100 bytes."""
     copies = Copies()
     member = Membership(cell.scripts, "w1", 10, 3, dict, copies.held)
     await member.register()
-    made = Parts(
+    made = WorkerContext(
         scripts=cell.scripts, membership=member, copies=copies, batcher=Batcher(),
         ledger=Ledger(BUDGET), thread=DeviceThread(),
     )  # fmt: skip
@@ -62,13 +62,13 @@ async def parts(cell: Cell) -> AsyncIterator[Parts]:
 
 
 @pytest.fixture
-def evictor(parts: Parts, cell: Cell) -> Evictor:
+def evictor(parts: WorkerContext, cell: Cell) -> Evictor:
     """An evictor whose reader has always caught up."""
     return made_evictor(parts, cell)
 
 
 @pytest.fixture
-def room(parts: Parts, evictor: Evictor) -> Rooms:
+def room(parts: WorkerContext, evictor: Evictor) -> Rooms:
     """What makes room with it."""
     return Rooms(parts, evictor)
 

@@ -18,14 +18,14 @@ from shared.event_log import EventLog
 from shared.manifest import Manifest
 from shared.names import ModelRef
 from shared.retry import until_answered
-from worker.loading.bring_up import BringUp, Brought, NoRoomNow, Wish
-from worker.loading.facts import Facts, FactsReader
 from worker.loading.load_lease import LOAD_LEASE_MS, LoadLease
-from worker.loading.load_turns import LoadTurns
+from worker.loading.load_limiter import LoadLimiter
+from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult, NoRoomNow
 from worker.loading.manifest_reader import ManifestReader
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 from worker.residency.evictor import Evictor
-from worker.residency.room import Room
+from worker.residency.memory_manager import MemoryManager
+from worker.residency.model_stats import ModelStats, ModelStatsReader
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,9 @@ class Loader:
     """Carries out load orders, a few at a time."""
 
     def __init__(
-        self, parts: Parts, evictor: Evictor, room: Room, bring_up: BringUp, facts: FactsReader,
-        manifests: ManifestReader, events: EventLog, turns: LoadTurns, unloadable_s: float,
+        self, parts: WorkerContext, evictor: Evictor, room: MemoryManager, pipeline: LoadPipeline,
+        facts: ModelStatsReader, manifests: ManifestReader, events: EventLog, turns: LoadLimiter,
+        unloadable_s: float,
     ) -> None:  # fmt: skip
         self._scripts = parts.scripts
         self._membership = parts.membership
@@ -50,7 +51,7 @@ class Loader:
         self._device = parts.device
         self._evictor = evictor
         self._room = room
-        self._bring_up = bring_up
+        self._pipeline = pipeline
         self._facts = facts
         self._manifests = manifests
         self._events = events
@@ -120,7 +121,7 @@ class Loader:
         except WarmrouteError as error:
             log.warning("%s is not loaded again: %s", ref, error.message)
             return
-        footprint = self._bring_up.footprint(manifest, facts)
+        footprint = self._pipeline.footprint(manifest, facts)
         if self._copies.get(ref) or not self._room.is_free(footprint):
             return
         member = self._membership
@@ -187,29 +188,29 @@ class Loader:
             manifest, facts = await self._look_up(lease.ref)
             await failpoints.reach("load.manifest")
             await self._hand_on(lease, facts)
-            wish = Wish(lease.ref, manifest, facts, suspect, evict, lease.waits)
-            footprint = self._bring_up.footprint(manifest, facts)
+            wish = LoadRequest(lease.ref, manifest, facts, suspect, evict, lease.waits)
+            footprint = self._pipeline.footprint(manifest, facts)
             await self._turns.hold(evict and self._room.is_contended(footprint))
             async with self._turns.slot():
-                brought = await self._bring_up.run(wish)
+                brought = await self._pipeline.run(wish)
             self.loads += 1
             self._tell(brought, facts)
             learned = brought.learned(self._device.device_class)
         return learned
 
-    async def _look_up(self, ref: str) -> tuple[Manifest, Facts]:
+    async def _look_up(self, ref: str) -> tuple[Manifest, ModelStats]:
         manifest = await self._manifests.read(ModelRef.parse(ref))
         (facts,) = await until_answered(lambda: self._facts.read([(ref, manifest)]))
         return manifest, facts
 
-    async def _hand_on(self, lease: LoadLease, facts: Facts) -> None:
+    async def _hand_on(self, lease: LoadLease, facts: ModelStats) -> None:
         """HandedOn if another worker has more of its kin; InsufficientMemory if only that one may
         load it, and cannot."""
         affinity = facts.policy.affinity
         if affinity is None:
             return
         where = await until_answered(
-            lambda: self._scripts.affinity(
+            lambda: self._scripts.route_by_affinity(
                 self._membership.worker,
                 lease.ref,
                 lease.token,
@@ -225,7 +226,7 @@ class Loader:
         if where != "here":
             raise HandedOn
 
-    def _tell(self, brought: Brought, facts: Facts) -> None:
+    def _tell(self, brought: LoadResult, facts: ModelStats) -> None:
         copy, tier, ready = brought
         self._events.emit(
             "promoted" if tier == "host" else "loaded", copy.ref, tier_from=tier, tier_to="device",

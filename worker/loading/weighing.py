@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from shared.manifest import Manifest
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 from worker.residency.gauge import Span, taken
 from worker.residency.ledger import shares
 from worker.runtimes.base import LoadedModel, prepare
@@ -21,7 +21,7 @@ class Weighing:
     (TorchScript: 6.7 MB beside 6 MB of weights, the next ones 0.1), so that load is not told.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: WorkerContext) -> None:
         self._device = parts.thread
         self._gauge = parts.gauge
         self._ran: set[str] = set()  # platforms

@@ -6,9 +6,10 @@ import asyncio
 import logging
 
 from shared.errors import WarmrouteError
-from shared.repository import BlobCache, Repository
+from shared.repository import Repository
 from worker.residency.copies import Copy
 from worker.residency.host_tier import HostTier
+from worker.weight_cache.cache import BlobCache
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 
 from worker.residency.candidates import Resident, Wanted
 from worker.residency.ledger import Ledger
-from worker.residency.space import Space, models_are
+from worker.residency.projection import Projection, models_are
 
 # A copy that other workers hold too goes first once it has rested for so long. Sooner, a hot model
 # would lose its further copies between two requests, and they would be ordered again at once.
@@ -70,7 +70,7 @@ def plan(
     if size > ledger.budget:
         left = f"only {ledger.budget} of {ledger.whole} can be used just now"
         return Refusal(False, f"needs {size} bytes, {left}")
-    space = Space(ledger, wanted, residents, max_models)
+    space = Projection(ledger, wanted, residents, max_models)
     if space.fits:
         return Plan(())
     stays = {r.ref: _stays(r, wanted, now, may_drain) for r in residents}
@@ -102,7 +102,7 @@ def in_order(
     return sorted(residents, key=key)
 
 
-def _enough(space: Space, order: Sequence[Resident]) -> list[str] | None:
+def _enough(space: Projection, order: Sequence[Resident]) -> list[str] | None:
     """As many from the front as make the newcomer fit; None if all are not enough."""
     chosen: list[str] = []
     for resident in order:
@@ -113,7 +113,7 @@ def _enough(space: Space, order: Sequence[Resident]) -> list[str] | None:
     return chosen if space.fits else None
 
 
-def _only_needed(space: Space, chosen: Sequence[str]) -> tuple[str, ...]:
+def _only_needed(space: Projection, chosen: Sequence[str]) -> tuple[str, ...]:
     """Spare, the dearest first, whom it does not need after all (a later one was larger)."""
     needed = list(chosen)
     for ref in reversed(chosen):
@@ -153,7 +153,7 @@ def _is_asked_meanwhile(resident: Resident, wanted: Wanted, now: float) -> bool:
     return same_model and (resident.busy or now - resident.last_used < MEANWHILE_S)
 
 
-def _until(space: Space, stay: dict[str, Stay]) -> float | None:
+def _until(space: Projection, stay: dict[str, Stay]) -> float | None:
     """When enough residents may go by the passing of time; `space` has lost all that may go now."""
     passing = sorted((s.until, ref) for ref, s in stay.items() if s.until is not None)
     for until, ref in passing:
@@ -163,7 +163,7 @@ def _until(space: Space, stay: dict[str, Stay]) -> float | None:
     return None
 
 
-def _blame(space: Space, stay: dict[str, Stay], residents: Sequence[Resident]) -> str:
+def _blame(space: Projection, stay: dict[str, Stay], residents: Sequence[Resident]) -> str:
     """Who stands in the way."""
     if residents and all(s.why == "in use" for s in stay.values()) and len(stay) == len(residents):
         return "every model is in use"

@@ -16,7 +16,7 @@ from shared import clock, failpoints
 from shared.errors import Conflict
 from shared.event_log import EventLog
 from shared.retry import until_answered
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.residency.demotion import Demotion
 
@@ -43,7 +43,7 @@ class Evictor:
     `entry` has been taken in."""
 
     def __init__(
-        self, parts: Parts, caught_up: Callable[[bytes, float], bool], demotion: Demotion,
+        self, parts: WorkerContext, caught_up: Callable[[bytes, float], bool], demotion: Demotion,
         events: EventLog,
     ) -> None:  # fmt: skip
         self._scripts = parts.scripts

@@ -26,14 +26,14 @@ class Span:
 
 
 class Gauge:
-    """`live()` of the device; `in_hand()`: bytes of requests that were taken in, which are no
+    """`live()` of the device; `inflight()`: bytes of requests that were taken in, which are no
     model's. `begin` and `end` look at a moment when no batch is on the device: on its thread."""
 
     def __init__(
-        self, live: Callable[[], int | None], in_hand: Callable[[], int] = lambda: 0
+        self, live: Callable[[], int | None], inflight: Callable[[], int] = lambda: 0
     ) -> None:
         self._live = live
-        self.in_hand = in_hand
+        self.inflight = inflight
         self._open: set[Span] = set()
 
     @property
@@ -88,7 +88,7 @@ class Gauge:
     def now(self) -> int | None:
         """Live bytes, but for those of requests."""
         live = self._live()
-        return None if live is None else live - self.in_hand()
+        return None if live is None else live - self.inflight()
 
 
 def taken(certain: int, change: int | None, learned: int | None) -> int:

@@ -11,15 +11,15 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from shared.bulk import size_of
 from shared.envelope import Outcome
 from shared.errors import WarmrouteError
-from worker.parts import Parts
+from shared.shared_memory import size_of
+from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy, Kept
 from worker.residency.evictor import Evictor
 from worker.residency.gauge import Gauge, Span
 from worker.residency.ledger import Footprint
-from worker.residency.room import Room
+from worker.residency.memory_manager import MemoryManager
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def watched(
 class Growth:
     """Books what calls have kept."""
 
-    def __init__(self, parts: Parts, room: Room, evictor: Evictor) -> None:
+    def __init__(self, parts: WorkerContext, room: MemoryManager, evictor: Evictor) -> None:
         self._copies = parts.copies
         self._device_class = parts.device.device_class
         self._gauge = parts.gauge
@@ -96,7 +96,7 @@ class Growth:
         log.info("%s holds %d bytes of its own since its last calls", copy.ref, own)
         member, learned = self._membership, {f"own:{self._device_class}": own}
         with suppress(WarmrouteError):  # then the next load learns it
-            await self._scripts.learn(member.worker, member.epoch, copy.ref, learned)
+            await self._scripts.record_stats(member.worker, member.epoch, copy.ref, learned)
         grown = Footprint(copy.footprint.blobs, max(own, copy.footprint.own))
         if await self._room.grow(copy.ref, grown):
             copy.footprint = grown

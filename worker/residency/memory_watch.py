@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.device_thread import DeviceThread
+from worker.device.thread import DeviceThread
 from worker.residency.ledger import Ledger
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ than the call itself. An idle worker keeps nothing that others on the machine co
 from __future__ import annotations
 
 from shared import clock
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 
 EVERY_S = 0.5
 IDLE_S = 0.3  # without a call, before the heap is walked: a trim of 500 MiB takes 50 ms
@@ -17,7 +17,7 @@ WORTH_BYTES = 2 << 20
 class Slack:
     """Looks twice a second."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: WorkerContext) -> None:
         self._copies = parts.copies
         self._device = parts.device
         self._gauge = parts.gauge

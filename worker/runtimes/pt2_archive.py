@@ -21,7 +21,7 @@ from shared.errors import Corrupt
 from worker.device.hosting import map_bytes
 from worker.runtimes import dtypes
 from worker.runtimes.safetensors_header import StoredTensor
-from worker.runtimes.tensors import view
+from worker.runtimes.weights import view
 
 MAX_MEMBERS = 50_000
 MAX_TABLE_BYTES = 64 << 20

@@ -22,8 +22,8 @@ from worker.device.base import Device
 from worker.runtimes.architectures import Architecture, architecture
 from worker.runtimes.failures import of_load
 from worker.runtimes.state_dict import misfit
-from worker.runtimes.tensors import attach
 from worker.runtimes.torch_model import TorchModel
+from worker.runtimes.weights import attach
 
 NAME, CONFIG = "architecture", "arch."
 # Measured likewise: heap of one copied skeleton per parameter.

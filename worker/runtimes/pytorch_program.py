@@ -16,8 +16,8 @@ from worker.device.base import Device
 from worker.runtimes.failures import of_load
 from worker.runtimes.program import LoadedProgram
 from worker.runtimes.program_schema import PROGRAM_FILE, decode
-from worker.runtimes.tensors import attach
 from worker.runtimes.torch_model import TorchModel
+from worker.runtimes.weights import attach
 
 
 def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> TorchModel:

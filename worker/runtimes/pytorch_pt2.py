@@ -21,8 +21,8 @@ from worker.runtimes.program_schema import decode
 from worker.runtimes.program_tree import flatten_guards, read_trees
 from worker.runtimes.pt2_archive import Pt2Archive
 from worker.runtimes.pytorch_program import shared_program
-from worker.runtimes.tensors import HEAP_PER_TENSOR, Weights
 from worker.runtimes.torch_model import TorchModel
+from worker.runtimes.weights import HEAP_PER_TENSOR, Weights
 
 MODEL_FILE = "model.pt2"
 

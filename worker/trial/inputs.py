@@ -17,7 +17,7 @@ import numpy as np
 from shared import datatypes
 from shared.envelope import Tensor
 from shared.manifest import Manifest, TensorSpec, WarmupTensor
-from worker import tensors
+from worker.serving import batch_tensors
 from worker.trial.rows import FLOATS, Arrays, from_floats
 
 SIZES = (2, 16, 32, 224, 1)  # of free dimensions: export knows 2 best, an image has 32 or 224
@@ -86,7 +86,7 @@ def given(spec: TensorSpec, tensor: WarmupTensor) -> np.ndarray:
             data = base64.b64decode(tensor.raw, validate=True)
         except binascii.Error as error:
             raise ValueError(f"input {spec.name!r}: raw is no base64: {error}") from error
-        return tensors.to_array(Tensor(spec.name, spec.datatype, shape, memoryview(data)))
+        return batch_tensors.to_array(Tensor(spec.name, spec.datatype, shape, memoryview(data)))
     if spec.datatype == datatypes.BYTES:
         values = [str(item).encode() for item in tensor.data or []]
         array = np.full(shape, b"", dtype=object)
@@ -103,7 +103,7 @@ def given(spec: TensorSpec, tensor: WarmupTensor) -> np.ndarray:
 
 def as_given(spec: TensorSpec, array: np.ndarray) -> WarmupTensor:
     """An array as the manifest keeps it, bit by bit."""
-    raw = tensors.pack(spec, array).data
+    raw = batch_tensors.pack(spec, array).data
     return WarmupTensor(list(array.shape), raw=base64.b64encode(raw).decode())
 
 

@@ -119,7 +119,7 @@ def ask_all(store: Store, folder: Path, models: Crowd, budget: int) -> Outcome:
         load = volley(cluster.port, models.posts)
         models.check(load.kept)
         loads = loads_reported(cluster)
-        used = cluster.client().residency()[0]["used_bytes"]
+        used = cluster.client().workers()[0]["used_bytes"]
         memory = memory_of(device_process(cluster))
     seen.check()
     return Outcome(load.seconds, loads, seen.fullest, memory, used)

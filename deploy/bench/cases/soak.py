@@ -21,9 +21,9 @@ from deploy.bench.results import Figure, Note, Target, alone
 from deploy.bench.traffic import Asked, Operator, Question, ask_all
 from deploy.bench.watch import watched
 from deploy.bench.workbench import Case, Workbench
-from deploy.client import Client
 from deploy.local.cluster import Cluster
 from shared.events import Event
+from warmroute import Client
 
 NAME = "soak"
 TARGET = Target(of="ours", at_most=0)

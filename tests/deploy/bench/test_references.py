@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiohttp import web
+from tests.deploy.processes import alive
 
 from deploy.bench.load import volley
 from deploy.bench.measure import BenchError
@@ -18,8 +19,7 @@ from deploy.bench.posts import check_echo, json_post
 from deploy.bench.references import download_s, environment, running_echo
 from shared.manifest import FileEntry
 from shared.repository.base import FileSource, UrlSource
-from shared.repository.ranged import plan_parts
-from tests.deploy.processes import alive
+from worker.weight_cache.ranged import plan_parts
 
 
 class Store:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from deploy.bench.history import Stay, broken_promises, loaded_twice_at_once
 from deploy.bench.traffic import Asked, Operator, Promise, Question, ask_all
-from deploy.client import Client, ServerError
+from warmroute import Client, ServerError
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub

@@ -12,9 +12,10 @@ import pytest
 
 from deploy.local.child import Restart
 from deploy.local.cluster import Cluster
+from deploy.local.process_tree import is_running as alive
 from deploy.local.redis_server import RedisServer
 from shared.errors import Unavailable
-from tests.deploy.processes import alive, wait_until
+from tests.helpers.wait import block_until
 
 Open = Callable[..., Cluster]
 SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
@@ -106,7 +107,7 @@ def test_what_does_not_end_in_time_is_killed(opened: Open, hurried: bool) -> Non
     """After the time it has, or at once when the user asks a second time."""
     cluster = opened(STUBBORN)
     worker = cluster.start_worker()
-    wait_until(lambda: "up" in worker.log)
+    block_until(lambda: "up" in worker.log)
     hurry = Event()
     if hurried:
         hurry.set()

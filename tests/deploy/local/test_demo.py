@@ -9,8 +9,8 @@ import numpy as np
 from aiohttp import web
 from rich.console import Console
 
-from deploy.client import Client
 from deploy.local.demo import Row, ask_all, table
+from warmroute import Client
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.problems import STATUS
+from router.rest.error_responses import STATUS
 from router.v2.request import parse
 from shared.errors import InvalidInput, WarmrouteError
 from shared.manifest import Batching, Manifest

@@ -18,9 +18,10 @@ from shared.envelope import Envelope, Outcome, pack, unpack_envelope, unpack_out
 from shared.errors import InvalidInput
 from shared.manifest import Batching, Manifest
 from shared.names import ModelRef
+from shared.tensor_bytes import pack_bytes
 from tests.helpers.factories import manifest, spec
-from worker.tensors import to_array
-from worker.work import Work
+from worker.serving.batch_tensors import to_array
+from worker.serving.queued_request import QueuedRequest
 
 REF = ModelRef("mnist", 1, "0123456789ab")
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3)
@@ -40,7 +41,7 @@ def arrays(datatype: str) -> st.SearchStrategy[np.ndarray]:
 def raw_of(array: np.ndarray) -> bytes:
     if array.dtype != object:
         return array.tobytes()
-    return tensors.pack_bytes([text.encode() for text in array.reshape(-1)])
+    return pack_bytes([text.encode() for text in array.reshape(-1)])
 
 
 def ask(array: np.ndarray, datatype: str, form: str) -> InferRequest:
@@ -205,7 +206,7 @@ def test_an_empty_batch_has_no_batch_mates() -> None:
         manifest(),
     )
     assert to_array(request.envelope.inputs[0]).shape == x.shape
-    work = Work(
+    work = QueuedRequest(
         b"1-0", b"i", "m:1:0", 0, b"", b"", Envelope(request.envelope.inputs), 0, 0, (), 0, 0
     )
     assert work.isolated

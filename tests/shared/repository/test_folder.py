@@ -10,7 +10,7 @@ import pytest
 from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, RepositoryError
 from shared.manifest import MAX_MANIFEST_BYTES
 from shared.repository import Repository, open_repository
-from tests.shared.repository.stores import entry_of, ignore, written
+from tests.helpers.stores import entry_of, ignore, written
 
 
 def root_of(repository: Repository) -> Path:

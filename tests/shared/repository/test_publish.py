@@ -11,7 +11,7 @@ import pytest
 from shared.errors import BlobMissing, Conflict, InvalidInput
 from shared.manifest import FileEntry
 from shared.repository import Repository, publish
-from tests.shared.repository.stores import entry_of, manifest, written
+from tests.helpers.stores import entry_of, manifest, written
 
 
 class Recorder:
@@ -79,7 +79,7 @@ def test_a_killed_publish_leaves_no_half_version(folder: Repository, tmp_path: P
         import os, signal
         from pathlib import Path
         from shared.repository import open_repository, publish
-        from tests.shared.repository.stores import manifest
+        from tests.helpers.stores import manifest
         def die_half_way(done, total):
             if done >= 900_000:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -8,7 +8,7 @@ import pytest
 
 from shared.errors import BlobMissing, Conflict, Corrupt, InvalidInput
 from shared.repository import FileSource, Repository, UrlSource, publish
-from tests.shared.repository.stores import entry_of, ignore, manifest, written
+from tests.helpers.stores import entry_of, ignore, manifest, written
 
 
 def test_a_published_version_is_listed_and_reads_back(

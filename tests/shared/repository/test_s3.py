@@ -11,7 +11,7 @@ from shared.repository import UrlSource, open_repository
 from shared.repository.probe import can_write
 from shared.repository.s3_client import make_client
 from shared.repository.s3_upload import upload
-from tests.shared.repository.stores import REGION, Store, entry_of, ignore, written
+from tests.helpers.stores import REGION, Store, entry_of, ignore, written
 
 MIB = 1 << 20
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from shared.config import WorkerConfig
-from worker.pair.parent import Parent
+from worker.supervisor.parent import Parent
 
 MIB = 1 << 20
 PRODUCTS = """

@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from shared.config import WorkerConfig
-from worker.pair.parent import Parent
+from worker.supervisor.parent import Parent
 
 # What a device process does: torch is told its threads on one thread, and computes on another.
 COMPUTE = """
 import asyncio, os, sys
 import torch
 from worker.device.cpu import CpuDevice
-from worker.device_thread import DeviceThread
+from worker.device.thread import DeviceThread
 device, thread = CpuDevice(int(sys.argv[1])), DeviceThread()
 layer, rows = torch.nn.Linear(1024, 1024), torch.ones(1024, 1024)
 asyncio.run(thread.run(lambda: None))

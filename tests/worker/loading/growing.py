@@ -22,18 +22,18 @@ import numpy as np
 
 from shared.manifest import DECODER, Manifest
 from shared.policy import Policy
-from worker.batcher import Batcher
 from worker.device.cpu import CpuDevice
-from worker.device_thread import DeviceThread
-from worker.loading.bring_up import BringUp, Wish
-from worker.loading.facts import Facts
-from worker.parts import Parts
+from worker.device.thread import DeviceThread
+from worker.loading.load_pipeline import LoadPipeline, LoadRequest
+from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
 from worker.residency.gauge import Gauge
 from worker.residency.host_tier import HostTier
 from worker.residency.ledger import Ledger
-from worker.residency.room import Room
+from worker.residency.memory_manager import MemoryManager
+from worker.residency.model_stats import ModelStats
 from worker.runtimes.base import LoadedModel, Trust, load
+from worker.serving.batcher import Batcher
 
 SMAPS = Path("/proc/self/smaps_rollup")
 
@@ -63,7 +63,7 @@ class Cache:
 async def grown(folders: list[Path]) -> dict[str, Any]:
     device = CpuDevice()
     nobody: Any = SimpleNamespace(busy=lambda copy: False)
-    parts = Parts(
+    parts = WorkerContext(
         scripts=nobody, membership=nobody, copies=Copies(), batcher=Batcher(),
         ledger=Ledger(4 << 30), thread=DeviceThread(), device=device, gauge=Gauge(device.live),
     )  # fmt: skip
@@ -78,13 +78,12 @@ async def grown(folders: list[Path]) -> dict[str, Any]:
         return load(manifest, files, device, Trust(code=True))
 
     cache: Any = Cache(blobs)
-    bring_up = BringUp(
-        parts, Room(parts, nobody), HostTier(0, device), nobody, cache, load_here, nullcontext
-    )
+    room, host = MemoryManager(parts, nobody), HostTier(0, device)
+    pipeline = LoadPipeline(parts, room, host, nobody, cache, load_here, nullcontext)
     before = (0, 0)
     for folder, manifest in zip(folders, manifests, strict=True):
         ref = f"{manifest.name}:1:{folder.name}"
-        brought = await bring_up.run(Wish(ref, manifest, Facts(Policy(), None, 0)))
+        brought = await pipeline.run(LoadRequest(ref, manifest, ModelStats(Policy(), None, 0)))
         inputs = dict(np.load(folder / "inputs.npz"))
         for _ in range(3):
             await parts.thread.run(partial(brought.copy.model.run, inputs))

@@ -12,7 +12,7 @@ from shared.errors import LoadFailed, ModelFailed
 from shared.manifest import Batching, Manifest
 from tests.helpers.factories import file_entry, manifest, spec
 from worker.loading.warmup import Ready, Warmup, program_key
-from worker.tensors import Arrays
+from worker.serving.batch_tensors import Arrays
 from worker.trial.batches import INDEPENDENT, LONGEST_S, TRIAL_BATCH, UNPROVED
 
 PROGRAM = [file_entry("program.json", "p"), file_entry("weights/0.safetensors", "a")]

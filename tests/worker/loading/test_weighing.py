@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from tests.helpers.factories import file_entry, manifest
 from worker.loading.weighing import Weighing
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 from worker.residency.gauge import Gauge
 from worker.runtimes.base import LoadedModel
 
@@ -39,6 +39,6 @@ async def weighed(process: Process, weighing: Weighing, adds: int) -> int:
 async def test_what_the_first_run_of_a_format_sets_up_is_no_models() -> None:
     """A model of 6 MB was refused for 13 MB in an empty worker of 10."""
     process = Process()
-    weighing = Weighing(cast(Parts, process))
+    weighing = Weighing(cast(WorkerContext, process))
     assert await weighed(process, weighing, WEIGHTS + SET_UP) == WEIGHTS
     assert await weighed(process, weighing, WEIGHTS + SET_UP) == WEIGHTS + SET_UP

@@ -14,7 +14,7 @@ from tests.helpers.cell import Cell
 from tests.helpers.evicting import hold, holders, made_evictor, own
 from tests.helpers.factories import OTHER_REF, REF
 from tests.helpers.wait import wait_until
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 from worker.residency.evictor import Evictor
 from worker.residency.gauge import Gauge, Span
 from worker.residency.ledger import Footprint
@@ -67,7 +67,7 @@ async def test_a_load_that_is_given_up_leaves_no_copy_half_evicted(parts, room) 
 
 
 async def test_a_read_from_before_it_was_retired_proves_nothing(
-    cell: Cell, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    cell: Cell, parts: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis was away for a while: until it answered, requests were still placed on the copy."""
     times: list[float] = []
@@ -103,7 +103,7 @@ async def events_of(cell: Cell, kind: str) -> list[Event]:
 
 @pytest.mark.parametrize("together", [True, False])
 async def test_each_event_reports_the_bytes_of_its_own_copy(
-    cell: Cell, parts: Parts, evictor: Evictor, together: bool
+    cell: Cell, parts: WorkerContext, evictor: Evictor, together: bool
 ) -> None:
     """Ten that leave at the same time are not added up; what several share goes with the last."""
     shared = frozenset({("a" * 64, 20)})
@@ -128,7 +128,9 @@ async def test_each_event_reports_the_bytes_of_its_own_copy(
     assert next(ref for ref in more if more[ref]) in list(sizes)[:2]
 
 
-async def test_what_was_regained_is_that_of_the_copy_alone(cell: Cell, parts: Parts) -> None:
+async def test_what_was_regained_is_that_of_the_copy_alone(
+    cell: Cell, parts: WorkerContext
+) -> None:
     """Measured while nothing else runs on the device; left out where it cannot be told."""
     live = [1000]
     counted = replace(parts, gauge=Gauge(lambda: live[0]))
@@ -145,7 +147,7 @@ async def test_what_was_regained_is_that_of_the_copy_alone(cell: Cell, parts: Pa
 
 
 async def test_a_copy_that_is_being_announced_is_retired_after_that(
-    cell: Cell, parts: Parts, evictor
+    cell: Cell, parts: WorkerContext, evictor
 ) -> None:
     """Heard later, the announcement would make a holder of a worker that has freed it: what is
     placed there would fail."""

@@ -16,8 +16,8 @@ class Bench:
 
     def __init__(self) -> None:
         self.live: int | None = 100 * MIB
-        self.in_hand = 0
-        self.gauge = Gauge(lambda: self.live, lambda: self.in_hand)
+        self.inflight = 0
+        self.gauge = Gauge(lambda: self.live, lambda: self.inflight)
 
     def begun(self, look: bool = True) -> Span:
         span = Span()
@@ -38,7 +38,7 @@ def test_what_a_load_adds_is_measured(bench: Bench) -> None:
     """But for requests that were taken in meanwhile."""
     span = bench.begun()
     bench.add(40 * MIB)
-    bench.in_hand = 5 * MIB
+    bench.inflight = 5 * MIB
     bench.add(5 * MIB)
     assert bench.gauge.end(span) == 40 * MIB
     assert bench.gauge.quiet

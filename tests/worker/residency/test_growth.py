@@ -12,12 +12,12 @@ from shared.envelope import Outcome
 from tests.helpers.cell import Cell
 from tests.helpers.evicting import Model, hold, made_evictor
 from tests.helpers.factories import OTHER_REF, REF, tensor
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge, Span
 from worker.residency.growth import NOTICED, Growth, watched
 from worker.residency.ledger import Ledger
-from worker.residency.room import Room
+from worker.residency.memory_manager import MemoryManager
 
 ROOM = 100 * NOTICED
 
@@ -27,7 +27,7 @@ class Bench:
     """A worker with room for 100 units; each of its two copies takes 10. A unit is the least that
     is noticed."""
 
-    parts: Parts
+    parts: WorkerContext
     growth: Growth
     live: list[int]
 
@@ -55,14 +55,14 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(parts: Parts, cell: Cell) -> AsyncIterator[Bench]:
+async def bench(parts: WorkerContext, cell: Cell) -> AsyncIterator[Bench]:
     live = [500 * NOTICED]
     made = replace(parts, ledger=Ledger(ROOM), gauge=Gauge(lambda: live[0]))
     for ref in (REF, OTHER_REF):
         model = await hold(made, ref, 10 * NOTICED)
         model.bytes_resident = 10 * NOTICED
     evictor = made_evictor(made, cell)
-    yield Bench(made, Growth(made, Room(made, evictor), evictor), live)
+    yield Bench(made, Growth(made, MemoryManager(made, evictor), evictor), live)
 
 
 async def test_what_a_call_keeps_is_booked(bench: Bench, cell: Cell) -> None:
@@ -71,7 +71,7 @@ async def test_what_a_call_keeps_is_booked(bench: Bench, cell: Cell) -> None:
     assert await bench.growth.run_once() == 1
     assert bench.entry == 40 == bench.copy.footprint.own // NOTICED
     assert bench.copy.model.bytes_resident == 40 * NOTICED
-    known = await cell.client.hget(cell.keys.known(REF), "own:cpu")
+    known = await cell.client.hget(cell.keys.stats(REF), "own:cpu")
     assert int(known) == 40 * NOTICED
     assert await bench.growth.run_once() == 0 and bench.entry == 40
 
@@ -132,7 +132,7 @@ async def test_what_grows_over_the_budget_leaves_and_nobody_else(bench: Bench, c
     await bench.growth.run_once()
     assert bench.parts.copies.get(REF) is None and bench.parts.copies.get(OTHER_REF)
     assert bench.parts.ledger.used == 10 * NOTICED
-    assert int(await cell.client.hget(cell.keys.known(REF), "own:cpu")) == 105 * NOTICED
+    assert int(await cell.client.hget(cell.keys.stats(REF), "own:cpu")) == 105 * NOTICED
 
 
 async def test_a_pinned_copy_that_grows_over_the_budget_stays(bench: Bench) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.device_thread import DeviceThread
+from worker.device.thread import DeviceThread
 from worker.residency.ledger import Footprint, Ledger
 from worker.residency.memory_watch import LOOKS, Leak, MemoryWatch, budget_after
 

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.evicting import hold
 from tests.helpers.factories import REF
 from worker.device.cpu import CpuDevice
-from worker.parts import Parts
+from worker.residency.context import WorkerContext
 from worker.residency.gauge import Gauge, Span
 from worker.residency.slack import IDLE_S, WORTH_BYTES, Slack
 
@@ -29,7 +29,7 @@ class Heap(CpuDevice):
 
 
 @pytest.fixture
-async def idle(parts: Parts) -> AsyncIterator[Parts]:
+async def idle(parts: WorkerContext) -> AsyncIterator[WorkerContext]:
     """A worker whose only copy was used a while ago."""
     made = replace(parts, device=Heap(), gauge=Gauge(lambda: 0))
     await hold(made, REF, 60)
@@ -39,7 +39,7 @@ async def idle(parts: Parts) -> AsyncIterator[Parts]:
     yield made
 
 
-async def test_an_idle_worker_gives_back_what_it_keeps(idle: Parts) -> None:
+async def test_an_idle_worker_gives_back_what_it_keeps(idle: WorkerContext) -> None:
     """Once: then nothing is left."""
     slack = Slack(idle)
     assert await slack.run_once() == 10 * WORTH_BYTES
@@ -47,14 +47,14 @@ async def test_an_idle_worker_gives_back_what_it_keeps(idle: Parts) -> None:
     assert idle.device.trims == 1
 
 
-async def test_little_is_not_worth_a_walk_over_the_heap(idle: Parts) -> None:
+async def test_little_is_not_worth_a_walk_over_the_heap(idle: WorkerContext) -> None:
     """It stays for the next call."""
     idle.device.kept = WORTH_BYTES - 1
     assert await Slack(idle).run_once() == 0 == idle.device.trims
 
 
 @pytest.fixture(params=["runs", "was used just now", "loads"])
-def busy(request: pytest.FixtureRequest, idle: Parts) -> Iterator[Parts]:
+def busy(request: pytest.FixtureRequest, idle: WorkerContext) -> Iterator[WorkerContext]:
     """The same worker at work."""
     copy, span = idle.copies.get(REF), Span()
     assert copy is not None
@@ -67,6 +67,6 @@ def busy(request: pytest.FixtureRequest, idle: Parts) -> Iterator[Parts]:
     yield idle
 
 
-async def test_a_busy_worker_keeps_it_for_the_next_call(busy: Parts) -> None:
+async def test_a_busy_worker_keeps_it_for_the_next_call(busy: WorkerContext) -> None:
     """Taking its pages anew would cost more than the call."""
     assert await Slack(busy).run_once() == 0 == busy.device.trims

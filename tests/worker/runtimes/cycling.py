@@ -17,7 +17,7 @@ import numpy as np
 
 from shared.manifest import DECODER
 from worker.device.cpu import CpuDevice
-from worker.device_thread import DeviceThread
+from worker.device.thread import DeviceThread
 from worker.runtimes.base import Trust, load
 
 

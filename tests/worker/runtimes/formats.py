@@ -15,8 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from shared.manifest import FileEntry, Manifest, TensorSpec
-from worker.runtimes.architectures.mtcnn_onet import ONet, ONetConfig
-from worker.runtimes.packaging import (
+from worker.packaging.packers import (
     Packed,
     pack_architecture,
     pack_module,
@@ -24,6 +23,7 @@ from worker.runtimes.packaging import (
     pack_torchscript,
     pack_whole_pt2,
 )
+from worker.runtimes.architectures.mtcnn_onet import ONet, ONetConfig
 
 WIDTH = 520  # 520 x 520 float32: one weight over 1 MiB, so that it gets a file of its own
 BATCH = torch.export.Dim("batch", min=1, max=64)

@@ -13,8 +13,8 @@ import pytest
 from shared.manifest import DECODER, PLATFORMS
 from tests.worker.runtimes import formats
 from tests.worker.runtimes.formats import FORMATS, Publish
+from worker.packaging.packers import Packed, pack_architecture
 from worker.runtimes.architectures import architecture
-from worker.runtimes.packaging import Packed, pack_architecture
 from worker.runtimes.pytorch_architecture import build_skeleton
 
 ROOT = Path(__file__).parents[3]

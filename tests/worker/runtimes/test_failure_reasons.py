@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from shared.errors import Corrupt, InvalidInput
+from worker.packaging.packers import pack_module, pack_pt2
 from worker.runtimes import failures
-from worker.runtimes.packaging import pack_module, pack_pt2
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -13,7 +13,7 @@ from shared.errors import BlobMissing, Corrupt
 from tests.worker.runtimes.formats import FORMATS, Local, Publish
 from worker.device.cpu import CpuDevice
 from worker.runtimes.base import Trust, load
-from worker.runtimes.tensors import WEIGHTS, map_file, parse
+from worker.runtimes.weights import WEIGHTS, map_file, parse
 
 TRUSTED = Trust(code=True)
 

@@ -12,7 +12,7 @@ from tests.worker.runtimes.formats import FORMATS
 from worker.device.cpu import CpuDevice
 from worker.runtimes.base import Trust, load
 from worker.runtimes.pytorch_program import shared_program
-from worker.runtimes.tensors import attach
+from worker.runtimes.weights import attach
 
 # TorchScript and ONNX files go to native parsers: their hardness is not ours to test.
 OURS = ["pytorch_architecture", "pytorch_program", "pytorch_pt2"]

@@ -18,12 +18,12 @@ from shared.manifest import TensorSpec
 from tests.worker.runtimes.formats import Publish
 from tests.worker.runtimes.modules import CASES, Case, Scored
 from worker.device.cpu import CpuDevice
+from worker.packaging.example import arguments, nested
+from worker.packaging.packers import Packed, pack_module, pack_pt2, pack_torchscript
+from worker.packaging.packers import pack_whole_pt2 as pack_whole
+from worker.packaging.returned import leaves_of
 from worker.runtimes import dtypes
 from worker.runtimes.base import Trust, load
-from worker.runtimes.pack_example import arguments, nested
-from worker.runtimes.packaging import Packed, pack_module, pack_pt2, pack_torchscript
-from worker.runtimes.packaging import pack_whole_pt2 as pack_whole
-from worker.runtimes.returned import leaves_of
 
 SIZES = (1, 2, 5)
 Pack = Callable[[Case, Path], Packed]

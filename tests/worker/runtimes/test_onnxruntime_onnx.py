@@ -13,9 +13,9 @@ from shared.errors import InvalidInput, LoadFailed, ModelFailed
 from shared.manifest import TensorSpec
 from tests.helpers.onnx_models import model, save, scaled, squares, value
 from tests.worker.runtimes.formats import Local, Publish
+from worker.packaging.packers import Packed, pack_onnx
 from worker.runtimes.base import Trust, load
 from worker.runtimes.onnx_session import open_session
-from worker.runtimes.packaging import Packed, pack_onnx
 
 TRUSTED = Trust(code=True)
 

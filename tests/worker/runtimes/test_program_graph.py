@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from shared.errors import Corrupt
 from tests.worker.runtimes.formats import pack_program
-from worker.runtimes.pack_module import pack_module
+from worker.packaging.module import pack_module
 from worker.runtimes.program import LoadedProgram
 from worker.runtimes.program_schema import decode
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from shared.manifest import TensorSpec
 from tests.worker.runtimes.formats import FORMATS
+from worker.packaging.packers import pack_torchscript
 from worker.runtimes.base import Trust, load
-from worker.runtimes.packaging import pack_torchscript
 
 TRUSTED = Trust(code=True)
 

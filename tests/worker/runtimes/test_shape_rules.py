@@ -12,8 +12,8 @@ from torch import nn
 from shared.errors import InvalidInput
 from tests.worker.runtimes.formats import Publish
 from worker.device.cpu import CpuDevice
+from worker.packaging.packers import pack_module, pack_pt2, pack_whole_pt2
 from worker.runtimes.base import LoadedModel, Trust, load
-from worker.runtimes.packaging import pack_module, pack_pt2, pack_whole_pt2
 
 AUTO = torch.export.Dim.AUTO
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.manifest import Batching, Manifest, TensorSpec, WarmupTensor
 from tests.helpers.factories import manifest, spec
-from worker.tensors import Arrays
+from worker.serving.batch_tensors import Arrays
 from worker.trial.inputs import as_given, candidates, given, tried_names
 
 ALONE, BATCHED = Batching(), Batching(max_size=8)

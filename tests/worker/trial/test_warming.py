@@ -12,7 +12,7 @@ from shared.manifest import Batching, WarmupTensor
 from tests.helpers.factories import manifest, spec
 from worker.device.base import DeviceOutOfMemory
 from worker.runtimes.failures import WrongOutput
-from worker.tensors import Arrays
+from worker.serving.batch_tensors import Arrays
 from worker.trial.warming import check_outputs, warm_up
 
 ALONE, BATCHED = Batching(), Batching(max_size=8)

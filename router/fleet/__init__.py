@@ -1,0 +1,1 @@
+"""What the gateway reads of the fleet, and what it commands: copies, sessions, policies."""

@@ -1,0 +1,81 @@
+"""Why a gateway is not ready, if it is not, and how many workers it sees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from shared import clock
+from shared.channel import Channel
+from shared.connection import redis_errors
+from shared.errors import WarmrouteError
+from shared.keys import Keys
+from shared.redis_decode import after_ms, clock_ms
+from shared.service import Supervisor
+
+PING_S = 2.0  # who asks whether this gateway is ready does not wait for long
+LOOK_EVERY_S = 1.0
+MOST_STATES = 256  # of more workers only their number is told
+
+
+class Health:
+    """`min_workers`: so many live workers are wanted."""
+
+    def __init__(
+        self, channel: Channel, keys: Keys, supervisor: Supervisor, draining: Callable[[], bool],
+        min_workers: int = 0,
+    ) -> None:  # fmt: skip
+        self._channel = channel
+        self._keys = keys
+        self._supervisor = supervisor
+        self._draining = draining
+        self._min_workers = min_workers
+        self._looked = float("-inf")
+        self._workers: dict[str, Any] = {}
+
+    async def document(self) -> dict[str, Any]:
+        """The body of GET /v2/health/ready: `error` says why not; `workers` that are live, and in
+        which states, if Redis says so."""
+        reasons = [f"loop {name} fails" for name in self._supervisor.failing]
+        if self._draining():
+            reasons.append("stopping")
+        workers: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(PING_S):
+                workers = await self._seen()
+            if workers["workers"] < self._min_workers:
+                reasons.append(
+                    f"{workers['workers']} workers are live, "
+                    f"WARMROUTE_MIN_WORKERS wants {self._min_workers}"
+                )
+        except WarmrouteError as error:
+            reasons.append(error.message)
+        except TimeoutError:
+            reasons.append("Redis did not answer in time")
+        told = {"error": "; ".join(reasons)} if reasons else {}
+        return {"live": True, "ready": not reasons, **workers, **told}
+
+    async def _seen(self) -> dict[str, Any]:
+        """Live workers, by Redis's clock; asked at most once a second."""
+        ask = self._channel.execute_command
+        if clock.monotonic() - self._looked < LOOK_EVERY_S:
+            with redis_errors():
+                await ask("PING")
+            return self._workers
+        with redis_errors():
+            now = after_ms(clock_ms(await ask("TIME")))
+            number = await ask("ZCOUNT", self._keys.workers, now, "+inf")
+            states = await self._states(now) if 0 < number <= MOST_STATES else {}
+        self._workers = {"workers": number, **({"states": states} if states else {})}
+        self._looked = clock.monotonic()
+        return self._workers
+
+    async def _states(self, now: str) -> dict[str, int]:
+        ask = self._channel.execute_command
+        live = await ask("ZRANGEBYSCORE", self._keys.workers, now, "+inf", "LIMIT", 0, MOST_STATES)
+        states = await asyncio.gather(
+            *(ask("HGET", self._keys.worker(worker.decode()), "state") for worker in live)
+        )
+        return dict(Counter((state or b"unknown").decode(errors="replace") for state in states))

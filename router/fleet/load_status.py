@@ -1,0 +1,157 @@
+"""What a model that somebody waits for waits for: its load lease and its last failure, in words."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from shared.channel import Channel
+from shared.connection import redis_errors
+from shared.events import LATEST_MS
+from shared.keys import Keys
+from shared.redis_decode import clock_ms, is_alive, number, pairs, text_of, texts
+
+
+class LoadState(NamedTuple):
+    """A load lease. `since_ms`: of this phase, by Redis's clock. `chosen`: the worker that is asked
+    first. `extra`: why it is ordered though it need not be waited for. `why`: what it waits for."""
+
+    phase: str
+    worker: str
+    since_ms: int
+    chosen: str
+    extra: str
+    refused: tuple[str, ...]
+    why: str
+
+    def document(self, now_ms: int) -> dict[str, Any]:
+        """What is shown of it; what does not apply is left out."""
+        shown: dict[str, Any] = {
+            "phase": self.phase,
+            "worker": self.worker,
+            "since": time_of(self.since_ms),
+            "seconds": seconds_between(self.since_ms, now_ms),
+            "asked_first": self.chosen,
+            "extra": self.extra,
+            "refused_by": list(self.refused),
+            "why": self.why,
+        }
+        return {name: value for name, value in shown.items() if value not in ("", [])}
+
+
+class Failure(NamedTuple):
+    """Why the last load failed, while it is remembered. `passing`: it is tried again after that."""
+
+    code: str
+    message: str
+    passing: bool
+    left_ms: int
+
+    def document(self) -> dict[str, Any]:
+        """As it is shown."""
+        return {
+            "code": self.code,
+            "error": self.message,
+            "passing": self.passing,
+            "retry_after_s": round(self.left_ms / 1000, 1),
+        }
+
+
+def load_state(fields: Mapping[str, str]) -> LoadState | None:
+    """A load lease as Redis holds it; None if there is none."""
+    if "phase" not in fields:
+        return None
+    return LoadState(
+        phase=fields["phase"],
+        worker=fields.get("worker", ""),
+        since_ms=int(number(fields.get("since", ""))),
+        chosen=fields.get("for", ""),
+        extra=fields.get("extra", ""),
+        refused=tuple(dict.fromkeys(fields.get("refused", "").split())),
+        why=fields.get("why", ""),
+    )
+
+
+def failure(text: str, left_ms: int) -> Failure | None:
+    """What `unloadable:<ref>` holds, `~` before a cause that may pass; None if it is empty."""
+    if not text:
+        return None
+    code, _, message = text.removeprefix("~").partition(" ")
+    return Failure(code, message, text.startswith("~"), max(left_ms, 0))
+
+
+def quarantined(breaker: Mapping[str, str], now_ms: int) -> Failure | None:
+    """The quarantine of a model version that crashes workers, while it is in force."""
+    left_ms = max(number(breaker.get(name, "")) for name in ("until", "probe_until")) - now_ms
+    if "until" not in breaker or left_ms <= 0:
+        return None
+    crashes, cause = breaker.get("crashes", "0"), breaker.get("cause", "")
+    said = f"this model version crashed workers {crashes} times, the last: {cause}"
+    return Failure("quarantined", said, True, int(left_ms))
+
+
+def waits(
+    state: LoadState | None, failed: Failure | None, now_ms: int, workers: int | None = None
+) -> str:
+    """Why a request that is parked waits, in a sentence. `workers`: that live, if it is known."""
+    said = _waits(state, failed, now_ms)
+    return f"no worker is alive; {said}" if workers == 0 else said
+
+
+def _waits(state: LoadState | None, failed: Failure | None, now_ms: int) -> str:
+    if state is None and failed is not None:
+        return (
+            f"the last load failed ({failed.message}), and is tried again in "
+            f"{failed.left_ms / 1000:.0f} s"
+        )
+    if state is None:
+        return "no load is ordered yet"
+    for_s = f"for {seconds_between(state.since_ms, now_ms):.0f} s"
+    if state.phase == "ordered":
+        said = f"a load is ordered {for_s}, and no worker has begun it yet"
+        if state.chosen:
+            said += f"; {state.chosen} was asked first"
+        if state.refused:
+            said += f"; not possible on {', '.join(state.refused)}"
+    else:
+        said = f"{state.phase} on worker {state.worker} {for_s}"
+    return f"{said}: {state.why}" if state.why else said
+
+
+class LoadStatus:
+    """Says why single models wait."""
+
+    def __init__(self, channel: Channel, keys: Keys) -> None:
+        self._channel = channel
+        self._keys = keys
+
+    async def waits(self, ref: str) -> str:
+        """Why the requests that are parked for `ref` wait."""
+        ask, unloadable = self._channel.execute_command, self._keys.unloadable(ref)
+        with redis_errors():
+            clock, flat, why, left_ms, last = await asyncio.gather(
+                ask("TIME"), ask("HGETALL", self._keys.load(ref)), ask("GET", unloadable),
+                ask("PTTL", unloadable),
+                ask("ZREVRANGE", self._keys.workers, 0, 0, "WITHSCORES"),
+            )  # fmt: skip
+        lease, now_ms = texts(pairs(flat)), clock_ms(clock)
+        alive = int(bool(last) and is_alive(float(last[1]), now_ms))
+        return waits(load_state(lease), failure(text_of(why), left_ms), now_ms, alive)
+
+
+def seconds_between(since_ms: float, now_ms: float) -> float:
+    """Never below 0: Redis's clock may have been set back."""
+    return round(max(now_ms - since_ms, 0) / 1000, 1)
+
+
+def time_of(ms: float) -> str:
+    """A moment of Redis's clock."""
+    return _second(int(min(max(ms, 0), LATEST_MS) // 1000))
+
+
+@lru_cache(4096)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))

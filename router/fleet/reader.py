@@ -1,0 +1,196 @@
+"""What the fleet holds, read from the residency map for people and for readiness.
+
+Each answer takes two to four questions to Redis, however many workers and models there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from router.fleet import fleet_report, model_report
+from router.fleet.fleet_report import ModelFacts, WorkerFacts
+from router.fleet.load_status import Failure, failure, load_state, quarantined
+from shared.connection import redis_errors
+from shared.keys import Keys
+from shared.names import ModelRef
+from shared.policy import Policy
+from shared.redis_decode import alive, clock_ms, text_of, texts
+
+# Commands at a time: a longer pipeline would keep this gateway from its requests meanwhile.
+AT_ONCE = 500
+
+Command = tuple[Any, ...]  # a method of redis-py, and its arguments
+
+
+class ResidencyReader:
+    """Reads of the residency map."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def live_workers(self) -> list[str]:
+        """Ids of workers whose lease has not run out, in order."""
+        _, live = _now_and_live(*await self._ask([("time",), self._leases()]))
+        return live
+
+    async def standing(self, ref: ModelRef) -> tuple[bool, Failure | None]:
+        """Whether some live worker holds the model; and why it would be refused, if it would."""
+        keys, name = self._keys, str(ref)
+        clock, leases, holders, why, why_ms, breaker = await self._ask(
+            [
+                ("time",), self._leases(), ("hkeys", keys.holders(name)),
+                ("get", keys.unloadable(name)), ("pttl", keys.unloadable(name)),
+                ("hgetall", keys.breaker(name)),
+            ]
+        )  # fmt: skip
+        now_ms, live = _now_and_live(clock, leases)
+        warm = not {worker.decode() for worker in holders}.isdisjoint(live)
+        failed = None if warm else failure(text_of(why), why_ms)
+        return warm, quarantined(texts(breaker), now_ms) or failed
+
+    async def troubles(self) -> dict[tuple[str, int], str]:
+        """Why versions cannot be loaded, or are quarantined, as far as that is known now."""
+        keys = self._keys
+        clock, rows = await self._ask([("time",), ("zrange", keys.refused_models, 0, -1)])
+        now_ms = _now_and_live(clock, ())[0]
+        refs = alive(rows, now_ms)
+        answers = await self._ask_each(
+            refs, lambda ref: (("get", keys.unloadable(ref)), ("hgetall", keys.breaker(ref)))
+        )
+        found: dict[tuple[str, int], str] = {}
+        for ref, (why, breaker) in zip(map(ModelRef.parse, refs), answers, strict=True):
+            trouble = quarantined(texts(breaker), now_ms) or failure(text_of(why), 0)
+            if trouble is not None:
+                found[ref.name, ref.version] = trouble.message
+        return found
+
+    async def held(self) -> set[tuple[str, int]]:
+        """Name and version of every model that some live worker holds."""
+        live = await self.live_workers()
+        sets = await self._ask([("smembers", self._keys.holds(worker)) for worker in live])
+        refs = [ModelRef.parse(ref.decode()) for found in sets for ref in found]
+        return {(ref.name, ref.version) for ref in refs}
+
+    async def report(self) -> dict[str, Any]:
+        """The document of GET /v2/residency."""
+        keys = self._keys
+        clock, leases, parked, wanted = await self._ask(
+            [
+                ("time",),
+                self._leases(),
+                ("smembers", keys.parked_refs),
+                ("smembers", keys.min_copies),
+            ]
+        )
+        now_ms, live = _now_and_live(clock, leases)
+        workers = await self._workers(live)
+        waited_for = {ref.decode() for ref in (*parked, *wanted)}
+        waited_for.update(*(worker.loads for worker in workers))
+        refs = waited_for.union(*({*worker.holds, *worker.reported} for worker in workers))
+        models = await self._models(sorted(refs), sorted(waited_for))
+        # For ten thousand copies it is tenths of a second: not for the event loop.
+        return await asyncio.to_thread(fleet_report.document, workers, models, now_ms)
+
+    async def model(self, ref: ModelRef, given: Policy) -> dict[str, Any]:
+        """The document of GET .../residency of one model; `given` is its manifest's policy."""
+        asked = model_report.questions(self._keys, str(ref))
+        clock, leases, *answers = await self._ask([("time",), self._leases(), *asked.values()])
+        now_ms, live = _now_and_live(clock, leases)
+        said = dict(zip(asked, answers, strict=True))
+        mentioned = {worker.decode() for worker in (*said["holders"], *said["near"])}
+        workers = await self._workers([worker for worker in live if worker in mentioned])
+        return model_report.document(ref, given, said, workers, now_ms, len(live))
+
+    async def _workers(self, live: Sequence[str]) -> list[WorkerFacts]:
+        keys = self._keys
+        rows = await self._ask_each(
+            live,
+            lambda worker: (
+                ("hgetall", keys.worker(worker)), ("xlen", keys.work(worker)),
+                ("smembers", keys.holds(worker)), ("smembers", keys.loads(worker)),
+            ),
+        )  # fmt: skip
+        return [_worker(worker, *row) for worker, row in zip(live, rows, strict=True)]
+
+    async def _models(
+        self, refs: Sequence[str], waited_for: Sequence[str]
+    ) -> dict[str, ModelFacts]:
+        keys = self._keys
+        rows = await self._ask_each(
+            refs,
+            lambda ref: (
+                ("hgetall", keys.holders(ref)), ("hgetall", keys.warm(ref)),
+                ("hmget", keys.stats(ref), *fleet_report.SETTINGS),
+                ("hmget", keys.policy(ref), *fleet_report.SETTINGS), ("scard", keys.pinned(ref)),
+            ),
+        )  # fmt: skip
+        loads = await self._ask_each(
+            waited_for, lambda ref: (("hgetall", keys.load(ref)), ("xlen", keys.parked(ref)))
+        )
+        leases = dict(zip(waited_for, loads, strict=True))
+        nothing: list[Any] = [{}, 0]
+        return {
+            ref: _model(*row, *leases.get(ref, nothing))
+            for ref, row in zip(refs, rows, strict=True)
+        }
+
+    def _leases(self) -> Command:
+        return ("zrange", self._keys.workers, 0, -1)
+
+    async def _ask_each(
+        self, names: Sequence[str], commands_of: Callable[[str], tuple[Command, ...]]
+    ) -> list[list[Any]]:
+        """The answers to the same commands for each name."""
+        commands = [command for name in names for command in commands_of(name)]
+        answers = await self._ask(commands)
+        each = len(commands) // len(names) if names else 1
+        return [answers[at : at + each] for at in range(0, len(answers), each)]
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands, in as few round trips as can be."""
+        answers: list[Any] = []
+        for at in range(0, len(commands), AT_ONCE):
+            with redis_errors():
+                pipe = self._client.pipeline(transaction=False)
+                for name, *given in commands[at : at + AT_ONCE]:
+                    options = {"withscores": True} if name == "zrange" else {}
+                    getattr(pipe, name)(*given, **options)
+                answers += await pipe.execute()
+        return answers
+
+
+def _now_and_live(
+    clock: tuple[int, int], leases: Iterable[tuple[bytes, float]]
+) -> tuple[int, list[str]]:
+    """Redis's clock in ms, and the workers whose lease has not run out by it, in order."""
+    now_ms = clock_ms(clock)
+    return now_ms, alive(leases, now_ms)
+
+
+def _worker(
+    worker: str, record: dict[bytes, bytes], queue: int, holds: set[bytes], loads: set[bytes]
+) -> WorkerFacts:
+    known = texts(record)
+    return WorkerFacts(
+        worker, known, queue, frozenset(ref.decode() for ref in holds),
+        frozenset(ref.decode() for ref in loads), fleet_report.read_report(known.get("copies", "")),
+        fleet_report.read_parts(known.get("copy_bytes", "")),
+    )  # fmt: skip
+
+
+def _model(
+    holders: dict[bytes, bytes], near: dict[bytes, bytes], known: list[bytes | None],
+    policy: list[bytes | None], sessions: int, load: dict[bytes, bytes], parked: int,
+) -> ModelFacts:  # fmt: skip
+    said = [
+        text_of(override) or text_of(given) for given, override in zip(known, policy, strict=True)
+    ]
+    settings = {name: text for name, text in zip(fleet_report.SETTINGS, said, strict=True) if text}
+    return ModelFacts(
+        texts(holders), texts(near), settings, sessions, parked, load_state(texts(load))
+    )

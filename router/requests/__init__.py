@@ -1,0 +1,1 @@
+"""What every door shares: from an accepted request to its outcome."""

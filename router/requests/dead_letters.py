@@ -1,0 +1,182 @@
+"""Dead letters: what could not be served, kept for an operator to look at, replay or drop.
+
+The newest 1,000 are kept, in the stream `dead`. A letter is a request that failed for good because
+workers died over it, or a stream entry that was no request. Its entry id in that stream names it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from router.v2 import tensors
+from shared.connection import redis_errors
+from shared.envelope import USUAL, Envelope, Tensor, unpack_envelope
+from shared.errors import Conflict, InvalidInput, NotFound, WarmrouteError
+from shared.keys import Keys
+from shared.placed import Limits, Placed
+from shared.scripts import Scripts
+from shared.shared_memory import is_reference
+
+MAX_LISTED = 1000
+SHOWN_BYTES = 1 << 20  # a larger payload is not written out as JSON; it can still be replayed
+READ_AT_ONCE = 8  # a payload may have 16 MiB, and comes with its letter
+ENTRY = re.compile(r"\d{1,19}-\d{1,19}")
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One dead letter. `fields` are as the scripts wrote them, `body` aside."""
+
+    entry: str
+    fields: dict[str, str]
+    body: bytes
+    size: int
+
+    def document(self) -> dict[str, Any]:
+        """What a list shows of it; what it does not have is left out."""
+        known = self.fields
+        code, _, message = known.get("cause", "").partition(" ")
+        name, _, rest = known.get("model", "").partition(":")
+        shown = {
+            "entry": self.entry,
+            "kind": known.get("kind", ""),
+            "id": known.get("id", ""),
+            "model": name,
+            "version": rest.partition(":")[0] or known.get("version", ""),
+            "code": code,
+            "error": message,
+            "worker": known.get("worker", ""),
+            "attempts": int(known.get("attempts") or 0),
+            "fingerprint": known.get("fingerprint", ""),
+            "died": _time_of(self.entry),
+            "payload_bytes": self.size,
+        }
+        return {name: value for name, value in shown.items() if value != ""}
+
+    def full_document(self) -> dict[str, Any]:
+        """All of it: `request` is the payload as V2 JSON, or `request_error` says why not."""
+        more = ("timeout", "reply_to") if self.fields.get("kind") == "entry" else ()
+        shown = self.document() | {name: self.fields[name] for name in more if name in self.fields}
+        try:
+            return shown | {"request": self._request()}
+        except WarmrouteError as error:
+            return shown | {"request_error": error.message}
+
+    def _request(self) -> Any:
+        if is_reference(self.body):
+            raise InvalidInput("its tensors were in shared memory, and went with its caller")
+        if len(self.body) > SHOWN_BYTES:
+            raise InvalidInput(f"{len(self.body)} bytes, only {SHOWN_BYTES} are shown")
+        try:
+            if self.fields.get("kind") == "entry":
+                return msgspec.json.decode(self.body)
+            return _as_v2(unpack_envelope(self.body))
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            raise InvalidInput(f"it cannot be read: {error}") from error
+
+
+class DeadLetters:
+    """Reads them by a client of its own: a large payload must not hold up the requests."""
+
+    def __init__(
+        self, client: Redis, keys: Keys, scripts: Scripts, limits: Limits, timeout_s: float
+    ) -> None:
+        self._client = client
+        self._stream = keys.dead_letters
+        self._scripts = scripts
+        self._limits = limits
+        self._timeout_ms = round(timeout_s * 1000)
+
+    async def newest(self, limit: int, after: str = "") -> list[Letter]:
+        """Up to `limit` letters without their payloads, newest first, from behind `after` on."""
+        found: list[Letter] = []
+        upto = f"({_check(after)}" if after else "+"
+        while len(found) < limit:
+            count = min(READ_AT_ONCE, limit - len(found))
+            with redis_errors():
+                rows: Any = await self._client.xrevrange(self._stream, upto, "-", count)
+            found += [_letter(entry, fields, keep_body=False) for entry, fields in rows]
+            if len(rows) < count:
+                break
+            upto = f"({found[-1].entry}"
+        return found
+
+    async def get(self, entry: str) -> Letter:
+        """One letter with its payload; NotFound if there is none."""
+        with redis_errors():
+            rows: Any = await self._client.xrange(self._stream, _check(entry), entry)
+        if not rows:
+            raise NotFound(f"dead letter {entry}: unknown")
+        return _letter(*rows[0], keep_body=True)
+
+    async def drop(self, entry: str) -> None:
+        """Forget a letter; NotFound if there is none."""
+        with redis_errors():
+            dropped = await self._client.xdel(self._stream, _check(entry))
+        if not dropped:
+            raise NotFound(f"dead letter {entry}: unknown")
+
+    async def replay(self, entry: str) -> tuple[str, Placed]:
+        """Make it a new request, with a deadline of its own: the new id, and how it was placed.
+
+        The letter goes in the same step, unless the request is refused. NotFound if there is none,
+        Conflict if its payload is gone.
+        """
+        request_id = secrets.token_hex(16)
+        placed = await self._scripts.replay(
+            _check(entry), request_id, self._timeout_ms, self._limits
+        )
+        if placed.status == "unknown":
+            raise NotFound(f"dead letter {entry}: unknown")
+        if placed.status == "unkept":
+            raise Conflict(f"dead letter {entry}: its tensors were in the memory of its caller")
+        if placed.status != "ingress":
+            placed.raise_for_status(self._limits)
+        return request_id, placed
+
+
+def _check(entry: str) -> str:
+    if not ENTRY.fullmatch(entry):
+        raise NotFound("no such dead letter: want an entry id such as 1700000000000-0")
+    return entry
+
+
+def _letter(entry: bytes, fields: dict[bytes, bytes], *, keep_body: bool) -> Letter:
+    known = {name.decode(errors="replace"): value for name, value in fields.items()}
+    body = known.pop("body", b"")
+    texts = {name: value[:1024].decode(errors="replace") for name, value in known.items()}
+    return Letter(entry.decode(), texts, body if keep_body else b"", len(body))
+
+
+def _time_of(entry: str) -> str:
+    """An entry id begins with Redis's clock, in milliseconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(entry.partition("-")[0]) / 1000))
+
+
+def _as_v2(envelope: Envelope) -> dict[str, Any]:
+    """The V2 request that an envelope was made of; InvalidInput for what JSON cannot say."""
+    document: dict[str, Any] = {"inputs": [_row(tensor) for tensor in envelope.inputs]}
+    if envelope.id:
+        document["id"] = envelope.id
+    if envelope.outputs:
+        document["outputs"] = [{"name": name} for name in envelope.outputs]
+    if envelope.priority != USUAL:
+        document["parameters"] = {"priority": envelope.priority}
+    return document
+
+
+def _row(tensor: Tensor) -> dict[str, Any]:
+    data = tensors.to_json(tensor.data, tensor.datatype, f"inputs[{tensor.name[:80]!r}]")
+    return {
+        "name": tensor.name,
+        "datatype": tensor.datatype,
+        "shape": tensor.shape,
+        "data": data,
+    }

@@ -1,0 +1,165 @@
+"""The poller's view of a request: its status document, long poll and cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from router.fleet.load_status import LoadStatus
+from router.requests.waiters import Reply, Waiters
+from shared.envelope import Outcome, unpack_error, unpack_outcome
+from shared.errors import Conflict, Gone, NotFound
+from shared.names import ModelRef
+from shared.scripts import Scripts
+
+REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+TERMINAL = ("succeeded", "failed", "cancelled", "expired")
+# Of a request that has no record.
+NOT_KEPT = "the answer was given to its caller, and is not kept"
+# What callers see; `parked` and `placed` are where a queued request stands inside.
+SHOWN = {"parked": "queued", "placed": "queued"}
+MAX_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """A request that can be polled."""
+
+    id: str
+    status: str
+    ref: ModelRef
+    worker: str
+    cold: bool
+    outcome: bytes
+    waits: str = ""  # why, of one that is parked
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def shown(self) -> str:
+        """The status as callers see it."""
+        return SHOWN.get(self.status, self.status)
+
+    def reply(self) -> Reply:
+        """The outcome as a waiting caller is told of it."""
+        return Reply(self.status, self.worker, self.cold, self.outcome)
+
+    def succeeded(self) -> Outcome | None:
+        """The outcome, if it succeeded and is kept."""
+        kept = self.status == "succeeded" and self.outcome
+        return unpack_outcome(self.outcome) if kept else None
+
+    def document(self) -> dict[str, Any]:
+        """The status document, without the response."""
+        shown: dict[str, Any] = {
+            "id": self.id,
+            "status": self.shown,
+            "model": self.ref.name,
+            "version": str(self.ref.version),
+        }
+        if self.worker:
+            shown["worker"] = self.worker
+        if self.status == "parked":
+            shown["reason"] = "waits for its model to be loaded"
+        if self.waits:
+            shown["waits"] = self.waits
+        if self.status == "succeeded" and not self.outcome:
+            shown["reason"] = NOT_KEPT
+        if self.terminal and self.status != "succeeded":
+            error = unpack_error(self.outcome)
+            shown |= {"error": error.message, "code": error.code}
+        return shown
+
+
+class Records:
+    """Reads and cancels requests by id."""
+
+    def __init__(self, scripts: Scripts, waiters: Waiters, gateway: str, loads: LoadStatus) -> None:
+        self._scripts = scripts
+        self._waiters = waiters
+        self._gateway = gateway
+        self._loads = loads
+
+    async def get(self, request_id: str, wait_s: float = 0.0) -> Record:
+        """The record now, or as soon as it is terminal within `wait_s`. Gone, NotFound."""
+        request_id = _check_id(request_id)
+        if wait_s <= 0:
+            return await self._read_and_say_why(request_id)
+        future = self._waiters.register(request_id, poll=True)
+        try:
+            record = await self._read(request_id, self._gateway)
+            if record.terminal:
+                return record
+            async with asyncio.timeout(min(wait_s, MAX_WAIT_S)):
+                await future
+        except TimeoutError:
+            pass
+        finally:
+            self._waiters.forget(request_id, future)
+        return await self._read_and_say_why(request_id)
+
+    async def cancel(self, request_id: str) -> None:
+        """Take a request back. Conflict if it has ended already; Gone, NotFound."""
+        request_id = _check_id(request_id)
+        answer = await self._scripts.cancel(request_id)
+        if answer in ("unknown", "gone"):
+            raise _unknown(request_id, answer == "gone")
+        if answer != "cancelled":
+            raise Conflict(f"request {request_id}: it has {answer} already")
+
+    async def _read_and_say_why(self, request_id: str) -> Record:
+        record = await self._read(request_id, "")
+        if record.status != "parked":
+            return record
+        return replace(record, waits=await self._loads.waits(str(record.ref)))
+
+    async def _read(self, request_id: str, gateway: str) -> Record:
+        return read_record(request_id, await self._scripts.subscribe(request_id, gateway))
+
+
+def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
+    """A record as `watch` returns it. Gone or NotFound if there is none (any more)."""
+    if "ended" in fields:
+        return _ended(request_id, fields["ended"])
+    if "model" not in fields:
+        raise _unknown(request_id, "gone" in fields)
+    status = fields["status"].decode()
+    return Record(
+        id=request_id,
+        status=status,
+        ref=ModelRef.parse(fields["model"].decode()),
+        # One that waits again was on that worker before it died.
+        worker="" if status in SHOWN else fields.get("worker", b"").decode(),
+        cold=fields.get("cold") == b"1",
+        outcome=fields.get("outcome", b""),
+    )
+
+
+def _ended(request_id: str, text: bytes) -> Record:
+    """A request without a record, as `lua/lib/outcomes.lua` keeps it."""
+    status, worker, cold, ref, outcome = text.split(b" ", 4)
+    return Record(
+        id=request_id,
+        status=status.decode(),
+        ref=ModelRef.parse(ref.decode()),
+        worker="" if worker == b"-" else worker.decode(),
+        cold=cold == b"1",
+        outcome=outcome,
+    )
+
+
+def _unknown(request_id: str, gone: bool) -> NotFound:
+    if gone:
+        return Gone(f"request {request_id}: it has ended, and its outcome is no longer kept")
+    return NotFound(f"request {request_id}: unknown, or its outcome is no longer kept")
+
+
+def _check_id(request_id: str) -> str:
+    found = request_id.lower()
+    if not REQUEST_ID.fullmatch(found):
+        raise NotFound("no such request: an id is 32 hex digits")
+    return found

@@ -1,1 +1,0 @@
-"""What the fleet holds, and the doors to change that: loads, policies, sessions."""

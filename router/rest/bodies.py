@@ -1,0 +1,127 @@
+"""Bodies: of requests, read whole and decompressed; and small JSON documents, in and out.
+
+aiohttp treats an encoding that it does not know as broken HTTP, and gzip without its end as a whole
+body; so bodies are decompressed here. A compressed body is at most as large as a body may be, so it
+is read first. A small document is an object in UTF-8, each key given once; errors name the field.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from router.v2 import strict
+from shared.errors import InvalidInput, TooLarge, UnsupportedInput
+
+CODINGS = "gzip, deflate"
+AT_ONCE = 64 << 10  # less than this is decompressed without a thread
+_GZIP, _ZLIB, _DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
+_CUT_SHORT = "body: cannot be read (cut short, or corrupt compression)"
+
+
+def expected_bytes(request: web.Request, limit: int) -> int:
+    """The size of the body as declared, or `limit`, the largest, if it is not known."""
+    headers = request.headers
+    declared = headers.get("Content-Length")  # a number: aiohttp refuses anything else
+    if declared is None or "Content-Encoding" in headers:
+        return limit
+    return min(int(declared), limit)  # a larger one is refused unread
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The whole body, decompressed. TooLarge over the limit, however it was sent;
+    UnsupportedInput if it is coded otherwise than we read; InvalidInput if it is broken."""
+    coding = _coding(request)
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"body: {request.content_length} bytes, at most {limit}")
+    try:
+        raw = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(f"body: over the limit of {limit} bytes") from None
+    except (web.RequestPayloadError, ValueError):
+        raise InvalidInput(_CUT_SHORT) from None
+    if not coding or not raw:
+        return raw
+    if len(raw) < AT_ONCE:
+        return decompress(raw, coding, limit)
+    return await asyncio.to_thread(decompress, raw, coding, limit)
+
+
+def _coding(request: web.Request) -> str:
+    """The one content coding of the body, '' if it has none."""
+    headers = request.headers
+    if "Transfer-Encoding" in headers and headers["Transfer-Encoding"].lower() != "chunked":
+        raise UnsupportedInput("Transfer-Encoding: not offered, want chunked")
+    if "Content-Encoding" not in headers:
+        return ""
+    given = ",".join(headers.getall("Content-Encoding")).lower().split(",")
+    codings = [coding for part in given if (coding := part.strip()) not in ("", "identity")]
+    if len(codings) > 1 or not set(codings) <= {"gzip", "x-gzip", "deflate"}:
+        raise UnsupportedInput(f"Content-Encoding: not offered, want one of {CODINGS}, or none")
+    return codings[0].removeprefix("x-") if codings else ""
+
+
+def decompress(raw: bytes, coding: str, limit: int) -> bytes:
+    """What `raw` holds; TooLarge beyond `limit`, InvalidInput if it is broken or has no end."""
+    windows = _GZIP if coding == "gzip" else _ZLIB if raw[0] & 0xF == 8 else _DEFLATE
+    found = b""
+    while raw:  # gzip may be several members in a row
+        folded = zlib.decompressobj(windows)
+        try:
+            found += folded.decompress(raw, limit + 1 - len(found))
+        except zlib.error:
+            raise InvalidInput(_CUT_SHORT) from None
+        if len(found) > limit:
+            raise TooLarge(f"body: over the limit of {limit} bytes")
+        if not folded.eof or (folded.unused_data and coding != "gzip"):
+            raise InvalidInput(_CUT_SHORT)
+        raw = folded.unused_data
+    return found
+
+
+async def read_object(
+    request: web.Request, fields: Collection[str], limit: int = 1 << 16
+) -> dict[str, Any]:
+    """The body as an object with no fields but these; {} if it is empty. InvalidInput, TooLarge."""
+    raw = await read_body(request, limit)
+    document = _decode(raw) if raw else {}
+    if not isinstance(document, dict):
+        raise InvalidInput(f"body: want an object with {_list(fields)}")
+    refuse_others(document, fields)
+    return document
+
+
+def refuse_others(document: dict[str, Any], fields: Collection[str], under: str = "") -> None:
+    """InvalidInput for a field that is not one of `fields`; `under` names the object it is in."""
+    for name in document:
+        if name not in fields:
+            raise InvalidInput(f"{under}{name[:80]}: no such field, want {_list(fields)}")
+
+
+def json_response(
+    document: object, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """A response whose body is `document` as JSON."""
+    raw = msgspec.json.encode(document)
+    return web.Response(status=status, body=raw, headers=headers, content_type="application/json")
+
+
+def _decode(raw: bytes) -> Any:
+    try:
+        document = msgspec.json.decode(raw)
+        json.loads(raw, object_pairs_hook=strict.refuse_repeated)
+    except RecursionError:
+        raise InvalidInput("body: JSON is nested too deeply") from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise InvalidInput(f"body: {strict.explain(raw, error)}") from None
+    return document
+
+
+def _list(fields: Collection[str]) -> str:
+    return " and ".join(", ".join(fields).rsplit(", ", 1)) if fields else "no fields"

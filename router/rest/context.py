@@ -1,0 +1,101 @@
+"""The context of HTTP endpoints: the services they call, and the wrapper that renders errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from router.catalog.catalog import LATEST, PATIENCE_S, Catalog, Entry
+from router.events.followers import Followers
+from router.events.pages import EventPages
+from router.fleet.copy_states import CopyStates
+from router.fleet.health import Health
+from router.fleet.model_control import ModelControl
+from router.fleet.policies import Policies
+from router.fleet.reader import ResidencyReader
+from router.fleet.sessions import Sessions
+from router.fleet.version_states import VersionStates
+from router.requests.dead_letters import DeadLetters
+from router.requests.hand_over import Handover
+from router.requests.intake import Intake
+from router.requests.open_requests import OpenRequests
+from router.requests.records import Records
+from router.rest.error_responses import problem
+from shared.config import RouterConfig
+from shared.errors import WarmrouteError
+from shared.names import parse_version
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request, "GatewayContext"], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayContext:
+    """The services of one gateway, built in gateway.py."""
+
+    config: RouterConfig
+    intake: Intake
+    catalog: Catalog
+    versions: VersionStates
+    records: Records
+    open_requests: OpenRequests
+    dead_letters: DeadLetters
+    residency: ResidencyReader
+    states: CopyStates
+    control: ModelControl
+    policies: Policies
+    sessions: Sessions
+    events: EventPages
+    followers: Followers
+    health: Health
+    handover: Handover
+
+
+CONTEXT = web.AppKey("context", GatewayContext)
+
+
+def plain(request: web.Request, context: GatewayContext, error: WarmrouteError) -> web.Response:
+    """The response for an error, without a request id."""
+    return problem(error)
+
+
+def handle_errors(
+    handler: Handler,
+    render: Callable[[web.Request, GatewayContext, WarmrouteError], web.Response] = plain,
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """An aiohttp handler around one of ours: errors of ours are rendered, others become 500."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request, request.app[CONTEXT])
+        except WarmrouteError as error:
+            return render(request, request.app[CONTEXT], error)
+        except Exception:
+            log.exception("%s %s", request.method, request.rel_url.path[:200])
+            bug = WarmrouteError("internal error, see the gateway's log")
+            return render(request, request.app[CONTEXT], bug)
+
+    return handle
+
+
+async def resolve_model(
+    request: web.Request,
+    context: GatewayContext,
+    patience_s: Callable[[], float] = lambda: PATIENCE_S,
+) -> Entry:
+    """The model that the path names: `{model}` and, maybe, `{version}`. Without one the newest that
+    is loaded. `patience_s`: how long its caller would wait for a newer one."""
+    name, version = named_model(request)
+    return context.catalog.fresh(name, version) or await context.catalog.resolve(
+        name, version, patience_s()
+    )
+
+
+def named_model(request: web.Request) -> tuple[str, int]:
+    """Name and version that the path names; LATEST without one."""
+    version = request.match_info.get("version")
+    return request.match_info["model"], LATEST if version is None else parse_version(version)

@@ -1,0 +1,98 @@
+"""POST /v2/repository/models/{model}[/versions/{version}]/load and /unload, on the whole fleet.
+
+Triton's model repository extension; more than its empty answers is said. Of its parameters `config`
+and `file:...` are refused: a version never changes, another configuration is another version.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from router.catalog.catalog import Entry
+from router.rest.arguments import parse_prefer, read_timeout
+from router.rest.bodies import json_response, read_object, refuse_others
+from router.rest.context import GatewayContext, named_model, resolve_model
+from router.v2.json_form import timeout_of
+from shared.errors import InvalidInput, UnsupportedInput, WarmrouteError
+from shared.names import ModelRef, check_model_name, parse_version
+
+
+async def load(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """200 once a worker holds the model; with `Prefer: respond-async` 202, and where to look."""
+    with context.control.admitted():
+        parameters = await _parameters(request, ())
+        timeout_s = read_timeout(request, timeout_of(parameters), context.config)
+        # Without a version the newest, live or not: who loads it wants to know whether it can be.
+        entry = await context.catalog.read(*named_model(request))
+        if parse_prefer(request.headers.getall("Prefer", []))[0]:
+            return _accepted(entry, await context.control.order(entry))
+        workers = await context.control.load(entry, timeout_s)
+        context.catalog.doubt(entry.ref.name)
+        return json_response({**_named(entry.ref), "state": "READY", "workers": workers})
+
+
+async def unload(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """200 once no worker holds what was there; without a version all that are held. 409: pinned."""
+    with context.control.admitted():
+        parameters = await _parameters(request, ("unload_dependents",))
+        if not isinstance(parameters.get("unload_dependents", False), bool):
+            raise InvalidInput("parameters.unload_dependents: want true or false")
+        timeout_s = read_timeout(request, timeout_of(parameters), context.config)
+        refs, entry = await _targets(request, context)
+        freed = await context.control.unload(refs, timeout_s)
+        if entry is not None:
+            await context.policies.keep_out(entry)
+        rows = [
+            {**_named(ModelRef.parse(ref)), "state": "UNAVAILABLE", "freed": workers}
+            for ref, workers in freed.items()
+        ]
+        return json_response({"name": request.match_info["model"], "versions": rows})
+
+
+async def _targets(request: web.Request, context: GatewayContext) -> tuple[list[str], Entry | None]:
+    """What is to be freed, and what the repository says of the model. A model that is held can be
+    unloaded although the repository no longer has it, or is away."""
+    name = check_model_name(request.match_info["model"])
+    version = request.match_info.get("version")
+    held = await context.states.held(name, None if version is None else parse_version(version))
+    if not held:
+        entry = await resolve_model(request, context)
+        return [str(entry.ref)], entry
+    with suppress(WarmrouteError):
+        entry = await resolve_model(request, context)
+        return sorted({*held, str(entry.ref)}), entry
+    return held, None
+
+
+def _accepted(entry: Entry, status: str) -> web.Response:
+    where = f"/v2/models/{entry.ref.name}/versions/{entry.ref.version}/residency"
+    state = "READY" if status == "held" else "LOADING"
+    headers = {
+        "Location": where, "Retry-After": "1", "Preference-Applied": "respond-async",
+        "Vary": "Prefer",
+    }  # fmt: skip
+    return json_response({**_named(entry.ref), "state": state, "residency": where}, 202, headers)
+
+
+async def _parameters(request: web.Request, known: tuple[str, ...]) -> dict[str, Any]:
+    """`parameters` of the body. UnsupportedInput for those of Triton that would change the model,
+    InvalidInput for what is none."""
+    given = (await read_object(request, ("parameters",))).get("parameters")
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise InvalidInput("parameters: want an object")
+    for name in given:
+        if name == "config" or name.startswith("file:"):
+            raise UnsupportedInput(
+                f"parameters.{name[:80]}: not offered by this server, push another version"
+            )
+    refuse_others(given, (*known, "timeout"), "parameters.")
+    return given
+
+
+def _named(ref: ModelRef) -> dict[str, str]:
+    return {"name": ref.name, "version": str(ref.version)}

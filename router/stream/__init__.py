@@ -1,0 +1,1 @@
+"""The stream door: requests from a Redis stream, and outcomes into one."""

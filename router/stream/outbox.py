@@ -1,0 +1,101 @@
+"""Outcomes of streamed requests, rendered as V2 JSON into the stream that the producer named.
+
+`publish.lua` writes the id of such a request, and where its answer goes, into the outbox in the
+step that ends it. Any gateway renders it; `answer` deletes the outbox entry and writes the answer
+in one step, so it comes once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from router.requests.records import TERMINAL
+from router.stream.ingress import ANSWER_LIFE_MS
+from router.v2 import response as v2_response
+from shared import failpoints
+from shared.channel import Channel
+from shared.connection import BLOCK_MS, redis_errors
+from shared.envelope import unpack_error, unpack_outcome
+from shared.errors import Gone, InvalidInput, WarmrouteError
+from shared.keys import DOOR_GROUP, Keys
+from shared.names import ModelRef
+from shared.redis_decode import pairs
+from shared.scripts import Scripts
+
+READ_COUNT = 64
+
+
+class Outbox:
+    """Reads the outbox as one consumer of the gateways' group."""
+
+    def __init__(self, channel: Channel, keys: Keys, scripts: Scripts, gateway: str) -> None:
+        self._channel = channel
+        self._keys = keys
+        self._scripts = scripts
+        self._gateway = gateway
+        self._position = "0"
+
+    async def run_once(self) -> int:
+        """Answer what has ended; the number of entries."""
+        position, self._position = self._position, "0"
+        with redis_errors():
+            streams = await self._channel.execute_command(
+                "XREADGROUP", "GROUP", DOOR_GROUP, self._gateway, "COUNT", READ_COUNT,
+                "BLOCK", BLOCK_MS, "STREAMS", self._keys.outbox, position,
+            )  # fmt: skip
+        entries = streams[0][1] if streams else []
+        done = await asyncio.gather(
+            *(self._answer(entry.decode(), flat or []) for entry, flat in entries),
+            return_exceptions=True,
+        )
+        for result in done:
+            if isinstance(result, BaseException):
+                raise result
+        self._position = ">" if position == ">" or not entries else "0"
+        return len(entries)
+
+    async def _answer(self, entry: str, flat: list[bytes]) -> None:
+        await failpoints.reach("outbox.read")
+        given = pairs(flat)
+        request_id, reply_to = given.get(b"id", b"").decode(errors="replace"), given.get(b"to", b"")
+        record = await self._scripts.subscribe(request_id, "")
+        fields: list[Any] = []
+        if record.get("status", b"").decode() in TERMINAL:
+            fields = render(request_id, record)
+        elif reply_to:
+            fields = gone(request_id)
+        await self._scripts.publish_reply(
+            "outbox", entry, reply_to.decode(errors="replace"), ANSWER_LIFE_MS, False, fields
+        )
+
+
+def gone(request_id: str) -> list[Any]:
+    """The answer of a request whose outcome outlived every gateway, and is no longer kept."""
+    return [
+        "request", request_id, "status", "gone", "code", Gone.code,
+        "error", "its outcome is no longer kept",
+    ]  # fmt: skip
+
+
+def render(request_id: str, record: dict[str, bytes]) -> list[Any]:
+    """The answer's fields: request, id (the producer's own), status, model, worker, then body, or
+    code and error."""
+    ref = ModelRef.parse(record["model"].decode())
+    head: list[Any] = [
+        "request", request_id, "id", record.get("caller_id", b""), "status", record["status"],
+        "model", ref.name, "worker", record.get("worker", b""),
+    ]  # fmt: skip
+    if record["status"] != b"succeeded":
+        error = unpack_error(record["outcome"])
+        return [*head, "code", error.code, "error", error.message]
+    try:
+        document, _ = v2_response.document(unpack_outcome(record["outcome"]), ref, {}, False)
+    except InvalidInput as error:  # FP16 and BF16 have no JSON form
+        where = f"GET /v2/requests/{request_id} with Accept: application/octet-stream"
+        return [*head, "code", error.code, "error", f"{error.message}: {where}"]
+    except msgspec.MsgspecError:  # one that cannot be read must not hold up those behind it
+        return [*head, "code", WarmrouteError.code, "error", "its outcome cannot be read"]
+    return [*head, "body", msgspec.json.encode(document)]

@@ -1,0 +1,73 @@
+"""One device call as its parent process sees it."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from shared.errors import ModelFailed
+from tests.helpers.factories import REF, manifest, work
+from worker.residency.copies import Copy
+from worker.residency.ledger import Footprint
+from worker.serving import execution
+from worker.serving.batch_tensors import Arrays
+from worker.serving.execution import DeviceCall
+from worker.supervisor.progress import Progress
+from worker.supervisor.restart import DEVICE_LOST
+
+
+class Model:
+    """It notes which batch is said to run while it runs, and raises what it is told to."""
+
+    bytes_resident = 0
+    shared: dict[str, int] = {}  # noqa: RUF012 - never changed
+
+    def __init__(self, progress: Progress, error: Exception | None = None) -> None:
+        self.progress, self.error = progress, error
+        self.seen: list[tuple[int, float]] = []
+
+    def run(self, inputs: Arrays) -> Arrays:
+        self.seen.append((self.progress.running, self.progress.overdue_at))
+        if self.error is not None:
+            raise self.error
+        return {"y": inputs["x"]}
+
+    def unload(self) -> None:
+        """Nothing to free."""
+
+
+def copy_of(model: Model) -> Copy:
+    return Copy(REF, manifest(), model, Footprint(frozenset(), 0))
+
+
+def test_while_the_model_runs_its_batch_is_known() -> None:
+    """With the moment from which on it takes too long; afterwards none runs."""
+    progress = Progress()
+    model = Model(progress)
+    (outcome,) = execution.run(copy_of(model), [work()], DeviceCall(progress, 7, 123.5))
+    assert np.frombuffer(outcome.outputs[0].data, "<f4").tolist() == [0, 0]
+    assert model.seen == [(7, 123.5)]
+    assert progress.running == 0
+
+
+def test_a_model_that_raises_runs_no_more() -> None:
+    """The process lives, so nobody must think that the batch is still on the device."""
+    progress = Progress()
+    model = Model(progress, ModelFailed("a bad row"))
+    with pytest.raises(ModelFailed, match="a bad row"):
+        execution.run(copy_of(model), [work()], DeviceCall(progress, 7, 123.5))
+    assert (model.seen, progress.running) == ([(7, 123.5)], 0)
+
+
+def test_who_loses_its_device_ends_while_its_batch_counts_as_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So its parent knows which batch to charge."""
+    progress, ended = Progress(), []
+    monkeypatch.setattr(os, "_exit", lambda status: ended.append((status, progress.running)))
+    model = Model(progress, RuntimeError("CUDA error: an illegal memory access was encountered"))
+    with pytest.raises(RuntimeError):  # only here: in truth nothing follows
+        execution.run(copy_of(model), [work()], DeviceCall(progress, 7, 123.5))
+    assert ended == [(DEVICE_LOST, 7)]

@@ -1,0 +1,145 @@
+"""The heart beats on its own thread: a blocked event loop costs no lease, a stuck one is seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from shared.config import WorkerConfig
+from tests.helpers.cell import MAX_ATTEMPTS, Cell
+from tests.helpers.factories import REF, placing
+from tests.helpers.proxy import Proxy
+from tests.helpers.wait import wait_until
+from worker.heartbeat import HeartbeatThread
+from worker.membership import Membership
+from worker.supervisor.progress import Progress
+from worker.supervisor.restart import BATCH_STUCK, LOOP_STUCK, TAKEN
+
+LEASE_S = 1.0
+
+
+class Beating:
+    """Worker w1, registered, with a heart whose verdicts are noted instead of carried out."""
+
+    def __init__(self, cell: Cell, url: str) -> None:
+        self.cell = cell
+        self.ends: list[int] = []
+        self.held = {REF: 10}
+        self.progress = Progress()
+        self.member = Membership(
+            cell.scripts, "w1", LEASE_S, MAX_ATTEMPTS, dict, lambda: dict(self.held)
+        )
+        config = WorkerConfig(redis_url=url, cell=cell.name, lease_s=LEASE_S, stuck_s=1.0)
+        self.heart = HeartbeatThread(config, self.member, self.progress, self.ends.append)
+
+    async def start(self) -> None:
+        self.member.state = "ready"
+        await self.member.register()
+        self.heart.start()
+
+    async def lease_left_ms(self) -> float:
+        """By Redis's clock; below zero once it has run out."""
+        ends = await self.cell.client.zscore(self.cell.keys.workers, "w1")
+        seconds, micros = await self.cell.client.time()
+        return (ends or 0) - seconds * 1000 - micros / 1000
+
+    async def lease_left_above(self, least_ms: float) -> bool:
+        return await self.lease_left_ms() > least_ms
+
+
+@asynccontextmanager
+async def made_beating(cell: Cell, url: str) -> AsyncIterator[Beating]:
+    made = Beating(cell, url)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.heart.close()
+
+
+@pytest.fixture
+async def beating(cell: Cell) -> AsyncIterator[Beating]:
+    async with made_beating(cell, cell.url) as made:
+        yield made
+
+
+async def test_a_blocked_event_loop_keeps_its_lease(beating: Beating) -> None:
+    """For more than the length of the lease nothing of this loop runs."""
+    time.sleep(1.5 * LEASE_S)  # noqa: ASYNC251 - that is what is tested
+    assert await beating.lease_left_ms() > 0
+
+
+async def test_an_event_loop_that_stands_still_for_too_long_is_ended(
+    beating: Beating, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With the stacks of all threads in the log."""
+    time.sleep(2.5)  # noqa: ASYNC251 - that is what is tested
+    assert LOOP_STUCK in beating.ends
+    assert "test_an_event_loop_that_stands_still" in capfd.readouterr().err
+
+
+async def test_a_batch_that_never_ends_is_ended(beating: Beating) -> None:
+    """Past its deadline, and after the patience of a lease."""
+    beating.progress.start(3, 0.0)
+    await wait_until(lambda: BATCH_STUCK in beating.ends)
+
+
+async def test_it_beats_for_the_parent_while_it_lives(beating: Beating) -> None:
+    """Also when it renews no more, while the worker leaves."""
+    before = beating.progress.beats
+    await wait_until(lambda: beating.progress.beats > before + 2)
+    await beating.heart.stop_renewing()
+    before = beating.progress.beats
+    await wait_until(lambda: beating.progress.beats > before + 2)
+
+
+async def test_who_is_fenced_registers_again_and_announces_what_it_holds(
+    beating: Beating, cell: Cell
+) -> None:
+    """Its lease ran out unnoticed, its entries were moved: what it can serve comes back to it."""
+    old = beating.member.epoch
+    await cell.client.zadd(cell.keys.workers, {"w1": 0})
+    while await cell.scripts.reap(MAX_ATTEMPTS):
+        pass
+    await wait_until(lambda: beating.member.epoch != old)
+    await wait_until(lambda: cell.client.hexists(cell.keys.holders(REF), "w1"))
+    assert (await cell.place(placing()))[0].detail == "w1"
+
+
+async def test_a_map_that_lacks_a_model_is_told_again(beating: Beating, cell: Cell) -> None:
+    """As after a lost announcement."""
+    await cell.client.delete(cell.keys.holders(REF), cell.keys.holds("w1"))
+    await wait_until(lambda: cell.client.hexists(cell.keys.holders(REF), "w1"))
+
+
+async def test_who_finds_its_name_taken_ends(beating: Beating, cell: Cell) -> None:
+    """Another process registered under it: two must not serve as one."""
+    fields = {"incarnation": "another", "state": "ready"}
+    await cell.scripts.register("w1", 10_000, MAX_ATTEMPTS, fields)
+    await wait_until(lambda: TAKEN in beating.ends)
+    assert await cell.client.hget(cell.keys.worker("w1"), "incarnation") == b"another"
+
+
+async def test_after_rest_nothing_is_renewed_and_nobody_registers(
+    beating: Beating, cell: Cell
+) -> None:
+    """A worker that leaves is not to come back by a late beat."""
+    await beating.heart.stop_renewing()
+    await beating.member.leave()
+    before = beating.progress.beats
+    await wait_until(lambda: beating.progress.beats > before + 6)
+    assert await cell.exists(cell.keys.worker("w1"), cell.keys.workers) == []
+
+
+async def test_the_lease_is_renewed_again_after_an_outage(cell: Cell) -> None:
+    """A line that went silent is given up for a new one, long before a lost lease is noticed."""
+    async with Proxy.to(cell.url) as proxy, made_beating(cell, proxy.url) as beating:
+        await wait_until(lambda: proxy.accepted == 1)
+        proxy.silent = True
+        await wait_until(lambda: proxy.accepted > 1)
+        proxy.silent = False
+        await cell.client.zadd(cell.keys.workers, {"w1": 1})
+        await wait_until(lambda: beating.lease_left_above(0))

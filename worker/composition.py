@@ -1,0 +1,189 @@
+"""The services of a worker, built in the order of their dependencies. Their life is in `app.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from shared.channel import Channel
+from shared.config import WorkerConfig
+from shared.connection import open_redis
+from shared.event_log import EventLog
+from shared.keys import Keys
+from shared.manifest import Manifest
+from shared.repository import open_repository
+from shared.scripts import Scripts
+from shared.shared_memory import open_shared_memory
+from worker.device.base import Device
+from worker.device.budget import allowed_budget, budget_of, host_budget_of
+from worker.device.thread import DeviceThread
+from worker.heartbeat import HeartbeatThread
+from worker.loading.cold_queue import ColdQueue
+from worker.loading.load_limiter import LoadLimiter
+from worker.loading.load_pipeline import LoadPipeline
+from worker.loading.loader import Loader
+from worker.loading.manifest_reader import ManifestReader
+from worker.loading.orders import Orders
+from worker.membership import Membership
+from worker.report import Reporter
+from worker.residency.account import Bookkeeper
+from worker.residency.context import WorkerContext
+from worker.residency.copies import Copies
+from worker.residency.demotion import Demotion
+from worker.residency.eviction_policy import policy_of
+from worker.residency.evictor import Evictor
+from worker.residency.gauge import Gauge
+from worker.residency.growth import Growth
+from worker.residency.host_tier import HostTier
+from worker.residency.idle_eviction import IdleEvictor
+from worker.residency.ledger import Ledger
+from worker.residency.memory_manager import MemoryManager
+from worker.residency.memory_watch import MemoryWatch
+from worker.residency.model_stats import ModelStatsReader
+from worker.residency.slack import Slack
+from worker.runtimes.base import LoadedModel, Trust, load
+from worker.serving.batcher import Batcher
+from worker.serving.completions import Completions
+from worker.serving.consumer import Consumer
+from worker.serving.load_meter import Meter
+from worker.serving.receiver import InflightWindow, Receiver
+from worker.supervisor.progress import Progress
+from worker.weight_cache.cache import BlobCache
+
+Send = Callable[..., None]
+
+
+def _listed(text: str) -> list[str]:
+    """The items of a comma list."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+class Composition:
+    """All services of one worker. `calls`: the channel of the scripts. `progress` and `send`:
+    memory shared with the parent, and messages to it. `recycle(reason)` requests a restart."""
+
+    def __init__(
+        self, config: WorkerConfig, device: Device, calls: Channel, progress: Progress, send: Send,
+        recycle: Callable[[str], bool],
+    ) -> None:  # fmt: skip
+        self.config = config
+        self._open(calls, device)
+        self._inflight = InflightWindow(config.prefetch)
+        self.context = self._make_context(device, progress, send)
+        self._make_serving()
+        self._make_residency(recycle)
+        self.loader = self._make_loader()
+        self.orders = Orders(
+            self._orders, self._keys, config.worker_id, self.loader.may_take_order,
+            self.loader.accept, lambda ref: self._evictor.evict(ref, "the API asked for it"),
+        )  # fmt: skip
+        self.cold_queue = ColdQueue(
+            config.redis_url, self._keys, config.worker_id, self.loader.accept,
+            self.loader.may_take_order, asyncio.get_running_loop(),
+        )  # fmt: skip
+        self._reporter = Reporter(
+            self.context, self._bookkeeper, self._host, self.loader, self.completions,
+            self._memory, self.memory_monitor, max_models=config.max_models,
+            host_id=self._shared_memory.host if self._shared_memory else "",
+        )  # fmt: skip
+        self.heartbeat = HeartbeatThread(config, self.context.membership, progress)
+
+    async def close(self) -> None:
+        """Close files first, connections last."""
+        await self._demotion.stop()
+        await self._host.close()
+        await self.events.finish(1.0)
+        await self._cache.close()
+        for connection in (self._reads, self._orders, self._calls, self.client):
+            await connection.aclose()
+
+    def _open(self, calls: Channel, device: Device) -> None:
+        """Connections and stores."""
+        config = self.config
+        self._keys = Keys(config.cell)
+        self.client = open_redis(config.redis_url)
+        # Each blocking reader has a channel of its own: it would delay the commands behind it.
+        self._calls, self._reads, self._orders = (
+            calls, Channel(config.redis_url), Channel(config.redis_url),
+        )  # fmt: skip
+        self.repository = open_repository(
+            config.model_repository, endpoint_url=config.s3_endpoint_url or None
+        )
+        self._cache = BlobCache(Path(config.disk_cache), config.disk_cache_bytes)
+        self._shared_memory = open_shared_memory(
+            config.shared_memory, config.cell, config.redis_url
+        )
+        self._host = HostTier(host_budget_of(config, device), device)
+        self.events = EventLog(calls, self._keys, config.worker_id)
+
+    def _make_context(self, device: Device, progress: Progress, send: Send) -> WorkerContext:
+        config, policy = self.config, policy_of(self.config.eviction)
+        copies, scripts = Copies(policy.used), Scripts(self._calls, self._keys)
+        membership = Membership(
+            scripts, config.worker_id, config.lease_s, config.max_attempts,
+            report=lambda: self._reporter.fields(),  # called once the worker registers
+            held=copies.held, on_epoch=lambda epoch: send(epoch=epoch),
+        )  # fmt: skip
+        return WorkerContext(
+            scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
+            ledger=Ledger(budget_of(config, device)), thread=DeviceThread(), device=device,
+            policy=policy, gauge=Gauge(device.live, lambda: self._inflight.bytes),
+            meter=Meter(), progress=progress,
+        )  # fmt: skip
+
+    def _make_serving(self) -> None:
+        """From the work stream to outcomes; memory for batches comes from the memory manager."""
+        context = self.context
+        self.completions = Completions(
+            context.scripts, context.membership, self._inflight.release, self._shared_memory
+        )
+        self.receiver = Receiver(
+            self._reads, self._keys, context.membership, context.batcher, self._inflight,
+            self.completions, self._shared_memory,
+        )  # fmt: skip
+        self._demotion = Demotion(self._host, self._cache, self.repository)
+        self._evictor = Evictor(context, self.receiver.caught_up, self._demotion, self.events)
+        self._memory = MemoryManager(
+            context, self._evictor, self.config.max_models, self.config.min_residency_loads
+        )
+        self.consumer = Consumer(
+            context, self.receiver, self.completions, free_memory=self._memory.relieve,
+            events=self.events,
+        )  # fmt: skip
+
+    def _make_residency(self, recycle: Callable[[str], bool]) -> None:
+        """What keeps the memory of the device in order."""
+        config, context = self.config, self.context
+        device, ledger = context.device, context.ledger
+        self._bookkeeper = Bookkeeper(ledger, context.copies)
+        self.memory_monitor = MemoryWatch(
+            device, context.thread, ledger, config.unaccounted_bytes,
+            accounted=lambda: self._bookkeeper.allocated(device, self._inflight.bytes),
+            settled=self._bookkeeper.settled,
+            room=lambda: allowed_budget(config, device, ledger.budget),
+            renew=recycle, resize=self._memory.resize,
+        )  # fmt: skip
+        self._stats = ModelStatsReader(self._calls, self._keys, device.device_class)
+        self.growth = Growth(context, self._memory, self._evictor)
+        self.slack = Slack(context)
+        self.idle_eviction = IdleEvictor(context, self._evictor, self._stats)
+
+    def _make_loader(self) -> Loader:
+        config, context = self.config, self.context
+        trust = Trust.of_repository(
+            self.repository.url, _listed(config.trust_code), _listed(config.trusted_programs)
+        )
+
+        def load_here(manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:
+            return load(manifest, files, context.device, trust)
+
+        pipeline = LoadPipeline(
+            context, self._memory, self._host, self.repository, self._cache, load_here,
+            self.consumer.paused,
+        )  # fmt: skip
+        return Loader(
+            context, self._evictor, self._memory, pipeline, self._stats,
+            ManifestReader(self.repository, self._cache.manifests), self.events,
+            LoadLimiter(config.load_concurrency, config.share_loads_s), config.unloadable_s,
+        )  # fmt: skip

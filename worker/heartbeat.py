@@ -1,0 +1,147 @@
+"""The heartbeat of a worker: a thread of its own that renews the lease and checks for stalls.
+
+It has its own event loop and connection, so neither a blocked main loop nor the transfer of a large
+payload costs the worker its lease. The main loop acts on the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from shared.channel import Channel
+from shared.config import WorkerConfig
+from shared.errors import Unavailable, WarmrouteError
+from shared.keys import Keys
+from shared.scripts import Scripts
+from worker.membership import BEAT_EVERY_S, Membership
+from worker.supervisor.progress import Progress
+from worker.supervisor.restart import TAKEN
+from worker.supervisor.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.25
+TURN_S = 0.5
+CLOSE_S = 2.0
+
+
+class HeartbeatThread:
+    """Started once the worker is registered. `end` is called with an exit status when this process
+    has to end at once."""
+
+    def __init__(
+        self, config: WorkerConfig, membership: Membership, progress: Progress,
+        end: Callable[[int], object] = os._exit,
+    ) -> None:  # fmt: skip
+        self._redis_url, self._keys = config.redis_url, Keys(config.cell)
+        self._membership = membership
+        self._progress = progress
+        self._end = end
+        self._every_s = min(BEAT_EVERY_S, config.lease_s / 4)
+        self._answer_s = config.lease_s / 2  # then another connection is tried
+        self._watchdog = Watchdog(
+            progress,
+            tick_s=TICK_S,
+            stuck_s=config.stuck_s,
+            patience_s=max(config.lease_s, config.stuck_s),
+        )
+        self._turns = 0
+        self._silent = False
+        self._stopping, self._closed = threading.Event(), threading.Event()
+        self._acting: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    # On the main loop -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to renew the lease, and to check the running event loop."""
+        self._main = asyncio.get_running_loop()
+        self._turn()
+        self._thread.start()
+
+    async def stop_renewing(self) -> None:
+        """Renew the lease no more, so that the worker can leave; a registration under way ends
+        first. Stalls are still checked, and progress is still shown to the parent."""
+        self._stopping.set()
+        if self._acting is not None:
+            await self._acting
+
+    async def close(self) -> None:
+        """End the thread. The last step of a worker."""
+        self._stopping.set()
+        self._closed.set()
+        await asyncio.to_thread(self._thread.join, CLOSE_S)
+        self._turning.cancel()
+
+    def _turn(self) -> None:
+        self._turns += 1
+        self._turning = self._main.call_later(TURN_S, self._turn)
+
+    def _on_answer(self, answer: str, epoch: str) -> None:
+        if self._acting is None or self._acting.done():
+            self._acting = self._main.create_task(self._act_on(answer, epoch))
+
+    async def _act_on(self, answer: str, epoch: str) -> None:
+        try:
+            await self._membership.handle_answer(answer, epoch)
+        except WarmrouteError as error:
+            log.warning("announcing: %s", error.message)  # the next heartbeat finds what is missing
+        except Exception:
+            log.exception("this is a bug: the answer %s to a heartbeat", answer)
+
+    # On its own thread ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        asyncio.run(self._beat())
+
+    async def _beat(self) -> None:
+        renewing = asyncio.create_task(self._renew_always())
+        while not self._closed.is_set():
+            self._progress.beat()
+            if status := self._watchdog.check(self._turns):
+                self._end(status)
+            if self._stopping.is_set():
+                renewing.cancel()
+            await asyncio.sleep(TICK_S)
+
+    async def _renew_always(self) -> None:
+        while True:
+            channel = Channel(self._redis_url)
+            try:
+                await self._renew_over(Scripts(channel, self._keys))
+            except Exception:
+                log.exception("this is a bug: the lease was not renewed")
+                await asyncio.sleep(self._every_s)
+            finally:
+                await channel.aclose()
+
+    async def _renew_over(self, scripts: Scripts) -> None:
+        """Renew the lease over one connection, until that goes silent."""
+        with suppress(TimeoutError):
+            while True:
+                await self._renew(scripts)
+                await asyncio.sleep(self._every_s)
+
+    async def _renew(self, scripts: Scripts) -> None:
+        epoch = self._membership.epoch
+        try:
+            async with asyncio.timeout(self._answer_s):
+                answer = await self._membership.renew(scripts)
+        except (Unavailable, TimeoutError) as error:
+            if not self._silent:
+                log.warning("the lease is not renewed: %s", str(error) or "no answer in time")
+            self._silent = True
+            if isinstance(error, TimeoutError):
+                raise
+            return
+        self._silent = False
+        if answer == "taken":
+            self._end(TAKEN)
+        elif answer != "ok" and not self._stopping.is_set():
+            with suppress(RuntimeError):  # the main loop has ended
+                self._main.call_soon_threadsafe(self._on_answer, answer, epoch)

@@ -1,1 +1,0 @@
-"""A worker is two processes: the parent, the device process, and what lies between them."""

@@ -1,0 +1,36 @@
+"""What the services of one worker share: the state of its device, and its voice to Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from shared.scripts import Scripts
+from worker.device.base import Device
+from worker.device.cpu import CpuDevice
+from worker.device.thread import DeviceThread
+from worker.membership import Membership
+from worker.residency.copies import Copies
+from worker.residency.eviction_policy import EvictionPolicy, GreedyDual
+from worker.residency.gauge import Gauge
+from worker.residency.ledger import Ledger
+from worker.serving.batcher import Batcher
+from worker.serving.load_meter import Meter
+from worker.supervisor.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerContext:
+    """Built once in app.py. Only code of the event loop touches them, but for `thread`, and for
+    `progress`, `meter` and `gauge`, which that thread writes."""
+
+    scripts: Scripts
+    membership: Membership
+    copies: Copies
+    batcher: Batcher
+    ledger: Ledger
+    thread: DeviceThread
+    device: Device = field(default_factory=CpuDevice)
+    policy: EvictionPolicy = field(default_factory=GreedyDual)
+    gauge: Gauge = field(default_factory=lambda: Gauge(lambda: None))
+    meter: Meter = field(default_factory=Meter)
+    progress: Progress = field(default_factory=Progress)

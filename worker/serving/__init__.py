@@ -1,0 +1,1 @@
+"""From an entry of the work stream to its committed outcome."""

@@ -1,0 +1,1 @@
+"""The parent process of a worker: starts, watches, fences and restarts the device process."""

@@ -1,0 +1,1 @@
+"""Files of model versions on this host: content-addressed, verified, within a budget."""

@@ -1,0 +1,166 @@
+"""The files of model versions on this host: content-addressed, verified, within a byte budget.
+
+Several worker processes may share one root. The journey is `ensure`: pin, look, fetch what is
+missing, verify, name; the rest is in the modules it calls. Blobs of a file:// repository are
+copied too, not linked: a file that changes later must not change what was verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from shared.errors import Corrupt, DiskFull
+from shared.manifest import FileEntry
+from shared.repository.base import Repository
+from shared.repository.disk import disk_errors
+from worker.weight_cache.fetch import Fetch, Fetcher
+from worker.weight_cache.files import CACHE, CacheFiles
+from worker.weight_cache.host_locks import HostLocks
+from worker.weight_cache.loop_thread import run_in
+from worker.weight_cache.pins import Pins
+from worker.weight_cache.space import CacheSpace, Partial
+
+_SEAL_AFTER_S = 1.0  # the load that needed the blobs comes before their flushing
+_LOOK_AGAIN_S = 0.02  # another process tells nobody that it has fetched a blob
+
+OnBytes = Callable[[int], None]
+
+
+class BlobCache:
+    """Blobs under `root`, at most `budget_bytes` of them, least recently used out first.
+
+    Use from one event loop. `fetcher` is closed with the cache.
+    """
+
+    def __init__(self, root: Path, budget_bytes: int, fetcher: Fetcher | None = None) -> None:
+        self._budget = budget_bytes
+        self._files = CacheFiles(root)
+        self.manifests = root / "manifests"  # of what was loaded; small, and never evicted
+        with disk_errors(CACHE):
+            self._locks = HostLocks(root / "locks")
+        self._pins = Pins(self._locks)
+        self._space = CacheSpace(self._files, self._pins, self._locks, budget_bytes)
+        self._fetcher = fetcher or Fetcher()
+        # One thread: flushing is background work and must not keep the fetcher's threads busy.
+        self._sealing = ThreadPoolExecutor(1, thread_name_prefix="blob-seal")
+        self._closing = threading.Event()
+        self._under_way: dict[str, asyncio.Event] = {}
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes under the root, of all processes that share it. Lists the folder: some ms."""
+        return self._space.used_bytes()
+
+    async def ensure(
+        self, repository: Repository, files: Sequence[FileEntry], on_bytes: OnBytes | None = None
+    ) -> dict[str, Path]:
+        """Have all `files` on this disk, verified: their names -> local paths, pinned.
+
+        Each success needs one `release`. RepositoryError says what went wrong, and then nothing
+        stays pinned. The same blob wanted by several callers is fetched once. `on_bytes` is told
+        bytes as they come down for this caller, not those found here or fetched by another.
+        """
+        wanted = _distinct(files)
+        self._refuse_what_can_never_fit(wanted.values())
+        self._pins.add(wanted)
+        try:
+            while missing := await run_in(None, self._files.missing, list(wanted.values())):
+                await self._bring(repository, missing, on_bytes)
+        except BaseException:
+            self._pins.remove(wanted)
+            raise
+        return {entry.name: self._files.path(entry.sha256) for entry in files}
+
+    async def missing(self, files: Sequence[FileEntry]) -> list[FileEntry]:
+        """Those of `files` that are not on this disk now."""
+        return await run_in(None, self._files.missing, list(_distinct(files).values()))
+
+    def release(self, files: Sequence[FileEntry]) -> None:
+        """Undo one `ensure` of the same files: they may be evicted once nobody else needs them."""
+        self._pins.remove(_distinct(files))
+
+    async def close(self) -> None:
+        """Finish what flushes, drop all pins; once is enough. Cancel `ensure` calls before."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        await self._fetcher.close()
+        await asyncio.to_thread(self._sealing.shutdown)
+        self._locks.close()
+
+    async def _bring(
+        self, repository: Repository, missing: list[FileEntry], on_bytes: OnBytes | None
+    ) -> None:
+        """Fetch those that nobody here fetches yet; if there are none, wait for one of the others.
+
+        Another caller's failure is not ours: we look again, and then it is our turn to try.
+        """
+        ours = [entry for entry in missing if entry.sha256 not in self._under_way]
+        if not ours:
+            await self._under_way[missing[0].sha256].wait()
+            return
+        ended = asyncio.Event()
+        self._under_way.update({entry.sha256: ended for entry in ours})
+        try:
+            await self._reserve_and_fetch(repository, ours, on_bytes)
+        finally:
+            for entry in ours:
+                del self._under_way[entry.sha256]
+            ended.set()
+
+    async def _reserve_and_fetch(
+        self, repository: Repository, entries: list[FileEntry], on_bytes: OnBytes | None
+    ) -> None:
+        partials: list[Partial] = []
+        try:
+            # Filled by the thread, so that a cancellation loses none of them.
+            await run_in(None, lambda: partials.extend(self._space.reserve(entries)))
+            if not partials:
+                await asyncio.sleep(_LOOK_AGAIN_S)
+                return
+            fetches = await run_in(None, self._fetches, repository, partials)
+            await self._fetcher.fetch(fetches, on_bytes)
+            self._sealing.submit(self._seal_later, [fetch.sha256 for fetch in fetches])
+        finally:
+            for partial in partials:
+                self._space.abandon(partial)
+
+    def _seal_later(self, hashes: list[str]) -> None:
+        self._closing.wait(_SEAL_AFTER_S)
+        self._files.seal(hashes)
+
+    def _fetches(self, repository: Repository, partials: list[Partial]) -> list[Fetch]:
+        return [self._fetch_of(repository, partial) for partial in partials]
+
+    def _fetch_of(self, repository: Repository, partial: Partial) -> Fetch:
+        entry = partial.entry
+        return Fetch(
+            entry.name,
+            entry.sha256,
+            entry.size,
+            repository.blob_sources(entry.sha256, entry.size),
+            partial.fd,
+            verified=lambda: self._space.commit(partial),
+        )
+
+    def _refuse_what_can_never_fit(self, entries: Iterable[FileEntry]) -> None:
+        total = sum(entry.size for entry in entries)
+        if total > self._budget:
+            never = DiskFull(
+                f"{CACHE}: the files take {total} bytes, over the whole budget of {self._budget}"
+            )
+            never.retryable = False  # nobody is to wait for that
+            raise never
+
+
+def _distinct(files: Iterable[FileEntry]) -> dict[str, FileEntry]:
+    """One entry for each hash; Corrupt if two disagree about the size of the same bytes."""
+    found: dict[str, FileEntry] = {}
+    for entry in files:
+        if found.setdefault(entry.sha256, entry).size != entry.size:
+            raise Corrupt(f"file {entry.name!r}: another with the same sha256 has another size")
+    return found

@@ -1,0 +1,155 @@
+"""One ranged GET of one part of a blob: what is asked, what answers are accepted, what is retried.
+
+Nothing of a URL goes into a message: it holds a signature.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import aiohttp
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+from shared.errors import ChangedMeanwhile, Corrupt, RepositoryError, StoreUnavailable
+from shared.repository.responses import error_code, from_status
+from worker.weight_cache.landing import Landing
+
+SMALL_PART, LARGE_PART = 4 << 20, 16 << 20
+Part = tuple[int, int]
+"""[start, end) in bytes."""
+_ERROR_BODY_BYTES = 4096
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often a part is asked for, and how long between: a random time up to `first_s`, then up
+    to twice that and so on, up to `longest_s`. Only what is transient is asked for again."""
+
+    attempts: int = 8
+    first_s: float = 0.1
+    longest_s: float = 5.0
+
+
+@dataclass
+class Pinned:
+    """The object that all parts of one download must come from."""
+
+    what: str
+    url: str
+    size: int
+    proxy: str | None = None
+    etag: str | None = None  # None until the first answer
+
+    def headers(self, start: int, end: int) -> dict[str, str]:
+        """A range that is the whole object is not asked for as one: an empty object has none."""
+        headers = {"Accept-Encoding": "identity"}
+        if self.is_range(start, end):
+            headers["Range"] = f"bytes={start}-{end - 1}"
+        if self.etag is not None:
+            headers["If-Match"] = self.etag
+        return headers
+
+    def is_range(self, start: int, end: int) -> bool:
+        return (start, end) != (0, self.size)
+
+
+def plan_parts(size: int) -> list[Part]:
+    """[start, end) of each part, in order; one empty part for an empty blob.
+
+    About 24 parts: small enough that hashing keeps up with what has come without gaps, large
+    enough that a request's cost does not show.
+    """
+    step = min(max(size // 24, SMALL_PART), LARGE_PART)
+    return [(start, min(start + step, size)) for start in range(0, size, step)] or [(0, 0)]
+
+
+async def get_part(
+    session: aiohttp.ClientSession,
+    pinned: Pinned,
+    part: Part,
+    landing: Landing,
+    retry: Retry,
+) -> None:
+    """Bring bytes [start, end) of the pinned object down; what has come is not asked for again.
+
+    Raises the one error that says why not; StoreUnavailable once the attempts are used up.
+    """
+    start, end = part
+    try:
+        async for attempt in _attempts(retry):
+            with attempt:
+                async with aclosing(_chunks(session, pinned, start, end)) as chunks:
+                    async for data in chunks:
+                        landing.write(data, start)
+                        start += len(data)
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"{error.message}, tried {retry.attempts} times") from error
+
+
+def _attempts(retry: Retry) -> AsyncRetrying:
+    return AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        stop=stop_after_attempt(retry.attempts),
+        wait=wait_random_exponential(retry.first_s, retry.longest_s),
+        reraise=True,
+    )
+
+
+async def _chunks(
+    session: aiohttp.ClientSession, pinned: Pinned, start: int, end: int
+) -> AsyncGenerator[bytes]:
+    """The bytes [start, end) as they arrive, all of them; StoreUnavailable if they stop before."""
+    left = end - start
+    try:
+        async with session.get(
+            pinned.url,
+            headers=pinned.headers(start, end),
+            proxy=pinned.proxy,
+            allow_redirects=False,  # the address was signed; another host gets nothing from us
+        ) as response:
+            await _refuse_failure(response, pinned)
+            _check_object(response, pinned, start, end)
+            async for data in response.content.iter_any():
+                left -= len(data)
+                if left < 0:
+                    raise Corrupt(f"{pinned.what}: the store sent more than the manifest says")
+                yield data
+    except (aiohttp.ClientError, TimeoutError) as error:
+        reason = type(error).__name__
+        raise StoreUnavailable(f"{pinned.what}: the store does not answer ({reason})") from error
+    if left:
+        raise StoreUnavailable(f"{pinned.what}: the answer ended {left} bytes early")
+
+
+async def _refuse_failure(response: aiohttp.ClientResponse, pinned: Pinned) -> None:
+    if response.status not in (200, 206):
+        body = await response.content.read(_ERROR_BODY_BYTES)
+        raise from_status(pinned.what, response.status, error_code(body))
+
+
+def _check_object(response: aiohttp.ClientResponse, pinned: Pinned, start: int, end: int) -> None:
+    """Refuse, before any byte of the body is read, what is not the part that was asked for."""
+    etag = response.headers.get("ETag")
+    if pinned.etag is not None and etag != pinned.etag:
+        raise ChangedMeanwhile(f"{pinned.what}: changed while it was read")
+    pinned.etag = etag
+    if pinned.is_range(start, end):
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        as_asked = response.status == 206 and found is not None and int(found[1]) == start
+        total = int(found[3]) if found else None
+    else:
+        as_asked = response.status == 200
+        total = response.content_length
+    if not as_asked:
+        raise RepositoryError(f"{pinned.what}: the store does not answer ranges as asked")
+    if total not in (None, pinned.size):
+        raise Corrupt(f"{pinned.what}: holds {total} bytes, the manifest says {pinned.size}")
