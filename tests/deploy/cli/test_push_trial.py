@@ -206,8 +206,8 @@ def test_an_example_that_the_model_does_not_take_is_refused(
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({}, "no array 'x'"),
-        ({"z": np.zeros((1, 3), "<f4")}, "'z' is no input"),
+        ({}, "input 'x' is missing"),
+        ({"z": np.zeros((1, 3), "<f4")}, "'z' is not an input"),
         ({"x": np.zeros((1, 3))}, "float64 [1, 3], the model takes FP32 [-1, 3]"),
         ({"x": np.zeros((1, 4), "<f4")}, "float32 [1, 4]"),
         ({"x": np.zeros(3, "<f4")}, "float32 [3]"),
