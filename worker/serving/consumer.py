@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from shared import clock
 from shared.errors import ModelFailed
 from shared.event_log import EventLog
+from shared.tasks import BackgroundTasks
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.serving.batch_runner import BatchRunner
@@ -44,7 +45,7 @@ class Consumer:
         self._arrived = receiver.arrived
         self._completions = completions
         self._slots = asyncio.Semaphore(SLOTS)
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = BackgroundTasks[None]()
         self._pausing = asyncio.Lock()
         redis_clock = RedisClock()
         self._starter = BatchStarter(context.scripts, context.membership, completions, redis_clock)
@@ -61,9 +62,8 @@ class Consumer:
             raise
         # In use before anything else can run: an evictor must not see the copy idle in between.
         copy = self._copies.hold(batch[0].ref, len(batch))
-        task = asyncio.create_task(self._handle_or_fail(copy, batch))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
+        task = self._running.start(self._handle_or_fail(copy, batch))
+        task.add_done_callback(lambda _: self.guard.batch_ended())
 
     async def handle(self, copy: Copy, batch: list[QueuedRequest]) -> None:
         """One batch, from its model's queue to its outcomes: start, run, commit."""
@@ -87,7 +87,7 @@ class Consumer:
     async def drain(self) -> None:
         """Wait for the batches that run, and for their outcomes to be committed."""
         while self._running:
-            await asyncio.wait(set(self._running))
+            await asyncio.wait(self._running)
         await self._completions.drain()
 
     @asynccontextmanager
@@ -96,7 +96,7 @@ class Consumer:
         try:
             async with self._pausing:
                 while self._running:
-                    await asyncio.wait(set(self._running))
+                    await asyncio.wait(self._running)
                 yield
         finally:
             self._arrived.set()  # requests may have been queued meanwhile
@@ -112,10 +112,6 @@ class Consumer:
         finally:
             self._copies.let_go(copy)
             self._slots.release()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self.guard.batch_ended()
 
     async def _next_batch(self) -> list[QueuedRequest]:
         while True:
