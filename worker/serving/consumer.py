@@ -29,7 +29,7 @@ from worker.trial.guard import Guard
 
 log = logging.getLogger(__name__)
 
-SLOTS = 2  # batches: one on the device, one begun and ready behind it
+SLOTS = 2  # batches: one on the device, one started and ready behind it
 
 
 class Consumer:
@@ -53,7 +53,7 @@ class Consumer:
         self.guard = Guard(context, self._is_idle, events)
 
     async def dispatch_once(self) -> None:
-        """Begin the next batch as soon as one is ready and a slot is free."""
+        """Start the next batch as soon as one is ready and a slot is free."""
         await self._slots.acquire()
         try:
             batch = await self._next_batch()
@@ -92,7 +92,7 @@ class Consumer:
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
-        """For the block no batch is begun or on the device."""
+        """For the block no batch is started or on the device."""
         try:
             async with self._pausing:
                 while self._running:
@@ -133,7 +133,7 @@ class Consumer:
 
     @asynccontextmanager
     async def _yield_slot(self) -> AsyncIterator[None]:
-        """For the block a batch that was begun leaves its slot to others."""
+        """For the block a batch that was started leaves its slot to others."""
         self._slots.release()
         try:
             yield
