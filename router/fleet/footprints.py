@@ -1,8 +1,8 @@
-"""What a model takes on a device, as far as a gateway can tell: to say beforehand what cannot fit.
+"""The memory that a model needs on a device, as a gateway estimates it to refuse what cannot fit.
 
-Workers decide by their own ledgers. This is the same sum from what earlier loads have shown, and
+Workers decide by their own ledgers. This is the same sum, from the sizes of earlier loads, and
 before the first load from the manifest. Blobs that several models share are counted for each: they
-may end on different workers.
+may be placed on different workers.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ class Footprints:
             for entry in entries:
                 pipe.hgetall(self._keys.known(str(entry.ref)))
                 pipe.hget(self._keys.policy(str(entry.ref)), "fraction")
-            said: Any = await pipe.execute() if entries else []
+            replies: Any = await pipe.execute() if entries else []
         smallest = min(budgets, default=0)
         return [
-            max(size(entry.manifest, known), round(_fraction(entry.manifest, given) * smallest))
-            for entry, known, given in zip(entries, said[::2], said[1::2], strict=True)
+            max(size(entry.manifest, stats), round(_fraction(entry.manifest, given) * smallest))
+            for entry, stats, given in zip(entries, replies[::2], replies[1::2], strict=True)
         ]
 
 
-def size(manifest: Manifest, known: dict[bytes, bytes]) -> int:
-    """Bytes of a copy; `known`: what Redis holds of earlier loads. The device class that takes the
-    most counts: nobody can tell on which worker it will be."""
-    own = [int(value) for name, value in known.items() if name.startswith(OWN) and value.isdigit()]
+def size(manifest: Manifest, stats: dict[bytes, bytes]) -> int:
+    """Bytes of a copy; `stats`: the statistics of earlier loads. The device class that needs the
+    most counts: the worker is not stats yet."""
+    own = [int(value) for name, value in stats.items() if name.startswith(OWN) and value.isdigit()]
     if not own:
         return manifest.total_bytes
     return max(own) + _attached(manifest)
