@@ -137,10 +137,10 @@ def timeout_s(timeout_us: int | None, given_s: float | None, config: RouterConfi
     longest_s = config.max_timeout_s
     if timeout_us is not None and timeout_us > longest_s * 1e6:
         raise InvalidInput(
-            f"parameters.timeout: {timeout_us} microseconds, at most {int(longest_s * 1e6)}"
+            f"parameters.timeout: over the limit of {int(longest_s * 1e6)} microseconds"
         )
     if given_s is not None and given_s > longest_s:
-        raise InvalidInput(f"timeout: {given_s:g} seconds, at most {longest_s:g}")
+        raise InvalidInput(f"timeout: over the limit of {longest_s:g} seconds")
     if timeout_us is None:
         return config.timeout_s if given_s is None else given_s
     return timeout_us / 1e6 if given_s is None else min(timeout_us / 1e6, given_s)

@@ -37,7 +37,6 @@ _REGIONS = (
 def routes() -> list[web.RouteDef]:
     """Every path of the HTTP door, the busiest first; then the same with a slash at the end, and
     handlers for unknown paths and verbs.
-
     A middleware for aiohttp's own 404 and 405 would be one more call around every request.
     """
     found = [
