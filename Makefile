@@ -11,13 +11,13 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: ## make .venv with the pinned dependencies (TORCH_INDEX=url: where torch comes from)
-	@$(PYTHON) -m deploy.up.install run --torch-index "$(TORCH_INDEX)"
+	@$(PYTHON) -m deploy.local.install run --torch-index "$(TORCH_INDEX)"
 
 venv-dev:
-	@$(PYTHON) -m deploy.up.install dev --torch-index "$(TORCH_INDEX)"
+	@$(PYTHON) -m deploy.local.install dev --torch-index "$(TORCH_INDEX)"
 
 up: venv ## run everything on this machine until Ctrl-C (WORKERS=2 WEB=1 PORT=8000 ONCE=1)
-	@WORKERS="$(WORKERS)" WEB="$(WEB)" PORT="$(PORT)" ONCE="$(ONCE)" exec $(RUN) -m deploy.up
+	@WORKERS="$(WORKERS)" WEB="$(WEB)" PORT="$(PORT)" ONCE="$(ONCE)" exec $(RUN) -m deploy.local
 
 lint: venv-dev ## formatting, lint, types and import rules
 	$(RUN) -m ruff format --check .

@@ -7,7 +7,6 @@ PARENT is the parent's process id; the others are descriptors that it passed on:
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import faulthandler
 import logging
 import os
@@ -23,23 +22,14 @@ from shared import process
 from shared.config import WorkerConfig
 from shared.errors import ConfigError, WarmrouteError
 from shared.keys import Keys
+from shared.parent_death import end_with_parent
 from worker.supervisor.link import Link
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RENEWED
 from worker.supervisor.restart_request import RestartRequest
 
-_PR_SET_PDEATHSIG = 1
 INSTALL = "it needs the packages of the extra: pip install 'warmroute[worker]'"
 ORPHANED_S = 0.1  # after its parent's first thread has died, a process belongs to another parent
-
-
-def _end_with(parent: int) -> None:
-    """Drain when the parent dies, however it dies: Linux then sends SIGTERM. Elsewhere the end of
-    the line says so."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before we asked to be told
-        sys.exit(GIVEN_UP)
 
 
 class Signals:
@@ -111,7 +101,8 @@ def main() -> int:
     except ValueError:
         print("python -m worker.process is started by python -m worker only", file=sys.stderr)
         return MISCONFIGURED
-    _end_with(parent)
+    if not end_with_parent(parent):
+        return GIVEN_UP
     process.prepare()
     faulthandler.enable()
     end = socket.socket(fileno=line)

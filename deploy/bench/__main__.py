@@ -18,7 +18,7 @@ from deploy.bench.errors import BenchError
 from deploy.bench.results import Figure
 from deploy.bench.table import details, table
 from deploy.bench.workbench import Case, Workbench
-from deploy.local.folder_lock import folder_lock
+from deploy.local.folders import folder_lock
 from shared.errors import WarmrouteError
 from warmroute import ClientError
 

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from warmroute.tensors import Array
+from warmroute.framing import Array
 
 TOKENS = 16  # a short sentence
 FIRST, LAST = 101, 102  # what BERT's tokenizer puts around every sentence

@@ -21,7 +21,8 @@ import numpy as np
 from deploy.bench.errors import BenchError
 from deploy.bench.inputs import sentence
 from deploy.bench.posts import Tensors
-from deploy.bench.servers import ROOT, environment
+from deploy.bench.servers import environment
+from deploy.local.folders import CODE
 from deploy.samples import catalogue, store
 from deploy.samples.models import crowd
 from deploy.samples.sample import Model, Sample
@@ -86,7 +87,7 @@ def running_plain(
             stderr=log,
             text=True,
             env=environment(ONE_THREAD),
-            cwd=ROOT,
+            cwd=CODE,
         )
     with process:
         try:

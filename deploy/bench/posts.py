@@ -10,8 +10,9 @@ import numpy as np
 from deploy.bench.connection import Answer
 from deploy.bench.errors import BenchError
 from shared import datatypes
-from warmroute.http import HEADER_LENGTH
-from warmroute.tensors import Array, decode, encode
+from warmroute.encoding import HEADER_LENGTH, encode
+from warmroute.framing import Array
+from warmroute.result import decode
 
 Tensors = Mapping[str, Array]
 

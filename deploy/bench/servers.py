@@ -1,7 +1,6 @@
-"""The processes that are measured: a bare echo, and Redis, gateway and workers over a repository.
+"""The processes that are measured: a bare echo, and a cluster as `make up` runs it.
 
-They are those of `make up`, with its settings where a case names no others; each in a process of
-its own, stopped at the end of the `with` block.
+Each is a process of its own, stopped at the end of the `with` block.
 """
 
 from __future__ import annotations
@@ -11,46 +10,20 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.ports import LOOPBACK, free_ports
-from deploy.local.processes import Child, descendants, start, wait_ready
-from deploy.local.redis_server import RedisServer, start_redis
-from shared.keys import Keys
-from warmroute import Client, ClientError
+from deploy.local.child import Child
+from deploy.local.cluster import READY_S, Cluster
+from deploy.local.folders import CODE
+from deploy.local.ports import LOOPBACK, reserved_ports
+from deploy.local.process_tree import descendants
+from deploy.local.processes import start, wait_ready
+from deploy.local.s3_server import S3Server
 
-ROOT = Path(__file__).resolve().parents[2]
-READY_S = 60.0
-# Settings of the person who measures do not reach what is measured.
+# Settings of the person who measures must not reach what is measured.
 _OURS = frozenset({"REDIS_URL", "MODEL_REPOSITORY", "S3_ENDPOINT_URL", "PORT"})
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A running cell. `keys` names what it keeps in its Redis."""
-
-    port: int
-    redis: RedisServer
-    gateway: Child
-    workers: list[Child]
-    client: Client
-    keys: Keys
-
-    @property
-    def processes(self) -> dict[str, int]:
-        """Process ids by what they are, several workers numbered. Of a worker it is its device
-        process; the parent of that does nothing."""
-        pids = [self.below(number)[0] for number in range(len(self.workers))]
-        workers = {f"worker {n}": pid for n, pid in enumerate(pids, start=1)}
-        if len(pids) == 1:
-            workers = {"worker": pids[0]}
-        return {"gateway": self.gateway.pid, "Redis": self.redis.child.pid, **workers}
-
-    def below(self, worker: int) -> list[int]:
-        """The processes that worker number `worker` (from 0) has started and that run."""
-        return descendants(self.workers[worker].pid)
 
 
 @dataclass(frozen=True)
@@ -64,36 +37,49 @@ class Echo:
 @contextmanager
 def running_echo(folder: Path) -> Iterator[Echo]:
     """A bare echo in a process of its own."""
-    port = free_ports(1)[0]
-    child = _start("deploy.bench.echo", folder, {}, str(port))
-    try:
-        wait_ready(child, lambda: _echoes(port), READY_S)
-        yield Echo(port, child)
-    finally:
-        child.stop()
+    with reserved_ports(1) as (port,):
+        child = start(
+            [sys.executable, "-m", "deploy.bench.echo", str(port)],
+            name="echo",
+            log=folder / "echo.log",
+            env=environment({}),
+            cwd=CODE,
+        )
+        try:
+            wait_ready(child, lambda: _echoes(port), READY_S)
+            yield Echo(port, child)
+        finally:
+            child.stop()
 
 
 @contextmanager
-def running_stack(folder: Path, env: Mapping[str, str], *, workers: int = 1) -> Iterator[Stack]:
-    """Redis on an empty `folder`, one gateway and `workers` workers, ready to be asked. `env` says
-    which repository and which settings."""
-    with ExitStack() as running:
-        redis = start_redis(folder / "redis")
-        running.callback(redis.stop)
-        port = free_ports(1)[0]
-        settings = {**env, "REDIS_URL": redis.url, "PORT": str(port)}
-        gateway = _start("router", folder, settings)
-        running.callback(gateway.stop)
-        client = running.enter_context(Client(f"http://{LOOPBACK}:{port}", retries=0))
-        children = []
-        for number in range(1, workers + 1):
-            child = _start("worker", folder, settings, log=f"worker-{number}")
-            children.append(child)
-            running.callback(child.stop)
-        wait_ready(gateway, client.ready, READY_S)
-        for child in children:
-            wait_ready(child, lambda: _ready_workers(client) == workers, READY_S)
-        yield Stack(port, redis, gateway, children, client, Keys())
+def running_cluster(
+    folder: Path, store: S3Server, settings: Mapping[str, str], *, workers: int = 1
+) -> Iterator[Cluster]:
+    """Redis on an empty `folder`, one gateway and `workers` workers over `store`, all ready."""
+    with Cluster(folder, repository=store, settings=settings, inherited=environment({})) as cluster:
+        cluster.start_gateway()
+        for _ in range(workers):
+            cluster.start_worker()
+        cluster.wait_ready()
+        yield cluster
+
+
+def device_processes(cluster: Cluster) -> list[int]:
+    """The process id of each worker's device process; the parent of that does nothing."""
+    return [descendants(worker.child.pid)[0] for worker in cluster.workers]
+
+
+def processes(cluster: Cluster) -> dict[str, int]:
+    """Process ids by what they are, several workers numbered."""
+    pids = device_processes(cluster)
+    workers = {f"worker {n}": pid for n, pid in enumerate(pids, start=1)}
+    if len(pids) == 1:
+        workers = {"worker": pids[0]}
+    redis_server = cluster.servers.redis_server
+    assert redis_server is not None
+    gateway = cluster.gateways[0].child
+    return {"gateway": gateway.pid, "Redis": redis_server.child.pid, **workers}
 
 
 def environment(added: Mapping[str, str]) -> dict[str, str]:
@@ -104,18 +90,6 @@ def environment(added: Mapping[str, str]) -> dict[str, str]:
         if name not in _OURS and not name.startswith("WARMROUTE_")
     }
     return {**kept, **added}
-
-
-def _start(
-    module: str, folder: Path, env: Mapping[str, str], *arguments: str, log: str = ""
-) -> Child:
-    return start(
-        [sys.executable, "-m", module, *arguments],
-        name=f"{module} (bench)",
-        log=folder / f"{log or module}.log",
-        env=environment(env),
-        cwd=ROOT,
-    )
 
 
 def _echoes(port: int) -> bool:
@@ -129,10 +103,3 @@ def _echoes(port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _ready_workers(client: Client) -> int:
-    try:
-        return sum(worker["state"] == "ready" for worker in client.residency())
-    except ClientError:
-        return 0

@@ -14,7 +14,7 @@ import numpy as np
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.output import show
 from warmroute import Result
-from warmroute.tensors import Array
+from warmroute.framing import Array
 
 SHOWN_ITEMS = 8
 EPILOG = (

@@ -91,12 +91,12 @@ def _each(
 
 
 def _replay(client: Client, entry: str) -> dict[str, Any]:
-    pending = client.replay(entry)
+    pending = client.replay_dead_letter(entry)
     if pending is None:
         return {"done": "back in the stream door"}
     return {"done": "replayed", "request": pending.id}
 
 
 def _drop(client: Client, entry: str) -> dict[str, Any]:
-    client.drop(entry)
+    client.drop_dead_letter(entry)
     return {"done": "dropped"}

@@ -30,7 +30,7 @@ def run(options: Namespace) -> int:
     with Client(options.url) as client:
         if options.model is not None:
             return _show_one(options, client.model_residency(options.model, options.version))
-        fleet = client.fleet()
+        fleet = client.residency()
     columns, rows = as_table(fleet["workers"])
     show(options, fleet, columns, rows)
     loads = fleet.get("loads", [])

@@ -15,6 +15,7 @@ from router.catalog.entries import Entry
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.keys import Keys
+from shared.redis_decode import pairs, texts
 from shared.scripts import Scripts
 
 LIFE_MS = 604_800_000  # from the last time that anybody asked
@@ -36,9 +37,8 @@ class LiveVersions:
         key, ask = self._keys.live(name), self._channel.execute_command
         with redis_errors():
             flat, _ = await asyncio.gather(ask("HGETALL", key), ask("PEXPIRE", key, LIFE_MS))
-        texts = [part.decode(errors="replace") for part in flat]
-        pairs = zip(texts[::2], texts[1::2], strict=True)
-        return {int(version): digest for version, digest in pairs if version.isdecimal()}
+        found = texts(pairs(flat))
+        return {int(version): digest for version, digest in found.items() if version.isdecimal()}
 
     async def forget(self, name: str, versions: Iterable[int]) -> None:
         """They are no longer in the repository."""

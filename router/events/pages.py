@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from shared.connection import redis_errors
 from shared.events import MAX_EVENTS, START, Event, Position, decode, id_of
 from shared.keys import Keys
+from shared.redis_decode import clock_ms
 
 AT_ONCE = 500
 
@@ -41,8 +42,7 @@ class EventPages:
     async def clock_ms(self) -> int:
         """Redis's clock, which also stamps the events."""
         with redis_errors():
-            seconds, micros = await self._client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+            return clock_ms(await self._client.time())
 
     async def newest(self, limit: int, wanted: Wanted) -> Page:
         """The last `limit` events that are wanted."""

@@ -10,8 +10,9 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from router.fleet.load_status import LoadState, number, seconds_between, time_of, waits
+from router.fleet.load_status import LoadState, seconds_between, time_of, waits
 from shared.names import ModelRef
+from shared.redis_decode import number
 
 TIERS = ("device", "host", "disk")
 SETTINGS = ("pin", "priority")  # of a policy, as far as Redis knows it

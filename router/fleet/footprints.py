@@ -16,6 +16,7 @@ from router.catalog.catalog import Entry
 from shared.connection import redis_errors
 from shared.keys import Keys
 from shared.manifest import Manifest
+from shared.redis_decode import after_ms, clock_ms
 
 OWN = b"own:"
 # Formats of which files are attached as they are, and how the names of those begin. What a copy has
@@ -33,9 +34,8 @@ class Footprints:
     async def budgets(self) -> list[int]:
         """Bytes that each live worker which is ready has for models."""
         with redis_errors():
-            seconds, micros = await self._client.time()
-            now = seconds * 1000 + micros // 1000
-            live: Any = await self._client.zrangebyscore(self._keys.workers, f"({now}", "+inf")
+            after = after_ms(clock_ms(await self._client.time()))
+            live: Any = await self._client.zrangebyscore(self._keys.workers, after, "+inf")
             pipe = self._client.pipeline(transaction=False)
             for worker in live:
                 pipe.hmget(self._keys.worker(worker.decode()), "state", "budget")

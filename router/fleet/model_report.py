@@ -9,10 +9,11 @@ import msgspec
 
 from router.fleet import fleet_report
 from router.fleet.fleet_report import ModelFacts, WorkerFacts
-from router.fleet.load_status import failure, load_state, number, text_of, texts, waits
+from router.fleet.load_status import failure, load_state, waits
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy, effective
+from shared.redis_decode import number, text_of, texts
 
 LOADED_FROM = ("host", "disk", "remote")
 OWN, SHARED = "own:", "shared:"

@@ -13,11 +13,12 @@ from redis.asyncio import Redis
 
 from router.fleet import fleet_report, model_report
 from router.fleet.fleet_report import ModelFacts, WorkerFacts
-from router.fleet.load_status import Failure, failure, load_state, quarantined, text_of, texts
+from router.fleet.load_status import Failure, failure, load_state, quarantined
 from shared.connection import redis_errors
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy
+from shared.redis_decode import alive, clock_ms, text_of, texts
 
 # Commands at a time: a longer pipeline would keep this gateway from its requests meanwhile.
 AT_ONCE = 500
@@ -57,7 +58,7 @@ class ResidencyReader:
         keys = self._keys
         clock, rows = await self._ask([("time",), ("zrange", keys.troubled, 0, -1)])
         now_ms = _now_and_live(clock, ())[0]
-        refs = [ref.decode() for ref, until in rows if until >= now_ms]
+        refs = alive(rows, now_ms)
         answers = await self._ask_each(
             refs, lambda ref: (("get", keys.unloadable(ref)), ("hgetall", keys.breaker(ref)))
         )
@@ -162,8 +163,8 @@ def _now_and_live(
     clock: tuple[int, int], leases: Iterable[tuple[bytes, float]]
 ) -> tuple[int, list[str]]:
     """Redis's clock in ms, and the workers whose lease has not run out by it, in order."""
-    now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
-    return now_ms, sorted(worker.decode() for worker, until in leases if until >= now_ms)
+    now_ms = clock_ms(clock)
+    return now_ms, alive(leases, now_ms)
 
 
 def _worker(

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from shared.scripts import Limits, Placed, Placing, Scripts
+from shared.tasks import BackgroundTasks
 
 MAX_BATCH = 64
 MAX_BATCH_BYTES = 4 << 20
@@ -25,7 +26,7 @@ class Placement:
         self._waiting: deque[tuple[Placing, asyncio.Future[Placed]]] = deque()
         self._calls = 0
         self._scheduled = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: BackgroundTasks[None] = BackgroundTasks()
         # Told of what was placed although its caller had left by then.
         self.abandoned: Callable[[Placing, Placed], None] = lambda item, placed: None
 
@@ -46,9 +47,7 @@ class Placement:
             if not batch:
                 return
             self._calls += 1
-            task = asyncio.create_task(self._send(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.start(self._send(batch))
 
     def _take(self) -> list[tuple[Placing, asyncio.Future[Placed]]]:
         batch: list[tuple[Placing, asyncio.Future[Placed]]] = []

@@ -37,6 +37,7 @@ from shared.errors import (
 from shared.keys import DOOR_GROUP, Keys
 from shared.manifest import Manifest
 from shared.names import parse_version
+from shared.redis_decode import pairs
 from shared.scripts import Scripts
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Ingress:
         if flat is None:
             await self._let_go(entry)
             return True
-        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        fields = pairs(flat)
         try:
             if 2 * len(fields) != len(flat):
                 raise InvalidInput("fields: one is given twice")

@@ -22,6 +22,7 @@ from shared.envelope import unpack_error, unpack_outcome
 from shared.errors import Gone, InvalidInput, WarmrouteError
 from shared.keys import DOOR_GROUP, Keys
 from shared.names import ModelRef
+from shared.redis_decode import pairs
 from shared.scripts import Scripts
 
 READ_COUNT = 64
@@ -58,7 +59,7 @@ class Outbox:
 
     async def _answer(self, entry: str, flat: list[bytes]) -> None:
         await failpoints.reach("outbox.read")
-        given = dict(zip(flat[::2], flat[1::2], strict=True))
+        given = pairs(flat)
         request_id, reply_to = given.get(b"id", b"").decode(errors="replace"), given.get(b"to", b"")
         record = await self._scripts.watch(request_id, "")
         fields: list[Any] = []

@@ -6,14 +6,12 @@ that any of them can be cut off alone.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
-from unittest.mock import patch
 
 import redis
 from redis.backoff import NoBackoff
@@ -55,10 +53,9 @@ class Ground:
         self.links = self._closed(Links(), Links.close)
         s3 = start_s3(folder / "s3")
         self._closing.callback(s3.stop)
-        self._closing.enter_context(patch.dict(os.environ, s3.environment))
         self.s3_link = self.links.to(s3.endpoint_url)
         self.stack = self._closing.enter_context(
-            Stack(folder / "cell", s3.url, {**s3.environment, **self._usual(folder), **settings})
+            Stack(folder / "cell", s3, {**self._usual(folder), **settings})
         )
         self.zoo: Zoo = publish_zoo(self.stack.repository, folder, count=MODELS, size=MODEL_BYTES)
         self.redis = open_client(self.stack.redis_server.url)

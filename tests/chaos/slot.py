@@ -69,7 +69,7 @@ class Slot:
     def start(self) -> None:
         """Start a process here, not waited for."""
         self.last_epoch = max(self.last_epoch, 0 if self.url else self.epoch)
-        child = self.stack.start(self.module, self.name, self.settings)
+        child = self.stack.launch(self.module, self.name, self.settings)
         self.process = Process(self.name, child, self.url)
 
     def await_ready(self, within_s: float = READY_S) -> None:

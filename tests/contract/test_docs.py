@@ -1,7 +1,7 @@
 """README.md and deploy/docs agree with the code: what they name exists, what they list is complete.
 
 Their examples are run by tests/system/test_readme.py and test_docs.py, and `make up` by
-tests/deploy/up/test_make_up.py.
+tests/deploy/local/test_make_up.py.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pytest
 
 from deploy.cli.main import make_parser
 from deploy.docs import tables
+from deploy.local.settings import WORKER_MEMORY_BYTES, UpSettings
 from deploy.samples import catalogue
-from deploy.up.settings import WORKER_MEMORY_BYTES, UpSettings
 from router.app import routes
 from router.requests import records
 from router.rest.error_responses import STATUS
@@ -66,7 +66,7 @@ def test_the_generated_tables_are_up_to_date(page: str) -> None:
 def test_a_make_command_exists_and_passes_its_variables_on(command: str) -> None:
     """`make -n` shows the module that it runs; what that does has tests of its own."""
     _, target, *given = command.split(maxsplit=2)
-    run = set(re.findall(r"-m ([\w.]+)", recipe(command))) - {"deploy.up.install"}
+    run = set(re.findall(r"-m ([\w.]+)", recipe(command))) - {"deploy.local.install"}
     assert run, f"make {target} runs nothing"
     for value in given:
         name, _, text = value.partition("=")

@@ -64,9 +64,9 @@ def replaying(field: Field, arm: Arm) -> list[int]:
     field.ledger.submit(model, 2, at=gateway)
     arm()
     with suppress(ClientError):
-        field.stack.client(gateway).replay(entry)
+        field.stack.client(gateway).replay_dead_letter(entry)
     with suppress(ClientError):
-        again = field.stack.client(field.safe).replay(entry)
+        again = field.stack.client(field.safe).replay_dead_letter(entry)
         assert again is not None
         field.ledger.note(again.id, lambda said: model.right(question, said), RIGHT)
     assert field.stack.redis.xrange(field.stack.keys.dead, entry, entry) == []

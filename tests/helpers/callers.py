@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.helpers.models import Mlp
 from tests.helpers.patience import wait_until
-from warmroute.client import Client
+from warmroute import Client
 
 PATIENCE_S = 40
 

@@ -8,40 +8,23 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
-from deploy.local.processes import Child, descendants
+from deploy.local.cluster import Process
+from deploy.local.process_tree import descendants
+from deploy.local.process_tree import is_running as runs
 from tests.helpers.patience import wait_until
 
+__all__ = ["Process", "Signals", "failed_loads", "loads", "runs", "send"]
 
-@dataclass(frozen=True)
-class Process:
-    """A gateway or a worker. `name` is the worker's id; `url` is the gateway's.
 
-    A worker is a pair: `child` is the parent, which keeps the device process running.
-    """
+def loads(worker: Process, model: str) -> int:
+    """How often a worker has loaded a model."""
+    return worker.log.count(f"loaded {model}:")
 
-    name: str
-    child: Child
-    url: str = ""
 
-    @property
-    def log(self) -> str:
-        """All that it wrote."""
-        return self.child.log.read_text()
-
-    @property
-    def running(self) -> bool:
-        return self.child.returncode is None
-
-    def loads(self, model: str) -> int:
-        """How often this worker has loaded a model."""
-        return self.log.count(f"loaded {model}:")
-
-    def failed_loads(self, model: str) -> int:
-        """How often this worker has tried to load a model in vain."""
-        return self.log.count(f"load of {model}:")
+def failed_loads(worker: Process, model: str) -> int:
+    """How often a worker has tried to load a model in vain."""
+    return worker.log.count(f"load of {model}:")
 
 
 class Signals:
@@ -86,12 +69,3 @@ def send(pid: int, number: int) -> None:
     """Send a signal; nothing if that process has ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there and has not ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")

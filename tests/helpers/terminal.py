@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.up.environment import write_env_file
+from deploy.local.environment import write_env_file
 from tests.helpers import documents
 from tests.helpers.paths import PYTHONPATH
 from tests.helpers.stack import Stack
@@ -86,6 +86,5 @@ class Terminal:
 
 
 def _of_make_up(stack: Stack) -> dict[str, str]:
-    """What `.warmroute/env` holds: how to find the stack, and nothing of the tests' own."""
-    own = ("PATH", "HOME", "PORT")
-    return {name: value for name, value in stack.environment.items() if name not in own}
+    """What `.warmroute/env` holds: how to find the stack."""
+    return {name: value for name, value in stack.environment.items() if name != "PORT"}

@@ -12,7 +12,6 @@ import pytest
 
 from deploy.samples import catalogue
 from deploy.samples.sample import Model
-from shared.keys import Keys
 from tests.helpers import samples
 from tests.helpers.http import exchange
 from tests.helpers.models import Mlp, Slow, publish_mlp, publish_slow
@@ -91,7 +90,6 @@ def broken(stack: Stack, mlp: Mlp, request: pytest.FixtureRequest) -> Broken:
 def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One gateway, one worker and the tiny sample, under the cell name of the examples."""
     with open_stack(tmp_path_factory.mktemp("readme"), WARMROUTE_CELL="warmroute") as stack:
-        stack.keys = Keys("warmroute")
         catalogue.publish_all(stack.repository, samples.built(["tiny-mlp"]))
         stack.add_gateway()
         stack.add_worker()

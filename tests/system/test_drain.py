@@ -23,7 +23,7 @@ def test_a_stopped_worker_answers_what_it_runs_and_hands_over_what_waits(
     requests = [client.submit(slow.name, question) for _ in range(5)]
     wait_until(lambda: requests[0].status() == "running")
 
-    assert stack.stop(leaver) == 0
+    assert leaver.stop() == 0
 
     answers = [request.result(timeout=PROMPTLY_S) for request in requests]
     assert all(answer["done"] == question["steps"] for answer in answers)
@@ -40,7 +40,7 @@ def test_a_worker_that_is_alone_hands_over_to_whoever_comes(stack: Stack, slow: 
     requests = [client.submit(slow.name, slow.question(0.3)) for _ in range(5)]
     wait_until(lambda: requests[0].status() == "running")
     leaver = stack.workers[0]
-    assert stack.stop(leaver) == 0
+    assert leaver.stop() == 0
     assert stack.residency() == {}
     assert requests[-1].status() == "queued"
 
@@ -54,7 +54,7 @@ def test_a_stopped_worker_does_not_wait_for_the_end_of_its_lease(stack: Stack, m
     """It says goodbye, so that its models are cold at once and not after the lease."""
     client = stack.client()
     client.infer(mlp.name, mlp.question())
-    assert stack.stop(stack.workers[0]) == 0
+    assert stack.workers[0].stop() == 0
     assert stack.residency() == {}
     assert stack.holders(mlp.name) == []
 

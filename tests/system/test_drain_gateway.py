@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -40,7 +41,7 @@ def test_callers_who_would_wait_longer_are_told_where_to_ask(stack: Stack, slow:
     with ThreadPoolExecutor(8) as pool:
         calls = [call(pool, leaver, slow, 0.5) for _ in range(6)]
         wait_until(lambda: stack.residency()[stack.workers[0].name]["queue"] == 6)
-        assert stack.stop(leaver) == 0
+        assert leaver.stop() == 0
         answers = [each.result() for each in calls]
     assert {answer.status for answer in answers} <= {200, 202}
     handed = [answer for answer in answers if answer.status == 202]
@@ -88,13 +89,13 @@ def test_a_gateway_without_callers_does_not_linger(stack: Stack) -> None:
     with socket.create_connection((host, int(port))) as idle:
         idle.sendall(b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
         assert b"200 OK" in idle.recv(4096)
-        assert stack.stop(leaver) == 0
+        assert leaver.stop() == 0
     assert "Traceback" not in leaver.log
 
 
 def test_when_files_run_out_connections_are_refused_and_it_recovers(stack: Stack, mlp: Mlp) -> None:
     """With 64 open files: 503 for those it cannot take, answers for the others, then as before."""
-    settings = {**stack.environment, "WARMROUTE_HEADER_S": "60"}
+    settings = {**os.environ, **stack.environment, "WARMROUTE_HEADER_S": "60"}
     command = ["/bin/sh", "-c", 'ulimit -n 64 && exec "$0" -u -m router', sys.executable]
     child = start(
         command, name="few-files", log=stack.folder / "few-files.log", env=settings, cwd=ROOT

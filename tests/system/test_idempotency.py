@@ -12,7 +12,7 @@ from tests.helpers.models import Mlp, Slow
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
 from tests.system.setup import ONE_ROW, post
-from warmroute.tensors import encode
+from warmroute.encoding import encode
 
 KEY = "Idempotency-Key"
 REPLAYED = "idempotency-replayed"

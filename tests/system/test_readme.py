@@ -1,7 +1,7 @@
 """Every command and every piece of code in README.md does what it says, on a real stack.
 
 The text of each block is run as it stands. `make` commands are left to
-tests/contract/test_docs.py and tests/deploy/up/test_make_up.py. The pages of deploy/docs are run
+tests/contract/test_docs.py and tests/deploy/local/test_make_up.py. The pages of deploy/docs are run
 by test_docs.py, which also proves that no block is left out.
 """
 
@@ -12,9 +12,9 @@ import re
 
 import numpy as np
 
+from deploy.local.demo import table
 from deploy.samples.catalogue import DEFAULT_SET
 from deploy.samples.sample import Model
-from deploy.up.report import table
 from tests.helpers.documents import Block, runs
 from tests.helpers.stack import Stack
 from tests.helpers.terminal import SETUP, Terminal
@@ -34,12 +34,12 @@ def test_the_terminal_has_the_commands_and_the_settings(
     for command in ("python", "redis-cli", "rq", "warmroute"):
         assert terminal.run(f"command -v {command}").startswith(here)
     told = terminal.run('echo "$REDIS_URL $MODEL_REPOSITORY"').split()
-    assert told == [cell.redis_server.url, cell.repository_url]
+    assert told == [cell.redis_server.url, cell.servers.repository_url]
 
 
 @runs((README, "Quick start", "text", 0))
 def test_the_table_of_make_up_has_the_rows_that_it_prints(blocks: list[Block]) -> None:
-    """Its columns and models; tests/deploy/up/test_make_up.py runs it and checks its answers."""
+    """Its columns and models; tests/deploy/local/test_make_up.py runs it and checks its answers."""
     columns, _, *rows = blocks[0].text.splitlines()
     assert re.split("  +", columns.strip()) == [column.header for column in table([]).columns]
     assert [row.split()[0] for row in rows] == [sample.name for sample in DEFAULT_SET]

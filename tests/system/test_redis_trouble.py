@@ -17,6 +17,7 @@ import redis.exceptions
 from deploy.local.redis_server import start_redis
 from tests.helpers.callers import PATIENCE_S, Load, load
 from tests.helpers.models import Mlp, Slow, publish_mlp, publish_slow
+from tests.helpers.pair import loads
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
 from tests.system.setup import ONE_ROW, open_stack
@@ -152,7 +153,7 @@ def test_everything_deleted(trouble: Stack, model: Mlp) -> None:
         running.accepted = [each for each in running.accepted if each not in gone]
         assert lost.result().status in (503, 504)
     running.all_end()
-    assert worker.loads(model.name) == 1, "it still held the model: no need to load it again"
+    assert loads(worker, model.name) == 1, "it still held the model: no need to load it again"
 
 
 def test_redis_killed_and_started_again(trouble: Stack, model: Mlp) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local.redis_server import start_redis
 from tests.helpers.models import Mlp, Slow, publish_mlp
-from tests.helpers.pair import Process, runs, send
+from tests.helpers.pair import Process, loads, runs, send
 from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
 from tests.system.setup import open_stack
@@ -116,7 +116,7 @@ def test_of_two_processes_under_one_name_the_older_ends(
     stack: Stack, worker: Process, mlp: Mlp
 ) -> None:
     """With status 3 and one message; it does not come back. The other one serves."""
-    usurper = stack.start("worker", f"{worker.name}-again", {"WARMROUTE_WORKER_ID": worker.name})
+    usurper = stack.launch("worker", f"{worker.name}-again", {"WARMROUTE_WORKER_ID": worker.name})
     try:
         assert worker.child.wait(PROMPTLY_S) == 3, worker.child.log_tail()
         assert worker.log.count("another process has taken the id") == 1
@@ -158,7 +158,7 @@ def test_when_the_grace_time_is_over_what_runs_is_handed_back(stack: Stack, slow
     request = client.submit(slow.name, slow.question(4.0))
     wait_until(lambda: request.status() == "running")
 
-    assert stack.stop(hasty) == 0
+    assert hasty.stop() == 0
 
     assert "the grace time is over" in hasty.log and request.status() == "queued"
     heir = stack.add_worker()
@@ -170,7 +170,7 @@ def test_a_worker_that_was_paused_beyond_its_lease_comes_back_with_what_it_holds
 ) -> None:
     """Both processes stood still: it is fenced, registers anew, and loads nothing again."""
     use(stack, mlp)
-    before, loads = epoch(stack, worker), worker.loads(mlp.name)
+    before, loaded = epoch(stack, worker), loads(worker, mlp.name)
     device = stack.device_pid(worker)
 
     stack.pause(worker)
@@ -180,7 +180,7 @@ def test_a_worker_that_was_paused_beyond_its_lease_comes_back_with_what_it_holds
     wait_until(lambda: epoch(stack, worker) > before)
     wait_until(lambda: stack.holders(mlp.name) == [worker.name])
     assert stack.client().infer(mlp.name, mlp.question()).worker == worker.name
-    assert (stack.device_pid(worker), worker.loads(mlp.name)) == (device, loads)
+    assert (stack.device_pid(worker), loads(worker, mlp.name)) == (device, loaded)
 
 
 def test_a_device_process_that_was_stopped_alone_is_not_killed_for_it(

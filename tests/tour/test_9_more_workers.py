@@ -39,7 +39,7 @@ def test_a_worker_that_is_stopped_leaves_no_hole(
     client, model = stack.client(), new_model()
     leaver = stack.worker(client.infer(model.name, model.question()).worker)
 
-    assert stack.stop(leaver) == 0
+    assert leaver.stop() == 0
 
     wait_until(lambda: leaver.name not in stack.residency())
     question = model.question()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from shared import datatypes
 from shared.envelope import Outcome, Tensor, Timing
 from shared.errors import InvalidInput, ModelFailed
 from shared.manifest import TensorSpec
+from shared.tensor_bytes import pack_bytes, unpack_bytes
 from worker.serving.queued_request import QueuedRequest
 
 Arrays = dict[str, np.ndarray]
@@ -21,7 +21,7 @@ def to_array(tensor: Tensor) -> np.ndarray:
     if the bytes are not what datatype and shape say."""
     try:
         if tensor.datatype == datatypes.BYTES:
-            array = np.empty(len(items := _split_bytes(tensor.data)), dtype=object)
+            array = np.empty(len(items := unpack_bytes(tensor.data)), dtype=object)
             array[:] = items
             return array.reshape(_sizes(tensor.shape))
         dtype = datatypes.NUMPY[tensor.datatype]
@@ -38,17 +38,6 @@ def _sizes(shape: list[int]) -> list[int]:
     if any(size < 0 for size in shape):
         raise ValueError("a negative size")
     return shape
-
-
-def _split_bytes(data: bytes | memoryview) -> list[bytes]:
-    items, at = [], 0
-    while at < len(data):
-        end = at + 4 + int.from_bytes(data[at : at + 4], "little")
-        if end > len(data):
-            raise ValueError("a length runs past the end")
-        items.append(bytes(data[at + 4 : end]))
-        at = end
-    return items
 
 
 def join(batch: Sequence[QueuedRequest]) -> Arrays:
@@ -97,7 +86,7 @@ def pack(spec: TensorSpec, array: np.ndarray) -> Tensor:
     """An output as it travels; ModelFailed if it is not of the spec's datatype and shape."""
     _check_shape(spec, array.shape)
     if spec.datatype == datatypes.BYTES:
-        data = b"".join(_length_prefixed(item, spec) for item in array.reshape(-1))
+        data = pack_bytes(_as_bytes(item, spec) for item in array.reshape(-1))
     else:
         dtype = datatypes.NUMPY[spec.datatype]
         if array.dtype != dtype:
@@ -119,8 +108,8 @@ def _check_shape(spec: TensorSpec, shape: tuple[int, ...]) -> None:
         )
 
 
-def _length_prefixed(item: object, spec: TensorSpec) -> bytes:
+def _as_bytes(item: object, spec: TensorSpec) -> bytes:
     raw = item.encode(errors="replace") if isinstance(item, str) else item
     if not isinstance(raw, bytes):
         raise ModelFailed(f"output {spec.name!r}: {type(item).__name__} among bytes and texts")
-    return struct.pack("<I", len(raw)) + raw
+    return raw

@@ -9,15 +9,16 @@ from itertools import count
 
 from deploy.bench.load import Load, steady, volley
 from deploy.bench.posts import Tensors, check_close, check_echo
-from deploy.bench.servers import Echo, Stack, running_echo
+from deploy.bench.servers import Echo, running_echo
 from deploy.bench.workbench import Workbench
+from deploy.local.cluster import Cluster
 
 
 @dataclass(frozen=True)
 class BesideEcho:
-    """A model that is warm in a running stack, an echo beside it, and the posts for both."""
+    """A model that is warm in a running cluster, an echo beside it, and the posts for both."""
 
-    stack: Stack
+    cluster: Cluster
     echo_server: Echo
     posts: list[bytes]
     expected: Sequence[Tensors]
@@ -25,7 +26,7 @@ class BesideEcho:
 
     def ours(self, connections: int) -> Load:
         """Load on the gateway. BenchError if a kept answer is not the expected one."""
-        load = self._load(self.stack.port, connections)
+        load = self._load(self.cluster.port, connections)
         for answer in load.kept:
             check_close(answer, self.expected[answer.post])
         return load
@@ -58,7 +59,7 @@ def beside_echo(
     folder = bench.scratch(name)
     with ExitStack() as running:
         store = running.enter_context(bench.store(bench.samples([model])))
-        stack = running.enter_context(store.stack(folder))
+        cluster = running.enter_context(store.cluster(folder))
         echo = running.enter_context(running_echo(folder))
-        volley(stack.port, posts[:1])
-        yield BesideEcho(stack, echo, posts, expected, bench.seconds)
+        volley(cluster.port, posts[:1])
+        yield BesideEcho(cluster, echo, posts, expected, bench.seconds)

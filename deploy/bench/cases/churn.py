@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-
 from deploy.bench.caching import belady_loads, lru_loads, zipf_trace
 from deploy.bench.cases.crowds import Crowd, mlps, room_for, settings
 from deploy.bench.history import double_loads, read_events, stays
@@ -116,18 +114,15 @@ def _serve(store: Store, folder: Path, models: Crowd, trace: Sequence[int], size
     """One run of the trace on fresh workers; BenchError if an answer is wrong or missing."""
     folder.mkdir()
     given = settings(room_for(models.samples, size.room), folder.parent / "cache")
-    with (
-        store.stack(folder, given, workers=size.workers) as stack,
-        redis.Redis.from_url(stack.redis.url) as client,
-    ):
-        with watched(stack.port, every_s=0.25) as seen:
+    with store.cluster(folder, given, workers=size.workers) as cluster:
+        with watched(cluster.port, every_s=0.25) as seen:
             load = in_order(
-                stack.port, models.posts, trace, connections=AT_A_TIME, within_s=WITHIN_S
+                cluster.port, models.posts, trace, connections=AT_A_TIME, within_s=WITHIN_S
             )
         models.check(load.kept)
         seen.check()
-        loads = loads_reported(stack, client)
-        copies = stays(read_events(client, stack.keys))
+        loads = loads_reported(cluster)
+        copies = stays(read_events(cluster.redis, cluster.keys))
     double = len(double_loads(copies)) if copies else -1
     return Outcome(load.per_second, load.latency_ms(), load.latency_ms(0.99), loads, double)
 
@@ -136,9 +131,9 @@ def _fill_cache(store: Store, folder: Path, models: Crowd, size: Size) -> None:
     """Have every model on the disk."""
     folder.mkdir()
     given = settings(room_for(models.samples, size.room), folder.parent / "cache")
-    with store.stack(folder, given) as stack:
+    with store.cluster(folder, given) as cluster:
         for at in range(len(models.samples)):
-            models.ask(stack, at)
+            models.ask(cluster, at)
 
 
 def _notes(

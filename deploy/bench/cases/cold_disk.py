@@ -40,12 +40,12 @@ def run(bench: Workbench) -> Figure:
     size = max(sample.total_bytes for sample in samples)
     with bench.store(samples) as store:
         evicting = _fill_cache(store, folder, size, names, expected)
-        with store.stack(folder) as stack:
-            ask(stack, BASE, expected[BASE])
+        with store.cluster(folder) as cluster:
+            ask(cluster, BASE, expected[BASE])
             pairs = []
             for at, group in enumerate(rounds):
-                cold = [cold_ms(stack, name, expected[name]) for name in group]
-                warm = [warm_ms(stack, name, expected[name]) for name in group]
+                cold = [cold_ms(cluster, name, expected[name]) for name in group]
+                warm = [warm_ms(cluster, name, expected[name]) for name in group]
                 pairs.append(Pair(spread(cold).median, spread(warm).median))
                 bench.tell(at, pairs[-1], "ms")
     return compare(
@@ -63,10 +63,10 @@ def _fill_cache(
 ) -> float:
     """Have all variants on the disk, by a worker that holds one at a time; the median time of a
     first answer once that is so, ms."""
-    with store.stack(folder, {"WARMROUTE_MEMORY_BYTES": str(round(size * 1.2))}) as stack:
+    with store.cluster(folder, {"WARMROUTE_MEMORY_BYTES": str(round(size * 1.2))}) as cluster:
         for name in (BASE, *names):
-            ask(stack, name, expected[name])
-        times = [cold_ms(stack, name, expected[name]) for name in names]
+            ask(cluster, name, expected[name])
+        times = [cold_ms(cluster, name, expected[name]) for name in names]
     (folder / "redis").rename(folder / "redis-of-the-first")
     return spread(times).median
 

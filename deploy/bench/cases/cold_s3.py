@@ -33,14 +33,14 @@ def run(bench: Workbench) -> Figure:
     sizes = [sample.total_bytes for sample in samples]
     waiting = iter(samples[1:])
     warm: list[float] = []
-    with bench.store(samples) as store, store.stack(folder) as stack:
-        ask(stack, BASE, expected[BASE])
+    with bench.store(samples) as store, store.cluster(folder) as cluster:
+        ask(cluster, BASE, expected[BASE])
 
         def ours() -> float:
             sample = next(waiting)
             empty(folder / "cache")
-            took = cold_ms(stack, sample.name, expected[sample.name])
-            warm.append(warm_ms(stack, sample.name, expected[sample.name]))
+            took = cold_ms(cluster, sample.name, expected[sample.name])
+            warm.append(warm_ms(cluster, sample.name, expected[sample.name]))
             return took
 
         def reference() -> float:

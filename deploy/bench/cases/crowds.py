@@ -11,8 +11,8 @@ import numpy as np
 from deploy.bench.connection import Answer
 from deploy.bench.load import Load, volley
 from deploy.bench.posts import Tensors, binary_post, check_close
-from deploy.bench.servers import Stack
 from deploy.bench.workbench import Workbench
+from deploy.local.cluster import Cluster
 from deploy.samples.models import crowd
 from deploy.samples.store import BuiltSample
 
@@ -35,9 +35,9 @@ class Crowd:
         for answer in answers:
             check_close(answer, self.expected[answer.post])
 
-    def ask(self, stack: Stack, at: int) -> Load:
+    def ask(self, cluster: Cluster, at: int) -> Load:
         """Ask model number `at` once; BenchError if the answer is wrong."""
-        load = volley(stack.port, [self.posts[at]])
+        load = volley(cluster.port, [self.posts[at]])
         for answer in load.kept:
             check_close(answer, self.expected[at])
         return load

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-
 from deploy.bench.cases.crowds import Crowd, settings
 from deploy.bench.cases.variants import post_of
 from deploy.bench.errors import BenchError
@@ -22,7 +20,8 @@ from deploy.bench.memory import Memory, memory_of
 from deploy.bench.plain import running_plain
 from deploy.bench.results import Figure, Note, compare
 from deploy.bench.watch import device_process, loads_reported, watched
-from deploy.bench.workbench import ROOMY_BYTES, SAMPLES, WHEELS, Case, Store, Workbench
+from deploy.bench.workbench import ROOMY_BYTES, Case, Store, Workbench
+from deploy.local.folders import SAMPLES, WHEELS
 from deploy.samples.models import crowd, minilm
 from deploy.samples.sample import Sample
 from deploy.samples.store import BuiltSample
@@ -116,15 +115,14 @@ def ask_all(store: Store, folder: Path, models: Crowd, budget: int) -> Outcome:
     folder.mkdir()
     given = settings(budget, folder.parent / "cache")
     with (
-        store.stack(folder, given) as stack,
-        redis.Redis.from_url(stack.redis.url) as client,
-        watched(stack.port) as seen,
+        store.cluster(folder, given) as cluster,
+        watched(cluster.port) as seen,
     ):
-        load = volley(stack.port, models.posts)
+        load = volley(cluster.port, models.posts)
         models.check(load.kept)
-        loads = loads_reported(stack, client)
-        used = stack.client.residency()[0]["used_bytes"]
-        memory = memory_of(device_process(stack))
+        loads = loads_reported(cluster)
+        used = cluster.client().workers()[0]["used_bytes"]
+        memory = memory_of(device_process(cluster))
     seen.check()
     return Outcome(load.seconds, loads, seen.fullest, memory, used)
 

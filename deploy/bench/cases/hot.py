@@ -14,9 +14,9 @@ from deploy.bench.inputs import sentence
 from deploy.bench.load import Load, steady, volley
 from deploy.bench.posts import Tensors, binary_post, check_close, outputs_of
 from deploy.bench.results import Figure, Target, compare
-from deploy.bench.servers import Stack
 from deploy.bench.watch import Seen, watched
 from deploy.bench.workbench import Case, Workbench
+from deploy.local.cluster import Cluster
 from deploy.samples.models import minilm
 
 NAME = "hot"
@@ -45,8 +45,8 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
         (folder / name).mkdir()
     with (
         bench.store(bench.samples([MODEL])) as store,
-        store.stack(folder / "one") as one,
-        store.stack(folder / "two", workers=2) as two,
+        store.cluster(folder / "one") as one,
+        store.cluster(folder / "two", workers=2) as two,
     ):
         expected = outputs_of(volley(one.port, [post]).kept[0])
         check_close(volley(two.port, [post]).kept[0], expected)
@@ -76,34 +76,34 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
     return figure
 
 
-def _load(stack: Stack, post: bytes, expected: Tensors, seconds: float) -> Load:
+def _load(cluster: Cluster, post: bytes, expected: Tensors, seconds: float) -> Load:
     load = steady(
-        stack.port, [post], lambda: 0, connections=CONNECTIONS, seconds=seconds, keep_every=10
+        cluster.port, [post], lambda: 0, connections=CONNECTIONS, seconds=seconds, keep_every=10
     )
     for answer in load.kept:
         check_close(answer, expected)
     return load
 
 
-def _until_copied(stack: Stack, post: bytes, expected: Tensors, size: Size) -> float:
+def _until_copied(cluster: Cluster, post: bytes, expected: Tensors, size: Size) -> float:
     """Load it until there are two copies; the seconds that took. BenchError if there never are."""
-    with watched(stack.port) as seen:
+    with watched(cluster.port) as seen:
         return _seconds_until(
             lambda: seen.now[MODEL] >= 2,
-            lambda: _load(stack, post, expected, WAIT_S),
+            lambda: _load(cluster, post, expected, WAIT_S),
             size.comes_within_s,
             f"no second copy within {size.comes_within_s:g} s",
         )
 
 
-def _until_single(stack: Stack, post: bytes, expected: Tensors, size: Size) -> float:
+def _until_single(cluster: Cluster, post: bytes, expected: Tensors, size: Size) -> float:
     """Ask now and then until there is one copy; the seconds that took, -1 if it does not happen."""
 
     def ask() -> None:
-        check_close(volley(stack.port, [post]).kept[0], expected)
+        check_close(volley(cluster.port, [post]).kept[0], expected)
         time.sleep(QUIET_EVERY_S)
 
-    with watched(stack.port) as seen:
+    with watched(cluster.port) as seen:
         try:
             return _seconds_until(
                 lambda: _single(seen), ask, size.goes_within_s, "the second copy did not go"

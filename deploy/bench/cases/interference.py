@@ -17,8 +17,8 @@ from deploy.bench.load import steady, volley
 from deploy.bench.operator import Operator
 from deploy.bench.posts import Tensors, binary_post, check_close, outputs_of
 from deploy.bench.results import Figure, Note, Target, compare
-from deploy.bench.servers import Stack
 from deploy.bench.workbench import Case, Store, Workbench
+from deploy.local.cluster import Cluster
 from deploy.samples.models import minilm
 from deploy.samples.store import BuiltSample
 
@@ -41,7 +41,7 @@ class Size:
 class Scene:
     """A worker that holds the warm model, and the large ones."""
 
-    stack: Stack
+    cluster: Cluster
     large: Crowd
     post: bytes
     expected: Tensors
@@ -53,7 +53,7 @@ class Scene:
     def p99_ms(self) -> float:
         """Of the warm model; BenchError if an answer is wrong."""
         load = steady(
-            self.stack.port, [self.post], lambda: 0, connections=CONNECTIONS,
+            self.cluster.port, [self.post], lambda: 0, connections=CONNECTIONS,
             seconds=self.seconds, keep_every=10,
         )  # fmt: skip
         for answer in load.kept:
@@ -72,7 +72,7 @@ class Scene:
 
         def load_again_and_again() -> None:
             try:
-                with Operator(self.stack.port) as operator:
+                with Operator(self.cluster.port) as operator:
                     for at in cycle(range(len(self.large.names))):
                         if ended.is_set():
                             return
@@ -135,10 +135,10 @@ def _scene(
     folder.mkdir()
     budget = warm.total_bytes + round(1.5 * large.samples[0].total_bytes)
     post = binary_post(MODEL, sentence(MODEL))
-    with store.stack(folder, settings(budget, folder / "cache")) as stack:
-        expected = outputs_of(volley(stack.port, [post]).kept[0])
-        scene = Scene(stack, large, post, expected, seconds, folder / "cache", from_store=False)
-        with Operator(stack.port) as operator:  # their program is loaded, their files are there
+    with store.cluster(folder, settings(budget, folder / "cache")) as cluster:
+        expected = outputs_of(volley(cluster.port, [post]).kept[0])
+        scene = Scene(cluster, large, post, expected, seconds, folder / "cache", from_store=False)
+        with Operator(cluster.port) as operator:  # their program is loaded, their files are there
             for at in range(len(large.names)):
                 scene.load_once(operator, at, answers=True)
         scene.loads = 0

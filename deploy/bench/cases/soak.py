@@ -49,16 +49,16 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
 
 
 def measure(bench: Workbench, size: Size) -> Report:
-    """Run the soak on a stack of its own."""
+    """Run the soak on a cluster of its own."""
     folder = bench.scratch(NAME)
     models = mlps(bench, size.models, size.megabytes)
     given = settings(room_for(models.samples, size.room), folder / "cache")
     plan = Plan(size.requests, size.at_a_time, size.act_every_s, size.seed)
     with (
         bench.store(models.samples) as store,
-        store.stack(folder, given, workers=size.workers) as stack,
+        store.cluster(folder, given, workers=size.workers) as cluster,
     ):
-        return soak(stack, models, plan)
+        return soak(cluster, models, plan)
 
 
 def _notes(report: Report) -> dict[str, Note]:

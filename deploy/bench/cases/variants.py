@@ -12,8 +12,9 @@ from deploy.bench.load import Load, volley
 from deploy.bench.measure import percentile
 from deploy.bench.plain import Plain, running_plain
 from deploy.bench.posts import Tensors, binary_post, check_close
-from deploy.bench.servers import Stack
-from deploy.bench.workbench import SAMPLES, WHEELS, Workbench
+from deploy.bench.workbench import Workbench
+from deploy.local.cluster import Cluster
+from deploy.local.folders import SAMPLES, WHEELS
 from deploy.samples.catalogue import VARIANTS
 from deploy.samples.models import minilm
 
@@ -41,25 +42,25 @@ def post_of(name: str) -> bytes:
     return binary_post(name, sentence(name))
 
 
-def ask(stack: Stack, name: str, expected: Tensors, *, times: int = 1) -> Load:
+def ask(cluster: Cluster, name: str, expected: Tensors, *, times: int = 1) -> Load:
     """Send the sentence of a variant `times` at once; BenchError unless every answer is right."""
-    load = volley(stack.port, [post_of(name)] * times)
+    load = volley(cluster.port, [post_of(name)] * times)
     for answer in load.kept:
         check_close(answer, expected)
     return load
 
 
-def cold_ms(stack: Stack, name: str, expected: Tensors) -> float:
+def cold_ms(cluster: Cluster, name: str, expected: Tensors) -> float:
     """The time of a request that has to wait for its model; BenchError if it had not to."""
-    load = ask(stack, name, expected)
+    load = ask(cluster, name, expected)
     if not was_cold(load):
         raise BenchError(f"{name} was warm already")
     return load.latency_ms()
 
 
-def warm_ms(stack: Stack, name: str, expected: Tensors) -> float:
+def warm_ms(cluster: Cluster, name: str, expected: Tensors) -> float:
     """The median time of a request to a warm variant: its own inference, and the way there."""
-    loads = [ask(stack, name, expected) for _ in range(WARM_ASKS)]
+    loads = [ask(cluster, name, expected) for _ in range(WARM_ASKS)]
     if any(was_cold(load) for load in loads):
         raise BenchError(f"{name} was not warm")
     return percentile([load.latency_ms() for load in loads], 0.5)

@@ -23,16 +23,16 @@ def run(bench: Workbench) -> Figure:
     choose = random.Random(0)
     with (
         bench.store(bench.samples(NAMES)) as store,
-        store.stack(folder) as stack,
+        store.cluster(folder) as cluster,
         plain_models(bench, NAMES, folder) as plain,
     ):
         expected = [plain.answer(name) for name in NAMES]
         for name, answer in zip(NAMES, expected, strict=True):
-            ask(stack, name, answer)
+            ask(cluster, name, answer)
 
         def ours() -> float:
             load = steady(
-                stack.port, posts, lambda: choose.randrange(len(posts)),
+                cluster.port, posts, lambda: choose.randrange(len(posts)),
                 connections=AT_A_TIME, seconds=bench.seconds, keep_every=10,
             )  # fmt: skip
             for answer in load.kept:

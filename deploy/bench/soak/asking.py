@@ -14,7 +14,7 @@ from deploy.bench.connection import Answer
 from deploy.bench.errors import BenchError
 from deploy.bench.posts import body_of, check_close
 from deploy.local.ports import LOOPBACK
-from warmroute.http import HEADER_LENGTH
+from warmroute.encoding import HEADER_LENGTH
 
 # What says that there is no room or no time just now: full, unavailable, too late, no memory.
 REFUSALS = frozenset({429, 503, 504, 507})

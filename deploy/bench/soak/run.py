@@ -10,18 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import redis
 import uvloop
 
 from deploy.bench.caching import zipf_trace
 from deploy.bench.cases.crowds import Crowd
 from deploy.bench.history import read_events, stays
 from deploy.bench.operator import Operator
-from deploy.bench.servers import Stack
 from deploy.bench.soak.acting import Actor
 from deploy.bench.soak.asking import Asked, ask_all
 from deploy.bench.soak.checks import broken_promises, loaded_twice_at_once
 from deploy.bench.watch import watched
+from deploy.local.cluster import Cluster
 from shared.events import Event
 
 EXPONENT = 0.9
@@ -52,18 +51,18 @@ class Report:
     faults: list[str] = field(default_factory=list)
 
 
-def soak(stack: Stack, models: Crowd, plan: Plan) -> Report:
-    """Ask and act as planned on a running stack."""
+def soak(cluster: Cluster, models: Crowd, plan: Plan) -> Report:
+    """Ask and act as planned on a running cluster."""
     order = iter(zipf_trace(len(models.names), EXPONENT, plan.requests, plan.seed))
     with (
-        Operator(stack.port) as operator,
-        _events(stack) as events,
-        watched(stack.port) as seen,
+        Operator(cluster.port) as operator,
+        _events(cluster) as events,
+        watched(cluster.port) as seen,
     ):
         actor = Actor(operator, models.names, random.Random(plan.seed))
         with _acting(actor, plan.act_every_s):
             begun = time.perf_counter()
-            asked = uvloop.run(ask_all(stack.port, models, order, plan.at_a_time))
+            asked = uvloop.run(ask_all(cluster.port, models, order, plan.at_a_time))
             seconds = time.perf_counter() - begun
         actor.release()
         time.sleep(SETTLE_S)
@@ -97,19 +96,18 @@ def _acting(actor: Actor, every_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def _events(stack: Stack) -> Iterator[list[Event]]:
+def _events(cluster: Cluster) -> Iterator[list[Event]]:
     """All events that are written while the block runs; complete after it."""
     found: list[Event] = []
     ended = threading.Event()
 
-    def read(client: redis.Redis) -> None:
-        found.extend(read_events(client, stack.keys, found[-1].id if found else "0"))
+    def read() -> None:
+        found.extend(read_events(cluster.redis, cluster.keys, found[-1].id if found else "0"))
 
     def follow() -> None:
-        with redis.Redis.from_url(stack.redis.url) as client:
-            while not ended.wait(READ_EVERY_S):
-                read(client)
-            read(client)
+        while not ended.wait(READ_EVERY_S):
+            read()
+        read()
 
     thread = threading.Thread(target=follow, name="events")
     thread.start()

@@ -12,7 +12,7 @@ from tests.chaos.patience import until
 from tests.helpers.fragile import poison
 from tests.helpers.http import Answer, ask
 from tests.helpers.models import Mlp
-from warmroute.tensors import encode
+from warmroute.encoding import encode
 
 KIND = "poison"
 _LIMIT_S = 60.0

@@ -14,9 +14,11 @@ from hypothesis.extra import numpy as arrays
 
 from shared import datatypes
 from warmroute import ClientError, InvalidInput
-from warmroute.casting import take
-from warmroute.exact import FLOATS, INTEGERS, widened
-from warmroute.tensors import encode_tensor, from_binary
+from warmroute.casting import to_tensor as take
+from warmroute.datatypes import FLOATS, INTEGERS
+from warmroute.encoding import encode_tensor
+from warmroute.exact import widened
+from warmroute.framing import from_binary
 
 NUMBERS = sorted(INTEGERS | set(FLOATS))
 ANY = sorted(datatypes.ALL)

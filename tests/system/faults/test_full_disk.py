@@ -45,7 +45,7 @@ def worker(cell: Stack, disk: Path) -> Iterator[Process]:
     cell.scale(gateways=1, workers=0)
     worker = cell.add_worker(WARMROUTE_DISK_CACHE=str(disk))
     yield worker
-    assert cell.stop(worker) == 0
+    assert worker.stop() == 0
 
 
 def free_bytes(folder: Path) -> int:
