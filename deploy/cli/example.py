@@ -1,8 +1,7 @@
 """`push --example in.npz`: real inputs, which become the manifest's warm-up.
 
-With them a worker warms the model up and tries whether its rows may share a batch, and so does push
-itself. A manifest has little room, so of many rows the first few are kept, and of inputs that are
-too large only the shapes.
+Workers and push run the model on them, and test whether its rows may share a batch. Manifests are
+small, so only the first rows are kept, and only the shapes of inputs that are too large.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ MOST_BYTES = 600 << 10  # of all inputs; in base64 they are a third more, and a 
 
 
 class Example(NamedTuple):
-    """What goes into the manifest. `shapes_only`: the inputs were too large for it."""
+    """The manifest's warm-up. `shapes_only`: the inputs were too large to be kept."""
 
     warmup: list[dict[str, WarmupTensor]]
     shapes_only: bool = False
 
 
 def read_example(path: Path | None) -> Arrays | None:
-    """The arrays of an .npz file by name; WrongUse if it is none."""
+    """The arrays of an .npz file by name; WrongUse if the file is not an .npz."""
     if path is None:
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = dict(arrays)
         if not all(isinstance(array, np.ndarray) for array in found.values()):
-            raise ValueError("a member that is no .npy")  # numpy gives its bytes
+            raise ValueError("a member that is not an .npy")  # numpy gives its bytes
         return found
     except Exception as error:  # of the zip, of zlib, of a header's text, of sizes made up
         raise WrongUse(f"{path}: want an .npz file with one array per input") from error
@@ -53,7 +52,7 @@ def example_of(
     names = [spec.name for spec in specs]
     for name in arrays:
         if name not in names:
-            raise WrongUse(f"--example: {name!r} is no input, the model takes {names}")
+            raise WrongUse(f"--example: the model has no input {name!r}, it has {names}")
     given = {spec.name: _checked(spec, arrays) for spec in specs if _is_given(spec, arrays)}
     if batched:
         given = _first_rows(given)
@@ -93,10 +92,10 @@ def _as(datatype: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | No
         items = [t.encode() if isinstance(t, str) else bytes(t) for t in array.ravel().tolist()]
         texts.reshape(-1)[:] = items
         return texts
-    wanted = datatypes.NUMPY[datatype]
+    expected = datatypes.NUMPY[datatype]
     if datatype == "BF16" and array.dtype.kind == "V" and array.dtype.itemsize == 2:
         return array.view("<u2")
-    return array.astype(wanted) if array.dtype.newbyteorder("<") == wanted else None
+    return array.astype(expected) if array.dtype.newbyteorder("<") == expected else None
 
 
 def _first_rows(given: Arrays) -> Arrays:

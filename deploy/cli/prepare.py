@@ -1,4 +1,4 @@
-"""From what the user has (a file, a module, weights) to the files and specs of a version."""
+"""Turns a file, a module or weights into the files and tensor specs of a version."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.example import read_example
-from deploy.cli.factory import make_module
-from deploy.cli.model_files import (
+from deploy.cli.sources import (
     ONNX,
     PT2,
     TORCHSCRIPT,
     check_content,
     check_weights,
     format_of,
+    make_module,
 )
 from deploy.cli.specs import read_said, read_spec
 from shared.errors import InvalidInput, WarmrouteError
@@ -44,11 +44,11 @@ class Source:
 
 def prepare(source: Source, scratch: Path) -> Packed:
     """Pack `source`, new files below `scratch`. WrongUse or an error of the tree if it cannot be
-    served; whatever a worker would refuse is refused here."""
+    served; push refuses every model that a worker would refuse."""
     given = [source.file, source.module, source.architecture]
     if sum(one is not None for one in given) != 1:
         raise WrongUse("give one of --file, --module and --architecture")
-    _refuse_strangers(source)
+    _refuse_unused_options(source)
     if source.weights is not None:
         check_weights(source.weights)
     if source.example is not None:
@@ -66,8 +66,8 @@ def _packed(source: Source, scratch: Path) -> Packed:
     return _from_file(source, source.file, scratch)
 
 
-def _refuse_strangers(source: Source) -> None:
-    """Options that would change nothing are refused: who gives them expects that they do."""
+def _refuse_unused_options(source: Source) -> None:
+    """WrongUse for an option that would have no effect."""
     for option, given, fits, belongs in (
         ("--format", source.format, source.file, "--file of a .pt2"),
         ("--weights", source.weights, source.file is None, "--module or --architecture"),
@@ -79,7 +79,7 @@ def _refuse_strangers(source: Source) -> None:
 
 @contextmanager
 def _naming(what: Path | str | None) -> Iterator[None]:
-    """Errors about what is pushed say what that is."""
+    """Errors name the file, module or architecture that is pushed."""
     try:
         yield
     except WarmrouteError as error:
@@ -135,7 +135,7 @@ def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
 
     specs = _specs("--input", source.inputs)
     if not specs:
-        raise WrongUse("--module: an --input is needed for each argument of forward()")
+        raise WrongUse("--module: give an --input for each argument of forward()")
     outputs = [read_said(text) for text in source.outputs]
     examples = packers.example_inputs(specs, read_example(source.example))
     state = None if source.weights is None else packers.read_weights(source.weights)
@@ -161,7 +161,7 @@ def _from_architecture(source: Source, name: str, scratch: Path) -> Packed:
 
 def _specs(option: str, texts: Sequence[str]) -> list[TensorSpec]:
     if bare := [text for text in texts if ":" not in text]:
-        raise WrongUse(f"{option} {bare[0]!r}: here its datatype and shape are needed too")
+        raise WrongUse(f"{option} {bare[0]!r}: its datatype and shape are needed too")
     return [read_spec(text) for text in texts]
 
 

@@ -1,7 +1,7 @@
 """`warmroute push`: a model file, or a module and its weights, becomes a version in the repository.
 
-Sending can be broken off and taken up again: what has arrived is not sent twice, and the version
-appears only when it is whole. Pushing the same again changes nothing.
+An interrupted push can be repeated: files that have arrived are not sent again, and the version
+appears only when it is complete. An unchanged model changes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from deploy.cli import push_wait, repository
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import Subparsers, mib, say, show
-from deploy.cli.residency_options import add_options, read_policy
+from deploy.cli.policy import add_options, read_policy
 from deploy.cli.specs import FORM
 from deploy.local.progress import bytes_bar
 from shared.errors import Conflict, LoadFailed
@@ -35,14 +35,18 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "push",
         parents=[gateway],
         help="publish a model",
-        epilog=f"A SPEC is {FORM}, with -1 for a dimension that varies, or NAME alone where the "
-        "file says the rest: what is said must be so.",
+        epilog=f"A SPEC is {FORM}, with -1 for a variable dimension, or NAME alone if the file has "
+        "the rest. Push refuses a SPEC that differs from the file.",
     )
     parser.add_argument("model", metavar="NAME")
     _add_source(parser)
-    parser.add_argument("--version", type=int, help="default: the newest, or one more if changed")
     parser.add_argument(
-        "--max-batch", type=int, default=1, metavar="N", help="default: %(default)s"
+        "--version",
+        type=int,
+        help="default: the newest version, or the next one if the model changed",
+    )
+    parser.add_argument(
+        "--max-batch", type=int, default=1, metavar="N", help="requests per batch (%(default)s)"
     )
     parser.add_argument("--licence", default="", help="kept in the manifest")
     repository.add_option(parser)
@@ -52,37 +56,47 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 
 
 def _add_source(parser: ArgumentParser) -> None:
-    """What is pushed, and what is said of it."""
+    """Options for the source, and for its inputs and outputs."""
     parser.add_argument("--file", type=Path, help="model.pt2, model.onnx or TorchScript (model.pt)")
     parser.add_argument(
         "--format",
         choices=["program", "whole"],
-        help="a .pt2 as shared program and weights (default), or as one file",
+        help="store a .pt2 as shared program and weights (default), or as one file",
     )
-    parser.add_argument("--module", metavar="PACKAGE.MODULE:FACTORY", help="makes the module")
-    parser.add_argument("--architecture", metavar="NAME", help="one that the workers know")
     parser.add_argument(
-        "--size", action="append", default=[], metavar="NAME=VALUE", help="of its own"
+        "--module", metavar="PACKAGE.MODULE:FACTORY", help="function that returns the module"
+    )
+    parser.add_argument("--architecture", metavar="NAME", help="an architecture that workers know")
+    parser.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a size of the architecture",
     )
     parser.add_argument(
         "--weights",
         type=Path,
         metavar="FILE.safetensors",
-        help="of --module or --architecture: a file, the .index.json of several, or their folder",
+        help="weights of --module or --architecture: a file, an .index.json, or a folder",
     )
-    parser.add_argument("--example", type=Path, metavar="FILE.npz", help="real inputs, by name")
-    parser.add_argument("--input", action="append", default=[], metavar="SPEC", help="by name")
+    parser.add_argument(
+        "--example", type=Path, metavar="FILE.npz", help="real inputs by name, used as warm-up"
+    )
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="SPEC", help="once per input"
+    )
     parser.add_argument(
         "--output",
         action="append",
         default=[],
         metavar="SPEC",
-        help="by name; in order where the model's outputs have none",
+        help="once per output; in order if the model's outputs have no names",
     )
 
 
 def run(options: Namespace) -> int:
-    """Prepare, publish, and say what travelled."""
+    """Prepare, test and publish the model, and print the result."""
     check_model_name(options.model)
     _check_numbers(options)
     policy = read_policy(options)
@@ -107,33 +121,30 @@ def run(options: Namespace) -> int:
         document["workers"] = push_wait.until_live(options, pushed.name, pushed.version)
     row = [pushed.name, str(pushed.version), pushed.platform, str(len(pushed.files))]
     row += [mib(result.bytes_sent), mib(result.bytes_shared)]
-    columns = ["model", "version", "platform", "files", "sent", "was there"]
+    columns = ["model", "version", "platform", "files", "sent", "already there"]
     show(options, document, columns, [row])
     _advise_trust(pushed, store.url)
     for note in notes:
         say(f"warmroute: {note}", error=True)
     if not options.json:
         news = push_wait.news(options, pushed.name, pushed.version, unchanged=result.unchanged)
-        say(news, error=True)  # what is printed is the table
+        say(news, error=True)  # standard output has the table
     return 0
 
 
 def _advise_trust(manifest: Manifest, url: str) -> None:
-    """Say on stderr what the workers must be told, unless this environment tells them so."""
+    """Print the setting that workers need to trust the model, unless it is set here."""
     prefixes = os.environ.get("WARMROUTE_TRUST_CODE", "").split(",")
     if not trust.Trust.of_repository(url, prefixes, ()).allows(manifest):
-        say(
-            f"warmroute: {manifest.platform} can run code: {trust.advice(url)}, or it is refused",
-            error=True,
-        )
+        risk = f"{manifest.platform} can run code, and workers refuse it unless you"
+        say(f"warmroute: {risk} {trust.advice(url)}", error=True)
 
 
 def _prepare(
     options: Namespace, policy: Policy, scratch: Path
 ) -> tuple[Manifest, dict[str, Path], list[str]]:
-    """The manifest (as version 1, without files), the files that go with it, and what there is to
-    tell the publisher."""
-    from deploy.cli.prepare import Source, prepare  # brings in numpy, and torch where it is needed
+    """The manifest (as version 1, without files), its files, and notes for the publisher."""
+    from deploy.cli.prepare import Source, prepare  # imports numpy, and torch if needed
 
     source = Source(
         file=options.file,
@@ -175,8 +186,8 @@ def _check_numbers(options: Namespace) -> None:
 def _try(
     manifest: Manifest, files: dict[str, Path], options: Namespace
 ) -> tuple[Manifest, list[str]]:
-    """The manifest with the example as its warm-up, once the model has been tried, and what there
-    is to tell the publisher."""
+    """The manifest with the example as its warm-up, after a trial of the model; and notes for the
+    publisher."""
     from deploy.cli.example import MOST_BYTES, example_of, read_example
 
     arrays = read_example(options.example)
@@ -196,15 +207,14 @@ def _try(
 
 
 def _run(manifest: Manifest, files: dict[str, Path]) -> tuple[Manifest, list[str]]:
-    """The manifest after a trial of the model, and what that has to tell. (An ONNX model can be
-    pushed without torch.)"""
+    """The manifest after a trial of the model, and notes. ONNX models need no torch."""
     try:
         from deploy.cli.trial import try_model
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] != "torch":
             raise
-        untried = "it was not tried, as torch is not installed here: a worker will, when it loads"
-        return manifest, [f"{untried} it"]
+        untried = "the model was not tested, because torch is not installed here"
+        return manifest, [f"{untried}; a worker tests it when it loads it"]
     tried = try_model(manifest, files)
     if tried.mixes:
         manifest = msgspec.structs.replace(manifest, batching=Batching())
@@ -223,7 +233,7 @@ def _check_batchable(specs: list[TensorSpec]) -> None:
 def _publish(
     store: Repository, manifest: Manifest, files: dict[str, Path], options: Namespace
 ) -> PublishResult:
-    """As the version that was asked for; else as the newest, or a new one if that is another."""
+    """Publish as the given version; else as the newest one, or as the next one if that differs."""
     newest = max(store.list_versions(manifest.name), default=1)
     version = options.version or newest
     with bytes_bar(f"push {manifest.name}") as progress:

@@ -1,8 +1,7 @@
-"""The trial before a version is published: what a worker will do with it, done here first.
+"""The trial before a version is published: the model runs here as it would on a worker.
 
-The model is opened as a worker opens it and runs once, with the example if there is one. A model
-that no worker could serve is refused; what is only odd is told. One whose rows may not share a
-batch is published without batches: it is served one by one, and right.
+The example is the input, if there is one. A model that no worker could serve is refused; oddities
+become notes. A model whose rows may not share a batch is published without batches.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ DICE = (
     "the model is not deterministic: two runs of one input differ; is dropout on? Call .eval() "
     "before the export"
 )
-UNTRIED = "it did not run with inputs that were made up ({}): give real ones with --example"
-UNBATCHED = "it is served unbatched until a request has shown what it takes"
+UNTRIED = "the model did not run with generated inputs ({}): give real ones with --example"
+UNBATCHED = "requests are not batched until one has shown which inputs work"
 MIXES = (
-    "--max-batch: requests may not share a batch of this model: {}. So it is published without "
-    "batches, and is served one by one"
+    "--max-batch: requests may not share a batch of this model: {}. It is published without "
+    "batches, and each request runs alone"
 )
 
 
 class Tried(NamedTuple):
-    """What there is to tell the publisher; `mixes`: requests may not share a batch."""
+    """Notes for the publisher; `mixes`: requests may not share a batch."""
 
     notes: list[str]
     mixes: bool = False
 
 
 def try_model(manifest: Manifest, files: Mapping[str, Path]) -> Tried:
-    """What a trial shows. LoadFailed if the model cannot be served as `manifest` says. Blocks for
+    """Run the trial. LoadFailed if the model cannot be served as `manifest` says. Blocks for
     as long as some calls of the model take."""
     named = msgspec.structs.replace(manifest, files=_entries(files))
     model = load(named, files, CpuDevice(), Trust(code=True))
@@ -80,19 +79,18 @@ def _tried(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> Tried:
         return Tried(notes)
     finding = try_batches(manifest, model, inputs, patient=True).finding
     if finding == UNPROVED:
-        return Tried([*notes, f"whether its requests may share batches is not known: {UNPROVED}"])
+        return Tried([*notes, f"it is unknown whether requests may share a batch: {UNPROVED}"])
     if finding.startswith(UNSTEADY):
-        return Tried([*(notes or [DICE]), "so it is served unbatched"])
+        return Tried([*(notes or [DICE]), "so requests are not batched"])
     if finding in ("", INDEPENDENT):
-        slow = [] if finding else ["it is slow: batches were tried with few rows"]
+        slow = [] if finding else ["the model is slow: batches were tested with few rows"]
         finding = disturbed(model.run, manifest.inputs, manifest.outputs, inputs)
         notes += slow
     return Tried([*notes, MIXES.format(finding)], mixes=True) if finding else Tried(notes)
 
 
 def _unsteady(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> list[str]:
-    """A note if two runs of one input differ; LoadFailed if what comes does not fit the manifest
-    each time."""
+    """A note if two runs of one input differ; LoadFailed if an output does not fit the manifest."""
     answers = []
     for _ in range(RUNS):
         try:
@@ -101,9 +99,9 @@ def _unsteady(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> list[st
         except WrongOutput as error:
             wrong = error.message
         except WarmrouteError as error:
-            return [f"the model ran once, and fails with the same input again: {error.message}"]
+            return [f"the model ran once, and failed with the same input again: {error.message}"]
         if wrong:
-            raise LoadFailed(f"the second run of one input gives something else: {wrong}")
+            raise LoadFailed(f"the second run of one input gives another output: {wrong}")
     first, *others = answers
     steady = all(
         distance(first[spec.name], other[spec.name], spec.datatype, ROUNDED) <= 1

@@ -1,7 +1,7 @@
 """One word per concept: words that were replaced stay out of code, documents and messages.
 
-The words that stay are in deploy/docs/glossary.md. Each row of the table below is a word or pattern,
-what to write instead, and why. Code, comments, Lua scripts and pages are searched, and no tests.
+deploy/docs/glossary.md has the words that stay. Each row of the table below is a pattern, what to
+write instead, and why. Code, comments, Lua scripts and pages are searched, tests are not.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Word(NamedTuple):
 WORDS = (
     Word(r"\bwhom?ever\b", "the caller that, any worker that", PERSON),
     Word(
-        r"\bwho (?:is|are|has|have|had|wants?|waits?|asks?|may|must|can|cannot|holds?|does|was|runs?"
-        r"|goes|comes|loads|gives)\b",
+        r"\bwho (?:is|are|has|have|had|wants?|waits?|asks?|may|must|can|cannot|holds?|does|was)\b"
+        r"|\bwho (?:runs?|goes|comes|loads|gives)\b",
         "that, or name the thing", PERSON,
     ),
     Word(r"\b(?:no|some|any|every)body\b", "no caller, a worker, every gateway", PERSON),
@@ -73,11 +73,12 @@ WORDS = (
     Word(
         r"['\"`](?:kin|near|known|crowded|unfit|idem|begun|gone|ended|live):"
         r"|\b(?:kin|near|known|crowded|unfit|idem|begun|gone|ended|live):[<{]",
-        "affinity: warm: stats: no_capacity: incompatible: idempotency: started: tombstone:", STANDARD,
+        "affinity: warm: stats: no_capacity: incompatible: idempotency: started: tombstone:",
+        STANDARD,
     ),
 )  # fmt: skip
 
-# Words that the code still has, until it is rewritten; what users read must be free of them already.
+# Words that the code still has, until it is rewritten. What users read is free of them already.
 PENDING = frozenset(word.pattern for word in WORDS)
 READ_BY_USERS = ("README.md", "CHANGELOG.md", "Makefile", "deploy/cli/", "deploy/docs/")
 

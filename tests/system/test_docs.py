@@ -159,7 +159,7 @@ def test_a_dead_letter_is_listed_shown_replayed_and_dropped(
     assert letter["entry"] in terminal.run(listing)
     shown = json.loads(terminal.run(show, entry=letter["entry"]))
     assert shown["request"] == {"inputs": []}
-    assert "back in the stream door" in terminal.run(replay, entry=letter["entry"])
+    assert "returned to the ingress stream" in terminal.run(replay, entry=letter["entry"])
     wait_until(lambda: [each["entry"] for each in letters()] not in ([], [letter["entry"]]))
     terminal.run(drop)
     assert letters() == []
