@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.bench.errors import BenchError
+from deploy.bench.measure import BenchError
 from deploy.local.cluster import Cluster
 from deploy.local.ports import LOOPBACK
 from deploy.local.process_tree import descendants
@@ -80,8 +80,21 @@ def loads_reported(cluster: Cluster) -> int:
     time.sleep(REPORTED_S)
     found = 0
     for worker in cluster.client().workers():
-        found += int(cluster.redis.hget(cluster.keys.worker(worker["id"]), "loads") or 0)
+        found += int(cluster.redis.hget(cluster.keys.worker(worker["id"]), "loads_running") or 0)
     return found
+
+
+def processes(cluster: Cluster) -> dict[str, int]:
+    """Process ids by what they are, several workers numbered; of a worker that of its device
+    process, as the parent of that does nothing."""
+    pids = [device_process(cluster, number) for number in range(len(cluster.workers))]
+    workers = {f"worker {number}": pid for number, pid in enumerate(pids, start=1)}
+    if len(pids) == 1:
+        workers = {"worker": pids[0]}
+    redis_server = cluster.servers.redis_server
+    assert redis_server is not None
+    gateway = cluster.gateways[0].child
+    return {"gateway": gateway.pid, "Redis": redis_server.child.pid, **workers}
 
 
 def device_process(cluster: Cluster, worker: int = 0) -> int:

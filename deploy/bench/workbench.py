@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from deploy.bench.measure import Pair, alternate
+from deploy.bench.references import environment
+from deploy.bench.report import number
 from deploy.bench.results import Figure
-from deploy.bench.servers import running_cluster
-from deploy.bench.table import number
 from deploy.local.cluster import Cluster
 from deploy.local.folders import SAMPLES, WHEELS
 from deploy.local.s3_server import S3Server, start_s3
@@ -76,9 +76,11 @@ class Workbench:
         self, ours: Callable[[], float], reference: Callable[[], float], unit: str
     ) -> list[Pair]:
         """The rounds of a case, each shown when it is over."""
-        return alternate(self.rounds, ours, reference, lambda at, pair: self.tell(at, pair, unit))
+        return alternate(
+            self.rounds, ours, reference, lambda at, pair: self.show_round(at, pair, unit)
+        )
 
-    def tell(self, at: int, pair: Pair, unit: str) -> None:
+    def show_round(self, at: int, pair: Pair, unit: str) -> None:
         """Show what round `at` (from 0) measured."""
         self.console.print(
             f"  round {at + 1} of {self.rounds}: ours {number(pair.ours)}, "
@@ -94,12 +96,22 @@ class Store:
     server: S3Server
     repository: Repository
 
+    @contextmanager
     def cluster(
         self, folder: Path, settings: Mapping[str, str] | None = None, *, workers: int = 1
-    ) -> AbstractContextManager[Cluster]:
-        """A cell over this store; its Redis and its blob cache lie below `folder`."""
+    ) -> Iterator[Cluster]:
+        """One gateway and `workers` workers over this store, all ready; their Redis and their disk
+        cache lie below `folder`."""
         usual = {"WARMROUTE_DEVICE": "cpu", "WARMROUTE_MEMORY_BYTES": str(ROOMY_BYTES)}
-        return running_cluster(folder, self.server, {**usual, **(settings or {})}, workers=workers)
+        given = {**usual, **(settings or {})}
+        with Cluster(
+            folder, repository=self.server, settings=given, inherited=environment()
+        ) as cluster:
+            cluster.start_gateway()
+            for _ in range(workers):
+                cluster.start_worker()
+            cluster.wait_ready()
+            yield cluster
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,14 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import NamedTuple
 
-from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential
-from tenacity.nap import sleep_using_event
-from tenacity.stop import stop_when_event_set
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_result,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential,
+)
 
 from deploy.local.process_tree import kill_all
 from shared.errors import Unavailable

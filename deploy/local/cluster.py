@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -29,7 +28,7 @@ import redis
 from deploy.local.child import Child, Restart
 from deploy.local.folders import CODE
 from deploy.local.ports import LOOPBACK, reserved_ports
-from deploy.local.processes import start, wait_ready
+from deploy.local.processes import Process, start, wait_ready
 from deploy.local.s3_server import S3Server
 from deploy.local.servers import Servers
 from shared.keys import Keys
@@ -38,37 +37,11 @@ from warmroute import Client
 CELL = "warmroute"
 READY_S = 60.0
 GRACE_S = 15.0  # workers and gateways drain on SIGTERM
-DRAINED_S = 30.0  # for one that is stopped alone
-STOPPED_POLL_S = 0.02
+POLL_S = 0.02
+PROBE_S = 2.0  # a gateway that is ready answers sooner
 COMMANDS = {kind: [sys.executable, "-u", "-m", kind] for kind in ("router", "worker")}
 
 Show = Callable[[str, str], None]
-
-
-@dataclass(frozen=True)
-class Process:
-    """A gateway or a worker. `name` is the worker's id; `url` is the gateway's address.
-
-    A worker is a pair of processes: `child` is the parent, which keeps the device process running.
-    """
-
-    name: str
-    child: Child
-    url: str = ""
-
-    @property
-    def log(self) -> str:
-        """All that it wrote."""
-        return self.child.log.read_text()
-
-    def stop(self, grace_s: float = DRAINED_S) -> int:
-        """SIGTERM, and wait for its end; the exit status."""
-        return self.child.stop(grace_s)
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return self.child.returncode is None
 
 
 class Cluster:
@@ -82,19 +55,20 @@ class Cluster:
                  `folder`/<name>.log
     restart      how processes are started again when they end; None leaves them ended
     worker_ids   what the names of the workers begin with, where the cell may have others
+    cwd          the working directory of every process; None leaves it that of this process
     """
 
     def __init__(
         self, folder: Path, *, redis_url: str = "", repository: S3Server | str | None = None,
         settings: Mapping[str, str] | None = None, inherited: Mapping[str, str] | None = None,
         commands: Mapping[str, Sequence[str]] = COMMANDS, show: Show | None = None,
-        restart: Restart | None = None, worker_ids: str = "",
+        restart: Restart | None = None, worker_ids: str = "", cwd: Path | None = CODE,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.servers = Servers(folder, redis_url, repository)
         self._settings, self._inherited = dict(settings or {}), dict(inherited or {})
         self._commands, self._show, self._restart = commands, show, restart
-        self._worker_ids = worker_ids
+        self._worker_ids, self._cwd = worker_ids, cwd
         self._processes: list[Process] = []
         self._clients: dict[str, Client] = {}
         self._started: Counter[str] = Counter()
@@ -140,7 +114,7 @@ class Cluster:
             name=name,
             log=partial(show, name) if show else self.folder / f"{name}.log",
             env={**self._inherited, **self.environment, **settings},
-            cwd=CODE,
+            cwd=self._cwd,
             restart=self._restart,
         )
 
@@ -179,7 +153,8 @@ class Cluster:
     def is_ready(self, process: Process) -> bool:
         """Whether a gateway answers, or the cell may use a worker."""
         if process.url:
-            return self.client(process).ready()
+            with Client(process.url, timeout=PROBE_S, retries=0) as client:
+                return client.ready()
         try:
             state = self.redis.hget(self.keys.worker(process.name), "state")
         except redis.RedisError:
@@ -198,7 +173,7 @@ class Cluster:
         while any(process.running for process in self._processes):
             if time.monotonic() >= ends or (hurry is not None and hurry.is_set()):
                 break
-            time.sleep(STOPPED_POLL_S)
+            time.sleep(POLL_S)
         for process in self._processes:
             if process.running:
                 self._say(process.name, "still runs: killed")

@@ -26,8 +26,8 @@ _FILE = "lock"
 
 
 def state_folder(code: Path, here: Path) -> Path:
-    """`.warmroute` of the checkout that this code stands in; where it was installed as a package,
-    which is no place for state, that of the current folder."""
+    """`.warmroute` of the checkout that this code stands in; of the current folder if the code was
+    installed as a package."""
     return (code if (code / "pyproject.toml").exists() else here) / ".warmroute"
 
 

@@ -1,4 +1,4 @@
-"""Launches child processes, and finds and ends all that run below one.
+"""Launches child processes and waits until they are ready.
 
 A child leads a process group of its own, so that Ctrl-C at the terminal reaches only the process
 that launched it; and it ends with that process (`shared/parent_death.py`).
@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,34 @@ from shared.errors import Unavailable
 from shared.parent_death import tied
 
 CRASH_LOOP = 3  # restarts after which waiting for a child is useless
+DRAINED_S = 30.0  # a gateway or a worker that is stopped alone may take so long
 _POLL_S = 0.01
+
+
+@dataclass(frozen=True)
+class Process:
+    """A gateway or a worker. `name` is the worker's id; `url` is the gateway's address.
+
+    A worker is a pair of processes: `child` is the parent, which keeps the device process running.
+    """
+
+    name: str
+    child: Child
+    url: str = ""
+
+    @property
+    def log(self) -> str:
+        """All that it wrote."""
+        return self.child.log.read_text()
+
+    def stop(self, grace_s: float = DRAINED_S) -> int:
+        """SIGTERM, and wait for its end; the exit status."""
+        return self.child.stop(grace_s)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.child.returncode is None
 
 
 def start(

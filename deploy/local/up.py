@@ -20,12 +20,11 @@ from deploy.cli.output import show_json
 from deploy.local import demo, farewell
 from deploy.local.child import Restart
 from deploy.local.cluster import GRACE_S, Cluster
-from deploy.local.environment import cluster_settings, commands, inherited, write_env_file
 from deploy.local.folders import CODE, SAMPLES, STATE, WHEELS, RunFolder, run_folder
 from deploy.local.interrupts import Interrupts, interruptible
 from deploy.local.ports import LOOPBACK, PREFERRED, reserved_ports
 from deploy.local.progress import steps_bar
-from deploy.local.settings import UpSettings
+from deploy.local.settings import UpSettings, cluster_settings, commands, inherited, write_env_file
 from deploy.samples.catalogue import DEFAULT_SET, build_all, publish_all
 from deploy.samples.store import REQUEST, BuiltSample
 from warmroute import Client
@@ -150,6 +149,7 @@ def open_cluster(settings: UpSettings, folder: RunFolder, console: Console) -> C
         show=partial(show_line, console),
         restart=Restart(),
         worker_ids=f"{host}-{secrets.token_hex(2)}-",
+        cwd=None,
     )
 
 

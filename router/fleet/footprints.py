@@ -38,7 +38,7 @@ class Footprints:
             live: Any = await self._client.zrangebyscore(self._keys.workers, after, "+inf")
             pipe = self._client.pipeline(transaction=False)
             for worker in live:
-                pipe.hmget(self._keys.worker(worker.decode()), "state", "budget")
+                pipe.hmget(self._keys.worker(worker.decode()), "state", "budget_bytes")
             rows = await pipe.execute() if live else []
         return [int(budget or 0) for state, budget in rows if state == b"ready"]
 
@@ -48,7 +48,7 @@ class Footprints:
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             for entry in entries:
-                pipe.hgetall(self._keys.known(str(entry.ref)))
+                pipe.hgetall(self._keys.stats(str(entry.ref)))
                 pipe.hget(self._keys.policy(str(entry.ref)), "fraction")
             said: Any = await pipe.execute() if entries else []
         smallest = min(budgets, default=0)

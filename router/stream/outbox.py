@@ -61,13 +61,13 @@ class Outbox:
         await failpoints.reach("outbox.read")
         given = pairs(flat)
         request_id, reply_to = given.get(b"id", b"").decode(errors="replace"), given.get(b"to", b"")
-        record = await self._scripts.watch(request_id, "")
+        record = await self._scripts.subscribe(request_id, "")
         fields: list[Any] = []
         if record.get("status", b"").decode() in TERMINAL:
             fields = render(request_id, record)
         elif reply_to:
             fields = gone(request_id)
-        await self._scripts.answer(
+        await self._scripts.publish_reply(
             "outbox", entry, reply_to.decode(errors="replace"), ANSWER_LIFE_MS, False, fields
         )
 

@@ -23,9 +23,9 @@ from deploy.local.s3_server import start_s3
 from shared.shared_memory import open_shared_memory
 from tests.chaos.links import Links
 from tests.chaos.models import Zoo, publish_zoo
-from tests.chaos.patience import until
 from tests.chaos.slot import READY_S, Slot
 from tests.helpers.stack import CELL, Stack
+from tests.helpers.wait import came_true
 
 MODELS, MODEL_BYTES = 24, 400_000
 MEMORY_BYTES = 4_000_000  # of each worker: both together hold fewer models than there are
@@ -96,7 +96,7 @@ class Ground:
 
     def not_ready(self, within_s: float = READY_S) -> list[str]:
         """Processes that should run and do not become ready, one by one."""
-        late = [slot.name for slot in self.slots if not until(lambda s=slot: s.ready, within_s)]
+        late = [slot.name for slot in self.slots if not came_true(lambda s=slot: s.ready, within_s)]
         return [f"{name} is not ready {within_s:g} s after everything was healed" for name in late]
 
     def kill_redis(self) -> None:

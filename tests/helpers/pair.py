@@ -9,10 +9,10 @@ import os
 import signal
 from contextlib import suppress
 
-from deploy.local.cluster import Process
 from deploy.local.process_tree import descendants
 from deploy.local.process_tree import is_running as runs
-from tests.helpers.patience import wait_until
+from deploy.local.processes import Process
+from tests.helpers.wait import block_until
 
 __all__ = ["Process", "Signals", "failed_loads", "loads", "runs", "send"]
 
@@ -39,17 +39,17 @@ class Signals:
         return [process.child.pid, *descendants(process.child.pid)] if process.running else []
 
     def kill(self, process: Process) -> None:
-        """`kill -9` of all of it: of a worker the parent (first, so that it cannot tell of the
+        """`kill -9` of all of it: of a worker the parent (first, so that it cannot report the
         other's death) and the device process. Returns when they have ended."""
         pids = self.pids(process)
         for pid in pids:
             send(pid, signal.SIGKILL)
         process.child.kill()
-        wait_until(lambda: not any(runs(pid) for pid in pids))
+        block_until(lambda: not any(runs(pid) for pid in pids))
 
     def kill_device(self, worker: Process, number: int = signal.SIGKILL) -> int:
         """Send a signal, by default `kill -9`, to the device process alone; its pid."""
-        wait_until(lambda: self.device_pid(worker))
+        block_until(lambda: self.device_pid(worker))
         pid = self.device_pid(worker)
         send(pid, number)
         return pid

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from deploy.local.cluster import Cluster, Process
+from deploy.local.cluster import Cluster
 from deploy.local.folders import CODE as ROOT
+from deploy.local.processes import Process
 from deploy.local.redis_server import RedisServer
 from deploy.local.s3_server import S3Server
 from shared.envelope import Envelope, unpack_envelope
 from tests.helpers.http import Answer, ask
 from tests.helpers.pair import Signals
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
 
 __all__ = ["CELL", "LEASE_S", "MEMORY_BYTES", "ROOT", "Process", "Stack"]
 
@@ -73,7 +74,7 @@ class Stack(Signals, Cluster):
         while len(self.workers) < workers:
             self.add_worker()
         alive = {worker.name for worker in self.workers}
-        wait_until(lambda: set(self.residency()) == alive)
+        block_until(lambda: set(self.residency()) == alive)
 
     def worker(self, name: str | None) -> Process:
         """The worker that an answer names."""

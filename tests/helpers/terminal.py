@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local.environment import write_env_file
+from deploy.local.settings import write_env_file
 from tests.helpers import documents
 from tests.helpers.paths import PYTHONPATH
 from tests.helpers.stack import Stack

@@ -14,8 +14,8 @@ import pytest
 from tests.helpers.http import Answer
 from tests.helpers.models import Mlp
 from tests.helpers.pair import failed_loads, loads
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import ONE_ROW, Broken
 
 
@@ -111,7 +111,7 @@ def test_a_model_that_was_repaired_is_loaded_after_the_back_off(
         asked += 1
         return stack.http("POST", broken.infer, ONE_ROW).status == 200
 
-    wait_until(answered)
+    block_until(answered)
     assert asked > 10  # it was asked all the time
     assert failed_loads(stack.workers[0], broken.name) == 1
     assert loads(stack.workers[0], broken.name) == 1

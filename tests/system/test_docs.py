@@ -18,9 +18,9 @@ from deploy.samples.sample import Model
 from tests.helpers import documents
 from tests.helpers.documents import OUTPUT, RUN, Block, runs
 from tests.helpers.models import publish_slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
 from tests.helpers.terminal import Terminal
+from tests.helpers.wait import block_until
 from tests.system.examples import NUMBERS, right, status_of, write_body
 
 # Files that are quoted, and a line of a log: compared in tests/contract/test_docs.py.
@@ -113,8 +113,8 @@ def test_one_more_worker_joins_and_leaves(
     ((command,),) = (block.commands for block in blocks)
     before = set(cell.residency())
     with terminal.running(command):
-        wait_until(lambda: set(cell.residency()) - before, 60)
-    wait_until(lambda: set(cell.residency()) == before)
+        block_until(lambda: set(cell.residency()) - before, 60)
+    block_until(lambda: set(cell.residency()) == before)
 
 
 @runs(("operations.md", "Inspecting the fleet", "sh", 0))
@@ -153,14 +153,14 @@ def test_a_dead_letter_is_listed_shown_replayed_and_dropped(
         return found
 
     cell.redis.xadd(cell.keys.ingress, {"model": "no-such-model", "body": '{"inputs": []}'})
-    wait_until(lambda: cell.redis.xlen(cell.keys.dead) == 1)
+    block_until(lambda: cell.redis.xlen(cell.keys.dead_letters) == 1)
     (letter,) = letters()
     assert (letter["model"], letter["code"]) == ("no-such-model", "not_found")
     assert letter["entry"] in terminal.run(listing)
     shown = json.loads(terminal.run(show, entry=letter["entry"]))
     assert shown["request"] == {"inputs": []}
     assert "returned to the ingress stream" in terminal.run(replay, entry=letter["entry"])
-    wait_until(lambda: [each["entry"] for each in letters()] not in ([], [letter["entry"]]))
+    block_until(lambda: [each["entry"] for each in letters()] not in ([], [letter["entry"]]))
     terminal.run(drop)
     assert letters() == []
 

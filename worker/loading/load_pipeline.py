@@ -18,7 +18,7 @@ from shared.errors import InsufficientMemory
 from shared.manifest import FileEntry, Manifest
 from shared.repository import Repository
 from worker.device.base import DeviceOutOfMemory
-from worker.device.sticky_errors import watched
+from worker.device.thread import watched
 from worker.loading.warmup import Ready, Warmup
 from worker.loading.weighing import Weighing
 from worker.residency.candidates import Wanted

@@ -210,7 +210,7 @@ class Loader:
         if affinity is None:
             return
         where = await until_answered(
-            lambda: self._scripts.affinity(
+            lambda: self._scripts.route_by_affinity(
                 self._membership.worker,
                 lease.ref,
                 lease.token,

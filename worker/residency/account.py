@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from worker.device.base import Device
 from worker.residency.copies import Copies
 from worker.residency.ledger import Footprint, Ledger, Tally
 
@@ -67,6 +68,18 @@ class Bookkeeper:
         self._entries: Mapping[str, Footprint] = {}
         self._held: list[str] = []
         self._account = account({}, [])
+
+    def settled(self) -> bool:
+        """Whether models are here, and none is being loaded."""
+        return 0 < len(self._copies.all()) == len(self._ledger)
+
+    def allocated(self, device: Device, inflight_bytes: int) -> int:
+        """Bytes of `device.allocated()` that are accounted for. On a CPU mapped blobs are not among
+        them, but the bytes of requests are."""
+        if device.kind == "cuda":
+            return self._ledger.used
+        own = sum(copy.model.bytes_resident for copy in self._copies.all())
+        return own + inflight_bytes
 
     def account(self) -> Account:
         """As it is now."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.bench.caching import belady_loads, lru_loads, zipf_trace
-from deploy.bench.cases.crowds import Crowd, mlps, room_for, settings
 from deploy.bench.history import double_loads, read_events, stays
 from deploy.bench.load import in_order
 from deploy.bench.measure import Pair, spread
+from deploy.bench.models import Crowd, mlps, room_for, settings
 from deploy.bench.results import Figure, Note, Target, compare
 from deploy.bench.watch import loads_reported, watched
 from deploy.bench.workbench import Case, Store, Workbench
@@ -81,7 +81,7 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
             outcomes.append(_serve(store, folder / f"round-{at}", models, trace, size))
             best = belady_loads(trace, size.room * size.workers)
             pairs.append(Pair(outcomes[-1].loads, best))
-            bench.tell(at, pairs[-1], f"loads, {outcomes[-1].per_second:.0f} requests/s")
+            bench.show_round(at, pairs[-1], f"loads, {outcomes[-1].per_second:.0f} requests/s")
         one_row = _serve(store, folder / "one-row", light, traces[0], size)
     figure = compare(
         f"{size.models} models of {size.megabytes} MB, room for {size.room} on each of "

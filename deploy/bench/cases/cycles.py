@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.bench.cases.crowds import Crowd, mlps, room_for, settings
-from deploy.bench.errors import BenchError
-from deploy.bench.measure import percentile
-from deploy.bench.memory import Memory, memory_of, slope
+from deploy.bench.measure import BenchError, percentile
+from deploy.bench.models import Crowd, mlps, room_for, settings
+from deploy.bench.probes import Memory, memory_of, slope
 from deploy.bench.results import Figure, Target, alone
 from deploy.bench.watch import device_process, loads_reported
 from deploy.bench.workbench import Case, Workbench
@@ -60,7 +59,7 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
 
 
 def _cycle(cluster: Cluster, models: Crowd, cycles: int) -> tuple[list[Memory], list[float]]:
-    """The memory after each load, and the time of each; BenchError if one was no load."""
+    """The memory after each load, and the time of each; BenchError if one did not load."""
     device = device_process(cluster)
     before = loads_reported(cluster)
     grown, took_ms = [], []

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.bench.cases.crowds import Crowd, mlps, settings
-from deploy.bench.cases.variants import was_cold
-from deploy.bench.errors import BenchError
 from deploy.bench.load import volley
-from deploy.bench.measure import spread
+from deploy.bench.measure import BenchError, spread
+from deploy.bench.models import Crowd, mlps, settings, was_cold
 from deploy.bench.results import Figure, Note, Target, alone
 from deploy.bench.watch import loads_reported
 from deploy.bench.workbench import ROOMY_BYTES, Case, Workbench
@@ -67,7 +65,7 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
         notes={
             "until all are answered, s": took_all.median,
             "the quickest and the slowest round, s": f"{took_all.low:.3f} to {took_all.high:.3f}",
-            **{f"measured elsewhere: {who}": what for who, what in ELSEWHERE.items()},
+            **{f"measured elsewhere: {name}": what for name, what in ELSEWHERE.items()},
         },
     )
     figure.reached = max(loads) <= 1  # no median: one round with two loads would be a fault

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from rich import box
 from rich.table import Table
 
-from deploy.bench.cases.mlp_json_64 import CONNECTIONS
-from deploy.bench.cases.tiny_mlp import tiny_mlp
+from deploy.bench.cases.http import CONNECTIONS, tiny_mlp
 from deploy.bench.load import Load
 from deploy.bench.measure import spread
+from deploy.bench.probes import Calls, logged_calls, measured
 from deploy.bench.results import Figure, Note, compare
-from deploy.bench.servers import processes
-from deploy.bench.usage import Calls, logged_calls, measured
+from deploy.bench.watch import processes
 from deploy.bench.workbench import Case, Workbench
 
 NAME = "profile"

@@ -15,8 +15,6 @@ def translated(error: Exception, request: httpx.Request, base_url: str) -> Clien
     call = f"{request.method} {request.url.raw_path.decode()}"
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
         return NoGateway(f"no gateway answers at {base_url}{_connect_reason(error)}")
-    if isinstance(error, httpx.PoolTimeout):
-        return TimedOut(f"{call}: every connection is in use, raise `connections`")
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         return TimedOut(f"{call}: no response in time")
     if isinstance(error, httpx.LocalProtocolError):

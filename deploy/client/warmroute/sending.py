@@ -7,21 +7,19 @@ the environment do not belong here, and take half of the time of a small call.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
-from typing import Any
 
 import httpx
 
 from warmroute.call import Send, server_error
+from warmroute.connections import AsyncConnections, Connections
 from warmroute.errors import InvalidInput, TimedOut
 from warmroute.failures import translated
 from warmroute.response import Response
 
-KEEPALIVE_S = 60.0
 USER_AGENT = b"warmroute-client"
 
 
@@ -66,27 +64,21 @@ class Sender:
         self, base_url: str, connections: int, transport: httpx.BaseTransport | None
     ) -> None:
         self._requests = _Requests(base_url)
-        self._transport = transport or httpx.HTTPTransport(**_options(base_url, connections))
+        self._connections = Connections(base_url, connections, transport)
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._transport.close()
+        self._connections.close()
 
     def send(self, send: Send) -> Response:
         """The response, whatever its status; an error of the tree if there is none in time."""
         request, ends = self._requests.of(send), time.monotonic() + send.timeout_s
-        try:
-            response = self._transport.handle_request(request)
-            try:
-                assert isinstance(response.stream, httpx.SyncByteStream)
-                chunks = []
-                for chunk in response.stream:
-                    chunks.append(chunk)
-                    _check_time(request, ends)
-            finally:
-                response.close()
-        except httpx.HTTPError as error:
-            raise translated(error, request, self._requests.base_url) from error
+        with self._open(request, send.timeout_s) as response:
+            assert isinstance(response.stream, httpx.SyncByteStream)
+            chunks = []
+            for chunk in response.stream:
+                chunks.append(chunk)
+                _check_time(request, ends)
         return Response(response.status_code, response.headers, b"".join(chunks))
 
     @contextmanager
@@ -95,15 +87,21 @@ class Sender:
     ) -> Iterator[tuple[Response, Iterator[bytes]]]:
         """A GET whose body has no end: its head, and the chunks as they come."""
         request = self._requests.make("GET", path, headers, None, timeouts)
+        with self._open(request, timeouts["pool"]) as response:
+            assert isinstance(response.stream, httpx.SyncByteStream)
+            body = b"".join(response.stream) if response.status_code >= 400 else b""
+            head = Response(response.status_code, response.headers, body)
+            yield _checked(head), iter(response.stream)
+
+    @contextmanager
+    def _open(self, request: httpx.Request, within_s: float) -> Iterator[httpx.Response]:
         try:
-            response = self._transport.handle_request(request)
-            try:
-                assert isinstance(response.stream, httpx.SyncByteStream)
-                body = b"".join(response.stream) if response.status_code >= 400 else b""
-                head = Response(response.status_code, response.headers, body)
-                yield _checked(head), iter(response.stream)
-            finally:
-                response.close()
+            with self._connections.lease(within_s) as transport:
+                response = transport.handle_request(request)
+                try:
+                    yield response
+                finally:
+                    response.close()
         except httpx.HTTPError as error:
             raise translated(error, request, self._requests.base_url) from error
 
@@ -115,24 +113,20 @@ class AsyncSender:
         self, base_url: str, connections: int, transport: httpx.AsyncBaseTransport | None
     ) -> None:
         self._requests = _Requests(base_url)
-        self._transport = transport or httpx.AsyncHTTPTransport(**_options(base_url, connections))
+        self._connections = AsyncConnections(base_url, connections, transport)
 
     async def close(self) -> None:
         """Close the kept connections."""
-        await self._transport.aclose()
+        await self._connections.close()
 
     async def send(self, send: Send) -> Response:
         """The response, whatever its status; an error of the tree if there is none in time."""
         request = self._requests.of(send)
         try:
-            async with asyncio.timeout(send.timeout_s):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    assert isinstance(response.stream, httpx.AsyncByteStream)
-                    chunks = [chunk async for chunk in response.stream]
-                finally:
-                    await response.aclose()
-        except (httpx.HTTPError, TimeoutError) as error:
+            async with asyncio.timeout(send.timeout_s), self._open(request, None) as response:
+                assert isinstance(response.stream, httpx.AsyncByteStream)
+                chunks = [chunk async for chunk in response.stream]
+        except TimeoutError as error:
             raise translated(error, request, self._requests.base_url) from error
         return Response(response.status_code, response.headers, b"".join(chunks))
 
@@ -142,29 +136,26 @@ class AsyncSender:
     ) -> AsyncIterator[tuple[Response, AsyncIterator[bytes]]]:
         """A GET whose body has no end: its head, and the chunks as they come."""
         request = self._requests.make("GET", path, headers, None, timeouts)
+        async with self._open(request, timeouts["pool"]) as response:
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            failed = response.status_code >= 400
+            body = b"".join([chunk async for chunk in response.stream]) if failed else b""
+            head = Response(response.status_code, response.headers, body)
+            yield _checked(head), aiter(response.stream)
+
+    @asynccontextmanager
+    async def _open(
+        self, request: httpx.Request, within_s: float | None
+    ) -> AsyncIterator[httpx.Response]:
         try:
-            response = await self._transport.handle_async_request(request)
-            try:
-                assert isinstance(response.stream, httpx.AsyncByteStream)
-                failed = response.status_code >= 400
-                body = b"".join([chunk async for chunk in response.stream]) if failed else b""
-                head = Response(response.status_code, response.headers, body)
-                yield _checked(head), aiter(response.stream)
-            finally:
-                await response.aclose()
+            async with self._connections.lease(within_s) as transport:
+                response = await transport.handle_async_request(request)
+                try:
+                    yield response
+                finally:
+                    await response.aclose()
         except httpx.HTTPError as error:
             raise translated(error, request, self._requests.base_url) from error
-
-
-def _options(base_url: str, connections: int) -> dict[str, Any]:
-    limits = httpx.Limits(
-        max_connections=connections, max_keepalive_connections=connections,
-        keepalive_expiry=KEEPALIVE_S,
-    )  # fmt: skip
-    tls = base_url[:6].lower() == "https:"
-    # Reading the certificates takes 20 ms, which a plain connection does not need.
-    context = ssl.create_default_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return {"verify": context, "limits": limits}
 
 
 def _check_time(request: httpx.Request, ends: float) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from deploy.local.folders import STATE
+from deploy.local.process_tree import is_running as alive
 from shared.parent_death import tied
-from tests.deploy.processes import alive, wait_until
+from tests.helpers.wait import block_until
 from warmroute import Client
 
 ROOT = Path(__file__).parents[3]
@@ -76,7 +77,7 @@ def started(log: Path) -> Iterator[Stack]:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack that is ready."""
     with started(tmp_path_factory.mktemp("up") / "screen") as stack:
-        wait_until(lambda: _started(stack), STARTED_WITHIN_S)
+        block_until(lambda: _started(stack), STARTED_WITHIN_S)
         yield stack
 
 
@@ -144,7 +145,7 @@ def test_the_curl_request_works_as_printed(stack: Stack) -> None:
 
 
 def test_the_python_request_works_as_printed(stack: Stack) -> None:
-    """It prints the outputs, and who computed them."""
+    """It prints the outputs, and the worker that computed them."""
     assert "worker='" in shell(stack.commands[1])
 
 
@@ -167,9 +168,9 @@ def test_a_worker_started_by_the_printed_command_joins(stack: Stack) -> None:
         before = {worker["id"] for worker in client.workers()}
         worker = subprocess.Popen(["sh", "-c", f"exec {_unwrapped(stack.commands[3])}"], cwd=ROOT)
         with worker:
-            wait_until(lambda: {w["id"] for w in client.workers()} - before)
+            block_until(lambda: {w["id"] for w in client.workers()} - before)
             worker.send_signal(signal.SIGTERM)
-        wait_until(lambda: {w["id"] for w in client.workers()} <= before)
+        block_until(lambda: {w["id"] for w in client.workers()} <= before)
 
 
 def _unwrapped(command: str) -> str:
@@ -201,13 +202,13 @@ def test_a_second_run_beside_it_has_servers_and_ports_of_its_own_and_ends_by_its
 def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     """As soon as the first server is up, before any model is published."""
     with started(tmp_path / "screen") as early:
-        wait_until(lambda: "redis  " in early.screen)
+        block_until(lambda: "redis  " in early.screen)
         pids = early.children()
         early.process.send_signal(signal.SIGINT)
         assert early.process.wait(60) == 130, early.screen[-3000:]
     assert pids
     # One that was killed takes a moment to end.
-    wait_until(lambda: not any(alive(pid) for pid in pids))
+    block_until(lambda: not any(alive(pid) for pid in pids))
 
 
 def test_ctrl_c_stops_every_process_and_is_no_failure(stack: Stack) -> None:
@@ -217,4 +218,4 @@ def test_ctrl_c_stops_every_process_and_is_no_failure(stack: Stack) -> None:
     stack.process.send_signal(signal.SIGINT)
     assert stack.process.wait(60) == 0, stack.screen[-3000:]
     # One that was killed takes a moment to end.
-    wait_until(lambda: not any(alive(pid) for pid in pids))
+    block_until(lambda: not any(alive(pid) for pid in pids))

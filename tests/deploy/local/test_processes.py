@@ -12,9 +12,10 @@ import pytest
 
 from deploy.local.child import Child
 from deploy.local.folders import folder_lock
+from deploy.local.process_tree import is_running as alive
 from deploy.local.processes import start, wait_ready
 from shared.errors import ConfigError, Unavailable
-from tests.deploy.processes import alive, wait_until
+from tests.helpers.wait import block_until
 
 Run = Callable[..., Child]
 
@@ -76,23 +77,23 @@ def test_a_child_that_will_not_stop_is_killed_with_its_own_children(run: Run) ->
     wait_ready(child, lambda: "grandchild" in child.log_tail(), 20)
     grandchild = int(child.log_tail().split()[1])
     assert child.stop(grace_s=0.1) == -signal.SIGKILL
-    wait_until(lambda: not alive(grandchild))
+    block_until(lambda: not alive(grandchild))
 
 
 def test_ctrl_c_at_the_terminal_does_not_reach_a_child(run: Run) -> None:
-    """It has a group and session of its own; who started it decides the order of stopping."""
+    """It has a group and session of its own; its parent decides the order of stopping."""
     child = run("import time; time.sleep(60)")
     assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
 
 
-def test_a_child_that_ends_early_is_said_with_its_last_words(run: Run) -> None:
+def test_a_child_that_ends_early_is_an_error_with_its_output(run: Run) -> None:
     """Not only after a timeout."""
     child = run("print('no such option'); raise SystemExit(2)")
     with pytest.raises(Unavailable, match=r"(?s)status 2.*no such option"):
         wait_ready(child, lambda: False, 20)
 
 
-def test_a_child_that_never_gets_ready_is_said(run: Run) -> None:
+def test_a_child_that_never_gets_ready_is_an_error(run: Run) -> None:
     """With what it logged."""
     child = run("import time; print('thinking'); time.sleep(60)")
     with pytest.raises(Unavailable, match=r"(?s)not ready in 0.5 s"):
@@ -147,7 +148,7 @@ def test_children_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     finally:
         parent.kill()
         parent.communicate()
-    wait_until(lambda: not alive(child))
+    block_until(lambda: not alive(child))
 
 
 def test_a_folder_is_locked_as_long_as_the_server_lives(run: Run, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from deploy.local.child import Child, Restart
+from deploy.local.process_tree import is_running as alive
 from deploy.local.processes import CRASH_LOOP, start, wait_ready
 from shared.errors import Unavailable
-from tests.deploy.processes import alive, wait_until
+from tests.helpers.wait import block_until
 
 QUICK = Restart(first_s=0.01, longest_s=0.05)
 Run = Callable[..., Child]
@@ -44,7 +45,7 @@ def run(lines: list[str]) -> Iterator[Run]:
 def test_output_is_shown_line_by_line(run: Run, lines: list[str]) -> None:
     """Standard output and standard error."""
     run("import sys, time; print('out'); print('err', file=sys.stderr); time.sleep(60)")
-    wait_until(lambda: len(lines) == 2)
+    block_until(lambda: len(lines) == 2)
     assert lines == ["out", "err"]
 
 
@@ -58,7 +59,7 @@ def test_a_crashed_process_is_reported_and_started_again(
         "n = p.read_text() if p.exists() else ''; p.write_text(n + 'x'); "
         "time.sleep(60) if n == 'xx' else sys.exit(7)"
     )
-    wait_until(lambda: counter.exists() and counter.read_text() == "xxx")
+    block_until(lambda: counter.exists() and counter.read_text() == "xxx")
     assert [line.partition(";")[0] for line in lines] == ["ended with status 7"] * 2
     assert (child.restarts, child.returncode) == (2, None)
 
@@ -69,7 +70,7 @@ def test_stop_lets_a_process_finish_and_does_not_restart_it(run: Run, lines: lis
         "import signal, sys, time\n"
         "signal.signal(15, lambda *a: (print('bye'), sys.exit(0))); print('up'); time.sleep(60)"
     )
-    wait_until(lambda: "up" in lines)
+    block_until(lambda: "up" in lines)
     assert child.stop() == 0
     assert lines == ["up", "bye"]
     assert not alive(child.pid)
@@ -85,15 +86,15 @@ def test_one_that_ignores_sigterm_is_killed_with_its_children(
         f"child = subprocess.Popen(['sleep', '60'], start_new_session={apart}); "
         "print(child.pid); time.sleep(60)"
     )
-    wait_until(lambda: lines)
+    block_until(lambda: lines)
     assert child.stop(grace_s=0.2) == -signal.SIGKILL
-    wait_until(lambda: not alive(int(lines[0])))
+    block_until(lambda: not alive(int(lines[0])))
 
 
 def test_stop_during_the_wait_for_a_restart_returns_at_once(run: Run, lines: list[str]) -> None:
     """A long back-off does not hold up Ctrl-C."""
     child = run("raise SystemExit(1)", Restart(3600, 3600))
-    wait_until(lambda: lines)
+    block_until(lambda: lines)
     assert lines == ["ended with status 1; restarts in 3600 s"]
     began = time.monotonic()
     child.stop()
@@ -104,12 +105,12 @@ def test_stop_during_the_wait_for_a_restart_returns_at_once(run: Run, lines: lis
 def test_a_process_that_ran_for_long_is_started_again_at_once(run: Run, lines: list[str]) -> None:
     """Whatever the wait after a crash is."""
     child = run("print('up')", Restart(3600, 3600, settled_s=0))
-    wait_until(lambda: len(lines) >= 2)
+    block_until(lambda: len(lines) >= 2)
     child.stop()
     assert set(lines) == {"up"}
 
 
-def test_nobody_waits_for_a_process_that_crashes_again_and_again(run: Run) -> None:
+def test_waiting_ends_for_a_process_that_crashes_again_and_again(run: Run) -> None:
     """However long the timeout is."""
     child = run("raise SystemExit(3)")
     with pytest.raises(Unavailable, match=f"it crashed {CRASH_LOOP} times"):
@@ -131,4 +132,4 @@ def test_processes_end_with_a_parent_that_was_killed() -> None:
         child = int(parent.stdout.readline())
         assert alive(child)
         parent.kill()
-    wait_until(lambda: not alive(child))
+    block_until(lambda: not alive(child))

@@ -9,8 +9,8 @@ import pytest
 from tests.chaos.links import Link, Links
 from tests.helpers.models import Mlp, Slow
 from tests.helpers.pair import loads
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from tests.helpers.wait import block_until
 
 PROMPTLY_S = 40
 
@@ -43,10 +43,10 @@ def test_a_worker_that_nobody_hears_is_reaped_and_comes_back_with_its_models(
     client.infer(slow.name, slow.question(0.01))
     device, before = cell.device_pid(worker), cell.redis.hget(record, "epoch")
     running = client.submit(slow.name, slow.question(2.0), timeout=PROMPTLY_S)
-    wait_until(lambda: running.status() == "running")
+    block_until(lambda: running.status() == "running")
 
     link.go_dark()
-    wait_until(lambda: running.status() == "queued")
+    block_until(lambda: running.status() == "queued")
     assert cell.residency() == {}
     waiting = client.submit(model.name, model.question(1), timeout=PROMPTLY_S)
     assert waiting.status() == "queued"
