@@ -215,6 +215,22 @@ def test_the_client_example_shows_shape_worker_and_cold(
     assert re.fullmatch(r"\(1, 16\) worker-1 (True|False)\n", terminal.run_python(blocks[0].text))
 
 
+@runs(("client.md", "Many requests", "python", 0), ("client.md", "Many requests", "python", 1))
+def test_the_client_examples_run_many_requests_and_a_coroutine(
+    terminal: Terminal, blocks: list[Block]
+) -> None:
+    """Twenty rows; one row."""
+    assert [terminal.run_python(block.text) for block in blocks] == ["20\n", "(1, 16)\n"]
+
+
+@runs(("warmroute-client", "warmroute-client", "python", 0))
+def test_the_example_of_the_client_distribution_runs(
+    terminal: Terminal, blocks: list[Block]
+) -> None:
+    """It prints the output."""
+    assert terminal.run_python(blocks[0].text).startswith("[[")
+
+
 @runs(("client.md", "A durable request", "python", 0))
 def test_the_client_example_submits(terminal: Terminal, blocks: list[Block]) -> None:
     """It prints the id and the shape of the output."""
