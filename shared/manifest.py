@@ -40,7 +40,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Parameter = str | int | float | bool
 
 
-class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class TensorSpec(Struct, frozen=True, omit_defaults=True):
     """A named tensor; -1 in `shape` is a variable dimension; if batched, the first is the batch.
     `optional`: an input that a request may leave out. It is written only where it is so, and
     manifests without one keep their bytes."""
@@ -51,7 +51,7 @@ class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     optional: bool = False
 
 
-class Batching(Struct, frozen=True, forbid_unknown_fields=True):
+class Batching(Struct, frozen=True):
     """Limits of one device call. Over 1, `max_size` says that the first dimension of every input
     and output is the batch. At 1 a model is never batched, its dimensions are its own affair."""
 
@@ -60,7 +60,7 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True):
     max_wait_ms: Annotated[float, Meta(ge=0, le=1000)] = 0.0
 
 
-class WarmupTensor(Struct, frozen=True, forbid_unknown_fields=True):
+class WarmupTensor(Struct, frozen=True):
     """One warm-up input: flat `data` in row-major order; or `raw`, the same in base64 as it travels
     (V2 binary tensor layout), which holds any value of any datatype; zeros without either."""
 
@@ -69,7 +69,7 @@ class WarmupTensor(Struct, frozen=True, forbid_unknown_fields=True):
     raw: str | None = None
 
 
-class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
+class FileEntry(Struct, frozen=True):
     """A file of the model: the name its runtime knows it by, and the blob that holds its bytes."""
 
     name: str
@@ -77,7 +77,7 @@ class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
     size: Annotated[int, Meta(ge=0, le=2**40)]
 
 
-class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Manifest(Struct, frozen=True, kw_only=True):
     """One version of one model. Immutable: a change is a new version."""
 
     format: int = FORMAT

@@ -25,6 +25,7 @@ from router.v2.peek import peek_timeout_us
 from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
+from shared.constants import DOOR_GROUP
 from shared.errors import (
     Expired,
     InvalidInput,
@@ -34,7 +35,7 @@ from shared.errors import (
     UnsupportedInput,
     WarmrouteError,
 )
-from shared.keys import DOOR_GROUP, Keys
+from shared.keys import Keys
 from shared.manifest import Manifest
 from shared.names import parse_version
 from shared.scripts import Scripts

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from shared import keys
+from shared import constants, keys
 from tests.contract.test_protocol import LUA, TEXT, after, fields
 from worker.loading.loader import HEAD_START_S
 
@@ -55,11 +55,11 @@ def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
 @pytest.mark.parametrize(
     ("phrase", "said"),
     [
-        ("(list `orders:<worker>`, the newest ", f"{constant('DIRECT_MOST', 'order'):,.0f}, for "
-         f"{constant('DIRECT_TTL', 'order') / 1000:g} s)"),
+        ("(list `orders:<worker>`, the newest ", f"{constants.ORDERS_MAX:,}, for "
+         f"{constants.DIRECT_TTL_MS / 1000:g} s)"),
         ("if the order is for another worker and not ",
-         f"{constant('HEAD_START', 'claim_load'):g} ms old"),
-        ("it alone may claim it for ", f"{constant('HEAD_START', 'claim_load'):g} ms."),
+         f"{constants.HEAD_START_MS} ms old"),
+        ("it alone may claim it for ", f"{constants.HEAD_START_MS} ms."),
         ("and not ordered again for ", f"{constant('NO_CAPACITY_TTL', 'refuse_load') / 1000:g} s"),
         ("before the first ", f"{expected_ms('host')} ms from host memory, "
          f"{expected_ms('disk')} ms from disk, {expected_ms('remote') / 1000:g} s from remote"),
@@ -85,7 +85,7 @@ def test_times_in_words_are_those_of_the_scripts() -> None:
 
 def test_who_is_told_later_asks_again_when_the_head_start_is_over() -> None:
     """Not a moment before it: it would be told so again, and nobody would ask a third time."""
-    assert constant("HEAD_START", "claim_load") < HEAD_START_S * 1000
+    assert constants.HEAD_START_MS < HEAD_START_S * 1000
 
 
 def test_every_kind_of_key_that_a_script_names_is_in_the_table() -> None:
