@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from shared.copy_scripts import CopyScripts
+from shared.placed import Limits, Placed
 from shared.script_runner import CHUNK
 
 
@@ -28,17 +29,6 @@ class Placing(NamedTuple):
     key: str
     fingerprint: str
     body: bytes
-
-
-class Placed(NamedTuple):
-    """What became of it; the statuses stand in `lua/place.lua`. `where`: the worker, the cause, or
-    the id of the request that was joined. `retry_ms`: when to come back."""
-
-    status: str
-    where: str
-    entry: str
-    deadline_ms: int
-    retry_ms: int = 0
 
 
 class Completion(NamedTuple):
@@ -65,17 +55,9 @@ class Waiting(NamedTuple):
     entry: str
 
 
-class Limits(NamedTuple):
-    """Bounds that `place` keeps: per work stream, per parked stream, records in the cell."""
-
-    work: int
-    parked: int
-    pending: int
-
-
 def _placed(row: Sequence[bytes]) -> Placed:
-    status, where, entry, deadline_ms, retry_ms = row
-    return Placed(status.decode(), where.decode(), entry.decode(), int(deadline_ms), int(retry_ms))
+    status, detail, entry, deadline_ms, retry_ms = row
+    return Placed(status.decode(), detail.decode(), entry.decode(), int(deadline_ms), int(retry_ms))
 
 
 class Scripts(CopyScripts):
@@ -101,22 +83,22 @@ class Scripts(CopyScripts):
         answer: bytes = await self._run("cancel", request_id, stream, entry, late)
         return answer.decode(errors="replace")
 
-    async def remember(self, most: int, ends: Sequence[str | bytes]) -> bool:
+    async def record_outcomes(self, most: int, ends: Sequence[str | bytes]) -> bool:
         """Keep what became of requests (id, text, id, text ...); False if Redis has no room."""
-        return bool(await self._run("remember", most, *ends))
+        return bool(await self._run("record_outcomes", most, *ends))
 
-    async def watch(self, request_id: str, gateway: str) -> dict[str, bytes]:
+    async def subscribe(self, request_id: str, gateway: str) -> dict[str, bytes]:
         """The record of a request ({} if unknown, `gone` if it is no longer kept, `ended` if it had
         none); its outcome will be sent to `gateway` too."""
-        flat = await self._run("watch", request_id, gateway)
+        flat = await self._run("subscribe", request_id, gateway)
         return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
 
-    async def answer(
+    async def publish_reply(
         self, door: str, entry: str, reply_to: str, life_ms: int, dead: bool, fields: Iterable[Any]
     ) -> bool:
         """Write a rendered outcome to `reply_to`; False if somebody else did."""
         args = (door, entry, reply_to, life_ms, "1" if dead else "", *fields)
-        return bool(await self._run("answer", *args))
+        return bool(await self._run("publish_reply", *args))
 
     async def gateway_beat(self, gateway: str, lease_ms: int) -> int:
         """Renew a gateway's lease; the number of door entries taken back from dead ones."""
@@ -161,11 +143,11 @@ class Scripts(CopyScripts):
         answer: bytes = await self._run("heartbeat", *args)
         return answer.decode()
 
-    async def disown(
+    async def fence_worker(
         self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int
     ) -> int:
         """Give up the epoch of a dead device process; requests moved, -1 if it is not current."""
-        return int(await self._run("disown", worker, epoch, batch, cause, max_attempts))
+        return int(await self._run("fence_worker", worker, epoch, batch, cause, max_attempts))
 
     async def leave(self, worker: str, epoch: str, max_attempts: int) -> bool:
         """Hand back what has not begun and be forgotten."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
-from deploy.bench.errors import BenchError
+from deploy.bench.measure import BenchError
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _OK = b"HTTP/1.1 200 "
@@ -51,7 +51,7 @@ class Run:
 
 
 class Connection(asyncio.Protocol):
-    """Sends what the run's feed says, one post after the other; `ended` tells how that went."""
+    """Sends what the run's feed says, one post after the other; `ended` has the result."""
 
     def __init__(self, run: Run) -> None:
         self._run = run

@@ -10,12 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import redis
-
-from deploy.bench.errors import BenchError
-from deploy.bench.servers import Stack
-from deploy.client import Client, ClientError
+from deploy.bench.measure import BenchError
+from deploy.local.cluster import Cluster
 from deploy.local.ports import LOOPBACK
+from deploy.local.process_tree import descendants
+from warmroute import Client, ClientError
 
 EVERY_S = 0.05
 REPORTED_S = 2.5  # a worker reports its loads once a second
@@ -62,7 +61,7 @@ def watched(port: int, every_s: float = EVERY_S) -> Iterator[Seen]:
     def watch() -> None:
         while not ended.wait(every_s):
             with suppress(ClientError):
-                seen.look(client.residency())
+                seen.look(client.workers())
 
     thread = threading.Thread(target=watch, name="watch")
     thread.start()
@@ -72,22 +71,35 @@ def watched(port: int, every_s: float = EVERY_S) -> Iterator[Seen]:
         ended.set()
         thread.join()
         with suppress(ClientError):
-            seen.look(client.residency())
+            seen.look(client.workers())
         client.close()
 
 
-def loads_reported(stack: Stack, client: redis.Redis) -> int:
+def loads_reported(cluster: Cluster) -> int:
     """Loads that the workers have carried out so far, once all of them have said so."""
     time.sleep(REPORTED_S)
     found = 0
-    for worker in stack.client.residency():
-        found += int(client.hget(stack.keys.worker(worker["id"]), "loads") or 0)
+    for worker in cluster.client().workers():
+        found += int(cluster.redis.hget(cluster.keys.worker(worker["id"]), "loads_running") or 0)
     return found
 
 
-def device_process(stack: Stack, worker: int = 0) -> int:
+def processes(cluster: Cluster) -> dict[str, int]:
+    """Process ids by what they are, several workers numbered; of a worker that of its device
+    process, as the parent of that does nothing."""
+    pids = [device_process(cluster, number) for number in range(len(cluster.workers))]
+    workers = {f"worker {number}": pid for number, pid in enumerate(pids, start=1)}
+    if len(pids) == 1:
+        workers = {"worker": pids[0]}
+    redis_server = cluster.servers.redis_server
+    assert redis_server is not None
+    gateway = cluster.gateways[0].child
+    return {"gateway": gateway.pid, "Redis": redis_server.child.pid, **workers}
+
+
+def device_process(cluster: Cluster, worker: int = 0) -> int:
     """The id of a worker's one device process; BenchError if it has not exactly one."""
-    below = stack.below(worker)
+    below = descendants(cluster.workers[worker].child.pid)
     if len(below) != 1:
         raise BenchError(f"worker {worker + 1} has {len(below)} device processes")
     return below[0]

@@ -13,8 +13,8 @@ import numpy as np
 
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.output import show
-from deploy.client import Result
-from deploy.client.tensors import Array
+from warmroute import Result
+from warmroute.framing import Array
 
 SHOWN_ITEMS = 8
 EPILOG = (

@@ -11,7 +11,7 @@ from deploy.cli.errors import WrongUse
 from deploy.cli.options import count
 from deploy.cli.output import Subparsers, show, show_json
 from deploy.cli.watching import add_watch, check_watch
-from deploy.client import Client, ClientError
+from warmroute import Client, ClientError
 
 ACTIONS = ("list", "show", "replay", "drop")
 COLUMNS = ["entry", "died", "model", "worker", "attempts", "code", "error"]
@@ -91,12 +91,12 @@ def _each(
 
 
 def _replay(client: Client, entry: str) -> dict[str, Any]:
-    pending = client.replay(entry)
+    pending = client.replay_dead_letter(entry)
     if pending is None:
         return {"done": "back in the stream door"}
     return {"done": "replayed", "request": pending.id}
 
 
 def _drop(client: Client, entry: str) -> dict[str, Any]:
-    client.drop(entry)
+    client.drop_dead_letter(entry)
     return {"done": "dropped"}

@@ -10,8 +10,8 @@ import msgspec
 from deploy.cli.errors import WrongUse
 from deploy.cli.options import count
 from deploy.cli.output import Subparsers, mib, say, show
-from deploy.client import Client, ClientError
 from shared.events import KINDS
+from warmroute import Client, ClientError
 
 COLUMNS = ["time", "kind", "model", "worker", "tiers", "bytes", "took", "reason"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from deploy.cli import answers, inputs
 from deploy.cli.options import count, seconds
 from deploy.cli.output import Subparsers
-from deploy.client import Client
+from warmroute import Client
 
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
-from deploy.client.exact import INTEGERS
+from warmroute.datatypes import INTEGERS
 
 LONGEST = 4000  # digits of one number
 MOST_DIGITS = 40  # of a whole number written with a point or an exponent

@@ -32,11 +32,11 @@ from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.options import Parser
 from deploy.cli.output import say
 from deploy.cli.watching import watch
-from deploy.client import ClientError, InvalidInput, ServerError
-from deploy.client.urls import default_url
 from shared import command_line
 from shared.config import RouterConfig, WorkerConfig
 from shared.errors import WarmrouteError
+from warmroute import ClientError, InvalidInput, ServerError
+from warmroute.urls import default_url
 
 COMMANDS = (
     up, push, models, infer, submit, requests, load, unload, policy, sessions, residency, workers,

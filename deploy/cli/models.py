@@ -9,8 +9,8 @@ from deploy.cli import models_delete, repository
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import Subparsers, say, show
 from deploy.cli.watching import add_watch
-from deploy.client import Client
 from shared.names import check_model_name
+from warmroute import Client
 
 VERSIONS = ["version", "live", "state", "workers", "why not"]
 USAGE = """%(prog)s [--ready]                  every model of the repository

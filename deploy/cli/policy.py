@@ -10,8 +10,8 @@ import msgspec
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import Subparsers, show
 from deploy.cli.versions import FORM, read_model
-from deploy.client import Client
 from shared.policy import OVERRIDES
+from warmroute import Client
 
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:

@@ -16,9 +16,9 @@ import msgspec
 from deploy.cli import push_wait, repository
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import Subparsers, mib, say, show
-from deploy.cli.progress import bytes_bar
 from deploy.cli.residency_options import add_options, read_policy
 from deploy.cli.specs import FORM
+from deploy.local.progress import bytes_bar
 from shared.errors import Conflict, LoadFailed
 from shared.manifest import Batching, Manifest, TensorSpec
 from shared.names import check_model_name
@@ -127,7 +127,7 @@ def _advise_trust(manifest: Manifest, url: str) -> None:
     prefixes = os.environ.get("WARMROUTE_TRUST_CODE", "").split(",")
     if not trust.Trust.of_repository(url, prefixes, ()).allows(manifest):
         say(
-            f"warmroute: {manifest.platform} can run code: {trust.advice(url)}, or workers refuse it",
+            f"warmroute: {manifest.platform} can run code: {trust.advice(url)}, else it is refused",
             error=True,
         )
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from deploy.cli.errors import CannotDo
 from deploy.cli.options import seconds
-from deploy.client import Client, ClientError, ConnectionFailed, NotFound, TimedOut
+from warmroute import Client, ClientError, ConnectionFailed, NotFound, TimedOut
 
 USUAL_TIMEOUT_S = 60.0
 

@@ -14,7 +14,7 @@ from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.options import count, seconds
 from deploy.cli.output import Subparsers, show
 from deploy.cli.watching import add_watch, check_watch
-from deploy.client import Client, ClientError, RequestFailed, TimedOut
+from warmroute import Client, ClientError, RequestFailed, TimedOut
 
 ACTIONS = ("get", "wait", "cancel", "list")
 COLUMNS = ["request", "status", "model", "worker", "deadline", "error"]

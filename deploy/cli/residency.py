@@ -8,7 +8,7 @@ from typing import Any
 from deploy.cli.options import count
 from deploy.cli.output import Subparsers, mib, say, show
 from deploy.cli.watching import add_watch
-from deploy.client import Client
+from warmroute import Client
 
 COPY = ["worker", "tier", "own", "shared", "since", "last used", "hits"]
 LOAD = ["model", "phase", "worker", "seconds", "waits"]
@@ -30,7 +30,7 @@ def run(options: Namespace) -> int:
     with Client(options.url) as client:
         if options.model is not None:
             return _show_one(options, client.model_residency(options.model, options.version))
-        fleet = client.fleet()
+        fleet = client.residency()
     columns, rows = as_table(fleet["workers"])
     show(options, fleet, columns, rows)
     loads = fleet.get("loads", [])

@@ -12,8 +12,8 @@ from deploy.cli.options import seconds
 from deploy.cli.output import Subparsers, show
 from deploy.cli.versions import FORM, read_model
 from deploy.cli.watching import add_watch, check_watch
-from deploy.client import Client, Session
-from deploy.client.session import Wanted
+from warmroute import Client, Session
+from warmroute.session import ModelName
 
 ACTIONS = ("open", "list", "show", "keep", "close")
 
@@ -51,7 +51,7 @@ def run(options: Namespace) -> int:
                 sessions = list(client.sessions())
                 show(options, sessions, ["session", "expires", "models"], _rows(sessions))
             case "show":
-                _show(options, client.find_session(options.names[0]))
+                _show(options, client.session_info(options.names[0]))
             case "keep":
                 kept = [client.keep_session(name, options.ttl) for name in options.names]
                 rows = [[row["id"], row["expires_at"]] for row in kept]
@@ -84,7 +84,7 @@ def _open(options: Namespace, client: Client) -> None:
         _show(options, session.open())
         return
     with session:
-        _show(options, client.find_session(session.id))
+        _show(options, client.session_info(session.id))
         _hold(session)
 
 
@@ -93,7 +93,7 @@ def _hold(session: Session) -> None:
     threading.Event().wait()
 
 
-def _wanted(text: str) -> Wanted:
+def _wanted(text: str) -> ModelName:
     name, version = read_model(text)
     return name if version is None else (name, version)
 

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from deploy.cli import inputs
 from deploy.cli.infer import add_question, read_question
 from deploy.cli.output import Subparsers, show_json
-from deploy.client import Client
+from warmroute import Client
 
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from deploy.cli.options import seconds
 from deploy.cli.output import Subparsers, show
 from deploy.cli.versions import FORM, read_model
-from deploy.client import Client
+from warmroute import Client
 
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from deploy.cli.errors import WrongUse
 from deploy.cli.options import seconds
 from deploy.cli.output import say
-from deploy.client import ClientError, InvalidInput, Rejected
+from warmroute import ClientError, InvalidInput, Rejected
 
 EVERY_S = 2.0
 LEAST_S = 0.1

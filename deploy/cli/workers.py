@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.cli.output import Subparsers, mib, show
 from deploy.cli.watching import add_watch
-from deploy.client import Client
+from warmroute import Client
 
 COLUMNS = [
     "worker", "device", "state", "used", "budget", "models", "queue", "busy", "service",
@@ -30,7 +30,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 def run(options: Namespace) -> int:
     """Print one row per worker."""
     with Client(options.url) as client:
-        workers = client.residency()
+        workers = client.workers()
     show(options, {"workers": workers}, COLUMNS, [cells(worker) for worker in workers])
     return 0
 

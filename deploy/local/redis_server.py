@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deploy.local.folder_lock import folder_lock
+from deploy.local.child import Child
+from deploy.local.folders import folder_lock
 from deploy.local.ports import LOOPBACK, free_ports
-from deploy.local.processes import Child, start, wait_ready
+from deploy.local.processes import start, wait_ready
 from shared.errors import ConfigError, Unavailable
 
 AppendFsync = Literal["always", "everysec", "no"]

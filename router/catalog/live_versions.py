@@ -15,6 +15,7 @@ from router.catalog.entries import Entry
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.keys import Keys
+from shared.redis_decode import pairs, texts
 from shared.scripts import Scripts
 
 LIFE_MS = 604_800_000  # from the last time that anybody asked
@@ -33,17 +34,16 @@ class LiveVersions:
 
     async def of(self, name: str) -> dict[int, str]:
         """Version -> digest. Who asks keeps it from being forgotten."""
-        key, ask = self._keys.live(name), self._channel.execute_command
+        key, ask = self._keys.loaded_versions(name), self._channel.execute_command
         with redis_errors():
             flat, _ = await asyncio.gather(ask("HGETALL", key), ask("PEXPIRE", key, LIFE_MS))
-        texts = [part.decode(errors="replace") for part in flat]
-        pairs = zip(texts[::2], texts[1::2], strict=True)
-        return {int(version): digest for version, digest in pairs if version.isdecimal()}
+        found = texts(pairs(flat))
+        return {int(version): digest for version, digest in found.items() if version.isdecimal()}
 
     async def forget(self, name: str, versions: Iterable[int]) -> None:
         """They are no longer in the repository."""
         with redis_errors():
-            await self._channel.execute_command("HDEL", self._keys.live(name), *versions)
+            await self._channel.execute_command("HDEL", self._keys.loaded_versions(name), *versions)
 
     async def is_unloadable(self, entry: Entry) -> bool:
         """Whether its last load failed a short while ago."""
@@ -61,7 +61,7 @@ class LiveVersions:
         ref, ask = entry.ref, self._channel.execute_command
         with redis_errors():
             digest, load = await asyncio.gather(
-                ask("HGET", self._keys.live(ref.name), ref.version),
+                ask("HGET", self._keys.loaded_versions(ref.name), ref.version),
                 ask("EXISTS", self._keys.load(str(ref))),
             )
         if digest == ref.digest.encode():

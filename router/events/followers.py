@@ -19,6 +19,7 @@ from shared.connection import BLOCK_MS, redis_errors
 from shared.errors import Unavailable
 from shared.events import START, Event, Position, decode, id_of, position_of
 from shared.keys import Keys
+from shared.redis_decode import pairs
 
 MOST = 100  # followers of one gateway
 KEPT = 1024  # events in memory
@@ -132,7 +133,7 @@ class Followers:
         for entry, flat in entries:
             if len(self._kept) == self._kept.maxlen:
                 self._start = self._kept[0].position
-            event = decode(entry, dict(zip(flat[::2], flat[1::2], strict=True)))
+            event = decode(entry, pairs(flat))
             self._kept.append(event)
             self._last = event.position
         self._tell()

@@ -10,10 +10,11 @@ from redis.asyncio import Redis
 from shared.connection import redis_errors
 from shared.events import MAX_EVENTS, START, Event, Position, decode, id_of
 from shared.keys import Keys
+from shared.redis_decode import clock_ms
 
 AT_ONCE = 500
 
-Wanted = Callable[[Event], bool]
+Accepts = Callable[[Event], bool]
 
 
 class Page(NamedTuple):
@@ -41,11 +42,10 @@ class EventPages:
     async def clock_ms(self) -> int:
         """Redis's clock, which also stamps the events."""
         with redis_errors():
-            seconds, micros = await self._client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+            return clock_ms(await self._client.time())
 
-    async def newest(self, limit: int, wanted: Wanted) -> Page:
-        """The last `limit` events that are wanted."""
+    async def newest(self, limit: int, accepts: Accepts) -> Page:
+        """The last `limit` events that the filter accepts."""
         found: list[Event] = []
         end, upto = START, "+"
         while len(found) < limit:
@@ -53,14 +53,14 @@ class EventPages:
                 rows: Any = await self._client.xrevrange(self._stream, upto, "-", AT_ONCE)
             read = [decode(*row) for row in rows]
             end = max([end, *(event.position for event in read[:1])])
-            found += [event for event in read if wanted(event)]
+            found += [event for event in read if accepts(event)]
             if len(read) < AT_ONCE:
                 break
             upto = f"({read[-1].id}"
         return Page(found[:limit][::-1], end)
 
-    async def after(self, position: Position, limit: int, wanted: Wanted) -> Page:
-        """The first `limit` wanted events behind `position`."""
+    async def after(self, position: Position, limit: int, accepts: Accepts) -> Page:
+        """The first `limit` accepted events behind `position`."""
         found: list[Event] = []
         gap = False
         while True:
@@ -68,7 +68,7 @@ class EventPages:
             gap |= page.gap
             for event in page.events:
                 position = event.position
-                if wanted(event):
+                if accepts(event):
                     found.append(event)
                     if len(found) == limit:
                         return Page(found, position, gap)

@@ -1,4 +1,4 @@
-"""What a reader of the event log asks for: which events, from when on, and how many."""
+"""The query of a reader of the event log: which events, and from when on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from shared.errors import InvalidInput
 from shared.events import KINDS, START, Event, Position, position_of
 from shared.names import VERSION, check_model_name
 
-MAX_LIMIT = 1000
-USUAL_LIMIT = 100
 MAX_WORKER = 256  # characters
 LAST = (1 << 64) - 1  # the highest number that Redis gives an entry of one millisecond
 ENTRY = re.compile(r"\d{1,15}(-\d{1,20})?", re.ASCII)
@@ -23,8 +21,8 @@ TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A filter; what is empty lets all through. `model` is a name or name:version."""
+class EventFilter:
+    """A filter; an empty field accepts all events. `model` is a name or name:version."""
 
     model: str = ""
     worker: str = ""
@@ -39,17 +37,17 @@ class Wanted:
         return not self.model or self.model in (event.model, f"{event.model}:{event.version}")
 
 
-def parse_wanted(query: Mapping[str, str], kinds_given: Iterable[str] = ()) -> Wanted:
+def parse_filter(query: Mapping[str, str], kinds_given: Iterable[str] = ()) -> EventFilter:
     """`?model=&worker=`, and each `?kind=`, which may be a comma list. InvalidInput names the
     field."""
     kinds = [kind for text in kinds_given for kind in text.split(",")]
     for kind in kinds:
         if kind not in KINDS:
-            raise InvalidInput(f"kind: {kind[:40]!r} is none of {', '.join(KINDS)}")
+            raise InvalidInput(f"kind: {kind[:40]!r} is not one of {', '.join(KINDS)}")
     worker = query.get("worker", "")
     if len(worker) > MAX_WORKER or ("worker" in query and not worker):
         raise InvalidInput(f"worker: want 1 to {MAX_WORKER} characters")
-    return Wanted(_model(query), worker, frozenset(kinds))
+    return EventFilter(_model(query), worker, frozenset(kinds))
 
 
 def _model(query: Mapping[str, str]) -> str:
@@ -64,15 +62,6 @@ def _model(query: Mapping[str, str]) -> str:
     except InvalidInput as error:
         raise InvalidInput(f"model: {error.message}") from None
     return text
-
-
-def parse_limit(text: str | None) -> int:
-    """How many events; InvalidInput unless 1 to 1,000."""
-    if text is None:
-        return USUAL_LIMIT
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIMIT:
-        raise InvalidInput(f"limit: want 1 to {MAX_LIMIT}")
-    return int(text)
 
 
 def parse_since(text: str, now_ms: int, field: str = "since") -> Position:

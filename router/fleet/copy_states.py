@@ -8,11 +8,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from router.fleet.load_status import text_of
 from shared.connection import redis_errors
 from shared.envelope import unpack_error
 from shared.errors import Quarantined, WarmrouteError
 from shared.keys import Keys
+from shared.redis_decode import alive, clock_ms, text_of
 
 READY, LOADING, FAILED, WAITING = "ready", "loading", "failed", "waiting"
 
@@ -104,7 +104,7 @@ class CopyStates:
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             pipe.hget(self._keys.policy(ref), "pin")
-            pipe.hget(self._keys.known(ref), "pin")
+            pipe.hget(self._keys.stats(ref), "pin")
             pipe.smembers(self._keys.pinned(ref))
             override, given, sessions = await pipe.execute()
         by_policy = (given if override is None else override) == b"1"
@@ -115,9 +115,9 @@ class CopyStates:
             pipe = self._client.pipeline(transaction=False)
             pipe.time()
             pipe.zrange(self._keys.workers, 0, -1, withscores=True)
-            (seconds, micros), leases = await pipe.execute()
-        now = seconds * 1000 + micros // 1000
-        return now, {worker.decode() for worker, expiry in leases if expiry > now}
+            clock, leases = await pipe.execute()
+        now = clock_ms(clock)
+        return now, set(alive(leases, now))
 
 
 def _state(

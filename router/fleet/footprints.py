@@ -17,6 +17,7 @@ from shared.connection import redis_errors
 from shared.footprint import expected
 from shared.keys import Keys
 from shared.manifest import Manifest
+from shared.redis_decode import after_ms, clock_ms
 
 OWN = b"own:"
 
@@ -31,12 +32,11 @@ class Footprints:
     async def budgets(self) -> list[int]:
         """The budget for models, in bytes, of each live worker that is ready."""
         with redis_errors():
-            seconds, micros = await self._client.time()
-            now = seconds * 1000 + micros // 1000
-            live: Any = await self._client.zrangebyscore(self._keys.workers, f"({now}", "+inf")
+            after = after_ms(clock_ms(await self._client.time()))
+            live: Any = await self._client.zrangebyscore(self._keys.workers, after, "+inf")
             pipe = self._client.pipeline(transaction=False)
             for worker in live:
-                pipe.hmget(self._keys.worker(worker.decode()), "state", "budget")
+                pipe.hmget(self._keys.worker(worker.decode()), "state", "budget_bytes")
             rows = await pipe.execute() if live else []
         return [int(budget or 0) for state, budget in rows if state == b"ready"]
 
@@ -46,7 +46,7 @@ class Footprints:
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             for entry in entries:
-                pipe.hgetall(self._keys.known(str(entry.ref)))
+                pipe.hgetall(self._keys.stats(str(entry.ref)))
                 pipe.hget(self._keys.policy(str(entry.ref)), "fraction")
             replies: Any = await pipe.execute() if entries else []
         smallest = min(budgets, default=0)

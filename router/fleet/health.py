@@ -12,6 +12,7 @@ from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import WarmrouteError
 from shared.keys import Keys
+from shared.redis_decode import after_ms, clock_ms
 from shared.service import Supervisor
 
 PING_S = 2.0  # who asks whether this gateway is ready does not wait for long
@@ -64,8 +65,7 @@ class Health:
                 await ask("PING")
             return self._workers
         with redis_errors():
-            seconds, micros = await ask("TIME")
-            now = f"({int(seconds) * 1000 + int(micros) // 1000}"
+            now = after_ms(clock_ms(await ask("TIME")))
             number = await ask("ZCOUNT", self._keys.workers, now, "+inf")
             states = await self._states(now) if 0 < number <= MOST_STATES else {}
         self._workers = {"workers": number, **({"states": states} if states else {})}

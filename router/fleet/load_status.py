@@ -12,6 +12,7 @@ from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.events import LATEST_MS
 from shared.keys import Keys
+from shared.redis_decode import clock_ms, is_alive, number, pairs, text_of, texts
 
 
 class LoadState(NamedTuple):
@@ -136,29 +137,9 @@ class LoadStatus:
                 ask("PTTL", unloadable),
                 ask("ZREVRANGE", self._keys.workers, 0, 0, "WITHSCORES"),
             )  # fmt: skip
-        lease = texts(dict(zip(flat[::2], flat[1::2], strict=True)))
-        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
-        alive = int(bool(last) and float(last[1]) > now_ms)
+        lease, now_ms = texts(pairs(flat)), clock_ms(clock)
+        alive = int(bool(last) and is_alive(float(last[1]), now_ms))
         return waits(load_state(lease), failure(text_of(why), left_ms), now_ms, alive)
-
-
-def texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    """A hash of texts."""
-    return {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
-
-
-def text_of(value: bytes | None) -> str:
-    """A string, '' if there is none."""
-    return (value or b"").decode(errors="replace")
-
-
-def number(text: str, otherwise: float = 0.0) -> float:
-    """A number that somebody else wrote."""
-    try:
-        found = float(text)
-    except ValueError:
-        return otherwise
-    return found if abs(found) < 1e18 else otherwise
 
 
 def seconds_between(since_ms: float, now_ms: float) -> float:

@@ -34,7 +34,7 @@ NAMED_SESSIONS = 3  # a refusal names no more of them
 Result = TypeVar("Result")
 
 
-class Copies:
+class ModelControl:
     """Orders copies and unloads for callers of the API."""
 
     def __init__(self, scripts: Scripts, states: CopyStates, footprints: Footprints) -> None:

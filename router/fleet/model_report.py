@@ -9,10 +9,11 @@ import msgspec
 
 from router.fleet import fleet_report
 from router.fleet.fleet_report import ModelFacts, WorkerFacts
-from router.fleet.load_status import failure, load_state, number, text_of, texts, waits
+from router.fleet.load_status import failure, load_state, waits
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy, effective
+from shared.redis_decode import number, text_of, texts
 
 LOADED_FROM = ("host", "disk", "remote")
 OWN, SHARED = "own:", "shared:"
@@ -23,17 +24,17 @@ def questions(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
     """What to ask Redis, by the names under which `document` wants the answers."""
     return {
         "holders": ("hgetall", keys.holders(ref)),
-        "near": ("hgetall", keys.near(ref)),
+        "near": ("hgetall", keys.warm(ref)),
         "load": ("hgetall", keys.load(ref)),
         "parked": ("xlen", keys.parked(ref)),
         "policy": ("hgetall", keys.policy(ref)),
-        "known": ("hgetall", keys.known(ref)),
+        "known": ("hgetall", keys.stats(ref)),
         "unloadable": ("get", keys.unloadable(ref)),
         "unloadable_ms": ("pttl", keys.unloadable(ref)),
         "sessions": ("smembers", keys.pinned(ref)),
         "breaker": ("hgetall", keys.breaker(ref)),
-        "crowded": ("exists", keys.crowded(ref)),
-        "unfit": ("smembers", keys.unfit(ref)),
+        "crowded": ("exists", keys.no_capacity(ref)),
+        "unfit": ("smembers", keys.incompatible(ref)),
     }
 
 

@@ -13,6 +13,7 @@ from shared.connection import redis_errors
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.policy import Policy
+from shared.redis_decode import texts
 from shared.scripts import Scripts
 
 
@@ -58,7 +59,7 @@ class Policies:
     async def _overrides(self, entry: Entry) -> dict[str, str]:
         with redis_errors():
             fields: Any = await self._client.hgetall(self._keys.policy(str(entry.ref)))
-        return {name.decode(): text.decode(errors="replace") for name, text in fields.items()}
+        return texts(fields)
 
 
 def _effective(entry: Entry, overrides: dict[str, str]) -> Policy:

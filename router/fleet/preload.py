@@ -30,6 +30,7 @@ from shared.errors import (
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy, effective
+from shared.redis_decode import pairs, texts
 from shared.repository import Repository
 from shared.retry import until_answered
 from shared.scripts import Scripts
@@ -147,9 +148,7 @@ class Preload:
             flat: Any = await self._channel.execute_command(
                 "HGETALL", self._keys.policy(str(entry.ref))
             )
-        texts = [part.decode(errors="replace") for part in flat]
-        overrides = dict(zip(texts[::2], texts[1::2], strict=True))
-        return effective(entry.manifest.residency, overrides)
+        return effective(entry.manifest.residency, texts(pairs(flat)))
 
     async def _turn(self) -> None:
         """Until there is a worker, and few orders wait for it."""

@@ -13,11 +13,12 @@ from redis.asyncio import Redis
 
 from router.fleet import fleet_report, model_report
 from router.fleet.fleet_report import ModelFacts, WorkerFacts
-from router.fleet.load_status import Failure, failure, load_state, quarantined, text_of, texts
+from router.fleet.load_status import Failure, failure, load_state, quarantined
 from shared.connection import redis_errors
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy
+from shared.redis_decode import alive, clock_ms, text_of, texts
 
 # Commands at a time: a longer pipeline would keep this gateway from its requests meanwhile.
 AT_ONCE = 500
@@ -55,9 +56,9 @@ class ResidencyReader:
     async def troubles(self) -> dict[tuple[str, int], str]:
         """Why versions cannot be loaded, or are quarantined, as far as that is known now."""
         keys = self._keys
-        clock, rows = await self._ask([("time",), ("zrange", keys.troubled, 0, -1)])
+        clock, rows = await self._ask([("time",), ("zrange", keys.refused_models, 0, -1)])
         now_ms = _now_and_live(clock, ())[0]
-        refs = [ref.decode() for ref, until in rows if until >= now_ms]
+        refs = alive(rows, now_ms)
         answers = await self._ask_each(
             refs, lambda ref: (("get", keys.unloadable(ref)), ("hgetall", keys.breaker(ref)))
         )
@@ -79,7 +80,12 @@ class ResidencyReader:
         """The document of GET /v2/residency."""
         keys = self._keys
         clock, leases, parked, wanted = await self._ask(
-            [("time",), self._leases(), ("smembers", keys.parked_refs), ("smembers", keys.wanted)]
+            [
+                ("time",),
+                self._leases(),
+                ("smembers", keys.parked_refs),
+                ("smembers", keys.min_copies),
+            ]
         )
         now_ms, live = _now_and_live(clock, leases)
         workers = await self._workers(live)
@@ -118,8 +124,8 @@ class ResidencyReader:
         rows = await self._ask_each(
             refs,
             lambda ref: (
-                ("hgetall", keys.holders(ref)), ("hgetall", keys.near(ref)),
-                ("hmget", keys.known(ref), *fleet_report.SETTINGS),
+                ("hgetall", keys.holders(ref)), ("hgetall", keys.warm(ref)),
+                ("hmget", keys.stats(ref), *fleet_report.SETTINGS),
                 ("hmget", keys.policy(ref), *fleet_report.SETTINGS), ("scard", keys.pinned(ref)),
             ),
         )  # fmt: skip
@@ -162,8 +168,8 @@ def _now_and_live(
     clock: tuple[int, int], leases: Iterable[tuple[bytes, float]]
 ) -> tuple[int, list[str]]:
     """Redis's clock in ms, and the workers whose lease has not run out by it, in order."""
-    now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
-    return now_ms, sorted(worker.decode() for worker, until in leases if until >= now_ms)
+    now_ms = clock_ms(clock)
+    return now_ms, alive(leases, now_ms)
 
 
 def _worker(
@@ -173,7 +179,7 @@ def _worker(
     return WorkerFacts(
         worker, known, queue, frozenset(ref.decode() for ref in holds),
         frozenset(ref.decode() for ref in loads), fleet_report.read_report(known.get("copies", "")),
-        fleet_report.read_parts(known.get("parts", "")),
+        fleet_report.read_parts(known.get("copy_bytes", "")),
     )  # fmt: skip
 
 

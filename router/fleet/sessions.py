@@ -24,6 +24,7 @@ from shared.errors import DoesNotFit, Gone, KeyReused, NotFound, Overloaded, Una
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.names import ModelRef
+from shared.redis_decode import after_ms, clock_ms, is_alive
 from shared.scripts import Scripts
 
 BEATS = 3  # within the time to live of a session whose opening is waited for
@@ -98,7 +99,7 @@ class Sessions:
         with redis_errors():
             now = await self._now_ms()
             found: Any = await self._client.zrangebyscore(
-                self._keys.sessions, f"({now}", "+inf", withscores=True
+                self._keys.sessions, after_ms(now), "+inf", withscores=True
             )
             expiries = {name.decode(): expiry for name, expiry in found}
             names = sorted(name for name in expiries if name > after)[:limit]
@@ -131,14 +132,13 @@ class Sessions:
             expiry: Any = await self._client.zscore(self._keys.sessions, session)
             raw: Any = await self._client.hget(self._keys.session(session), "models")
             now = await self._now_ms()
-        if raw is None or expiry is None or expiry <= now:
+        if raw is None or expiry is None or not is_alive(expiry, now):
             raise Gone(f"session {session}: it has ended") if raw else _unknown(session)
         return raw.decode().split(" ")[::2], float(expiry)
 
     async def _now_ms(self) -> int:
         with redis_errors():
-            seconds, micros = await self._client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+            return clock_ms(await self._client.time())
 
 
 def _refuse(opened: Opened, models: Sequence[tuple[str, int]], budgets: Sequence[int]) -> None:

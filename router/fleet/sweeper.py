@@ -54,7 +54,7 @@ class Sweeper:
 
     async def _tend(self) -> Counter[str]:
         """End sessions that nobody kept, order copies that should be there."""
-        ended, missing = await self._scripts.tend()
+        ended, missing = await self._scripts.reconcile()
         if ended:
             self._events.emit("session_closed", reason=f"nobody kept them: {ended} sessions")
         if missing:

@@ -11,7 +11,7 @@ from typing import Any
 from router.catalog.catalog import Catalog, Entry
 from router.catalog.live_versions import LiveVersions
 from router.events.pages import EventPages
-from router.events.query import Wanted
+from router.events.query import EventFilter
 from router.fleet.copy_states import FAILED, WAITING, CopyState, CopyStates
 from shared.errors import NotFound, StoreUnavailable, WarmrouteError
 from shared.names import check_model_name
@@ -73,7 +73,7 @@ class VersionStates:
 
     async def _troubles(self, name: str) -> dict[str, str]:
         """By reference, what the last load that came to nothing said."""
-        page = await self._events.newest(MOST_EVENTS, Wanted(name, kinds=TROUBLE))
+        page = await self._events.newest(MOST_EVENTS, EventFilter(name, kinds=TROUBLE))
         return {event.ref: event.reason for event in page.events}
 
 

@@ -1,12 +1,9 @@
-"""What one gateway may have in hand: requests, and bytes of their bodies.
+"""The requests, and the bytes of their bodies, that one gateway handles at a time.
 
-Decided before a body is read, so that a burst costs the gateway nothing but its refusals. Who is
-admitted leaves in the end, whatever became of the request.
+Decided before a body is read, so a burst costs the gateway nothing but its refusals.
 """
 
 from __future__ import annotations
-
-from aiohttp import web
 
 from shared.errors import Overloaded
 
@@ -14,7 +11,7 @@ RETRY_AFTER_S = 1.0
 
 
 class Admission:
-    """Counts what is in hand. Not for threads: the event loop is the only caller."""
+    """Counts requests and bytes. Not thread-safe: the event loop is the only caller."""
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
         self._max_requests = max_requests
@@ -26,13 +23,13 @@ class Admission:
         """Admit a request whose body has `size` bytes; returns that. Overloaded at a limit."""
         if self.requests >= self._max_requests:
             raise Overloaded(
-                f"this gateway has its limit of {self._max_requests} requests in hand",
+                f"this gateway handles {self._max_requests} requests, its limit; retry later",
                 retry_after_s=RETRY_AFTER_S,
             )
-        # One body is always taken: a limit below the largest body must not refuse it for ever.
+        # One body is always accepted: a limit below the largest body must not refuse it for ever.
         if self.bytes + size > self._max_bytes and self.requests > 0:
             raise Overloaded(
-                f"this gateway has its limit of {self._max_bytes} bytes of bodies in hand",
+                f"the bodies at this gateway take {self._max_bytes} bytes, its limit; retry later",
                 retry_after_s=RETRY_AFTER_S,
             )
         self.requests += 1
@@ -45,15 +42,6 @@ class Admission:
         return size
 
     def leave(self, size: int) -> None:
-        """The request is answered."""
+        """The request has been answered."""
         self.requests -= 1
         self.bytes -= size
-
-
-def expected_bytes(request: web.Request, limit: int) -> int:
-    """What the body will take: as declared, or the most there may be where nothing is known."""
-    headers = request.headers
-    declared = headers.get("Content-Length")  # a number: else it would have been no HTTP
-    if declared is None or "Content-Encoding" in headers:
-        return limit
-    return min(int(declared), limit)  # more is refused unread

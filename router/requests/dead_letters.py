@@ -20,7 +20,8 @@ from shared.connection import redis_errors
 from shared.envelope import USUAL, Envelope, Tensor, unpack_envelope
 from shared.errors import Conflict, InvalidInput, NotFound, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import Limits, Placed, Scripts
+from shared.placed import Limits, Placed
+from shared.scripts import Scripts
 from shared.shared_memory import is_reference
 
 MAX_LISTED = 1000
@@ -88,7 +89,7 @@ class DeadLetters:
         self, client: Redis, keys: Keys, scripts: Scripts, limits: Limits, timeout_s: float
     ) -> None:
         self._client = client
-        self._stream = keys.dead
+        self._stream = keys.dead_letters
         self._scripts = scripts
         self._limits = limits
         self._timeout_ms = round(timeout_s * 1000)
@@ -135,7 +136,9 @@ class DeadLetters:
         if placed.status == "unknown":
             raise NotFound(f"dead letter {entry}: unknown")
         if placed.status == "unkept":
-            raise Conflict(f"dead letter {entry}: its tensors went with the caller who waited")
+            raise Conflict(f"dead letter {entry}: its tensors were in the memory of its caller")
+        if placed.status != "ingress":
+            placed.raise_for_status(self._limits)
         return request_id, placed
 
 

@@ -1,7 +1,7 @@
-"""Idempotency keys: which requests are the same one, asked again.
+"""Idempotency keys: which calls are retries of one request.
 
-A key stands for a request and what it asked for, for a day, in the whole cell: `place` remembers it
-in the step that accepts the request. Who asks the same under the same key joins that request.
+A key stands for a request and its payload, for a day, in the whole cell: `place` records it in the
+step that accepts the request. A call with the same key and payload joins that request.
 """
 
 from __future__ import annotations
@@ -10,25 +10,12 @@ import hashlib
 import re
 
 import msgspec
-from aiohttp import web
 
 from shared.envelope import Envelope
 from shared.errors import InvalidInput
 
-HEADER = "Idempotency-Key"
-REPLAYED = "Idempotency-Replayed"
 MAX_KEY = 256
 _KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY}}}")
-
-
-def read_key(request: web.Request) -> str:
-    """The header's value, '' without it; InvalidInput if it is no key or is given twice."""
-    key = request.headers.get(HEADER)
-    if key is None:
-        return ""
-    if len(request.headers.getall(HEADER)) > 1:
-        raise InvalidInput(f"{HEADER}: given twice")
-    return check_key(key, HEADER)
 
 
 def check_key(key: str, field: str) -> str:
@@ -39,10 +26,10 @@ def check_key(key: str, field: str) -> str:
 
 
 def fingerprint(model: str, version: str, envelope: Envelope) -> str:
-    """What is asked, as a digest: the model and version as named, inputs and wanted outputs.
+    """A digest of the payload: the model and version as named, inputs and requested outputs.
 
-    JSON and binary forms of the same tensors have the same one. How long it may take, how urgent it
-    is and who traces it make no difference.
+    JSON and binary forms of the same tensors have the same one. Deadline, priority and trace
+    context make no difference.
     """
     heads = [(t.name, t.datatype, t.shape, len(t.data)) for t in envelope.inputs]
     asked = msgspec.msgpack.encode((model, version, heads, envelope.outputs))

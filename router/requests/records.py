@@ -10,7 +10,7 @@ from typing import Any
 from router.fleet.load_status import LoadStatus
 from router.requests.waiters import Reply, Waiters
 from shared.envelope import Outcome, unpack_error, unpack_outcome
-from shared.errors import Conflict, Gone, InvalidInput, NotFound
+from shared.errors import Conflict, Gone, NotFound
 from shared.names import ModelRef
 from shared.scripts import Scripts
 
@@ -118,7 +118,7 @@ class Records:
         return replace(record, waits=await self._loads.waits(str(record.ref)))
 
     async def _read(self, request_id: str, gateway: str) -> Record:
-        return read_record(request_id, await self._scripts.watch(request_id, gateway))
+        return read_record(request_id, await self._scripts.subscribe(request_id, gateway))
 
 
 def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
@@ -140,7 +140,7 @@ def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
 
 
 def _ended(request_id: str, text: bytes) -> Record:
-    """A request without a record, as `lua/lib/ended.lua` keeps it."""
+    """A request without a record, as `lua/lib/outcomes.lua` keeps it."""
     status, worker, cold, ref, outcome = text.split(b" ", 4)
     return Record(
         id=request_id,
@@ -163,16 +163,3 @@ def _check_id(request_id: str) -> str:
     if not REQUEST_ID.fullmatch(found):
         raise NotFound("no such request: an id is 32 hex digits")
     return found
-
-
-def parse_wait(text: str | None) -> float:
-    """Seconds of `?wait=`; InvalidInput unless 0 to 60."""
-    if text is None:
-        return 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= MAX_WAIT_S:
-        raise InvalidInput(f"wait: want 0 to {MAX_WAIT_S:g} seconds")
-    return seconds

@@ -22,6 +22,7 @@ from shared.envelope import unpack_error, unpack_outcome
 from shared.errors import Gone, InvalidInput, WarmrouteError
 from shared.keys import DOOR_GROUP, Keys
 from shared.names import ModelRef
+from shared.redis_decode import pairs
 from shared.scripts import Scripts
 
 READ_COUNT = 64
@@ -58,15 +59,15 @@ class Outbox:
 
     async def _answer(self, entry: str, flat: list[bytes]) -> None:
         await failpoints.reach("outbox.read")
-        given = dict(zip(flat[::2], flat[1::2], strict=True))
+        given = pairs(flat)
         request_id, reply_to = given.get(b"id", b"").decode(errors="replace"), given.get(b"to", b"")
-        record = await self._scripts.watch(request_id, "")
+        record = await self._scripts.subscribe(request_id, "")
         fields: list[Any] = []
         if record.get("status", b"").decode() in TERMINAL:
             fields = render(request_id, record)
         elif reply_to:
             fields = gone(request_id)
-        await self._scripts.answer(
+        await self._scripts.publish_reply(
             "outbox", entry, reply_to.decode(errors="replace"), ANSWER_LIFE_MS, False, fields
         )
 

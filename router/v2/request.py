@@ -12,8 +12,14 @@ import msgspec
 from msgspec import Struct
 
 from router.v2 import bytes_only, strict, tensors
-from router.v2.json_form import JsonInput, JsonRequest
-from router.v2.parameters import check_offered, flag_of, priority_of, timeout_of
+from router.v2.json_form import (
+    JsonInput,
+    JsonRequest,
+    check_offered,
+    flag_of,
+    priority_of,
+    timeout_of,
+)
 from shared import datatypes
 from shared.envelope import USUAL, Envelope, Tensor
 from shared.errors import InvalidInput
@@ -55,6 +61,36 @@ def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRe
         binary=_read_forms(document),
         binary_default=flag_of(parameters, "binary_data_output"),
     )
+
+
+def check(request: InferRequest, manifest: Manifest) -> None:
+    """InvalidInput unless tensors that a door parsed itself are what the manifest declares."""
+    specs = {spec.name: spec for spec in manifest.inputs}
+    found: dict[str, Tensor] = {}
+    for tensor in request.envelope.inputs:
+        field = f"inputs[{tensor.name[:80]!r}]"
+        spec = _spec(tensor.name, specs, found, manifest, field)
+        check_spec(tensor.datatype, tensor.shape, spec, field)
+        count = tensors.element_count(tensor.shape, field)
+        tensors.check_binary(memoryview(tensor.data), tensor.datatype, count, field)
+        found[tensor.name] = tensor
+    _check_complete(found, 0, 0, manifest)
+    _check_outputs(request.envelope.outputs, manifest)
+
+
+def _spec(
+    name: str,
+    specs: dict[str, TensorSpec],
+    found: dict[str, Tensor],
+    manifest: Manifest,
+    field: str,
+) -> TensorSpec:
+    spec = specs.get(name)
+    if spec is None:
+        raise InvalidInput(f"{field}: {manifest.name} has no such input, it has {list(specs)}")
+    if name in found:
+        raise InvalidInput(f"{field}: given twice")
+    return spec
 
 
 def _bytes_only(body: bytes, manifest: Manifest) -> InferRequest:
@@ -106,11 +142,7 @@ def _read_inputs(document: JsonRequest, binary: memoryview, manifest: Manifest) 
     at = 0
     for given in document.inputs:
         field = f"inputs[{given.name[:80]!r}]"
-        spec = specs.get(given.name)
-        if spec is None:
-            raise InvalidInput(f"{field}: {manifest.name} has no such input, it has {list(specs)}")
-        if given.name in found:
-            raise InvalidInput(f"{field}: given twice")
+        spec = _spec(given.name, specs, found, manifest, field)
         if given.data == NOTHING:  # some clients write every member
             given.data = msgspec.UNSET
         check_spec(given.datatype, given.shape, spec, field)
@@ -189,14 +221,18 @@ def _count(given: JsonInput, field: str) -> int:
 
 
 def _read_outputs(document: JsonRequest, manifest: Manifest) -> list[str]:
-    known = {spec.name for spec in manifest.outputs}
     names = [output.name for output in document.outputs or ()]
+    _check_outputs(names, manifest)
+    return names
+
+
+def _check_outputs(names: list[str], manifest: Manifest) -> None:
+    offered = {spec.name for spec in manifest.outputs}
     for name in names:
-        if name not in known:
-            raise InvalidInput(f"outputs[{name[:80]!r}]: {manifest.name} has {sorted(known)}")
+        if name not in offered:
+            raise InvalidInput(f"outputs[{name[:80]!r}]: {manifest.name} has {sorted(offered)}")
     if len(set(names)) != len(names):
         raise InvalidInput("outputs: a name is given twice")
-    return names
 
 
 def _read_forms(document: JsonRequest) -> dict[str, bool]:

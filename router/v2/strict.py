@@ -76,7 +76,7 @@ def _look_closer(raw: bytes, document: JsonRequest) -> None:
 def _read_every_key(raw: bytes) -> None:
     try:
         json.loads(
-            raw, object_pairs_hook=_unlike, parse_int=str, parse_float=_finite,
+            raw, object_pairs_hook=refuse_repeated, parse_int=str, parse_float=_finite,
             parse_constant=_finite,
         )  # fmt: skip
     except RecursionError:
@@ -85,7 +85,8 @@ def _read_every_key(raw: bytes) -> None:
         raise InvalidInput(f"body: {error}") from None
 
 
-def _unlike(pairs: list[tuple[str, Any]]) -> None:
+def refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    """An `object_pairs_hook`: InvalidInput for a key that is given twice."""
     seen = set()
     for key, _ in pairs:
         if key in seen:

@@ -20,6 +20,7 @@ import numpy as np
 from router.v2 import strict
 from shared import datatypes
 from shared.errors import InvalidInput
+from shared.tensor_bytes import pack_bytes, unpack_bytes
 
 MAX_RANK = 16
 MAX_ELEMENTS = 1 << 31
@@ -150,28 +151,18 @@ def _leaves(values: list[Any]) -> Iterator[Any]:
             yield value
 
 
-def pack_bytes(items: list[bytes]) -> bytes:
-    """BYTES on the wire: each element a uint32 LE length and its bytes."""
-    return b"".join(struct.pack("<I", len(item)) + item for item in items)
-
-
-def unpack_bytes(data: bytes | memoryview, field: str) -> list[bytes]:
-    """The elements of a BYTES tensor; InvalidInput if the lengths run past the end."""
-    view, items, at = memoryview(data), [], 0
-    while at < len(view):
-        end = at + 4
-        length = int.from_bytes(view[at:end], "little")
-        if end > len(view) or end + length > len(view):
-            raise InvalidInput(f"{field}: a BYTES element runs past the end of the data")
-        items.append(bytes(view[end : end + length]))
-        at = end + length
-    return items
+def _elements(data: bytes | memoryview, field: str) -> list[bytes]:
+    """The elements of a BYTES tensor; InvalidInput if a length runs past the end."""
+    try:
+        return unpack_bytes(data)
+    except ValueError as error:
+        raise InvalidInput(f"{field}: {error}") from None
 
 
 def check_binary(data: memoryview, datatype: str, count: int, field: str) -> None:
     """InvalidInput unless `data` holds `count` elements of `datatype`."""
     if datatype == datatypes.BYTES:
-        held = len(unpack_bytes(data, field))
+        held = len(_elements(data, field))
     else:
         size = datatypes.item_size(datatype)
         held = len(data) // size if len(data) % size == 0 else -1
@@ -187,7 +178,7 @@ def to_json(data: bytes | memoryview, datatype: str, field: str) -> list[Any]:
     if datatype in datatypes.NO_JSON:
         raise InvalidInput(f"{field}: {datatype} has no JSON form, only a binary one")
     if datatype == datatypes.BYTES:
-        return [item.decode(errors="replace") for item in unpack_bytes(data, field)]
+        return [item.decode(errors="replace") for item in _elements(data, field)]
     try:
         values: list[Any] = np.frombuffer(data, dtype=datatypes.NUMPY[datatype]).tolist()
     except (KeyError, ValueError):

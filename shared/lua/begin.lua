@@ -6,7 +6,7 @@
 -- not ours.
 local now, worker = clock(), ARGV[2]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return {now, 'fenced'} end
-local stream, begun, out, started = k('work', worker), k('begun', worker), {now}, {}
+local stream, begun, out, started = k('work', worker), k('started', worker), {now}, {}
 open_with_harmless_write()
 local pending = {}
 for _, p in ipairs(redis.call('XPENDING', stream, ARGV[3], ARGV[5], ARGV[#ARGV - 3], 1000000)) do

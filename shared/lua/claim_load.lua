@@ -1,5 +1,5 @@
 -- claim_load: take the load that an order invites to.
--- use: keys, holders, nearest, order, breaker
+-- use: keys, holders, load_target, order, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token, lease ms.
 -- Returns 'claimed' | 'suspect' (claimed, but it has crashed a worker: load it while nothing else runs)
 --   | 'stale' (token taken or replaced) | 'unwanted' (nobody waits) | 'refused'
@@ -13,7 +13,7 @@ local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'for'
 local extra, chosen = (r[4] or '') ~= '', r[5] or ''
 if r[1] ~= token or r[2] ~= '' then return 'stale' end
 if not extra and redis.call('XLEN', k('parked', ref)) == 0 then
-  unorder(ref)
+  cancel_order(ref)
   return 'unwanted'
 end
 if is_among(worker, r[3] or '') then return 'refused' end

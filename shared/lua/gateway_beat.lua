@@ -24,7 +24,7 @@ local function put_back(door, e)
     moved = moved + 1
     return true
   end
-  redis.call('XADD', DEAD, 'MAXLEN', 1000, '*', 'kind', 'entry', 'entry', e[1], 'cause',
+  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', 1000, '*', 'kind', 'entry', 'entry', e[1], 'cause',
     'invalid has ' .. #e[2] / 2 .. ' fields')
   return true
 end

@@ -1,9 +1,10 @@
 -- place: accept requests, each onto a holder's work stream or into its model's parked requests.
--- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement, idempotency
+-- use: keys, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement, idempotency
 -- KEYS[1] prefix. ARGV: now, limit per work stream, limit per parked stream, limit of pending
 --   records, then per item: id, ref, timeout ms, reply gateway, flags, ingress entry, reply_to,
 --   caller's own id, idempotency key, fingerprint of what is asked, body.
--- Returns per item {status, worker or reason or id, entry, deadline, ms to wait}; status placed | parked
+-- Returns per item {status, detail, entry, deadline, ms to wait}; detail: the worker, an id, a cause, or
+--   the limit that is reached (work, parked or pending, as the fields of Limits); status placed | parked
 --   | joined (an earlier request of that key, its id) | mismatch (another payload under that key) |
 --   gone (its outcome is no longer kept) | full | memory | unloadable | quarantined | duplicate |
 --   late (a stream entry whose deadline has passed). An ingress entry is deleted in the same step as
@@ -35,7 +36,7 @@ local function accept(item)
   if not fits then return 'memory', '', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell()) end
   local status, where, entry, wait = place_item(item, now, limits)
   if status ~= 'placed' and status ~= 'parked' then return status, where, entry, wait end
-  remember(item)
+  keep_key(item)
   if item.reply_to ~= '' then
     redis.call('HSET', k('request', item.id), 'reply_to', item.reply_to, 'caller_id', item.caller)
   end

@@ -1,12 +1,12 @@
 -- register: give a worker a new epoch and, in the same step, wipe and re-place what its old one had.
--- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement, wipe
+-- use: keys, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, worker, lease ms, max attempts, then field value pairs of its record
 --   (its incarnation among them).
 -- Returns the epoch.
 local now, worker = clock(), ARGV[2]
 redis.call('ZREM', WORKERS, worker)
 local how = {attempts = tonumber(ARGV[4]), cause = 'its worker lost its lease, or began anew'}
-repeat until wipe_worker(worker, how, 128, now) == 0
+repeat until release_worker(worker, how, 128, now) == 0
 -- Never the same again, also after a FLUSHALL: at least the time.
 local number = math.max(redis.call('INCR', EPOCH), now)
 local epoch = string.format('%.0f', number)

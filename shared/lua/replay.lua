@@ -1,12 +1,12 @@
 -- replay: put a dead letter back as a new request, or back into the stream door.
--- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement
+-- use: keys, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, dead entry, id of the new request, timeout ms, limit per work stream, limit
 --   per parked stream, limit of pending records.
 -- Returns as place: {status, where, entry, deadline, ms to wait}; status also ingress (put back into the
 --   door) | unknown (no such letter) | unkept (its payload was in shared memory). Kept unless it went.
 local SHARED_MEMORY = '\193'
 local now, entry = clock(), ARGV[2]
-local found = redis.call('XRANGE', DEAD, entry, entry)[1]
+local found = redis.call('XRANGE', DEAD_LETTERS, entry, entry)[1]
 if not found then return {'unknown', '', '', '0', '0'} end
 local letter, fields = as_table(found[2]), {}
 if letter.kind == 'entry' then
@@ -18,7 +18,7 @@ if letter.kind == 'entry' then
   end
   if not letter.body then return {'unkept', '', '', '0', '0'} end -- it was too large to be kept
   local back = redis.call('XADD', INGRESS, '*', unpack(fields))
-  redis.call('XDEL', DEAD, entry)
+  redis.call('XDEL', DEAD_LETTERS, entry)
   return {'ingress', '', back, '0', '0'}
 end
 if string.sub(letter.body, 1, 1) == SHARED_MEMORY then return {'unkept', '', '', '0', '0'} end
@@ -27,5 +27,5 @@ local limits = {work = tonumber(ARGV[5]), parked = tonumber(ARGV[6]),
 local item = {id = ARGV[3], model = letter.model, deadline = now + tonumber(ARGV[4]), reply = '',
   flags = 'kp', attempts = 0, body = letter.body}
 local status, where, at, wait = place_item(item, now, limits)
-if status == 'placed' or status == 'parked' then redis.call('XDEL', DEAD, entry) end
+if status == 'placed' or status == 'parked' then redis.call('XDEL', DEAD_LETTERS, entry) end
 return {status, where or '', at or '', tostring(item.deadline), tostring(wait or 0)}

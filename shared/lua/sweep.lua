@@ -1,5 +1,5 @@
 -- sweep: expire what is past its deadline; order again what is parked without a live load.
--- use: keys, ended, late, publish, holders, nearest, order, breaker, bounds, copies, placement
+-- use: keys, outcomes, deadline, publish, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
 local now, chunk = clock(), tonumber(ARGV[2])
@@ -11,7 +11,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT',
   -- Who has a place has not ended. If nothing lies there, its stream was lost: it ends all the same.
   if r[1] then
     take(r[1], r[2])
-    local outcome, worker = late(r[5], r[1], now)
+    local outcome, worker = expired_outcome(r[5], r[1], now)
     publish({id = id, flags = r[3], reply = r[4], model = r[5]}, 'expired', worker, outcome, now)
     expired = expired + 1
   end
@@ -20,7 +20,7 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
   local parked, load = k('parked', ref), k('load', ref)
   local lease = redis.call('HMGET', load, 'token', 'phase', 'worker')
   if redis.call('XLEN', parked) == 0 then
-    unorder(ref)
+    cancel_order(ref)
   elseif lease[2] == 'ordered' then
     -- While the order waits in RQ's queue it stays valid. Who took it and died keeps nothing alive.
     local id = job_id(ref, lease[1])

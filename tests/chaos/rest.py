@@ -14,10 +14,10 @@ from shared.envelope import unpack_outcome
 from tests.chaos.asking import Question, arrays_of
 from tests.chaos.checks import Ended
 from tests.chaos.ground import Ground
-from tests.chaos.patience import until
 from tests.chaos.proc import open_files, resident_bytes
 from tests.chaos.slot import Slot
 from tests.helpers.leaks import leaked_keys
+from tests.helpers.wait import came_true
 
 DRAINED_WITHIN_S = 45.0
 MIB = 1 << 20
@@ -58,7 +58,7 @@ def unrest(ground: Ground, within_s: float = DRAINED_WITHIN_S) -> list[str]:
         found[:] = _unrest(ground)
         return not found
 
-    until(quiet, within_s)
+    came_true(quiet, within_s)
     return found
 
 

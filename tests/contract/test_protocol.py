@@ -67,10 +67,10 @@ def test_the_diagrams_and_the_tables_tell_of_the_same_moves() -> None:
 def test_every_key_in_the_text_is_one_of_ours() -> None:
     """`kind:<id>` as the table of shared/keys.py writes it, and single words called a stream."""
     table = set(re.findall(r"^\| `([^`]+)` \|", keys.__doc__ or "", re.MULTILINE))
-    named = set(re.findall(r"`([a-z-]+:<[a-z0-9]+>)`", TEXT))
-    streams = set(re.findall(r"[Ss]tream `([a-z]+)`", TEXT))
+    named = set(re.findall(r"`([a-z_-]+:<[a-z0-9]+>)`", TEXT))
+    streams = set(re.findall(r"[Ss]tream `([a-z_]+)`", TEXT))
     assert len(named) > 5
-    assert streams == {"ingress", "dead", "failures"}
+    assert streams == {"ingress", "dead_letters", "failures"}
     assert (named | streams) - table == set()
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from deploy.client import RequestFailed
-from router.requests.idempotency import HEADER, REPLAYED
+from router.rest.arguments import IDEMPOTENCY_KEY, REPLAYED
 from tests.failpoints.history import History
 from tests.helpers.http import ask
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from tests.helpers.wait import block_until
+from warmroute import RequestFailed
 
 PATIENCE_S = 40.0
 RIGHT, REFUSED, EITHER = "succeeded", "failed", "succeeded or cancelled"
@@ -94,7 +94,7 @@ class Ledger:
         Whether the second found the first."""
         question, key = model.question(next(_serial)), f"key-{next(_serial)}"
         path = f"/v2/models/{model.name}/infer"
-        sent = path, _v2(question).encode(), {HEADER: key, "Prefer": "respond-async"}
+        sent = path, _v2(question).encode(), {IDEMPOTENCY_KEY: key, "Prefer": "respond-async"}
         with suppress(ConnectionError):
             ask(first.url, "POST", *sent)
         accepted = ask(then.url, "POST", *sent)
@@ -111,7 +111,7 @@ class Ledger:
             assert end in one.end.split(" or "), f"{one} ended as {end}"
             self._count.terminal += 1
             self._count.ends[end] = self._count.ends.get(end, 0) + 1
-        wait_until(lambda: self.left() == [], PATIENCE_S)
+        block_until(lambda: self.left() == [], PATIENCE_S)
         self.history.catch_up()
         for one in asked:
             times = self.history.ends[one.id] if one.id else len(self._lines(one.line))
@@ -125,7 +125,7 @@ class Ledger:
         keys, store = self._stack.keys, self._stack.redis
         names = [key.decode() for key in store.scan_iter(count=1000)]
         found = [n for n in names if n.startswith(keys.work("")) and store.xlen(n)]
-        kinds = (keys.begun(""), keys.parked(""), keys.parked_refs, keys.deadlines)
+        kinds = (keys.started(""), keys.parked(""), keys.parked_refs, keys.deadlines)
         found += [name for name in names if name.startswith(kinds)]
         return found + [door for door in (keys.ingress, keys.outbox) if store.xlen(door)]
 
@@ -139,7 +139,7 @@ class Ledger:
         return "succeeded"
 
     def _end_of_line(self, one: Asked) -> str:
-        wait_until(lambda: self._lines(one.line), PATIENCE_S)
+        block_until(lambda: self._lines(one.line), PATIENCE_S)
         answer = self._lines(one.line)[0]
         if answer[b"status"] == b"succeeded":
             (output,) = json.loads(answer[b"body"])["outputs"]

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.client.client import Client
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
+from warmroute import Client
 
 PATIENCE_S = 40
 
@@ -71,7 +71,7 @@ def load(client: Client, model: Mlp) -> Iterator[Load]:
     for thread in threads:
         thread.start()
     try:
-        wait_until(lambda: made.answered > 3 and len(made.accepted) > 3)
+        block_until(lambda: made.answered > 3 and len(made.accepted) > 3)
         yield made
     finally:
         made.stop.set()

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 from shared.channel import Channel
 from shared.connection import open_redis
 from shared.keys import Keys
-from shared.scripts import Completion, Limits, Placed, Placing, Scripts
+from shared.placed import Limits, Placed
+from shared.scripts import Completion, Placing, Scripts
 from tests.helpers.factories import REF
 
 LEASE_MS = 10_000
@@ -67,7 +68,7 @@ class Cell:
         incarnation: str = "one",
     ) -> str:  # fmt: skip
         """Register a worker that holds some models; its epoch."""
-        fields = {"device": "cpu", "state": "ready", "incarnation": incarnation}
+        fields = {"device_name": "cpu", "state": "ready", "incarnation": incarnation}
         epoch = await self.scripts.register(name, lease_ms, MAX_ATTEMPTS, fields)
         for ref in holds:
             await self.scripts.announce(name, epoch, ref, "", "device 1")

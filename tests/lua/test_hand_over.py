@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from shared.scripts import Placed, Placing, Waiting
+from shared.placed import Placed
+from shared.scripts import Placing, Waiting
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import REF, placing
 
 
 def waiting(cell: Cell, item: Placing, placed: Placed) -> Waiting:
     """As the gateway knows it."""
-    stream = cell.keys.work(placed.where) if placed.where else ""
+    stream = cell.keys.work(placed.detail) if placed.detail else ""
     return Waiting(item.id, item.ref, placed.deadline_ms, stream, placed.entry)
 
 
@@ -72,7 +73,7 @@ async def test_it_can_be_cancelled_expire_and_move_like_any_other(cell: Cell) ->
     cell.scripts.now_ms += 50
     assert (await cell.scripts.sweep())[0] == 1
     assert await cell.scripts.cancel(items[1].id) == "cancelled"
-    await cell.scripts.disown("w1", epoch, 0, "died", MAX_ATTEMPTS)
+    await cell.scripts.fence_worker("w1", epoch, 0, "died", MAX_ATTEMPTS)
     found = [(await cell.record(item.id))["status"] for item in items]
     assert found == [b"expired", b"cancelled", b"parked"]
 
@@ -97,7 +98,7 @@ async def test_an_outcome_in_the_memory_of_a_gateway_that_left_is_a_clear_failur
     (placed,) = await cell.place(item)
     await hand_over(cell, waiting(cell, item, placed))
     await cell.gateway("gw2")
-    await cell.scripts.watch(item.id, "gw2")
+    await cell.scripts.subscribe(item.id, "gw2")
     await cell.complete("w1", epoch, await cell.read(), outcome=b"\xc1some-file")
     record = await cell.record(item.id)
     assert record["status"] == b"failed" and record["outcome"].startswith(b"unavailable ")

@@ -11,7 +11,7 @@ async def test_a_worker_that_leaves_is_forgotten(cell: Cell) -> None:
     epoch = await cell.worker("w1", holds=[REF])
     assert await cell.scripts.leave("w1", epoch, MAX_ATTEMPTS)
     left = [key.decode() async for key in cell.client.scan_iter(cell.keys.prefix + ":*")]
-    assert sorted(left) == [cell.keys.epoch, cell.keys.live("mnist")]
+    assert sorted(left) == [cell.keys.epoch, cell.keys.loaded_versions("mnist")]
 
 
 async def test_what_it_had_not_begun_goes_to_another_holder(cell: Cell) -> None:
@@ -46,4 +46,4 @@ async def test_only_the_present_epoch_can_leave(cell: Cell) -> None:
     await cell.worker("w1", holds=[REF])
     assert not await cell.scripts.leave("w1", old, MAX_ATTEMPTS)
     assert not await cell.scripts.leave("w9", old, MAX_ATTEMPTS)
-    assert (await cell.place(placing()))[0].where == "w1"
+    assert (await cell.place(placing()))[0].detail == "w1"

@@ -229,7 +229,7 @@ async def test_a_load_that_failed_for_a_passing_reason_is_ordered_again_after_a_
     cause = b"store_unavailable the store does not answer"
     assert await cell.scripts.fail_load("w1", REF, token, cause, 60_000, passing=True) == 0
     (refused,) = await cell.place(placing())
-    assert (refused.status, refused.where.encode()) == ("unloadable", cause)
+    assert (refused.status, refused.detail.encode()) == ("unloadable", cause)
     assert 0 < refused.retry_ms <= 60_000
     assert await cell.scripts.sweep() == (0, 0, 0)
     assert await cell.exists(cell.keys.load(REF), cell.keys.loads("w1")) == []
@@ -245,6 +245,6 @@ async def test_what_a_dead_worker_had_waits_too_while_its_model_cannot_be_loaded
     epoch = await cell.worker("w1", holds=[REF])
     await cell.place(kept())
     await cell.client.set(cell.keys.unloadable(REF), "~store_unavailable it is away", px=60_000)
-    await cell.scripts.disown("w1", epoch, 0, "died", 3)
+    await cell.scripts.fence_worker("w1", epoch, 0, "died", 3)
     assert await cell.client.xlen(cell.keys.parked(REF)) == 1
     assert await cell.token() == ""

@@ -22,7 +22,7 @@ from tests.simulation.zoo import Model
 TERMINAL = ("succeeded", "failed", "cancelled", "expired")
 MAX_ATTEMPTS = 3
 ACCEPTING = ("place", "replay")
-WIPING = ("reap", "register", "leave", "disown")
+WIPING = ("reap", "register", "leave", "fence_worker")
 
 
 @dataclass
@@ -91,13 +91,13 @@ class History:
         kind, name = self.split(effect.key)
         if kind in ("work", "parked") and name:
             self._move(effect, kind, name, script)
-        elif kind == "begun" and effect.command == "HSET":
+        elif kind == "started" and effect.command == "HSET":
             self._begin(effect, name, now_ms)
         elif kind == "replies" and effect.command == "XADD":
             self._say(effect.entry)
         elif kind == "request" and effect.command == "HSET" and "status" in effect.fields:
             self._say({"id": name, **effect.fields})
-        elif kind == "idem" and effect.command == "DEL":
+        elif kind == "idempotency" and effect.command == "DEL":
             self.keyed.freed(name, script)
         elif kind == "dead" and effect.command == "XADD":
             self._bury(effect.entry)
@@ -139,7 +139,7 @@ class History:
         """A start is charged when its worker is given up; by a parent, only what it saw running."""
         batch = request.begun.get(request.left, "") if request.id in self._removed else ""
         charged = bool(batch) and script in WIPING
-        if script == "disown":
+        if script == "fence_worker":
             charged = batch == str(self._args[ARGS + 2])
         if attempts != request.attempts + charged or attempts >= MAX_ATTEMPTS:
             self.violated(f"I7: {script}: {request.id} from {request.attempts} to {attempts}")

@@ -12,7 +12,7 @@ from tests.simulation.server import SimRedis
 from tests.simulation.world import World
 
 EMPTY_STREAMS = ("work:", "parked:", "ingress", "outbox", "failures")
-NO_MORE = ("begun:", "parked:", "deadlines", "parked", "rq:queue:")
+NO_MORE = ("started:", "parked:", "deadlines", "parked", "rq:queue:")
 # What may be there with nobody running: a member or an entry of each has an end of its own.
 LEFT_BY_ALL = ("epoch", "ingress", "outbox", "failures", "dead", "gateways", "rq:queues", "events")
 

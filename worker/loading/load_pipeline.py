@@ -19,7 +19,7 @@ from shared.footprint import Footprint, expected
 from shared.manifest import FileEntry, Manifest
 from shared.repository import Repository
 from worker.device.base import DeviceOutOfMemory
-from worker.device.sticky_errors import watched
+from worker.device.thread import watched
 from worker.loading.warmup import Ready, Warmup
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy

@@ -212,7 +212,7 @@ class Loader:
             return
         worker, most = self._membership.worker, affinity.max_models_per_worker
         where = await until_answered(
-            lambda: self._scripts.affinity(
+            lambda: self._scripts.route_by_affinity(
                 worker, lease.ref, lease.token, affinity.key, affinity.mode, most
             )
         )

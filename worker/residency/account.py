@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from shared.footprint import Footprint
+from worker.device.base import Device
 from worker.residency.copies import Copies
 from worker.residency.ledger import Ledger, Tally
 
@@ -71,6 +72,18 @@ class Bookkeeper:
         self._entries: Mapping[str, Footprint] = {}
         self._held: list[str] = []
         self._account = account({}, [])
+
+    def settled(self) -> bool:
+        """Whether models are loaded and no load is under way."""
+        return 0 < len(self._copies.all()) == len(self._ledger)
+
+    def allocated(self, device: Device, inflight_bytes: int) -> int:
+        """Bytes of `device.allocated()` that are accounted for. On a CPU mapped blobs are not among
+        them, but the bytes of requests are."""
+        if device.kind == "cuda":
+            return self._ledger.used
+        own = sum(copy.model.bytes_resident for copy in self._copies.all())
+        return own + inflight_bytes
 
     def account(self) -> Account:
         """The current account."""

@@ -97,7 +97,7 @@ class Growth:
         log.info("%s has %d bytes of its own after its last calls", copy.ref, own)
         member, learned = self._membership, {f"own:{self._device_class}": own}
         with suppress(WarmrouteError):  # then the next load records it
-            await self._scripts.learn(member.worker, member.epoch, copy.ref, learned)
+            await self._scripts.record_stats(member.worker, member.epoch, copy.ref, learned)
         grown = Footprint(copy.footprint.blobs, max(own, copy.footprint.own))
         if await self._memory.grow(copy.ref, grown):
             copy.footprint = grown

@@ -44,10 +44,10 @@ class ModelStatsReader:
         with redis_errors():
             flat, learned, holders, sessions, versions, extra = await asyncio.gather(
                 ask("HGETALL", keys.policy(ref)),
-                ask("HMGET", keys.known(ref), self._own, "rows"),
+                ask("HMGET", keys.stats(ref), self._own, "rows"),
                 ask("HLEN", keys.holders(ref)),
                 ask("EXISTS", keys.pinned(ref)),
-                ask("HKEYS", keys.live(manifest.name)),
+                ask("HKEYS", keys.loaded_versions(manifest.name)),
                 ask("HGET", keys.load(ref), "extra"),
             )
         texts = [item.decode() for item in flat]

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-
 from deploy.bench.caching import belady_loads, lru_loads, zipf_trace
-from deploy.bench.cases.crowds import Crowd, mlps, room_for, settings
 from deploy.bench.history import double_loads, read_events, stays
 from deploy.bench.load import in_order
 from deploy.bench.measure import Pair, spread
+from deploy.bench.models import Crowd, mlps, room_for, settings
 from deploy.bench.results import Figure, Note, Target, compare
 from deploy.bench.watch import loads_reported, watched
 from deploy.bench.workbench import Case, Store, Workbench
@@ -83,7 +81,7 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
             outcomes.append(_serve(store, folder / f"round-{at}", models, trace, size))
             best = belady_loads(trace, size.room * size.workers)
             pairs.append(Pair(outcomes[-1].loads, best))
-            bench.tell(at, pairs[-1], f"loads, {outcomes[-1].per_second:.0f} requests/s")
+            bench.show_round(at, pairs[-1], f"loads, {outcomes[-1].per_second:.0f} requests/s")
         one_row = _serve(store, folder / "one-row", light, traces[0], size)
     figure = compare(
         f"{size.models} models of {size.megabytes} MB, room for {size.room} on each of "
@@ -116,18 +114,15 @@ def _serve(store: Store, folder: Path, models: Crowd, trace: Sequence[int], size
     """One run of the trace on fresh workers; BenchError if an answer is wrong or missing."""
     folder.mkdir()
     given = settings(room_for(models.samples, size.room), folder.parent / "cache")
-    with (
-        store.stack(folder, given, workers=size.workers) as stack,
-        redis.Redis.from_url(stack.redis.url) as client,
-    ):
-        with watched(stack.port, every_s=0.25) as seen:
+    with store.cluster(folder, given, workers=size.workers) as cluster:
+        with watched(cluster.port, every_s=0.25) as seen:
             load = in_order(
-                stack.port, models.posts, trace, connections=AT_A_TIME, within_s=WITHIN_S
+                cluster.port, models.posts, trace, connections=AT_A_TIME, within_s=WITHIN_S
             )
         models.check(load.kept)
         seen.check()
-        loads = loads_reported(stack, client)
-        copies = stays(read_events(client, stack.keys))
+        loads = loads_reported(cluster)
+        copies = stays(read_events(cluster.redis, cluster.keys))
     double = len(double_loads(copies)) if copies else -1
     return Outcome(load.per_second, load.latency_ms(), load.latency_ms(0.99), loads, double)
 
@@ -136,9 +131,9 @@ def _fill_cache(store: Store, folder: Path, models: Crowd, size: Size) -> None:
     """Have every model on the disk."""
     folder.mkdir()
     given = settings(room_for(models.samples, size.room), folder.parent / "cache")
-    with store.stack(folder, given) as stack:
+    with store.cluster(folder, given) as cluster:
         for at in range(len(models.samples)):
-            models.ask(stack, at)
+            models.ask(cluster, at)
 
 
 def _notes(

@@ -11,18 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-
-from deploy.bench.cases.crowds import Crowd, settings
-from deploy.bench.cases.variants import post_of
-from deploy.bench.errors import BenchError
 from deploy.bench.load import volley
-from deploy.bench.measure import Pair, spread
-from deploy.bench.memory import Memory, memory_of
+from deploy.bench.measure import BenchError, Pair, spread
+from deploy.bench.models import Crowd, post_of, settings
 from deploy.bench.plain import running_plain
+from deploy.bench.probes import Memory, memory_of
 from deploy.bench.results import Figure, Note, compare
 from deploy.bench.watch import device_process, loads_reported, watched
-from deploy.bench.workbench import ROOMY_BYTES, SAMPLES, WHEELS, Case, Store, Workbench
+from deploy.bench.workbench import ROOMY_BYTES, Case, Store, Workbench
+from deploy.local.folders import SAMPLES, WHEELS
 from deploy.samples.models import crowd, minilm
 from deploy.samples.sample import Sample
 from deploy.samples.store import BuiltSample
@@ -69,7 +66,7 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
             roomy.append(ask_all(store, folder / f"roomy-{at}", expected, budget))
             less = first.used - (size.asked - size.room) * own_bytes(chosen)
             tight.append(ask_all(store, folder / f"tight-{at}", expected, less))
-            bench.tell(at, _pair(roomy[-1], plain), "MB")
+            bench.show_round(at, _pair(roomy[-1], plain), "MB")
     if any(outcome.loads != size.asked for outcome in roomy):
         raise BenchError(f"{roomy[0].loads} loads of {size.asked} models that all had room")
     return compare(
@@ -116,15 +113,14 @@ def ask_all(store: Store, folder: Path, models: Crowd, budget: int) -> Outcome:
     folder.mkdir()
     given = settings(budget, folder.parent / "cache")
     with (
-        store.stack(folder, given) as stack,
-        redis.Redis.from_url(stack.redis.url) as client,
-        watched(stack.port) as seen,
+        store.cluster(folder, given) as cluster,
+        watched(cluster.port) as seen,
     ):
-        load = volley(stack.port, models.posts)
+        load = volley(cluster.port, models.posts)
         models.check(load.kept)
-        loads = loads_reported(stack, client)
-        used = stack.client.residency()[0]["used_bytes"]
-        memory = memory_of(device_process(stack))
+        loads = loads_reported(cluster)
+        used = cluster.client().workers()[0]["used_bytes"]
+        memory = memory_of(device_process(cluster))
     seen.check()
     return Outcome(load.seconds, loads, seen.fullest, memory, used)
 

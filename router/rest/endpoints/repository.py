@@ -12,57 +12,57 @@ from typing import Any
 from aiohttp import web
 
 from router.catalog.catalog import Entry
+from router.rest.arguments import parse_prefer, read_timeout
+from router.rest.bodies import json_response, read_object, refuse_others
 from router.rest.context import GatewayContext, named_model, resolve_model
-from router.rest.endpoints.infer import parse_prefer, read_timeout
-from router.rest.json_body import answer, read_object, refuse_others
-from router.v2.parameters import timeout_of
+from router.v2.json_form import timeout_of
 from shared.errors import InvalidInput, UnsupportedInput, WarmrouteError
 from shared.names import ModelRef, check_model_name, parse_version
 
 
-async def load(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def load(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """200 once a worker holds the model; with `Prefer: respond-async` 202, and where to look."""
-    with doors.copies.admitted():
+    with context.control.admitted():
         parameters = await _parameters(request, ())
-        timeout_s = read_timeout(request, timeout_of(parameters), doors.config)
+        timeout_s = read_timeout(request, timeout_of(parameters), context.config)
         # Without a version the newest, live or not: who loads it wants to know whether it can be.
-        entry = await doors.catalog.read(*named_model(request))
-        if parse_prefer(request.headers.getall("Prefer", [])).respond_async:
-            return _accepted(entry, await doors.copies.order(entry))
-        workers = await doors.copies.load(entry, timeout_s)
-        doors.catalog.doubt(entry.ref.name)
-        return answer({**_named(entry.ref), "state": "READY", "workers": workers})
+        entry = await context.catalog.read(*named_model(request))
+        if parse_prefer(request.headers.getall("Prefer", []))[0]:
+            return _accepted(entry, await context.control.order(entry))
+        workers = await context.control.load(entry, timeout_s)
+        context.catalog.doubt(entry.ref.name)
+        return json_response({**_named(entry.ref), "state": "READY", "workers": workers})
 
 
-async def unload(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def unload(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """200 once no worker holds what was there; without a version all that are held. 409: pinned."""
-    with doors.copies.admitted():
+    with context.control.admitted():
         parameters = await _parameters(request, ("unload_dependents",))
         if not isinstance(parameters.get("unload_dependents", False), bool):
             raise InvalidInput("parameters.unload_dependents: want true or false")
-        timeout_s = read_timeout(request, timeout_of(parameters), doors.config)
-        refs, entry = await _targets(request, doors)
-        freed = await doors.copies.unload(refs, timeout_s)
+        timeout_s = read_timeout(request, timeout_of(parameters), context.config)
+        refs, entry = await _targets(request, context)
+        freed = await context.control.unload(refs, timeout_s)
         if entry is not None:
-            await doors.policies.keep_out(entry)
+            await context.policies.keep_out(entry)
         rows = [
             {**_named(ModelRef.parse(ref)), "state": "UNAVAILABLE", "freed": workers}
             for ref, workers in freed.items()
         ]
-        return answer({"name": request.match_info["model"], "versions": rows})
+        return json_response({"name": request.match_info["model"], "versions": rows})
 
 
-async def _targets(request: web.Request, doors: GatewayContext) -> tuple[list[str], Entry | None]:
+async def _targets(request: web.Request, context: GatewayContext) -> tuple[list[str], Entry | None]:
     """What is to be freed, and what the repository says of the model. A model that is held can be
     unloaded although the repository no longer has it, or is away."""
     name = check_model_name(request.match_info["model"])
     version = request.match_info.get("version")
-    held = await doors.states.held(name, None if version is None else parse_version(version))
+    held = await context.states.held(name, None if version is None else parse_version(version))
     if not held:
-        entry = await resolve_model(request, doors)
+        entry = await resolve_model(request, context)
         return [str(entry.ref)], entry
     with suppress(WarmrouteError):
-        entry = await resolve_model(request, doors)
+        entry = await resolve_model(request, context)
         return sorted({*held, str(entry.ref)}), entry
     return held, None
 
@@ -74,7 +74,7 @@ def _accepted(entry: Entry, status: str) -> web.Response:
         "Location": where, "Retry-After": "1", "Preference-Applied": "respond-async",
         "Vary": "Prefer",
     }  # fmt: skip
-    return answer({**_named(entry.ref), "state": state, "residency": where}, 202, headers)
+    return json_response({**_named(entry.ref), "state": state, "residency": where}, 202, headers)
 
 
 async def _parameters(request: web.Request, known: tuple[str, ...]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ local function charge_crash(ref, cause, now)
     local pause = math.min(FIRST * 2 ^ math.min(opens - 1, 20), LONGEST)
     redis.call('HSET', key, 'until', now + pause)
     stays = stays + pause
-    note_trouble(ref, now, pause)
+    note_refused(ref, now, pause)
   end
   redis.call('PEXPIRE', key, stays)
   closed[ref] = nil

@@ -18,7 +18,7 @@ end
 
 local function idem(item)
   local digest = redis.sha1hex(item.key)
-  return k('idem', digest), digest
+  return k('idempotency', digest), digest
 end
 
 -- nil | 'joined' or 'gone', its id | 'mismatch' (another question under that key)
@@ -31,10 +31,10 @@ local function asked_before(item)
   if redis.call('EXISTS', k('request', item.id)) == 1 then return join(item.id, item) end
 end
 
-local function remember(item)
+local function keep_key(item)
   if item.key == '' then return end
   local key, digest = idem(item)
   redis.call('HSET', key, 'id', item.id, 'fingerprint', item.fingerprint)
   redis.call('PEXPIRE', key, KEY_TTL)
-  redis.call('HSET', k('request', item.id), 'idem', digest)
+  redis.call('HSET', k('request', item.id), 'idempotency', digest)
 end

@@ -10,12 +10,12 @@ end
 
 -- Live workers, other than `refused`, of the device classes on which this model could not be loaded a
 -- short while ago.
-local function unfit_workers(ref, now, refused)
+local function incompatible_workers(ref, now, refused)
   local unfit, list = {}, ''
-  for _, class in ipairs(redis.call('SMEMBERS', k('unfit', ref))) do unfit[class] = true end
+  for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do unfit[class] = true end
   if not next(unfit) then return list end
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local class = redis.call('HGET', k('worker', worker), 'class') or ''
+    local class = redis.call('HGET', k('worker', worker), 'device_class') or ''
     if unfit[class] and not is_among(worker, refused) then list = list .. ' ' .. worker end
   end
   return list
@@ -26,8 +26,8 @@ end
 local function order_load(ref, seed, now, more)
   more = more or {}
   local refused = more.refused or ''
-  refused = refused .. unfit_workers(ref, now, refused)
-  local chosen = more.worker or soonest(ref, now, refused)
+  refused = refused .. incompatible_workers(ref, now, refused)
+  local chosen = more.worker or fastest_loader(ref, now, refused)
   local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
   local load, id = k('load', ref), job_id(ref, token)
   local job, at = P .. 'rq:job:' .. id, '1970-01-01T00:00:00.000000Z'
@@ -51,7 +51,7 @@ end
 
 -- Nobody waits for `ref` any more: an order that nobody has claimed is taken back; one that was given
 -- although nobody waited only if `extra` too.
-local function unorder(ref, extra)
+local function cancel_order(ref, extra)
   local load = k('load', ref)
   if redis.call('XLEN', k('parked', ref)) > 0 then return end
   redis.call('SREM', PARKED, ref)

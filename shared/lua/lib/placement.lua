@@ -1,9 +1,7 @@
 -- place_item: put a request on the work stream of its least loaded live holder, or park it.
 -- item: id, model (ref), deadline, reply, flags, attempts, body. Without limits it was accepted before.
--- Returns 'placed', worker, entry | 'parked', '', entry | 'full', what, '', ms to wait
+-- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
-local CELL_FULL = 'the requests pending in this cell'
-
 local function add(stream, item)
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
     item.deadline, 'reply', item.reply, 'flags', item.flags, 'attempts', item.attempts, 'body',
@@ -21,7 +19,7 @@ end
 local function park(item, now, limits, state)
   local stream = k('parked', item.model)
   if limits and redis.call('XLEN', stream) >= limits.parked then
-    return 'full', 'the requests that wait for this model to load', '', until_loaded(item.model, now)
+    return 'full', 'parked', '', until_loaded(item.model, now)
   end
   for _, flag in ipairs({'k', 'c'}) do
     if not string.find(item.flags, flag, 1, true) then item.flags = item.flags .. flag end
@@ -52,13 +50,13 @@ local function place_item(item, now, limits)
   if state == 'open' and limits then return 'quarantined', cause, '', wait end
   local worker, queued
   if state ~= 'open' then worker, queued = least_loaded(item.model, now) end
-  if worker and state == 'closed' then spill(item.model, worker, queued, now) end
+  if worker and state == 'closed' then scale_out(item.model, worker, queued, now) end
   if worker and limits and queued >= limits.work then
-    return 'full', 'every holder of this model', '', until_half(queued, rate_of(worker))
+    return 'full', 'work', '', until_half(queued, rate_of(worker))
   end
   local kept = not worker or state == 'probe' or string.find(item.flags, 'k', 1, true)
   if kept and limits and limits.records < 1 then
-    return 'full', CELL_FULL, '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell())
+    return 'full', 'pending', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell())
   end
   if worker then return put_on(worker, item, now, limits, state) end
   local why, passing = unloadable(item.model)

@@ -18,10 +18,10 @@ local function publish(item, status, worker, outcome, now)
   local told = item.reply == '' or reply(item.reply, item.id, status, worker, cold, outcome)
   -- A gateway that stopped may have made a record for what had none (hand_over).
   local record = not told or string.find(item.flags, 'k', 1, true)
-  if not record then return trace(item, status, worker, cold, outcome, now) end
+  if not record then return record_failure(item, status, worker, cold, outcome, now) end
   local key = k('request', item.id)
   redis.call('ZREM', DEADLINES, item.id)
-  local kept = redis.call('HMGET', key, 'flags', 'watchers', 'reply_to', 'model', 'idem')
+  local kept = redis.call('HMGET', key, 'flags', 'watchers', 'reply_to', 'model', 'idempotency')
   local flags = kept[1] or ''
   local polled = string.find(flags, 'p', 1, true)
   if polled and string.byte(outcome) == IN_SHARED_MEMORY then -- its gateway has handed it over
@@ -33,19 +33,19 @@ local function publish(item, status, worker, outcome, now)
     redis.call('HDEL', k('breaker', kept[4]), 'probe_until')
   end
   item.model = kept[4] or item.model
-  trace(item, status, worker, cold, outcome, now, polled)
+  record_failure(item, status, worker, cold, outcome, now, polled)
   for gateway in string.gmatch(kept[2] or '', '%S+') do
     if gateway ~= item.reply then reply(gateway, item.id, status, worker, cold, outcome) end
   end
   if not polled then return redis.call('DEL', key) end
   if kept[5] and status ~= 'succeeded' and PASSING[string.match(outcome, '^%S+')] then
-    redis.call('DEL', k('idem', kept[5]))
+    redis.call('DEL', k('idempotency', kept[5]))
   end
   redis.call('HSET', key, 'status', status, 'worker', worker, 'cold', cold, 'outcome', outcome,
     'finished', now)
   redis.call('HDEL', key, 'stream', 'entry', 'watchers')
   redis.call('PEXPIRE', key, RESULT_TTL)
-  redis.call('SET', k('gone', item.id), '1', 'PX', 2 * RESULT_TTL)
+  redis.call('SET', k('tombstone', item.id), '1', 'PX', 2 * RESULT_TTL)
   for to in string.gmatch(kept[3] or '', '%S+') do redis.call('XADD', OUTBOX, '*', 'id', item.id, 'to', to) end
 end
 
@@ -56,7 +56,7 @@ local function take(stream, entry)
     local worker = string.sub(stream, #P + 6)
     local epoch = redis.call('HGET', k('worker', worker), 'epoch')
     if epoch then redis.call('XACK', stream, epoch, entry) end
-    redis.call('HDEL', k('begun', worker), entry)
+    redis.call('HDEL', k('started', worker), entry)
   end
   return true
 end
@@ -68,7 +68,7 @@ local function moving(flat, stream, entry)
   if not (item.id and item.model and item.body and item.flags and item.reply
     and tonumber(item.attempts) and tonumber(item.deadline)) then
     redis.call('XDEL', stream, entry)
-    redis.call('XADD', DEAD, 'MAXLEN', 1000, '*', 'kind', 'entry', 'entry', entry, 'cause',
+    redis.call('XADD', DEAD_LETTERS, 'MAXLEN', 1000, '*', 'kind', 'entry', 'entry', entry, 'cause',
       'invalid no request')
     return nil
   end

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.bench.errors import BenchError
+from deploy.bench.measure import BenchError
 from deploy.bench.watch import Seen
 
 
@@ -26,7 +26,7 @@ def test_the_fullest_moment_and_the_most_copies_are_kept() -> None:
     assert seen.now == {"a": 1}
 
 
-def test_a_budget_that_was_exceeded_once_is_told() -> None:
+def test_a_budget_that_was_exceeded_once_is_an_error() -> None:
     """Also when all is well again later."""
     seen = Seen()
     seen.look([worker("w1", 101)])

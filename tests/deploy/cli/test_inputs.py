@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deploy.cli.errors import WrongUse
 from deploy.cli.inputs import read_inputs
 from deploy.cli.json_values import NoJson, parse
-from deploy.client.casting import take
+from warmroute.casting import to_tensor as take
 
 
 def read(value: str, datatype: str, shape: tuple[int, ...] = (-1,)) -> Any:

@@ -31,7 +31,7 @@ async def fleet(
 
 
 async def ref(fleet: Fleet, name: str = "bert", version: int = 2) -> str:
-    return str((await fleet.gateway.doors.catalog.resolve(name, version)).ref)
+    return str((await fleet.gateway.context.catalog.resolve(name, version)).ref)
 
 
 class Command:

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from deploy.client import ClientError, InvalidInput
-from deploy.client.casting import take
-from deploy.client.exact import FLOATS, INTEGERS, widened
-from deploy.client.tensors import encode_tensor, from_binary
 from shared import datatypes
+from warmroute import ClientError, InvalidInput
+from warmroute.casting import to_tensor as take
+from warmroute.datatypes import FLOATS, INTEGERS
+from warmroute.encoding import encode_tensor
+from warmroute.exact import widened
+from warmroute.framing import from_binary
 
 NUMBERS = sorted(INTEGERS | set(FLOATS))
 ANY = sorted(datatypes.ALL)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from deploy.client import Client, Expired, InvalidInput, Rejected, TimedOut
+from warmroute import Client, Expired, InvalidInput, Rejected, TimedOut
 
 if TYPE_CHECKING:
+    from tests.deploy.client.conftest import MakeClient
     from tests.deploy.conftest import Stub
 
 INFER = ("POST", "/v2/models/m/infer")
@@ -79,9 +80,11 @@ def test_one_input_needs_no_name(model: Model, client: Client) -> None:
         client.infer("m", [1.0])
 
 
-def test_a_refusal_for_another_reason_is_asked_for_once(stub: Stub, model: Model) -> None:
+def test_a_refusal_for_another_reason_is_asked_for_once(
+    stub: Stub, model: Model, make_client: MakeClient
+) -> None:
     """What would be sent again is the same."""
-    with Client(stub.url) as client, pytest.raises(Rejected, match="want"):
+    with make_client(stub.url) as client, pytest.raises(Rejected, match="want"):
         client.infer("m", {"z": np.float32([1])})
     assert [path for method, path, _, _ in stub.seen if method == "POST"] == [INFER[1]]
 

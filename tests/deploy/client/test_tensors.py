@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from deploy.client.tensors import decode, encode, encode_tensor, from_binary, from_json
 from shared import datatypes
+from warmroute import BadResponse
+from warmroute.encoding import encode, encode_tensor
+from warmroute.framing import from_binary, from_json
+from warmroute.result import decode
 
 V2_DTYPES = st.sampled_from([dtype for name, dtype in datatypes.NUMPY.items() if name != "BF16"])
 
@@ -62,10 +65,10 @@ def test_bf16_comes_back_as_the_float32_of_the_same_value() -> None:
 
 def test_json_outputs_are_read_nested_or_flat() -> None:
     """Both forms that V2 allows, BYTES as strings."""
-    nested = {"name": "y", "datatype": "INT64", "shape": [2, 1], "data": [[1], [2]]}
-    words = {"name": "w", "datatype": "BYTES", "shape": [1, 2], "data": [["a", "b"]]}
-    assert from_json(nested).tolist() == [[1], [2]]
-    assert from_json(words).tolist() == [[b"a", b"b"]]
+    assert from_json("INT64", [2, 1], [[1], [2]]).tolist() == [[1], [2]]
+    assert from_json("BYTES", [1, 2], [["a", "b"]]).tolist() == [[b"a", b"b"]]
+    assert from_json("FP32", [2], [1, None]).tolist()[:1] == [1.0]
+    assert from_json("BOOL", [], True).shape == ()
 
 
 @pytest.mark.parametrize(("claimed", "sent"), [(8, b"\0" * 4), (4, b"\0" * 8)])
@@ -73,5 +76,5 @@ def test_a_response_whose_sizes_do_not_add_up_is_refused(claimed: int, sent: byt
     """Too few and too many bytes are both an error, never a silent cut."""
     output = {"name": "y", "datatype": "FP32", "shape": [claimed // 4]}
     output["parameters"] = {"binary_data_size": claimed}
-    with pytest.raises(ValueError, match="bytes"):
+    with pytest.raises(BadResponse, match="bytes"):
         decode(msgspec.json.encode({"model_name": "m", "outputs": [output]}), sent)

@@ -7,9 +7,10 @@ import contextlib
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.events.query import LAST, Wanted, parse_limit, parse_since, parse_wanted
+from router.events.query import LAST, EventFilter, parse_filter, parse_since
 from router.fleet.fleet_report import read_report
 from router.fleet.load_status import load_state, number, waits
+from router.rest.arguments import parse_limit
 from shared.errors import InvalidInput
 from shared.events import Event, decode, encode, id_of, position_of
 from tests.helpers.factories import OTHER_REF, REF
@@ -38,7 +39,7 @@ def test_a_query_is_understood_or_refused(
 ) -> None:
     """With InvalidInput, which names the field."""
     with contextlib.suppress(InvalidInput):
-        wanted = parse_wanted({"model": model, "worker": worker}, kinds)
+        wanted = parse_filter({"model": model, "worker": worker}, kinds)
         wanted(Event(kind="loaded", ref=REF))
     with contextlib.suppress(InvalidInput):
         assert 1 <= parse_limit(limit) <= 1000
@@ -73,6 +74,6 @@ def test_any_lease_makes_a_sentence(lease: dict[str, str]) -> None:
 def test_a_filter_lets_through_what_it_names() -> None:
     """And all, if it names nothing."""
     event = Event(kind="loaded", worker="w1", ref=OTHER_REF)
-    assert Wanted()(event) and Wanted("bert", "w1", frozenset({"loaded"}))(event)
-    assert not Wanted("mnist")(event) and not Wanted(kinds=frozenset({"evicted"}))(event)
-    assert not Wanted("bert")(Event(kind="restarted"))
+    assert EventFilter()(event) and EventFilter("bert", "w1", frozenset({"loaded"}))(event)
+    assert not EventFilter("mnist")(event) and not EventFilter(kinds=frozenset({"evicted"}))(event)
+    assert not EventFilter("bert")(Event(kind="restarted"))

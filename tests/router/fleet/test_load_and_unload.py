@@ -27,7 +27,7 @@ async def fleet(cell: Cell, tmp_path: Path) -> AsyncIterator[Fleet]:
 
 
 async def ref(fleet: Fleet, version: int = 2) -> str:
-    return str((await fleet.gateway.doors.catalog.resolve("bert", version)).ref)
+    return str((await fleet.gateway.context.catalog.resolve("bert", version)).ref)
 
 
 async def test_a_load_is_answered_when_a_worker_holds_the_model(fleet: Fleet) -> None:

@@ -41,7 +41,7 @@ async def fleet(cell: Cell, tmp_path: Path) -> AsyncIterator[Fleet]:
 
 
 async def ref(fleet: Fleet) -> str:
-    return str((await fleet.gateway.doors.catalog.resolve("bert")).ref)
+    return str((await fleet.gateway.context.catalog.resolve("bert")).ref)
 
 
 async def test_the_policy_in_force_is_shown_beside_what_made_it(fleet: Fleet) -> None:
@@ -66,7 +66,7 @@ async def test_an_override_is_what_the_scripts_go_by(fleet: Fleet) -> None:
     """A pinned model is not unloaded, and a least number of copies is ordered by the sweep."""
     epoch = await fleet.worker()
     await fleet.ask("PUT", POLICY, {"pin": True, "min_copies": 1})
-    await fleet.cell.scripts.tend()
+    await fleet.cell.scripts.reconcile()
     await fleet.hold("w1", epoch, await ref(fleet))
     assert await fleet.cell.scripts.retire("w1", epoch, await ref(fleet), "", "evict") == "pinned"
 

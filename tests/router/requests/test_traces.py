@@ -36,10 +36,10 @@ async def gateway(cell: Cell, tmp_path: Path) -> AsyncIterator[RunningGateway]:
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture):
     """The lines about one request, or about all."""
-    caplog.set_level(logging.INFO, logger="router.requests.failure_log")
+    caplog.set_level(logging.INFO, logger="router.requests.outcome_log")
 
     def found(request_id: str = "") -> list[str]:
-        said = [r.getMessage() for r in caplog.records if r.name == "router.requests.failure_log"]
+        said = [r.getMessage() for r in caplog.records if r.name == "router.requests.outcome_log"]
         return [line for line in said if request_id in line]
 
     return found

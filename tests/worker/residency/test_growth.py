@@ -71,7 +71,7 @@ async def test_what_a_call_keeps_is_booked(bench: Bench, cell: Cell) -> None:
     assert await bench.growth.run_once() == 1
     assert bench.entry == 40 == bench.copy.footprint.own // NOTICED
     assert bench.copy.model.bytes_resident == 40 * NOTICED
-    known = await cell.client.hget(cell.keys.known(REF), "own:cpu")
+    known = await cell.client.hget(cell.keys.stats(REF), "own:cpu")
     assert int(known) == 40 * NOTICED
     assert await bench.growth.run_once() == 0 and bench.entry == 40
 
@@ -132,7 +132,7 @@ async def test_what_grows_over_the_budget_leaves_and_nobody_else(bench: Bench, c
     await bench.growth.run_once()
     assert bench.parts.copies.get(REF) is None and bench.parts.copies.get(OTHER_REF)
     assert bench.parts.ledger.used == 10 * NOTICED
-    assert int(await cell.client.hget(cell.keys.known(REF), "own:cpu")) == 105 * NOTICED
+    assert int(await cell.client.hget(cell.keys.stats(REF), "own:cpu")) == 105 * NOTICED
 
 
 async def test_a_pinned_copy_that_grows_over_the_budget_stays(bench: Bench) -> None:

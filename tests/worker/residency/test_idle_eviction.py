@@ -57,7 +57,7 @@ async def test_the_api_can_keep_it(
     await loading.cell.scripts.set_policy(ref, policy)
     loading.parts.copies.get(ref).last_used -= 101
     assert await idle_eviction.run_once() == 0
-    await loading.cell.client.delete(loading.cell.keys.policy(ref), loading.cell.keys.wanted)
+    await loading.cell.client.delete(loading.cell.keys.policy(ref), loading.cell.keys.min_copies)
 
 
 async def test_a_copy_in_use_does_not_leave(

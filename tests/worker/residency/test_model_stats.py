@@ -32,16 +32,16 @@ async def test_the_api_overrides_single_fields(cell: Cell, stats: ModelStatsRead
 
 async def test_bytes_are_those_of_this_device_class(cell: Cell, stats: ModelStatsReader) -> None:
     """A copy on a GPU takes others."""
-    await cell.client.hset(cell.keys.known(REF), mapping={"own:cpu": 70, "own:GPU": 90})
-    await cell.client.expire(cell.keys.known(REF), 60)
+    await cell.client.hset(cell.keys.stats(REF), mapping={"own:cpu": 70, "own:GPU": 90})
+    await cell.client.expire(cell.keys.stats(REF), 60)
     (found,) = await stats.read([(REF, manifest())])
     assert found.own_bytes == 70
 
 
 async def test_what_cannot_be_read_counts_as_not_known(cell: Cell, stats: ModelStatsReader) -> None:
     """Whoever wrote it there."""
-    await cell.client.hset(cell.keys.known(REF), "own:cpu", "many")
-    await cell.client.expire(cell.keys.known(REF), 60)
+    await cell.client.hset(cell.keys.stats(REF), "own:cpu", "many")
+    await cell.client.expire(cell.keys.stats(REF), 60)
     await cell.scripts.set_policy(REF, {"priority": "high", "colour": "1", "pin": "1"})
     (found,) = await stats.read([(REF, manifest())])
     assert found == ModelStats(Policy(pin=True), None, 0)
