@@ -144,8 +144,8 @@ class FailureLog:
             self.summarise()
         model = word(failure.model)
         if self._lines[model] >= LINES_OF_MODEL or self._lines.total() >= LINES:
-            known = (model, failure.code) in self._more or len(self._more) < MOST_COUNTED
-            self._more[(model, failure.code) if known else ("others", "any")] += 1
+            counted = (model, failure.code) in self._more or len(self._more) < MOST_COUNTED
+            self._more[(model, failure.code) if counted else ("others", "any")] += 1
             return
         self._lines[model] += 1
         log.log(failure.level, "%s", failure.line(self._statuses))

@@ -13,8 +13,7 @@ import logging
 import re
 from typing import Any
 
-from router.requests.call import Call, Mode
-from router.requests.idempotency import MAX_KEY, check_key
+from router.requests.call import MAX_KEY, Call, Mode, check_key
 from router.requests.intake import Intake
 from router.stream.pending_entries import PendingEntries
 from router.v2 import request as v2_request

@@ -39,7 +39,7 @@ class Outbox:
         self._position = "0"
 
     async def run_once(self) -> int:
-        """Answer what has ended; the number of entries."""
+        """Answer requests that have ended; the number of entries."""
         position, self._position = self._position, "0"
         with redis_errors():
             streams = await self._channel.execute_command(
@@ -73,7 +73,7 @@ class Outbox:
 
 
 def gone(request_id: str) -> list[Any]:
-    """The answer of a request whose outcome outlived every gateway, and is no longer kept."""
+    """The answer of a request that ended while no gateway ran, and whose outcome was dropped."""
     return [
         "request", request_id, "status", "gone", "code", Gone.code,
         "error", "its outcome is no longer kept",
@@ -96,6 +96,6 @@ def render(request_id: str, record: dict[str, bytes]) -> list[Any]:
     except InvalidInput as error:  # FP16 and BF16 have no JSON form
         where = f"GET /v2/requests/{request_id} with Accept: application/octet-stream"
         return [*head, "code", error.code, "error", f"{error.message}: {where}"]
-    except msgspec.MsgspecError:  # one that cannot be read must not hold up those behind it
+    except msgspec.MsgspecError:  # an outcome that cannot be read must not block those behind it
         return [*head, "code", WarmrouteError.code, "error", "its outcome cannot be read"]
     return [*head, "body", msgspec.json.encode(document)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from shared.event_log import EventLog
 from shared.footprint import Footprint
@@ -17,6 +18,7 @@ from worker.residency.host_tier import Demotion, HostTier
 from worker.residency.memory_manager import MemoryManager
 from worker.residency.outcome import FREED
 from worker.residency.projection import LoadCandidate
+from worker.serving.batch_tensors import Arrays
 
 BUDGET = 100
 
@@ -29,8 +31,14 @@ def own(size: int) -> Footprint:
 class Model:
     """A loaded model that remembers being freed."""
 
+    bytes_resident = 0
+
     def __init__(self) -> None:
         self.freed = False
+        self.shared: dict[str, int] = {}
+
+    def run(self, inputs: Arrays) -> Arrays:
+        return inputs
 
     def unload(self) -> None:
         self.freed = True
@@ -55,11 +63,12 @@ def made_evictor(
     caught_up: Callable[[bytes, float], bool] = lambda last, since: True,
 ) -> Evictor:
     """An evictor without a host tier, whose reader has always caught up."""
-    demotion = Demotion(HostTier(0, parts.device), None, FakeRepository())
+    cache: Any = None  # nothing is kept in host memory, so nothing is asked of it
+    demotion = Demotion(HostTier(0, parts.device), cache, FakeRepository())
     return Evictor(parts, caught_up, demotion, EventLog(cell.channel, cell.keys, "w1"))
 
 
-async def hold(parts: WorkerContext, ref: str, size: int, **changes: object) -> Model:
+async def hold(parts: WorkerContext, ref: str, size: int, **changes: Any) -> Model:
     """A resident, announced copy."""
     model = Model()
     parts.ledger.reserve(ref, own(size))
