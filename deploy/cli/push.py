@@ -145,7 +145,7 @@ def _prepare(
     options: Namespace, policy: Policy, scratch: Path
 ) -> tuple[Manifest, dict[str, Path], list[str]]:
     """The manifest (as version 1, without files), its files, and notes for the publisher."""
-    from deploy.cli.prepare import Source, prepare  # brings in numpy, and torch where it is needed
+    from deploy.cli.prepare import Source, prepare  # imports numpy, and torch if needed
 
     source = Source(
         file=options.file,
