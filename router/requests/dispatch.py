@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from router.requests.call import Call, Mode, RequestIds, Ticket
+from router.requests.call import Call, RequestIds, Ticket
 from router.requests.cancels import Cancels, DeadlineReplies
 from router.requests.placement import Placement
 from router.requests.records import read_record
@@ -196,7 +196,7 @@ class Dispatch:
         request_id, ref, status = placed.joined_id, call.ref, "queued"
         future = self._waiters.register(request_id) if call.waits else None
         try:
-            if call.mode is not Mode.STREAM:  # its answer comes by the outbox
+            if call.mode != "stream":  # its answer comes by the outbox
                 subscriber = self._gateway if call.waits else ""
                 async with asyncio.timeout_at(until):
                     record = read_record(

@@ -9,7 +9,7 @@ A door parses its own protocol into a `Call`, and renders the ticket, the outcom
 from __future__ import annotations
 
 from router.catalog.catalog import LATEST, Catalog, Entry
-from router.requests.call import Call, Mode, Ticket, fingerprint
+from router.requests.call import Call, Ticket, fingerprint
 from router.requests.dispatch import Dispatch
 from router.requests.outcome_log import End, FailureLog, RecentOutcomes
 from router.requests.waiters import HandedOver
@@ -71,7 +71,7 @@ class Intake:
         Raises the error of a request that did not succeed; pass it to `failed`."""
         if ticket.future is None:
             return None
-        if ticket.call.mode is not Mode.WAIT:
+        if ticket.call.mode != "wait":
             return await self._dispatch.answer_within(ticket, ticket.call.wait_s)
         try:
             outcome = await self._dispatch.answer(ticket)
