@@ -20,7 +20,7 @@ from shared.redis_decode import after_ms, clock_ms
 
 OWN = b"own:"
 # Formats of which files are attached as they are, and how the names of those begin. What a copy has
-# of its own comes on top; of the other formats it is all there is.
+# of its own is added; the other formats have nothing else.
 ATTACHED = {"pytorch_program": "weights/", "pytorch_architecture": "weights/", "pytorch_pt2": ""}
 
 

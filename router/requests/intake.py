@@ -51,9 +51,9 @@ class Intake:
     async def accept(self, call: Call) -> Ticket:
         """A ticket for a request that will reach one terminal state, or the error that refuses it.
 
-        InvalidInput names the field. Unavailable, for an entry of a stream, also means: come again.
+        InvalidInput names the field. A stream entry may be tried again after Unavailable.
         """
-        if call.admitted_bytes:
+        if call.admitted_bytes and call.request is None:
             call.admitted_bytes = self.admission.settle(call.admitted_bytes, len(call.body))
         version = parse_version(call.version) if call.version else LATEST
         entry = self._catalog.fresh(call.model, version) or await self._resolve(call, version)
@@ -106,8 +106,8 @@ class Intake:
             return 0.0
 
     async def _resolve(self, call: Call, version: int) -> Entry:
-        """A caller waits up to half of its time for a newer version. An entry of a stream comes
-        again instead: it must not hold up the entries behind it."""
+        """A caller waits up to half of its time for a newer version. A stream entry is tried again
+        instead, so it does not delay the entries behind it."""
         patience_s = self.peek_timeout_s(call) / 2
         if not call.entry:
             return await self._catalog.resolve(call.model, version, patience_s)
