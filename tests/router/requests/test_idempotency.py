@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from router.requests.call import MAX_KEY, Call, Mode, fingerprint
+from router.requests.call import MAX_KEY, Call, fingerprint
 from router.rest.arguments import IDEMPOTENCY_KEY, read_key
 from shared.envelope import Envelope, Outcome, pack
 from shared.errors import Cancelled, Expired, Gone, InvalidInput, KeyReused
@@ -92,11 +92,11 @@ async def test_a_hundred_at_once_are_one_request(parts, other_parts) -> None:
 
 async def test_submitting_again_names_the_first_request_and_its_status(parts) -> None:
     """Nobody waits here; the outcome can be asked for."""
-    first = await parts.dispatch.submit(call(mode=Mode.RESPOND_ASYNC))
-    again = await parts.dispatch.submit(call(mode=Mode.RESPOND_ASYNC))
+    first = await parts.dispatch.submit(call(mode="respond-async"))
+    again = await parts.dispatch.submit(call(mode="respond-async"))
     assert (again.id, again.joined, again.status) == (first.id, True, "queued")
     await serve(parts)
-    assert (await parts.dispatch.submit(call(mode=Mode.RESPOND_ASYNC))).status == "succeeded"
+    assert (await parts.dispatch.submit(call(mode="respond-async"))).status == "succeeded"
 
 
 async def test_another_question_under_the_key_is_refused(parts) -> None:
