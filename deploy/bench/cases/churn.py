@@ -41,8 +41,8 @@ TIMES_LITSERVE = 3.0
 @dataclass(frozen=True)
 class Size:
     """How much work; `capacity` is that of each worker, in models. With 16 rows two processes of
-    plain torch that hold all they ask do 521 inferences a second here, on both cores; with the models
-    that were measured elsewhere they did 533."""
+    plain torch that hold all they ask do 521 inferences a second here, on both cores; with the
+    models that were measured elsewhere they did 533."""
 
     models: int = 100
     capacity: int = 20
