@@ -93,10 +93,10 @@ def _as(datatype: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | No
         items = [t.encode() if isinstance(t, str) else bytes(t) for t in array.ravel().tolist()]
         texts.reshape(-1)[:] = items
         return texts
-    wanted = datatypes.NUMPY[datatype]
+    expected = datatypes.NUMPY[datatype]
     if datatype == "BF16" and array.dtype.kind == "V" and array.dtype.itemsize == 2:
         return array.view("<u2")
-    return array.astype(wanted) if array.dtype.newbyteorder("<") == wanted else None
+    return array.astype(expected) if array.dtype.newbyteorder("<") == expected else None
 
 
 def _first_rows(given: Arrays) -> Arrays:

@@ -16,7 +16,7 @@ import msgspec
 from deploy.cli import push_wait, repository
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import Subparsers, mib, say, show
-from deploy.cli.residency_options import add_options, read_policy
+from deploy.cli.policy import add_options, read_policy
 from deploy.cli.specs import FORM
 from deploy.local.progress import bytes_bar
 from shared.errors import Conflict, LoadFailed
@@ -40,9 +40,13 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     )
     parser.add_argument("model", metavar="NAME")
     _add_source(parser)
-    parser.add_argument("--version", type=int, help="default: the newest, or one more if changed")
     parser.add_argument(
-        "--max-batch", type=int, default=1, metavar="N", help="default: %(default)s"
+        "--version",
+        type=int,
+        help="default: the newest version, or the next one if the model changed",
+    )
+    parser.add_argument(
+        "--max-batch", type=int, default=1, metavar="N", help="requests per batch (%(default)s)"
     )
     parser.add_argument("--licence", default="", help="kept in the manifest")
     repository.add_option(parser)
@@ -57,7 +61,7 @@ def _add_source(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=["program", "whole"],
-        help="a .pt2 as shared program and weights (default), or as one file",
+        help="store a .pt2 as shared program and weights (default), or as one file",
     )
     parser.add_argument("--module", metavar="PACKAGE.MODULE:FACTORY", help="makes the module")
     parser.add_argument("--architecture", metavar="NAME", help="an allow-listed architecture")
@@ -72,10 +76,14 @@ def _add_source(parser: ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE.safetensors",
-        help="of --module or --architecture: a file, the .index.json of several, or their folder",
+        help="weights of --module or --architecture: a file, an .index.json, or a folder",
     )
-    parser.add_argument("--example", type=Path, metavar="FILE.npz", help="real inputs, by name")
-    parser.add_argument("--input", action="append", default=[], metavar="SPEC", help="by name")
+    parser.add_argument(
+        "--example", type=Path, metavar="FILE.npz", help="real inputs by name, used as warm-up"
+    )
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="SPEC", help="once per input"
+    )
     parser.add_argument(
         "--output",
         action="append",
@@ -111,14 +119,14 @@ def run(options: Namespace) -> int:
         document["workers"] = push_wait.until_live(options, pushed.name, pushed.version)
     row = [pushed.name, str(pushed.version), pushed.platform, str(len(pushed.files))]
     row += [mib(result.bytes_sent), mib(result.bytes_shared)]
-    columns = ["model", "version", "platform", "files", "sent", "was there"]
+    columns = ["model", "version", "platform", "files", "sent", "already there"]
     show(options, document, columns, [row])
     _advise_trust(pushed, store.url)
     for note in notes:
         say(f"warmroute: {note}", error=True)
     if not options.json:
         news = push_wait.news(options, pushed.name, pushed.version, unchanged=result.unchanged)
-        say(news, error=True)  # what is printed is the table
+        say(news, error=True)  # standard output has the table
     return 0
 
 

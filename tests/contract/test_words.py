@@ -1,8 +1,7 @@
 """One word per concept: words that were replaced stay out of code, documents and messages.
 
-The words that stay are in deploy/docs/glossary.md. Each row of the table below is a word or a
-pattern, what to write instead, and why. Code, comments, scripts and pages are searched; tests are
-not.
+deploy/docs/glossary.md has the words that stay. Each row of the table below is a pattern, what to
+write instead, and why. Code, comments, Lua scripts and pages are searched, tests are not.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ class Word(NamedTuple):
 WORDS = (
     Word(r"\bwhom?ever\b", "the caller that, any worker that", PERSON),
     Word(
-        r"\bwho (?:is|are|has|have|had|wants?|waits?|asks?|may|must|can|cannot|holds?|does|was"
-        r"|runs?|goes|comes|loads|gives)\b",
+        r"\bwho (?:is|are|has|have|had|wants?|waits?|asks?|may|must|can|cannot|holds?|does|was)\b"
+        r"|\bwho (?:runs?|goes|comes|loads|gives)\b",
         "that, or name the thing", PERSON,
     ),
     Word(r"\b(?:no|some|any|every)body\b", "no caller, a worker, every gateway", PERSON),
@@ -79,7 +78,7 @@ WORDS = (
     ),
 )  # fmt: skip
 
-# Words that the code still has, until it is rewritten. What users read has none of them.
+# Words that the code still has, until it is rewritten. What users read is free of them already.
 PENDING = frozenset(word.pattern for word in WORDS)
 READ_BY_USERS = ("README.md", "CHANGELOG.md", "Makefile", "deploy/cli/", "deploy/docs/")
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.patience import block_until
 
 from deploy.samples.sample import Model
 from tests.helpers import documents
@@ -21,6 +20,7 @@ from tests.helpers.documents import OUTPUT, RUN, Block, runs
 from tests.helpers.models import publish_slow
 from tests.helpers.stack import Stack
 from tests.helpers.terminal import Terminal
+from tests.helpers.wait import block_until
 from tests.system.examples import NUMBERS, right, status_of, write_body
 
 # Files that are quoted, and a line of a log: compared in tests/contract/test_docs.py.
@@ -159,7 +159,7 @@ def test_a_dead_letter_is_listed_shown_replayed_and_dropped(
     assert letter["entry"] in terminal.run(listing)
     shown = json.loads(terminal.run(show, entry=letter["entry"]))
     assert shown["request"] == {"inputs": []}
-    assert "back in the stream door" in terminal.run(replay, entry=letter["entry"])
+    assert "returned to the ingress stream" in terminal.run(replay, entry=letter["entry"])
     block_until(lambda: [each["entry"] for each in letters()] not in ([], [letter["entry"]]))
     terminal.run(drop)
     assert letters() == []
@@ -213,6 +213,22 @@ def test_the_client_example_shows_shape_worker_and_cold(
 ) -> None:
     """One request."""
     assert re.fullmatch(r"\(1, 16\) worker-1 (True|False)\n", terminal.run_python(blocks[0].text))
+
+
+@runs(("client.md", "Many requests", "python", 0), ("client.md", "Many requests", "python", 1))
+def test_the_client_examples_run_many_requests_and_a_coroutine(
+    terminal: Terminal, blocks: list[Block]
+) -> None:
+    """Twenty rows; one row."""
+    assert [terminal.run_python(block.text) for block in blocks] == ["20\n", "(1, 16)\n"]
+
+
+@runs(("warmroute-client", "warmroute-client", "python", 0))
+def test_the_example_of_the_client_distribution_runs(
+    terminal: Terminal, blocks: list[Block]
+) -> None:
+    """It prints the output."""
+    assert terminal.run_python(blocks[0].text).startswith("[[")
 
 
 @runs(("client.md", "A durable request", "python", 0))

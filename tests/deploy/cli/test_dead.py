@@ -96,7 +96,7 @@ def test_letters_are_replayed_and_the_new_requests_named(
     assert main(["dead", "replay", "1-0", "2-0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [
         {"entry": "1-0", "done": "replayed", "request": NEW_ID},
-        {"entry": "2-0", "done": "back in the stream door"},
+        {"entry": "2-0", "done": "returned to the ingress stream"},
     ]
     assert list(letters) == ["3-0"]
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.cli.errors import WrongUse
-from deploy.cli.inputs import read_inputs
-from deploy.cli.json_values import NoJson, parse
+from deploy.cli.inputs import NoJson, parse, read_inputs
 from warmroute.casting import to_tensor as take
 
 
@@ -67,9 +66,9 @@ def test_text_has_as_many_dimensions_as_the_model() -> None:
 @pytest.mark.parametrize(
     ("value", "datatype", "word"),
     [
-        ("=[1,2", "FP32", "no JSON"), ("=hello", "FP32", "FP32"), ("=", "INT64", "no JSON"),
+        ("=[1,2", "FP32", "not JSON"), ("=hello", "FP32", "FP32"), ("=", "INT64", "not JSON"),
         ("=[1e400]", "FP64", "1e400"), (f"=[{'1' * 5000}]", "INT64", "digits"),
-        ("=" + "[" * 5000, "FP32", "JSON|deeply"), (":=hello", "BYTES", "no JSON"),
+        ("=" + "[" * 5000, "FP32", "JSON|deeply"), (":=hello", "BYTES", "not JSON"),
         ("=[1e999999999]", "INT64", "1e999999999"), ("=@/no/such.npy", "FP32", "No such"),
         ("=@/no/such.json", "BYTES", "No such"), ("=@/", "BYTES", "directory"),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.cli.errors import WrongUse
 from deploy.cli.main import make_parser
-from deploy.cli.residency_options import add_options, read_policy
+from deploy.cli.policy import add_options, read_policy
 from shared.policy import Affinity, Policy
 
 
