@@ -8,8 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-import msgspec
-
 from shared.channel import Channel
 from shared.config import WorkerConfig
 from shared.errors import Unavailable
@@ -18,6 +16,7 @@ from shared.redis_check import check_redis
 from shared.retry import until_answered
 from shared.scripts import Scripts
 from shared.service import Loop, Supervisor
+from shared.worker_report import WorkerReport, encode
 from worker.composition import Composition, claim_and_open
 from worker.device.base import Device
 from worker.heartbeat import HeartbeatThread
@@ -178,24 +177,26 @@ class Worker:
         parts, bulk, host = self._parts, self._all.bulk, self._all.host
         bytes_now = self._bookkeeper.account()
         counts = self._all.consumer.completions.counts
-        return {
-            "device_name": parts.device.name,
-            "device_class": parts.device.device_class,
-            "gpu_uuid": parts.device.uuid,
-            "budget_bytes": parts.ledger.budget,
-            "used_bytes": bytes_now.used,
-            "shared_bytes": bytes_now.shared,
-            "reserved_bytes": bytes_now.reserved,
-            "copy_bytes": msgspec.json.encode(bytes_now.parts).decode(),
-            "host_budget_bytes": host.budget,
-            "host_used_bytes": host.used,
-            "loads_running": self._all.loader.loads,
-            "host_id": bulk.host if bulk else "",
-            "completed_per_s": self._rate.at(sum(counts[end] for end in ENDS)),
-            "service_ms": round(parts.meter.service_ms, 3),
-            "busy_share": round(parts.meter.busy, 3),
-            "contended": int(self._all.room.contended()),
-            "unaccounted_bytes": self._watch.unaccounted,
-            "max_models": self._config.max_models,
-            "copies": msgspec.json.encode(parts.copies.report(parts.meter.hits)).decode(),
-        }
+        return encode(
+            WorkerReport(
+                device_name=parts.device.name,
+                device_class=parts.device.device_class,
+                gpu_uuid=parts.device.uuid,
+                host_id=bulk.host if bulk else "",
+                budget_bytes=parts.ledger.budget,
+                used_bytes=bytes_now.used,
+                shared_bytes=bytes_now.shared,
+                reserved_bytes=bytes_now.reserved,
+                unaccounted_bytes=self._watch.unaccounted,
+                host_budget_bytes=host.budget,
+                host_used_bytes=host.used,
+                max_models=self._config.max_models,
+                loads_running=self._all.loader.loads,
+                completed_per_s=self._rate.at(sum(counts[end] for end in ENDS)),
+                service_ms=round(parts.meter.service_ms, 3),
+                busy_share=round(parts.meter.busy, 3),
+                contended=int(self._all.room.contended()),
+                copies=parts.copies.report(parts.meter.hits),
+                copy_bytes=bytes_now.parts,
+            )
+        )

@@ -21,6 +21,7 @@ from router.requests.submission import Answer, RequestIds, Submission, Ticket
 from router.requests.verdict import raise_unless_accepted
 from router.requests.waiters import Reply, Waiters
 from shared.connection import may_have_run
+from shared.constants import KEEP, POLL
 from shared.envelope import pack, unpack_error
 from shared.errors import Expired, InvalidInput, OutcomeUnknown, Unavailable, WarmrouteError
 from shared.keys import Keys
@@ -222,7 +223,7 @@ class Dispatch:
             str(submission.ref),
             max(1, round(submission.timeout_s * 1000)),
             self._gateway if submission.wait else "",
-            "kp" if submission.keep or submission.key else "",
+            KEEP + POLL if submission.keep or submission.key else "",
             submission.ingress,
             submission.reply_to,
             submission.envelope.id,

@@ -1,5 +1,5 @@
 -- cancel: take a request back, wherever it waits or runs; one that is late ends as expired.
--- use: keys, constants, outcomes, deadline, publish, entries, holders, load_target, order
+-- use: keys, constants, report, outcomes, deadline, publish, entries, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, id, stream and entry (for a request without a record, else ''), and the ref
 --   if its time is up and its caller is told so, else ''.
 -- Returns 'cancelled' | of one that is late its outcome, 'expired ...' | 'unknown' | 'gone' (ended; no longer kept) | the terminal status it already has.

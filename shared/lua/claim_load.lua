@@ -1,5 +1,5 @@
 -- claim_load: take the load that an order invites to.
--- use: keys, constants, holders, load_target, order, breaker
+-- use: keys, constants, report, holders, load_target, order, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token, lease ms.
 -- Returns 'claimed' | 'suspect' (claimed, but it has crashed a worker: load it while nothing else runs)
 --   | 'stale' (token taken or replaced) | 'unwanted' (nobody waits) | 'refused'

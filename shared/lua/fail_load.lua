@@ -1,6 +1,6 @@
 -- fail_load: a load failed. For good: answer what is parked with the cause. For a passing reason: what was
 --   accepted waits on, up to its deadline. Either way the cause is remembered, and new requests get it.
--- use: keys, constants, outcomes, publish, entries, holders, load_target, loaded_versions, order
+-- use: keys, constants, report, outcomes, publish, entries, holders, load_target, loaded_versions, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk,
 --   passing ('1' or ''), device class, the cause in full for the log. It is ordered from the workers of another class first, if there
 --   are any that have not failed too. Nobody is failed whom a live holder could serve.

@@ -1,5 +1,5 @@
 -- reconcile: end sessions that have expired, and order copies that should be there and are not.
--- use: keys, constants, holders, load_target, order, breaker, copies, sessions
+-- use: keys, constants, report, holders, load_target, order, breaker, copies, sessions
 -- KEYS[1] prefix. ARGV: now, chunk. Returns {sessions ended, copies ordered}.
 local now, ended, ordered = clock(), 0, 0
 local most = 2 * redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf')

@@ -1,5 +1,5 @@
 -- route_by_affinity: a claimed load goes to the worker that has the most of its kin.
--- use: keys, constants, holders, load_target, order
+-- use: keys, constants, report, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, affinity key, mode (prefer | require), most models of
 --   the key on one worker (0: any number).
 -- Returns 'here' | 'elsewhere' (the order was handed on to that worker) | 'nowhere' (the worker that has
@@ -15,7 +15,7 @@ redis.call('SADD', kin, ref)
 redis.call('PEXPIRE', kin, STATS_TTL)
 local count, best = {}, nil
 local function add(other)
-  if redis.call('HGET', k('worker', other), 'state') ~= 'ready' then return end
+  if not is_ready(other) then return end
   count[other] = (count[other] or 0) + 1
 end
 
@@ -46,7 +46,7 @@ choose(named)
 if not best and is_full(worker) then
   local ready = {}
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if redis.call('HGET', k('worker', other), 'state') == 'ready' then ready[#ready + 1] = other end
+    if is_ready(other) then ready[#ready + 1] = other end
   end
   choose(ready)
 end

@@ -1,5 +1,5 @@
 -- sweep: expire what is past its deadline; order again what is parked without a live load.
--- use: keys, constants, outcomes, deadline, publish, entries, holders, load_target, order, breaker, bounds, copies, placement
+-- use: keys, constants, report, outcomes, deadline, publish, entries, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
 local now, chunk = clock(), tonumber(ARGV[2])

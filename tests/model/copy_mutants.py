@@ -100,7 +100,7 @@ LOADS = [
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
         ("it_goes_to_a_worker_that_drains",
-         "if redis.call('HGET', k('worker', other), 'state') ~= 'ready'", "if false"),
+         "if not is_ready(other)", "if false"),
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load refuse_load reload",
@@ -181,7 +181,7 @@ COPIES = [
         ("the_least_does_not_count", "if others < least_copies(ref)", "if false"),
         ("others_have_time_without_end", "share > free", "false"),
         ("more_than_there_may_be_stay", "if most > 0 and others >= most then return nil end", ""),
-        ("who_is_busy_has_time", "math.max(0, SPARE - busy(other))", "SPARE"),
+        ("who_is_busy_has_time", "math.max(0, SPARE - busy_share(other))", "SPARE"),
     ),
     *of(
         "lib/copies", "reconcile order_copy set_policy announce",
@@ -191,10 +191,11 @@ COPIES = [
         "lib/copies", "place heartbeat",
         ("any_queue_is_too_long", "and wait > first_answer then", "then"),
         ("no_queue_is_too_long", "and wait > first_answer then", "and false then"),
-        ("a_holder_has_time", "if busy(holder) < SPARE then return end", ""),
-        ("who_is_busy_is_asked", "contended or busy(worker) >= SPARE", "contended"),
-        ("who_has_no_room_is_asked", "contended or busy(worker) >= SPARE",
-         "busy(worker) >= SPARE"),
+        ("a_holder_has_time", "if busy_share(holder) < SPARE then return end", ""),
+        ("who_is_busy_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",
+         "is_contended(worker)"),
+        ("who_has_no_room_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",
+         "busy_share(worker) >= SPARE"),
     ),
     *of(
         "lib/load_target", "announce retire order_copy register",

@@ -9,17 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from shared.worker_report import CopyBytes
 from worker.residency.copies import Copies
 from worker.residency.ledger import Footprint, Ledger, Tally
-
-
-class Part(NamedTuple):
-    """A copy's part. `own`: bytes that go with it; `shared`: of blobs that other copies here hold
-    too, each counted whole; `others`: how many copies hold any of those."""
-
-    own: int
-    shared: int
-    others: int
 
 
 class Account(NamedTuple):
@@ -29,7 +21,7 @@ class Account(NamedTuple):
     used: int
     shared: int
     reserved: int
-    parts: dict[str, Part]
+    parts: dict[str, CopyBytes]
 
 
 def account(entries: Mapping[str, Footprint], held: Collection[str]) -> Account:
@@ -46,7 +38,9 @@ def account(entries: Mapping[str, Footprint], held: Collection[str]) -> Account:
     return Account(used, shared, used - tally.bytes, parts)
 
 
-def _part(ref: str, footprint: Footprint, holders: Mapping[str, set[str]], tally: Tally) -> Part:
+def _part(
+    ref: str, footprint: Footprint, holders: Mapping[str, set[str]], tally: Tally
+) -> CopyBytes:
     own, shared, others = footprint.own, 0, set[str]()
     for sha256, _ in footprint.blobs:
         if len(holders[sha256]) > 1:
@@ -54,7 +48,7 @@ def _part(ref: str, footprint: Footprint, holders: Mapping[str, set[str]], tally
             others |= holders[sha256]
         else:
             own += tally.size(sha256)
-    return Part(own, shared, len(others - {ref}))
+    return CopyBytes(own, shared, len(others - {ref}))
 
 
 class Bookkeeper:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from shared import clock
 from shared.manifest import Manifest
 from shared.policy import Policy
+from shared.worker_report import CopyUse
 from worker.residency.candidates import Resident
 from worker.residency.ledger import Footprint
 from worker.runtimes.base import LoadedModel
@@ -103,11 +104,11 @@ class Copies:
         """Every copy, retiring ones too."""
         return list(self._copies.values())
 
-    def report(self, hits: Callable[[str], int]) -> dict[str, tuple[str, int, int, int]]:
+    def report(self, hits: Callable[[str], int]) -> dict[str, CopyUse]:
         """For people: per model its tier, bytes, ms since its last use, and requests served."""
         now = clock.monotonic()
         return {
-            ref: ("device", c.footprint.total, round((now - c.last_used) * 1000), hits(ref))
+            ref: CopyUse("device", c.footprint.total, round((now - c.last_used) * 1000), hits(ref))
             for ref, c in self._copies.items()
         }
 

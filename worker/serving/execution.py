@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from shared import clock, failpoints
 from shared.causes import full_text
+from shared.constants import POLL
 from shared.envelope import Outcome, Timing, pack, pack_error
 from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.scripts import Completion
@@ -21,6 +22,7 @@ from worker.serving.batch_tensors import Arrays
 from worker.serving.queued_request import QueuedRequest
 from worker.supervisor.progress import Progress
 
+_POLL = POLL.encode()
 MAX_OUTCOME_BYTES = 64 << 20  # Redis would refuse one beyond its own limits again and again
 Result = Outcome | WarmrouteError
 
@@ -117,7 +119,7 @@ def _too_large(result: Result) -> Result:
 
 def _packed(work: QueuedRequest, outcome: Outcome, bulk: SharedMemoryStore | None) -> bytes:
     """A large outcome for a caller who waits on this host goes through shared memory."""
-    waits_only = bool(work.reply) and b"p" not in work.flags
+    waits_only = bool(work.reply) and _POLL not in work.flags
     if bulk is None or not waits_only or size_of(outcome) < BULK_BYTES:
         return pack(outcome)
     try:

@@ -36,7 +36,7 @@ end
 
 -- How long the device of a worker is busy with what is queued there, ms.
 local function wait_on(worker, queued)
-  return queued * (tonumber(redis.call('HGET', k('worker', worker), 'service_ms') or 0) or 0)
+  return queued * service_ms(worker)
 end
 
 -- The tier from which this worker would load `ref`.

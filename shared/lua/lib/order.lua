@@ -14,8 +14,7 @@ local function incompatible_workers(ref, now, refused)
   for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do unfit[class] = true end
   if not next(unfit) then return list end
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local class = redis.call('HGET', k('worker', worker), 'device_class') or ''
-    if unfit[class] and not is_among(worker, refused) then list = list .. ' ' .. worker end
+    if unfit[device_class(worker)] and not is_among(worker, refused) then list = list .. ' ' .. worker end
   end
   return list
 end

@@ -2,13 +2,15 @@
 -- item: id, model (ref), deadline, reply, flags, attempts, body, maybe carried (fields that are not known). Without limits it was accepted before.
 -- Returns 'placed', worker, entry | 'parked', '', entry | 'full', what, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
+local NOTHING = {}
 local CELL_FULL = 'the requests pending in this cell'
 
 -- What a newer release has put into the entry goes along.
 local function add(stream, item)
+  local carried = item.carried or NOTHING
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
     item.deadline, 'reply', item.reply, 'flags', item.flags, 'attempts', item.attempts, 'body',
-    item.body, unpack(item.carried or {}))
+    item.body, unpack(carried))
 end
 
 local function record(item, status, stream, entry, now)
@@ -53,7 +55,7 @@ local function place_item(item, now, limits)
   if state ~= 'open' then worker, queued = least_loaded(item.model, now) end
   if worker and state == 'closed' then scale_out(item.model, worker, queued, now) end
   if worker and limits and queued >= limits.work then
-    return 'full', 'every holder of this model', '', until_half(queued, rate_of(worker))
+    return 'full', 'every holder of this model', '', until_half(queued, completed_per_s(worker))
   end
   local kept = not worker or state == 'probe' or has_flag(item.flags, KEEP)
   if kept and limits and limits.records < 1 then

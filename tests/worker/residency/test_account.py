@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.worker_report import CopyBytes
 from tests.helpers.evicting import Model
 from tests.helpers.factories import manifest
-from worker.residency.account import Bookkeeper, Part, account
+from worker.residency.account import Bookkeeper, account
 from worker.residency.copies import Copies, Copy
 from worker.residency.ledger import Footprint, Ledger
 
@@ -31,7 +32,11 @@ def test_fine_tunes_share_their_base_and_each_has_its_own() -> None:
     """A blob that only one copy holds is its own."""
     entries = {"a": of(1, "program", "base", "mine"), "b": of(2, "program", "base"), "c": of(7)}
     found = account(entries, list(entries))
-    assert found.parts == {"a": Part(11, 105, 1), "b": Part(2, 105, 1), "c": Part(7, 0, 0)}
+    assert found.parts == {
+        "a": CopyBytes(11, 105, 1),
+        "b": CopyBytes(2, 105, 1),
+        "c": CopyBytes(7, 0, 0),
+    }
     assert (found.used, found.shared, found.reserved) == (125, 105, 0)
 
 
@@ -39,7 +44,7 @@ def test_what_loads_or_leaves_is_reserved() -> None:
     """With what it shares, as far as nobody who serves holds it."""
     entries = {"a": of(1, "base"), "b": of(2, "base", "mine")}
     found = account(entries, ["a"])
-    assert (found.parts, found.shared, found.reserved) == ({"a": Part(101, 0, 0)}, 0, 12)
+    assert (found.parts, found.shared, found.reserved) == ({"a": CopyBytes(101, 0, 0)}, 0, 12)
 
 
 @given(st.dictionaries(st.text(max_size=3), FOOTPRINTS, max_size=8), st.data())
@@ -53,11 +58,14 @@ def test_own_and_shared_once_and_reserved_are_what_is_used(
         ledger.reserve(ref, footprint)
     found = account(ledger.entries, held)
     assert found.used == ledger.used
-    assert sum(p.own for p in found.parts.values()) + found.shared + found.reserved == ledger.used
+    assert (
+        sum(p.own_bytes for p in found.parts.values()) + found.shared + found.reserved
+        == ledger.used
+    )
     assert found.parts.keys() == held
     for part in found.parts.values():
-        assert part.own >= 0 <= part.shared
-        assert (part.others > 0) or part.shared == 0
+        assert part.own_bytes >= 0 <= part.shared_bytes
+        assert (part.others > 0) or part.shared_bytes == 0
 
 
 def test_the_account_follows_what_comes_and_goes() -> None:
@@ -68,9 +76,9 @@ def test_the_account_follows_what_comes_and_goes() -> None:
     ledger.reserve("a", of(1, "base"))
     assert (keeper.account().reserved, keeper.account().parts) == (101, {})
     copies.add(Copy("a", manifest(), Model(), of(1, "base")))
-    assert keeper.account().parts == {"a": Part(101, 0, 0)}
+    assert keeper.account().parts == {"a": CopyBytes(101, 0, 0)}
     assert keeper.account() is keeper.account()
     ledger.correct("a", of(50, "base"))
-    assert keeper.account().parts["a"].own == 150
+    assert keeper.account().parts["a"].own_bytes == 150
     copies.retire_all()
     assert (keeper.account().reserved, keeper.account().parts) == (150, {})
