@@ -123,7 +123,7 @@ class GatewayScripts(ScriptRunner):
     async def publish_reply(
         self, door: str, entry: str, reply_to: str, life_ms: int, dead: bool, fields: Iterable[Any]
     ) -> bool:
-        """Write a rendered outcome to `reply_to`; False if somebody else did."""
+        """Write a rendered outcome to `reply_to`; False if another gateway did."""
         args = (door, entry, reply_to, life_ms, "1" if dead else "", *fields)
         return bool(await self._run("publish_reply", *args))
 
@@ -173,7 +173,7 @@ class GatewayScripts(ScriptRunner):
         return Ordered(row[0].decode(), row[1].decode())
 
     async def order_unload(self, ref: str) -> int:
-        """Have every copy freed; live workers that were told, -1 if it is pinned."""
+        """Have every copy freed; live workers that got the order, -1 if it is pinned."""
         return int(await self._run("order_unload", ref))
 
     async def set_policy(self, ref: str, fields: Mapping[str, str]) -> dict[str, str]:

@@ -9,11 +9,11 @@ end
 for _, ref in ipairs(redis.call('SRANDMEMBER', MIN_COPIES, ARGV[2])) do
   unpin_lost(ref)
   local least = least_copies(ref)
-  redis.call('PEXPIRE', k('stats', ref), STATS_TTL)  -- what is to stay does not lapse with its last load
+  redis.call('PEXPIRE', k('stats', ref), STATS_TTL)  -- the statistics of a model that is to stay do not expire with its last load
   if least == 0 then
     redis.call('SREM', MIN_COPIES, ref)
   elseif redis.call('LLEN', COLD_QUEUE) > most then
-    break  -- who waits for a load goes before what nobody waits for
+    break  -- loads that requests wait for go before those that none waits for
   elseif #live_holders(ref, now) < least and order_missing(ref, now, 'min_copies') then
     ordered = ordered + 1
   end

@@ -52,9 +52,9 @@ LOADS = [
     ),
     *of(
         "refuse_load", "refuse_load order_copy",
-        ("it_goes_round_for_ever", "if extra ~= '' and somebody_but", "if somebody_but"),
-        ("a_further_copy_fails_who_waits", "if extra ~= '' and somebody_but",
-         "if false and somebody_but"),
+        ("it_goes_round_for_ever", "if extra ~= '' and another_than", "if another_than"),
+        ("a_further_copy_fails_who_waits", "if extra ~= '' and another_than",
+         "if false and another_than"),
     ),
     *of(
         "announce", "announce claim_load",
@@ -109,7 +109,7 @@ LOADS = [
         ("its_worker_keeps_it", "redis.call('SREM', k('loads', worker), ref)", ""),
         ("a_full_worker_gets_more", "most > 0 and (count[other] or 0) >= most", "false"),
         ("no_other_family_begins", "if not best and is_full(worker) then", "if false then"),
-        ("who_is_nowhere_is_kin", "redis.call('SREM', kin, kindred[i])", "local _ = 0"),
+        ("who_is_nowhere_is_kin", "redis.call('SREM', family, siblings[i])", "local _ = 0"),
         ("what_is_loading_is_no_kin", "add(loader) end", "end"),
     ),
 ]  # fmt: skip
