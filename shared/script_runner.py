@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +17,7 @@ from shared import failpoints
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.keys import Keys
+from shared.protocol import NUMBERS
 
 CHUNK = 128  # entries or models that one call moves at most
 _USES = re.compile(r"^-- use: (.+)$", re.MULTILINE)
@@ -30,8 +32,16 @@ def load_source(name: str) -> str:
     return "".join((folder / "lib" / f"{part}.lua").read_text() for part in parts) + body
 
 
+def flat_of(fields: Mapping[str, Any]) -> list[Any]:
+    """Field, value, field, value ... as scripts take them."""
+    return [part for pair in fields.items() for part in pair]
+
+
 class ScriptRunner:
-    """Runs scripts of one cell over one channel. `now_ms` replaces Redis's clock, for tests."""
+    """Runs scripts of one cell over one channel. `now_ms` replaces Redis's clock, and `protocol`
+    the numbers of this release, for tests."""
+
+    protocol = NUMBERS
 
     def __init__(self, channel: Channel, keys: Keys) -> None:
         self._channel = channel

@@ -23,9 +23,10 @@ from shared import clock
 from shared.causes import bounded, one_line, word
 from shared.channel import Channel
 from shared.connection import redis_errors
+from shared.constants import DOOR_GROUP
 from shared.envelope import pack_error, unpack_error
 from shared.errors import Cancelled, Conflict, Expired, InvalidInput, NotFound, WarmrouteError
-from shared.keys import DOOR_GROUP, Keys
+from shared.keys import Keys
 from shared.names import ModelRef
 from shared.script_runner import CHUNK
 from shared.scripts import Scripts

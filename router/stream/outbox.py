@@ -18,9 +18,10 @@ from router.v2 import response as v2_response
 from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
+from shared.constants import DOOR_GROUP
 from shared.envelope import unpack_error, unpack_outcome
 from shared.errors import Gone, InvalidInput, WarmrouteError
-from shared.keys import DOOR_GROUP, Keys
+from shared.keys import Keys
 from shared.names import ModelRef
 from shared.redis_decode import pairs
 from shared.scripts import Scripts

@@ -18,8 +18,8 @@ LOADS = [
         ("a_further_copy_is_unwanted", "if not extra and", "if"),
         ("a_holder_takes_another_copy", "if extra and redis", "if false and redis"),
         ("nobody_has_a_head_start", "if chosen ~= ''", "if false"),
-        ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START", "2 ^ 50"),
-        ("its_job_stays_in_the_queue", "redis.call('LREM', P .. 'rq:queue:cold', 1,", "#("),
+        ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START_MS", "2 ^ 50"),
+        ("its_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1,", "#("),
     ),
     *of(
         "reload", "reload announce claim_load",
@@ -52,9 +52,9 @@ LOADS = [
     ),
     *of(
         "refuse_load", "refuse_load order_copy",
-        ("it_goes_round_for_ever", "if extra ~= '' and somebody_but", "if somebody_but"),
-        ("a_further_copy_fails_who_waits", "if extra ~= '' and somebody_but",
-         "if false and somebody_but"),
+        ("it_goes_round_for_ever", "if extra ~= '' and another_than", "if another_than"),
+        ("a_further_copy_fails_who_waits", "if extra ~= '' and another_than",
+         "if false and another_than"),
     ),
     *of(
         "announce", "announce claim_load",
@@ -100,7 +100,7 @@ LOADS = [
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
         ("it_goes_to_a_worker_that_drains",
-         "if redis.call('HGET', k('worker', other), 'state') ~= 'ready'", "if false"),
+         "if not is_ready(other)", "if false"),
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load refuse_load reload",
@@ -109,7 +109,7 @@ LOADS = [
         ("its_worker_keeps_it", "redis.call('SREM', k('loads', worker), ref)", ""),
         ("a_full_worker_gets_more", "most > 0 and (count[other] or 0) >= most", "false"),
         ("no_other_family_begins", "if not best and is_full(worker) then", "if false then"),
-        ("who_is_nowhere_is_kin", "redis.call('SREM', kin, kindred[i])", "local _ = 0"),
+        ("who_is_nowhere_is_kin", "redis.call('SREM', family, siblings[i])", "local _ = 0"),
         ("what_is_loading_is_no_kin", "add(loader) end", "end"),
     ),
 ]  # fmt: skip
@@ -154,7 +154,7 @@ COPIES = [
         "order_unload", "order_unload announce order_copy set_policy open_session",
         ("what_is_pinned_goes", "or redis.call('EXISTS', k('pinned', ref)) == 1", ""),
         ("it_comes_back_by_itself", "if least_copies(ref) > 0", "if false"),
-        ("the_order_stays_for_ever", "redis.call('PEXPIRE', orders, DIRECT_TTL)", ""),
+        ("the_order_stays_for_ever", "redis.call('PEXPIRE', orders, DIRECT_TTL_MS)", ""),
         ("a_copy_is_still_on_its_way", "cancel_order(ref, true)", ""),
     ),
     *of(
@@ -181,7 +181,7 @@ COPIES = [
         ("the_least_does_not_count", "if others < least_copies(ref)", "if false"),
         ("others_have_time_without_end", "share > free", "false"),
         ("more_than_there_may_be_stay", "if most > 0 and others >= most then return nil end", ""),
-        ("who_is_busy_has_time", "math.max(0, SPARE - busy(other))", "SPARE"),
+        ("who_is_busy_has_time", "math.max(0, SPARE - busy_share(other))", "SPARE"),
     ),
     *of(
         "lib/copies", "reconcile order_copy set_policy announce",
@@ -191,10 +191,11 @@ COPIES = [
         "lib/copies", "place heartbeat",
         ("any_queue_is_too_long", "and wait > first_answer then", "then"),
         ("no_queue_is_too_long", "and wait > first_answer then", "and false then"),
-        ("a_holder_has_time", "if busy(holder) < SPARE then return end", ""),
-        ("who_is_busy_is_asked", "contended or busy(worker) >= SPARE", "contended"),
-        ("who_has_no_room_is_asked", "contended or busy(worker) >= SPARE",
-         "busy(worker) >= SPARE"),
+        ("a_holder_has_time", "if busy_share(holder) < SPARE then return end", ""),
+        ("who_is_busy_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",
+         "is_contended(worker)"),
+        ("who_has_no_room_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",
+         "busy_share(worker) >= SPARE"),
     ),
     *of(
         "lib/load_target", "announce retire order_copy register",
@@ -217,7 +218,7 @@ COPIES = [
         "lib/order", "order_copy sweep cancel retire announce",
         ("who_is_near_is_not_told", "if chosen ~= '' then", "if false then"),
         ("a_further_copy_is_taken_back", "or ((lease[3] or '') ~= '' and not extra)", ""),
-        ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL)", ""),
+        ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)", ""),
     ),
 ]  # fmt: skip
 ALL = [*LOADS, *COPIES, *session_mutants.ALL]
