@@ -41,13 +41,15 @@ class CopyScripts(ScriptRunner):
         learned: Mapping[str, Any] | None = None,
     ) -> int:  # fmt: skip
         """Become a holder; parked requests left (call again), -1 stale, -2 fenced. `learned`:
-        fields of `known:<ref>`."""
+        fields of `stats:<ref>`."""
         args = (worker, epoch, ref, token, tier, CHUNK, *_flat(learned or {}))
         return int(await self._run("announce", *args))
 
-    async def learn(self, worker: str, epoch: str, ref: str, learned: Mapping[str, Any]) -> bool:
-        """Note fields of `known:<ref>` that serving has shown; False if fenced."""
-        return int(await self._run("learn", worker, epoch, ref, *_flat(learned))) == 1
+    async def record_stats(
+        self, worker: str, epoch: str, ref: str, learned: Mapping[str, Any]
+    ) -> bool:
+        """Note fields of `stats:<ref>` that serving has shown; False if fenced."""
+        return int(await self._run("record_stats", worker, epoch, ref, *_flat(learned))) == 1
 
     async def retire(
         self, worker: str, epoch: str, ref: str, tier: str = "", mode: str = "", share: float = 0
@@ -62,12 +64,12 @@ class CopyScripts(ScriptRunner):
         answer: bytes = await self._run("claim_load", worker, epoch, ref, token, lease_ms)
         return answer.decode()
 
-    async def affinity(
+    async def route_by_affinity(
         self, worker: str, ref: str, token: str, key: str, mode: str, most: int = 0
     ) -> str:
         """Of a claimed load: `here`, `elsewhere` (handed on), `nowhere` or `stale`. `most`: models
         of the key that one worker may have, 0 any number."""
-        answer: bytes = await self._run("affinity", worker, ref, token, key, mode, most)
+        answer: bytes = await self._run("route_by_affinity", worker, ref, token, key, mode, most)
         return answer.decode()
 
     async def reload(self, worker: str, epoch: str, ref: str, lease_ms: int) -> str:
@@ -137,7 +139,7 @@ class CopyScripts(ScriptRunner):
         """Its models may be evicted again; False if there was none."""
         return bool(await self._run("close_session", session))
 
-    async def tend(self) -> tuple[int, int]:
+    async def reconcile(self) -> tuple[int, int]:
         """Counts of sessions that had expired, and of copies ordered."""
-        ended, ordered = await self._run("tend", CHUNK)
+        ended, ordered = await self._run("reconcile", CHUNK)
         return ended, ordered

@@ -10,39 +10,40 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
 | `holds:<worker>` | set | refs that the worker holds: the reverse | goes with the worker |
 | `work:<worker>` | stream, group: its epoch | requests queued and running | goes with the worker |
-| `begun:<worker>` | hash | entry id -> number of its batch, once begun | goes with the worker |
+| `started:<worker>` | hash | entry id -> number of its batch, once begun | goes with the worker |
 | `parked:<ref>` | stream | requests that wait for a load | goes with its last entry |
 | `parked` | set | refs that have parked requests | goes with its last member |
 | `load:<ref>` | hash | the load lease: token, worker, for, phase, since, why, extra | TTL |
 | `loads:<worker>` | set | refs that the worker loads just now | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
-| `troubled` | zset | ref -> until when the two beside may say why it is refused | TTL |
+| `refused_models` | zset | ref -> until when the two beside may say why it is refused | TTL |
 | `breaker:<ref>` | hash | crashes of workers over it: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
+| `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
 | `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
-| `gone:<id>` | string | tombstone of a request whose outcome was kept | TTL |
-| `idem:<sha1>` | hash | id and fingerprint of the request of an idempotency key | TTL |
-| `room` | string | bytes that may still be placed below Redis's maxmemory | TTL |
+| `tombstone:<id>` | string | tombstone of a request whose outcome was kept | TTL |
+| `idempotency:<sha1>` | hash | id and fingerprint of the request of an idempotency key | TTL |
+| `headroom` | string | bytes that may still be placed below Redis's maxmemory | TTL |
 | `deadlines` | zset | request id -> deadline, ms | a member goes with its outcome |
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
-| `dead` | stream | dead letters | for ever, capped |
+| `dead_letters` | stream | dead letters | for ever, capped |
 | `failures` | stream, group `g` | failed requests, to be written to the log | for ever, drained |
-| `ended` | hash | the newest generation of each kind below | TTL |
-| `ended:<kind>` | hash | id -> what became of a request without a record | TTL |
+| `outcomes` | hash | the newest generation of each kind below | TTL |
+| `outcomes:<kind>` | hash | id -> what became of a request without a record | TTL |
 | `policy:<ref>` | hash | what the API set for a model version | until the API takes it back |
-| `known:<ref>` | hash | learned: bytes of a copy (own, shared), ms to load it; pin, copies | TTL |
-| `live:<name>` | hash | version -> digest of those that have been loaded, the newest few | TTL |
-| `near:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |
+| `stats:<ref>` | hash | learned: bytes of a copy (own, shared), ms to load it; pin, copies | TTL |
+| `loaded_versions:<name>` | hash | version -> digest, the newest few that were loaded | TTL |
+| `warm:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |
 | `orders:<worker>` | list | orders for that worker: `load ref token`, `unload ref` | TTL |
-| `wanted` | set | refs with a least number of copies | a member goes when it has none |
+| `min_copies` | set | refs with a least number of copies | a member goes when it has none |
 | `sessions` | zset | session id -> expiry, ms | a member goes with its session |
 | `session:<id>` | hash | models: `ref bytes ...` | TTL |
 | `pinned:<ref>` | set | ids of the sessions that pin it | goes with its last session |
-| `crowded:<ref>` | string | no other worker could take another copy | TTL |
-| `unfit:<ref>` | set | device classes that could not load it | TTL |
-| `kin:<key>` | set | refs of one affinity key | TTL |
+| `no_capacity:<ref>` | string | no other worker could take another copy | TTL |
+| `incompatible:<ref>` | set | device classes that could not load it | TTL |
+| `affinity:<key>` | set | refs of one affinity key | TTL |
 | `device:<uuid>` | string | the worker that has claimed this GPU | TTL |
 | `events` | stream | what happened to copies | for ever, capped |
 | `rq:*` | RQ | load orders, in RQ's own format | RQ's |
@@ -50,17 +51,15 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 
 from __future__ import annotations
 
+from shared.constants import COLD_QUEUE
 from shared.names import check_model_name
-
-DOOR_GROUP = "g"
-COLD_QUEUE = "cold"
 
 # Keys that may lack a TTL: each has an owner that deletes it (table above).
 LASTING = (
-    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "begun:", "loads:", "parked:",
+    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "started:", "loads:", "parked:",
     "parked",
-    "gateways", "deadlines", "ingress", "outbox", "dead", "failures", "policy:", "wanted",
-    "sessions", "pinned:", "events",
+    "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
+    "min_copies", "sessions", "pinned:", "events",
     "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
 )  # fmt: skip
 
@@ -79,12 +78,12 @@ class Keys:
         self.deadlines = self._of("deadlines")
         self.ingress = self._of("ingress")
         self.outbox = self._of("outbox")
-        self.dead = self._of("dead")
+        self.dead_letters = self._of("dead_letters")
         self.failures = self._of("failures")
-        self.troubled = self._of("troubled")
-        self.ended_newest = self._of("ended")
-        self.room = self._of("room")
-        self.wanted = self._of("wanted")
+        self.refused_models = self._of("refused_models")
+        self.newest_outcomes = self._of("outcomes")
+        self.headroom = self._of("headroom")
+        self.min_copies = self._of("min_copies")
         self.sessions = self._of("sessions")
         self.events = self._of("events")
         self.answers = self._of("answers:")
@@ -104,8 +103,8 @@ class Keys:
     def work(self, worker: str) -> str:
         return self._of(f"work:{worker}")
 
-    def begun(self, worker: str) -> str:
-        return self._of(f"begun:{worker}")
+    def started(self, worker: str) -> str:
+        return self._of(f"started:{worker}")
 
     def parked(self, ref: str) -> str:
         return self._of(f"parked:{ref}")
@@ -125,14 +124,14 @@ class Keys:
     def policy(self, ref: str) -> str:
         return self._of(f"policy:{ref}")
 
-    def known(self, ref: str) -> str:
-        return self._of(f"known:{ref}")
+    def stats(self, ref: str) -> str:
+        return self._of(f"stats:{ref}")
 
-    def live(self, name: str) -> str:
-        return self._of(f"live:{name}")
+    def loaded_versions(self, name: str) -> str:
+        return self._of(f"loaded_versions:{name}")
 
-    def near(self, ref: str) -> str:
-        return self._of(f"near:{ref}")
+    def warm(self, ref: str) -> str:
+        return self._of(f"warm:{ref}")
 
     def orders(self, worker: str) -> str:
         return self._of(f"orders:{worker}")
@@ -143,26 +142,29 @@ class Keys:
     def pinned(self, ref: str) -> str:
         return self._of(f"pinned:{ref}")
 
-    def crowded(self, ref: str) -> str:
-        return self._of(f"crowded:{ref}")
+    def no_capacity(self, ref: str) -> str:
+        return self._of(f"no_capacity:{ref}")
 
-    def unfit(self, ref: str) -> str:
-        return self._of(f"unfit:{ref}")
+    def incompatible(self, ref: str) -> str:
+        return self._of(f"incompatible:{ref}")
 
-    def kin(self, key: str) -> str:
-        return self._of(f"kin:{key}")
+    def affinity(self, key: str) -> str:
+        return self._of(f"affinity:{key}")
 
     def device(self, uuid: str) -> str:
         return self._of(f"device:{uuid}")
 
-    def ended(self, kind: str) -> str:
-        return self._of(f"ended:{kind}")
+    def outcomes(self, kind: str) -> str:
+        return self._of(f"outcomes:{kind}")
 
-    def gone(self, request_id: str) -> str:
-        return self._of(f"gone:{request_id}")
+    def tombstone(self, request_id: str) -> str:
+        return self._of(f"tombstone:{request_id}")
 
-    def idem(self, digest: str) -> str:
-        return self._of(f"idem:{digest}")
+    def idempotency(self, digest: str) -> str:
+        return self._of(f"idempotency:{digest}")
+
+    def gateway(self, gateway: str) -> str:
+        return self._of(f"gateway:{gateway}")
 
     def replies(self, gateway: str) -> str:
         return self._of(f"replies:{gateway}")

@@ -80,7 +80,7 @@ class LoadedVersions:
 
     async def of(self, name: str) -> dict[int, str]:
         """Version -> digest. Reading it extends its lifetime."""
-        key, ask = self._keys.live(name), self._channel.execute_command
+        key, ask = self._keys.loaded_versions(name), self._channel.execute_command
         with redis_errors():
             flat, _ = await asyncio.gather(ask("HGETALL", key), ask("PEXPIRE", key, LIFE_MS))
         found = texts(pairs(flat))
@@ -89,7 +89,7 @@ class LoadedVersions:
     async def forget(self, name: str, versions: Iterable[int]) -> None:
         """Remove versions that are not in the repository any more."""
         with redis_errors():
-            await self._channel.execute_command("HDEL", self._keys.live(name), *versions)
+            await self._channel.execute_command("HDEL", self._keys.loaded_versions(name), *versions)
 
     async def is_unloadable(self, entry: Entry) -> bool:
         """Whether its last load failed a short while ago, so it is not loaded now."""
@@ -107,7 +107,7 @@ class LoadedVersions:
         ref, ask = entry.ref, self._channel.execute_command
         with redis_errors():
             digest, load = await asyncio.gather(
-                ask("HGET", self._keys.live(ref.name), ref.version),
+                ask("HGET", self._keys.loaded_versions(ref.name), ref.version),
                 ask("EXISTS", self._keys.load(str(ref))),
             )
         if digest == ref.digest.encode():

@@ -106,7 +106,7 @@ class CopyStates:
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             pipe.hget(self._keys.policy(ref), "pin")
-            pipe.hget(self._keys.known(ref), "pin")
+            pipe.hget(self._keys.stats(ref), "pin")
             pipe.smembers(self._keys.pinned(ref))
             override, given, sessions = await pipe.execute()
         by_policy = (given if override is None else override) == b"1"

@@ -177,18 +177,18 @@ def worker_row(worker: WorkerFacts) -> dict[str, Any]:
 
     return {
         "id": worker.id,
-        "device": record.get("device", ""),
-        "class": record.get("class", ""),
+        "device": record.get("device_name", ""),
+        "class": record.get("device_class", ""),
         "state": record.get("state", ""),
-        "budget_bytes": whole("budget"),
-        "used_bytes": whole("used"),
-        "shared_bytes": whole("shared"),
-        "reserved_bytes": whole("reserved"),
-        "host_budget_bytes": whole("host_budget"),
-        "host_used_bytes": whole("host_used"),
+        "budget_bytes": whole("budget_bytes"),
+        "used_bytes": whole("used_bytes"),
+        "shared_bytes": whole("shared_bytes"),
+        "reserved_bytes": whole("reserved_bytes"),
+        "host_budget_bytes": whole("host_budget_bytes"),
+        "host_used_bytes": whole("host_used_bytes"),
         "queue": worker.queue,
-        "service_ms": round(number(record.get("service", "")), 3),
-        "busy": round(number(record.get("busy", "")), 3),
+        "service_ms": round(number(record.get("service_ms", "")), 3),
+        "busy": round(number(record.get("busy_share", "")), 3),
         "max_models": whole("max_models") or None,
     }
 

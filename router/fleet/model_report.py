@@ -24,17 +24,17 @@ def commands(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
     """The commands for Redis, by the names under which `document` takes the replies."""
     return {
         "holders": ("hgetall", keys.holders(ref)),
-        "near": ("hgetall", keys.near(ref)),
+        "near": ("hgetall", keys.warm(ref)),
         "load": ("hgetall", keys.load(ref)),
         "parked": ("xlen", keys.parked(ref)),
         "policy": ("hgetall", keys.policy(ref)),
-        "known": ("hgetall", keys.known(ref)),
+        "known": ("hgetall", keys.stats(ref)),
         "unloadable": ("get", keys.unloadable(ref)),
         "unloadable_ms": ("pttl", keys.unloadable(ref)),
         "sessions": ("smembers", keys.pinned(ref)),
         "breaker": ("hgetall", keys.breaker(ref)),
-        "crowded": ("exists", keys.crowded(ref)),
-        "unfit": ("smembers", keys.unfit(ref)),
+        "crowded": ("exists", keys.no_capacity(ref)),
+        "unfit": ("smembers", keys.incompatible(ref)),
     }
 
 

@@ -56,7 +56,7 @@ class ResidencyReader:
     async def troubles(self) -> dict[tuple[str, int], str]:
         """Why versions cannot be loaded, or are quarantined, by name and version."""
         keys = self._keys
-        clock, rows = await self._ask([("time",), ("zrange", keys.troubled, 0, -1)])
+        clock, rows = await self._ask([("time",), ("zrange", keys.refused_models, 0, -1)])
         now_ms = _now_and_live(clock, ())[0]
         refs = alive(rows, now_ms)
         answers = await self._ask_each(
@@ -80,7 +80,12 @@ class ResidencyReader:
         """The document of GET /v2/residency."""
         keys = self._keys
         clock, leases, parked, wanted = await self._ask(
-            [("time",), self._leases(), ("smembers", keys.parked_refs), ("smembers", keys.wanted)]
+            [
+                ("time",),
+                self._leases(),
+                ("smembers", keys.parked_refs),
+                ("smembers", keys.min_copies),
+            ]
         )
         now_ms, live = _now_and_live(clock, leases)
         workers = await self._workers(live)
@@ -119,8 +124,8 @@ class ResidencyReader:
         rows = await self._ask_each(
             refs,
             lambda ref: (
-                ("hgetall", keys.holders(ref)), ("hgetall", keys.near(ref)),
-                ("hmget", keys.known(ref), *fleet_report.SETTINGS),
+                ("hgetall", keys.holders(ref)), ("hgetall", keys.warm(ref)),
+                ("hmget", keys.stats(ref), *fleet_report.SETTINGS),
                 ("hmget", keys.policy(ref), *fleet_report.SETTINGS), ("scard", keys.pinned(ref)),
             ),
         )  # fmt: skip
@@ -174,7 +179,7 @@ def _worker(
     return WorkerFacts(
         worker, known, queue, frozenset(ref.decode() for ref in holds),
         frozenset(ref.decode() for ref in loads), fleet_report.read_report(known.get("copies", "")),
-        fleet_report.read_parts(known.get("parts", "")),
+        fleet_report.read_parts(known.get("copy_bytes", "")),
     )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ class Sweeper:
 
     async def _reconcile(self) -> Counter[str]:
         """End sessions without a heartbeat, order missing copies."""
-        ended, missing = await self._scripts.tend()
+        ended, missing = await self._scripts.reconcile()
         if ended:
             self._events.emit("session_closed", reason=f"without a heartbeat: {ended} sessions")
         if missing:

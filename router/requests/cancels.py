@@ -93,7 +93,7 @@ class DeadlineReplies:
         """The outcome in the record, if there is one; the record is the truth."""
         with suppress(WarmrouteError, TimeoutError):
             async with asyncio.timeout(LOOK_S):
-                fields = await self._scripts.watch(ticket.id, "")
+                fields = await self._scripts.subscribe(ticket.id, "")
             record = read_record(ticket.id, fields)
             if record.terminal and record.outcome:
                 return record.reply()

@@ -89,7 +89,7 @@ class DeadLetters:
         self, client: Redis, keys: Keys, scripts: Scripts, limits: Limits, timeout_s: float
     ) -> None:
         self._client = client
-        self._stream = keys.dead
+        self._stream = keys.dead_letters
         self._scripts = scripts
         self._limits = limits
         self._timeout_ms = round(timeout_s * 1000)

@@ -200,7 +200,7 @@ class Dispatch:
                 subscriber = self._gateway if call.waits else ""
                 async with asyncio.timeout_at(until):
                     record = read_record(
-                        request_id, await self._scripts.watch(request_id, subscriber)
+                        request_id, await self._scripts.subscribe(request_id, subscriber)
                     )
                 ref, status = record.ref, record.shown
                 if future is not None and record.terminal and not future.done():

@@ -23,9 +23,10 @@ from shared import clock
 from shared.causes import bounded, one_line, word
 from shared.channel import Channel
 from shared.connection import redis_errors
+from shared.constants import DOOR_GROUP
 from shared.envelope import pack_error, unpack_error
 from shared.errors import Cancelled, Conflict, Expired, InvalidInput, NotFound, WarmrouteError
-from shared.keys import DOOR_GROUP, Keys
+from shared.keys import Keys
 from shared.names import ModelRef
 from shared.script_runner import CHUNK
 from shared.scripts import Scripts
@@ -172,7 +173,7 @@ class End(NamedTuple):
     error: WarmrouteError | None = None
 
     def text(self) -> bytes:
-        """As `lua/lib/ended.lua` keeps it: status, worker, cold, ref, outcome."""
+        """As `lua/lib/outcomes.lua` keeps it: status, worker, cold, ref, outcome."""
         status = "expired" if isinstance(self.error, Expired) else "failed"
         status = "succeeded" if self.error is None else status
         outcome = b"" if self.error is None else pack_error(self.error)[:ERROR_BYTES]
@@ -195,5 +196,5 @@ class RecentOutcomes:
             flat: list[str | bytes] = []
             for end in ends[at : at + CHUNK]:
                 flat += (end.id, end.text())
-            await self._scripts.remember(self._most, flat)
+            await self._scripts.record_outcomes(self._most, flat)
         return len(ends)

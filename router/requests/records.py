@@ -118,7 +118,7 @@ class Records:
         return replace(record, waits=await self._loads.waits(str(record.ref)))
 
     async def _read(self, request_id: str, gateway: str) -> Record:
-        return read_record(request_id, await self._scripts.watch(request_id, gateway))
+        return read_record(request_id, await self._scripts.subscribe(request_id, gateway))
 
 
 def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
@@ -140,7 +140,7 @@ def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
 
 
 def _ended(request_id: str, text: bytes) -> Record:
-    """A request without a record, as `lua/lib/ended.lua` keeps it."""
+    """A request without a record, as `lua/lib/outcomes.lua` keeps it."""
     status, worker, cold, ref, outcome = text.split(b" ", 4)
     return Record(
         id=request_id,

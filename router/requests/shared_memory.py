@@ -77,7 +77,7 @@ class GatewaySharedMemory:
         call = self._channel.execute_command
         with redis_errors():
             workers = await call("ZRANGE", self._keys.workers, 0, -1)
-            hosts = [await call("HGET", self._keys.worker(w.decode()), "host") for w in workers]
+            hosts = [await call("HGET", self._keys.worker(w.decode()), "host_id") for w in workers]
             gateways = await call("ZRANGE", self._keys.gateways, 0, -1)
         # Not before this gateway has a lease, and again if it had lost it: other gateways delete
         # the folders of gateways without one.

@@ -20,6 +20,7 @@ from router.v2 import request as v2_request
 from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
+from shared.constants import DOOR_GROUP
 from shared.errors import (
     Expired,
     InvalidInput,
@@ -28,7 +29,7 @@ from shared.errors import (
     UnsupportedInput,
     WarmrouteError,
 )
-from shared.keys import DOOR_GROUP, Keys
+from shared.keys import Keys
 from shared.manifest import Manifest
 from shared.redis_decode import pairs, text_of
 from shared.scripts import Scripts
@@ -170,7 +171,9 @@ class Ingress:
         ]  # fmt: skip
         # An answered entry that came too late is not a dead letter: a flood would push out others.
         dead = not (isinstance(error, Expired) and reply_to)
-        if await self._scripts.answer("ingress", entry, reply_to, ANSWER_LIFE_MS, dead, answer):
+        if await self._scripts.publish_reply(
+            "ingress", entry, reply_to, ANSWER_LIFE_MS, dead, answer
+        ):
             model, version = (text_of(fields.get(name, b"")[:MAX_KEY]) for name in NAMED)
             self._intake.refused(error, model, version, entry)
 

@@ -18,9 +18,10 @@ from router.v2 import response as v2_response
 from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
+from shared.constants import DOOR_GROUP
 from shared.envelope import unpack_error, unpack_outcome
 from shared.errors import Gone, InvalidInput, WarmrouteError
-from shared.keys import DOOR_GROUP, Keys
+from shared.keys import Keys
 from shared.names import ModelRef
 from shared.redis_decode import pairs
 from shared.scripts import Scripts
@@ -61,13 +62,13 @@ class Outbox:
         await failpoints.reach("outbox.read")
         given = pairs(flat)
         request_id, reply_to = given.get(b"id", b"").decode(errors="replace"), given.get(b"to", b"")
-        record = await self._scripts.watch(request_id, "")
+        record = await self._scripts.subscribe(request_id, "")
         fields: list[Any] = []
         if record.get("status", b"").decode() in TERMINAL:
             fields = render(request_id, record)
         elif reply_to:
             fields = gone(request_id)
-        await self._scripts.answer(
+        await self._scripts.publish_reply(
             "outbox", entry, reply_to.decode(errors="replace"), ANSWER_LIFE_MS, False, fields
         )
 

@@ -1,7 +1,7 @@
 -- announce: a loaded model becomes a holder, and live; it takes its parked requests, in bounded chunks.
--- use: keys, ended, publish, holders, nearest, live, order, breaker, bounds, copies, placement
+-- use: keys, constants, outcomes, publish, entries, holders, load_target, loaded_versions, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
---   'tier bytes', chunk, then field value pairs learned by the load (`known`).
+--   'tier bytes', chunk, then field value pairs learned by the load (`stats`).
 -- Returns parked requests left to take (call again) | -1 stale token | -2 fenced.
 local now, worker, ref, token = clock(), ARGV[2], ARGV[4], ARGV[5]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return -2 end
@@ -15,13 +15,13 @@ end
 open_with_harmless_write()
 redis.call('HSETNX', k('holders', ref), worker, ARGV[6] .. ' ' .. now)
 redis.call('SADD', k('holds', worker), ref)
-note_near(ref, worker, '', '')
+note_warm(ref, worker, '', '')
 if #ARGV > 7 then
-  for i = 8, #ARGV, 2 do redis.call('HSET', k('known', ref), ARGV[i], ARGV[i + 1]) end
-  redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)
+  for i = 8, #ARGV, 2 do redis.call('HSET', k('stats', ref), ARGV[i], ARGV[i + 1]) end
+  redis.call('PEXPIRE', k('stats', ref), STATS_TTL)
 end
-note_live(ref)
-if #ARGV > 7 and least_copies(ref) > 0 then redis.call('SADD', WANTED, ref) end
+note_loaded_version(ref)
+if #ARGV > 7 and least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) end
 -- A worker whose lease ran out gets nothing. What is parked waits for the sweep, which places it when
 -- the lease is renewed, or orders another load.
 local alive = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
@@ -31,7 +31,7 @@ for _, e in ipairs(alive and redis.call('XRANGE', parked, '-', '+', 'COUNT', ARG
     break
   end
   local item = moving(e[2], parked, e[1])
-  if item and take(parked, e[1]) then place_item(item, now) end
+  if item and take_entry(parked, e[1]) then place_item(item, now) end
 end
 local left = redis.call('XLEN', parked)
 if left == 0 then

@@ -1,5 +1,5 @@
 -- complete: delete the work entries AND publish their outcomes, or neither.
--- use: keys, ended, publish
+-- use: keys, constants, outcomes, publish
 -- KEYS[1] prefix. ARGV: now, worker, epoch, then per item: entry, id, reply gateway, flags, status
 --   (succeeded | failed | expired), outcome, and of a failure its ref and its cause in full (or '').
 -- Returns per item 1 won | 0 not ours any more (repeat, cancelled, moved); {-1} if fenced.
@@ -13,7 +13,7 @@ for i = 4, #ARGV, 8 do
 end
 if #won > 0 then
   redis.call('XACK', stream, ARGV[3], unpack(won))
-  redis.call('HDEL', k('begun', worker), unpack(won))
+  redis.call('HDEL', k('started', worker), unpack(won))
 end
 for i = 4, #ARGV, 8 do
   if out[(i - 4) / 8 + 1] == 1 then

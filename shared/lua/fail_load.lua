@@ -1,6 +1,6 @@
 -- fail_load: a load failed. For good: answer what is parked with the cause. For a passing reason: what was
 --   accepted waits on, up to its deadline. Either way the cause is remembered, and new requests get it.
--- use: keys, ended, publish, holders, nearest, live, order
+-- use: keys, constants, outcomes, publish, entries, holders, load_target, loaded_versions, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk,
 --   passing ('1' or ''), device class, the cause in full for the log. It is ordered from the workers of another class first, if there
 --   are any that have not failed too. Nobody is failed whom a live holder could serve.
@@ -11,13 +11,13 @@ local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra')
 if r[1] ~= ARGV[4] or r[2] ~= worker then return -1 end
 open_with_harmless_write()
 if ARGV[8] ~= '1' then
-  redis.call('SADD', k('unfit', ref), ARGV[9])
-  redis.call('PEXPIRE', k('unfit', ref), ARGV[6])
+  redis.call('SADD', k('incompatible', ref), ARGV[9])
+  redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])
   local extra, refused = r[4], (r[3] or '') .. ' ' .. worker
   if (extra or '') ~= '' and redis.call('XLEN', parked) > 0 then
     extra, refused = '', worker -- a further copy was not for who held one; now somebody waits for a first
   end
-  local unfit = unfit_workers(ref, now, refused)
+  local unfit = incompatible_workers(ref, now, refused)
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
     if not is_among(other, refused .. unfit) then
       redis.call('SREM', k('loads', worker), ref)
@@ -26,17 +26,17 @@ if ARGV[8] ~= '1' then
     end
   end
 end
-note_trouble(ref, now, tonumber(ARGV[6]))
+note_refused(ref, now, tonumber(ARGV[6]))
 redis.call('SET', k('unloadable', ref), (ARGV[8] == '1' and '~' or '') .. cause, 'PX', ARGV[6])
 if ARGV[8] == '1' or #live_holders(ref, now) > 0 then
   redis.call('DEL', load)
   redis.call('SREM', k('loads', worker), ref)
   return 0
 end
-not_live(ref)
+forget_version(ref)
 for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', ARGV[7])) do
   local item = moving(e[2], parked, e[1])
-  if item and take(parked, e[1]) then
+  if item and take_entry(parked, e[1]) then
     item.cause = ARGV[10]
     publish(item, 'failed', worker, cause, now)
   end

@@ -1,9 +1,9 @@
 -- leave: a drained worker hands back what it has not begun and is forgotten.
--- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement, wipe
+-- use: keys, constants, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, max attempts. Returns 1 left | 0 not registered any more.
 local worker = ARGV[2]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return 0 end
 redis.call('ZREM', WORKERS, worker)
 local how = {attempts = tonumber(ARGV[4]), cause = 'its worker stopped before it was done'}
-repeat until wipe_worker(worker, how, 128, clock()) == 0
+repeat until release_worker(worker, how, 128, clock()) == 0
 return 1

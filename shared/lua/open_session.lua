@@ -1,5 +1,5 @@
 -- open_session: pin a set of models until the session is closed or expires; refused if it cannot fit.
--- use: keys, holders, nearest, order, breaker, copies, sessions
+-- use: keys, constants, holders, load_target, order, breaker, copies, sessions
 -- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
 -- Returns {'open', expiry ms} | {'full', ref that finds no room, its bytes, the most bytes left on one
 --   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).
@@ -44,7 +44,7 @@ redis.call('ZADD', SESSIONS, expiry, id)
 for i = 5, #ARGV, 2 do
   local ref = ARGV[i]
   redis.call('SADD', k('pinned', ref), id)
-  redis.call('SADD', WANTED, ref)
+  redis.call('SADD', MIN_COPIES, ref)
   local missing = #live_holders(ref, now) == 0 and redis.call('EXISTS', k('load', ref)) == 0
   if missing and breaker(ref, now) ~= 'open' and not unloadable(ref) then
     order_load(ref, ref .. id, now, {extra = 'session', worker = chosen[ref]})

@@ -1,5 +1,5 @@
 -- order_copy: have a model loaded although nobody has asked for it (preload, the load API, a trial).
--- use: keys, holders, nearest, live, order, breaker, copies
+-- use: keys, constants, holders, load_target, loaded_versions, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref, least copies to keep from now on ('' leaves that as it is), '1' if it is
 --   a trial (else '').
 -- Returns {'held', copies} | {'loading', phase} | {'ordered', ''} | {'unloadable' | 'quarantined', cause}
@@ -7,10 +7,10 @@
 --   has crashed workers). With 0 copies to keep nothing is ordered: {'held', copies}.
 local now, ref, least, trial = clock(), ARGV[2], ARGV[3], ARGV[4] == '1'
 if least ~= '' then
-  redis.call('HSET', k('known', ref), 'min_copies', least)
-  redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)
-  if is_replaced(ref) then wish_nothing(ref) end  -- a gateway that has not heard of that yet
-  if least_copies(ref) > 0 then redis.call('SADD', WANTED, ref) end
+  redis.call('HSET', k('stats', ref), 'min_copies', least)
+  redis.call('PEXPIRE', k('stats', ref), STATS_TTL)
+  if is_replaced(ref) then clear_min_copies(ref) end  -- a gateway that has not heard of that yet
+  if least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) end
 end
 local live = live_holders(ref, now)
 if #live > 0 or least == '0' then return {'held', tostring(#live)} end
@@ -21,7 +21,7 @@ if state == 'open' then return {'quarantined', cause} end
 local why = unloadable(ref)
 if why then return {'unloadable', why} end
 if trial and (rests(ref, now) or crashes_of(ref) > TRIAL_CRASHES) then return {'resting', ''} end
-if order_missing(ref, now, trial and 'trial' or 'asked') then
+if order_missing(ref, now, trial and 'trial' or 'requested') then
   if trial then note_trial(ref, now) end
   return {'ordered', ''}
 end

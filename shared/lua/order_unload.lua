@@ -1,18 +1,18 @@
 -- order_unload: have every copy of a model freed. It is loaded again when somebody asks for it.
--- use: keys, holders, nearest, order, breaker, copies
+-- use: keys, constants, holders, load_target, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref.
 -- Returns the number of live workers that were told | -1 (it is pinned, or a session wants it).
 -- The least number of copies becomes 0, or they would come back by themselves.
 local now, ref = clock(), ARGV[2]
 if setting_of(ref, 'pin') == 1 or redis.call('EXISTS', k('pinned', ref)) == 1 then return -1 end
 if least_copies(ref) > 0 then redis.call('HSET', k('policy', ref), 'min_copies', '0', 'preload', '0') end
-redis.call('SREM', WANTED, ref)
-unorder(ref, true)
+redis.call('SREM', MIN_COPIES, ref)
+cancel_order(ref, true)
 local live = live_holders(ref, now)
 for _, worker in ipairs(live) do
   local orders, order = k('orders', worker), 'unload ' .. ref
   redis.call('LREM', orders, 0, order)
   redis.call('RPUSH', orders, order)
-  redis.call('PEXPIRE', orders, DIRECT_TTL)
+  redis.call('PEXPIRE', orders, DIRECT_TTL_MS)
 end
 return #live

@@ -1,11 +1,11 @@
 -- reap: wipe one worker whose lease ran out and place its requests again, in bounded chunks.
--- use: keys, ended, publish, holders, nearest, order, breaker, bounds, copies, placement, wipe
+-- use: keys, constants, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, max attempts, chunk.
 -- Returns {worker, entries left}, or {} when no lease has run out. Any gateway may call it at any time.
 local now = clock()
 local worker = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, 1)[1]
 if not worker then return {} end
 local how = {attempts = tonumber(ARGV[2]), cause = 'its worker fell silent'}
-local left = wipe_worker(worker, how, ARGV[3], now)
+local left = release_worker(worker, how, ARGV[3], now)
 if left == 0 then redis.call('ZREM', WORKERS, worker) end
 return {worker, left}

@@ -1,11 +1,11 @@
 -- refuse_load: hand an order back to the other workers because this one cannot hold the model.
--- use: keys, holders, nearest, order
+-- use: keys, constants, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token.
 -- Returns 'ordered' (a new order, without this worker) | 'nobody' (no other live worker is left: the
 --   lease stays with this worker, which must fail the load) | 'crowded' (nor is one left for a further
 --   copy, which is not ordered again for a while) | 'stale'.
 -- Nobody is failed whom a live holder could serve: the sweep places what is parked there.
-local CROWDED = 5000
+local NO_CAPACITY_TTL = 5000
 local now, worker, ref = clock(), ARGV[2], ARGV[3]
 local r = redis.call('HMGET', k('load', ref), 'token', 'worker', 'refused', 'extra')
 if r[1] ~= ARGV[4] or (r[2] ~= '' and r[2] ~= worker) then return 'stale' end
@@ -27,7 +27,7 @@ end
 open_with_harmless_write()
 if #live_holders(ref, now) > 0 or (extra ~= '' and redis.call('XLEN', k('parked', ref)) == 0) then
   redis.call('DEL', k('load', ref))
-  redis.call('SET', k('crowded', ref), worker, 'PX', CROWDED)
+  redis.call('SET', k('no_capacity', ref), worker, 'PX', NO_CAPACITY_TTL)
   return 'crowded'
 end
 -- It was a further copy, so who held one then was not asked. Somebody waits now: it is a first one.

@@ -1,5 +1,5 @@
 -- retire: stop placing requests for a model on this worker. It drains what was placed, then frees.
--- use: keys, holders, nearest, order, breaker, copies
+-- use: keys, constants, holders, load_target, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, tier in which it leaves the model ('' | host | disk),
 --   mode ('' whatever | evict unless it must stay | spare also unless the other holders have time for
 --   it), its share of this device's time (0 to 1).
@@ -8,11 +8,11 @@
 local worker, epoch, ref, mode, now = ARGV[2], ARGV[3], ARGV[4], ARGV[6], clock()
 if redis.call('HGET', k('worker', worker), 'epoch') ~= epoch then return '' end
 if mode ~= '' then
-  local why = must_stay(ref, worker, mode == 'spare' and tonumber(ARGV[7]), now)
+  local why = eviction_veto(ref, worker, mode == 'spare' and tonumber(ARGV[7]), now)
   if why then return why end
 end
 redis.call('HDEL', k('holders', ref), worker)
 redis.call('SREM', k('holds', worker), ref)
 local last = redis.call('XREVRANGE', k('work', worker), '+', '-', 'COUNT', 1)
-note_near(ref, worker, epoch, ARGV[5])
+note_warm(ref, worker, epoch, ARGV[5])
 return last[1] and last[1][1] or '0-0'

@@ -1,5 +1,5 @@
 -- set_policy: the API overrides fields of a model version's residency policy.
--- use: keys, holders, nearest
+-- use: keys, constants, holders, load_target
 -- KEYS[1] prefix. ARGV: now, ref, then field value pairs ('' takes the override back).
 -- Returns the overrides that are now in force, as a flat list.
 local ref, key = ARGV[2], k('policy', ARGV[2])
@@ -10,5 +10,5 @@ for i = 3, #ARGV, 2 do
     redis.call('HSET', key, ARGV[i], ARGV[i + 1])
   end
 end
-if least_copies(ref) > 0 then redis.call('SADD', WANTED, ref) end
+if least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) end
 return redis.call('HGETALL', key)

@@ -15,8 +15,9 @@ import numpy as np
 from shared.datatypes import NUMPY
 from shared.envelope import Tensor
 from tests.helpers.models import Mlp, Slow
-from warmroute.http import HEADER_LENGTH
-from warmroute.tensors import Array, decode, encode
+from warmroute.encoding import HEADER_LENGTH, encode
+from warmroute.framing import Array
+from warmroute.result import decode
 
 ANSWER_WITHIN_S = 50.0
 BROKEN = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)

@@ -100,7 +100,7 @@ class _Session:
         wrong += await asyncio.to_thread(rest.unrest, self._ground)
         await self._last_answers()
         seen = self._seen(injected)
-        dead = int(await self._redis.xlen(self._ground.stack.keys.dead))
+        dead = int(await self._redis.xlen(self._ground.stack.keys.dead_letters))
         wrong += violations(seen) + await rest.leaks(self._ground, before)
         ends = rest.device_ends(self._ground)
         wrong += [f"a device process {how}" for how in ends if not how.endswith(EXPECTED_ENDS)]

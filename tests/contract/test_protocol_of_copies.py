@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from shared import keys
+from shared import constants, keys
 from tests.contract.test_protocol import LUA, TEXT, after, fields
 from worker.loading.loader import HEAD_START_S
+from worker.loading.orders import BLOCK_S
 
 
 def lua(name: str) -> str:
@@ -29,7 +30,7 @@ def constant(name: str, script: str) -> float:
 
 def expected_ms(tier: str) -> int:
     """What a load from a tier takes before any was measured."""
-    found = re.search(rf"EXPECTED = .*\b{tier} = (\d+)", lua("nearest"))
+    found = re.search(rf"EXPECTED = .*\b{tier} = (\d+)", lua("load_target"))
     assert found, tier
     return int(found[1])
 
@@ -40,13 +41,13 @@ def test_a_load_lease_has_the_fields_that_the_scripts_write() -> None:
     assert written
     names = set(re.findall(r"'([a-z]+)', (?!\w+\b')", written[0].replace("'HSET', load, ", "")))
     assert names - {"ordered"} == set(fields("**Load lease** (hash `load:<ref>`): "))
-    assert "'why', ARGV" in lua("renew_load") and "'handed_on', worker" in lua("affinity")
+    assert "'why', ARGV" in lua("renew_load") and "'handed_on', worker" in lua("route_by_affinity")
 
 
 def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
     """`extra`, in the lease."""
     said = after("why it was ordered although nobody waits: ").partition(".")[0].split(", ")
-    text = "".join(lua(n) for n in ("copies", "tend", "order_copy", "open_session"))
+    text = "".join(lua(n) for n in ("copies", "reconcile", "order_copy", "open_session"))
     given = re.findall(r"extra = '(\w+)'|order_missing\(ref, now, (.+?)\)", text)
     words = {word for first, why in given for word in (first, *re.findall(r"'(\w+)'", why)) if word}
     assert set(said) == words
@@ -55,16 +56,16 @@ def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
 @pytest.mark.parametrize(
     ("phrase", "said"),
     [
-        ("(list `orders:<worker>`, the newest ", f"{constant('DIRECT_MOST', 'order'):,.0f}, for "
-         f"{constant('DIRECT_TTL', 'order') / 1000:g} s)"),
+        ("(list `orders:<worker>`, the newest ", f"{constants.ORDERS_MAX:,}, for "
+         f"{constants.DIRECT_TTL_MS / 1000:g} s)"),
         ("if the order is for another worker and not ",
-         f"{constant('HEAD_START', 'claim_load'):g} ms old"),
-        ("it alone may claim it for ", f"{constant('HEAD_START', 'claim_load'):g} ms."),
-        ("and not ordered again for ", f"{constant('CROWDED', 'refuse_load') / 1000:g} s"),
+         f"{constants.HEAD_START_MS} ms old"),
+        ("it alone may claim it for ", f"{constants.HEAD_START_MS} ms."),
+        ("and not ordered again for ", f"{constant('NO_CAPACITY_TTL', 'refuse_load') / 1000:g} s"),
         ("before the first ", f"{expected_ms('host')} ms from host memory, "
          f"{expected_ms('disk')} ms from disk, {expected_ms('remote') / 1000:g} s from remote"),
         ("out what is asked for too); from ",
-         f"{constant('SPILL_FROM', 'copies'):g} queued on"),
+         f"{constant('SCALE_OUT_FROM', 'copies'):g} queued on"),
         ("for its work, which is to be ",
          f"{constant('SPARE', 'copies'):.0%} busy".replace("%", " %")),
     ],
@@ -76,25 +77,29 @@ def test_a_number_in_the_text_is_the_one_in_the_scripts(phrase: str, said: str) 
 
 def test_times_in_words_are_those_of_the_scripts() -> None:
     """Hints live for an hour; a GPU's claim for three leases; two orders for each worker."""
-    assert constant("NEAR_TTL", "nearest") == 3600 * 1000
+    assert constant("WARM_TTL", "load_target") == 3600 * 1000
     assert "are hints, forgotten an hour after the last one" in " ".join(TEXT.split())
     assert "'PX', 3 * ARGV[5]" in lua("heartbeat") and "keeps it for three leases" in TEXT
-    assert "local most = 2 * redis.call('ZCOUNT', WORKERS" in lua("tend")
+    assert "local most = 2 * redis.call('ZCOUNT', WORKERS" in lua("reconcile")
     assert "while more than two orders per worker wait" in TEXT
 
 
-def test_who_is_told_later_asks_again_when_the_head_start_is_over() -> None:
-    """Not a moment before it: it would be told so again, and nobody would ask a third time."""
-    assert constant("HEAD_START", "claim_load") < HEAD_START_S * 1000
+def test_the_times_of_the_two_deliveries_of_an_order_fit_together() -> None:
+    """A worker that was answered `later` asks again when the head start is over: not before, or it
+    would not ask a third time, and soon after. A direct order outlives its head start and the pause
+    of a blocking read, and does not outlive the order itself."""
+    head_start_ms, direct_ms = constants.HEAD_START_MS, constants.DIRECT_TTL_MS
+    assert head_start_ms < HEAD_START_S * 1000 <= 1.5 * head_start_ms
+    assert head_start_ms + BLOCK_S * 1000 < direct_ms < constants.ORDER_TTL_MS
 
 
 def test_every_kind_of_key_that_a_script_names_is_in_the_table() -> None:
     """`k('kind', ...)` in Lua, and the rows of shared/keys.py."""
-    table = set(re.findall(r"^\| `([a-z]+):<", keys.__doc__ or "", re.MULTILINE))
+    table = set(re.findall(r"^\| `([a-z_]+):<", keys.__doc__ or "", re.MULTILINE))
     named = {
         kind
         for path in LUA.rglob("*.lua")
-        for kind in re.findall(r"\bk\('([a-z]+)'", path.read_text())
+        for kind in re.findall(r"\bk\('([a-z_]+)'", path.read_text())
     }
     assert len(named) > 10
     assert named - table == set()

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from warmroute import Client
-from warmroute.tensors import encode_tensor
+from warmroute.encoding import encode_tensor
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 

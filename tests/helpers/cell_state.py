@@ -13,7 +13,7 @@ async def state(cell: Cell) -> dict[str, Any]:
     it lives for longer than a lease."""
     found: dict[str, Any] = {}
     async for key in cell.client.scan_iter(f"{cell.keys.prefix}:*", count=1000):
-        if key.decode() != cell.keys.room:  # counted down between two looks at Redis's memory
+        if key.decode() != cell.keys.headroom:  # counted down between two looks at Redis's memory
             lives_on = await cell.client.pttl(key) > LEASE_MS * 1.2
             found[key.decode()] = await _value(cell, key), lives_on
     return found

@@ -41,7 +41,7 @@ class Fleet:
     async def worker(self, name: str = "w1", budget: int = 1000, **fields: Any) -> str:
         """A worker that is ready; its epoch."""
         epoch = await self.cell.worker(name)
-        record = {"state": "ready", "budget": budget, **fields}
+        record = {"state": "ready", "budget_bytes": budget, **fields}
         await self.cell.scripts.heartbeat(name, epoch, "one", LEASE_MS, 0, record)
         return epoch
 

@@ -36,9 +36,9 @@ async def announce(cell: Cell) -> Story:
     return lambda s: s.announce("w1", epoch, REF, token, "device 1"), 0
 
 
-async def learn(cell: Cell) -> Story:
+async def record_stats(cell: Cell) -> Story:
     epoch = await cell.worker(holds=[REF])
-    return lambda s: s.learn("w1", epoch, REF, {"rows": "it sorts"}), True
+    return lambda s: s.record_stats("w1", epoch, REF, {"rows": "it sorts"}), True
 
 
 async def retire(cell: Cell) -> Story:
@@ -75,12 +75,12 @@ async def fail_load(cell: Cell) -> Story:
     return lambda s: s.fail_load("w1", REF, token, b"corrupt no", 5000), -1
 
 
-async def affinity(cell: Cell) -> Story:
+async def route_by_affinity(cell: Cell) -> Story:
     """Handed on: who asks again is told that the load is not its own any more."""
     await cell.worker("w2", holds=[OTHER_REF])
-    await cell.client.sadd(cell.keys.kin("team"), OTHER_REF)
+    await cell.client.sadd(cell.keys.affinity("team"), OTHER_REF)
     _, token = await loading(cell)
-    return lambda s: s.affinity("w1", REF, token, "team", "require"), "stale"
+    return lambda s: s.route_by_affinity("w1", REF, token, "team", "require"), "stale"
 
 
 async def claim_device(cell: Cell) -> Story:
@@ -108,7 +108,7 @@ async def set_policy(cell: Cell) -> Story:
 
 async def open_session(cell: Cell) -> Story:
     """There is one session under that id, with the expiry of the first call."""
-    await fleet.worker(cell, budget=100)
+    await fleet.worker(cell, budget_bytes=100)
     models = [(REF, 60), (OTHER_REF, 40)]
     opened = ("exists", (str(fleet.NOW_MS + 1000),))
     return lambda s: s.open_session("s1", 1000, 1, models), opened
@@ -121,22 +121,22 @@ async def keep_session(cell: Cell) -> Story:
 
 async def close_session(cell: Cell) -> Story:
     """It is over; whoever closes it again is told that there is none."""
-    await fleet.worker(cell, budget=100, holds=[REF])
+    await fleet.worker(cell, budget_bytes=100, holds=[REF])
     await cell.scripts.open_session("s1", 1000, 1, [(REF, 60)])
     return lambda s: s.close_session("s1"), False
 
 
-async def tend(cell: Cell) -> Story:
-    await fleet.worker(cell, budget=100, holds=[REF])
+async def reconcile(cell: Cell) -> Story:
+    await fleet.worker(cell, budget_bytes=100, holds=[REF])
     await cell.scripts.open_session("s1", 1000, 1, [(REF, 60)])
     await cell.scripts.order_copy(OTHER_REF, 1)
     await cell.client.delete(cell.keys.load(OTHER_REF))
     cell.scripts.now_ms = fleet.NOW_MS + 1000
-    return lambda s: s.tend(), (0, 0)
+    return lambda s: s.reconcile(), (0, 0)
 
 
 COPY_STORIES = (
-    announce, learn, retire, claim_load, reload, renew_load, refuse_load, fail_load, affinity,
-    claim_device, order_copy, order_unload, set_policy, open_session, keep_session, close_session,
-    tend,
+    announce, record_stats, retire, claim_load, reload, renew_load, refuse_load, fail_load,
+    route_by_affinity, claim_device, order_copy, order_unload, set_policy, open_session,
+    keep_session, close_session, reconcile,
 )  # fmt: skip

@@ -24,14 +24,14 @@ async def worker(
 
 async def near(cell: Cell, name: str, tier: str, epoch: str = "any", ref: str = REF) -> None:
     """The worker keeps the model in a lower tier, as `retire` notes it."""
-    await cell.client.hset(cell.keys.near(ref), name, f"{tier} {epoch}")
-    await cell.client.expire(cell.keys.near(ref), 600)
+    await cell.client.hset(cell.keys.warm(ref), name, f"{tier} {epoch}")
+    await cell.client.expire(cell.keys.warm(ref), 600)
 
 
 async def loaded_once(cell: Cell, ref: str = REF, **learned: Any) -> None:
     """What earlier loads have taught, as `announce` notes it."""
-    await cell.client.hset(cell.keys.known(ref), mapping=learned)
-    await cell.client.expire(cell.keys.known(ref), 600)
+    await cell.client.hset(cell.keys.stats(ref), mapping=learned)
+    await cell.client.expire(cell.keys.stats(ref), 600)
 
 
 async def lease(cell: Cell, ref: str = REF) -> dict[str, str]:

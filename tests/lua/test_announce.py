@@ -164,10 +164,10 @@ async def test_what_a_load_has_taught_is_kept_for_a_week(cell: Cell) -> None:
     learned = {"remote": 1200, "own:cpu": 4096}
     assert await cell.scripts.announce("w1", epoch, REF, "", "device 1", learned) == 0
     known = {b"host": b"7", b"remote": b"1200", b"own:cpu": b"4096"}
-    assert await cell.client.hgetall(cell.keys.known(REF)) == known
-    assert 86_400_000 < await cell.client.pttl(cell.keys.known(REF)) <= 604_800_000
+    assert await cell.client.hgetall(cell.keys.stats(REF)) == known
+    assert 86_400_000 < await cell.client.pttl(cell.keys.stats(REF)) <= 604_800_000
     await announce(cell, "w1", epoch, "", OTHER_REF)
-    assert await cell.exists(cell.keys.known(OTHER_REF), cell.keys.wanted) == []
+    assert await cell.exists(cell.keys.stats(OTHER_REF), cell.keys.min_copies) == []
 
 
 async def test_a_manifest_that_wants_a_least_number_of_copies_is_heard(cell: Cell) -> None:
@@ -176,8 +176,8 @@ async def test_a_manifest_that_wants_a_least_number_of_copies_is_heard(cell: Cel
     await cell.worker("w2")
     learned = {"min_copies": 2, "max_copies": 0, "pin": 0}
     await cell.scripts.announce("w1", epoch, REF, "", "device 1", learned)
-    assert await members(cell, cell.keys.wanted) == {REF}
-    assert await cell.scripts.tend() == (0, 1)
+    assert await members(cell, cell.keys.min_copies) == {REF}
+    assert await cell.scripts.reconcile() == (0, 1)
 
 
 async def test_who_is_fenced_or_stale_teaches_nothing(cell: Cell) -> None:
@@ -188,5 +188,5 @@ async def test_who_is_fenced_or_stale_teaches_nothing(cell: Cell) -> None:
     learned = {"min_copies": 2}
     assert await cell.scripts.announce("w1", old, REF, "", "device 1", learned) == -2
     assert await cell.scripts.announce("w1", epoch, REF, "0" * 24, "device 1", learned) == -1
-    assert await cell.exists(cell.keys.known(REF), cell.keys.wanted) == []
-    assert await cell.client.hexists(cell.keys.near(REF), "w1")
+    assert await cell.exists(cell.keys.stats(REF), cell.keys.min_copies) == []
+    assert await cell.client.hexists(cell.keys.warm(REF), "w1")

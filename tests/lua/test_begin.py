@@ -13,7 +13,7 @@ async def test_placed_requests_may_run_and_their_start_is_counted(cell: Cell) ->
     await cell.place(item, placing())
     entries = await cell.read("w1")
     assert await cell.begin("w1", epoch, entries) == [b"run", b"run"]
-    assert await cell.client.hkeys(cell.keys.begun("w1")) == [e.entry for e in entries]
+    assert await cell.client.hkeys(cell.keys.started("w1")) == [e.entry for e in entries]
     record = await cell.record(item.id)
     assert (record["status"], record["worker"]) == (b"running", b"w1")
 
@@ -24,7 +24,7 @@ async def test_what_was_read_but_not_begun_is_not_counted(cell: Cell) -> None:
     await cell.place(placing(), placing())
     first, _ = await cell.read("w1")
     await cell.begin("w1", epoch, [first])
-    assert await cell.client.hkeys(cell.keys.begun("w1")) == [first.entry]
+    assert await cell.client.hkeys(cell.keys.started("w1")) == [first.entry]
 
 
 async def test_nothing_starts_after_its_deadline(cell: Cell) -> None:
@@ -36,7 +36,7 @@ async def test_nothing_starts_after_its_deadline(cell: Cell) -> None:
     cell.scripts.now_ms += 10
     rows = [(e, f["id"], int(f["deadline"]), f["flags"]) for e, f in entries]
     assert await cell.scripts.begin("w1", epoch, 1, rows) == (1_000_010, [b"expired", b"run"])
-    assert await cell.client.hkeys(cell.keys.begun("w1")) == [entries[1].entry]
+    assert await cell.client.hkeys(cell.keys.started("w1")) == [entries[1].entry]
 
 
 async def test_what_was_taken_back_is_gone(cell: Cell) -> None:
@@ -71,7 +71,7 @@ async def test_a_repeated_begin_counts_one_start(cell: Cell) -> None:
     entries = await cell.read("w1")
     await cell.begin("w1", epoch, entries)
     assert await cell.begin("w1", epoch, entries) == [b"run"]
-    assert await cell.client.hlen(cell.keys.begun("w1")) == 1
+    assert await cell.client.hlen(cell.keys.started("w1")) == 1
 
 
 async def test_a_worker_of_an_older_epoch_begins_nothing(cell: Cell) -> None:
@@ -81,7 +81,7 @@ async def test_a_worker_of_an_older_epoch_begins_nothing(cell: Cell) -> None:
     entries = await cell.read("w1")
     await cell.worker("w1")
     assert await cell.begin("w1", old, entries) == [b"fenced"]
-    assert await cell.exists(cell.keys.begun("w1")) == []
+    assert await cell.exists(cell.keys.started("w1")) == []
 
 
 async def test_an_entry_that_was_moved_is_gone_for_its_old_reader(cell: Cell) -> None:

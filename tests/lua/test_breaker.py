@@ -16,7 +16,7 @@ async def crash(cell: Cell, times: int = CRASHES) -> None:
         epoch = await cell.worker("bad")
         await cell.place(kept(timeout_ms=3_600_000))
         await cell.claim("bad", epoch)
-        await cell.scripts.disown("bad", epoch, 0, "was killed by SIGSEGV", MAX_ATTEMPTS)
+        await cell.scripts.fence_worker("bad", epoch, 0, "was killed by SIGSEGV", MAX_ATTEMPTS)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ async def test_another_crash_opens_it_for_twice_as_long(open_cell: Cell) -> None
         epoch = await cell.worker("w1", holds=[REF])
         await cell.place(placing())
         await cell.begin("w1", epoch, await cell.read("w1"), batch=1)
-        await cell.scripts.disown("w1", epoch, 1, "was killed by SIGSEGV", MAX_ATTEMPTS)
+        await cell.scripts.fence_worker("w1", epoch, 1, "was killed by SIGSEGV", MAX_ATTEMPTS)
     assert waits == [min(FIRST_MS * 2**n, 600_000) for n in range(8)]
 
 

@@ -49,7 +49,7 @@ async def test_after_a_cancel_no_outcome_is_published(cell: Cell) -> None:
     assert await cell.complete("w1", epoch, entries) == [0]
     assert [r["status"] for r in await cell.replies()] == [b"cancelled"]
     assert (await cell.record(item.id))["status"] == b"cancelled"
-    assert await cell.exists(cell.keys.begun("w1")) == []
+    assert await cell.exists(cell.keys.started("w1")) == []
 
 
 async def test_an_ended_request_keeps_its_outcome(cell: Cell) -> None:

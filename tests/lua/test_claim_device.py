@@ -60,7 +60,7 @@ async def test_of_many_that_claim_at_once_each_gets_another(cell: Cell) -> None:
 
 async def test_a_beat_keeps_the_claim_for_longer_than_the_lease(cell: Cell) -> None:
     """So that a worker that is late does not lose it to another."""
-    epoch = await worker(cell, gpu=FIRST)
+    epoch = await worker(cell, gpu_uuid=FIRST)
     assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 0, {}) == "ok"
     assert await owner(cell, FIRST) == b"w1"
     assert LEASE_MS < await cell.client.pttl(cell.keys.device(FIRST)) <= 3 * LEASE_MS
@@ -70,14 +70,14 @@ async def test_a_beat_keeps_the_claim_for_longer_than_the_lease(cell: Cell) -> N
 async def test_a_worker_without_a_gpu_claims_none(cell: Cell, gpu: str | None) -> None:
     """Its beat says so, or says nothing."""
     epoch = await worker(cell)
-    fields = {} if gpu is None else {"gpu": gpu}
+    fields = {} if gpu is None else {"gpu_uuid": gpu}
     assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 0, fields) == "ok"
     assert await cell.exists(cell.keys.device("")) == []
 
 
 async def test_a_beat_takes_no_gpu_from_another(cell: Cell) -> None:
     """It was silent until its claim ran out, and no gateway was there to reap it."""
-    epoch = await worker(cell, gpu=FIRST)
+    epoch = await worker(cell, gpu_uuid=FIRST)
     await claim(cell, "w2", FIRST)
     assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 0, {}) == "ok"
     assert await owner(cell, FIRST) == b"w2"
@@ -85,8 +85,10 @@ async def test_a_beat_takes_no_gpu_from_another(cell: Cell) -> None:
 
 async def test_a_worker_that_was_fenced_keeps_no_claim(cell: Cell) -> None:
     """Its GPU may be another's by now."""
-    old = await worker(cell, gpu=FIRST)
-    await worker(cell, gpu=FIRST)
+    old = await worker(cell, gpu_uuid=FIRST)
+    await worker(cell, gpu_uuid=FIRST)
     await claim(cell, "w2", FIRST)
-    assert await cell.scripts.heartbeat("w1", old, "one", LEASE_MS, 0, {"gpu": FIRST}) == "fenced"
+    assert (
+        await cell.scripts.heartbeat("w1", old, "one", LEASE_MS, 0, {"gpu_uuid": FIRST}) == "fenced"
+    )
     assert await owner(cell, FIRST) == b"w2"

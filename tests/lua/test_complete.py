@@ -31,7 +31,7 @@ async def test_a_waiting_caller_is_told_the_outcome(cell: Cell) -> None:
     ]  # fmt: skip
     assert await cell.client.xlen(cell.keys.work("w1")) == 0
     assert (await cell.client.xpending(cell.keys.work("w1"), epoch))["pending"] == 0
-    assert await cell.exists(cell.keys.begun("w1"), cell.keys.request(item.id)) == []
+    assert await cell.exists(cell.keys.started("w1"), cell.keys.request(item.id)) == []
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "expired"])
@@ -66,7 +66,7 @@ async def test_everyone_who_watches_is_told_once(cell: Cell) -> None:
     item = kept(reply="gw1")
     epoch, entries = await running(cell, item)
     for gateway in ("gw1", "gw2", "gw2"):
-        await cell.scripts.watch(item.id, gateway)
+        await cell.scripts.subscribe(item.id, gateway)
     await cell.complete("w1", epoch, entries)
     counts = [len(await cell.replies(g)) for g in ("gw1", "gw2", "gw3")]
     assert counts == [1, 1, 0]

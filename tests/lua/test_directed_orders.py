@@ -123,7 +123,7 @@ async def test_a_copy_on_disk_outlives_its_process_and_one_in_host_memory_does_n
 
 async def test_a_queue_counts_against_who_is_near(cell: Cell) -> None:
     """Its requests, each as long as it says, and what its tier takes."""
-    first = await worker(cell, "w1", holds=[OTHER_REF], service=100)
+    first = await worker(cell, "w1", holds=[OTHER_REF], service_ms=100)
     await worker(cell, "w2")
     await near(cell, "w1", "host", first)
     await near(cell, "w2", "disk")
@@ -137,7 +137,7 @@ async def test_a_queue_counts_against_who_is_near(cell: Cell) -> None:
 
 async def test_who_is_near_but_slower_than_the_store_is_not_waited_for(cell: Cell) -> None:
     """Anybody can have it from remote in that time."""
-    await worker(cell, "w1", holds=[OTHER_REF], service=1000)
+    await worker(cell, "w1", holds=[OTHER_REF], service_ms=1000)
     await worker(cell, "w2")
     await near(cell, "w1", "disk")
     await cell.place(*(placing(ref=OTHER_REF) for _ in range(2)))
@@ -149,7 +149,7 @@ async def test_who_is_near_but_slower_than_the_store_is_not_waited_for(cell: Cel
 async def test_where_everybody_has_a_queue_who_is_near_is_waited_for(cell: Cell) -> None:
     """The store is no sooner, behind as many requests."""
     for name in ("w1", "w2"):
-        await worker(cell, name, holds=[OTHER_REF], service=1000)
+        await worker(cell, name, holds=[OTHER_REF], service_ms=1000)
     await near(cell, "w2", "disk")
     await cell.place(*(placing(ref=OTHER_REF) for _ in range(4)), placing())
     assert (await lease(cell))["for"] == "w2"

@@ -135,7 +135,7 @@ async def test_an_entry_of_thousands_of_fields_is_buried_not_stumbled_over(cell:
     await die(cell, "gw1")
     assert await cell.gateway("gw2") == 1
     assert [e.fields for e in await cell.stream(cell.keys.ingress)] == [{"model": b"mnist"}]
-    (letter,) = await cell.stream(cell.keys.dead)
+    (letter,) = await cell.stream(cell.keys.dead_letters)
     assert letter.fields["entry"] == bomb
     assert letter.fields["cause"] == b"invalid has 10000 fields"
 

@@ -73,7 +73,7 @@ async def test_it_can_be_cancelled_expire_and_move_like_any_other(cell: Cell) ->
     cell.scripts.now_ms += 50
     assert (await cell.scripts.sweep())[0] == 1
     assert await cell.scripts.cancel(items[1].id) == "cancelled"
-    await cell.scripts.disown("w1", epoch, 0, "died", MAX_ATTEMPTS)
+    await cell.scripts.fence_worker("w1", epoch, 0, "died", MAX_ATTEMPTS)
     found = [(await cell.record(item.id))["status"] for item in items]
     assert found == [b"expired", b"cancelled", b"parked"]
 
@@ -98,7 +98,7 @@ async def test_an_outcome_in_the_memory_of_a_gateway_that_left_is_a_clear_failur
     (placed,) = await cell.place(item)
     await hand_over(cell, waiting(cell, item, placed))
     await cell.gateway("gw2")
-    await cell.scripts.watch(item.id, "gw2")
+    await cell.scripts.subscribe(item.id, "gw2")
     await cell.complete("w1", epoch, await cell.read(), outcome=b"\xc1some-file")
     record = await cell.record(item.id)
     assert record["status"] == b"failed" and record["outcome"].startswith(b"unavailable ")

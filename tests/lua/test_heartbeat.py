@@ -15,10 +15,14 @@ async def test_the_lease_is_renewed_and_the_report_kept(cell: Cell) -> None:
     cell.scripts.now_ms = 1_000_000
     epoch = await cell.worker("w1", holds=[REF])
     cell.scripts.now_ms += 3000
-    assert await beat(cell, epoch, used=123, state="draining") == "ok"
+    assert await beat(cell, epoch, used_bytes=123, state="draining") == "ok"
     assert await cell.client.zscore(cell.keys.workers, "w1") == 1_003_000 + LEASE_MS
     record = await cell.client.hgetall(cell.keys.worker("w1"))
-    assert (record[b"used"], record[b"state"], record[b"device"]) == (b"123", b"draining", b"cpu")
+    assert (record[b"used_bytes"], record[b"state"], record[b"device_name"]) == (
+        b"123",
+        b"draining",
+        b"cpu",
+    )
 
 
 async def test_a_lease_that_ran_out_but_was_not_reaped_is_revived(cell: Cell) -> None:
@@ -45,9 +49,9 @@ async def test_who_was_reaped_or_replaced_is_fenced(cell: Cell) -> None:
     old = await cell.worker("w1")
     await cell.worker("w1")
     before = await cell.client.zscore(cell.keys.workers, "w1")
-    assert await beat(cell, old, held=0, used=1) == "fenced"
+    assert await beat(cell, old, held=0, used_bytes=1) == "fenced"
     assert await cell.client.zscore(cell.keys.workers, "w1") == before
-    assert not await cell.client.hexists(cell.keys.worker("w1"), "used")
+    assert not await cell.client.hexists(cell.keys.worker("w1"), "used_bytes")
 
 
 async def test_after_a_flush_the_worker_is_fenced(cell: Cell) -> None:

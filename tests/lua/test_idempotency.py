@@ -67,7 +67,7 @@ async def test_who_comes_after_the_end_finds_the_outcome_as_long_as_it_is_kept(c
     await cell.client.delete(cell.keys.request(item.id))
     (row,) = await cell.place(keyed())
     assert (row.status, row.detail) == ("gone", item.id)
-    assert await cell.scripts.watch(item.id, "") == {"gone": b"1"}
+    assert await cell.scripts.subscribe(item.id, "") == {"gone": b"1"}
     assert await cell.scripts.cancel(item.id) == "gone"
 
 

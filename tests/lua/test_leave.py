@@ -11,7 +11,7 @@ async def test_a_worker_that_leaves_is_forgotten(cell: Cell) -> None:
     epoch = await cell.worker("w1", holds=[REF])
     assert await cell.scripts.leave("w1", epoch, MAX_ATTEMPTS)
     left = [key.decode() async for key in cell.client.scan_iter(cell.keys.prefix + ":*")]
-    assert sorted(left) == [cell.keys.epoch, cell.keys.live("mnist")]
+    assert sorted(left) == [cell.keys.epoch, cell.keys.loaded_versions("mnist")]
 
 
 async def test_what_it_had_not_begun_goes_to_another_holder(cell: Cell) -> None:

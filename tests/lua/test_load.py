@@ -245,6 +245,6 @@ async def test_what_a_dead_worker_had_waits_too_while_its_model_cannot_be_loaded
     epoch = await cell.worker("w1", holds=[REF])
     await cell.place(kept())
     await cell.client.set(cell.keys.unloadable(REF), "~store_unavailable it is away", px=60_000)
-    await cell.scripts.disown("w1", epoch, 0, "died", 3)
+    await cell.scripts.fence_worker("w1", epoch, 0, "died", 3)
     assert await cell.client.xlen(cell.keys.parked(REF)) == 1
     assert await cell.token() == ""

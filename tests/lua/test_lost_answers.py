@@ -37,7 +37,7 @@ async def place(cell: Cell) -> Story:
 
 async def replay(cell: Cell) -> Story:
     letter = {"kind": "request", "id": "a" * 32, "model": REF, "worker": "w1", "attempts": 3}
-    entry = (await cell.client.xadd(cell.keys.dead, {**letter, "body": "b"})).decode()
+    entry = (await cell.client.xadd(cell.keys.dead_letters, {**letter, "body": "b"})).decode()
     new = request_id()
     return lambda s: s.replay(entry, new, 60_000, WIDE), lambda said: said.status == "unknown"
 
@@ -48,18 +48,18 @@ async def cancel(cell: Cell) -> Story:
     return lambda s: s.cancel(item.id), "cancelled"
 
 
-async def watch(cell: Cell) -> Story:
+async def subscribe(cell: Cell) -> Story:
     item = kept()
     await cell.place(item)
-    return lambda s: s.watch(item.id, "gw1"), lambda said: said["status"] == b"parked"
+    return lambda s: s.subscribe(item.id, "gw1"), lambda said: said["status"] == b"parked"
 
 
-async def answer(cell: Cell) -> Story:
+async def publish_reply(cell: Cell) -> Story:
     await cell.gateway()
     entry = (await cell.client.xadd(cell.keys.outbox, {"id": "f" * 32})).decode()
     await cell.client.xreadgroup("g", "gw1", {cell.keys.outbox: ">"})
     fields = ["status", "failed"]
-    return lambda s: s.answer("outbox", entry, "answers", 60_000, True, fields), False
+    return lambda s: s.publish_reply("outbox", entry, "answers", 60_000, True, fields), False
 
 
 async def gateway_beat(cell: Cell) -> Story:
@@ -94,19 +94,19 @@ async def sweep(cell: Cell) -> Story:
 
 async def register(cell: Cell) -> Story:
     await begun(cell)
-    fields = {"device": "cpu", "incarnation": "one"}
+    fields = {"device_name": "cpu", "incarnation": "one"}
     return lambda s: s.register("w1", LEASE_MS, MAX_ATTEMPTS, fields), lambda said: said
 
 
 async def heartbeat(cell: Cell) -> Story:
     epoch = await cell.worker(holds=[REF])
     cell.scripts.now_ms = NOW_MS + 10
-    return lambda s: s.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used": 7}), "ok"
+    return lambda s: s.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used_bytes": 7}), "ok"
 
 
-async def disown(cell: Cell) -> Story:
+async def fence_worker(cell: Cell) -> Story:
     epoch = (await begun(cell))[0]
-    return lambda s: s.disown("w1", epoch, 1, "was killed", MAX_ATTEMPTS), -1
+    return lambda s: s.fence_worker("w1", epoch, 1, "was killed", MAX_ATTEMPTS), -1
 
 
 async def leave(cell: Cell) -> Story:
@@ -127,16 +127,16 @@ async def complete(cell: Cell) -> Story:
     return lambda s: s.complete("w1", epoch, rows), [0]
 
 
-async def remember(cell: Cell) -> Story:
+async def record_outcomes(cell: Cell) -> Story:
     ends = [request_id(), f"succeeded w1 0 {REF} "]
-    return lambda s: s.remember(100, ends), True
+    return lambda s: s.record_outcomes(100, ends), True
 
 
 STORIES: dict[str, Callable[[Cell], Awaitable[Story]]] = {
     story.__name__: story
     for story in (
-        place, replay, cancel, watch, answer, gateway_beat, hand_over, reap, sweep, register,
-        heartbeat, disown, leave, begin, complete, remember, *COPY_STORIES,
+        place, replay, cancel, subscribe, publish_reply, gateway_beat, hand_over, reap, sweep,
+        register, heartbeat, fence_worker, leave, begin, complete, record_outcomes, *COPY_STORIES,
     )
 }  # fmt: skip
 
@@ -171,11 +171,13 @@ async def test_a_script_whose_answer_was_lost_is_repeated_without_harm(
 async def test_a_session_of_which_nobody_heard_ends_by_itself(cell: Cell) -> None:
     """Its client asked again under another id, or went away."""
     cell.scripts.now_ms = NOW_MS
-    await worker(cell, budget=100, holds=[REF], lease_ms=LEASE_MS * 10)
+    await worker(cell, budget_bytes=100, holds=[REF], lease_ms=LEASE_MS * 10)
     await lose_the_answer(cell, lambda s: s.open_session("s1", LEASE_MS, 1, [(REF, 100)]))
     cell.scripts.now_ms += LEASE_MS
-    assert await cell.scripts.tend() == (1, 0)
-    assert await cell.exists(cell.keys.sessions, cell.keys.session("s1"), cell.keys.wanted) == []
+    assert await cell.scripts.reconcile() == (1, 0)
+    assert (
+        await cell.exists(cell.keys.sessions, cell.keys.session("s1"), cell.keys.min_copies) == []
+    )
 
 
 async def test_who_did_not_hear_that_its_load_was_handed_on_can_announce_nothing(
@@ -184,8 +186,8 @@ async def test_who_did_not_hear_that_its_load_was_handed_on_can_announce_nothing
     """It loads what another loads too; its token is not the one of the lease any more."""
     epoch, token = await loading(cell)
     other = await cell.worker("w2", holds=[OTHER_REF])
-    await cell.client.sadd(cell.keys.kin("team"), OTHER_REF)
-    await lose_the_answer(cell, lambda s: s.affinity("w1", REF, token, "team", "prefer"))
+    await cell.client.sadd(cell.keys.affinity("team"), OTHER_REF)
+    await lose_the_answer(cell, lambda s: s.route_by_affinity("w1", REF, token, "team", "prefer"))
     assert not await cell.scripts.renew_load("w1", REF, token, LEASE_MS)
     assert await cell.scripts.announce("w1", epoch, REF, token, "device 1") == -1
     token = await cell.claim("w2", other)
@@ -198,7 +200,7 @@ async def test_who_did_not_hear_that_its_copy_was_retired_announces_it_again(cel
     second = await cell.worker("w2", holds=[REF])
     await cell.scripts.order_copy(REF, 1)
     await lose_the_answer(cell, lambda s: s.retire("w1", epoch, REF, "", "evict"))
-    await cell.scripts.disown("w2", second, 0, "was killed", MAX_ATTEMPTS)
+    await cell.scripts.fence_worker("w2", second, 0, "was killed", MAX_ATTEMPTS)
     assert await cell.scripts.retire("w1", epoch, REF, "", "evict") == "needed"
     assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "resync"
 

@@ -17,7 +17,7 @@ async def test_it_is_ordered_like_any_other_load(cell: Cell) -> None:
     await near(cell, "w1", "disk")
     assert await cell.scripts.order_copy(REF) == ("ordered", "")
     order = await lease(cell)
-    assert (order["for"], order["extra"], order["phase"]) == ("w1", "asked", "ordered")
+    assert (order["for"], order["extra"], order["phase"]) == ("w1", "requested", "ordered")
     assert len(await cell.orders()) == len(await told(cell)) == 1
     assert await cell.scripts.order_copy(REF) == ("loading", "ordered")
     await cell.claim("w1", epoch)
@@ -43,13 +43,13 @@ async def test_without_a_live_worker_nobody_is_asked(cell: Cell) -> None:
     await worker(cell, lease_ms=1)
     cell.scripts.now_ms += 1
     assert await cell.scripts.order_copy(REF) == ("nobody", "")
-    assert await cell.exists(cell.keys.load(REF), cell.keys.known(REF), cell.keys.wanted) == []
+    assert await cell.exists(cell.keys.load(REF), cell.keys.stats(REF), cell.keys.min_copies) == []
 
 
 async def test_where_nobody_could_take_it_a_moment_ago_nobody_is_asked(cell: Cell) -> None:
     """`crowded` is told as `nobody`."""
     await worker(cell)
-    await cell.client.set(cell.keys.crowded(REF), "w1", px=5000)
+    await cell.client.set(cell.keys.no_capacity(REF), "w1", px=5000)
     assert await cell.scripts.order_copy(REF) == ("nobody", "")
 
 
@@ -69,7 +69,7 @@ async def test_what_crashes_workers_is_not_ordered(cell: Cell) -> None:
     for _ in range(5):
         epoch = await worker(cell)
         assert await cell.scripts.reload("w1", epoch, REF, 1000) or await _claimed(cell, epoch)
-        await cell.scripts.disown("w1", epoch, 0, "was killed by SIGSEGV", 3)
+        await cell.scripts.fence_worker("w1", epoch, 0, "was killed by SIGSEGV", 3)
     await worker(cell)
     status, cause = await cell.scripts.order_copy(REF)
     assert status == "quarantined" and cause.endswith("was killed by SIGSEGV")
@@ -83,13 +83,13 @@ async def _claimed(cell: Cell, epoch: str) -> bool:
 async def test_a_least_number_is_kept_from_then_on(cell: Cell) -> None:
     """Also when there is nobody yet: the copies come with the workers. None leaves it as it is."""
     assert await cell.scripts.order_copy(REF, 2) == ("nobody", "")
-    assert await members(cell, cell.keys.wanted) == {REF}
-    assert await cell.client.hget(cell.keys.known(REF), "min_copies") == b"2"
-    assert 0 < await cell.client.pttl(cell.keys.known(REF)) <= WEEK_MS
+    assert await members(cell, cell.keys.min_copies) == {REF}
+    assert await cell.client.hget(cell.keys.stats(REF), "min_copies") == b"2"
+    assert 0 < await cell.client.pttl(cell.keys.stats(REF)) <= WEEK_MS
     await cell.scripts.order_copy(REF)
-    assert await cell.client.hget(cell.keys.known(REF), "min_copies") == b"2"
+    assert await cell.client.hget(cell.keys.stats(REF), "min_copies") == b"2"
     await worker(cell)
-    assert await cell.scripts.tend() == (0, 1)
+    assert await cell.scripts.reconcile() == (0, 1)
 
 
 async def test_a_least_number_of_none_wants_nothing(cell: Cell) -> None:
@@ -98,15 +98,15 @@ async def test_a_least_number_of_none_wants_nothing(cell: Cell) -> None:
     await worker(cell)
     assert await cell.scripts.order_copy(REF, 0) == ("held", "0")
     assert await cell.orders() == []
-    assert await cell.scripts.tend() == (0, 0)
-    assert await cell.exists(cell.keys.wanted) == []
+    assert await cell.scripts.reconcile() == (0, 0)
+    assert await cell.exists(cell.keys.min_copies) == []
 
 
 async def test_what_the_api_has_set_counts_more_than_a_manifest(cell: Cell) -> None:
     """An operator who wants none gets none."""
     await cell.scripts.set_policy(REF, {"min_copies": "0"})
     await cell.scripts.order_copy(REF, 2)
-    assert await cell.exists(cell.keys.wanted) == []
+    assert await cell.exists(cell.keys.min_copies) == []
 
 
 async def test_every_live_holder_is_told_to_free_it_once(cell: Cell) -> None:
@@ -149,7 +149,7 @@ async def test_what_nobody_holds_tells_nobody(cell: Cell) -> None:
 @pytest.mark.parametrize("pinned_by", ["the api", "its manifest", "a session"])
 async def test_what_is_pinned_is_not_unloaded(cell: Cell, pinned_by: str) -> None:
     """Nothing is changed."""
-    await worker(cell, holds=[REF], budget=100)
+    await worker(cell, holds=[REF], budget_bytes=100)
     await loaded_once(cell, min_copies=1)
     if pinned_by == "the api":
         await cell.scripts.set_policy(REF, {"pin": "1"})
@@ -169,7 +169,7 @@ async def test_what_was_unloaded_does_not_come_back_by_itself(cell: Cell) -> Non
     await cell.scripts.set_policy(REF, {"preload": "1"})
     assert await cell.scripts.order_unload(REF) == 1
     await cell.scripts.retire("w1", epoch, REF)
-    assert await cell.scripts.tend() == (0, 0)
+    assert await cell.scripts.reconcile() == (0, 0)
     assert (await cell.place(kept()))[0].status == "parked"
     assert await cell.token() != ""
 

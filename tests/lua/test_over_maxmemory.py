@@ -60,8 +60,8 @@ async def test_leases_are_kept(cell: Cell) -> None:
     epoch = await cell.worker("w1", holds=[REF])
     await cell.gateway()
     await fill(cell)
-    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used": 7}) == "ok"
-    assert await cell.client.hget(cell.keys.worker("w1"), "used") == b"7"
+    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used_bytes": 7}) == "ok"
+    assert await cell.client.hget(cell.keys.worker("w1"), "used_bytes") == b"7"
     assert await cell.gateway() == 0
 
 
@@ -94,16 +94,20 @@ async def test_a_load_goes_where_it_belongs(cell: Cell) -> None:
     """With a head start, a reason to wait, to its kin, to another class, or nowhere."""
     epochs = {
         name: await fleet.worker(cell, name, holds=[OTHER_REF] if name == "w2" else [], **device)
-        for name, device in (("w1", {"class": "a"}), ("w2", {"class": "a"}), ("w3", {"class": "b"}))
+        for name, device in (
+            ("w1", {"device_class": "a"}),
+            ("w2", {"device_class": "a"}),
+            ("w3", {"device_class": "b"}),
+        )
     }
     await fleet.near(cell, "w1", "disk")
-    await cell.client.sadd(cell.keys.kin("team"), OTHER_REF)
+    await cell.client.sadd(cell.keys.affinity("team"), OTHER_REF)
     await cell.place(kept())
     await fill(cell)
     assert await fleet.claim(cell, "w3", epochs["w3"]) == "later"
     token = await cell.claim("w1", epochs["w1"])
     assert await cell.scripts.renew_load("w1", REF, token, LEASE_MS, "a busy copy drains")
-    assert await cell.scripts.affinity("w1", REF, token, "team", "prefer") == "elsewhere"
+    assert await cell.scripts.route_by_affinity("w1", REF, token, "team", "prefer") == "elsewhere"
     token = await cell.claim("w2", epochs["w2"])
     cause = b"corrupt no"
     failed = await cell.scripts.fail_load("w2", REF, token, cause, 1000, device_class="a")
@@ -111,7 +115,7 @@ async def test_a_load_goes_where_it_belongs(cell: Cell) -> None:
     token = await cell.claim("w3", epochs["w3"])
     learned = {"remote": 5, "min_copies": 2}
     assert await cell.scripts.announce("w3", epochs["w3"], REF, token, "device 1", learned) == 0
-    assert await cell.client.hget(cell.keys.known(REF), "remote") == b"5"
+    assert await cell.client.hget(cell.keys.stats(REF), "remote") == b"5"
 
 
 async def test_a_further_copy_that_nobody_can_take_is_given_up(cell: Cell) -> None:
@@ -119,25 +123,25 @@ async def test_a_further_copy_that_nobody_can_take_is_given_up(cell: Cell) -> No
     first = await cell.worker("w1", holds=[REF])
     second = await cell.worker("w2")
     await cell.scripts.order_copy(REF, 2)
-    await cell.scripts.tend()
+    await cell.scripts.reconcile()
     token = await cell.claim("w2", second)
     await fill(cell)
     assert await cell.scripts.refuse_load("w2", REF, token) == "crowded"
     assert await cell.scripts.retire("w1", first, REF, "disk") == "0-0"
-    assert await cell.exists(cell.keys.crowded(REF), cell.keys.near(REF)) != []
+    assert await cell.exists(cell.keys.no_capacity(REF), cell.keys.warm(REF)) != []
 
 
 async def test_sessions_and_devices_are_kept_and_given_up(cell: Cell) -> None:
     """A client that lives keeps its models, a restarted worker finds its GPU; nothing new opens."""
     cell.scripts.now_ms = fleet.NOW_MS
-    epoch = await fleet.worker(cell, budget=100, holds=[REF], gpu="GPU-1")
+    epoch = await fleet.worker(cell, budget_bytes=100, holds=[REF], gpu_uuid="GPU-1")
     for name in ("s1", "s2", "s3"):
         await cell.scripts.open_session(name, LEASE_MS, 10, [(REF, 1)])
     await fill(cell)
     assert await cell.scripts.keep_session("s1", 60_000) == fleet.NOW_MS + 60_000
     assert await cell.scripts.close_session("s2")
     cell.scripts.now_ms += LEASE_MS
-    assert await cell.scripts.tend() == (1, 0)
+    assert await cell.scripts.reconcile() == (1, 0)
     assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "ok"
     assert await cell.scripts.claim_device("w2", LEASE_MS, ["GPU-1", "GPU-2"]) == 1
     for call in (
@@ -180,7 +184,7 @@ async def test_a_poller_can_still_read_wait_and_cancel(cell: Cell) -> None:
     item = kept()
     await cell.place(item)
     await fill(cell)
-    assert (await cell.scripts.watch(item.id, "gw1"))["status"] == b"parked"
+    assert (await cell.scripts.subscribe(item.id, "gw1"))["status"] == b"parked"
     assert await cell.scripts.cancel(item.id) == "cancelled"
 
 
@@ -200,6 +204,6 @@ async def test_a_key_that_was_accepted_is_still_answered_when_there_is_no_room(c
     """Joining takes none."""
     first = kept(key="k", fingerprint="f")
     await cell.place(first)
-    await cell.client.set(cell.keys.room, 1, px=10_000)
+    await cell.client.set(cell.keys.headroom, 1, px=10_000)
     joined, refused = await cell.place(kept(key="k", fingerprint="f"), kept())
     assert (joined.status, joined.detail, refused.status) == ("joined", first.id, "memory")

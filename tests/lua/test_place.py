@@ -215,7 +215,7 @@ async def test_who_is_refused_is_told_when_half_of_the_queue_will_be_done(cell: 
     waits = []
     for rate in (None, 0, 4, 0.01):
         if rate is not None:
-            fields = {"rate": rate}
+            fields = {"completed_per_s": rate}
             await cell.scripts.heartbeat("w1", epoch, "one", 10_000, 1, fields)
         (refused,) = await cell.place(placing(), limits=Limits(40, 10, 100))
         assert refused.status == "full"

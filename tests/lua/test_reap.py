@@ -37,7 +37,7 @@ async def test_nothing_of_the_dead_is_left(cell: Cell) -> None:
     keys = cell.keys
     assert await cell.exists(
         keys.workers, keys.worker("w1"), keys.holds("w1"), keys.holders(REF), keys.work("w1"),
-        keys.begun("w1"),
+        keys.started("w1"),
     ) == []  # fmt: skip
 
 
@@ -89,7 +89,7 @@ async def test_a_request_that_killed_its_workers_becomes_a_dead_letter(cell: Cel
         if round_ == MAX_ATTEMPTS - 1:
             await cell.place(innocent)
         await cell.scripts.reap(MAX_ATTEMPTS)
-    (letter,) = await cell.stream(cell.keys.dead)
+    (letter,) = await cell.stream(cell.keys.dead_letters)
     cause = b"dead_lettered after 3 starts: its worker fell silent"
     assert letter.fields == {
         "kind": b"request", "id": item.id.encode(), "model": REF.encode(), "worker": b"w1",
@@ -174,6 +174,6 @@ async def test_garbage_in_a_work_stream_holds_up_nobody(cell: Cell) -> None:
     await cell.place(placing(), placing())
     cell.scripts.now_ms += 10_000
     assert {(await cell.scripts.reap(MAX_ATTEMPTS))[0] for _ in range(2)} == {"w1", "w2"}
-    (letter,) = await cell.stream(cell.keys.dead)
+    (letter,) = await cell.stream(cell.keys.dead_letters)
     assert (letter.fields["kind"], letter.fields["cause"]) == (b"entry", b"invalid no request")
     assert await cell.client.xlen(cell.keys.parked(REF)) == 2

@@ -12,10 +12,13 @@ from tests.helpers.factories import REF, kept, placing
 async def test_a_worker_gets_an_epoch_a_lease_a_record_and_a_stream(cell: Cell) -> None:
     """With the fields it reports; its group reads from the beginning of the stream."""
     cell.scripts.now_ms = 1_000_000
-    epoch = await cell.scripts.register("w1", LEASE_MS, 3, {"device": "cuda:0", "budget": 7})
+    epoch = await cell.scripts.register(
+        "w1", LEASE_MS, 3, {"device_name": "cuda:0", "budget_bytes": 7}
+    )
     record = await cell.client.hgetall(cell.keys.worker("w1"))
     assert record == {
-        b"epoch": epoch.encode(), b"since": b"1000000", b"device": b"cuda:0", b"budget": b"7"
+        b"epoch": epoch.encode(), b"since": b"1000000", b"device_name": b"cuda:0",
+        b"budget_bytes": b"7", b"protocol": b"1 1",
     }  # fmt: skip
     assert await cell.client.zscore(cell.keys.workers, "w1") == 1_000_000 + LEASE_MS
     (group,) = await cell.client.xinfo_groups(cell.keys.work("w1"))
@@ -46,7 +49,7 @@ async def test_what_the_old_epoch_had_is_placed_again_at_once(cell: Cell) -> Non
         cell.keys.work("w2").encode(), moved[b"begun"].entry
     )  # fmt: skip
     assert await cell.client.xlen(cell.keys.work("w1")) == 0
-    assert await cell.exists(cell.keys.begun("w1")) == []
+    assert await cell.exists(cell.keys.started("w1")) == []
 
 
 async def test_what_the_old_epoch_held_is_forgotten(cell: Cell) -> None:
@@ -84,7 +87,7 @@ async def test_a_request_whose_starts_are_used_up_is_not_placed_again(cell: Cell
         await cell.begin("w1", epoch, await cell.read("w1"))
     await cell.worker("w1")
     assert (await cell.record(item.id))["status"] == b"failed"
-    assert len(await cell.stream(cell.keys.dead)) == 1
+    assert len(await cell.stream(cell.keys.dead_letters)) == 1
 
 
 async def test_a_fenced_process_cannot_read_what_is_placed_for_the_new_one(cell: Cell) -> None:

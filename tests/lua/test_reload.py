@@ -45,7 +45,7 @@ async def test_what_is_held_failed_or_killed_is_not_loaded_again(cell: Cell) -> 
     await cell.client.delete(cell.keys.unloadable(REF))
     for _ in range(2):
         assert await reload(cell, epoch)
-        await cell.scripts.disown("w1", epoch, 0, "was killed", MAX_ATTEMPTS)
+        await cell.scripts.fence_worker("w1", epoch, 0, "was killed", MAX_ATTEMPTS)
         epoch = await cell.worker("w1")
     assert await reload(cell, epoch) == ""
 

@@ -18,7 +18,7 @@ LETTER = {
 
 async def letter(cell: Cell, **changes: str) -> str:
     """A dead letter; its entry."""
-    entry: bytes = await cell.client.xadd(cell.keys.dead, {**LETTER, **changes})
+    entry: bytes = await cell.client.xadd(cell.keys.dead_letters, {**LETTER, **changes})
     return entry.decode()
 
 
@@ -35,7 +35,7 @@ async def test_it_is_a_new_request_that_can_be_polled(cell: Cell) -> None:
     assert (entry.fields["id"], entry.fields["body"]) == (new.encode(), b"b")
     assert entry.fields["attempts"] == b"0"
     assert (await cell.record(new))["flags"] == b"kp"
-    assert await cell.client.xlen(cell.keys.dead) == 0
+    assert await cell.client.xlen(cell.keys.dead_letters) == 0
 
 
 async def test_it_is_replayed_once(cell: Cell) -> None:
@@ -50,30 +50,30 @@ async def test_where_there_is_no_room_the_letter_stays(cell: Cell) -> None:
     entry = await letter(cell)
     await replay(cell, await letter(cell))
     assert (await replay(cell, entry, limits=Limits(1, 1, 100))).status == "full"
-    assert await cell.client.xlen(cell.keys.dead) == 1
+    assert await cell.client.xlen(cell.keys.dead_letters) == 1
 
 
 async def test_a_payload_that_was_in_shared_memory_is_not_there_any_more(cell: Cell) -> None:
     """Its caller waited and was answered."""
     entry = await letter(cell, body=b"\xc1some-file")  # type: ignore[arg-type]
     assert (await replay(cell, entry)).status == "unkept"
-    assert await cell.client.xlen(cell.keys.dead) == 1
+    assert await cell.client.xlen(cell.keys.dead_letters) == 1
 
 
 async def test_an_entry_of_the_stream_door_goes_back_into_it(cell: Cell) -> None:
     """With the fields that a producer may give, and no others."""
     given = {"kind": "entry", "entry": "1-1", "cause": "invalid x", "model": "m", "body": "{}"}
-    entry = (await cell.client.xadd(cell.keys.dead, given)).decode()
+    entry = (await cell.client.xadd(cell.keys.dead_letters, given)).decode()
     assert (await replay(cell, entry)).status == "ingress"
     assert [e.fields for e in await cell.stream(cell.keys.ingress)] == [
         {"model": b"m", "body": b"{}"}
     ]
-    assert await cell.client.xlen(cell.keys.dead) == 0
+    assert await cell.client.xlen(cell.keys.dead_letters) == 0
 
 
 async def test_an_entry_whose_body_was_too_large_to_keep_stays_a_letter(cell: Cell) -> None:
     """Without it, it could only fail again."""
     given = {"kind": "entry", "entry": "1-1", "cause": "expired x", "model": "m", "reply_to": "a"}
-    entry = (await cell.client.xadd(cell.keys.dead, given)).decode()
+    entry = (await cell.client.xadd(cell.keys.dead_letters, given)).decode()
     assert (await replay(cell, entry)).status == "unkept"
-    assert await cell.client.xlen(cell.keys.dead) == 1
+    assert await cell.client.xlen(cell.keys.dead_letters) == 1

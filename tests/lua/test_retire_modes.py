@@ -40,7 +40,7 @@ async def test_a_pinned_copy_stays_whoever_else_has_one(cell: Cell) -> None:
 async def test_of_a_session_the_last_copy_stays(cell: Cell) -> None:
     """Another may go. A dead holder is no copy."""
     cell.scripts.now_ms = NOW_MS
-    epoch = await worker(cell, holds=[REF], budget=100)
+    epoch = await worker(cell, holds=[REF], budget_bytes=100)
     await worker(cell, "w2", holds=[REF], lease_ms=1)
     await cell.scripts.open_session("s", 60_000, 10, [(REF, 1)])
     cell.scripts.now_ms += 1
@@ -84,7 +84,7 @@ async def test_a_copy_is_spare_if_the_others_have_time_for_its_share(
     """None of their devices is to be busy for more than seven tenths of the time."""
     epoch = await worker(cell, holds=[REF])
     for number, value in enumerate(busy):
-        report = {} if value is None else {"busy": value}
+        report = {} if value is None else {"busy_share": value}
         await worker(cell, f"other{number}", holds=[REF], **report)
     assert await retire(cell, epoch, "spare", share) == answer
 
@@ -104,7 +104,7 @@ async def test_an_older_epoch_is_fenced_in_every_mode(cell: Cell) -> None:
     await loaded_once(cell, pin=1)
     for mode in ("", "evict", "spare"):
         assert await cell.scripts.retire("w1", old, REF, "host", mode) == ""
-    assert await cell.exists(cell.keys.near(REF)) == []
+    assert await cell.exists(cell.keys.warm(REF)) == []
 
 
 async def test_where_a_model_is_left_in_a_lower_tier_that_is_noted(cell: Cell) -> None:
@@ -113,13 +113,13 @@ async def test_where_a_model_is_left_in_a_lower_tier_that_is_noted(cell: Cell) -
     await worker(cell, "w2")
     await cell.scripts.retire("w1", epoch, REF, "host", "evict")
     hint = {b"w1": f"host {epoch}".encode()}
-    assert await cell.client.hgetall(cell.keys.near(REF)) == hint
-    assert 0 < await cell.client.pttl(cell.keys.near(REF)) <= 3_600_000
+    assert await cell.client.hgetall(cell.keys.warm(REF)) == hint
+    assert 0 < await cell.client.pttl(cell.keys.warm(REF)) <= 3_600_000
     await cell.place(placing())
     assert (await lease(cell))["for"] == "w1"
     token = await cell.claim("w1", epoch)
     await cell.scripts.announce("w1", epoch, REF, token, "device 1")
-    assert await cell.exists(cell.keys.near(REF)) == []
+    assert await cell.exists(cell.keys.warm(REF)) == []
 
 
 async def test_hints_of_workers_that_are_gone_go_with_the_next(cell: Cell) -> None:
@@ -129,7 +129,7 @@ async def test_hints_of_workers_that_are_gone_go_with_the_next(cell: Cell) -> No
     for name in ("gone", "w2"):
         await near(cell, name, "disk")
     await cell.scripts.retire("w1", epoch, REF, "disk")
-    assert set(await cell.client.hkeys(cell.keys.near(REF))) == {b"w1", b"w2"}
+    assert set(await cell.client.hkeys(cell.keys.warm(REF))) == {b"w1", b"w2"}
 
 
 async def test_a_model_that_is_left_nowhere_takes_its_hint_along(cell: Cell) -> None:
@@ -137,6 +137,6 @@ async def test_a_model_that_is_left_nowhere_takes_its_hint_along(cell: Cell) -> 
     epoch = await worker(cell, holds=[REF])
     await cell.scripts.retire("w1", epoch, REF, "host")
     await cell.scripts.retire("w1", epoch, REF, "disk")
-    assert await cell.client.hget(cell.keys.near(REF), "w1") == f"disk {epoch}".encode()
+    assert await cell.client.hget(cell.keys.warm(REF), "w1") == f"disk {epoch}".encode()
     await cell.scripts.retire("w1", epoch, REF)
-    assert await cell.exists(cell.keys.near(REF)) == []
+    assert await cell.exists(cell.keys.warm(REF)) == []

@@ -33,7 +33,7 @@ async def untouched(cell: Cell, name: str, ref: str) -> bool:
 
 async def test_its_models_are_pinned_and_what_nobody_holds_is_ordered(cell: Cell) -> None:
     """For the worker with the room; what is held, or on its way, is not ordered again."""
-    await worker(cell, "w1", holds=[REF], budget=100)
+    await worker(cell, "w1", holds=[REF], budget_bytes=100)
     await cell.place(kept(ref=THIRD_REF))
     before = await cell.token(THIRD_REF)
     opened = await open_session(cell, (REF, 30), (OTHER_REF, 30), (THIRD_REF, 30))
@@ -45,12 +45,12 @@ async def test_its_models_are_pinned_and_what_nobody_holds_is_ordered(cell: Cell
     assert (order["extra"], order["for"]) == ("session", "w1")
     assert await cell.token(THIRD_REF) == before
     assert await told(cell) == [f"load {OTHER_REF} {order['token']}"]
-    assert await members(cell, cell.keys.wanted) == {REF, OTHER_REF, THIRD_REF}
+    assert await members(cell, cell.keys.min_copies) == {REF, OTHER_REF, THIRD_REF}
 
 
 async def test_a_repeat_changes_nothing(cell: Cell) -> None:
     """Under one id there is one session, whatever the repeat asks for."""
-    await worker(cell, budget=100)
+    await worker(cell, budget_bytes=100)
     await open_session(cell, (REF, 30))
     cell.scripts.now_ms += 5
     assert await open_session(cell, (OTHER_REF, 99)) == ("exists", (EXPIRY,))
@@ -60,8 +60,8 @@ async def test_a_repeat_changes_nothing(cell: Cell) -> None:
 
 async def test_what_cannot_fit_is_refused_and_says_what(cell: Cell) -> None:
     """The model, its bytes and the most room there is; nothing is written."""
-    await worker(cell, "w1", budget=100)
-    await worker(cell, "w2", budget=80)
+    await worker(cell, "w1", budget_bytes=100)
+    await worker(cell, "w2", budget_bytes=80)
     assert await open_session(cell, (REF, 101)) == ("full", (REF, "101", "100"))
     assert await open_session(cell, (REF, 90), (OTHER_REF, 81)) == ("full", (OTHER_REF, "81", "80"))
     assert await untouched(cell, "s1", REF) and await untouched(cell, "s1", OTHER_REF)
@@ -70,8 +70,8 @@ async def test_what_cannot_fit_is_refused_and_says_what(cell: Cell) -> None:
 
 async def test_models_lie_side_by_side_largest_first(cell: Cell) -> None:
     """Whatever order they are named in."""
-    await worker(cell, "w1", budget=100)
-    await worker(cell, "w2", budget=60)
+    await worker(cell, "w1", budget_bytes=100)
+    await worker(cell, "w2", budget_bytes=60)
     models = ((REF, 40), (OTHER_REF, 60), (THIRD_REF, 60))
     assert (await open_session(cell, *models)).status == "open"
     await cell.scripts.close_session("s1")
@@ -81,17 +81,17 @@ async def test_models_lie_side_by_side_largest_first(cell: Cell) -> None:
 async def test_without_a_ready_worker_nothing_fits(cell: Cell) -> None:
     """None, a dead one, one that drains, one that has not said what it can hold."""
     assert await open_session(cell, (REF, 1)) == ("full", (REF, "1", "0"))
-    await worker(cell, "w1", budget=100, lease_ms=1)
-    await worker(cell, "w2", budget=100, state="draining")
+    await worker(cell, "w1", budget_bytes=100, lease_ms=1)
+    await worker(cell, "w2", budget_bytes=100, state="draining")
     await worker(cell, "w3")
-    await worker(cell, "w4", budget="much")
+    await worker(cell, "w4", budget_bytes="much")
     cell.scripts.now_ms += 1
     assert await open_session(cell, (REF, 1)) == ("full", (REF, "1", "0"))
 
 
 async def test_sessions_share_models_and_room(cell: Cell) -> None:
     """A model of two sessions takes its room once, and stays until both are over."""
-    await worker(cell, budget=100)
+    await worker(cell, budget_bytes=100)
     assert (await open_session(cell, (REF, 60))).status == "open"
     shared = await open_session(cell, (REF, 60), (OTHER_REF, 40), name="s2")
     assert shared.status == "open"
@@ -104,7 +104,7 @@ async def test_sessions_share_models_and_room(cell: Cell) -> None:
 
 async def test_the_room_of_a_session_that_has_expired_is_free(cell: Cell) -> None:
     """At the millisecond, though nobody has tidied up."""
-    await worker(cell, budget=100, lease_ms=10 * TTL_MS)
+    await worker(cell, budget_bytes=100, lease_ms=10 * TTL_MS)
     await open_session(cell, (REF, 100))
     cell.scripts.now_ms += TTL_MS - 1
     assert (await open_session(cell, (OTHER_REF, 1), name="s2")).status == "full"
@@ -114,7 +114,7 @@ async def test_the_room_of_a_session_that_has_expired_is_free(cell: Cell) -> Non
 
 async def test_the_name_of_a_session_that_has_expired_may_be_used_again(cell: Cell) -> None:
     """Though nobody has tidied up; what only the old one wanted is let go."""
-    await worker(cell, budget=100, lease_ms=10 * TTL_MS)
+    await worker(cell, budget_bytes=100, lease_ms=10 * TTL_MS)
     await open_session(cell, (REF, 60))
     cell.scripts.now_ms += TTL_MS
     opened = await open_session(cell, (OTHER_REF, 60), most=1)
@@ -124,7 +124,7 @@ async def test_the_name_of_a_session_that_has_expired_may_be_used_again(cell: Ce
 
 async def test_what_is_pinned_for_ever_takes_its_room(cell: Cell) -> None:
     """On the worker that holds it; not twice, where the session wants it too."""
-    epoch = await worker(cell, budget=100)
+    epoch = await worker(cell, budget_bytes=100)
     await cell.scripts.announce("w1", epoch, REF, "", "device 30")
     await cell.scripts.announce("w1", epoch, THIRD_REF, "", "device 30")
     await cell.scripts.set_policy(REF, {"pin": "1"})
@@ -134,17 +134,17 @@ async def test_what_is_pinned_for_ever_takes_its_room(cell: Cell) -> None:
 
 async def test_a_model_is_counted_where_it_is_held(cell: Cell) -> None:
     """Though another worker has more room; if it finds no room there, elsewhere."""
-    await worker(cell, "w1", holds=[REF], budget=50)
-    await worker(cell, "w2", budget=100)
+    await worker(cell, "w1", holds=[REF], budget_bytes=50)
+    await worker(cell, "w2", budget_bytes=100)
     assert (await open_session(cell, (REF, 50), (OTHER_REF, 100))).status == "open"
     assert (await lease(cell, OTHER_REF))["for"] == "w2"
-    await worker(cell, "w1", holds=[THIRD_REF], budget=10)
+    await worker(cell, "w1", holds=[THIRD_REF], budget_bytes=10)
     assert (await open_session(cell, (THIRD_REF, 11), name="s2")).status == "full"
 
 
 async def test_there_is_a_most_of_sessions(cell: Cell) -> None:
     """One more is told how many there are."""
-    await worker(cell, budget=100)
+    await worker(cell, budget_bytes=100)
     for number in range(2):
         await open_session(cell, (REF, 1), name=f"s{number}", most=2)
     assert await open_session(cell, (REF, 1), name="s2", most=2) == ("too_many", ("2",))
@@ -153,7 +153,7 @@ async def test_there_is_a_most_of_sessions(cell: Cell) -> None:
 
 async def test_a_model_that_is_named_twice_is_one(cell: Cell) -> None:
     """And a session of none holds nothing."""
-    await worker(cell, budget=100)
+    await worker(cell, budget_bytes=100)
     assert (await open_session(cell, (REF, 60), (REF, 60))).status == "open"
     assert await members(cell, cell.keys.pinned(REF)) == {"s1"}
     assert len(await cell.orders()) == 1
@@ -164,18 +164,18 @@ async def test_a_model_that_is_named_twice_is_one(cell: Cell) -> None:
 
 async def test_what_cannot_be_loaded_now_is_pinned_and_not_ordered(cell: Cell) -> None:
     """The sweep orders it when the reason has passed."""
-    await worker(cell, budget=100)
+    await worker(cell, budget_bytes=100)
     await cell.client.set(cell.keys.unloadable(REF), "~store_unavailable away", px=5000)
     assert (await open_session(cell, (REF, 60))).status == "open"
-    assert await cell.scripts.tend() == (0, 0)
+    assert await cell.scripts.reconcile() == (0, 0)
     await cell.client.delete(cell.keys.unloadable(REF))
-    assert await cell.scripts.tend() == (0, 1)
+    assert await cell.scripts.reconcile() == (0, 1)
 
 
 async def test_who_is_near_but_has_no_room_is_not_chosen(cell: Cell) -> None:
     """Room comes first: the model is to stay there."""
-    await worker(cell, "w1", budget=10)
-    await worker(cell, "w2", budget=100)
+    await worker(cell, "w1", budget_bytes=10)
+    await worker(cell, "w2", budget_bytes=100)
     await near(cell, "w1", "disk")
     await open_session(cell, (REF, 50))
     assert (await lease(cell))["for"] == "w2"
@@ -183,7 +183,7 @@ async def test_who_is_near_but_has_no_room_is_not_chosen(cell: Cell) -> None:
 
 async def test_a_session_that_is_kept_lives_on(cell: Cell) -> None:
     """From now for as long as it asks; it has keys with a lifetime a little longer than that."""
-    await worker(cell, budget=100)
+    await worker(cell, budget_bytes=100)
     await open_session(cell, (REF, 60))
     cell.scripts.now_ms += TTL_MS - 1
     expiry = cell.scripts.now_ms + 90_000
@@ -194,7 +194,7 @@ async def test_a_session_that_is_kept_lives_on(cell: Cell) -> None:
 
 async def test_who_does_not_say_for_how_long_keeps_it_as_long_as_at_first(cell: Cell) -> None:
     """That is kept with it."""
-    await worker(cell, budget=100)
+    await worker(cell, budget_bytes=100)
     await open_session(cell, (REF, 60))
     cell.scripts.now_ms += 10
     assert await cell.scripts.keep_session("s1", None) == NOW_MS + 10 + TTL_MS
@@ -203,7 +203,7 @@ async def test_who_does_not_say_for_how_long_keeps_it_as_long_as_at_first(cell: 
 
 async def test_a_session_that_is_over_is_not_kept(cell: Cell) -> None:
     """It expired, was closed, or never was: zero, and nothing comes back."""
-    await worker(cell, budget=100, lease_ms=10 * TTL_MS)
+    await worker(cell, budget_bytes=100, lease_ms=10 * TTL_MS)
     assert await cell.scripts.keep_session("s1", TTL_MS) == 0
     await open_session(cell, (REF, 60))
     await open_session(cell, (REF, 60), name="s2")
@@ -212,13 +212,13 @@ async def test_a_session_that_is_over_is_not_kept(cell: Cell) -> None:
     cell.scripts.now_ms += TTL_MS
     assert await cell.scripts.keep_session("s1", TTL_MS) == 0
     assert await cell.client.zscore(cell.keys.sessions, "s1") == NOW_MS + TTL_MS
-    assert await cell.scripts.tend() == (1, 0)
+    assert await cell.scripts.reconcile() == (1, 0)
     assert await untouched(cell, "s1", OTHER_REF)
 
 
 async def test_what_is_closed_twice_was_closed_once(cell: Cell) -> None:
     """The second is told that there was none; another session's pin stays."""
-    await worker(cell, budget=100)
+    await worker(cell, budget_bytes=100)
     await open_session(cell, (REF, 60))
     await open_session(cell, (REF, 60), name="s2")
     assert await cell.scripts.close_session("s1")
@@ -229,7 +229,7 @@ async def test_what_is_closed_twice_was_closed_once(cell: Cell) -> None:
 
 async def test_names_of_ten_thousand_characters_are_taken_whole(cell: Cell) -> None:
     """Of the session, and of its models."""
-    await worker(cell, budget=100)
+    await worker(cell, budget_bytes=100)
     ref, name = f"{'m' * 10_000}:1:0123456789ab", "s" * 10_000
     assert (await open_session(cell, (ref, 60), name=name)).status == "open"
     assert await open_session(cell, (REF, 41), name="s2") == ("full", (REF, "41", "40"))

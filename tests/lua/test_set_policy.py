@@ -28,14 +28,14 @@ async def test_a_least_number_is_kept_from_then_on(cell: Cell) -> None:
     """And no more when it is taken back, unless the manifest has one."""
     await worker(cell)
     await cell.scripts.set_policy(REF, {"min_copies": "1"})
-    assert await members(cell, cell.keys.wanted) == {REF}
-    assert await cell.scripts.tend() == (0, 1)
+    assert await members(cell, cell.keys.min_copies) == {REF}
+    assert await cell.scripts.reconcile() == (0, 1)
     await cell.client.delete(cell.keys.load(REF))
     await cell.scripts.set_policy(REF, {"min_copies": ""})
-    assert await cell.scripts.tend() == (0, 0)
+    assert await cell.scripts.reconcile() == (0, 0)
     await loaded_once(cell, min_copies=1)
     await cell.scripts.set_policy(REF, {"pin": ""})
-    assert await cell.scripts.tend() == (0, 1)
+    assert await cell.scripts.reconcile() == (0, 1)
 
 
 async def test_it_overrides_what_the_manifest_says_also_with_nothing(cell: Cell) -> None:
@@ -53,7 +53,7 @@ async def test_a_model_to_be_loaded_ahead_is_kept_like_one_copy(cell: Cell) -> N
     """It is ordered, and its only copy stays: or it would come and go."""
     epoch = await worker(cell)
     await cell.scripts.set_policy(REF, {"preload": "1"})
-    assert await cell.scripts.tend() == (0, 1)
+    assert await cell.scripts.reconcile() == (0, 1)
     token = await cell.claim("w1", epoch)
     await cell.scripts.announce("w1", epoch, REF, token, "device 1")
     assert await cell.scripts.retire("w1", epoch, REF, "", "evict") == "needed"
@@ -64,7 +64,7 @@ async def test_what_is_no_number_counts_as_none(cell: Cell) -> None:
     epoch = await worker(cell, holds=[REF])
     odd = {"min_copies": "many", "pin": "yes", "max_copies": "\x00"}
     assert await cell.scripts.set_policy(REF, odd) == odd
-    assert await cell.exists(cell.keys.wanted) == []
+    assert await cell.exists(cell.keys.min_copies) == []
     assert await cell.scripts.retire("w1", epoch, REF, "", "evict") == "0-0"
 
 

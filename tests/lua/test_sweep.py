@@ -192,11 +192,11 @@ async def test_garbage_among_parked_requests_holds_up_nobody(cell: Cell) -> None
     await cell.place(kept())
     await cell.client.xadd(cell.keys.parked(REF), {"foo": "bar"})
     await cell.worker("w1", holds=[REF])
-    assert [e.fields["kind"] for e in await cell.stream(cell.keys.dead)] == [b"entry"]
+    assert [e.fields["kind"] for e in await cell.stream(cell.keys.dead_letters)] == [b"entry"]
     assert len(await cell.read("w1")) == 1
     other = await cell.worker("w2")
     await cell.place(kept(ref=OTHER_REF))
     await cell.client.xadd(cell.keys.parked(OTHER_REF), {"foo": "bar"})
     token = await cell.claim("w2", other, OTHER_REF)
     assert await cell.scripts.fail_load("w2", OTHER_REF, token, b"corrupt x", 1000) == 0
-    assert await cell.client.xlen(cell.keys.dead) == 2
+    assert await cell.client.xlen(cell.keys.dead_letters) == 2

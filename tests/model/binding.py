@@ -7,7 +7,7 @@ from typing import Any
 from tests.model.state import State
 
 # Redis drops these when they are empty.
-_DROPPED = ("holders", "holds", "loading", "begun", "policies", "pinned")
+_DROPPED = ("holders", "holds", "loading", "started", "policies", "pinned")
 
 
 def bind(expected: State, after: State) -> None:
@@ -20,7 +20,7 @@ def bind(expected: State, after: State) -> None:
     for record in expected.records.values():
         entry = record.get("entry", "")
         record |= {"entry": names.get((record["stream"], entry), entry)} if entry else {}
-    for part in ("dead", "outbox", "ingress", "failures"):
+    for part in ("dead_letters", "outbox", "ingress", "failures"):
         setattr(expected, part, _bound(getattr(expected, part), getattr(after, part), {}, part))
     for part in _DROPPED:
         table = getattr(expected, part)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from tests.model import nearest
+from tests.model import load_target
+from tests.model.load_target import setting
 from tests.model.model import Model
-from tests.model.nearest import setting
 
 SPILL_FROM, SPARE = 4, 0.7
 
 
 def could_be_more(m: Model, ref: str) -> bool:
     """Whether another copy may be ordered, and somebody is there who could have it."""
-    if ref in m.state.loads or ref in m.state.unloadable or ref in m.state.crowded:
+    if ref in m.state.loads or ref in m.state.unloadable or ref in m.state.no_capacity:
         return False
     held, most = len(m.live_holders(ref)), setting(m.state, ref, "max_copies")
     if 0 < most <= held:
         m.note("copies: at most")
         return False
-    return len(nearest.live_workers(m.state, m.now)) > held
+    return len(load_target.live_workers(m.state, m.now)) > held
 
 
 def spill(m: Model, ref: str, worker: str, queued: int, sure: bool) -> None:
@@ -30,35 +30,35 @@ def spill(m: Model, ref: str, worker: str, queued: int, sure: bool) -> None:
         return None
     m.looked[ref] = queued
     holders = m.live_holders(ref)
-    if any(nearest.number(m.state, w, "busy") < SPARE for w in holders):
+    if any(load_target.number(m.state, w, "busy_share") < SPARE for w in holders):
         return m.note("copies: a holder has time")
-    wait = nearest.wait_on(m.state, worker, queued)
+    wait = load_target.wait_on(m.state, worker, queued)
     if (sure and wait <= 0) or not could_be_more(m, ref):
         return None
-    live = nearest.live_workers(m.state, m.now)
+    live = load_target.live_workers(m.state, m.now)
     refused = holders | {w for w in live if not _has_time(m, w)}
-    sooner = wait > nearest.soonest(m.state, m.now, ref, refused)[1]
+    sooner = wait > load_target.soonest(m.state, m.now, ref, refused)[1]
     if not sure:
         load = m.after.loads.get(ref)
-        sooner = load is not None and load.extra == "spill"
+        sooner = load is not None and load.extra == "scale_out"
     if sooner:
-        m.order(ref, refused, "spill")
+        m.order(ref, refused, "scale_out")
     return m.note("copies: spilled" if sooner else "copies: not sooner")
 
 
 def _has_time(m: Model, worker: str) -> bool:
     """Whether a further copy may go there: its models do not push each other out already."""
-    contended = nearest.number(m.state, worker, "contended") == 1
-    return not contended and nearest.number(m.state, worker, "busy") < SPARE
+    contended = load_target.number(m.state, worker, "contended") == 1
+    return not contended and load_target.number(m.state, worker, "busy_share") < SPARE
 
 
 def must_stay(m: Model, ref: str, worker: str, share: float | None) -> str:
     """Why this copy is not to be evicted: `pinned`, `needed` or ''."""
     others = m.live_holders(ref) - {worker}
-    free = sum(max(0.0, SPARE - nearest.number(m.state, w, "busy")) for w in others)
+    free = sum(max(0.0, SPARE - load_target.number(m.state, w, "busy_share")) for w in others)
     if setting(m.state, ref, "pin") == 1 or (not others and m.state.pinned.get(ref)):
         return "pinned"
-    if len(others) < nearest.least_copies(m.state, ref):
+    if len(others) < load_target.least_copies(m.state, ref):
         return "needed"
     if 0 < setting(m.state, ref, "max_copies") <= len(others):
         return ""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tests.model.load_target import least_copies
 from tests.model.model import must
-from tests.model.nearest import least_copies
 from tests.model.state import State
 
 
 def check_copies(state: State) -> None:
     """What a look at Redis alone can tell."""
-    for ref in state.known.keys() | state.policies.keys() | state.pinned.keys():
-        looked_at = ref in state.wanted or least_copies(state, ref) == 0
+    for ref in state.stats.keys() | state.policies.keys() | state.pinned.keys():
+        looked_at = ref in state.min_copies or least_copies(state, ref) == 0
         must(looked_at, f"{ref} is to have copies, and nobody looks after it")
     for ref, load in state.loads.items():
         fair = load.phase != "loading" or load.worker not in load.refused

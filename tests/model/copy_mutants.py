@@ -14,12 +14,12 @@ LOADS = [
         ("what_nobody_wants_is_loaded", "if not extra and", "if false and"),
     ),
     *of(
-        "claim_load", "claim_load order_copy open_session affinity",
+        "claim_load", "claim_load order_copy open_session route_by_affinity",
         ("a_further_copy_is_unwanted", "if not extra and", "if"),
         ("a_holder_takes_another_copy", "if extra and redis", "if false and redis"),
         ("nobody_has_a_head_start", "if chosen ~= ''", "if false"),
-        ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START", "2 ^ 50"),
-        ("its_job_stays_in_the_queue", "redis.call('LREM', P .. 'rq:queue:cold', 1,", "#("),
+        ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START_MS", "2 ^ 50"),
+        ("its_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1,", "#("),
     ),
     *of(
         "reload", "reload announce claim_load",
@@ -47,7 +47,7 @@ LOADS = [
         "refuse_load", "refuse_load reload announce",
         ("holders_are_asked", "if not holds and", "if"),
         ("who_waits_is_failed_beside_a_holder", "#live_holders(ref, now) > 0 or", ""),
-        ("what_is_crowded_is_ordered_at_once", "redis.call('SET', k('crowded', ref)",
+        ("what_is_crowded_is_ordered_at_once", "redis.call('SET', k('no_capacity', ref)",
          "redis.call('SET', k('none', ref)"),
     ),
     *of(
@@ -64,14 +64,14 @@ LOADS = [
     ),
     *of(
         "announce", "announce retire order_copy",
-        ("it_is_still_near", "note_near(ref, worker, '', '')", ""),
-        ("what_it_learned_stays_for_ever", "redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)", ""),
-        ("nobody_looks_after_what_is_wanted", "redis.call('SADD', WANTED, ref)", ""),
+        ("it_is_still_near", "note_warm(ref, worker, '', '')", ""),
+        ("what_it_learned_stays_for_ever", "redis.call('PEXPIRE', k('stats', ref), STATS_TTL)", ""),
+        ("nobody_looks_after_what_is_wanted", "redis.call('SADD', MIN_COPIES, ref)", ""),
     ),
     *of(
-        "learn", "learn announce register",
+        "record_stats", "record_stats announce register",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
-        ("what_it_found_stays_for_ever", "redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)", ""),
+        ("what_it_found_stays_for_ever", "redis.call('PEXPIRE', k('stats', ref), STATS_TTL)", ""),
         ("only_the_first_field_is_noted", "for i = 5, #ARGV, 2 do", "for i = 5, 5 do"),
     ),
     *of(
@@ -83,7 +83,7 @@ LOADS = [
         ("no_other_class_is_tried", "if not is_among(other, refused .. unfit) then",
          "if false then"),
         ("a_class_that_failed_is_tried", "refused .. unfit", "refused"),
-        ("a_class_is_unfit_for_ever", "redis.call('PEXPIRE', k('unfit', ref), ARGV[6])", ""),
+        ("a_class_is_unfit_for_ever", "redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])", ""),
     ),
     *of(
         "fail_load", "fail_load claim_load crashed_before place",
@@ -94,16 +94,16 @@ LOADS = [
         ("a_further_copy_was_asked_of_all", "extra, refused = '', worker", ""),
     ),
     *of(
-        "affinity", "kin_before affinity claim_load",
+        "route_by_affinity", "kin_before route_by_affinity claim_load",
         ("it_is_handed_on_for_ever", "(mode == 'prefer' and r[5])", "false"),
     ),
     *of(
-        "affinity", "kin_before affinity claim_load heartbeat",
+        "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
         ("it_goes_to_a_worker_that_drains",
          "if redis.call('HGET', k('worker', other), 'state') ~= 'ready'", "if false"),
     ),
     *of(
-        "affinity", "kin_before affinity claim_load refuse_load reload",
+        "route_by_affinity", "kin_before route_by_affinity claim_load refuse_load reload",
         ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
         ("who_refused_gets_it", "if is_among(best, r[3] or '')", "if false"),
         ("its_worker_keeps_it", "redis.call('SREM', k('loads', worker), ref)", ""),
@@ -124,11 +124,11 @@ COPIES = [
     *of(
         "retire", "retire announce open_session order_copy set_policy",
         ("whatever_must_stay_goes", "if why then return why end", ""),
-        ("nobody_knows_where_it_went", "note_near(ref, worker, epoch, ARGV[5])", ""),
+        ("nobody_knows_where_it_went", "note_warm(ref, worker, epoch, ARGV[5])", ""),
     ),
     *of(
         "order_copy", "order_copy announce fail_load claim_load",
-        ("the_least_is_not_kept", "redis.call('HSET', k('known', ref), 'min_copies', least)", ""),
+        ("the_least_is_not_kept", "redis.call('HSET', k('stats', ref), 'min_copies', least)", ""),
         ("a_failed_load_is_tried_at_once", "if why then return", "if false then return"),
         ("none_is_ordered_all_the_same", "or least == '0'", ""),
     ),
@@ -139,39 +139,39 @@ COPIES = [
     *of(
         "order_copy", "order_copy announce refuse_load claim_load tick",
         ("a_trial_never_rests", "if trial then note_trial(ref, now) end", ""),
-        ("what_is_replaced_is_kept", "if is_replaced(ref) then wish_nothing(ref) end", ""),
+        ("what_is_replaced_is_kept", "if is_replaced(ref) then clear_min_copies(ref) end", ""),
         ("whoever_asks_rests", "if trial and (rests", "if (rests"),
     ),
     *of(
-        "lib/live", "announce fail_load claim_load order_copy",
-        ("what_an_older_one_asks_stays", "if other < version then wish_nothing",
-         "if false then wish_nothing"),
-        ("what_is_replaced_asks_again", "if is_replaced(ref) then wish_nothing(ref) end", ""),
+        "lib/loaded_versions", "announce fail_load claim_load order_copy",
+        ("what_an_older_one_asks_stays", "if other < version then clear_min_copies",
+         "if false then clear_min_copies"),
+        ("what_is_replaced_asks_again", "if is_replaced(ref) then clear_min_copies(ref) end", ""),
         ("what_has_failed_is_live", "redis.call('HDEL', live, version)", "local _ = 0"),
-        ("it_is_live_for_ever", "redis.call('PEXPIRE', live, KNOWN_TTL)", ""),
+        ("it_is_live_for_ever", "redis.call('PEXPIRE', live, STATS_TTL)", ""),
     ),
     *of(
         "order_unload", "order_unload announce order_copy set_policy open_session",
         ("what_is_pinned_goes", "or redis.call('EXISTS', k('pinned', ref)) == 1", ""),
         ("it_comes_back_by_itself", "if least_copies(ref) > 0", "if false"),
-        ("the_order_stays_for_ever", "redis.call('PEXPIRE', orders, DIRECT_TTL)", ""),
-        ("a_copy_is_still_on_its_way", "unorder(ref, true)", ""),
+        ("the_order_stays_for_ever", "redis.call('PEXPIRE', orders, DIRECT_TTL_MS)", ""),
+        ("a_copy_is_still_on_its_way", "cancel_order(ref, true)", ""),
     ),
     *of(
         "set_policy", "set_policy",
         ("it_is_not_taken_back", "redis.call('HDEL', key, ARGV[i])", ""),
-        ("nobody_looks_after_it", "redis.call('SADD', WANTED, ref)", ""),
+        ("nobody_looks_after_it", "redis.call('SADD', MIN_COPIES, ref)", ""),
     ),
     *of(
-        "tend", "tend order_copy set_policy announce open_session",
+        "reconcile", "reconcile order_copy set_policy announce open_session",
         ("a_missing_copy_is_not_ordered", "#live_holders(ref, now) < least", "false"),
         ("one_copy_too_many", "#live_holders(ref, now) < least",
          "#live_holders(ref, now) < least + 1"),
-        ("it_is_looked_at_for_ever", "redis.call('SREM', WANTED, ref)", "local _ = 0"),
-        ("it_lapses_with_its_last_load", "redis.call('PEXPIRE', k('known', ref), KNOWN_TTL)", ""),
+        ("it_is_looked_at_for_ever", "redis.call('SREM', MIN_COPIES, ref)", "local _ = 0"),
+        ("it_lapses_with_its_last_load", "redis.call('PEXPIRE', k('stats', ref), STATS_TTL)", ""),
     ),
     *of(
-        "tend", "tend set_policy tick",
+        "reconcile", "reconcile set_policy tick",
         ("it_orders_without_end", "> most then", "> 2 ^ 50 then"),
     ),
     *of(
@@ -184,7 +184,7 @@ COPIES = [
         ("who_is_busy_has_time", "math.max(0, SPARE - busy(other))", "SPARE"),
     ),
     *of(
-        "lib/copies", "tend order_copy set_policy announce",
+        "lib/copies", "reconcile order_copy set_policy announce",
         ("one_copy_too_many", "most > 0 and #live >= most", "most > 0 and #live > most"),
     ),
     *of(
@@ -197,27 +197,27 @@ COPIES = [
          "busy(worker) >= SPARE"),
     ),
     *of(
-        "lib/nearest", "announce retire order_copy register",
+        "lib/load_target", "announce retire order_copy register",
         ("host_memory_outlives_its_process", "(tier == 'host' and of == epoch)", "tier == 'host'"),
     ),
     *of(
-        "lib/nearest", "retire order_copy heartbeat",
+        "lib/load_target", "retire order_copy heartbeat",
         ("who_drains_is_near", "if own[2] == 'ready' and not", "if not"),
     ),
     *of(
-        "lib/nearest", "announce retire leave",
+        "lib/load_target", "announce retire leave",
         ("hints_of_the_dead_stay", "if not redis.call('ZSCORE', WORKERS, other) then",
          "if false then"),
     ),
     *of(
-        "lib/nearest", "place retire",
+        "lib/load_target", "place retire",
         ("a_queue_does_not_count", "+ wait_on(worker, redis.call('XLEN', k('work', worker)))", ""),
     ),
     *of(
         "lib/order", "order_copy sweep cancel retire announce",
         ("who_is_near_is_not_told", "if chosen ~= '' then", "if false then"),
         ("a_further_copy_is_taken_back", "or ((lease[3] or '') ~= '' and not extra)", ""),
-        ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL)", ""),
+        ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)", ""),
     ),
 ]  # fmt: skip
 ALL = [*LOADS, *COPIES, *session_mutants.ALL]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.model.copies import must_stay, order_missing
-from tests.model.live import if_replaced_wish_nothing, note_trial, rests
+from tests.model.load_target import KNOWN_TTL, least_copies, live_workers, setting
+from tests.model.loaded_versions import if_replaced_wish_nothing, note_trial, rests
 from tests.model.model import Model, must
-from tests.model.nearest import KNOWN_TTL, least_copies, live_workers, setting
 from tests.model.run import Choices, Run
 from tests.model.session_rules import end_session, unpin_lost
 
@@ -66,11 +66,11 @@ async def order_copy(run: Run, c: Choices) -> None:
         f"order_copy {ref} {least} {trial}", run.scripts.order_copy(ref, least, trial=trial)
     )
     if least is not None:
-        m.state.known.setdefault(ref, {})["min_copies"] = str(least)
-        m.lives(f"known:{ref}", KNOWN_TTL)
+        m.state.stats.setdefault(ref, {})["min_copies"] = str(least)
+        m.lives(f"stats:{ref}", KNOWN_TTL)
         if_replaced_wish_nothing(m, ref)
         if least_copies(m.state, ref) > 0:
-            m.state.wanted.add(ref)
+            m.state.min_copies.add(ref)
     held, load = len(m.live_holders(ref)), m.state.loads.get(ref)
     want, detail = "nobody", ""
     if held or least == 0:
@@ -83,7 +83,7 @@ async def order_copy(run: Run, c: Choices) -> None:
         want, detail = "unloadable", m.state.unloadable[ref].removeprefix("~")
     elif trial and rests(m, ref):
         want = "resting"
-    elif order_missing(m, ref, "trial" if trial else "asked"):
+    elif order_missing(m, ref, "trial" if trial else "requested"):
         want = "ordered"
         if trial:
             note_trial(m, ref)
@@ -103,7 +103,7 @@ async def order_unload(run: Run, c: Choices) -> None:
         return run.check("order_unload", m)
     if least_copies(m.state, ref) > 0:
         m.state.policies.setdefault(ref, {}).update(min_copies="0", preload="0")
-    m.state.wanted.discard(ref)
+    m.state.min_copies.discard(ref)
     m.unorder(ref, extra=True)
     order = f"unload {ref}"
     for worker in live:
@@ -123,7 +123,7 @@ async def set_policy(run: Run, c: Choices) -> None:
     for name in [name for name, value in policy.items() if not value]:
         del policy[name]
     if least_copies(m.state, ref) > 0:
-        m.state.wanted.add(ref)
+        m.state.min_copies.add(ref)
     must(answer == policy, f"set_policy says {answer}, not {policy}")
     run.count("set_policy", "set" if any(fields.values()) else "taken back")
     run.check("set_policy", m)
@@ -131,40 +131,40 @@ async def set_policy(run: Run, c: Choices) -> None:
 
 def _was_looked_at(m: Model, ref: str) -> bool:
     """Where many orders wait, the script looks at some of what is wanted, in any order."""
-    known = m.after.expires.get(f"known:{ref}") == m.now + KNOWN_TTL
+    known = m.after.expires.get(f"stats:{ref}") == m.now + KNOWN_TTL
     unpinned = m.after.pinned.get(ref, set()) != m.state.pinned.get(ref, set())
-    return known or unpinned or ref not in m.after.wanted or _is_ordered(m, ref)
+    return known or unpinned or ref not in m.after.min_copies or _is_ordered(m, ref)
 
 
 def _is_ordered(m: Model, ref: str) -> bool:
     load = m.after.loads.get(ref)
-    return load is not None and ref not in m.state.loads and load.extra == "wanted"
+    return load is not None and ref not in m.state.loads and load.extra == "min_copies"
 
 
-async def tend(run: Run, c: Choices) -> None:
+async def reconcile(run: Run, c: Choices) -> None:
     """Sessions end; copies that should be there are ordered."""
-    answer, m = await run.call("tend", run.scripts.tend())
+    answer, m = await run.call("reconcile", run.scripts.reconcile())
     late = sorted((at, session) for session, at in m.state.sessions.items() if at <= m.now)
     ended = sum(end_session(m, session) for _, session in late[: run.chunk])
-    must(len(m.state.wanted) <= run.chunk, "all that is wanted is looked at in one call")
+    must(len(m.state.min_copies) <= run.chunk, "all that is wanted is looked at in one call")
     most, before = 2 * len(live_workers(m.state, m.now)), len(m.state.orders)
-    sure = before + len(m.state.wanted) <= most + 1
+    sure = before + len(m.state.min_copies) <= most + 1
     ordered = 0
-    for ref in sorted(m.state.wanted):
+    for ref in sorted(m.state.min_copies):
         if not sure and not _was_looked_at(m, ref):
             continue
         unpin_lost(m, ref)
-        if ref in m.state.known:
-            m.lives(f"known:{ref}", KNOWN_TTL)
+        if ref in m.state.stats:
+            m.lives(f"stats:{ref}", KNOWN_TTL)
         if least_copies(m.state, ref) == 0:
-            m.state.wanted.discard(ref)
-            run.count("tend", "forgotten")
+            m.state.min_copies.discard(ref)
+            run.count("reconcile", "forgotten")
         elif len(m.live_holders(ref)) < least_copies(m.state, ref) and (
             sure or _is_ordered(m, ref)
         ):
-            ordered += order_missing(m, ref, "wanted")
+            ordered += order_missing(m, ref, "min_copies")
     must(ordered <= max(0, most + 1 - before), f"{ordered} orders more, where {before} wait")
-    run.count("tend", "ended" if ended else "none ended")
-    run.count("tend", "ordered" if ordered else "put off" if before > most else "none ordered")
-    must(answer == (ended, ordered), f"tend says {answer}, not {ended, ordered}")
-    run.check("tend", m)
+    run.count("reconcile", "ended" if ended else "none ended")
+    run.count("reconcile", "ordered" if ordered else "put off" if before > most else "none ordered")
+    must(answer == (ended, ordered), f"reconcile says {answer}, not {ended, ordered}")
+    run.check("reconcile", m)

@@ -44,22 +44,25 @@ _OPTIONAL = {
     load_rules.take_told: 2, load_rules.reload: 2, load_rules.renew_load: 2,
     load_rules.refuse_load: 2,
     load_end_rules.fail_load: 2, worker_rules.complete: 5, worker_rules.heartbeat: 3,
-    worker_rules.disown: 2, worker_rules.leave: 1, copy_rules.retire: 3, sweep_rules.reap: 3,
-    sweep_rules.sweep: 4, gateway_rules.cancel: 3, gateway_rules.watch: 3,
-    gateway_rules.gateway_beat: 2, gateway_rules.remember: 1, gateway_rules.hand_over: 1,
+    worker_rules.fence_worker: 2, worker_rules.leave: 1, copy_rules.retire: 3, sweep_rules.reap: 3,
+    sweep_rules.sweep: 4, gateway_rules.cancel: 3, gateway_rules.subscribe: 3,
+    gateway_rules.gateway_beat: 2, gateway_rules.record_outcomes: 1, gateway_rules.hand_over: 1,
     world_rules.write_ingress: 3, world_rules.read_door: 2, world_rules.fill_memory: 1,
-    world_rules.answer: 3, world_rules.replay: 2, world_rules.crashed_before: 2,
+    world_rules.publish_reply: 3, world_rules.replay: 2, world_rules.crashed_before: 2,
     world_rules.buried_before: 1, world_rules.lose_stream: 0.5, world_rules.lose_everything: 0.2,
 }  # fmt: skip
 # Of these a run has few: most of what they do is done to what the others have built.
 _RARE = {
-    load_rules.affinity: 3, copy_rules.order_copy: 2, load_end_rules.learn: 1,
-    copy_rules.order_unload: 1, copy_rules.set_policy: 1, copy_rules.tend: 3,
+    load_rules.route_by_affinity: 3, copy_rules.order_copy: 2, load_end_rules.record_stats: 1,
+    copy_rules.order_unload: 1, copy_rules.set_policy: 1, copy_rules.reconcile: 3,
     session_rules.open_session: 2, session_rules.keep_session: 1, session_rules.close_session: 1,
     worker_rules.claim_device: 1, world_rules.kin_before: 3,
 }  # fmt: skip
 # What these do, they do for another worker, or beside another model.
-_FOR_OTHERS, _WITH_OTHERS = {"affinity", "place", "refuse_load"}, {"affinity", "open_session"}
+_FOR_OTHERS, _WITH_OTHERS = (
+    {"route_by_affinity", "place", "refuse_load"},
+    {"route_by_affinity", "open_session"},
+)
 
 
 async def settle(run: Run, c: Choices) -> None:
@@ -74,7 +77,7 @@ async def settle(run: Run, c: Choices) -> None:
         must(now < before or sum(now) < sum(before), f"I6: nothing ends any more: {run.state}")
     await sweep_rules.sweep(run, c)
     while run.state.sessions:
-        await copy_rules.tend(run, c)
+        await copy_rules.reconcile(run, c)
     invariants.check_quiet(run.state)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.model import ended
-from tests.model.ended import late, recall
+from tests.model import outcomes
 from tests.model.model import REPLIES_TTL, Model, must
 from tests.model.moves import publish
+from tests.model.outcomes import late, recall
 from tests.model.place_rules import memory_fits
 from tests.model.run import LEASE_MS, Choices, Run
 
@@ -38,7 +38,7 @@ def _cancelled(m: Model, request: str, stream: str, entry: str, ref: str) -> str
     kind, name, at = place or (*stream.partition(":")[::2], entry)
     item = m.take(kind, name, at) if kind else None
     if item is None:
-        unknown = "gone" if request in m.state.gone else "unknown"
+        unknown = "gone" if request in m.state.tombstone else "unknown"
         return recall(m, request).partition(" ")[0] or unknown
     flags, reply = (record or {}).get("flags", ""), (record or {}).get("reply", "")
     status, worker, outcome = "cancelled", "", "cancelled the caller took the request back"
@@ -51,42 +51,44 @@ def _cancelled(m: Model, request: str, stream: str, entry: str, ref: str) -> str
     return outcome if ref else "cancelled"
 
 
-async def watch(run: Run, c: Choices) -> None:
+async def subscribe(run: Run, c: Choices) -> None:
     """Read a record; perhaps have its outcome sent to a gateway."""
     answered = run.seen.answered[-3:]
     request = c.of([*run.seen.placed, *answered, "nobody"])
     gateway = c.of(("", *run.gateways))
-    read, m = await run.call(f"watch {request} {gateway}", run.scripts.watch(request, gateway))
+    read, m = await run.call(
+        f"subscribe {request} {gateway}", run.scripts.subscribe(request, gateway)
+    )
     record = m.state.records.get(request)
-    outcome = record["status"] if record else "gone" if request in m.state.gone else "unknown"
+    outcome = record["status"] if record else "gone" if request in m.state.tombstone else "unknown"
     if record is None:
         text = "" if outcome == "gone" else recall(m, request)
         known = {"ended": text.encode("latin-1")} if text else {}
-        must(read == ({"gone": b"1"} if outcome == "gone" else known), f"watch says {read}")
+        must(read == ({"gone": b"1"} if outcome == "gone" else known), f"subscribe says {read}")
         outcome = "ended" if text else outcome
     else:
-        must(read["status"].decode() == outcome, f"watch says {read}")
+        must(read["status"].decode() == outcome, f"subscribe says {read}")
         watchers = record.get("watchers", "").split()
         if gateway and "stream" in record and gateway not in watchers:
             record["watchers"] = record.get("watchers", "") + " " + gateway
-    run.count("watch", outcome if outcome in ("gone", "ended", "unknown") else "known")
-    run.check("watch", m)
+    run.count("subscribe", outcome if outcome in ("gone", "ended", "unknown") else "known")
+    run.check("subscribe", m)
 
 
-async def remember(run: Run, c: Choices) -> None:
+async def record_outcomes(run: Run, c: Choices) -> None:
     """A gateway tells what it has answered; in this cell eight of them are kept."""
     ends = {run.next_id(): f"succeeded w1 0 {c.of(run.refs)} " for _ in range(1 + c.below(3))}
     kept, m = await run.call(
-        f"remember {ends}",
-        run.scripts.remember(8, [part for pair in ends.items() for part in pair]),
+        f"record_outcomes {ends}",
+        run.scripts.record_outcomes(8, [part for pair in ends.items() for part in pair]),
     )
     fits = memory_fits(run, m, sum(len(part) + 32 for pair in ends.items() for part in pair))
-    must(kept == fits, f"remember says {kept}")
+    must(kept == fits, f"record_outcomes says {kept}")
     if fits:
-        ended.remember(m, "answered", 8, ends)
+        outcomes.record_outcomes(m, "answered", 8, ends)
         run.seen.answered += ends
-    run.count("remember", "kept" if fits else "no room")
-    run.check("remember", m)
+    run.count("record_outcomes", "kept" if fits else "no room")
+    run.check("record_outcomes", m)
 
 
 async def gateway_beat(run: Run, c: Choices) -> None:
@@ -99,6 +101,8 @@ async def gateway_beat(run: Run, c: Choices) -> None:
     m.state.gateways[gateway] = m.now + LEASE_MS
     m.state.replies.setdefault(gateway, [{"id": ""}])
     m.lives(f"replies:{gateway}", LEASE_MS + REPLIES_TTL)
+    m.state.protocols[gateway] = "1 1"
+    m.lives(f"gateway:{gateway}", LEASE_MS + REPLIES_TTL)
     back, left = _take_back(m, run.chunk)
     dead = [g for g, until in m.state.gateways.items() if until <= m.now]
     for name in () if left else dead:

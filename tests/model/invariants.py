@@ -13,10 +13,12 @@ _TERMINAL = {"succeeded", "failed", "cancelled", "expired"}
 _LIVE = {"placed", "parked", "running"}
 _WITH_LIFETIME = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
-    "request": "records", "gone": "gone", "idem": "idempotency", "answers": "answers",
-    "rq:job": "jobs", "known": "known", "near": "near", "orders": "told", "session": "pins",
-    "crowded": "crowded", "unfit": "unfit", "kin": "kin", "device": "devices",
-    "ended": "ended", "live": "live",
+    "gateway": "protocols",
+    "request": "records", "tombstone": "tombstone", "idempotency": "idempotency",
+    "answers": "answers",
+    "rq:job": "jobs", "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
+    "no_capacity": "no_capacity", "incompatible": "incompatible", "affinity": "affinity",
+    "device": "devices", "outcomes": "outcomes", "loaded_versions": "loaded_versions",
 }  # fmt: skip
 
 
@@ -36,7 +38,7 @@ def check(state: State, now: int, lost: set[str]) -> None:
         _a_quarantine_that_waits_for_a_probe_has_one(state, now)
     _every_key_has_a_lifetime(state)
     check_copies(state)
-    for letter in state.dead.values():
+    for letter in state.dead_letters.values():
         must(
             letter["kind"] == "entry" or letter["fingerprint"] == sha1(letter["body"]), "I15: body"
         )
@@ -82,7 +84,7 @@ def _a_quarantine_that_waits_for_a_probe_has_one(state: State, now: int) -> None
 
 
 def _begun_is_there(state: State) -> None:
-    for worker, begun in state.begun.items():
+    for worker, begun in state.started.items():
         lost = begun.keys() - state.work.get(worker, {}).keys()
         must(not lost, f"I7: {lost} are begun on {worker}, but not there")
     for worker, pending in state.pending.items():
@@ -175,7 +177,7 @@ class History:
 def check_quiet(state: State) -> None:
     """When all has ended nothing is left but what has a lifetime, or waits at a door."""
     for part in (
-        "leases", "workers", "work", "pending", "begun", "holders", "holds", "loading", "parked",
+        "leases", "workers", "work", "pending", "started", "holders", "holds", "loading", "parked",
         "waiting", "deadlines",
     ):  # fmt: skip
         left = getattr(state, part)

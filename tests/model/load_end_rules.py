@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.model.live import not_live, note_live
 from tests.model.load_rules import end_load, lease_of, loader, under_way
+from tests.model.load_target import KNOWN_TTL, least_copies, live_workers, unfit_workers
+from tests.model.loaded_versions import not_live, note_live
 from tests.model.model import Model, must
 from tests.model.moves import PASSING_MARK, moving, place_item, publish
-from tests.model.nearest import KNOWN_TTL, least_copies, live_workers, unfit_workers
 from tests.model.run import COPY_BYTES, Choices, Run
 
 CAUSE, PASSING_CAUSE, BACKOFF_MS = "corrupt its hash is wrong", "disk_full no room", 4000
@@ -51,11 +51,11 @@ def _announced(
     m.state.holds.setdefault(worker, set()).add(ref)
     m.near(ref, worker, "", "")
     if learned:
-        m.state.known.setdefault(ref, {}).update(learned)
-        m.lives(f"known:{ref}", KNOWN_TTL)
+        m.state.stats.setdefault(ref, {}).update(learned)
+        m.lives(f"stats:{ref}", KNOWN_TTL)
     note_live(m, ref)
     if learned and least_copies(m.state, ref) > 0:
-        m.state.wanted.add(ref)
+        m.state.min_copies.add(ref)
     going = m.state.leases.get(worker, 0) > m.now
     for entry in list(m.state.parked.get(ref, {}))[: run.chunk] if going else ():
         going = m.breaker(ref) != "open"
@@ -73,20 +73,20 @@ def _announced(
     return left
 
 
-async def learn(run: Run, c: Choices) -> None:
+async def record_stats(run: Run, c: Choices) -> None:
     """Serving has shown something of a model."""
     worker, ref, fields = run.worker(c, run.state.holds), c.of(run.refs), c.of(FOUND)
     epoch = run.epoch(c, worker)
     answer, m = await run.call(
-        f"learn {worker} {epoch} {ref} {fields}",
-        run.scripts.learn(worker, epoch, ref, fields),
+        f"record_stats {worker} {epoch} {ref} {fields}",
+        run.scripts.record_stats(worker, epoch, ref, fields),
     )
-    must(answer == m.epoch_is(worker, epoch), f"learn says {answer}")
+    must(answer == m.epoch_is(worker, epoch), f"record_stats says {answer}")
     if answer:
-        m.state.known.setdefault(ref, {}).update(fields)
-        m.lives(f"known:{ref}", KNOWN_TTL)
-    run.count("learn", "noted" if answer else "fenced")
-    run.check("learn", m)
+        m.state.stats.setdefault(ref, {}).update(fields)
+        m.lives(f"stats:{ref}", KNOWN_TTL)
+    run.count("record_stats", "noted" if answer else "fenced")
+    run.check("record_stats", m)
 
 
 async def fail_load(run: Run, c: Choices) -> None:
@@ -95,7 +95,7 @@ async def fail_load(run: Run, c: Choices) -> None:
         return
     (worker, ref, token), passing = loader(run, c), c.chance(2)
     cause = PASSING_CAUSE if passing else CAUSE
-    own = run.state.workers.get(worker, {}).get("class", "none")
+    own = run.state.workers.get(worker, {}).get("device_class", "none")
     answer, m = await run.call(
         f"fail_load {worker} {ref} {token} {cause} {own}",
         run.scripts.fail_load(
@@ -116,8 +116,8 @@ def _failed(m: Model, run: Run, worker: str, ref: str, token: str, failing: str)
     if load is None:
         return -1, "stale"
     if failing:
-        m.state.unfit.setdefault(ref, set()).add(failing)
-        m.lives(f"unfit:{ref}", BACKOFF_MS)
+        m.state.incompatible.setdefault(ref, set()).add(failing)
+        m.lives(f"incompatible:{ref}", BACKOFF_MS)
         # A further copy was not for who held one; who waits by now waits for a first one.
         further = bool(load.extra and m.state.parked.get(ref))
         refused = {worker} if further else load.refused | {worker}

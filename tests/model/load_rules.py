@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tests.model.load_target import KNOWN_TTL, live_workers, setting
 from tests.model.model import Model, must
-from tests.model.nearest import KNOWN_TTL, live_workers, setting
 from tests.model.run import LOAD_LEASE_MS, Choices, Run
 from tests.model.state import Load
 
@@ -161,8 +161,8 @@ def _refused(m: Model, worker: str, ref: str, token: str) -> str:
         return "ordered"
     if m.live_holders(ref) or (load.extra and not m.state.parked.get(ref)):
         m.forget(f"load:{ref}")
-        m.state.crowded[ref] = worker
-        m.lives(f"crowded:{ref}", CROWDED_MS)
+        m.state.no_capacity[ref] = worker
+        m.lives(f"no_capacity:{ref}", CROWDED_MS)
         return "crowded"
     if load.extra and others - {worker}:
         m.note("refuse_load: a first copy now")
@@ -172,20 +172,20 @@ def _refused(m: Model, worker: str, ref: str, token: str) -> str:
     return "nobody"
 
 
-async def affinity(run: Run, c: Choices) -> None:
+async def route_by_affinity(run: Run, c: Choices) -> None:
     """A load that was claimed belongs beside its kin."""
     if run.idle(c, under_way(run)):
         return
     (worker, ref, token), mode = loader(run, c), c.of(("prefer", "require"))
     most = c.of((0, 1, 2, 0))
     answer, m = await run.call(
-        f"affinity {worker} {ref} {token} {mode} {most}",
-        run.scripts.affinity(worker, ref, token, KEY, mode, most),
+        f"route_by_affinity {worker} {ref} {token} {mode} {most}",
+        run.scripts.route_by_affinity(worker, ref, token, KEY, mode, most),
     )
     want = _beside_kin(m, worker, ref, token, most if mode == "prefer" else None)
-    must(answer == want, f"affinity says {answer}, not {want}")
-    run.count("affinity", answer)
-    run.check("affinity", m)
+    must(answer == want, f"route_by_affinity says {answer}, not {want}")
+    run.count("route_by_affinity", answer)
+    run.check("route_by_affinity", m)
 
 
 def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | None) -> str:
@@ -193,8 +193,8 @@ def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | No
     load = lease_of(m, worker, ref, token)
     if load is None:
         return "stale"
-    m.state.kin.setdefault(KEY, set()).add(ref)
-    m.lives(f"kin:{KEY}", KNOWN_TTL)
+    m.state.affinity.setdefault(KEY, set()).add(ref)
+    m.lives(f"affinity:{KEY}", KNOWN_TTL)
     live = live_workers(m.state, m.now)
     ready = [w for w in live if m.state.workers.get(w, {}).get("state") == "ready"]
     count = _count_kin(m, ref)
@@ -203,7 +203,7 @@ def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | No
     best = max(with_kin, key=lambda w: count[w], default=worker)
     if not with_kin and worker in ready and worker not in fits:
         best = max(fits, key=lambda w: count[w], default=worker)
-        m.note("affinity: begins another family")
+        m.note("route_by_affinity: begins another family")
     if best == worker or (preferred is not None and load.handed_on):
         return "here"
     if best in load.refused:
@@ -217,13 +217,13 @@ def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | No
 def _count_kin(m: Model, ref: str) -> Counter[str]:
     """By worker, who holds or loads it; who is nowhere is no kin any more."""
     count: Counter[str] = Counter()
-    for other in m.state.kin[KEY] - {ref}:
+    for other in m.state.affinity[KEY] - {ref}:
         held, load = m.live_holders(other), m.state.loads.get(other)
         count.update(held)
         if load:
             count[load.worker] += 1
         elif not held:
-            m.state.kin[KEY].discard(other)
+            m.state.affinity[KEY].discard(other)
     return count
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from tests.model import nearest
+from tests.model import load_target
 from tests.model.state import Item, Load, State
 
 ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
@@ -18,9 +18,11 @@ RESULT_TTL, RECORD_SPARE, REPLIES_TTL = 3_600_000, 3_600_000, 60_000
 CRASHES, WINDOW, FIRST_PAUSE, LONGEST_PAUSE, PROBE = 5, 600_000, 10_000, 600_000, 30_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
-    "request": "records", "gone": "gone", "idem": "idempotency", "answers": "answers",
-    "known": "known", "near": "near", "orders": "told", "session": "pins", "crowded": "crowded",
-    "unfit": "unfit", "kin": "kin", "device": "devices", "ended": "ended", "live": "live",
+    "gateway": "protocols",
+    "request": "records", "tombstone": "tombstone", "idempotency": "idempotency",
+    "answers": "answers", "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
+    "no_capacity": "no_capacity", "incompatible": "incompatible", "affinity": "affinity",
+    "device": "devices", "outcomes": "outcomes", "loaded_versions": "loaded_versions",
 }  # fmt: skip
 
 
@@ -72,8 +74,8 @@ class Model:
         kind, _, name = key.partition(":")
         if key.startswith("rq:job:"):
             self.state.jobs.discard(key.removeprefix("rq:job:"))
-        elif kind == "troubled":
-            self.state.troubled.clear()
+        elif kind == "refused_models":
+            self.state.refused_models.clear()
         elif kind in _PARTS:
             part = getattr(self.state, _PARTS[kind])
             part.discard(name) if isinstance(part, set) else part.pop(name, None)
@@ -117,9 +119,11 @@ class Model:
 
     def note_trouble(self, ref: str, ms: int) -> None:
         """It is among what cannot be asked, for so long."""
-        there = {known: until for known, until in self.state.troubled.items() if until > self.now}
-        self.state.troubled = there | {ref: self.now + ms}
-        self.lives("troubled", max(ms, 3_600_000))
+        there = {
+            known: until for known, until in self.state.refused_models.items() if until > self.now
+        }
+        self.state.refused_models = there | {ref: self.now + ms}
+        self.lives("refused_models", max(ms, 3_600_000))
 
     # Streams -----------------------------------------------------------------------------------
 
@@ -143,10 +147,10 @@ class Model:
         return item
 
     def begun_ends(self, worker: str, entry: str) -> None:
-        begun = self.state.begun.get(worker, {})
+        begun = self.state.started.get(worker, {})
         begun.pop(entry, None)
         if not begun:
-            self.state.begun.pop(worker, None)
+            self.state.started.pop(worker, None)
 
     def place_of(self, request: str) -> tuple[str, str, str] | None:
         """Stream kind, name and entry that the record points to."""
@@ -167,11 +171,13 @@ class Model:
         must(load is not None, f"I17: no load was ordered for {ref}")
         assert load is not None
         token = self.new_token(ref, load.token)
-        unfit = nearest.unfit_workers(self.state, self.now, ref)
+        unfit = load_target.unfit_workers(self.state, self.now, ref)
         out = frozenset(refused) | unfit
         if not chosen:
-            chosen = nearest.soonest(self.state, self.now, ref, out)[0]
-            self.note(f"nearest: {self.state.near[ref][chosen].split()[0] if chosen else 'none'}")
+            chosen = load_target.soonest(self.state, self.now, ref, out)[0]
+            self.note(
+                f"load_target: {self.state.warm[ref][chosen].split()[0] if chosen else 'none'}"
+            )
         self.state.loads[ref] = Load(token, "ordered", "", self.now, out, extra, chosen)
         self.lives(f"load:{ref}", ORDER_TTL)
         job = job_id(ref, token)
@@ -184,7 +190,7 @@ class Model:
     def tell(self, worker: str, order: str) -> None:
         """An order by name."""
         self.state.told[worker] = sorted([*self.state.told.get(worker, []), order])
-        self.lives(f"orders:{worker}", nearest.DIRECT_TTL)
+        self.lives(f"orders:{worker}", load_target.DIRECT_TTL)
 
     def unorder(self, ref: str, extra: bool = False) -> None:
         """Nobody waits for `ref`: what nobody has claimed goes, with `extra` a further copy too."""
@@ -209,13 +215,13 @@ class Model:
     def near(self, ref: str, worker: str, epoch: str, tier: str) -> None:
         """A hint that a worker keeps a model in this tier; '' takes it back."""
         if tier:
-            hints = self.state.near.setdefault(ref, {}) | {worker: f"{tier} {epoch}"}
-            self.state.near[ref] = {w: hint for w, hint in hints.items() if w in self.state.leases}
-            self.lives(f"near:{ref}", nearest.NEAR_TTL)
+            hints = self.state.warm.setdefault(ref, {}) | {worker: f"{tier} {epoch}"}
+            self.state.warm[ref] = {w: hint for w, hint in hints.items() if w in self.state.leases}
+            self.lives(f"warm:{ref}", load_target.NEAR_TTL)
         else:
-            self.state.near.get(ref, {}).pop(worker, None)
-        if not self.state.near.get(ref):
-            self.forget(f"near:{ref}")
+            self.state.warm.get(ref, {}).pop(worker, None)
+        if not self.state.warm.get(ref):
+            self.forget(f"warm:{ref}")
 
     def new_token(self, ref: str, token: str) -> str:
         """A token that Redis chose: never one of before for that model."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from shared.placed import Limits
 from tests.model.copies import spill
-from tests.model.ended import trace
 from tests.model.model import RECORD_SPARE, RESULT_TTL, Model, must
+from tests.model.outcomes import trace
 from tests.model.state import Item
 
 EXPIRED = "expired the deadline passed"
@@ -173,8 +173,8 @@ def publish(m: Model, item: Item, status: str, worker: str, outcome: str, cause:
     if "p" not in record.get("flags", ""):
         m.forget(f"request:{item.id}")
         return None
-    if "idem" in record and status != "succeeded" and outcome.split()[0] in PASSING:
-        m.forget(f"idem:{record['idem']}")
+    if "idempotency" in record and status != "succeeded" and outcome.split()[0] in PASSING:
+        m.forget(f"idempotency:{record['idempotency']}")
     record |= {
         "status": status, "worker": worker, "cold": cold, "outcome": outcome,
         "finished": str(m.now),
@@ -182,8 +182,8 @@ def publish(m: Model, item: Item, status: str, worker: str, outcome: str, cause:
     for name in ("stream", "entry", "watchers"):
         record.pop(name, None)
     m.lives(f"request:{item.id}", RESULT_TTL)
-    m.state.gone.add(item.id)
-    m.lives(f"gone:{item.id}", 2 * RESULT_TTL)
+    m.state.tombstone.add(item.id)
+    m.lives(f"tombstone:{item.id}", 2 * RESULT_TTL)
     for to in record.get("reply_to", "").split():
         add_outbox(m, {"id": item.id, "to": to})
     return None

@@ -80,8 +80,8 @@ def memory_fits(run: Run, m: Model, size: int) -> bool:
         run.room = (run.room[0] - size, run.room[1])
         return run.room[0] >= 0
     run.room = None
-    if "room" not in m.state.expires:
-        m.lives("room", ROOM_MS)
+    if "headroom" not in m.state.expires:
+        m.lives("headroom", ROOM_MS)
     return True
 
 
@@ -149,8 +149,8 @@ def _accept(
     if answer.status in ("placed", "parked"):
         if asked.key:
             m.state.idempotency[sha1(asked.key)] = (asked.id, asked.fingerprint)
-            m.lives(f"idem:{sha1(asked.key)}", KEY_TTL)
-            m.state.records[asked.id]["idem"] = sha1(asked.key)
+            m.lives(f"idempotency:{sha1(asked.key)}", KEY_TTL)
+            m.state.records[asked.id]["idempotency"] = sha1(asked.key)
         if asked.reply_to:
             m.state.records[asked.id] |= {
                 "reply_to": asked.reply_to, "caller_id": asked.caller_id,

@@ -192,10 +192,10 @@ class Run:
         self._remember()
 
     def _count_letters(self, rule: str, after: State) -> None:
-        for entry in after.dead.keys() - self.seen.letters:
+        for entry in after.dead_letters.keys() - self.seen.letters:
             self.seen.letters.add(entry)
-            if rule != "buried_before" and after.dead[entry]["kind"] == "request":
-                self.count("wipe", "buried")
+            if rule != "buried_before" and after.dead_letters[entry]["kind"] == "request":
+                self.count("release_worker", "dead_lettered")
 
     def count(self, rule: str, outcome: str) -> None:
         self.outcomes[f"{rule}: {outcome}"] += 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tests.model.planting import of
 
-OPENED = "open_session keep_session close_session tend"
+OPENED = "open_session keep_session close_session reconcile"
 ALL = [
     *of(
         "open_session", OPENED,
         ("more_than_there_may_be", "if count >= tonumber(ARGV[4]) then", "if false then"),
         ("it_is_not_pinned", "redis.call('SADD', k('pinned', ref), id)", ""),
-        ("nobody_looks_after_it", "redis.call('SADD', WANTED, ref)", ""),
+        ("nobody_looks_after_it", "redis.call('SADD', MIN_COPIES, ref)", ""),
         ("an_expired_one_is_there", "if known and tonumber(known) > now", "if known"),
         ("others_take_no_room", "do add(model) end", "do end"),
         ("it_does_not_end", "redis.call('ZADD', SESSIONS, expiry, id)",
@@ -30,11 +30,11 @@ ALL = [
          "return redis.call('ZREM', SESSIONS, ARGV[2])"),
     ),
     *of(
-        "tend", OPENED,
+        "reconcile", OPENED,
         ("no_session_ends", "ended = ended + end_session(id)", ""),
     ),
     *of(
-        "tend", "open_session tend tick",
+        "reconcile", "open_session reconcile tick",
         ("a_lost_session_pins_for_ever", "unpin_lost(ref)", ""),
     ),
     *of(

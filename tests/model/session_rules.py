@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from tests.model.load_target import live_workers, number, setting
 from tests.model.model import Model, must
-from tests.model.nearest import live_workers, number, setting
 from tests.model.run import COPY_BYTES, Choices, Run
 
 MOST, KEPT_AFTER = 2, 60_000
@@ -78,7 +78,7 @@ def _room(m: Model, apart: set[str]) -> dict[str, Room]:
         held = m.state.holds.get(worker, set()) - apart
         pinned = sum(setting(m.state, ref, "pin") == 1 for ref in held)
         most = number(m.state, worker, "max_models") or math.inf
-        left = number(m.state, worker, "budget") - COPY_BYTES * pinned
+        left = number(m.state, worker, "budget_bytes") - COPY_BYTES * pinned
         free[worker] = Room(int(left) if pinned < most else 0, most - pinned)
     return free
 
@@ -117,7 +117,7 @@ def _opened(m: Model, session: str, ttl: int, models: list[Pair]) -> tuple[str, 
     m.lives(f"session:{session}", ttl + KEPT_AFTER)
     for ref, _ in models:
         m.state.pinned.setdefault(ref, set()).add(session)
-        m.state.wanted.add(ref)
+        m.state.min_copies.add(ref)
         missing = not m.live_holders(ref) and ref not in m.state.loads
         if missing and m.breaker(ref) != "open" and ref not in m.state.unloadable:
             m.order(ref, (), "session", where[ref])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.model.ended import late
 from tests.model.model import CLAIM_TTL, JOB_TTL, ORDER_TTL, Model, job_id, must
 from tests.model.moves import moving, place_item, publish
+from tests.model.outcomes import late
+from tests.model.releasing import Wiping, wipe
 from tests.model.run import Choices, Run
 from tests.model.state import Item
-from tests.model.wiping import Wiping, wipe
 
 
 async def reap(run: Run, c: Choices) -> None:

@@ -30,9 +30,9 @@ FAVOURED_BY |= {"copies": {("place", "heartbeat")}, "take_told": {("take_told", 
 # What each script can answer, and some things that it can do. A search that misses one proves
 # little.
 OUTCOMES = {
-    "affinity": "here elsewhere nowhere stale",
+    "route_by_affinity": "here elsewhere nowhere stale",
     "announce": "all part stale fenced",
-    "answer": "answered, too late",
+    "publish_reply": "answered, too late",
     "begin": "run, expired, gone, fenced, no group",
     "cancel": "cancelled unknown expired failed succeeded late",
     "claim_device": "own free none",
@@ -40,20 +40,20 @@ OUTCOMES = {
     "close_session": "closed none",
     "complete": "won lost fenced",
     "copies": "spilled, not sooner",
-    "disown": "blamed, nobody to blame, late, opened",
+    "fence_worker": "blamed, nobody to blame, late, opened",
     "fail_load": "all, part, stale, waits on, elsewhere",
     "gateway_beat": "took back, nothing to take back",
     "hand_over": "goes on, ended",
     "heartbeat": "ok resync fenced taken",
     "keep_session": "kept ended",
     "leave": "left, not registered",
-    "live": "a newer one is, no longer",
+    "loaded_versions": "a newer one is, no longer",
     "lose_everything": "lost",
     "lose_stream": "lost",
-    "nearest": "host disk none",
+    "load_target": "host disk none",
     "open_session": "open exists full too_many",
     "order_copy": "held loading ordered unloadable quarantined nobody resting",
-    "learn": "noted fenced",
+    "record_stats": "noted fenced",
     "order_unload": "told pinned nobody",
     "place": "placed parked joined mismatch full memory unloadable quarantined duplicate late",
     "read": "read, nothing new, fenced",
@@ -61,16 +61,16 @@ OUTCOMES = {
     "refuse_load": "ordered nobody crowded stale",
     "register": "registered",
     "reload": "claimed refused",
-    "remember": "kept, no room",
+    "record_outcomes": "kept, no room",
     "renew_load": "kept lost",
     "replay": "ingress unknown placed parked unkept",
     "retire": "drains empty pinned needed fenced",
     "set_policy": "set, taken back",
     "sweep": "expired, ordered, placed, kept, taken, forgotten, quarantined, backing off",
     "take_told": "load unload",
-    "tend": "ended, ordered, put off, forgotten",
-    "watch": "known unknown ended",
-    "wipe": "buried",
+    "reconcile": "ended, ordered, put off, forgotten",
+    "subscribe": "known unknown ended",
+    "release_worker": "dead_lettered",
 }
 
 
@@ -118,7 +118,7 @@ def test_a_failure_is_made_short_and_can_be_repeated(redis_server: RedisServer) 
     mutant = Mutant("retire", "redis.call('HDEL', k('holders', ref), worker)", "")
     explorer = Explorer(redis_server.url, mutant)
     try:
-        usual = [Step("place"), Step("tick"), Step("sweep"), Step("watch"), Step("heartbeat")]
+        usual = [Step("place"), Step("tick"), Step("sweep"), Step("subscribe"), Step("heartbeat")]
         long = [Step("register"), Step("announce"), *usual * 4, Step("retire"), *usual]
         failure = explorer.run(Plan(128, 1, 1, 3, tuple(long)), seed=7)
         assert failure is not None

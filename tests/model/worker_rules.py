@@ -5,9 +5,9 @@ from __future__ import annotations
 from shared.scripts import Completion
 from tests.model.model import Model, must
 from tests.model.moves import IN_SHARED_MEMORY, publish
+from tests.model.releasing import Wiping, wipe
 from tests.model.run import LEASE_MS, Choices, Run
 from tests.model.state import Item
-from tests.model.wiping import Wiping, wipe
 
 BULKY = ("succeeded", IN_SHARED_MEMORY + "file")
 DEVICES = ("GPU-1", "GPU-2")
@@ -19,9 +19,12 @@ async def register(run: Run, c: Choices) -> None:
     gone = [w for w in run.workers if w not in run.state.workers]
     worker = c.of(gone) if gone and not c.chance(8) else c.of(run.workers)
     incarnation = run.incarnation(worker, fresh=c.chance(2))
-    gpu, fields = c.of(("", *DEVICES)), {"incarnation": incarnation, "rate": c.of(("0", "2"))}
-    fields |= {"state": "ready", "class": c.of(("cpu", "h100")), "gpu": gpu}
-    fields |= {"budget": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
+    gpu, fields = (
+        c.of(("", *DEVICES)),
+        {"incarnation": incarnation, "completed_per_s": c.of(("0", "2"))},
+    )
+    fields |= {"state": "ready", "device_class": c.of(("cpu", "h100")), "gpu_uuid": gpu}
+    fields |= {"budget_bytes": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
     fields |= _report(c)
     epoch, m = await run.call(
         f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
@@ -31,7 +34,7 @@ async def register(run: Run, c: Choices) -> None:
     given = {e for known in run.seen.epochs.values() for e in known}
     must(epoch not in given, f"I20: epoch {epoch} is not new")
     run.seen.epochs[worker].append(epoch)
-    m.state.workers[worker] = {"epoch": epoch, "since": str(m.now), **fields}
+    m.state.workers[worker] = {"epoch": epoch, "since": str(m.now), "protocol": "1 1", **fields}
     m.state.leases[worker] = m.now + LEASE_MS
     m.state.work[worker], m.state.pending[worker], m.state.groups[worker] = {}, set(), {epoch}
     run.count("register", "registered")
@@ -42,8 +45,8 @@ def _report(c: Choices) -> dict[str, str]:
     """How long a request takes here (ms), what share of its time the device has spent, and
     whether models push each other out."""
     return {
-        "service": c.of(("0", "30", "2500")),
-        "busy": c.of(("1", "0", "1", "0.5")),
+        "service_ms": c.of(("0", "30", "2500")),
+        "busy_share": c.of(("1", "0", "1", "0.5")),
         "contended": c.of(("0", "1", "0")),
     }
 
@@ -53,7 +56,7 @@ async def heartbeat(run: Run, c: Choices) -> None:
     worker = run.worker(c)
     epoch, incarnation = run.epoch(c, worker), run.incarnation(worker, old=c.chance(4))
     held = len(run.state.holds.get(worker, ())) + c.chance(4)
-    report = {"rate": "3", "state": "draining" if c.chance(4) else "ready", **_report(c)}
+    report = {"completed_per_s": "3", "state": "draining" if c.chance(4) else "ready", **_report(c)}
     answer, m = await run.call(
         f"heartbeat {worker} {epoch} {incarnation}",
         run.scripts.heartbeat(worker, epoch, incarnation, LEASE_MS, held, report),
@@ -67,9 +70,9 @@ async def heartbeat(run: Run, c: Choices) -> None:
     else:
         m.state.leases[worker] = m.now + LEASE_MS
         record |= report
-        if record["gpu"] and m.state.devices.get(record["gpu"], worker) == worker:
-            m.state.devices[record["gpu"]] = worker
-            m.lives(f"device:{record['gpu']}", 3 * LEASE_MS)
+        if record["gpu_uuid"] and m.state.devices.get(record["gpu_uuid"], worker) == worker:
+            m.state.devices[record["gpu_uuid"]] = worker
+            m.lives(f"device:{record['gpu_uuid']}", 3 * LEASE_MS)
         want = "ok" if len(m.state.holds.get(worker, ())) == held else "resync"
     must(answer == want, f"heartbeat says {answer}, not {want}")
     run.count("heartbeat", answer)
@@ -155,7 +158,7 @@ def _begin(m: Model, worker: str, entry: str, item: Item, batch: str) -> str:
         return "gone"
     if item.deadline <= m.now:
         return "expired"
-    m.state.begun.setdefault(worker, {})[entry] = batch
+    m.state.started.setdefault(worker, {})[entry] = batch
     if "k" in item.flags:
         m.state.records[item.id] |= {"status": "running", "worker": worker}
     return "run"
@@ -190,33 +193,33 @@ async def complete(run: Run, c: Choices) -> None:
     return run.check("complete", m)
 
 
-async def disown(run: Run, c: Choices) -> None:
+async def fence_worker(run: Run, c: Choices) -> None:
     """The device process died; its parent gives up the epoch."""
-    worker, cause = run.worker(c, run.state.begun.keys() | run.state.loading.keys()), "signal 11"
+    worker, cause = run.worker(c, run.state.started.keys() | run.state.loading.keys()), "signal 11"
     epoch, batch = (
         run.epoch(c, worker),
-        c.of(sorted({int(n) for n in run.state.begun.get(worker, {}).values()} | {0})),
+        c.of(sorted({int(n) for n in run.state.started.get(worker, {}).values()} | {0})),
     )
     answer, m = await run.call(
-        f"disown {worker} {epoch} {batch}",
-        run.scripts.disown(worker, epoch, batch, cause, run.attempts),
+        f"fence_worker {worker} {epoch} {batch}",
+        run.scripts.fence_worker(worker, epoch, batch, cause, run.attempts),
     )
     if not m.epoch_is(worker, epoch):
-        must(answer == -1, f"disown says {answer} of an epoch that is not current")
-        run.count("disown", "late")
-        return run.check("disown", m)
+        must(answer == -1, f"fence_worker says {answer} of an epoch that is not current")
+        run.count("fence_worker", "late")
+        return run.check("fence_worker", m)
     del m.state.leases[worker]
-    begun, entries = m.state.begun.get(worker, {}), m.state.work.get(worker, {})
+    begun, entries = m.state.started.get(worker, {}), m.state.work.get(worker, {})
     blamed = {entries[e].ref for e, n in begun.items() if n == str(batch) and e in entries}
     loading = m.state.loading.get(worker, set())
     blamed |= {r for r in loading if r in m.state.loads and m.state.loads[r].worker == worker}
     for ref in blamed:
         m.charge_crash(ref, cause)
-        run.count("disown", "opened" if m.breaker(ref) == "open" else "charged")
-    must(answer == len(entries), f"disown moved {answer}, not {len(entries)}")
+        run.count("fence_worker", "opened" if m.breaker(ref) == "open" else "charged")
+    must(answer == len(entries), f"fence_worker moved {answer}, not {len(entries)}")
     wipe(m, worker, Wiping(run.attempts, cause, str(batch)))
-    run.count("disown", "blamed" if blamed else "nobody to blame")
-    return run.check("disown", m)
+    run.count("fence_worker", "blamed" if blamed else "nobody to blame")
+    return run.check("fence_worker", m)
 
 
 async def leave(run: Run, c: Choices) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.model import invariants
 from tests.model.load_rules import KEY
+from tests.model.load_target import KNOWN_TTL
 from tests.model.model import WINDOW, Model, must, sha1
 from tests.model.moves import IN_SHARED_MEMORY, Room, place_item
-from tests.model.nearest import KNOWN_TTL
 from tests.model.run import LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
 from tests.model.state import Item
 
@@ -53,9 +53,9 @@ async def read_door(run: Run, c: Choices) -> None:
 
 async def fill_memory(run: Run, c: Choices) -> None:
     """Redis is nearly full, until it is looked at again."""
-    _, m = await run.call("fill_memory", run.scripts.touch("SET", run.keys.room, 700, ROOM_MS))
+    _, m = await run.call("fill_memory", run.scripts.touch("SET", run.keys.headroom, 700, ROOM_MS))
     run.room = (700, run.now + ROOM_MS)
-    m.lives("room", ROOM_MS)
+    m.lives("headroom", ROOM_MS)
     run.check("fill_memory", m)
 
 
@@ -77,10 +77,12 @@ async def crashed_before(run: Run, c: Choices) -> None:
 
 async def kin_before(run: Run, c: Choices) -> None:
     """All models are of one affinity key, as loads of before this run have noted."""
-    await run.scripts.touch("SADD", run.keys.kin(KEY), *run.refs)
-    _, m = await run.call("kin_before", run.scripts.touch("PEXPIRE", run.keys.kin(KEY), KNOWN_TTL))
-    m.state.kin.setdefault(KEY, set()).update(run.refs)
-    m.lives(f"kin:{KEY}", KNOWN_TTL)
+    await run.scripts.touch("SADD", run.keys.affinity(KEY), *run.refs)
+    _, m = await run.call(
+        "kin_before", run.scripts.touch("PEXPIRE", run.keys.affinity(KEY), KNOWN_TTL)
+    )
+    m.state.affinity.setdefault(KEY, set()).update(run.refs)
+    m.lives(f"affinity:{KEY}", KNOWN_TTL)
     run.check("kin_before", m)
 
 
@@ -92,8 +94,10 @@ async def buried_before(run: Run, c: Choices) -> None:
         "attempts": "3", "cause": "dead_lettered before", "fingerprint": sha1(body), "body": body,
     }  # fmt: skip
     flat = [part.encode("latin-1") for pair in fields.items() for part in pair]
-    _, m = await run.call("buried_before", run.scripts.touch("XADD", run.keys.dead, "*", *flat))
-    m.state.dead["?before"] = fields
+    _, m = await run.call(
+        "buried_before", run.scripts.touch("XADD", run.keys.dead_letters, "*", *flat)
+    )
+    m.state.dead_letters["?before"] = fields
     run.check("buried_before", m)
 
 
@@ -119,7 +123,7 @@ async def lose_everything(run: Run, c: Choices) -> None:
     run.check("lose_everything", m)
 
 
-async def answer(run: Run, c: Choices) -> None:
+async def publish_reply(run: Run, c: Choices) -> None:
     """A rendered outcome, or a refusal, to whoever wrote to the door."""
     door = c.of(("outbox", "ingress"))
     entries = getattr(run.state, door)
@@ -128,29 +132,29 @@ async def answer(run: Run, c: Choices) -> None:
     entry = c.of([*entries, "1-1"])
     name, dead = f"a{c.below(2)}", door == "ingress"
     won, m = await run.call(
-        f"answer {door} {entry}",
-        run.scripts.answer(
+        f"publish_reply {door} {entry}",
+        run.scripts.publish_reply(
             door, entry, run.keys.answers + name, ANSWER_LIFE, dead,
             [part for pair in FIELDS.items() for part in pair],
         ),
     )  # fmt: skip
     sent = getattr(m.state, door).pop(entry, None)
     getattr(m.state, f"{door}_pending").pop(entry, None)
-    must(won == (sent is not None), f"answer says {won}")
+    must(won == (sent is not None), f"publish_reply says {won}")
     if sent is not None:
         m.state.answers.setdefault(name, []).append(dict(FIELDS))
         m.lives(f"answers:{name}", ANSWER_LIFE)
     if sent is not None and dead:
         _letter(m, entry, sent)
-    run.count("answer", "answered" if won else "too late")
-    run.check("answer", m)
+    run.count("publish_reply", "answered" if won else "too late")
+    run.check("publish_reply", m)
 
 
 def _letter(m: Model, entry: str, sent: dict[str, str]) -> None:
     import hashlib
 
     digest = hashlib.sha1(sent.get("body", "").encode()).hexdigest()
-    m.state.dead["?new"] = {
+    m.state.dead_letters["?new"] = {
         "kind": "entry", "entry": entry, "cause": f"{FIELDS['code']} {FIELDS['error']}",
         "fingerprint": digest, **sent,
     }  # fmt: skip
@@ -158,21 +162,21 @@ def _letter(m: Model, entry: str, sent: dict[str, str]) -> None:
 
 async def replay(run: Run, c: Choices) -> None:
     """A dead letter is tried again."""
-    if run.idle(c, run.state.dead):
+    if run.idle(c, run.state.dead_letters):
         return
-    letter, request = c.of([*run.state.dead, "1-1"]), run.next_id()
+    letter, request = c.of([*run.state.dead_letters, "1-1"]), run.next_id()
     got, m = await run.call(
         f"replay {letter} {request}",
         run.scripts.replay(letter, request, LONGEST_TIMEOUT_MS, LIMITS),
     )
-    sent = m.state.dead.get(letter)
+    sent = m.state.dead_letters.get(letter)
     if sent is None:
         want = "unknown"
     elif sent["kind"] == "entry":
         want = "ingress"
         fields = ("id", "model", "version", "timeout", "reply_to", "body")
         m.state.ingress["?new"] = {name: sent[name] for name in fields if name in sent}
-        del m.state.dead[letter]
+        del m.state.dead_letters[letter]
     elif sent["body"].startswith(IN_SHARED_MEMORY):
         want = "unkept"
     else:
@@ -180,7 +184,7 @@ async def replay(run: Run, c: Choices) -> None:
         item = Item(request, sent["model"], run.now + LONGEST_TIMEOUT_MS, "", "kp", 0, sent["body"])
         want = place_item(m, item, room).status
         if want in ("placed", "parked"):
-            del m.state.dead[letter]
+            del m.state.dead_letters[letter]
     must(got.status == want, f"replay says {got.status}, not {want}")
     run.count("replay", want)
     run.check("replay", m)

@@ -64,9 +64,9 @@ async def test_a_command_whose_answer_was_lost_is_not_sent_again(cell: Cell) -> 
         await client.ping()
         proxy.drop_answers = True
         with pytest.raises(redis.exceptions.ConnectionError):
-            await client.xadd(cell.keys.dead, {"a": 1})
+            await client.xadd(cell.keys.dead_letters, {"a": 1})
         await client.aclose()
-    assert await cell.client.xlen(cell.keys.dead) == 1
+    assert await cell.client.xlen(cell.keys.dead_letters) == 1
 
 
 async def test_more_callers_than_connections_take_turns(cell: Cell) -> None:

@@ -56,13 +56,13 @@ def test_the_lua_twin_names_the_same_fixed_keys() -> None:
     """Each key that Lua builds as a constant is one of ours, by the same name."""
     source = (LUA / "lib" / "keys.lua").read_text()
     named = {}
-    for constants, values in re.findall(r"^local ([A-Z, ]{3,}) = (.+)$", source, re.MULTILINE):
+    for constants, values in re.findall(r"^local ([A-Z_, ]{3,}) = (.+)$", source, re.MULTILINE):
         names = re.findall(r"P \.\. '(\w+)'", values)
         named |= dict(zip(constants.split(", "), names, strict=True))
     keys = Keys("c")
     assert len(named) == 14
     for constant, name in named.items():
-        attribute = {"PARKED": "parked_refs", "ENDED": "ended_newest"}.get(
+        attribute = {"PARKED": "parked_refs", "OUTCOMES": "newest_outcomes"}.get(
             constant, constant.lower()
         )
         assert getattr(keys, attribute) == f"{{c}}:{name}", constant
@@ -80,8 +80,17 @@ def test_the_lua_twin_names_the_same_keys_by_id() -> None:
 def test_lua_builds_no_other_key() -> None:
     """What it joins to the prefix by hand is known: RQ's keys, and parts of ours."""
     joined = {name for text in _sources() for name in re.findall(r"P \.\. '([^']+)'", text)}
-    fixed = {"workers", "gateways", "deadlines", "parked", "outbox", "dead", "ingress", "epoch"}
-    fixed |= {"room", "wanted", "sessions", "failures", "ended", "troubled"}
+    fixed = {
+        "workers",
+        "gateways",
+        "deadlines",
+        "parked",
+        "outbox",
+        "dead_letters",
+        "ingress",
+        "epoch",
+    }
+    fixed |= {"headroom", "min_copies", "sessions", "failures", "outcomes", "refused_models"}
     rq = {"rq:job:", "rq:queue:cold", "rq:queues"}
     parts = {"work:", "parked:", "none"}
     assert joined == fixed | rq | parts

@@ -54,7 +54,9 @@ class Loads:
             self.epochs[str(args[ARGS])] = process
         elif ran.script == "reap" and ran.reply:
             self.epochs[ran.reply[0].decode()] = None
-        elif (ran.script == "disown" and ran.reply >= 0) or (ran.script == "leave" and ran.reply):
+        elif (ran.script == "fence_worker" and ran.reply >= 0) or (
+            ran.script == "leave" and ran.reply
+        ):
             self.epochs[str(args[ARGS])] = None
 
     def follow(self, effect: Effect, kind: str, name: str) -> None:

@@ -11,16 +11,16 @@ from tests.simulation.server import Ran
 _NUMBERS = {
     "announce": {-1: "stale", -2: "fenced"},
     "fail_load": {-1: "stale"},
-    "disown": {-1: "late"},
+    "fence_worker": {-1: "late"},
     "renew_load": {0: "lost"},
     "leave": {0: "fenced"},
-    "answer": {0: "repeated"},
+    "publish_reply": {0: "repeated"},
 }
 _WORDS = ("cancel", "heartbeat", "claim_load", "refuse_load")
 # Answers that say: nothing was done.
 _REFUSED = {
-    "announce": ("stale", "fenced"), "fail_load": ("stale",), "disown": ("late",),
-    "renew_load": ("lost",), "leave": ("fenced",), "answer": ("repeated",),
+    "announce": ("stale", "fenced"), "fail_load": ("stale",), "fence_worker": ("late",),
+    "renew_load": ("lost",), "leave": ("fenced",), "publish_reply": ("repeated",),
     "heartbeat": ("fenced", "taken"), "claim_load": ("stale", "refused", "fenced"),
     "refuse_load": ("stale",), "cancel": ("unknown", "gone"), "complete": ("fenced",),
     "begin": ("fenced",),

@@ -119,7 +119,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     ),
     "starts are not counted": (in_lua("item.attempts = item.attempts + 1", ""), "I7"),
     "register leaves what the old epoch had": (
-        in_lua("repeat until wipe_worker(worker, how, 128, now) == 0\n-- Never", "-- Never"),
+        in_lua("repeat until release_worker(worker, how, 128, now) == 0\n-- Never", "-- Never"),
         "I1 I3 I5 I7 I12 I18 I20",
     ),
     "place does not look at the limits": (in_lua("queued >= limits.work", "false"), "I24"),
@@ -128,7 +128,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         "I17",
     ),
     "cancel publishes without deleting": (
-        in_lua("if stream == '' or not take(stream, entry) then", "if stream == '' then"),
+        in_lua("if stream == '' or not take_entry(stream, entry) then", "if stream == '' then"),
         "I1 I10",
     ),
     "a key is not remembered": (

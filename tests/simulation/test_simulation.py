@@ -16,10 +16,12 @@ REACHED = (
     "place full", "place unloadable", "place quarantined", "cancel cancelled", "cancel succeeded",
     "claim_load claimed", "claim_load suspect", "claim_load stale", "announce done",
     "announce fenced", "fail_load done", "refuse_load nobody",
-    "refuse_load ordered", "heartbeat fenced", "heartbeat taken", "disown done", "disown late",
-    "reap done", "register done", "reload done", "retire done", "leave done", "hand_over done",
-    "sweep expired", "sweep ordered", "renew_load lost", "answer done", "answer repeated",
-    "load ran out", "ended succeeded", "ended failed", "ended cancelled",
+    "refuse_load ordered", "heartbeat fenced", "heartbeat taken",
+    "fence_worker done", "fence_worker late", "reap done", "register done", "reload done",
+    "retire done", "leave done", "hand_over done",
+    "sweep expired", "sweep ordered", "renew_load lost",
+    "publish_reply done", "publish_reply repeated", "load ran out", "ended succeeded",
+    "ended failed", "ended cancelled",
     "ended expired", "client 500 dead_lettered", "client 503 outcome_unknown",
 )  # fmt: skip
 STRUCK = (

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.paths import PYTHONPATH
 
-MODULES = ["router", "worker", "deploy.up", "deploy.samples"]
+MODULES = ["router", "worker", "deploy.local", "deploy.samples"]
 
 
 def run(arguments: list[str], folder: Path, **env: str) -> subprocess.CompletedProcess[str]:

@@ -91,7 +91,7 @@ async def test_it_beats_for_the_parent_while_it_lives(beating: Beating) -> None:
     """Also when it renews no more, while the worker leaves."""
     before = beating.progress.beats
     await wait_until(lambda: beating.progress.beats > before + 2)
-    await beating.heart.rest()
+    await beating.heart.stop_renewing()
     before = beating.progress.beats
     await wait_until(lambda: beating.progress.beats > before + 2)
 
@@ -127,7 +127,7 @@ async def test_after_rest_nothing_is_renewed_and_nobody_registers(
     beating: Beating, cell: Cell
 ) -> None:
     """A worker that leaves is not to come back by a late beat."""
-    await beating.heart.rest()
+    await beating.heart.stop_renewing()
     await beating.member.leave()
     before = beating.progress.beats
     await wait_until(lambda: beating.progress.beats > before + 6)

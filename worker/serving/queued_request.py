@@ -1,4 +1,4 @@
-"""One request in a worker's hands, decoded from its entry of the work stream."""
+"""One request on a worker, decoded from its entry of the work stream."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import NamedTuple
 import msgspec
 
 from shared import clock
+from shared.constants import ENTRY_FIELDS
 from shared.envelope import FIRST, LAST, Envelope, Tensor, unpack_envelope
 from shared.errors import InvalidInput, Unavailable
 from shared.shared_memory import SharedMemoryStore, is_reference, size_of
 
 # How `placement.lua` writes an entry: name, value, name, value ...
-FIELDS = (b"id", b"model", b"deadline", b"reply", b"flags", b"attempts", b"body")
-
+FIELDS = tuple(name.encode() for name in ENTRY_FIELDS)
+_DEFAULTS = {b"reply": b"", b"flags": b"", b"attempts": b"0"}
 
 ISOLATED_FROM = 2  # starts that ended in a worker's death: from then on it runs alone
 
 
 class QueuedRequest(NamedTuple):
-    """A placed request. `signature`: requests that may share one device call have it in common.
-    `attempts`: starts before this one. `received`: seconds of `clock.monotonic`."""
+    """A placed request. `size`: bytes of its inputs; `items`: their first dimension. `signature`:
+    requests with the same one may share a device call. `attempts`: starts before this one.
+    `received`: seconds of `clock.monotonic`."""
 
     entry: bytes
     id: bytes
@@ -37,24 +39,24 @@ class QueuedRequest(NamedTuple):
 
     @property
     def isolated(self) -> bool:
-        """Whether it runs without batch-mates: it is suspected of killing workers, or has no items,
-        and what the model makes of that must not depend on who is beside it."""
+        """Whether it runs without batch-mates: it is suspected of killing workers; or it has no
+        items, and the answer to that must not depend on its batch-mates."""
         return self.attempts >= ISOLATED_FROM or self.items == 0
 
 
-def decode(entry: bytes, flat: list[bytes], bulk: SharedMemoryStore | None = None) -> QueuedRequest:
-    """Read an entry; InvalidInput if it is not what a gateway writes, Unavailable if its tensors
-    lie in shared memory that is gone."""
-    if len(flat) != 2 * len(FIELDS) or tuple(flat[::2]) != FIELDS:
-        raise InvalidInput("work entry: not the fields that placement writes")
-    request_id, model, deadline, reply, flags, starts, body = flat[1::2]
+def decode(
+    entry: bytes, flat: list[bytes], shared_memory: SharedMemoryStore | None = None
+) -> QueuedRequest:
+    """Read an entry; fields of a newer release are ignored. InvalidInput if it is not what a
+    gateway writes, Unavailable if its tensors lie in shared memory that is gone."""
+    request_id, model, deadline, reply, flags, starts, body = _values(flat)
     try:
         ref, deadline_ms, attempts = model.decode(), int(deadline), int(starts)
     except ValueError:
         raise InvalidInput("work entry: model, deadline or attempts cannot be read") from None
     if attempts < 0:
         raise InvalidInput(f"work entry: attempts: {attempts}, at least 0")
-    envelope = _envelope(body, bulk)
+    envelope = _envelope(body, shared_memory)
     if not FIRST <= envelope.priority <= LAST:
         raise InvalidInput(
             f"work entry: priority: {envelope.priority}, want {FIRST} (first) to {LAST}"
@@ -67,13 +69,24 @@ def decode(entry: bytes, flat: list[bytes], bulk: SharedMemoryStore | None = Non
     )  # fmt: skip
 
 
-def _envelope(body: bytes, bulk: SharedMemoryStore | None) -> Envelope:
+def _values(flat: list[bytes]) -> list[bytes]:
+    """The values of the known fields, in their order."""
+    if len(flat) == 2 * len(FIELDS) and tuple(flat[::2]) == FIELDS:
+        return flat[1::2]
+    given = _DEFAULTS | dict(zip(flat[::2], flat[1::2], strict=False))
+    missing = [name.decode() for name in FIELDS if name not in given]
+    if missing:
+        raise InvalidInput(f"work entry: {missing[0]}: missing")
+    return [given[name] for name in FIELDS]
+
+
+def _envelope(body: bytes, shared_memory: SharedMemoryStore | None) -> Envelope:
     try:
         if not is_reference(body):
             return unpack_envelope(body)
-        if bulk is None:
+        if shared_memory is None:
             raise Unavailable("this worker shares no memory with the gateway")
-        return bulk.get_request(body)
+        return shared_memory.get_request(body)
     except msgspec.MsgspecError as error:
         raise InvalidInput(f"work entry: envelope: {error}") from error
 

@@ -1,10 +1,13 @@
-"""The Python client: `Client(url).infer("model", {"input": array})`.
+"""Python client of warmroute: `Client(url).infer("model", {"input": array})`.
 
-Over HTTP with binary tensors; it needs numpy, msgspec, urllib3 and tenacity, and no torch.
+`Client` blocks, `AsyncClient` has the same calls with asyncio. Both send tensors in the binary form
+of the Open Inference Protocol and need numpy and httpx only.
 """
 
+from warmroute.async_client import AsyncClient
 from warmroute.client import Client
 from warmroute.errors import (
+    BadResponse,
     ClientError,
     ConnectionFailed,
     Expired,
@@ -20,11 +23,15 @@ from warmroute.errors import (
     ServerError,
     TimedOut,
 )
-from warmroute.pending import Pending
+from warmroute.pending import AsyncPending, Pending
 from warmroute.result import Result
-from warmroute.session import Session
+from warmroute.session import AsyncSession, Session
 
 __all__ = [
+    "AsyncClient",
+    "AsyncPending",
+    "AsyncSession",
+    "BadResponse",
     "Client",
     "ClientError",
     "ConnectionFailed",

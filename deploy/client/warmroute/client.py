@@ -1,31 +1,49 @@
-"""The calls a user makes. Each is one HTTP request, and none keeps state beside connections."""
+"""`Client`: blocking calls, one HTTP request each."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
-from warmroute.admin import Admin
-from warmroute.errors import ClientError, ConnectionFailed, InvalidInput
-from warmroute.fleet import Fleet, model_path
-from warmroute.http import Answer, Http
+import httpx
+
+from warmroute import operations
+from warmroute.call import Call, Exchange, Flow, Send
+from warmroute.errors import ClientError
+from warmroute.inference import Inference, InferenceRequest, Inputs, Parameters, check_seconds
+from warmroute.mapping import Errors, InferOptions, MapPlan, Outcome, Progress, map_blocking
+from warmroute.operator import Operator
 from warmroute.pending import Pending
-from warmroute.questions import KEY, Inputs, Parameters, Question, Questions, seconds
-from warmroute.result import Result, read_result
+from warmroute.response import Document
+from warmroute.result import Result
+from warmroute.sending import Sender
 from warmroute.urls import default_url, read_url
 
-GRACE_S = 2.0
-PAGE = 100
+T = TypeVar("T")
 
 
-class Client(Fleet, Admin):
-    """A gateway at `url` (default: WARMROUTE_URL, or port 8000 here). Threads may share one.
+class Client(Operator):
+    """Calls to one gateway over kept-alive connections; threads may share a client.
 
-    `timeout` is in seconds and the default of every call. `retries` is how often a call is made
-    again when no connection could be opened, or when the gateway said 429 or 503 (after the time
-    it asked for). With an idempotency key it is also made again when its answer was lost.
+    Args:
+        url: the gateway's address; default: WARMROUTE_URL, or port 8000 of this machine.
+        timeout: seconds that a call may take, retries included, unless it has its own limit.
+        retries: how often a call is made again when nothing was accepted for certain (no
+            connection could be opened, or the gateway answered 429 or 503 with a Retry-After,
+            which is waited for). Reads, and calls with an idempotency key, are also made again
+            when their connection broke.
+        connections: the most connections that are open at once.
+        transport: an httpx transport of your own, for TLS settings, proxies or tests.
+
+    Raises:
+        InvalidInput: `url` is not the address of an HTTP server, or `timeout` not a time.
+
+    Example:
+        >>> with Client("http://127.0.0.1:8000") as client:
+        ...     result = client.infer("mlp", {"input": np.zeros((1, 16), np.float32)})
+        ...     result["output"]
     """
 
     def __init__(
@@ -34,17 +52,18 @@ class Client(Fleet, Admin):
         *,
         timeout: float = 60.0,
         retries: int = 2,
-        connections: int = 16,
+        connections: int = 100,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        where = read_url(default_url() if url is None else url)
-        limit_s = seconds("timeout", timeout)
-        self._http = Http(where, timeout_s=limit_s, retries=retries, connections=connections)
-        self._questions = Questions(self._http, self.model)
+        self.url = read_url(default_url() if url is None else url)
+        self._exchange = Exchange(check_seconds("timeout", timeout), retries)
+        self._inference = Inference(self._exchange)
+        self._sender = Sender(self.url, connections, transport)
 
     def __repr__(self) -> str:
-        return f"Client({self._http.url!r})"
+        return f"Client({self.url!r})"
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -56,136 +75,127 @@ class Client(Fleet, Admin):
         self.close()
 
     def close(self) -> None:
-        """Drop the kept connections."""
-        self._http.close()
+        """Close the kept connections."""
+        self._sender.close()
 
     def infer(
-        self,
-        model: str,
-        inputs: Inputs,
-        *,
-        version: int | None = None,
-        outputs: Iterable[str] | None = None,
-        parameters: Parameters | None = None,
-        timeout: float | None = None,
-        idempotency_key: str | None = None,
-    ) -> Result:
-        """Run `model` on named arrays (or on one, if it has one input) and wait for its outputs.
+        self, model: str, inputs: Inputs, *, version: int | None = None,
+        outputs: Iterable[str] | None = None, parameters: Parameters | None = None,
+        timeout: float | None = None, idempotency_key: str | None = None,
+    ) -> Result:  # fmt: skip
+        """Run a model on one request and wait for its outputs.
 
-        Arrays, tensors, numbers, text and lists take the datatype that the model declares, if
-        every value can be kept (Python's floats may be rounded to it), else InvalidInput.
-        `timeout` in seconds is also the request's deadline at the server. The same request under
-        the same `idempotency_key` runs once, however often it is asked for within a day.
+        Args:
+            model: the model's name.
+            inputs: the tensors by name, or the tensor alone if the model has one input: numpy
+                arrays, torch tensors, numbers, text or (nested) lists, of the shapes that
+                `client.model(name)` lists. Values are converted to the model's datatype only if
+                each is kept; Python floats may be rounded. bfloat16 is sent as BF16.
+            version: a version of the model; None runs the newest.
+            outputs: names of the outputs to return; None returns all.
+            parameters: the request's V2 parameters.
+            timeout: seconds until the request expires at the server, and the limit of this call.
+            idempotency_key: within a day the same request under the same key runs only once.
+
+        Raises:
+            InvalidInput: the tensors cannot be sent as they are given; nothing was sent.
+            ServerError: the gateway refused the request or the model failed (see `errors`).
+            TimedOut, ConnectionFailed, BadResponse: no outcome; the request may have run.
+
+        Example:
+            >>> client.infer("mlp", {"input": np.zeros((1, 16), np.float32)})["output"].shape
+            (1, 4)
         """
-        # The server's own 504, which names the request, should come first.
-        wait_s = None if timeout is None else seconds("timeout", timeout) + GRACE_S
-        question = Question(
+        request = InferenceRequest(
             model=model, inputs=inputs, version=version, outputs=outputs, parameters=parameters,
-            timeout_s=timeout,
+            timeout=timeout, idempotency_key=idempotency_key,
         )  # fmt: skip
-        answer = self._questions.ask(question, wait_s, _key_header(idempotency_key))
-        if answer.status == 202:  # that gateway stopped; the request goes on without it
-            return self._accepted(answer).result(wait_s)
-        return read_result(answer)
+        return self._run(self._inference.infer(request))
 
     def submit(
-        self,
-        model: str,
-        inputs: Inputs,
-        *,
-        version: int | None = None,
-        outputs: Iterable[str] | None = None,
-        parameters: Parameters | None = None,
-        timeout: float | None = None,
-        idempotency_key: str | None = None,
-    ) -> Pending:
-        """Hand the request over and return at once; it is durable when this returns.
+        self, model: str, inputs: Inputs, *, version: int | None = None,
+        outputs: Iterable[str] | None = None, parameters: Parameters | None = None,
+        timeout: float | None = None, idempotency_key: str | None = None,
+    ) -> Pending:  # fmt: skip
+        """Hand a request over and return its handle; the request is durable on return.
 
-        `timeout` in seconds is how long the request may wait and run before it expires. Under an
-        `idempotency_key` that was used before, it is the request of then.
+        Arguments and errors as for `infer`. `timeout` is the seconds that the request may wait and
+        run before it expires. Under an `idempotency_key` that was used before, the handle is that
+        of the earlier request.
         """
-        question = Question(
+        request = InferenceRequest(
             model=model, inputs=inputs, version=version, outputs=outputs, parameters=parameters,
-            timeout_s=timeout,
+            timeout=timeout, idempotency_key=idempotency_key,
         )  # fmt: skip
-        headers = {"Prefer": "respond-async", **_key_header(idempotency_key)}
-        return self._accepted(self._questions.ask(question, None, headers))
+        return self.pending(self._run(self._inference.submit(request)))
+
+    @overload
+    def map(
+        self, model: str, inputs: Iterable[Inputs], *, concurrency: int = 8,
+        errors: Literal["raise"] = "raise", progress: Progress | None = None,
+        **options: Unpack[InferOptions],
+    ) -> Iterator[Result]: ...  # fmt: skip
+
+    @overload
+    def map(
+        self, model: str, inputs: Iterable[Inputs], *, concurrency: int = 8,
+        errors: Literal["return"], progress: Progress | None = None,
+        **options: Unpack[InferOptions],
+    ) -> Iterator[Outcome]: ...  # fmt: skip
+
+    def map(
+        self, model: str, inputs: Iterable[Inputs], *, concurrency: int = 8,
+        errors: Errors = "raise", progress: Progress | None = None,
+        **options: Unpack[InferOptions],
+    ) -> Iterator[Any]:  # fmt: skip
+        """Run a model on many requests; the results come in the order of `inputs`.
+
+        `inputs` may be a generator of any length: it is read as results are taken.
+
+        Args:
+            inputs: one request each, as for `infer`; `options` are those of `infer`.
+            concurrency: how many requests run at once.
+            errors: "raise" ends at the first error; "return" puts it in place of the result.
+            progress: called with (results so far, length of `inputs` or None).
+
+        Example:
+            >>> for result in client.map("mlp", batches, concurrency=16):
+            ...     result["output"]
+        """
+        plan = MapPlan(inputs, concurrency, errors, progress)
+        return map_blocking(lambda given: self.infer(model, given, **options), plan)
 
     def pending(self, request_id: str) -> Pending:
-        """The handle of a request that was submitted before, here or elsewhere."""
-        if not isinstance(request_id, str):
-            raise InvalidInput(f"request {request_id!r}: its id is text")
-        return Pending(self._http, request_id)
+        """The handle of a request that was submitted before, by any process."""
+        return Pending(self._run, self._exchange, request_id)
 
-    def requests(self) -> Iterator[dict[str, Any]]:
-        """Accepted requests that have not ended, the nearest deadline first, page by page."""
-        return self._pages("/v2/requests", "requests")
-
-    def models(self, *, ready: bool | None = None) -> list[dict[str, Any]]:
-        """The repository index: name, version, state and reason of each; `ready` filters."""
-        body = b"{}" if ready is None else b'{"ready": %s}' % str(ready).lower().encode()
-        index: list[dict[str, Any]] = self._http.call(
-            "POST", "/v2/repository/index", body=body, headers={"Content-Type": "application/json"}
-        ).json()
-        return index
-
-    def model(self, model: str, *, version: int | None = None) -> dict[str, Any]:
-        """V2 metadata: platform, inputs and outputs of a model."""
-        metadata: dict[str, Any] = self._http.call("GET", model_path(model, version)).json()
-        return metadata
-
-    def versions(self, model: str) -> dict[str, Any]:
-        """The `versions` of a model, newest first: whether each is live, its state, who holds it,
-        why it cannot be loaded; and the one that requests without a version get (`serves`)."""
-        document: dict[str, Any] = self._http.call(
-            "GET", model_path(model, None) + "/versions"
-        ).json()
-        return document
-
-    def dead_letters(self) -> Iterator[dict[str, Any]]:
-        """What could not be served and is kept for an operator, newest first, without payloads."""
-        return self._pages("/v2/dead", "letters")
-
-    def dead_letter(self, entry: str) -> dict[str, Any]:
-        """One dead letter, with what was asked under `request`."""
-        letter: dict[str, Any] = self._http.call("GET", _dead_path(entry)).json()
-        return letter
-
-    def replay(self, entry: str) -> Pending | None:
-        """Make a dead letter a new request; None if it went back into the stream door."""
-        answer = self._http.call("POST", _dead_path(entry) + "/replay")
-        location = answer.header("Location")
-        return None if location is None else self.pending(location.rsplit("/", 1)[-1])
-
-    def drop(self, entry: str) -> None:
-        """Forget a dead letter."""
-        self._http.call("DELETE", _dead_path(entry))
+    def requests(self) -> Iterator[Document]:
+        """Accepted requests that have not ended, the nearest deadline first."""
+        return self._rows(operations.requests())
 
     def ready(self) -> bool:
-        """Whether a gateway answers and says that it is ready."""
+        """Whether a gateway answers within 5 seconds and says that it is ready."""
         try:
-            return self._http.call("GET", "/v2/health/ready", timeout_s=5.0).status == 200
+            return self._call(operations.ready())
         except ClientError:
             return False
 
-    def _pages(self, path: str, rows: str) -> Iterator[dict[str, Any]]:
-        after: str | None = ""
-        while after is not None:
-            asked = f"{path}?limit={PAGE}" + (f"&after={quote(after, safe='')}" if after else "")
-            page = self._http.call("GET", asked).json()
-            yield from page[rows]
-            after = page["next"]
+    def _call(self, call: Call[T]) -> T:
+        return self._run(self._exchange(call))
 
-    def _accepted(self, answer: Answer) -> Pending:
-        location = answer.header("Location")
-        if answer.status != 202 or location is None:
-            raise ConnectionFailed("the server does not offer respond-async")
-        return self.pending(location.rstrip("/").rsplit("/", 1)[-1])
+    def _run(self, flow: Flow[T]) -> T:
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    response = self._take(step)
+                except ClientError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(response)
+        except StopIteration as end:
+            value: T = end.value
+            return value
 
-
-def _key_header(idempotency_key: str | None) -> dict[str, str]:
-    return {} if idempotency_key is None else {KEY: idempotency_key}
-
-
-def _dead_path(entry: str) -> str:
-    return f"/v2/dead/{quote(entry, safe='')}"
+    def _take(self, step: Any) -> Any:
+        return self._sender.send(step) if isinstance(step, Send) else time.sleep(step.seconds)

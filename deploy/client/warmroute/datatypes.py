@@ -1,15 +1,16 @@
-"""Open Inference Protocol datatypes: their sizes and their numpy counterparts.
+"""Datatypes of the Open Inference Protocol (V2) and their numpy dtypes, all little-endian.
 
-BYTES has no fixed size: on the wire each element is a uint32 LE length and its bytes. FP16 and
-BF16 have no JSON form (Triton, binary tensor extension). numpy has no bfloat16, so BF16 travels
-as its 16 bits and the runtime reinterprets them.
+A BYTES tensor has elements of any length. numpy has no bfloat16, so BF16 values travel as their 16
+bits. FP16 and BF16 have no JSON form.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-NUMPY: dict[str, np.dtype] = {
+NUMPY: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("bool"),
     "UINT8": np.dtype("u1"),
     "UINT16": np.dtype("<u2"),
@@ -27,24 +28,11 @@ NUMPY: dict[str, np.dtype] = {
 BYTES = "BYTES"
 ALL = frozenset(NUMPY) | {BYTES}
 NO_JSON = frozenset({"FP16", "BF16"})
+INTEGERS = frozenset(name for name, dtype in NUMPY.items() if dtype.kind in "iu") - {"BF16"}
+FLOATS = {"FP16": 11, "BF16": 8, "FP32": 24, "FP64": 53}  # and the bits of their significands
 _FROM_NUMPY = {dtype: name for name, dtype in reversed(NUMPY.items())}
 
 
-def from_numpy(dtype: np.dtype) -> str:
-    """The V2 name of a numpy dtype (`<u2` is UINT16); KeyError if there is none."""
+def from_numpy(dtype: np.dtype[Any]) -> str:
+    """The datatype of a numpy dtype (`<u2` is UINT16); KeyError if the protocol has none."""
     return _FROM_NUMPY[np.dtype(dtype).newbyteorder("<")]
-
-
-def item_size(datatype: str) -> int:
-    """Bytes of one element; KeyError for BYTES, whose elements vary."""
-    return NUMPY[datatype].itemsize
-
-
-def limits(datatype: str) -> tuple[float, float]:
-    """The least and the greatest finite number of a datatype; KeyError for BYTES."""
-    dtype = NUMPY[datatype]
-    if dtype.kind == "f":
-        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
-    if dtype.kind == "b":
-        return 0, 1
-    return np.iinfo(dtype).min, np.iinfo(dtype).max

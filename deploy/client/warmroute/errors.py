@@ -1,29 +1,30 @@
-"""What a call can raise, as one tree.
+"""Every error that a call can raise, as one tree.
 
     ClientError
-    ├── InvalidInput       what the caller gave cannot be sent; a TypeError and a ValueError, too
-    ├── ConnectionFailed   no gateway answered: nothing was accepted, or nobody knows
-    │   └── NoGateway          no connection could be opened: certainly nothing was accepted
+    ├── InvalidInput       nothing was sent: an argument or a tensor cannot be sent as it is given;
+    │                      also a TypeError and a ValueError
+    ├── ConnectionFailed   the connection broke before the response: the request may be accepted
+    │   └── NoGateway          no connection could be opened: nothing was accepted
+    ├── BadResponse        the response breaks the protocol; `field` names the part that does
     ├── TimedOut           the time ran out; a submitted request may still finish
-    │   └── Expired            504: the server's own word for it, a ServerError, too
+    │   └── Expired            504: the request's deadline passed at the server; also a ServerError
     ├── RequestFailed      the request ended as failed, cancelled or expired
     └── ServerError        the gateway answered with an error status
-        ├── Rejected           4xx: the request is wrong as it is
-        │   ├── NotFound           404: no such model, version or request
-        │   │   └── Gone               it has ended, and its outcome is no longer kept
-        │   └── KeyReused          422: the idempotency key stands for another request
-        ├── Overloaded         429, 503: nothing was accepted, come back after `retry_after_s`
-        └── OutcomeUnknown     503: it may run or not; only with an idempotency key ask again
+        ├── Rejected           4xx: the same request cannot succeed
+        │   ├── NotFound           404: unknown model, version, request, session or dead letter
+        │   │   └── Gone               the request has ended and its outcome is no longer kept
+        │   └── KeyReused          422: the idempotency key belongs to a different request
+        ├── Overloaded         429, 503: nothing was accepted, retry after `retry_after_s`
+        └── OutcomeUnknown     503: the request may be accepted; retry with an idempotency key only
 
-`status` is the HTTP status, `code` the server's own word for the error and `message` what it said,
-word for word.
+`status` is the HTTP status, `code` the server's name of the error and `message` its text.
 """
 
 from __future__ import annotations
 
 
 class ClientError(Exception):
-    """Root of the tree."""
+    """Base class of all errors of this package. `message` is one sentence for people."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -31,23 +32,37 @@ class ClientError(Exception):
 
 
 class InvalidInput(ClientError, TypeError, ValueError):
-    """Nothing was sent: an input cannot be sent without changing it, or an argument is wrong."""
+    """Nothing was sent: a tensor would have to be changed to be sent, or an argument is wrong."""
 
 
 class ConnectionFailed(ClientError):
-    """No gateway at that address, or the connection broke before an answer."""
+    """The connection broke before the response was complete; the request may be accepted."""
 
 
 class NoGateway(ConnectionFailed):
     """No connection could be opened, so nothing was sent."""
 
 
+class BadResponse(ClientError):
+    """The response breaks the protocol: it was cut off, changed, or is not a gateway's.
+
+    `field` is the wrong part (`outputs[0].shape`, a header, `body`), `expected` what the protocol
+    says about it. `request_id` names the request in the server's log, if the response had it.
+    """
+
+    def __init__(self, field: str, problem: str, expected: str) -> None:
+        super().__init__(f"the response is not valid: {field}: {problem}, expected {expected}")
+        self.field = field
+        self.expected = expected
+        self.request_id: str | None = None
+
+
 class TimedOut(ClientError):
-    """No outcome within the caller's `timeout`."""
+    """The caller's `timeout` ran out before the outcome was known."""
 
 
 class RequestFailed(ClientError):
-    """A submitted request reached a terminal state other than succeeded."""
+    """A submitted request ended in the terminal `state` failed, cancelled or expired."""
 
     def __init__(self, message: str, *, request_id: str, state: str) -> None:
         super().__init__(message)
@@ -56,7 +71,7 @@ class RequestFailed(ClientError):
 
 
 class ServerError(ClientError):
-    """The gateway refused or failed; `retry_after_s` if it said when to come back."""
+    """The gateway answered with an error status; `retry_after_s` if it said when to retry."""
 
     def __init__(
         self,
@@ -75,27 +90,27 @@ class ServerError(ClientError):
 
 
 class Rejected(ServerError):
-    """4xx: sending the same again will not help."""
+    """4xx: the same request cannot succeed."""
 
 
 class NotFound(Rejected):
-    """404."""
+    """404: unknown model, version, request, session or dead letter."""
 
 
 class Gone(NotFound):
-    """404 with the code `gone`."""
+    """404 with the code `gone`: the request has ended and its outcome is no longer kept."""
 
 
 class KeyReused(Rejected):
-    """422 with the code `key_reused`."""
+    """422 with the code `key_reused`: the idempotency key belongs to a different request."""
 
 
 class Overloaded(ServerError):
-    """429 or 503."""
+    """429 or 503: nothing was accepted."""
 
 
 class OutcomeUnknown(ServerError):
-    """503 with the code `outcome_unknown`."""
+    """503 with the code `outcome_unknown`: the request may be accepted."""
 
 
 class Expired(ServerError, TimedOut):
@@ -118,7 +133,7 @@ _BY_STATUS: dict[int, type[ServerError]] = {
 def error_for(
     status: int, message: str, *, code: str, request_id: str | None, retry_after_s: float | None
 ) -> ServerError:
-    """The class of the tree that stands for a code, or else for an HTTP status."""
+    """The error class for a `code` of the server, or else for an HTTP status."""
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
     kind = kind or (Rejected if status < 500 else ServerError)
     return kind(

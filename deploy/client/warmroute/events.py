@@ -1,95 +1,131 @@
-"""The event log over HTTP: pages of it, and following it across gateways that come and go."""
+"""Following the event log as server-sent events, across gateways that stop and start."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
+from warmroute.errors import BadResponse, ClientError, ConnectionFailed, Overloaded, TimedOut
+from warmroute.operations import GAP, Query
+from warmroute.response import Document, Response, as_object, parse_json, shown
+from warmroute.sending import AsyncSender, Sender
 
-from warmroute.errors import ClientError, ConnectionFailed, Overloaded, TimedOut
-from warmroute.http import Http
-
-PATH = "/v2/events"
-PAGE = 500
-SILENT_S = 45.0  # a gateway says something every 15 seconds
+SILENT_S = 45.0  # a gateway sends something every 15 seconds
 PAUSE_S = 0.5
-PATIENCE_S = 30.0  # how long there may be no gateway before following ends with an error
-GAP = {"kind": "gap"}  # stands for events that are no longer kept
+PATIENCE_S = 30.0  # how long no gateway may answer before following ends with an error
+STREAM = "text/event-stream"
+INTERRUPTED = (ConnectionFailed, Overloaded, TimedOut)
 
-Filters = list[tuple[str, str]]
-
-
-def event_pages(
-    http: Http, filters: Filters, since: str | None, limit: int | None
-) -> Iterator[Any]:
-    """Events behind `since`, oldest first; without it the last ones. `limit` at most."""
-    left = limit
-    while True:
-        query = list(filters)
-        if since is not None:
-            query += [("since", since), ("limit", str(min(left or PAGE, PAGE)))]
-        elif left is not None:
-            query.append(("limit", str(left)))
-        page = http.call("GET", _path(query)).json()
-        if page["gap"]:
-            yield GAP
-        yield from page["events"]
-        left = None if left is None else left - len(page["events"])
-        if since is None or not page["events"] or left == 0:
-            return
-        since = page["last"]
+Retrying = Callable[[ClientError], None]
 
 
-def follow_events(
-    http: Http, filters: Filters, since: str | None,
-    retrying: Callable[[ClientError], None] = lambda error: None,
-) -> Iterator[Any]:  # fmt: skip
-    """Events from `since` (None: from now) on, for ever. A gateway that ends the stream, or is
-    away for a while, is asked again from the last event on; `retrying` is told so once."""
-    path = _path([*filters, *([("since", since)] if since is not None else [])])
-    headers = {"Accept": "text/event-stream"}
-    gives_up, told = time.monotonic() + PATIENCE_S, False
+class Following:
+    """What a follower remembers: the last event, and for how long no gateway has answered."""
+
+    def __init__(
+        self, filters: Query, since: str | None, retrying: Retrying, connect_s: float
+    ) -> None:
+        query = filters if since is None else [*filters, ("since", since)]
+        self.path = "/v2/events" + (f"?{urlencode(query)}" if query else "")
+        self.headers = {"Accept": STREAM}
+        self.timeouts = {
+            "connect": connect_s, "pool": connect_s, "write": connect_s, "read": SILENT_S,
+        }  # fmt: skip
+        self._retrying = retrying
+        self.answered()
+
+    def answered(self) -> None:
+        """A gateway sends, or following begins: from now on one may be away for a while."""
+        self._reported, self._gives_up = False, time.monotonic() + PATIENCE_S
+
+    def events(self, block: dict[str, str]) -> list[Document]:
+        """The event of a block, none for a comment."""
+        self.answered()
+        if "id" in block:
+            self.headers["Last-Event-ID"] = block["id"]
+        if "data" not in block:
+            return []
+        if "event" in block:
+            return [GAP]
+        return [as_object(parse_json(block["data"].encode(), "event data"), "event data")]
+
+    def failed(self, error: ClientError) -> None:
+        """Raises the error again once no gateway has answered for too long."""
+        if time.monotonic() >= self._gives_up:
+            raise error
+        if not self._reported:
+            self._retrying(error)
+        self._reported = True
+
+
+def follow(sender: Sender, following: Following) -> Iterator[Document]:
+    """Events, without an end."""
+    following.answered()
     while True:
         try:
-            with http.stream(path, headers=headers, silent_s=SILENT_S) as lines:
-                for block in blocks(lines):
-                    told = False
-                    gives_up = time.monotonic() + PATIENCE_S
-                    if "id" in block:
-                        headers["Last-Event-ID"] = block["id"]
-                    if "data" in block:
-                        yield GAP if "event" in block else msgspec.json.decode(block["data"])
-        except (ConnectionFailed, Overloaded, TimedOut) as error:
-            if time.monotonic() >= gives_up:
-                raise
-            if not told:
-                retrying(error)
-            told = True
+            with sender.stream(following.path, following.headers, following.timeouts) as opened:
+                head, chunks = opened
+                blocks = Blocks(head)
+                for chunk in chunks:
+                    for block in blocks.feed(chunk):
+                        yield from following.events(block)
+        except INTERRUPTED as error:
+            following.failed(error)
         time.sleep(PAUSE_S)
 
 
-def blocks(lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
-    """Server-sent events: the fields of each; a comment is the field ''. One that is cut short is
-    left out: it comes again."""
-    block: dict[str, str] = {}
-    for line in lines:
-        text = line.decode().rstrip("\r\n")
-        if not text:
-            yield block
-            block = {}
-        else:
-            name, _, value = text.partition(":")
-            block[name] = value.removeprefix(" ")
+async def follow_async(sender: AsyncSender, following: Following) -> AsyncIterator[Document]:
+    """Events, without an end."""
+    following.answered()
+    while True:
+        try:
+            opening = sender.stream(following.path, following.headers, following.timeouts)
+            async with opening as (head, chunks):
+                blocks = Blocks(head)
+                async for chunk in chunks:
+                    for block in blocks.feed(chunk):
+                        for event in following.events(block):
+                            yield event
+        except INTERRUPTED as error:
+            following.failed(error)
+        await asyncio.sleep(PAUSE_S)
 
 
-def filters_of(model: str | None, worker: str | None, kinds: Iterable[str]) -> Filters:
-    """The query of what is wanted."""
-    given = [("model", model), ("worker", worker), *(("kind", kind) for kind in kinds)]
-    return [(name, value) for name, value in given if value is not None]
+class Blocks:
+    """Cuts chunks of a stream into server-sent events: the fields of each.
+
+    A comment is the field ''. An event that is cut off is left out: it comes again.
+    """
+
+    def __init__(self, head: Response) -> None:
+        kind = head.headers.get("Content-Type", "")
+        if not kind.startswith(STREAM):
+            raise BadResponse("Content-Type header", shown(kind), STREAM)
+        self._rest = b""
+        self._block: dict[str, str] = {}
+
+    def feed(self, chunk: bytes) -> Iterator[dict[str, str]]:
+        """The events that are complete with this chunk."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            text = _decoded(line)
+            if text:
+                name, _, value = text.partition(":")
+                self._block[name] = value.removeprefix(" ")
+            else:
+                block, self._block = self._block, {}
+                yield block
 
 
-def _path(query: Filters) -> str:
-    return f"{PATH}?{urlencode(query)}" if query else PATH
+def _decoded(line: bytes) -> str:
+    try:
+        return line.decode().rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise BadResponse("event", f"byte {error.start} is not UTF-8", "text") from None
+
+
+def ignore(error: Any) -> None:
+    """The usual `retrying`: says nothing."""

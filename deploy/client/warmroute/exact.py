@@ -1,8 +1,4 @@
-"""Numbers of one datatype as numbers of another: each the same number, or an error that names it.
-
-`Taken` is what goes over the wire: a V2 datatype and an array of it (BF16 as its 16 bits, BYTES as
-an object array of bytes). Nothing here knows where the numbers came from.
-"""
+"""Numbers of one datatype converted to another: every value is kept, or an error names it."""
 
 from __future__ import annotations
 
@@ -10,30 +6,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from warmroute import datatypes
+from warmroute.datatypes import FLOATS, INTEGERS
 from warmroute.errors import InvalidInput
+from warmroute.framing import Array, widen_bf16
 
-Array = npt.NDArray[Any]
-INTEGERS = frozenset(name for name, dtype in datatypes.NUMPY.items() if dtype.kind in "iu") - {
-    "BF16"
-}
-FLOATS = {"FP16": 11, "BF16": 8, "FP32": 24, "FP64": 53}  # and the bits of their significands
-SHOWN = 60
+SHOWN = 60  # characters of an element in an error message
 _LARGEST = {"FP16": 65504.0, "BF16": 3.39e38, "FP32": 3.403e38, "FP64": 1.797e308}
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A tensor as it is sent."""
+class WireTensor:
+    """A tensor as it is sent: a V2 datatype and an array of it (BF16 as its 16 bits, BYTES as an
+    object array of `bytes`)."""
 
     datatype: str
     array: Array
 
 
 def range_of(datatype: str) -> str:
-    """The range of a number's datatype, for people."""
+    """The range of a numeric datatype, as a part of a sentence."""
     if datatype in FLOATS:
         return f"{datatype} goes from {-_LARGEST[datatype]:g} to {_LARGEST[datatype]:g}"
     info = np.iinfo(datatypes.NUMPY[datatype])
@@ -41,17 +34,17 @@ def range_of(datatype: str) -> str:
 
 
 def refuse(name: str, array: Array, bad: Array, why: str) -> InvalidInput:
-    """The error that names the first of the `bad` elements."""
+    """An error that names the first of the `bad` elements."""
     where = np.argwhere(bad)[0].tolist()
     at = f" at {where}" if where else ""
     return InvalidInput(f"input {name!r}: {shown(array[tuple(where)])}{at} {why}")
 
 
 def shown(value: Any) -> str:
-    """An element for an error message, cut if it is long."""
+    """An element as text for an error message, cut if it is long."""
     try:
         text = str(value) if isinstance(value, int | float | np.generic) else repr(value)
-    except ValueError:  # Python writes no integer of more than 4300 digits
+    except ValueError:  # Python does not print integers of more than 4300 digits
         return "a number of thousands of digits"
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
@@ -66,8 +59,8 @@ def exactly(name: str, array: Array, datatype: str) -> Array:
         bad = _differ(widened(made, datatype), array)  # numpy compares them as floats
     if bad.any():
         how = "float32" if datatype == "BF16" else datatypes.NUMPY[datatype].name
-        way_out = f"round it yourself, .astype(np.{how}), if that is meant"
-        raise refuse(name, array, bad, f"is not exactly a number of {datatype}: {way_out}")
+        way_out = f"round it with .astype(np.{how}) if that is intended"
+        raise refuse(name, array, bad, f"cannot be represented exactly in {datatype}: {way_out}")
     return made
 
 
@@ -86,17 +79,15 @@ def to_floats(array: Array, datatype: str) -> Array:
         if datatype != "BF16":
             return array.astype(datatypes.NUMPY[datatype])
         bits = array.astype("<f4").view(np.uint32)
-        # To the nearest, the even one of two: what is cut off decides about the last bit kept.
+        # Round half to even: the bits that are cut off decide about the last bit that is kept.
         nearest = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
         kept = np.where(_nan(array), bits | np.uint32(0x00400000), nearest)
         return (kept >> np.uint32(16)).astype("<u2")
 
 
 def widened(array: Array, datatype: str) -> Array:
-    """Floats of the wire as numbers to compare with."""
-    if datatype != "BF16":
-        return array
-    return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    """Floats as they are sent, as numbers to compare with."""
+    return widen_bf16(array) if datatype == "BF16" else array
 
 
 def _to_integers(name: str, array: Array, datatype: str) -> Array:
@@ -104,12 +95,12 @@ def _to_integers(name: str, array: Array, datatype: str) -> Array:
     if array.dtype.kind == "f":
         whole = np.isfinite(array) & (np.trunc(array) == array)
         if not whole.all():
-            raise refuse(name, array, ~whole, f"is no whole number, want {datatype}")
-        # The ends as powers of two, which floats hold: 2**63 - 1 would become 2**63.
+            raise refuse(name, array, ~whole, f"is not a whole number, want {datatype}")
+        # The limits as powers of two, which floats hold exactly: 2**63 - 1 would become 2**63.
         wide = array.astype(np.float64)
         bad = (wide < float(info.min)) | (wide >= float(info.max + 1))
     elif array.size and not info.min <= int(array.min()) <= int(array.max()) <= info.max:
-        # As Python's integers: numpy would compare UINT64 with INT64 as floats.
+        # Compared as Python integers: numpy would compare UINT64 with INT64 as floats.
         exact = array.astype(object)
         bad = ((exact < info.min) | (exact > info.max)).astype(bool)
     else:

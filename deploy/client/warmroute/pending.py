@@ -1,96 +1,125 @@
-"""A submitted request: look, wait, or take it back."""
+"""Handles of a submitted request, blocking or with asyncio: look, wait, or take it back."""
 
 from __future__ import annotations
 
-import time
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
-from warmroute.errors import (
-    ConnectionFailed,
-    Overloaded,
-    RequestFailed,
-    ServerError,
-    TimedOut,
-)
-from warmroute.http import HEADER_LENGTH, Http
-from warmroute.result import Result, read_result
+from warmroute import polling
+from warmroute.call import Exchange, Flow
+from warmroute.errors import InvalidInput, ServerError
+from warmroute.inference import check_seconds
+from warmroute.response import Document
+from warmroute.result import Result
 
-POLL_S = 20.0
-PAUSE_S = 0.1  # between polls that the server answered at once, so that none becomes a busy loop
-PATIENCE_S = 30.0  # how long a gateway may be away (restarting, replaced) before result() gives up
-ENDED_WITHOUT_RESULT = frozenset({"failed", "cancelled", "expired"})
+T = TypeVar("T")
 
 
-class Pending:
-    """Handle of an accepted request. It can be rebuilt elsewhere: `client.pending(id)`."""
+class Run(Protocol):
+    """Runs a flow to its end."""
 
-    def __init__(self, http: Http, request_id: str) -> None:
-        self._http = http
+    def __call__(self, flow: Flow[T], /) -> T: ...
+
+
+class AsyncRun(Protocol):
+    """Runs a flow to its end with asyncio."""
+
+    def __call__(self, flow: Flow[T], /) -> Awaitable[T]: ...
+
+
+class _Flows:
+    """What both handles ask of the server."""
+
+    def __init__(self, exchange: Exchange, request_id: str) -> None:
+        if not isinstance(request_id, str) or not request_id:
+            raise InvalidInput(f"request {request_id!r}: a request id must be text")
         self.id = request_id
+        self._exchange = exchange
 
     def __repr__(self) -> str:
-        return f"Pending({self.id!r})"
+        return f"{type(self).__name__}({self.id!r})"
 
-    def status(self) -> str:
-        """queued, running, succeeded, failed, cancelled or expired."""
-        return str(self.describe()["status"])
+    def _describing(self) -> Flow[Document]:
+        return self._exchange(polling.describe(self.id))
 
-    def describe(self) -> dict[str, Any]:
-        """The whole status document."""
-        document: dict[str, Any] = self._http.call("GET", self._path).json()
-        return document
+    def _waiting(self, timeout: float | None) -> Flow[Result]:
+        limit_s = None if timeout is None else check_seconds("timeout", timeout)
+        return polling.wait_for_result(self._exchange, self.id, limit_s)
 
-    def result(self, timeout: float | None = None) -> Result:
-        """Wait for the outcome, `timeout` seconds at most (None: as long as it takes).
-
-        RequestFailed if the request ended otherwise; TimedOut leaves it where it is. A gateway
-        that is away for a while is waited for: the request does not live in it.
-        """
-        ends = float("inf") if timeout is None else time.monotonic() + timeout
-        gives_up = time.monotonic() + PATIENCE_S
-        while True:
-            began, outcome = time.monotonic(), None
-            try:
-                outcome = self._poll(max(min(ends - began, POLL_S), 0.0))
-                gives_up = time.monotonic() + PATIENCE_S
-            except (ConnectionFailed, Overloaded):
-                if time.monotonic() >= min(gives_up, ends):
-                    raise
-            if outcome is not None:
-                return outcome
-            if time.monotonic() >= ends:
-                raise TimedOut(f"request {self.id}: no outcome after {timeout} s")
-            time.sleep(max(PAUSE_S - (time.monotonic() - began), 0.0))
-
-    def cancel(self) -> bool:
-        """Take the request back; False if it had already ended."""
+    def _cancelling(self) -> Flow[bool]:
         try:
-            self._http.call("DELETE", self._path)
+            yield from self._exchange(polling.cancel(self.id))
         except ServerError as error:
             if error.status == 409:
                 return False
             raise
         return True
 
-    @property
-    def _path(self) -> str:
-        return f"/v2/requests/{quote(self.id, safe='')}"
 
-    def _poll(self, wait_s: float) -> Result | None:
-        """One long poll. The server holds it for `wait_s`; a little more is left for the way."""
-        answer = self._http.call(
-            "GET",
-            f"{self._path}?wait={wait_s:.3f}",
-            headers={"Accept": "application/octet-stream"},
-            timeout_s=wait_s + 10.0,
-        )
-        if answer.header(HEADER_LENGTH) is not None:
-            return read_result(answer)
-        document = answer.json()
-        if not isinstance(document, dict) or "status" not in document:
-            raise ConnectionFailed(f"request {self.id}: the answer is no status document")
-        if document["status"] in ENDED_WITHOUT_RESULT:
-            message = document.get("error") or f"the request ended as {document['status']}"
-            raise RequestFailed(message, request_id=self.id, state=document["status"])
-        return None
+class Pending(_Flows):
+    """A submitted request; `client.pending(id)` makes the same handle in another process."""
+
+    def __init__(self, run: Run, exchange: Exchange, request_id: str) -> None:
+        super().__init__(exchange, request_id)
+        self._run = run
+
+    def status(self) -> str:
+        """The state: queued, running, succeeded, failed, cancelled or expired."""
+        return str(self.describe()["status"])
+
+    def describe(self) -> Document:
+        """The whole status document: `status`, `model`, `worker`, `error`, what it waits for."""
+        return self._run(self._describing())
+
+    def result(self, timeout: float | None = None) -> Result:
+        """Wait until the request has ended and return its outputs.
+
+        A gateway that does not answer for up to 30 seconds is waited for: the request does not
+        depend on it.
+
+        Args:
+            timeout: seconds to wait; None waits as long as it takes.
+
+        Raises:
+            RequestFailed: the request ended as failed, cancelled or expired.
+            TimedOut: it has not ended yet, and goes on.
+            Gone: it ended so long ago that its outcome is no longer kept.
+        """
+        return self._run(self._waiting(timeout))
+
+    def cancel(self) -> bool:
+        """Take the request back; False if it had already ended."""
+        return self._run(self._cancelling())
+
+
+class AsyncPending(_Flows):
+    """A submitted request; `client.pending(id)` makes the same handle in another process."""
+
+    def __init__(self, run: AsyncRun, exchange: Exchange, request_id: str) -> None:
+        super().__init__(exchange, request_id)
+        self._run = run
+
+    async def status(self) -> str:
+        """The state: queued, running, succeeded, failed, cancelled or expired."""
+        return str((await self.describe())["status"])
+
+    async def describe(self) -> Document:
+        """The whole status document: `status`, `model`, `worker`, `error`, what it waits for."""
+        return await self._run(self._describing())
+
+    async def result(self, timeout: float | None = None) -> Result:
+        """Wait until the request has ended and return its outputs.
+
+        Args:
+            timeout: seconds to wait; None waits as long as it takes.
+
+        Raises:
+            RequestFailed: the request ended as failed, cancelled or expired.
+            TimedOut: it has not ended yet, and goes on.
+            Gone: it ended so long ago that its outcome is no longer kept.
+        """
+        return await self._run(self._waiting(timeout))
+
+    async def cancel(self) -> bool:
+        """Take the request back; False if it had already ended."""
+        return await self._run(self._cancelling())

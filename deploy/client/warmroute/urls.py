@@ -1,4 +1,4 @@
-"""The address of a gateway, as people write it."""
+"""The address of a gateway, in the forms that people write."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ FORM = "want http://HOST:PORT"
 
 
 def default_url() -> str:
-    """WARMROUTE_URL, or where a gateway listens that was told nothing."""
+    """The value of WARMROUTE_URL, or the address at which a gateway listens by default."""
     return os.environ.get(VARIABLE, "").strip() or DEFAULT_URL
 
 
 def read_url(text: str) -> str:
-    """A URL without a slash at its end. `localhost:8000` is http; a path is kept; InvalidInput
-    says what is wrong."""
+    """A URL without a slash at its end; `localhost:8000` becomes http, a path is kept.
+
+    Raises:
+        InvalidInput: the text is not the address of an HTTP server.
+    """
     if not isinstance(text, str):
         raise InvalidInput(f"gateway {text!r}: {FORM}")
     url = text.strip()
@@ -37,13 +40,13 @@ def read_url(text: str) -> str:
 
 
 def _fault(parts: SplitResult, port: int | None) -> str | None:
-    if parts.scheme not in ("http", "https"):
-        return f"{parts.scheme}:// is not spoken here"
+    if parts.scheme.lower() not in ("http", "https"):
+        return f"the scheme {parts.scheme}:// is not supported"
     if parts.username is not None or parts.password is not None:
-        return "a user and a password are not sent"
+        return "a user name and password are not supported"
     if parts.query or parts.fragment:
-        return "it has a query"
+        return "a query or fragment is not supported"
     host = parts.hostname or ""
     if not host or host.isdigit() or re.search(r"[^\w.:%~-]", host):
-        return f"{host!r} is no host"
-    return "port 0 is none" if port == 0 else None
+        return f"{host!r} is not a host name"
+    return "port 0 is not valid" if port == 0 else None

@@ -11,7 +11,7 @@ local function until_half(queued, rate)
   return bounded(queued / rate / 2 * 1000)
 end
 
-local function rate_of(worker) return tonumber(redis.call('HGET', k('worker', worker), 'rate') or 0) end
+local function rate_of(worker) return tonumber(redis.call('HGET', k('worker', worker), 'completed_per_s') or 0) end
 
 local function rate_of_cell()
   local sum = 0
@@ -31,7 +31,7 @@ end
 -- Whether Redis has room for so many bytes more below its maxmemory. Asked twice a second, counted
 -- down between, so that a burst cannot pass.
 local function memory_fits(bytes)
-  local left = redis.call('DECRBY', ROOM, bytes)
+  local left = redis.call('DECRBY', HEADROOM, bytes)
   if left == -bytes then
     local info = redis.call('INFO', 'memory')
     local most = tonumber(string.match(info, '\nmaxmemory:(%d+)') or 0)
@@ -39,7 +39,7 @@ local function memory_fits(bytes)
     if most > 0 then
       left = most * MEMORY_SHARE - tonumber(string.match(info, '\nused_memory:(%d+)')) - bytes
     end
-    redis.call('SET', ROOM, string.format('%.0f', left), 'PX', LOOK_EVERY)
+    redis.call('SET', HEADROOM, string.format('%.0f', left), 'PX', LOOK_EVERY)
   end
   return left >= 0
 end

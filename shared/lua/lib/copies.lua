@@ -1,18 +1,18 @@
 -- copies: when to order another copy, and which copy may go.
 -- One rule for both: a copy is worth having while the devices of the others have no time for its work.
 -- It is ordered when, besides, what waits for them takes longer than a first answer from a new copy.
-local SPILL_FROM = 4        -- a shorter queue is not looked at: the warm path stays short
+local SCALE_OUT_FROM = 4        -- a shorter queue is not looked at: the warm path stays short
 local SPARE = 0.7          -- how busy a device may be that still has time, as a share of time
 local looked = {}
 
 local function could_be_more(ref, live, now)
-  if redis.call('EXISTS', k('load', ref), k('unloadable', ref), k('crowded', ref)) > 0 then return false end
+  if redis.call('EXISTS', k('load', ref), k('unloadable', ref), k('no_capacity', ref)) > 0 then return false end
   local most = setting_of(ref, 'max_copies')
   if most > 0 and #live >= most then return false end
   return redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf') > #live
 end
 
-local function busy(worker) return tonumber(redis.call('HGET', k('worker', worker), 'busy') or 0) or 0 end
+local function busy(worker) return tonumber(redis.call('HGET', k('worker', worker), 'busy_share') or 0) or 0 end
 
 -- Live workers whose devices have no time, or whose models push each other out: a list of names.
 local function without_time(now)
@@ -26,8 +26,8 @@ end
 
 -- `queued` requests wait on the least loaded holder: order another copy if no holder has time for them
 -- and a worker that has could answer sooner. In one call it is looked at again at twice the queue.
-local function spill(ref, worker, queued, now)
-  if queued < math.max(SPILL_FROM, 2 * (looked[ref] or 0)) then return end
+local function scale_out(ref, worker, queued, now)
+  if queued < math.max(SCALE_OUT_FROM, 2 * (looked[ref] or 0)) then return end
   looked[ref] = queued
   local live = live_holders(ref, now)
   for _, holder in ipairs(live) do
@@ -36,16 +36,16 @@ local function spill(ref, worker, queued, now)
   local wait = wait_on(worker, queued)
   if wait <= 0 or not could_be_more(ref, live, now) then return end
   local refused = without_time(now)  -- the holders are among them
-  local _, first_answer = soonest(ref, now, refused)
+  local _, first_answer = fastest_loader(ref, now, refused)
   if first_answer and wait > first_answer then
-    order_load(ref, ref .. worker, now, {refused = refused, extra = 'spill'})
+    order_load(ref, ref .. worker, now, {refused = refused, extra = 'scale_out'})
   end
 end
 
 -- Why this copy must stay, or nil: 'pinned' (by the API, or the last one of a session) or 'needed'
 -- (fewer than the least number would be left; or, of a spare one, the others have no time for its
 -- `share` of a device).
-local function must_stay(ref, worker, share, now)
+local function eviction_veto(ref, worker, share, now)
   local live = live_holders(ref, now)
   local others, free = 0, 0
   for _, other in ipairs(live) do

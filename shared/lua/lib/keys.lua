@@ -1,10 +1,10 @@
 -- Key names: the Lua twin of shared/keys.py (a test compares the two). KEYS[1] is the cell's prefix.
 local P = KEYS[1] .. ':'
 local WORKERS, GATEWAYS, DEADLINES = P .. 'workers', P .. 'gateways', P .. 'deadlines'
-local PARKED, OUTBOX, DEAD, INGRESS = P .. 'parked', P .. 'outbox', P .. 'dead', P .. 'ingress'
-local EPOCH, ROOM = P .. 'epoch', P .. 'room'
-local FAILURES, ENDED, TROUBLED = P .. 'failures', P .. 'ended', P .. 'troubled'
-local WANTED, SESSIONS = P .. 'wanted', P .. 'sessions'
+local PARKED, OUTBOX, DEAD_LETTERS, INGRESS = P .. 'parked', P .. 'outbox', P .. 'dead_letters', P .. 'ingress'
+local EPOCH, HEADROOM = P .. 'epoch', P .. 'headroom'
+local FAILURES, OUTCOMES, REFUSED_MODELS = P .. 'failures', P .. 'outcomes', P .. 'refused_models'
+local MIN_COPIES, SESSIONS = P .. 'min_copies', P .. 'sessions'
 local function k(kind, id) return P .. kind .. ':' .. id end
 
 -- The only clock is Redis's; ARGV[1] replaces it in tests. Milliseconds.
@@ -19,10 +19,10 @@ end
 local function open_with_harmless_write() redis.call('DEL', P .. 'none') end
 
 -- The index of what is unloadable or quarantined just now.
-local function note_trouble(ref, now, ms)
-  redis.call('ZREMRANGEBYSCORE', TROUBLED, '-inf', now)
-  redis.call('ZADD', TROUBLED, now + ms, ref)
-  redis.call('PEXPIRE', TROUBLED, math.max(ms, 3600000))
+local function note_refused(ref, now, ms)
+  redis.call('ZREMRANGEBYSCORE', REFUSED_MODELS, '-inf', now)
+  redis.call('ZADD', REFUSED_MODELS, now + ms, ref)
+  redis.call('PEXPIRE', REFUSED_MODELS, math.max(ms, 3600000))
 end
 
 -- A flat field-value list as a table.

@@ -1,8 +1,7 @@
 -- order_load: write the load lease and its invitation, an RQ job in RQ's own format, in one step.
 -- The job carries (ref, token); who claims the token loads. Late or double jobs find it taken. The
 -- worker that can have the model soonest (`for`) is told directly too, and has a head start.
-local ORDER_TTL, JOB_TTL, DIRECT_TTL = 20000, 3600, 10000
-local DIRECT_MOST = 1000  -- what is cut off can still be had from the cold queue
+local JOB_TTL_S = 3600
 
 local function job_id(ref, token)
   return 'load-' .. string.sub(redis.sha1hex(ref), 1, 16) .. '-' .. token
@@ -10,12 +9,12 @@ end
 
 -- Live workers, other than `refused`, of the device classes on which this model could not be loaded a
 -- short while ago.
-local function unfit_workers(ref, now, refused)
+local function incompatible_workers(ref, now, refused)
   local unfit, list = {}, ''
-  for _, class in ipairs(redis.call('SMEMBERS', k('unfit', ref))) do unfit[class] = true end
+  for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do unfit[class] = true end
   if not next(unfit) then return list end
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local class = redis.call('HGET', k('worker', worker), 'class') or ''
+    local class = redis.call('HGET', k('worker', worker), 'device_class') or ''
     if unfit[class] and not is_among(worker, refused) then list = list .. ' ' .. worker end
   end
   return list
@@ -26,32 +25,32 @@ end
 local function order_load(ref, seed, now, more)
   more = more or {}
   local refused = more.refused or ''
-  refused = refused .. unfit_workers(ref, now, refused)
-  local chosen = more.worker or soonest(ref, now, refused)
+  refused = refused .. incompatible_workers(ref, now, refused)
+  local chosen = more.worker or fastest_loader(ref, now, refused)
   local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
   local load, id = k('load', ref), job_id(ref, token)
   local job, at = P .. 'rq:job:' .. id, '1970-01-01T00:00:00.000000Z'
   redis.call('DEL', load)
   redis.call('HSET', load, 'token', token, 'phase', 'ordered', 'worker', '', 'since', now,
     'refused', refused, 'extra', more.extra or '', 'for', chosen)
-  redis.call('PEXPIRE', load, ORDER_TTL)
+  redis.call('PEXPIRE', load, ORDER_TTL_MS)
   redis.call('HSET', job, 'data', cjson.encode({'warmroute.load', cjson.null, {ref, token}, {}}),
     'created_at', at, 'enqueued_at', at, 'origin', 'cold', 'status', 'queued', 'timeout', 60,
     'result_ttl', 120, 'failure_ttl', 600, 'description', 'load')
-  redis.call('EXPIRE', job, JOB_TTL)
-  redis.call('RPUSH', P .. 'rq:queue:cold', id)
-  redis.call('SADD', P .. 'rq:queues', P .. 'rq:queue:cold')
+  redis.call('EXPIRE', job, JOB_TTL_S)
+  redis.call('RPUSH', COLD_QUEUE, id)
+  redis.call('SADD', P .. 'rq:queues', COLD_QUEUE)
   if chosen ~= '' then
     redis.call('RPUSH', k('orders', chosen), 'load ' .. ref .. ' ' .. token)
-    redis.call('LTRIM', k('orders', chosen), -DIRECT_MOST, -1)
-    redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL)
+    redis.call('LTRIM', k('orders', chosen), -ORDERS_MAX, -1)
+    redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)
   end
   return token
 end
 
 -- Nobody waits for `ref` any more: an order that nobody has claimed is taken back; one that was given
 -- although nobody waited only if `extra` too.
-local function unorder(ref, extra)
+local function cancel_order(ref, extra)
   local load = k('load', ref)
   if redis.call('XLEN', k('parked', ref)) > 0 then return end
   redis.call('SREM', PARKED, ref)
@@ -59,7 +58,7 @@ local function unorder(ref, extra)
   local lease = redis.call('HMGET', load, 'token', 'phase', 'extra')
   if lease[2] ~= 'ordered' or ((lease[3] or '') ~= '' and not extra) then return end
   local id = job_id(ref, lease[1])
-  redis.call('LREM', P .. 'rq:queue:cold', 1, id)
+  redis.call('LREM', COLD_QUEUE, 1, id)
   redis.call('DEL', load, P .. 'rq:job:' .. id)
 end
 

@@ -41,7 +41,7 @@ end
 local function free_bytes(counted, now)
   local free = {}
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local r = redis.call('HMGET', k('worker', worker), 'state', 'budget', 'max_models')
+    local r = redis.call('HMGET', k('worker', worker), 'state', 'budget_bytes', 'max_models')
     if r[1] == 'ready' then
       local pinned, number = pinned_bytes(worker, counted)
       local most = tonumber(r[3] or 0) or 0

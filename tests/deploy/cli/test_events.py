@@ -144,4 +144,4 @@ def test_following_says_at_once_that_no_gateway_answers(
     monkeypatch.setattr("warmroute.events.PATIENCE_S", 0.6)
     assert main(["events", "--follow", "--url", "http://127.0.0.1:9"]) == 1
     asking, gave_up = capsys.readouterr().err.splitlines()
-    assert asking.endswith("; asking again") and gave_up == asking.removesuffix("; asking again")
+    assert asking.endswith("; retrying") and gave_up == asking.removesuffix("; retrying")

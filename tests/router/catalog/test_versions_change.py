@@ -65,7 +65,7 @@ async def test_what_was_live_stays_so_when_redis_has_lost_everything(world: Worl
     await world.load(world.push(1))
     assert await world.served() == 1
     world.push(2)
-    await world.cell.client.delete(world.cell.keys.live(NAME))
+    await world.cell.client.delete(world.cell.keys.loaded_versions(NAME))
     for _ in range(10):
         assert await world.served() == 1
         await asyncio.sleep(0.01)

@@ -76,7 +76,7 @@ async def fleet(cell: Cell, tmp_path: Path) -> AsyncIterator[Fleet]:
 async def kinds(fleet: Fleet) -> set[str]:
     """Keys of the cell that speak of models or sessions."""
     found = await state(fleet.cell)
-    words = ("load:", "orders:", "policy:", "session", "pinned:", "wanted", "known:", "rq:")
+    words = ("load:", "orders:", "policy:", "session", "pinned:", "min_copies", "stats:", "rq:")
     prefix = fleet.cell.keys.prefix + ":"
     return {key for key in found if key.removeprefix(prefix).startswith(words)}
 

@@ -38,11 +38,11 @@ def test_why_it_waits_is_a_sentence(lease: dict[str, str], unloadable: str, sent
 
 def test_a_lease_is_shown_without_its_token() -> None:
     """And without what does not apply."""
-    state = load_state(LEASE | {"extra": "spill", "for": "w2"})
+    state = load_state(LEASE | {"extra": "scale_out", "for": "w2"})
     assert isinstance(state, LoadState)
     assert state.document(NOW) == {
         "phase": "ordered", "since": "1970-01-01T00:01:37Z", "seconds": 3.0, "asked_first": "w2",
-        "extra": "spill",
+        "extra": "scale_out",
     }  # fmt: skip
 
 

@@ -48,11 +48,11 @@ async def test_what_a_trial_has_found_is_told(cell: Cell, gateway: RunningGatewa
     """Rows that may share a batch are nothing to tell of."""
     ref = await gateway.ref()
     epoch = await cell.worker("w1", holds=[ref])
-    await cell.scripts.learn("w1", epoch, ref, {"rows": "independent", "unwarmed": ""})
+    await cell.scripts.record_stats("w1", epoch, ref, {"rows": "independent", "unwarmed": ""})
     found = await look(gateway)
     assert (found["unbatched"], found["unwarmed"], found["unsteady"]) == (None, None, None)
     said = {"rows": "it sorts", "unwarmed": "too small", "repeats": "two runs differ"}
-    await cell.scripts.learn("w1", epoch, ref, said)
+    await cell.scripts.record_stats("w1", epoch, ref, said)
     found = await look(gateway)
     assert (found["unbatched"], found["unwarmed"]) == ("it sorts", "too small")
     assert found["unsteady"] == "two runs differ"
@@ -68,8 +68,8 @@ async def test_its_copies_are_listed_with_their_tiers(cell: Cell, gateway: Runni
     await cell.worker("w2")
     await cell.worker("w3", holds=[ref])
     await cell.client.zadd(cell.keys.workers, {"w3": 0})
-    await cell.client.hset(cell.keys.near(ref), "w2", "disk e")
-    await cell.client.expire(cell.keys.near(ref), 60)
+    await cell.client.hset(cell.keys.warm(ref), "w2", "disk e")
+    await cell.client.expire(cell.keys.warm(ref), 60)
     device, disk = (await look(gateway))["copies"]
     assert (device["worker"], device["tier"], device["bytes"]) == ("w1", "device", 1)
     assert (device["idle_s"], device["hits"]) == (1.5, 4)
@@ -128,15 +128,15 @@ async def test_what_rules_it_is_shown(cell: Cell, gateway: RunningGateway) -> No
     await client.hset(keys.policy(ref), mapping={"min_copies": "2", "pin": "1", "wrong": "1"})
     await client.sadd(keys.pinned(ref), "s2", "s1")
     for key, fields in {
-        keys.known(ref): {"own:cpu": "10", "shared:cpu": "30", "host": "40"},
+        keys.stats(ref): {"own:cpu": "10", "shared:cpu": "30", "host": "40"},
         keys.breaker(ref): {"crashes": "5", "cause": "signal 11", "until": str(1 << 45)},
     }.items():
         await client.hset(key, mapping=fields)
         await client.expire(key, 60)
     await client.set(keys.unloadable(ref), "load_failed no such operator", px=60_000)
-    await client.set(keys.crowded(ref), "w1", px=60_000)
-    await client.sadd(keys.unfit(ref), "cpu")
-    await client.expire(keys.unfit(ref), 60)
+    await client.set(keys.no_capacity(ref), "w1", px=60_000)
+    await client.sadd(keys.incompatible(ref), "cpu")
+    await client.expire(keys.incompatible(ref), 60)
     found = await look(gateway)
     assert (found["policy"]["min_copies"], found["policy"]["pin"]) == (2, True)
     assert found["overrides"] == ["min_copies", "pin", "wrong"]

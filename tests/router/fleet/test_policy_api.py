@@ -66,7 +66,7 @@ async def test_an_override_is_what_the_scripts_go_by(fleet: Fleet) -> None:
     """A pinned model is not unloaded, and a least number of copies is ordered by the sweep."""
     epoch = await fleet.worker()
     await fleet.ask("PUT", POLICY, {"pin": True, "min_copies": 1})
-    await fleet.cell.scripts.tend()
+    await fleet.cell.scripts.reconcile()
     await fleet.hold("w1", epoch, await ref(fleet))
     assert await fleet.cell.scripts.retire("w1", epoch, await ref(fleet), "", "evict") == "pinned"
 

@@ -57,7 +57,7 @@ async def test_what_the_manifest_wants_is_ordered(
     other = add(repository, "c", priority=1)
     assert await preload.run_once() == 2
     assert await ordered(cell, *refs, other) == [True, True, False]
-    assert await cell.client.smembers(cell.keys.wanted) == {refs[1].encode()}
+    assert await cell.client.smembers(cell.keys.min_copies) == {refs[1].encode()}
 
 
 async def test_a_manifest_is_read_once(preload: Preload, repository: FakeRepository) -> None:
@@ -182,9 +182,9 @@ async def test_wishes_that_redis_lost_are_told_again(
     await cell.worker()
     ref = add(repository, "a", min_copies=1)
     await preload.run_once()
-    await cell.client.delete(cell.keys.wanted, cell.keys.known(ref))
+    await cell.client.delete(cell.keys.min_copies, cell.keys.stats(ref))
     await preload.run_once()
-    assert await cell.client.smembers(cell.keys.wanted) == {ref.encode()}
+    assert await cell.client.smembers(cell.keys.min_copies) == {ref.encode()}
 
 
 async def test_orders_wait_for_a_worker_and_for_a_short_queue(

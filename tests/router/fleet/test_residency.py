@@ -31,8 +31,9 @@ async def test_the_report_lists_workers_and_what_each_holds(cell: Cell) -> None:
     await cell.worker("w2", holds=[OTHER_REF, REF])
     epoch = await cell.worker("w1")
     await beat(
-        cell, "w1", epoch, budget=100, used=40, host_budget=50, host_used=5, service=2.5, busy=0.25,
-        max_models=8, shared=30, reserved=4, **{"class": "NVIDIA_H100"},
+        cell, "w1", epoch, budget_bytes=100, used_bytes=40, host_budget_bytes=50, host_used_bytes=5,
+        service_ms=2.5, busy_share=0.25, max_models=8, shared_bytes=30, reserved_bytes=4,
+        device_class="NVIDIA_H100",
     )  # fmt: skip
     await cell.place(placing(), placing())
     first, second = (await residency_of(cell).report())["workers"]
@@ -67,7 +68,7 @@ async def test_own_and_shared_bytes_of_each_copy_are_shown(cell: Cell) -> None:
     """And with how many others on that worker; before its worker has told there is only a sum."""
     epoch = await cell.worker("w1", holds=[OTHER_REF, REF])
     parts = {REF: [5, 90, 2]}
-    await beat(cell, "w1", epoch, parts=json.dumps(parts))
+    await beat(cell, "w1", epoch, copy_bytes=json.dumps(parts))
     (worker,) = (await residency_of(cell).report())["workers"]
     bert, mnist = worker["models"]
     assert (mnist["bytes"], mnist["own_bytes"], mnist["shared_bytes"]) == (95, 5, 90)
@@ -80,7 +81,7 @@ async def test_what_a_worker_reports_wrongly_is_left_out(cell: Cell) -> None:
     epoch = await cell.worker("w1", holds=[REF])
     for said in ("{", "[]", '{"mnist": 5}', "null", '{"mnist": [1, 2]}'):
         await beat(cell, "w1", epoch, budget="much", used="")
-        wrong = {"copies": said, "parts": said}
+        wrong = {"copies": said, "copy_bytes": said}
         await cell.client.hset(cell.keys.worker("w1"), mapping=wrong)
         (worker,) = (await residency_of(cell).report())["workers"]
         assert worker["budget_bytes"] == 0
@@ -91,7 +92,7 @@ async def test_copies_that_were_noted_below_the_device_are_shown(cell: Cell) -> 
     """Disk outlives the process; host memory goes with its epoch."""
     epoch = await cell.worker("w1")
     await cell.worker("w2", holds=[REF])
-    near = cell.keys.near(REF)
+    near = cell.keys.warm(REF)
     await cell.client.hset(near, mapping={"w1": "disk of-before", "w9": f"disk {epoch}"})
     await cell.client.expire(near, 60)
     first, *_ = (await residency_of(cell).report())["workers"]
@@ -110,8 +111,8 @@ async def test_totals_say_how_many_copies_a_model_has_and_what_pins_it(cell: Cel
     await cell.worker("w2", holds=[REF])
     await cell.client.sadd(cell.keys.pinned(REF), "s1", "s2")
     await cell.client.hset(cell.keys.policy(OTHER_REF), mapping={"pin": "0", "priority": "2"})
-    await cell.client.hset(cell.keys.known(OTHER_REF), "pin", "1")
-    await cell.client.expire(cell.keys.known(OTHER_REF), 60)
+    await cell.client.hset(cell.keys.stats(OTHER_REF), "pin", "1")
+    await cell.client.expire(cell.keys.stats(OTHER_REF), 60)
     report = await residency_of(cell).report()
     bert, mnist = report["models"]
     assert (mnist["copies"]["device"], mnist["pinned"], mnist["sessions"]) == (2, True, 2)

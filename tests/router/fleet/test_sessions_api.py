@@ -108,7 +108,7 @@ async def test_what_cannot_fit_is_refused_at_once_with_the_bytes(fleet: Fleet) -
 async def test_what_loads_have_shown_counts_before_what_the_manifest_says(fleet: Fleet) -> None:
     """The largest of any device class, with the shared weights; and a fraction of a device."""
     await fleet.worker(budget=1000)
-    known = fleet.cell.keys.known(await ref(fleet, "a"))
+    known = fleet.cell.keys.stats(await ref(fleet, "a"))
     await fleet.cell.client.hset(known, mapping={"own:cpu": 700, "own:H100": 950})
     await fleet.cell.client.expire(known, 60)
     _, _, said = await fleet.ask("POST", SESSIONS, {"models": ["a"]})

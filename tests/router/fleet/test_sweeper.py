@@ -69,7 +69,7 @@ async def test_a_sweep_ends_sessions_and_orders_what_should_be_there(
 ) -> None:
     """Once, and it is told in the log of events."""
     epoch = await cell.worker(lease_ms=10 * LEASE_MS)
-    await cell.scripts.heartbeat("w1", epoch, "one", 10 * LEASE_MS, 0, {"budget": 100})
+    await cell.scripts.heartbeat("w1", epoch, "one", 10 * LEASE_MS, 0, {"budget_bytes": 100})
     await cell.scripts.open_session("mine", 1000, 9, [(REF, 10)])
     await cell.scripts.set_policy(OTHER_REF, {"min_copies": "1"})
     cell.scripts.now_ms += 1000

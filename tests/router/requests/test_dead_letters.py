@@ -63,12 +63,12 @@ async def refused(cell: Cell, **fields: str) -> str:
     """Let a stream entry be refused; the entry of its letter."""
     entry = (await cell.client.xadd(cell.keys.ingress, fields)).decode()
     answer = ["id", "line-1", "status", "failed", "code", "not_found", "error", "no such model"]
-    assert await cell.scripts.answer("ingress", entry, "", 1000, True, answer)
+    assert await cell.scripts.publish_reply("ingress", entry, "", 1000, True, answer)
     return await newest(cell)
 
 
 async def newest(cell: Cell) -> str:
-    return (await cell.client.xrevrange(cell.keys.dead, count=1))[0][0].decode()
+    return (await cell.client.xrevrange(cell.keys.dead_letters, count=1))[0][0].decode()
 
 
 async def written(cell: Cell, count: int = 1, **fields: Any) -> list[str]:
@@ -78,7 +78,7 @@ async def written(cell: Cell, count: int = 1, **fields: Any) -> list[str]:
         "worker": "w1", "attempts": 3, "fingerprint": "f00", "body": pack(ENVELOPE),
     }  # fmt: skip
     given: Any = {**usual, **fields}
-    return [(await cell.client.xadd(cell.keys.dead, given)).decode() for _ in range(count)]
+    return [(await cell.client.xadd(cell.keys.dead_letters, given)).decode() for _ in range(count)]
 
 
 async def test_a_request_that_killed_its_workers_is_shown_with_what_was_asked(
@@ -195,7 +195,7 @@ async def test_a_replayed_request_has_a_new_id_and_can_be_polled(
     assert (work.fields["id"].decode(), work.fields["attempts"]) == (new_id, b"0")
     assert work.fields["body"] == pack(ENVELOPE)
     assert (await cell.record(new_id))["status"] == b"placed"
-    assert await cell.client.xlen(cell.keys.dead) == 0
+    assert await cell.client.xlen(cell.keys.dead_letters) == 0
     assert (await http.post(f"/v2/dead/{entry}/replay")).status == 404
 
 
@@ -209,7 +209,7 @@ async def test_a_replayed_stream_entry_goes_back_into_the_door(
     assert (answer.status, "Location" in answer.headers) == (202, False)
     (back,) = await cell.stream(cell.keys.ingress)
     assert {name: back.fields[name].decode() for name in fields} == fields
-    assert await cell.client.xlen(cell.keys.dead) == 0
+    assert await cell.client.xlen(cell.keys.dead_letters) == 0
 
 
 async def test_a_letter_whose_tensors_were_in_shared_memory_cannot_be_replayed(

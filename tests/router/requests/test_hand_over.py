@@ -146,7 +146,7 @@ async def test_tensors_in_this_gateways_memory_cannot_be_handed_over(
     bulk = leaver.context.handover._shared_memory
     if bulk._store is None:
         pytest.skip("no shared memory here")
-    await cell.client.hset(cell.keys.worker("w1"), "host", bulk._store.host)
+    await cell.client.hset(cell.keys.worker("w1"), "host_id", bulk._store.host)
     assert await bulk.look_once()
     monkeypatch.setattr(shared_memory, "BULK_BYTES", 1)  # all tensors are large
     call = asyncio.create_task(leaver.infer())

@@ -149,7 +149,7 @@ async def test_a_refusal_can_be_asked_for(cell: Cell) -> None:
     log, id = FailureLog(cell.channel, cell.keys, "gw1", remembered, STATUS), request_id()
     log.refused(id, ModelRef.parse(REF), Unavailable("full"))
     await remembered.run_once()
-    text = (await cell.scripts.watch(id, ""))["ended"]
+    text = (await cell.scripts.subscribe(id, ""))["ended"]
     assert text == f"failed - 0 {REF} unavailable full".encode()
 
 

@@ -36,7 +36,7 @@ def bulk(cell: Cell, memory: SharedMemoryStore) -> GatewaySharedMemory:
 
 async def worker_on(cell: Cell, name: str, host: str) -> None:
     """A registered worker that sees the memory called `host`."""
-    await cell.scripts.register(name, 10_000, 3, {"host": host})
+    await cell.scripts.register(name, 10_000, 3, {"host_id": host})
 
 
 async def test_only_while_every_worker_shares_the_memory(cell, bulk, memory) -> None:

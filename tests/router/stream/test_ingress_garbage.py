@@ -51,7 +51,7 @@ async def test_what_can_be_no_request_is_answered_and_buried(parts, door, case: 
     (answer,) = await parts.cell.stream(REPLY_TO)
     assert (answer.fields["status"], answer.fields["code"]) == (b"failed", code.encode())
     assert named in answer.fields["error"].decode()
-    (letter,) = await parts.cell.stream(parts.cell.keys.dead)
+    (letter,) = await parts.cell.stream(parts.cell.keys.dead_letters)
     assert letter.fields["entry"] == entry
     assert await parts.cell.client.xlen(parts.cell.keys.ingress) == 0
     await send(parts)
@@ -64,7 +64,7 @@ async def test_an_answer_cannot_be_sent_into_our_own_keys(parts, door, name: str
     reply_to = name.replace("{C}", parts.cell.keys.prefix)
     await send(parts, reply_to=reply_to)
     await door.run_once()
-    (letter,) = await parts.cell.stream(parts.cell.keys.dead)
+    (letter,) = await parts.cell.stream(parts.cell.keys.dead_letters)
     assert b"reply_to" in letter.fields["cause"]
     ours = reply_to.startswith(parts.cell.keys.prefix + ":")
     assert not ours or await parts.cell.client.xlen(reply_to) == 0
@@ -116,7 +116,7 @@ async def test_garbage_is_buried_and_the_next_entry_taken(
     await parts.cell.client.execute_command("XADD", parts.cell.keys.ingress, "*", *GARBAGE[case])
     await send(parts)
     assert await door.run_once() == 2
-    (letter,) = await parts.cell.stream(parts.cell.keys.dead)
+    (letter,) = await parts.cell.stream(parts.cell.keys.dead_letters)
     assert letter.fields["cause"].startswith(b"invalid field")
     assert len(letter.fields["cause"]) < 1000
     assert len(await parked(parts, repository)) == 1
@@ -132,7 +132,7 @@ async def test_a_bug_met_by_one_entry_does_not_stop_the_door(parts, door, monkey
         patch.setattr("router.v2.request.parse", bug)
         await send(parts)
         assert await door.run_once() == 1
-    (letter,) = await parts.cell.stream(parts.cell.keys.dead)
+    (letter,) = await parts.cell.stream(parts.cell.keys.dead_letters)
     assert letter.fields["cause"].startswith(b"internal")
     await send(parts)
     assert await door.run_once() == 1
@@ -148,7 +148,7 @@ async def test_after_an_error_of_redis_the_door_begins_with_what_it_had_read(
 
     await send(parts, model="nobody")
     with monkeypatch.context() as patch:
-        patch.setattr(parts.cell.scripts, "answer", silent)
+        patch.setattr(parts.cell.scripts, "publish_reply", silent)
         with pytest.raises(Unavailable):
             await door.run_once()
     assert await door.run_once() == 1

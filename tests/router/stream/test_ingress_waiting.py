@@ -91,10 +91,10 @@ async def test_an_entry_whose_deadline_has_passed_is_expired(parts, door, reposi
     (answer,) = await parts.cell.stream(REPLY_TO)
     expected = {"status": b"expired", "code": b"expired", "entry": b"5-1"}
     assert answer.fields.items() >= expected.items()
-    assert await parts.cell.stream(parts.cell.keys.dead) == []
+    assert await parts.cell.stream(parts.cell.keys.dead_letters) == []
     await parts.cell.client.xadd(parts.cell.keys.ingress, row, id="6-1")
     await door.run_once()
-    (letter,) = await parts.cell.stream(parts.cell.keys.dead)
+    (letter,) = await parts.cell.stream(parts.cell.keys.dead_letters)
     assert letter.fields["cause"].startswith(b"expired its deadline passed")
     assert await parked(parts, repository) == []
 

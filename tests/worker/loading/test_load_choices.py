@@ -25,7 +25,7 @@ async def test_a_load_teaches_what_it_took(loading: LoadingWorker) -> None:
     given = Policy(max_copies=3, pin=True)
     ref = loading.publish("a", 60, residency=given)
     await loading.load(ref)
-    known = await record(loading, loading.cell.keys.known(ref))
+    known = await record(loading, loading.cell.keys.stats(ref))
     assert known["own:cpu"] == "60" and int(known["disk"]) >= 0
     assert (known["min_copies"], known["max_copies"], known["pin"]) == ("0", "3", "1")
 
@@ -33,8 +33,8 @@ async def test_a_load_teaches_what_it_took(loading: LoadingWorker) -> None:
 async def test_the_next_plan_uses_what_was_learned(loading: LoadingWorker) -> None:
     """A model that proved larger than its manifest says has its room reserved at once."""
     ref = loading.publish("a", 10)
-    await loading.cell.client.hset(loading.cell.keys.known(ref), "own:cpu", 70)
-    await loading.cell.client.expire(loading.cell.keys.known(ref), 60)
+    await loading.cell.client.hset(loading.cell.keys.stats(ref), "own:cpu", 70)
+    await loading.cell.client.expire(loading.cell.keys.stats(ref), 60)
     loading.go.clear()
     await loading.order(ref)
     await wait_until(lambda: loading.loaded == ["a"])
@@ -93,7 +93,9 @@ async def test_kin_go_where_their_kin_is(loading: LoadingWorker) -> None:
     other = await cell.worker("w2")
     await cell.place(placing(ref=first))
     await cell.claim("w2", other, first)
-    await cell.scripts.affinity("w2", first, await cell.token(first), "tenant-1", "require")
+    await cell.scripts.route_by_affinity(
+        "w2", first, await cell.token(first), "tenant-1", "require"
+    )
     await cell.scripts.announce("w2", other, first, await cell.token(first), "device 1")
     assert await loading.order(second) == "claimed"
     await wait_until(lambda: not loading.loader._tasks)
@@ -136,7 +138,7 @@ async def test_a_load_that_never_finds_memory_fails_and_touches_no_copy_in_use(
     """What it waited for is told why; the worker lives."""
     busy, ref = loading.publish("busy", 20), loading.publish("a", 20)
     await loading.load(busy)
-    copy = loading.parts.copies.hold(busy)
+    copy = loading.parts.copies.acquire(busy)
     loading.errors["a"] = DeviceOutOfMemory("the device has no memory left for this")
     await loading.order(ref)
 
@@ -147,7 +149,7 @@ async def test_a_load_that_never_finds_memory_fails_and_touches_no_copy_in_use(
     (reply,) = await loading.cell.replies()
     assert reply["outcome"].startswith(b"insufficient_memory")
     assert not loading.models["busy"].unloaded
-    loading.parts.copies.let_go(copy)
+    loading.parts.copies.release(copy)
     assert loading.parts.ledger.used == 20
 
 

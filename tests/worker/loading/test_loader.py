@@ -70,7 +70,7 @@ async def test_a_suspect_is_loaded_while_nothing_else_runs(worker: LoadingWorker
     ref, member = worker.publish("a", 60), worker.parts.membership
     await worker.cell.place(placing(ref=ref))
     await worker.cell.claim("w1", member.epoch, ref)
-    await worker.cell.scripts.disown("w1", member.epoch, 0, "it was killed", MAX_ATTEMPTS)
+    await worker.cell.scripts.fence_worker("w1", member.epoch, 0, "it was killed", MAX_ATTEMPTS)
     await member.register()
     assert await worker.loader.accept(ref, await worker.cell.token(ref)) == "suspect"
     await wait_until(lambda: worker.loader.loads)

@@ -71,7 +71,7 @@ async def test_what_a_call_keeps_is_booked(bench: Bench, cell: Cell) -> None:
     assert await bench.growth.run_once() == 1
     assert bench.entry == 40 == bench.copy.footprint.own // NOTICED
     assert bench.copy.model.bytes_resident == 40 * NOTICED
-    known = await cell.client.hget(cell.keys.known(REF), "own:cpu")
+    known = await cell.client.hget(cell.keys.stats(REF), "own:cpu")
     assert int(known) == 40 * NOTICED
     assert await bench.growth.run_once() == 0 and bench.entry == 40
 
@@ -90,7 +90,7 @@ async def test_outputs_and_little_are_not_kept(bench: Bench) -> None:
     """Outputs wait for their caller."""
     bench.call(0.9, size=1)
     bench.call(0, size=2, outputs=5 * NOTICED)
-    assert bench.copy.kept is None
+    assert bench.copy.retained is None
     assert await bench.growth.run_once() == 0 and bench.entry == 10
 
 
@@ -108,12 +108,12 @@ async def test_beside_a_load_nothing_is_told(bench: Bench) -> None:
     load = Span()
     bench.parts.gauge.begin(load)
     bench.call(30)
-    assert bench.copy.kept is None
+    assert bench.copy.retained is None
     assert bench.parts.gauge.end(load) is None
     bench.call(30)
     later = Span()
     bench.parts.gauge.begin(later, look=False)
-    assert await bench.growth.run_once() == 0 and bench.copy.kept
+    assert await bench.growth.run_once() == 0 and bench.copy.retained
     bench.parts.gauge.close(later)
     assert await bench.growth.run_once() == 1 and bench.entry == 40
 
@@ -132,7 +132,7 @@ async def test_what_grows_over_the_budget_leaves_and_nobody_else(bench: Bench, c
     await bench.growth.run_once()
     assert bench.parts.copies.get(REF) is None and bench.parts.copies.get(OTHER_REF)
     assert bench.parts.ledger.used == 10 * NOTICED
-    assert int(await cell.client.hget(cell.keys.known(REF), "own:cpu")) == 105 * NOTICED
+    assert int(await cell.client.hget(cell.keys.stats(REF), "own:cpu")) == 105 * NOTICED
 
 
 async def test_a_pinned_copy_that_grows_over_the_budget_stays(bench: Bench) -> None:

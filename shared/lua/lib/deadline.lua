@@ -1,0 +1,17 @@
+-- deadline: the outcome of a request whose deadline has passed, with what it waited for, as far as known;
+-- and the worker on which it was, or ''. stream: where it was.
+local function expired_outcome(ref, stream, now)
+  local said, work = 'expired the deadline passed', P .. 'work:'
+  if string.find(stream, work, 1, true) == 1 then
+    local worker = string.sub(stream, #work + 1)
+    return said .. ': it was placed on worker ' .. worker, worker
+  end
+  if redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf') == 0 then return said .. ': no worker is alive', '' end
+  local failed = string.match(redis.call('GET', k('unloadable', ref)) or '', '^~?%S+ (.*)')
+  if failed then return said .. ': the last load of its model failed: ' .. failed, '' end
+  local lease = redis.call('HMGET', k('load', ref), 'phase', 'worker', 'why')
+  local why = (lease[3] or '') ~= '' and ', ' .. lease[3] or ''
+  if lease[1] == 'ordered' then return said .. ': a load of its model was ordered' .. why, '' end
+  if lease[1] then return said .. ': worker ' .. lease[2] .. ' was loading its model' .. why, '' end
+  return said .. ': it waited for its model to be loaded', ''
+end

@@ -1,0 +1,56 @@
+-- release_worker: forget a worker's residency and place what it had again; attempts + 1 for what ran.
+-- how: attempts (most allowed), cause (text), batch (only that batch ran; nil: all that had begun).
+-- Past the most attempts a request becomes a dead letter. Returns entries left (chunked).
+
+local function dead_letter(item, worker, cause, now)
+  local letter = {'kind', 'request', 'id', item.id, 'model', item.model, 'worker', worker, 'attempts',
+    item.attempts, 'cause', cause, 'fingerprint', redis.sha1hex(item.body), 'body', item.body}
+  for i, part in ipairs(item.carried) do letter[#letter + 1] = (i % 2 == 1 and CARRIED or '') .. part end
+  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', unpack(letter))
+  publish(item, 'failed', worker, cause, now)
+end
+
+local function ran(number, how) return number and (not how.batch or number == how.batch) end
+
+local function move(item, worker, how, now)
+  if item.deadline <= now then
+    return publish(item, 'expired', worker, 'expired the deadline passed', now)
+  end
+  if item.attempts >= how.attempts then
+    return dead_letter(item, worker, 'dead_lettered after ' .. item.attempts .. ' starts: ' .. how.cause, now)
+  end
+  -- Its gateway does not learn of the move: from here on the record says where it is.
+  item.flags = with_flag(item.flags, KEEP)
+  local status, cause = place_item(item, now)
+  if status == 'unloadable' then publish(item, 'failed', worker, cause, now) end
+end
+
+-- Models that the worker was loading: their leases end with it.
+local function give_up_loads(worker, now)
+  for _, ref in ipairs(redis.call('SMEMBERS', k('loads', worker))) do
+    if redis.call('HGET', k('load', ref), 'worker') == worker then
+      redis.call('DEL', k('load', ref))
+      local first = redis.call('XRANGE', k('parked', ref), '-', '+', 'COUNT', 1)[1]
+      if first and breaker(ref, now) ~= 'open' then order_load(ref, first[1], now) end
+    end
+  end
+  redis.call('DEL', k('loads', worker))
+end
+
+local function release_worker(worker, how, chunk, now)
+  local stream, begun, holds = k('work', worker), k('started', worker), k('holds', worker)
+  redis.call('DEL', k('worker', worker))
+  for _, ref in ipairs(redis.call('SMEMBERS', holds)) do
+    redis.call('HDEL', k('holders', ref), worker)
+  end
+  redis.call('DEL', holds)
+  give_up_loads(worker, now)
+  for _, e in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk)) do
+    local item = moving(e[2], stream, e[1])
+    if item and ran(redis.call('HGET', begun, e[1]), how) then item.attempts = item.attempts + 1 end
+    if item and take_entry(stream, e[1]) then move(item, worker, how, now) end
+  end
+  local left = redis.call('XLEN', stream)
+  if left == 0 then redis.call('DEL', stream, begun) end
+  return left
+end

@@ -1,0 +1,58 @@
+-- route_by_affinity: a claimed load goes to the worker that has the most of its kin.
+-- use: keys, constants, holders, load_target, order
+-- KEYS[1] prefix. ARGV: now, worker, ref, token, affinity key, mode (prefer | require), most models of
+--   the key on one worker (0: any number).
+-- Returns 'here' | 'elsewhere' (the order was handed on to that worker) | 'nowhere' (the worker that has
+--   the kin cannot take it: only with require) | 'stale'.
+-- With prefer an order is handed on once; with require until it is there.
+local CHUNK = 256
+local now, worker, ref, mode, most = clock(), ARGV[2], ARGV[3], ARGV[6], tonumber(ARGV[7])
+local load, kin = k('load', ref), k('affinity', ARGV[5])
+local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'handed_on')
+if r[1] ~= ARGV[4] or r[2] ~= worker then return 'stale' end
+open_with_harmless_write()
+redis.call('SADD', kin, ref)
+redis.call('PEXPIRE', kin, STATS_TTL)
+local count, best = {}, nil
+local function add(other)
+  if redis.call('HGET', k('worker', other), 'state') ~= 'ready' then return end
+  count[other] = (count[other] or 0) + 1
+end
+
+-- With prefer a worker that has as many as it may is passed over: the next kin begins another family.
+local function is_full(other) return mode == 'prefer' and most > 0 and (count[other] or 0) >= most end
+
+local function choose(workers)
+  for _, other in ipairs(workers) do
+    local more = not best or (count[other] or 0) > (count[best] or 0)
+    if not is_full(other) and more then best = other end
+  end
+end
+local kindred = redis.call('SMEMBERS', kin)
+table.sort(kindred)
+for i = 1, math.min(#kindred, CHUNK) do
+  if kindred[i] ~= ref then
+    for _, holder in ipairs(live_holders(kindred[i], now)) do add(holder) end
+    local loader = redis.call('HGET', k('load', kindred[i]), 'worker')
+    if tonumber(redis.call('ZSCORE', WORKERS, loader or '') or 0) > now then add(loader) end
+    -- Who is nowhere is no kin any more, until it is loaded again.
+    if not loader and #live_holders(kindred[i], now) == 0 then redis.call('SREM', kin, kindred[i]) end
+  end
+end
+local named = {}
+for other in pairs(count) do named[#named + 1] = other end
+table.sort(named)
+choose(named)
+if not best and is_full(worker) then
+  local ready = {}
+  for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
+    if redis.call('HGET', k('worker', other), 'state') == 'ready' then ready[#ready + 1] = other end
+  end
+  choose(ready)
+end
+if not best or best == worker or (mode == 'prefer' and r[5]) then return 'here' end
+if is_among(best, r[3] or '') then return mode == 'require' and 'nowhere' or 'here' end
+redis.call('SREM', k('loads', worker), ref)
+order_load(ref, ARGV[4], now, {refused = r[3], extra = r[4], worker = best})
+redis.call('HSET', load, 'handed_on', worker)
+return 'elsewhere'
