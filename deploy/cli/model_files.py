@@ -41,10 +41,10 @@ def suffix_of(file: Path) -> str:
     return found
 
 
-def check_content(path: Path, wanted: str) -> None:
-    """WrongUse, naming what it is, if the first bytes are not those of a file of format `wanted`
+def check_content(path: Path, expected: str) -> None:
+    """WrongUse, naming what it is, if the first bytes are not those of a file of format `expected`
     (.pt2, .pt, .onnx, .safetensors, .npz; '' for any)."""
-    if why := file_stubs.explain(path, wanted):
+    if why := file_stubs.explain(path, expected):
         raise WrongUse(f"{path}: it is {why}")
 
 

@@ -134,18 +134,15 @@ def _advise_trust(manifest: Manifest, url: str) -> None:
     """Print on stderr which setting the workers need, unless it is set in this environment."""
     prefixes = os.environ.get("WARMROUTE_TRUST_CODE", "").split(",")
     if not trust.Trust.of_repository(url, prefixes, ()).allows(manifest):
-        say(
-            f"warmroute: {manifest.platform} can run code: {trust.advice(url)}, or workers refuse "
-            "it",
-            error=True,
-        )
+        way_out = f"{trust.advice(url)}, or workers refuse it"
+        say(f"warmroute: {manifest.platform} can run code: {way_out}", error=True)
 
 
 def _prepare(
     options: Namespace, policy: Policy, scratch: Path
 ) -> tuple[Manifest, dict[str, Path], list[str]]:
     """The manifest (as version 1, without files), its files, and notes for the publisher."""
-    from deploy.cli.prepare import Source, prepare  # brings in numpy, and torch where it is needed
+    from deploy.cli.prepare import Source, prepare  # imports numpy, and torch if needed
 
     source = Source(
         file=options.file,

@@ -10,18 +10,10 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from shared.footprint import Footprint
+from shared.worker_report import CopyBytes
 from worker.device.base import Device
 from worker.residency.copies import Copies
 from worker.residency.ledger import Ledger, Tally
-
-
-class CopyBytes(NamedTuple):
-    """The bytes of one copy. `own`: freed with it; `shared`: of blobs that other copies here hold
-    too, each counted whole; `others`: the number of copies that hold any of those."""
-
-    own: int
-    shared: int
-    others: int
 
 
 class Account(NamedTuple):
@@ -74,7 +66,7 @@ class Bookkeeper:
         self._account = account({}, [])
 
     def settled(self) -> bool:
-        """Whether models are here, and none is being loaded."""
+        """Whether models are loaded and no load is under way."""
         return 0 < len(self._copies.all()) == len(self._ledger)
 
     def allocated(self, device: Device, inflight_bytes: int) -> int:
