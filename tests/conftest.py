@@ -84,7 +84,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return ByServers(config, log)
 
 
-class ByServers(LoadScopeScheduling):
+class ByServers(LoadScopeScheduling):  # type: ignore[misc] # xdist ships no types
     """Tests that share servers run in one process."""
 
     def _split_scope(self, nodeid: str) -> str:

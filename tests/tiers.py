@@ -25,6 +25,7 @@ TIERS = {
     "exports": "prove",
     "failpoints": "prove",
     "fuzz": "prove",
+    "judge": "unit",
     "lua": "scripts",
     "model": "prove",
     "router": "unit",

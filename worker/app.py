@@ -19,7 +19,7 @@ from shared.service import Loop, Supervisor
 from worker.composition import Composition, Send
 from worker.device.base import Device
 from worker.device.opening import claim_and_open
-from worker.residency import growth, idle_eviction, memory_watch, slack
+from worker.residency import growth, idle_eviction, memory_monitor
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import RestartRequest
 
@@ -61,9 +61,9 @@ class Worker:
         services = self._services
         return [
             Loop("hot", self._send_hot, HOT_EVERY_S),
-            Loop("memory", services.memory_monitor.run_once, memory_watch.EVERY_S),
+            Loop("memory", services.memory_monitor.run_once, memory_monitor.EVERY_S),
             Loop("growth", services.growth.run_once, growth.EVERY_S),
-            Loop("slack", services.slack.run_once, slack.EVERY_S),
+            Loop("slack", services.slack.run_once, memory_monitor.TRIM_EVERY_S),
             Loop("idle_eviction", services.idle_eviction.run_once, idle_eviction.EVERY_S),
             Loop("guard", services.consumer.guard.run_once),
             Loop("orders", services.orders.run_once),

@@ -19,29 +19,26 @@ from worker.device.base import Device
 from worker.device.budget import allowed_budget, budget_of, host_budget_of
 from worker.device.thread import DeviceThread
 from worker.heartbeat import HeartbeatThread
-from worker.loading.cold_queue import ColdQueue
 from worker.loading.load_limiter import LoadLimiter
 from worker.loading.load_pipeline import LoadPipeline
 from worker.loading.loader import Loader
 from worker.loading.manifest_reader import ManifestReader
-from worker.loading.orders import Orders
+from worker.loading.orders import ColdQueue, Orders
 from worker.membership import Membership
 from worker.report import Reporter
 from worker.residency.account import Bookkeeper
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
-from worker.residency.demotion import Demotion
 from worker.residency.eviction_policy import policy_of
 from worker.residency.evictor import Evictor
 from worker.residency.gauge import Gauge
 from worker.residency.growth import Growth
-from worker.residency.host_tier import HostTier
+from worker.residency.host_tier import Demotion, HostTier
 from worker.residency.idle_eviction import IdleEvictor
 from worker.residency.ledger import Ledger
 from worker.residency.memory_manager import MemoryManager
-from worker.residency.memory_watch import MemoryWatch
+from worker.residency.memory_monitor import IdleTrimmer, MemoryMonitor
 from worker.residency.model_stats import ModelStatsReader
-from worker.residency.slack import Slack
 from worker.runtimes.base import LoadedModel, Trust, load
 from worker.serving.batcher import Batcher
 from worker.serving.completions import Completions
@@ -148,7 +145,7 @@ class Composition:
             context, self._evictor, self.config.max_models, self.config.min_residency_loads
         )
         self.consumer = Consumer(
-            context, self.receiver, self.completions, free_memory=self._memory.relieve,
+            context, self.receiver, self.completions, free_memory=self._memory.evict_one,
             events=self.events,
         )  # fmt: skip
 
@@ -157,16 +154,16 @@ class Composition:
         config, context = self.config, self.context
         device, ledger = context.device, context.ledger
         self._bookkeeper = Bookkeeper(ledger, context.copies)
-        self.memory_monitor = MemoryWatch(
+        self.memory_monitor = MemoryMonitor(
             device, context.thread, ledger, config.unaccounted_bytes,
             accounted=lambda: self._bookkeeper.allocated(device, self._inflight.bytes),
             settled=self._bookkeeper.settled,
-            room=lambda: allowed_budget(config, device, ledger.budget),
-            renew=recycle, resize=self._memory.resize,
+            capacity=lambda: allowed_budget(config, device, ledger.budget),
+            recycle=recycle, resize=self._memory.resize,
         )  # fmt: skip
         self._stats = ModelStatsReader(self._calls, self._keys, device.device_class)
         self.growth = Growth(context, self._memory, self._evictor)
-        self.slack = Slack(context)
+        self.slack = IdleTrimmer(context)
         self.idle_eviction = IdleEvictor(context, self._evictor, self._stats)
 
     def _make_loader(self) -> Loader:

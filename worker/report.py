@@ -11,7 +11,7 @@ from worker.residency.account import Bookkeeper
 from worker.residency.context import WorkerContext
 from worker.residency.host_tier import HostTier
 from worker.residency.memory_manager import MemoryManager
-from worker.residency.memory_watch import MemoryWatch
+from worker.residency.memory_monitor import MemoryMonitor
 from worker.serving.completions import Completions
 from worker.serving.load_meter import CompletionRate
 
@@ -24,7 +24,7 @@ class Reporter:
 
     def __init__(
         self, context: WorkerContext, bookkeeper: Bookkeeper, host: HostTier, loader: Loader,
-        completions: Completions, memory: MemoryManager, monitor: MemoryWatch, *,
+        completions: Completions, memory: MemoryManager, monitor: MemoryMonitor, *,
         max_models: int, host_id: str,
     ) -> None:  # fmt: skip
         self._context = context

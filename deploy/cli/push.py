@@ -1,7 +1,7 @@
-"""`warmroute push`: a model file, or a module and its weights, becomes a version in the repository.
+"""`warmroute push`: publish a model file, or a module and its weights, as a version.
 
-An interrupted push can be repeated: files that have arrived are not sent again, and the version
-appears only when it is complete. An unchanged model changes nothing.
+An upload can be interrupted and repeated: what has arrived is not sent twice, and the version
+appears only when it is complete. Pushing the same again changes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.cli import push_wait, repository
+from deploy.cli import push_wait, repository, sources
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import Subparsers, mib, say, show
 from deploy.cli.policy import add_options, read_policy
@@ -39,7 +39,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "the rest. Push refuses a SPEC that differs from the file.",
     )
     parser.add_argument("model", metavar="NAME")
-    _add_source(parser)
+    sources.add_options(parser)
     parser.add_argument(
         "--version",
         type=int,
@@ -55,48 +55,8 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     parser.set_defaults(run=run)
 
 
-def _add_source(parser: ArgumentParser) -> None:
-    """Options for the source, and for its inputs and outputs."""
-    parser.add_argument("--file", type=Path, help="model.pt2, model.onnx or TorchScript (model.pt)")
-    parser.add_argument(
-        "--format",
-        choices=["program", "whole"],
-        help="store a .pt2 as shared program and weights (default), or as one file",
-    )
-    parser.add_argument(
-        "--module", metavar="PACKAGE.MODULE:FACTORY", help="function that returns the module"
-    )
-    parser.add_argument("--architecture", metavar="NAME", help="an architecture that workers know")
-    parser.add_argument(
-        "--size",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a size of the architecture",
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE.safetensors",
-        help="weights of --module or --architecture: a file, an .index.json, or a folder",
-    )
-    parser.add_argument(
-        "--example", type=Path, metavar="FILE.npz", help="real inputs by name, used as warm-up"
-    )
-    parser.add_argument(
-        "--input", action="append", default=[], metavar="SPEC", help="once per input"
-    )
-    parser.add_argument(
-        "--output",
-        action="append",
-        default=[],
-        metavar="SPEC",
-        help="once per output; in order if the model's outputs have no names",
-    )
-
-
 def run(options: Namespace) -> int:
-    """Prepare, test and publish the model, and print the result."""
+    """Prepare, try and publish the model, and print what was sent."""
     check_model_name(options.model)
     _check_numbers(options)
     policy = read_policy(options)
@@ -133,11 +93,14 @@ def run(options: Namespace) -> int:
 
 
 def _advise_trust(manifest: Manifest, url: str) -> None:
-    """Print the setting that workers need to trust the model, unless it is set here."""
+    """Print on stderr which setting the workers need, unless it is set in this environment."""
     prefixes = os.environ.get("WARMROUTE_TRUST_CODE", "").split(",")
     if not trust.Trust.of_repository(url, prefixes, ()).allows(manifest):
-        risk = f"{manifest.platform} can run code, and workers refuse it unless you"
-        say(f"warmroute: {risk} {trust.advice(url)}", error=True)
+        say(
+            f"warmroute: {manifest.platform} can run code: {trust.advice(url)}, or workers refuse "
+            "it",
+            error=True,
+        )
 
 
 def _prepare(
@@ -186,9 +149,8 @@ def _check_numbers(options: Namespace) -> None:
 def _try(
     manifest: Manifest, files: dict[str, Path], options: Namespace
 ) -> tuple[Manifest, list[str]]:
-    """The manifest with the example as its warm-up, after a trial of the model; and notes for the
-    publisher."""
-    from deploy.cli.example import MOST_BYTES, example_of, read_example
+    """Try the model; the manifest with the example as its warm-up, and notes for the publisher."""
+    from deploy.cli.example import MAX_BYTES, example_of, read_example
 
     arrays = read_example(options.example)
     if arrays is None:
@@ -197,24 +159,25 @@ def _try(
     given = msgspec.structs.replace(manifest, warmup=example.warmup)
     if not example.shapes_only:
         return _run(given, files)
-    large = f"the example is over {MOST_BYTES} bytes, of which a manifest keeps"
+    large = f"the example is over {MAX_BYTES} bytes, so the manifest keeps"
     try:
         tried, notes = _run(given, files)
-        return tried, [f"{large} the shapes only", *notes]
+        return tried, [f"{large} its shapes only", *notes]
     except LoadFailed:  # zeros of these shapes
         tried, notes = _run(manifest, files)
-        return tried, [f"{large} nothing", *notes]
+        return tried, [f"{large} nothing of it", *notes]
 
 
 def _run(manifest: Manifest, files: dict[str, Path]) -> tuple[Manifest, list[str]]:
-    """The manifest after a trial of the model, and notes. ONNX models need no torch."""
+    """Run the model; the manifest after this trial, and notes for the publisher. (An ONNX model can
+    be pushed without torch.)"""
     try:
         from deploy.cli.trial import try_model
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] != "torch":
             raise
-        untried = "the model was not tested, because torch is not installed here"
-        return manifest, [f"{untried}; a worker tests it when it loads it"]
+        note = "the model was not tried, since torch is not installed here: the first load tries it"
+        return manifest, [note]
     tried = try_model(manifest, files)
     if tried.mixes:
         manifest = msgspec.structs.replace(manifest, batching=Batching())
@@ -224,16 +187,19 @@ def _run(manifest: Manifest, files: dict[str, Path]) -> tuple[Manifest, list[str
 def _check_batchable(specs: list[TensorSpec]) -> None:
     for spec in specs:
         if spec.shape[:1] != [-1]:
-            way = ": leave it out by naming the other inputs with --input" if spec.optional else ""
+            way = (
+                "leave it out by naming the other inputs with --input, or " if spec.optional else ""
+            )
             raise WrongUse(
-                f"--max-batch: {spec.name!r} is {spec.shape}, whose first size is fixed{way}"
+                f"--max-batch: {spec.name!r} is {spec.shape}, whose first size is fixed, but "
+                f"a batch needs one that varies (-1): {way}push without --max-batch"
             )
 
 
 def _publish(
     store: Repository, manifest: Manifest, files: dict[str, Path], options: Namespace
 ) -> PublishResult:
-    """Publish as the given version; else as the newest one, or as the next one if that differs."""
+    """Publish as the requested version; without one as the newest, or a new one if that differs."""
     newest = max(store.list_versions(manifest.name), default=1)
     version = options.version or newest
     with bytes_bar(f"push {manifest.name}") as progress:

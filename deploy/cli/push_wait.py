@@ -6,7 +6,14 @@ from argparse import ArgumentParser, Namespace
 
 from deploy.cli.errors import CannotDo
 from deploy.cli.options import seconds
-from warmroute import Client, ClientError, ConnectionFailed, NotFound, TimedOut
+from warmroute import (
+    BadResponse,
+    Client,
+    ClientError,
+    ConnectionFailed,
+    NotFound,
+    TimedOut,
+)
 
 USUAL_TIMEOUT_S = 60.0
 
@@ -36,7 +43,7 @@ def until_live(options: Namespace, name: str, version: int) -> list[str]:
 def _why(options: Namespace, error: ClientError) -> str:
     if isinstance(error, NotFound):
         return f"{error.message}: the gateway at {options.url} may use another repository"
-    if isinstance(error, ConnectionFailed | TimedOut):
+    if isinstance(error, ConnectionFailed | BadResponse | TimedOut):
         return f"{error.message} (--url or WARMROUTE_URL names the gateway)"
     return error.message
 

@@ -1,33 +1,85 @@
-"""What a user pushes: a file, whose contents decide its format, or a factory of a module."""
+"""What a user pushes: a file, whose content decides its platform, or a factory of a module."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import zipfile
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from deploy.cli.errors import WrongUse
+from shared.platforms import PLATFORMS, Platform
 from worker.packaging import file_stubs
 
-PT2, TORCHSCRIPT, ONNX = ".pt2", ".pt", ".onnx"
-SCRIPTS = (".pt", ".pth", ".ts", ".jit", ".torchscript")
-ENDINGS = {".pt2": PT2, ".onnx": ONNX, **dict.fromkeys(SCRIPTS, TORCHSCRIPT)}
-WANT = f"want .pt2, {', '.join(SCRIPTS)} (TorchScript) or .onnx"
+SUFFIXES = tuple(dict.fromkeys(suffix for row in PLATFORMS.values() for suffix in row.suffixes))
+WANT = f"want one of {', '.join(SUFFIXES)}"
 INDEX = ".index.json"
 WANT_FACTORY = "want PACKAGE.MODULE:FACTORY"
 
 
-def format_of(file: Path) -> str:
-    """PT2, TORCHSCRIPT or ONNX; WrongUse, with advice, if it is another format."""
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options that name the model and describe its tensors."""
+    parser.add_argument("--file", type=Path, help="model.pt2, model.onnx or TorchScript (model.pt)")
+    parser.add_argument(
+        "--format",
+        choices=["program", "whole"],
+        help="store a .pt2 as shared program and weights (default), or as one file",
+    )
+    parser.add_argument(
+        "--module", metavar="PACKAGE.MODULE:FACTORY", help="function that returns the module"
+    )
+    parser.add_argument("--architecture", metavar="NAME", help="an architecture that workers know")
+    parser.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a size of the architecture",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE.safetensors",
+        help="weights of --module or --architecture: a file, an .index.json, or a folder",
+    )
+    parser.add_argument(
+        "--example", type=Path, metavar="FILE.npz", help="real inputs by name, used as warm-up"
+    )
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="SPEC", help="once per input"
+    )
+    parser.add_argument(
+        "--output",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="once per output; in order if the model's outputs have no names",
+    )
+
+
+def platform_of(file: Path, form: str | None) -> Platform:
+    """The platform as which `file` is packed. `form`: program or whole, which only a .pt2 has.
+    WrongUse, with what to do instead, if the file is not a model."""
+    suffix = suffix_of(file)
+    rows = [row for row in PLATFORMS.values() if suffix in row.suffixes]
+    if form and len(rows) == 1:
+        raise WrongUse(f"--format goes with a .pt2 only, {file} is a {suffix}")
+    return next(row for row in rows if row.whole == (form == "whole"))
+
+
+def suffix_of(file: Path) -> str:
+    """The suffix that stands for the file's format (.pt2, .pt, .onnx), by its content or its name;
+    WrongUse, with what to do instead, if it is not a model file."""
     if file.is_dir():
         raise WrongUse(f"{file}: {_folder(file)}")
     if file.suffix == ".safetensors" and file.is_file():
         raise WrongUse(
-            f"{file}: weights without a program: give --weights, with --module or --architecture"
+            f"{file}: a file of weights, without a program: give it as --weights, with --module or "
+            "--architecture"
         )
-    found = _in_archive(file) or ENDINGS.get(file.suffix.lower())
+    found = _in_archive(file) or _by_name(file)
     check_content(file, found or "")
     if found is None:
         raise WrongUse(f"{file}: {WANT}")
@@ -35,41 +87,48 @@ def format_of(file: Path) -> str:
 
 
 def check_content(path: Path, expected: str) -> None:
-    """WrongUse, saying what it is, if the first bytes are not those of format `expected`
+    """WrongUse, naming what it is, if the first bytes are not those of a file of format `expected`
     (.pt2, .pt, .onnx, .safetensors, .npz; '' for any)."""
     if why := file_stubs.explain(path, expected):
         raise WrongUse(f"{path}: it is {why}")
 
 
 def check_weights(path: Path) -> None:
-    """As `check_content`, for --weights: a file, a folder, or the index of several files."""
+    """`check_content` for --weights, which may also be a folder or the index of several files."""
     if not path.is_dir() and not path.name.endswith(INDEX):
         check_content(path, ".safetensors")
 
 
+def _by_name(file: Path) -> str | None:
+    for row in PLATFORMS.values():
+        if file.suffix.lower() in row.suffixes:
+            return row.suffixes[0]
+    return None
+
+
 def _in_archive(file: Path) -> str | None:
-    """The format of a zip archive that torch wrote, by its members."""
+    """The suffix for a zip archive that torch wrote, by its members; None for any other file."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = [name.partition("/")[2] for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
         return None
     if "constants.pkl" in names:
-        return TORCHSCRIPT
-    return PT2 if any(name.startswith("models/") for name in names) else None
+        return ".pt"
+    return ".pt2" if any(name.startswith("models/") for name in names) else None
 
 
 def _folder(folder: Path) -> str:
     if not (folder / "config.json").is_file():
         return f"a folder, {WANT}"
     return (
-        "a folder of save_pretrained, which has weights but no program: give --module "
+        "a folder of save_pretrained, which holds weights but not the program: give --module "
         f"PACKAGE.MODULE:FACTORY (a function that returns the model) and --weights {folder}"
     )
 
 
 def make_module(name: str) -> Any:
-    """The result of the factory; WrongUse quotes the error of the user's code."""
+    """What the factory returns; WrongUse with the error of the user's code if that fails."""
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise WrongUse(f"--module {name!r}: {WANT_FACTORY}")
@@ -82,7 +141,7 @@ def make_module(name: str) -> Any:
     try:
         return factory()
     except Exception as error:  # the user's code may raise anything
-        raise WrongUse(f"--module {name!r}: {attribute}() raised {_first_line(error)}") from error
+        raise WrongUse(f"--module {name!r}: {attribute}() raised {_summary(error)}") from error
 
 
 def _import(module: str) -> Any:
@@ -95,9 +154,9 @@ def _import(module: str) -> Any:
             raise WrongUse(
                 f"--module {module!r}: no module named {error.name!r}; {WANT_FACTORY}"
             ) from error
-        raise WrongUse(f"--module {module!r}: importing it raised {_first_line(error)}") from error
+        raise WrongUse(f"--module {module!r}: importing it raised {_summary(error)}") from error
     except Exception as error:  # the user's code may raise anything
-        raise WrongUse(f"--module {module!r}: importing it raised {_first_line(error)}") from error
+        raise WrongUse(f"--module {module!r}: importing it raised {_summary(error)}") from error
 
 
 def _attribute(module: Any, attribute: str, what: str) -> Any:
@@ -109,6 +168,6 @@ def _attribute(module: Any, attribute: str, what: str) -> Any:
     return found
 
 
-def _first_line(error: Exception) -> str:
+def _summary(error: Exception) -> str:
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -1,7 +1,8 @@
-"""The trial before a version is published: the model runs here as it would on a worker.
+"""The trial before a version is published: the model is loaded and run as a worker does.
 
-The example is the input, if there is one. A model that no worker could serve is refused; oddities
-become notes. A model whose rows may not share a batch is published without batches.
+It runs with the example if there is one. A model that no worker could serve is refused; what is
+unusual is noted. A model whose rows may not share a batch is published without batches: it is
+served one request at a time, and correctly.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 
 from shared.errors import LoadFailed, WarmrouteError
 from shared.manifest import FileEntry, Manifest
+from shared.platforms import PLATFORMS
 from worker.device.cpu import CpuDevice
 from worker.runtimes.base import LoadedModel, Trust, load
 from worker.runtimes.failures import WrongOutput
@@ -24,17 +26,16 @@ from worker.trial.rows import Arrays
 from worker.trial.strangers import disturbed
 from worker.trial.warming import check_outputs, warm_up
 
-PROGRAM = "program.json"
 RUNS = 3  # of one input
-DICE = (
-    "the model is not deterministic: two runs of one input differ; is dropout on? Call .eval() "
+NOT_DETERMINISTIC = (
+    "the model is not deterministic: two runs of one input differ; if dropout is on, call .eval() "
     "before the export"
 )
-UNTRIED = "the model did not run with generated inputs ({}): give real ones with --example"
-UNBATCHED = "requests are not batched until one has shown which inputs work"
+UNTRIED = "the model failed with generated inputs ({}): give real ones with --example"
+UNBATCHED = "it is served unbatched until a request shows which inputs it accepts"
 MIXES = (
-    "--max-batch: requests may not share a batch of this model: {}. It is published without "
-    "batches, and each request runs alone"
+    "--max-batch: requests may not share a batch of this model: {}. So it is published without "
+    "batches, and serves one request at a time"
 )
 
 
@@ -46,9 +47,9 @@ class Tried(NamedTuple):
 
 
 def try_model(manifest: Manifest, files: Mapping[str, Path]) -> Tried:
-    """Run the trial. LoadFailed if the model cannot be served as `manifest` says. Blocks for
-    as long as some calls of the model take."""
-    named = msgspec.structs.replace(manifest, files=_entries(files))
+    """Load the model and run it; the findings. LoadFailed if it cannot be served as `manifest`
+    says. Blocks for several calls of the model."""
+    named = msgspec.structs.replace(manifest, files=_entries(manifest.platform, files))
     model = load(named, files, CpuDevice(), Trust(code=True))
     try:
         inputs, cold = warm_up(named, model)
@@ -60,13 +61,14 @@ def try_model(manifest: Manifest, files: Mapping[str, Path]) -> Tried:
         model.unload()
 
 
-def _entries(files: Mapping[str, Path]) -> list[FileEntry]:
-    """Files as a manifest names them. The hash of a program is looked at when it is opened; those
-    of weights only tell them apart here, and are taken when they are sent."""
+def _entries(platform: str, files: Mapping[str, Path]) -> list[FileEntry]:
+    """Files as a manifest names them. The loader checks the hash of a program; those of weights are
+    computed when they are sent, and here their names stand in for them."""
+    program = PLATFORMS[platform].program_file
     return [
         FileEntry(
             name,
-            hashlib.sha256(path.read_bytes() if name == PROGRAM else name.encode()).hexdigest(),
+            hashlib.sha256(path.read_bytes() if name == program else name.encode()).hexdigest(),
             path.stat().st_size,
         )
         for name, path in sorted(files.items())
@@ -79,18 +81,18 @@ def _tried(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> Tried:
         return Tried(notes)
     finding = try_batches(manifest, model, inputs, patient=True).finding
     if finding == UNPROVED:
-        return Tried([*notes, f"it is unknown whether requests may share a batch: {UNPROVED}"])
+        return Tried([*notes, f"it is not known whether requests may share a batch: {UNPROVED}"])
     if finding.startswith(UNSTEADY):
-        return Tried([*(notes or [DICE]), "so requests are not batched"])
+        return Tried([*(notes or [NOT_DETERMINISTIC]), "it is served unbatched"])
     if finding in ("", INDEPENDENT):
-        slow = [] if finding else ["the model is slow: batches were tested with few rows"]
+        slow = [] if finding else ["the model is slow, so batches were tried with few rows"]
         finding = disturbed(model.run, manifest.inputs, manifest.outputs, inputs)
         notes += slow
     return Tried([*notes, MIXES.format(finding)], mixes=True) if finding else Tried(notes)
 
 
 def _unsteady(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> list[str]:
-    """A note if two runs of one input differ; LoadFailed if an output does not fit the manifest."""
+    """A note if runs with one input differ; LoadFailed if a result does not fit the manifest."""
     answers = []
     for _ in range(RUNS):
         try:
@@ -99,13 +101,16 @@ def _unsteady(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> list[st
         except WrongOutput as error:
             wrong = error.message
         except WarmrouteError as error:
-            return [f"the model ran once, and failed with the same input again: {error.message}"]
+            return [
+                f"the model ran once, but fails when it runs with the same input again: "
+                f"{error.message}"
+            ]
         if wrong:
-            raise LoadFailed(f"the second run of one input gives another output: {wrong}")
+            raise LoadFailed(f"the second run with the same input returns something else: {wrong}")
     first, *others = answers
     steady = all(
         distance(first[spec.name], other[spec.name], spec.datatype, ROUNDED) <= 1
         for spec in manifest.outputs
         for other in others
     )
-    return [] if steady else [DICE]
+    return [] if steady else [NOT_DETERMINISTIC]

@@ -10,13 +10,11 @@ from torch import Tensor, nn
 from deploy.samples import pt2, store
 from deploy.samples.sample import Made, Sample, Workplace
 from shared.errors import NotFound
+from worker.packaging.architecture import pack_architecture
 from worker.packaging.example import example_inputs, varying_sizes
-from worker.packaging.packers import (
-    pack_architecture,
-    pack_module,
-    pack_whole_pt2,
-    split_weights,
-)
+from worker.packaging.module import pack_module
+from worker.packaging.weight_files import split_weights
+from worker.packaging.whole_file import pack_whole_pt2
 from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
 
 LARGEST = "embeddings.word_embeddings.weight"

@@ -27,11 +27,6 @@ MAX_ELEMENTS = 1 << 31
 _OPENING = re.compile(rb"[ \t\r\n\[]*")
 FEW = 512
 SHORT = 40  # characters of a value that is shown in an error
-_STRUCT = {
-    "BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b",
-    "INT16": "h", "INT32": "i", "INT64": "q", "FP32": "f", "FP64": "d",
-}  # fmt: skip
-_INTEGERS = {"UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"}
 
 
 def element_count(shape: list[int], field: str) -> int:
@@ -51,7 +46,7 @@ def element_count(shape: list[int], field: str) -> int:
 @cache
 def _decoder(datatype: str, depth: int) -> msgspec.json.Decoder[Any]:
     element: Any = float
-    if datatype in _INTEGERS:
+    if datatype in datatypes.INTEGERS:
         element = int
     elif datatype == "BOOL":
         element = bool
@@ -92,7 +87,7 @@ def from_json(raw: bytes, datatype: str, shape: list[int], field: str) -> bytes:
         raise InvalidInput(f"{field}.data: {strict.explain(raw, error)}") from None
     if depth == 0:
         depth, values = 1, [values]
-    code = _STRUCT.get(datatype)
+    code = datatypes.STRUCT.get(datatype)
     if depth == 1 and code is not None and len(values) == math.prod(shape) <= FEW:
         return _pack_few(values, code, datatype, field)
     array = _as_array(values, datatype, field)

@@ -24,7 +24,7 @@ from router.requests import records
 from router.rest.error_responses import STATUS
 from shared import config
 from shared.errors import WarmrouteError
-from shared.manifest import PLATFORMS
+from shared.platforms import PLATFORMS
 from tests.contract.sources import ROOT
 from tests.helpers import documents
 
@@ -148,7 +148,9 @@ def test_the_formats_are_those_that_workers_load() -> None:
     """Both ways; and the one that is data is the one that needs no trust."""
     section = documents.prose("models.md").partition("| format |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\|[^|]+\| `(\w+)` \|", section, re.MULTILINE)) == set(PLATFORMS)
-    assert [name for name, kind in PLATFORMS.items() if kind == "data"] == ["pytorch_architecture"]
+    assert [name for name, row in PLATFORMS.items() if row.trust == "data"] == [
+        "pytorch_architecture"
+    ]
 
 
 def test_the_procfile_is_quoted_as_it_is() -> None:
@@ -194,7 +196,7 @@ def test_every_file_and_link_in_the_text_exists(page: str) -> None:
 def test_every_page_is_linked_from_the_readme() -> None:
     """The table at its end."""
     linked = set(re.findall(r"\]\(deploy/docs/([\w-]+\.md)", documents.text(documents.README)))
-    assert linked == set(documents.PAGES) - {documents.README, documents.CLIENT_README}
+    assert linked == set(documents.PAGES) - {documents.README}
 
 
 def test_limits_in_the_text_are_those_of_the_code() -> None:

@@ -13,9 +13,9 @@ from threading import Thread
 import redis
 
 from tests.helpers.wait import block_until
+from tests.judge.outcomes import TERMINAL
 
-ENDS = "succeeded|failed|cancelled|expired"
-_ENDED = re.compile(rf"HSET \S+:request:([0-9a-f]{{32}}) status (?:{ENDS}) ")
+_ENDED = re.compile(rf"HSET \S+:request:([0-9a-f]{{32}}) status (?:{'|'.join(TERMINAL)}) ")
 MARK = "failpoints-history"
 
 

@@ -26,7 +26,7 @@ class Load:
     refused: int = 0
     wrong: int = 0
     longest_s: float = 0.0
-    accepted: list[tuple[Any, dict]] = field(default_factory=list)
+    accepted: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def wait_for_answers(self) -> None:

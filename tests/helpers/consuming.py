@@ -10,6 +10,7 @@ from shared.channel import Channel
 from shared.envelope import Envelope, pack, unpack_outcome
 from shared.errors import ModelFailed
 from shared.event_log import EventLog
+from shared.footprint import Footprint
 from shared.manifest import Batching
 from shared.service import Loop, Supervisor
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
@@ -19,7 +20,7 @@ from worker.device.thread import DeviceThread
 from worker.membership import Membership
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies, Copy
-from worker.residency.ledger import Footprint, Ledger
+from worker.residency.ledger import Ledger
 from worker.serving.batch_tensors import Arrays
 from worker.serving.batcher import Batcher
 from worker.serving.completions import Completions

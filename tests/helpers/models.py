@@ -162,7 +162,7 @@ class _Slow(nn.Module):
         self.matrix = nn.Parameter(torch.eye(256))
 
     def forward(self, steps: Tensor) -> Tensor:
-        state = self.matrix
+        state: Tensor = self.matrix
         done = torch.zeros_like(steps)
         for _ in range(int(steps.item())):
             state = torch.tanh(state @ self.matrix)

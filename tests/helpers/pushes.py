@@ -18,7 +18,7 @@ import torch
 from shared.manifest import FileEntry, Manifest, TensorSpec
 from shared.repository import Repository, publish
 from warmroute import Client, ClientError
-from worker.packaging.packers import pack_architecture
+from worker.packaging.architecture import pack_architecture
 from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
 
 TINY: dict[str, Any] = {

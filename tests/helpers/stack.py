@@ -113,7 +113,7 @@ class Stack(Signals, Cluster):
 
     def waiting(self, worker: str) -> list[Envelope]:
         """Requests that wait or run on a worker, in the order in which they were placed."""
-        rows = self.redis.xrange(self.keys.work(worker))
+        rows: Any = self.redis.xrange(self.keys.work(worker))
         return [unpack_envelope(fields[b"body"]) for _, fields in rows]
 
     # Servers ---------------------------------------------------------------------------------

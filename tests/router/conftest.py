@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -35,7 +34,7 @@ class Parts:
         self.cell = cell
         self.replies = Channel(cell.url)
         self.waiters = Waiters(self.replies, cell.keys, gateway)
-        bulk = GatewaySharedMemory(cell.client, cell.keys, gateway, None, 0)
+        bulk = GatewaySharedMemory(cell.channel, cell.keys, gateway, None, 0)
         self.recent = RecentOutcomes(cell.scripts, 100)
         self.failures = FailureLog(cell.channel, cell.keys, gateway, self.recent, STATUS)
         self.dispatch = Dispatch(
@@ -79,7 +78,7 @@ async def other_parts(cell: Cell) -> AsyncIterator[Parts]:
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Iterator[FakeRepository]:
+def repository() -> FakeRepository:
     """Manifests in memory, with what was asked counted."""
     return FakeRepository()
 

@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from shared.errors import Unavailable
+from shared.footprint import Footprint
 from tests.simulation.lane import Crashed
 from tests.simulation.link import SimChannel
 from tests.simulation.loop import PROCESS, SimFuture
 from tests.simulation.process import Process
 from worker.heartbeat import HeartbeatThread
-from worker.residency.ledger import Footprint, Ledger
+from worker.residency.ledger import Ledger
 from worker.supervisor.child import Child
 from worker.supervisor.progress import Progress
 

@@ -30,7 +30,7 @@ from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
 from worker.device.opening import claim_and_open
 from worker.heartbeat import HeartbeatThread
-from worker.loading.cold_queue import ColdQueue
+from worker.loading.orders import ColdQueue
 from worker.residency.ledger import Ledger
 from worker.runtimes.base import load
 from worker.supervisor.child import Child

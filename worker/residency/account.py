@@ -1,7 +1,7 @@
-"""The ledger as people see it: what each copy has of its own, what it shares, and with
-how many. Pure.
+"""The ledger in figures for people: per copy its own bytes, its shared bytes, and the number of
+copies that share them. Pure.
 
-own bytes of all copies + what is shared, once + reserved = used
+own bytes of all copies + shared bytes, once + reserved = used
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from shared.footprint import Footprint
 from worker.device.base import Device
 from worker.residency.copies import Copies
-from worker.residency.ledger import Footprint, Ledger, Tally
+from worker.residency.ledger import Ledger, Tally
 
 
-class Part(NamedTuple):
-    """A copy's part. `own`: bytes that go with it; `shared`: of blobs that other copies here hold
-    too, each counted whole; `others`: how many copies hold any of those."""
+class CopyBytes(NamedTuple):
+    """The bytes of one copy. `own`: freed with it; `shared`: of blobs that other copies here hold
+    too, each counted whole; `others`: the number of copies that hold any of those."""
 
     own: int
     shared: int
@@ -24,30 +25,32 @@ class Part(NamedTuple):
 
 
 class Account(NamedTuple):
-    """All bytes in use. `shared`: of blobs that several copies hold, each once; `reserved`: what is
-    in use beside the copies that serve, by those that are loaded or on their way out."""
+    """All bytes in use. `shared`: of blobs that several copies hold, each once; `reserved`: in use
+    beside the copies that serve, by copies that are being loaded or are retiring."""
 
     used: int
     shared: int
     reserved: int
-    parts: dict[str, Part]
+    parts: dict[str, CopyBytes]
 
 
 def account(entries: Mapping[str, Footprint], held: Collection[str]) -> Account:
-    """`entries` of a ledger, and which of them serve."""
+    """The account of a ledger's `entries`, of which those of `held` serve."""
     serving = {ref: entries[ref] for ref in held if ref in entries}
     holders: dict[str, set[str]] = {}
     for ref, footprint in serving.items():
         for sha256, _ in footprint.blobs:
             holders.setdefault(sha256, set()).add(ref)
     tally = Tally(serving.values())
-    parts = {ref: _part(ref, footprint, holders, tally) for ref, footprint in serving.items()}
+    parts = {ref: _bytes_of(ref, footprint, holders, tally) for ref, footprint in serving.items()}
     shared = sum(tally.size(sha256) for sha256, refs in holders.items() if len(refs) > 1)
     used = Tally(entries.values()).bytes
     return Account(used, shared, used - tally.bytes, parts)
 
 
-def _part(ref: str, footprint: Footprint, holders: Mapping[str, set[str]], tally: Tally) -> Part:
+def _bytes_of(
+    ref: str, footprint: Footprint, holders: Mapping[str, set[str]], tally: Tally
+) -> CopyBytes:
     own, shared, others = footprint.own, 0, set[str]()
     for sha256, _ in footprint.blobs:
         if len(holders[sha256]) > 1:
@@ -55,12 +58,13 @@ def _part(ref: str, footprint: Footprint, holders: Mapping[str, set[str]], tally
             others |= holders[sha256]
         else:
             own += tally.size(sha256)
-    return Part(own, shared, len(others - {ref}))
+    return CopyBytes(own, shared, len(others - {ref}))
 
 
 class Bookkeeper:
-    """The account of one worker, made anew only when a copy has come, changed or gone. Asked from
-    the heart's thread: mappings of the ledger and the copies are never changed, but replaced."""
+    """The account of one worker, computed again only when a copy was added, changed or removed.
+    Read by the heartbeat's thread: the mappings of the ledger and the copies are never changed, but
+    replaced."""
 
     def __init__(self, ledger: Ledger, copies: Copies) -> None:
         self._ledger = ledger
@@ -82,7 +86,7 @@ class Bookkeeper:
         return own + inflight_bytes
 
     def account(self) -> Account:
-        """As it is now."""
+        """The current account."""
         entries, held = self._ledger.entries, list(self._copies.held())
         if entries is not self._entries or held != self._held:
             self._account = account(entries, held)

@@ -60,7 +60,7 @@ class Consumer:
             self._slots.release()
             raise
         # In use before anything else can run: an evictor must not see the copy idle in between.
-        copy = self._copies.hold(batch[0].ref, len(batch))
+        copy = self._copies.acquire(batch[0].ref, len(batch))
         task = asyncio.create_task(self._handle_or_fail(copy, batch))
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -110,7 +110,7 @@ class Consumer:
             error = ModelFailed("internal error, see the worker's log")
             self._completions.finish(batch, [error] * len(batch))
         finally:
-            self._copies.let_go(copy)
+            self._copies.release(copy)
             self._slots.release()
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -34,7 +34,7 @@ class Connections:
 
     @contextmanager
     def lease(self, within_s: float) -> Iterator[httpx.BaseTransport]:
-        """A transport that nobody else uses meanwhile; TimedOut if none is free in time."""
+        """A transport for the caller alone; TimedOut if none is free in time."""
         if self._own is not None:
             yield self._own
             return
@@ -71,7 +71,7 @@ class AsyncConnections:
 
     @asynccontextmanager
     async def lease(self, within_s: float | None) -> AsyncIterator[httpx.AsyncBaseTransport]:
-        """A transport that nobody else uses meanwhile; TimedOut if none is free in time."""
+        """A transport for the caller alone; TimedOut if none is free in time."""
         if self._own is not None:
             yield self._own
             return

@@ -70,7 +70,7 @@ def test_names_that_forward_does_not_have_are_refused_with_those_it_has(
     [
         ([], "--file, --module and --architecture"),
         (["--file", "no.pt2"], "no such file"),
-        (["--file", "nets.py"], "want .pt2"),
+        (["--file", "nets.py"], "want one of .pt2"),
         (["--module", "nets", "--input", "x:FP32:1"], "PACKAGE.MODULE:FACTORY"),
         (["--module", "nowhere:f", "--input", "x:FP32:1"], "nowhere"),
         (["--architecture", "bert_encoder"], "--weights"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.footprint import Footprint
 from tests.helpers.evicting import Model
 from tests.helpers.factories import manifest
-from worker.residency.account import Bookkeeper, Part, account
+from worker.residency.account import Bookkeeper, CopyBytes, account
 from worker.residency.copies import Copies, Copy
-from worker.residency.ledger import Footprint, Ledger
+from worker.residency.ledger import Ledger
 
 BLOBS = {"program": 5, "base": 100, "mine": 10}
 
@@ -31,7 +32,11 @@ def test_fine_tunes_share_their_base_and_each_has_its_own() -> None:
     """A blob that only one copy holds is its own."""
     entries = {"a": of(1, "program", "base", "mine"), "b": of(2, "program", "base"), "c": of(7)}
     found = account(entries, list(entries))
-    assert found.parts == {"a": Part(11, 105, 1), "b": Part(2, 105, 1), "c": Part(7, 0, 0)}
+    assert found.parts == {
+        "a": CopyBytes(11, 105, 1),
+        "b": CopyBytes(2, 105, 1),
+        "c": CopyBytes(7, 0, 0),
+    }
     assert (found.used, found.shared, found.reserved) == (125, 105, 0)
 
 
@@ -39,7 +44,7 @@ def test_what_loads_or_leaves_is_reserved() -> None:
     """With what it shares, as far as nobody who serves holds it."""
     entries = {"a": of(1, "base"), "b": of(2, "base", "mine")}
     found = account(entries, ["a"])
-    assert (found.parts, found.shared, found.reserved) == ({"a": Part(101, 0, 0)}, 0, 12)
+    assert (found.parts, found.shared, found.reserved) == ({"a": CopyBytes(101, 0, 0)}, 0, 12)
 
 
 @given(st.dictionaries(st.text(max_size=3), FOOTPRINTS, max_size=8), st.data())
@@ -68,7 +73,7 @@ def test_the_account_follows_what_comes_and_goes() -> None:
     ledger.reserve("a", of(1, "base"))
     assert (keeper.account().reserved, keeper.account().parts) == (101, {})
     copies.add(Copy("a", manifest(), Model(), of(1, "base")))
-    assert keeper.account().parts == {"a": Part(101, 0, 0)}
+    assert keeper.account().parts == {"a": CopyBytes(101, 0, 0)}
     assert keeper.account() is keeper.account()
     ledger.correct("a", of(50, "base"))
     assert keeper.account().parts["a"].own == 150

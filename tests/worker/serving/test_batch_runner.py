@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from shared.envelope import Outcome
 from shared.errors import InvalidInput, ModelFailed, OutOfMemory, Unavailable, WarmrouteError
+from shared.footprint import Footprint
 from tests.helpers.factories import REF, manifest, work
 from worker.device.base import DeviceOutOfMemory
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge
-from worker.residency.ledger import Footprint
 from worker.serving.batch_runner import BatchRunner, caller_error, split_failed
 from worker.serving.batch_start import RedisClock
 from worker.serving.batch_tensors import Arrays

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from shared.errors import ModelFailed
+from shared.footprint import Footprint
 from tests.helpers.factories import REF, manifest, work
 from worker.residency.copies import Copy
-from worker.residency.ledger import Footprint
 from worker.serving import execution
 from worker.serving.batch_tensors import Arrays
 from worker.serving.execution import DeviceCall

@@ -12,13 +12,13 @@ from tests.helpers.factories import REF
 from worker.device.cpu import CpuDevice
 from worker.residency.context import WorkerContext
 from worker.residency.gauge import Gauge, Span
-from worker.residency.slack import IDLE_S, WORTH_BYTES, Slack
+from worker.residency.memory_monitor import TRIM_BYTES, TRIM_IDLE_S, IdleTrimmer
 
 
 class Heap(CpuDevice):
     """A device whose heap keeps what a test says."""
 
-    kept, trims = 10 * WORTH_BYTES, 0
+    kept, trims = 10 * TRIM_BYTES, 0
 
     def slack(self) -> int:
         return self.kept
@@ -35,22 +35,22 @@ async def idle(parts: WorkerContext) -> AsyncIterator[WorkerContext]:
     await hold(made, REF, 60)
     copy = made.copies.get(REF)
     assert copy is not None
-    copy.last_used -= 2 * IDLE_S
+    copy.last_used -= 2 * TRIM_IDLE_S
     yield made
 
 
 async def test_an_idle_worker_gives_back_what_it_keeps(idle: WorkerContext) -> None:
     """Once: then nothing is left."""
-    slack = Slack(idle)
-    assert await slack.run_once() == 10 * WORTH_BYTES
+    slack = IdleTrimmer(idle)
+    assert await slack.run_once() == 10 * TRIM_BYTES
     assert await slack.run_once() == 0
     assert idle.device.trims == 1
 
 
 async def test_little_is_not_worth_a_walk_over_the_heap(idle: WorkerContext) -> None:
     """It stays for the next call."""
-    idle.device.kept = WORTH_BYTES - 1
-    assert await Slack(idle).run_once() == 0 == idle.device.trims
+    idle.device.kept = TRIM_BYTES - 1
+    assert await IdleTrimmer(idle).run_once() == 0 == idle.device.trims
 
 
 @pytest.fixture(params=["runs", "was used just now", "loads"])
@@ -63,10 +63,10 @@ def busy(request: pytest.FixtureRequest, idle: WorkerContext) -> Iterator[Worker
     elif request.param == "loads":
         idle.gauge.begin(span)
     else:
-        copy.last_used += 2 * IDLE_S
+        copy.last_used += 2 * TRIM_IDLE_S
     yield idle
 
 
 async def test_a_busy_worker_keeps_it_for_the_next_call(busy: WorkerContext) -> None:
     """Taking its pages anew would cost more than the call."""
-    assert await Slack(busy).run_once() == 0 == busy.device.trims
+    assert await IdleTrimmer(busy).run_once() == 0 == busy.device.trims

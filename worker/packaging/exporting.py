@@ -1,13 +1,14 @@
-"""What a module returns, as a flat tuple: torch.export cannot write down every kind of tree.
+"""What torch.export cannot do by itself: trees that it cannot write down, and readable errors.
 
-A NamedTuple that nobody registered cannot be saved at all, and the fields of a registered one are
-not in the file. Here the module itself is at hand, so its answer says the names.
+A NamedTuple that is not registered cannot be saved at all, and the fields of a registered one are
+not in the file. Here the module itself is available, so the names come from what it returns.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,13 +16,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from worker.runtimes.arrays import children_of
+from worker.runtimes.failures import summary
 from worker.runtimes.program_tree import Path
 
 
 @contextmanager
 def flat_returns(module: nn.Module, returned: Any) -> Iterator[None]:
-    """The module returns the leaves of what it returned as one tuple, for as long as this lasts;
-    one that returns a tensor, or a plain tuple of them, is left as it is."""
+    """Make the module return its leaves as one flat tuple, until the block ends; a module that
+    returns a tensor, or a plain tuple of tensors, is not changed."""
     if isinstance(returned, Tensor) or _is_plain(returned):
         yield
         return
@@ -57,3 +59,27 @@ def _is_plain(returned: Any) -> bool:
     if type(returned) not in (tuple, list):
         return False
     return all(isinstance(item, Tensor) or _is_plain(item) for item in returned)
+
+
+MAX_CHARS = 700
+# "  - You marked n as dynamic but ...": the reason below a first line that only names its kind.
+REASON = re.compile(r"^\s+- (.+)$", re.MULTILINE)
+CALL = re.compile(r'File "(?:[^"\n]*[/\\])?([^"\n/\\]+)", line (\d+), in \w+\n\s*(.+)')
+ADVICE = re.compile(r"\s*For more information, run with .*$|\s*\(unhinted: .*$")
+BY_VALUES = "data-dependent"
+
+
+def refusal(error: BaseException) -> str:
+    """The message for an error of torch.export: the reason, the line of the module, and what to
+    do."""
+    text = str(error)
+    message = ADVICE.sub("", summary(error))
+    if (reason := REASON.search(text)) is not None:
+        message += f" {reason[1]}"
+    if (call := CALL.search(text)) is not None:
+        message += f" (at {call[1]} line {call[2]}: {call[3].strip()})"
+    if BY_VALUES in text:
+        message += (
+            "; code that decides by the values of a tensor can be pushed as TorchScript or ONNX"
+        )
+    return message[:MAX_CHARS]

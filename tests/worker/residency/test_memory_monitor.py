@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.footprint import Footprint
 from worker.device.thread import DeviceThread
-from worker.residency.ledger import Footprint, Ledger
-from worker.residency.memory_watch import LOOKS, Leak, MemoryWatch, budget_after
+from worker.residency.ledger import Ledger
+from worker.residency.memory_monitor import SAMPLES, Leak, MemoryMonitor, budget_after
 
 MB = 1_000_000
 LIMIT, BUDGET = 100 * MB, 1000 * MB
@@ -22,40 +23,40 @@ def leak_after(*looks: tuple[int, bool]) -> Leak:
     """What looks at so many MB unaccounted for, settled or not, have shown."""
     leak = Leak()
     for megabytes, settled in looks:
-        leak = leak.seen(megabytes * MB, settled)
+        leak = leak.observed(megabytes * MB, settled)
     return leak
 
 
 def test_what_was_there_from_the_beginning_is_normal() -> None:
     """The interpreter, torch, and what the first calls set up."""
-    leak = leak_after(*[(300, True)] * LOOKS)
+    leak = leak_after(*[(300, True)] * SAMPLES)
     assert (leak.now, leak.sure) == (0, 0)
 
 
 def test_what_stays_beyond_the_normal_is_a_leak() -> None:
     """Of what all of the last looks showed, the least."""
-    leak = leak_after((300, True), *[(450 + n, True) for n in range(LOOKS)])
+    leak = leak_after((300, True), *[(450 + n, True) for n in range(SAMPLES)])
     assert leak.sure == 150 * MB
-    assert leak.now == (150 + LOOKS - 1) * MB
+    assert leak.now == (150 + SAMPLES - 1) * MB
 
 
 def test_a_spike_is_none() -> None:
     """Nor what almost all looks show."""
-    leak = leak_after((300, True), *[(900, True)] * (LOOKS - 1))
+    leak = leak_after((300, True), *[(900, True)] * (SAMPLES - 1))
     assert leak.sure == 0
-    assert leak.seen(310 * MB, True).sure == 10 * MB
-    assert leak.seen(900 * MB, True).sure == 600 * MB
+    assert leak.observed(310 * MB, True).sure == 10 * MB
+    assert leak.observed(900 * MB, True).sure == 600 * MB
 
 
 def test_a_slow_leak_is_not_taken_for_normal() -> None:
     """The normal never rises, however slowly it grows."""
     leak = leak_after(*[(300 + n, True) for n in range(200)])
-    assert leak.sure == (200 - LOOKS) * MB
+    assert leak.sure == (200 - SAMPLES) * MB
 
 
 def test_while_a_load_is_under_way_nothing_is_taken_for_normal() -> None:
     """Its reservation counts, its memory is not there yet. A leak is seen all the same."""
-    leak = leak_after((300, True), (0, False), *[(450, False)] * LOOKS)
+    leak = leak_after((300, True), (0, False), *[(450, False)] * SAMPLES)
     assert leak.least == 300 * MB
     assert leak.sure == 150 * MB
 
@@ -73,7 +74,7 @@ def test_what_is_sure_was_seen_in_every_one_of_the_last_looks(
     leak = leak_after(*looks)
     assert 0 <= leak.sure <= leak.now or leak.sure == 0
     if leak.sure:
-        assert leak.sure <= min(max(0, m) for m, _ in looks[-LOOKS:]) * MB
+        assert leak.sure <= min(max(0, m) for m, _ in looks[-SAMPLES:]) * MB
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ class Machine:
         self.held, self.kept, self.known = 300 * MB, 0, 0
         self.free, self.settled = BUDGET, True
         self.trims = 0
-        self.may_renew = True
+        self.may_recycle = True
         self.asked: list[str] = []
         self.sizes: list[int] = []
         self.ledger = Ledger(BUDGET)
@@ -118,18 +119,18 @@ class Machine:
         self.trims += 1
         self.kept = 0
 
-    def renew(self, why: str) -> bool:
+    def recycle(self, why: str) -> bool:
         self.asked.append(why)
-        return self.may_renew
+        return self.may_recycle
 
     async def resize(self, budget: int) -> None:
         self.sizes.append(budget)
         self.ledger.budget = budget
 
-    def watch(self, limit: int = LIMIT) -> MemoryWatch:
-        return MemoryWatch(
+    def watch(self, limit: int = LIMIT) -> MemoryMonitor:
+        return MemoryMonitor(
             self, self.thread, self.ledger, limit, accounted=lambda: self.known,
-            settled=lambda: self.settled, room=lambda: self.free, renew=self.renew,
+            settled=lambda: self.settled, capacity=lambda: self.free, recycle=self.recycle,
             resize=self.resize,
         )  # fmt: skip
 
@@ -146,7 +147,7 @@ async def test_a_process_that_leaks_asks_to_be_replaced(machine: Machine) -> Non
     watch = machine.watch()
     await watch.run_once()
     machine.held, machine.known = 800 * MB, 380 * MB
-    for _ in range(LOOKS):
+    for _ in range(SAMPLES):
         assert machine.asked == []
         assert await watch.run_once() == watch.unaccounted == 120 * MB
     assert machine.asked == ["120 MB that no model accounts for, at most 100 MB are allowed"]
@@ -154,11 +155,11 @@ async def test_a_process_that_leaks_asks_to_be_replaced(machine: Machine) -> Non
 
 async def test_while_it_is_held_back_it_asks_again(machine: Machine) -> None:
     """Each time it looks; its parent, or the time, decides."""
-    machine.may_renew = False
+    machine.may_recycle = False
     watch = machine.watch()
     await watch.run_once()
     machine.held = 600 * MB
-    for _ in range(LOOKS + 2):
+    for _ in range(SAMPLES + 2):
         await watch.run_once()
     assert len(machine.asked) == 3
 
@@ -167,10 +168,10 @@ async def test_what_an_allocator_only_keeps_is_given_back_first(machine: Machine
     """And then it is no leak."""
     watch = machine.watch()
     await watch.run_once()
-    for _ in range(LOOKS):
+    for _ in range(SAMPLES):
         machine.kept = 500 * MB
         assert await watch.run_once() == 0
-    assert (machine.trims, machine.asked) == (LOOKS, [])
+    assert (machine.trims, machine.asked) == (SAMPLES, [])
 
 
 async def test_cycles_that_loads_leave_do_not_gather(machine: Machine) -> None:
@@ -194,7 +195,7 @@ async def test_a_limit_of_zero_asks_for_nothing(machine: Machine) -> None:
     watch = machine.watch(limit=0)
     await watch.run_once()
     machine.held = 9000 * MB
-    for _ in range(LOOKS):
+    for _ in range(SAMPLES):
         assert await watch.run_once() == 8700 * MB
     assert (machine.asked, machine.trims) == ([], 0)
 
@@ -207,7 +208,7 @@ async def test_memory_that_others_took_is_taken_out_of_the_budget(machine: Machi
         await watch.run_once()
     assert machine.ledger.budget == 400 * MB
     machine.free = BUDGET
-    for _ in range(LOOKS):
+    for _ in range(SAMPLES):
         await watch.run_once()
     assert machine.ledger.budget == BUDGET
     assert machine.sizes == [400 * MB, BUDGET]

@@ -1,4 +1,4 @@
-"""A load is weighed by what it adds, but for what a format's first run sets up for all of them."""
+"""A load is measured by what it adds, except what a format's first run sets up for all loads."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from tests.helpers.factories import file_entry, manifest
-from worker.loading.weighing import Weighing
-from worker.residency.context import WorkerContext
-from worker.residency.gauge import Gauge
+from worker.device.thread import DeviceThread
+from worker.residency.gauge import Gauge, LoadGauge
 from worker.runtimes.base import LoadedModel
 
 WEIGHTS, SET_UP = 6_000_000, 6_700_000
@@ -22,23 +21,22 @@ class Process:
     def __init__(self) -> None:
         self.live = 0
         self.gauge = Gauge(lambda: self.live)
-        self.thread = self
 
     async def run(self, call: Callable[[], Any]) -> Any:
         return call()
 
 
-async def weighed(process: Process, weighing: Weighing, adds: int) -> int:
+async def measured(process: Process, gauge: LoadGauge, adds: int) -> int:
     model = SimpleNamespace(bytes_resident=WEIGHTS, shared={})
-    async with weighing.load(SCRIPT) as span:
+    async with gauge.load(SCRIPT) as span:
         process.live += adds
-        await weighing.weigh(SCRIPT, cast(LoadedModel, model), span, None)
+        await gauge.correct(SCRIPT, cast(LoadedModel, model), span, None)
     return model.bytes_resident
 
 
-async def test_what_the_first_run_of_a_format_sets_up_is_no_models() -> None:
+async def test_what_the_first_run_of_a_format_sets_up_is_not_a_models() -> None:
     """A model of 6 MB was refused for 13 MB in an empty worker of 10."""
     process = Process()
-    weighing = Weighing(cast(WorkerContext, process))
-    assert await weighed(process, weighing, WEIGHTS + SET_UP) == WEIGHTS
-    assert await weighed(process, weighing, WEIGHTS + SET_UP) == WEIGHTS + SET_UP
+    gauge = LoadGauge(cast(DeviceThread, process), process.gauge)
+    assert await measured(process, gauge, WEIGHTS + SET_UP) == WEIGHTS
+    assert await measured(process, gauge, WEIGHTS + SET_UP) == WEIGHTS + SET_UP
