@@ -11,7 +11,7 @@ import secrets
 from contextlib import suppress
 
 from router.catalog.catalog import Catalog
-from router.catalog.live_versions import LiveVersions
+from router.catalog.versions import LoadedVersions
 from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
@@ -93,10 +93,10 @@ class Gateway:
         self._repository = open_repository(
             config.model_repository, endpoint_url=config.s3_endpoint_url or None
         )
-        self._live = LiveVersions(self._calls, self._keys, self._scripts)
+        self._loaded = LoadedVersions(self._calls, self._keys, self._scripts)
         self._catalog = Catalog(
             self._repository, config.catalog_ttl_s,
-            self._live,
+            self._loaded,
         )  # fmt: skip
         self.intake = Intake(config, self._catalog, self._dispatch, self._failures, self._recent)
         self._supervisor = Supervisor(self._make_loops())
@@ -109,7 +109,7 @@ class Gateway:
             config=self.config,
             intake=self.intake,
             catalog=self._catalog,
-            versions=VersionStates(self._catalog, self._live, states, self._events),
+            versions=VersionStates(self._catalog, self._loaded, states, self._events),
             records=Records(scripts, self._waiters, self.id, LoadStatus(self._calls, keys)),
             open_requests=OpenRequests(client, keys),
             dead_letters=DeadLetters(client, keys, scripts, self._limits, self.config.timeout_s),

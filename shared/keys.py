@@ -19,6 +19,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `refused_models` | zset | ref -> until when the two beside may say why it is refused | TTL |
 | `breaker:<ref>` | hash | crashes of workers over it: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
+| `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
 | `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
 | `tombstone:<id>` | string | tombstone of a request whose outcome was kept | TTL |
@@ -50,10 +51,8 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 
 from __future__ import annotations
 
+from shared.constants import COLD_QUEUE
 from shared.names import check_model_name
-
-DOOR_GROUP = "g"
-COLD_QUEUE = "cold"
 
 # Keys that may lack a TTL: each has an owner that deletes it (table above).
 LASTING = (
@@ -163,6 +162,9 @@ class Keys:
 
     def idempotency(self, digest: str) -> str:
         return self._of(f"idempotency:{digest}")
+
+    def gateway(self, gateway: str) -> str:
+        return self._of(f"gateway:{gateway}")
 
     def replies(self, gateway: str) -> str:
         return self._of(f"replies:{gateway}")

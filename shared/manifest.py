@@ -34,7 +34,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Parameter = str | int | float | bool
 
 
-class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class TensorSpec(Struct, frozen=True, omit_defaults=True):
     """A named tensor. -1 in `shape` is a dimension that varies; in a batched model the first
     dimension is the batch. `optional`: an input that a request may leave out; written only if true,
     so manifests without one keep their bytes."""
@@ -45,7 +45,7 @@ class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     optional: bool = False
 
 
-class Batching(Struct, frozen=True, forbid_unknown_fields=True):
+class Batching(Struct, frozen=True):
     """Limits of one device call. With `max_size` over 1 the first dimension of every input and
     output is the batch. With 1 the model is never batched, and its dimensions may mean anything."""
 
@@ -54,7 +54,7 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True):
     max_wait_ms: Annotated[float, Meta(ge=0, le=1000)] = 0.0
 
 
-class WarmupTensor(Struct, frozen=True, forbid_unknown_fields=True):
+class WarmupTensor(Struct, frozen=True):
     """One warm-up input: flat `data` in row-major order; or `raw`, its bytes in base64 (V2 binary
     tensor layout), which can carry any value of any datatype; zeros without either."""
 
@@ -63,7 +63,7 @@ class WarmupTensor(Struct, frozen=True, forbid_unknown_fields=True):
     raw: str | None = None
 
 
-class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
+class FileEntry(Struct, frozen=True):
     """A file of the model: the name under which its runtime finds it, and the blob with its
     bytes."""
 
@@ -72,7 +72,7 @@ class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
     size: Annotated[int, Meta(ge=0, le=2**40)]
 
 
-class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Manifest(Struct, frozen=True, kw_only=True):
     """One version of one model. Immutable: a change is a new version."""
 
     format: int = FORMAT

@@ -20,7 +20,7 @@ MAX_SECONDS = 31_536_000.0
 Copies = Annotated[int, Meta(ge=0, le=MAX_COPIES)]
 
 
-class Affinity(Struct, frozen=True, forbid_unknown_fields=True):
+class Affinity(Struct, frozen=True):
     """Models with one `key` go onto one worker if that can be (`prefer`), or onto no other
     (`require`); at most `max_models_per_worker` of them are on a device at a time (0: no limit)."""
 
@@ -29,7 +29,7 @@ class Affinity(Struct, frozen=True, forbid_unknown_fields=True):
     max_models_per_worker: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
 
-class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Policy(Struct, frozen=True, kw_only=True):
     """The residency policy of one model version.
 
     Seconds are of a worker's clock. `max_copies` 0: as many as workers. `idle_ttl_s` 0: an idle
@@ -68,7 +68,8 @@ def check(policy: Policy) -> None:
 
 
 def effective(given: Policy, overrides: Mapping[str, str]) -> Policy:
-    """The manifest's policy with the overrides of Redis; what cannot be read is left out."""
+    """The manifest's policy with the overrides of Redis; what cannot be read, or is of a newer
+    release, is left out."""
     merged = msgspec.structs.asdict(given)
     for name, text in overrides.items():
         value = _value(name, text)
@@ -104,6 +105,8 @@ def _text(name: str, value: Any) -> str:
 
 
 def _value(name: str, text: str) -> Any:
+    if name not in OVERRIDES:
+        return None
     try:
         read = msgspec.convert({name: text}, Policy, strict=False)
     except msgspec.ValidationError:

@@ -16,6 +16,7 @@ from shared import failpoints
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.keys import Keys
+from shared.protocol import NUMBERS
 
 CHUNK = 128  # entries or models that one call moves at most
 _USES = re.compile(r"^-- use: (.+)$", re.MULTILINE)
@@ -31,7 +32,10 @@ def load_source(name: str) -> str:
 
 
 class ScriptRunner:
-    """Runs scripts of one cell over one channel. `now_ms` replaces Redis's clock, for tests."""
+    """Runs scripts of one cell over one channel. `now_ms` replaces Redis's clock, and `protocol`
+    the numbers of this release, for tests."""
+
+    protocol = NUMBERS
 
     def __init__(self, channel: Channel, keys: Keys) -> None:
         self._channel = channel

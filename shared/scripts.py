@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from shared import protocol
 from shared.copy_scripts import CopyScripts
 from shared.placed import Limits, Placed
 from shared.script_runner import CHUNK
@@ -29,6 +30,10 @@ class Placing(NamedTuple):
     key: str
     fingerprint: str
     body: bytes
+
+
+# Sent once per call, before the rows: the script takes the values by these names.
+_PLACING = (len(Placing._fields), *Placing._fields)
 
 
 class Completion(NamedTuple):
@@ -68,7 +73,7 @@ class Scripts(CopyScripts):
     async def place(self, items: Sequence[Placing], limits: Limits) -> list[Placed]:
         """Accept requests; one answer per item."""
         flat = [field for item in items for field in item]
-        rows = await self._run("place", *limits, *flat)
+        rows = await self._run("place", *limits, *_PLACING, *flat)
         return [_placed(row) for row in rows]
 
     async def replay(self, entry: str, request_id: str, timeout_ms: int, limits: Limits) -> Placed:
@@ -101,8 +106,12 @@ class Scripts(CopyScripts):
         return bool(await self._run("publish_reply", *args))
 
     async def gateway_beat(self, gateway: str, lease_ms: int) -> int:
-        """Renew a gateway's lease; the number of door entries taken back from dead ones."""
-        return int(await self._run("gateway_beat", gateway, lease_ms, CHUNK))
+        """Renew a gateway's lease; the number of door entries taken back from dead ones.
+        ConfigError if it joins beside a process whose protocol does not go with its own."""
+        answer = await self._run("gateway_beat", gateway, lease_ms, CHUNK, *self.protocol)
+        if isinstance(answer, list):
+            raise protocol.conflict("gateway", self.protocol, answer)
+        return int(answer)
 
     async def hand_over(
         self, gateway: str, last_read: str, waiting: Iterable[Waiting]
@@ -128,10 +137,14 @@ class Scripts(CopyScripts):
     async def register(
         self, worker: str, lease_ms: int, max_attempts: int, fields: dict[str, Any]
     ) -> str:
-        """Begin a new epoch; what the old one had is placed again. `fields`: `incarnation` too."""
+        """Begin a new epoch; what the old one had is placed again. `fields`: `incarnation` too.
+        ConfigError if it joins beside a process whose protocol does not go with its own."""
         flat = [part for pair in fields.items() for part in pair]
-        epoch: bytes = await self._run("register", worker, lease_ms, max_attempts, *flat)
-        return epoch.decode()
+        args = (worker, lease_ms, max_attempts, *self.protocol, *flat)
+        answer: bytes | list[bytes] = await self._run("register", *args)
+        if isinstance(answer, list):
+            raise protocol.conflict("worker", self.protocol, answer)
+        return answer.decode()
 
     async def heartbeat(
         self, worker: str, epoch: str, incarnation: str, lease_ms: int, held: int,

@@ -42,9 +42,7 @@ class Membership:
         self._report = report
         self._held = held
         self._on_epoch = on_epoch
-        self._announced: set[str] = (
-            set()
-        )  # in this epoch: models for which the map may name this worker
+        self._announced: set[str] = set()  # in this epoch: the map may name this worker for them
         self._joining = asyncio.Lock()
 
     async def register(self) -> None:
@@ -82,7 +80,7 @@ class Membership:
         self, ref: str, token: str, learned: Mapping[str, object] | None = None
     ) -> None:
         """Become a holder of `ref` and take its parked requests; Conflict if this worker was fenced
-        or the load was given to another. `learned`: figures of its load, for `known:<ref>`."""
+        or the load was given to another. `learned`: figures of its load, for `stats:<ref>`."""
         self._announced.add(ref)
         left, tier = 1, f"device {self._held().get(ref, 0)}"
         while left > 0:

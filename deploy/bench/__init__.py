@@ -9,7 +9,7 @@
     models.py      the models that cases ask, and what each must answer
     probes.py      processor time and memory of processes, and of each script in Redis
     caching.py     traces, and what the best cache of whole models (and LRU) would load for them
-    watch.py       looks at the residency beside a load: budgets, copies, loads
+    observer.py       looks at the residency beside a load: budgets, copies, loads
     history.py     what the event log says about copies: which worker held what when
     traffic.py     the callers and the operator of the soak
     cases/         the measurements

@@ -92,11 +92,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cases(text: str) -> list[Case]:
-    known = {case.name: case for case in CASES}
-    unknown = [name for name in text.split(",") if name not in known]
+    cases = {case.name: case for case in CASES}
+    unknown = [name for name in text.split(",") if name not in cases]
     if unknown:
-        raise argparse.ArgumentTypeError(f"no case {unknown[0]!r}: there are {', '.join(known)}")
-    return [known[name] for name in text.split(",")]
+        raise argparse.ArgumentTypeError(f"no case {unknown[0]!r}: there are {', '.join(cases)}")
+    return [cases[name] for name in text.split(",")]
 
 
 def _positive(text: str) -> float:

@@ -101,8 +101,8 @@ class Connection(asyncio.Protocol):
     def _begin_body(self) -> None:
         length = _LENGTH.search(self._head)
         self._left = int(length[1]) if length else 0
-        wanted = len(self._run.done) % self._run.keep_every == 0
-        if wanted or not self._head.startswith(_OK):
+        keep = len(self._run.done) % self._run.keep_every == 0
+        if keep or not self._head.startswith(_OK):
             self._body = []
 
     def _answered(self) -> None:

@@ -51,14 +51,14 @@ class Workbench:
         """The samples of these names, made if they are not there."""
         return self.made([find(name) for name in names])
 
-    def made(self, wanted: Sequence[Sample]) -> list[BuiltSample]:
+    def made(self, chosen: Sequence[Sample]) -> list[BuiltSample]:
         """These samples, in an order in which each can be made, made if they are not there."""
         with self.console.status("samples") as status:
 
             def show(what: str, done: int, total: int) -> None:
                 status.update(f"samples: {what} ({done} of {total})")
 
-            return build_all(SAMPLES, WHEELS, show, wanted)
+            return build_all(SAMPLES, WHEELS, show, chosen)
 
     @contextmanager
     def store(self, samples: Sequence[BuiltSample]) -> Iterator[Store]:

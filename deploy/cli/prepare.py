@@ -1,4 +1,4 @@
-"""From what the user has (a file, a module, weights) to the files and specs of a version."""
+"""Turns a file, a module or weights into the files and tensor specs of a version."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _from_architecture(source: Source, name: str, scratch: Path) -> Packed:
 
 def _specs(option: str, texts: Sequence[str]) -> list[TensorSpec]:
     if bare := [text for text in texts if ":" not in text]:
-        raise WrongUse(f"{option} {bare[0]!r}: here its datatype and shape are needed too")
+        raise WrongUse(f"{option} {bare[0]!r}: its datatype and shape are needed too")
     return [read_spec(text) for text in texts]
 
 

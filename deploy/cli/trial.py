@@ -22,8 +22,8 @@ from worker.runtimes.base import LoadedModel, Trust, load
 from worker.runtimes.failures import WrongOutput
 from worker.trial.batches import INDEPENDENT, UNPROVED, UNSTEADY, try_batches
 from worker.trial.compare import ROUNDED, distance
+from worker.trial.outliers import disturbed
 from worker.trial.rows import Arrays
-from worker.trial.strangers import disturbed
 from worker.trial.warming import check_outputs, warm_up
 
 RUNS = 3  # of one input

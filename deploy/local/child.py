@@ -33,7 +33,7 @@ _TAIL_LINES = 15
 _TAIL_BYTES = 16 << 10
 _LINE_BYTES = 1 << 20  # a longer line is shown in parts
 
-Say = Callable[[str], None]
+ShowLine = Callable[[str], None]
 
 
 class _Run(NamedTuple):
@@ -57,7 +57,7 @@ class Child:
     """A child process; `start` makes it. With `restart` it is one that is kept running."""
 
     def __init__(
-        self, name: str, spawn: Callable[[], subprocess.Popen[bytes]], log: Path | Say,
+        self, name: str, spawn: Callable[[], subprocess.Popen[bytes]], log: Path | ShowLine,
         restart: Restart | None,
     ) -> None:  # fmt: skip
         self.name = name

@@ -79,7 +79,7 @@ class Cluster:
         """Start the servers; the block calls this."""
         try:
             self._closing.callback(self.servers.stop)
-            self.servers.start(self._say)
+            self.servers.start(self._report)
             client = redis.Redis.from_url(self.servers.redis_url)
             self.redis = self._closing.enter_context(client)
         except BaseException:
@@ -176,7 +176,7 @@ class Cluster:
             time.sleep(POLL_S)
         for process in self._processes:
             if process.running:
-                self._say(process.name, "still runs: killed")
+                self._report(process.name, "still runs: killed")
                 process.child.kill()
         self._closing.close()
 
@@ -213,6 +213,6 @@ class Cluster:
     def _await(self, process: Process, within_s: float) -> None:
         wait_ready(process.child, lambda: self.is_ready(process), within_s)
 
-    def _say(self, name: str, line: str) -> None:
+    def _report(self, name: str, line: str) -> None:
         if self._show is not None:
             self._show(name, line)

@@ -53,9 +53,9 @@ def main() -> int:
 def install(profile: str, torch_index: str) -> None:
     """Bring `.venv` to the profile, or do nothing where it is already there."""
     check_python()
-    wanted = fingerprint(profile)
+    expected = fingerprint(profile)
     stamp = VENV / f".warmroute-{profile}"
-    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
+    if PYTHON.exists() and stamp.exists() and stamp.read_text() == expected:
         return
     if not works([str(PYTHON), "-m", "pip", "--version"]):
         make_venv()
@@ -64,7 +64,7 @@ def install(profile: str, torch_index: str) -> None:
     index = ["--index-url", torch_index] if torch_index else []
     pip("install", "--no-deps", TORCH, *index)
     pip("install", "-c", "constraints.txt", "-e", f".[{EXTRAS[profile]}]")
-    stamp.write_text(wanted)
+    stamp.write_text(expected)
 
 
 def check_python() -> None:

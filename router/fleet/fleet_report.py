@@ -1,4 +1,4 @@
-"""The document of GET /v2/residency, from what Redis said: workers, models, loads. Pure."""
+"""The document of GET /v2/residency, from replies of Redis: workers, models, loads. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from router.fleet.load_status import LoadState, seconds_between, time_of, waits
+from router.fleet.load_status import LoadState, explain_wait, seconds_between, time_of
 from shared.names import ModelRef
 from shared.redis_decode import number
 
 TIERS = ("device", "host", "disk")
-SETTINGS = ("pin", "priority")  # of a policy, as far as Redis knows it
+SETTINGS = ("pin", "priority")  # of a policy, as far as they are in Redis
 
 
 class Reported(NamedTuple):
-    """What a worker says of a copy: tier, bytes, how long ago it was used, how often."""
+    """A worker's report of a copy: tier, bytes, ms since it was used, number of uses."""
 
     tier: str
     bytes: int
@@ -28,8 +28,8 @@ class Reported(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What a worker says of the bytes of a copy on its device: its own, those of blobs that others
-    there hold too, and how many others."""
+    """A worker's report of the bytes of a copy on its device: its own, those of blobs shared with
+    other copies, and the number of those."""
 
     own: int
     shared: int
@@ -43,7 +43,7 @@ _PARTS = msgspec.json.Decoder(dict[str, tuple[_Count, _Count, _Count]])
 
 @dataclass(frozen=True)
 class WorkerFacts:
-    """A live worker: its record, the length of its work stream, what it holds and loads."""
+    """A live worker: its record, the length of its work stream, its copies and loads."""
 
     id: str
     record: Mapping[str, str]
@@ -73,7 +73,7 @@ class ModelFacts:
 
 
 def read_report(text: str) -> dict[str, Reported]:
-    """The field `copies` of a worker's record; {} if there is none, or it cannot be read."""
+    """The field `copies` of a worker's record; {} if it is absent or cannot be read."""
     try:
         rows = _REPORT.decode(text or "{}")
     except (msgspec.MsgspecError, RecursionError):
@@ -82,7 +82,7 @@ def read_report(text: str) -> dict[str, Reported]:
 
 
 def read_parts(text: str) -> dict[str, Part]:
-    """The field `parts` likewise."""
+    """The field `parts` of a worker's record; {} if it is absent or cannot be read."""
     try:
         rows = _PARTS.decode(text or "{}")
     except (msgspec.MsgspecError, RecursionError):
@@ -91,17 +91,17 @@ def read_parts(text: str) -> dict[str, Part]:
 
 
 def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> dict[str, Any]:
-    """What a worker has of a model: tier and, as far as they are known, bytes (its own, and shared
-    with how many others), since, last use and hits. {} if it has nothing. The map says what is on
-    the device, the worker what is below."""
-    said = worker.reported.get(ref)
+    """A worker's copy of a model: tier and, as far as they are known, bytes (own, and shared with
+    how many others), since, last use and hits. {} without one. Copies on the device are in the map,
+    those in lower tiers in the worker's report."""
+    reported = worker.reported.get(ref)
     held = model.holders.get(worker.id, "") if ref in worker.holds else ""
     row: dict[str, Any] = {}
     if held:
         tier, size, since_ms = [*held.split(" "), "0", "0"][:3]
         row = {"tier": tier, "bytes": int(number(size)), "since": time_of(number(since_ms))}
-    elif said is not None and said.tier != "device":
-        row = {"tier": said.tier, "bytes": said.bytes}
+    elif reported is not None and reported.tier != "device":
+        row = {"tier": reported.tier, "bytes": reported.bytes}
     else:
         tier, _, epoch = model.near.get(worker.id, "").partition(" ")
         if tier == "disk" or (tier and epoch == worker.record.get("epoch")):
@@ -110,17 +110,17 @@ def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> di
     if row.get("tier") == "device" and part is not None:
         row |= {"bytes": part.own + part.shared, "own_bytes": part.own}
         row |= {"shared_bytes": part.shared, "shared_with": part.others}
-    if said is not None and row.get("tier") == said.tier:
-        row["last_used"] = time_of(now_ms - said.idle_ms)
-        row["idle_s"] = seconds_between(0, said.idle_ms)
-        row["hits"] = said.hits
+    if reported is not None and row.get("tier") == reported.tier:
+        row["last_used"] = time_of(now_ms - reported.idle_ms)
+        row["idle_s"] = seconds_between(0, reported.idle_ms)
+        row["hits"] = reported.hits
     return row
 
 
 def document(
     workers: Sequence[WorkerFacts], models: Mapping[str, ModelFacts], now_ms: int
 ) -> dict[str, Any]:
-    """Workers with what each holds, totals of each model, and loads in flight."""
+    """Workers with the copies of each, totals of each model, and loads in flight."""
     copies = _copies(workers, models, now_ms)
     tiers: dict[str, Counter[str]] = {ref: Counter() for ref in models}
     for held in copies.values():
@@ -130,7 +130,7 @@ def document(
     for worker in workers:
         row: dict[str, Any] = {**worker_row(worker), "models": [], "near": []}
         for ref, copy in sorted(copies[worker.id].items()):
-            shown = {**named(ref), **copy, **_standing(models[ref], tiers[ref])}
+            shown = {**named(ref), **copy, **_totals(models[ref], tiers[ref])}
             row["models" if copy["tier"] == "device" else "near"].append(shown)
         rows.append(row)
     return {
@@ -140,7 +140,7 @@ def document(
             {
                 **named(ref),
                 **model.load.document(now_ms),
-                "waits": waits(model.load, None, now_ms, len(workers)),
+                "waits": explain_wait(model.load, None, now_ms, len(workers)),
             }
             for ref, model in models.items()
             if model.load is not None
@@ -151,8 +151,8 @@ def document(
 def _copies(
     workers: Sequence[WorkerFacts], models: Mapping[str, ModelFacts], now_ms: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Copies by worker and ref. Only what somebody mentions is looked at: workers times models
-    would be too many."""
+    """Copies by worker and ref. Only the models that a worker mentions are checked: workers times
+    models would be too many."""
     mentioned = {worker.id: {*worker.holds, *worker.reported} for worker in workers}
     for ref, model in models.items():
         for worker_id in model.near:
@@ -169,7 +169,7 @@ def _copies(
 
 
 def worker_row(worker: WorkerFacts) -> dict[str, Any]:
-    """What is shown of a worker itself. Bytes; ms; `busy` is a share of 1."""
+    """The row of a worker. Bytes; ms; `busy` is a share of 1."""
     record = worker.record
 
     def whole(name: str) -> int:
@@ -199,7 +199,7 @@ def named(ref: str) -> dict[str, str]:
     return {"name": name, "version": rest.partition(":")[0]}
 
 
-def _standing(model: ModelFacts, tiers: Counter[str]) -> dict[str, Any]:
+def _totals(model: ModelFacts, tiers: Counter[str]) -> dict[str, Any]:
     shown: dict[str, Any] = {"pinned": model.pinned, "copies": tiers["device"]}
     if "priority" in model.settings:
         shown["priority"] = int(number(model.settings["priority"]))

@@ -87,8 +87,7 @@ class Handover:
             partial(self._scripts.hand_over, self._gateway, last, items)
         )
         for fields in unread:
-            if len(fields) >= 10:
-                self._waiters.resolve(fields)
+            self._waiters.resolve(fields)
         pairs = list(zip(tickets, going_on, strict=True))
         handed = [t for t, on in pairs if on and t.future and fail(t.future, HandedOver())]
         self._refuse([ticket for ticket, on in pairs if not on])

@@ -9,22 +9,21 @@ A door parses its own protocol into a `Call`, and renders the ticket, the outcom
 from __future__ import annotations
 
 from router.catalog.catalog import LATEST, Catalog, Entry
-from router.requests.admission import Admission
-from router.requests.call import Call, Mode, Ticket
+from router.requests.call import Call, Mode, Ticket, fingerprint
 from router.requests.dispatch import Dispatch
-from router.requests.idempotency import fingerprint
 from router.requests.outcome_log import End, FailureLog, RecentOutcomes
 from router.requests.waiters import HandedOver
 from router.v2 import request as v2_request
 from router.v2.json_form import peek_timeout_us
 from shared.config import RouterConfig
 from shared.envelope import Outcome
-from shared.errors import Expired, InvalidInput, Unavailable, WarmrouteError
+from shared.errors import Expired, InvalidInput, Overloaded, Unavailable, WarmrouteError
 from shared.manifest import Manifest
 from shared.names import ModelRef, parse_version
 
 # Deadlines are kept in milliseconds: a shorter one has passed before anything can be done.
 SHORTEST_S = 0.001
+RETRY_AFTER_S = 1.0  # for a request over a limit of this gateway
 
 
 class Intake:
@@ -137,10 +136,50 @@ def timeout_s(timeout_us: int | None, given_s: float | None, config: RouterConfi
     longest_s = config.max_timeout_s
     if timeout_us is not None and timeout_us > longest_s * 1e6:
         raise InvalidInput(
-            f"parameters.timeout: {timeout_us} microseconds, at most {int(longest_s * 1e6)}"
+            f"parameters.timeout: over the limit of {int(longest_s * 1e6)} microseconds"
         )
     if given_s is not None and given_s > longest_s:
-        raise InvalidInput(f"timeout: {given_s:g} seconds, at most {longest_s:g}")
+        raise InvalidInput(f"timeout: over the limit of {longest_s:g} seconds")
     if timeout_us is None:
         return config.timeout_s if given_s is None else given_s
     return timeout_us / 1e6 if given_s is None else min(timeout_us / 1e6, given_s)
+
+
+class Admission:
+    """The requests, and the bytes of their bodies, that one gateway handles at a time.
+
+    Decided before a body is read, so a burst costs nothing but its refusals. Not thread-safe.
+    """
+
+    def __init__(self, max_requests: int, max_bytes: int) -> None:
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self.requests = 0
+        self.bytes = 0
+
+    def enter(self, size: int) -> int:
+        """Admit a request whose body has `size` bytes; returns that. Overloaded at a limit."""
+        if self.requests >= self._max_requests:
+            raise Overloaded(
+                f"this gateway handles {self._max_requests} requests, its limit; retry later",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        # One body is always accepted: a limit below the largest body must not refuse it for ever.
+        if self.bytes + size > self._max_bytes and self.requests > 0:
+            raise Overloaded(
+                f"the bodies at this gateway take {self._max_bytes} bytes, its limit; retry later",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self.requests += 1
+        self.bytes += size
+        return size
+
+    def settle(self, expected: int, size: int) -> int:
+        """The body has been read, and has `size` bytes; returns that."""
+        self.bytes += size - expected
+        return size
+
+    def leave(self, size: int) -> None:
+        """The request has been answered."""
+        self.requests -= 1
+        self.bytes -= size

@@ -23,9 +23,10 @@ from shared import clock
 from shared.causes import bounded, one_line, word
 from shared.channel import Channel
 from shared.connection import redis_errors
+from shared.constants import DOOR_GROUP
 from shared.envelope import pack_error, unpack_error
 from shared.errors import Cancelled, Conflict, Expired, InvalidInput, NotFound, WarmrouteError
-from shared.keys import DOOR_GROUP, Keys
+from shared.keys import Keys
 from shared.names import ModelRef
 from shared.script_runner import CHUNK
 from shared.scripts import Scripts
@@ -144,8 +145,8 @@ class FailureLog:
             self.summarise()
         model = word(failure.model)
         if self._lines[model] >= LINES_OF_MODEL or self._lines.total() >= LINES:
-            known = (model, failure.code) in self._more or len(self._more) < MOST_COUNTED
-            self._more[(model, failure.code) if known else ("others", "any")] += 1
+            counted = (model, failure.code) in self._more or len(self._more) < MOST_COUNTED
+            self._more[(model, failure.code) if counted else ("others", "any")] += 1
             return
         self._lines[model] += 1
         log.log(failure.level, "%s", failure.line(self._statuses))

@@ -17,6 +17,7 @@ from shared.errors import Expired
 from shared.keys import Keys
 
 READ_COUNT = 256
+REPLY_FIELDS = (b"id", b"status", b"worker", b"cold", b"outcome")
 READ_BYTES = 4 << 20
 EXPIRE_EVERY_S = 0.1
 
@@ -124,9 +125,8 @@ class Waiters:
         entries = streams[0][1]
         for entry, fields in entries:
             self._last = entry
-            if len(fields) >= 10:
-                self.resolve(fields)
-                self._read_bytes += len(fields[9])
+            self.resolve(fields)
+            self._read_bytes += sum(map(len, fields))
         self._read += len(entries)
         if self._read >= READ_COUNT or self._read_bytes >= READ_BYTES:
             await self._trim()
@@ -139,8 +139,16 @@ class Waiters:
             await self._channel.execute_command("XTRIM", self._stream, "MINID", self._last)
 
     def resolve(self, fields: list[bytes]) -> None:
-        """Resolve the futures of one reply; fields in the order in which `publish.lua` writes."""
-        _, request_id, _, status, _, worker, _, cold, _, outcome = fields
+        """Resolve the futures of one reply: names and values as `publish.lua` writes them. Fields
+        of a newer release are ignored; what is not a reply goes to no caller."""
+        if tuple(fields[::2]) == REPLY_FIELDS:
+            request_id, status, worker, cold, outcome = fields[1::2]
+        else:
+            given = {b"worker": b"", b"cold": b"0"}
+            given |= dict(zip(fields[::2], fields[1::2], strict=False))
+            if not {b"id", b"status", b"outcome"} <= given.keys():
+                return
+            request_id, status, worker, cold, outcome = (given[name] for name in REPLY_FIELDS)
         for future in self._futures.pop(request_id.decode(), ()):
             if not future.done():
                 reply = Reply(status.decode(), worker.decode(), cold == b"1", outcome)

@@ -7,7 +7,7 @@ import re
 from aiohttp import web
 
 from router.requests import intake
-from router.requests.idempotency import check_key
+from router.requests.call import check_key
 from router.requests.records import MAX_WAIT_S
 from shared.config import RouterConfig
 from shared.errors import InvalidInput

@@ -36,7 +36,7 @@ _REGIONS = (
 
 def routes() -> list[web.RouteDef]:
     """Every path of the HTTP door, the busiest first; then the same with a slash at the end, and
-    what is no path or no verb of ours.
+    handlers for unknown paths and verbs.
     A middleware for aiohttp's own 404 and 405 would be one more call around every request.
     """
     found = [
@@ -77,7 +77,7 @@ def routes() -> list[web.RouteDef]:
 
 
 def _of_a_model(base: str) -> list[web.RouteDef]:
-    """What there is below the path of a model, or of one version of it."""
+    """The paths below that of a model, or of one version of it."""
     kept = base.replace("/v2/", "/v2/repository/", 1)
     return [
         web.get(base, handle_errors(models.metadata)),

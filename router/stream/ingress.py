@@ -13,14 +13,14 @@ import logging
 import re
 from typing import Any
 
-from router.requests.call import Call, Mode
-from router.requests.idempotency import MAX_KEY, check_key
+from router.requests.call import MAX_KEY, Call, Mode, check_key
 from router.requests.intake import Intake
 from router.stream.pending_entries import PendingEntries
 from router.v2 import request as v2_request
 from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
+from shared.constants import DOOR_GROUP
 from shared.errors import (
     Expired,
     InvalidInput,
@@ -29,7 +29,7 @@ from shared.errors import (
     UnsupportedInput,
     WarmrouteError,
 )
-from shared.keys import DOOR_GROUP, Keys
+from shared.keys import Keys
 from shared.manifest import Manifest
 from shared.redis_decode import pairs, text_of
 from shared.scripts import Scripts

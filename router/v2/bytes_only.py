@@ -1,4 +1,4 @@
-"""A body of bytes only: one tensor and no JSON (Triton's binary tensor extension, header length 0).
+"""A body of bytes only: one tensor, no JSON (Triton's binary tensor extension, header length 0).
 
 Such a model has one input. Of its shape one size at most may be free: the number of bytes says it.
 Beside another free size the batch is 1. A BYTES tensor is one element, the whole body.

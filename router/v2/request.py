@@ -27,7 +27,7 @@ from shared.manifest import Manifest, TensorSpec
 
 
 class InferRequest(Struct):
-    """A checked request: what goes to the worker, and how the answer is wanted."""
+    """A checked request: the envelope for the worker, and the form of the answer."""
 
     envelope: Envelope
     timeout_us: int | None
@@ -41,8 +41,8 @@ NOTHING = msgspec.Raw(b"null")
 
 
 def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRequest:
-    """`header_length` is the value of Inference-Header-Content-Length, None if absent; 0 says that
-    there is no JSON."""
+    """`header_length` is the value of Inference-Header-Content-Length, None if absent; 0 means a
+    body without JSON."""
     json_part, binary_part = split(body, header_length)
     if header_length is not None and not json_part:
         return _bytes_only(body, manifest)
@@ -94,16 +94,17 @@ def _spec(
 
 
 def _bytes_only(body: bytes, manifest: Manifest) -> InferRequest:
-    """All outputs, in binary: there is no place to ask for anything else."""
+    """All outputs, in binary: such a body cannot ask for anything else."""
     tensor = bytes_only.read(body, manifest)
     check_batch([(tensor.name, tensor.shape)], manifest)
     return InferRequest(Envelope([tensor]), None, {}, binary_default=True)
 
 
 def check_json_form(request: InferRequest, manifest: Manifest, way: str) -> None:
-    """InvalidInput, with the `way` to get it, if an output is wanted as JSON that has no JSON form.
+    """InvalidInput, with the `way` to get it, if an output without a JSON form is requested as
+    JSON.
 
-    For doors that answer in the form that was asked for; a poll may choose its form later.
+    For doors that answer in the requested form; a poll may choose its form later.
     """
     wanted = request.envelope.outputs
     for spec in manifest.outputs:
@@ -114,7 +115,7 @@ def check_json_form(request: InferRequest, manifest: Manifest, way: str) -> None
 
 
 def split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
-    """The JSON of a body, and its binary tensors; InvalidInput if the header is no length of it."""
+    """The JSON of a body, and its binary tensors; InvalidInput if the header does not fit it."""
     if header_length is None:
         return body, memoryview(b"")
     if not _LENGTH.fullmatch(header_length):
@@ -236,7 +237,7 @@ def _check_outputs(names: list[str], manifest: Manifest) -> None:
 
 
 def _read_forms(document: JsonRequest) -> dict[str, bool]:
-    """For outputs that say so: whether they are wanted in binary."""
+    """Outputs whose form is given: whether it is binary."""
     forms = {}
     for output in document.outputs or ():
         if output.parameters:

@@ -174,7 +174,7 @@ def check_binary(data: memoryview, datatype: str, count: int, field: str) -> Non
 
 def to_json(data: bytes | memoryview, datatype: str, field: str) -> list[Any]:
     """The flat JSON values of a tensor; InvalidInput if there are none. NaN and both infinities
-    become null when they are written: JSON has none of them."""
+    become null when they are written: JSON cannot write them."""
     if datatype in datatypes.NO_JSON:
         raise InvalidInput(f"{field}: {datatype} has no JSON form, only a binary one")
     if datatype == datatypes.BYTES:
@@ -182,5 +182,5 @@ def to_json(data: bytes | memoryview, datatype: str, field: str) -> list[Any]:
     try:
         values: list[Any] = np.frombuffer(data, dtype=datatypes.NUMPY[datatype]).tolist()
     except (KeyError, ValueError):
-        raise InvalidInput(f"{field}: {len(data)} bytes are no {datatype[:20]}") from None
+        raise InvalidInput(f"{field}: {len(data)} bytes are not {datatype[:20]}") from None
     return values

@@ -1,5 +1,5 @@
 -- announce: a loaded model becomes a holder, and live; it takes its parked requests, in bounded chunks.
--- use: keys, outcomes, publish, holders, load_target, loaded_versions, order, breaker, bounds, copies, placement
+-- use: keys, constants, outcomes, publish, entries, holders, load_target, loaded_versions, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
 --   'tier bytes', chunk, then field value pairs learned by the load (`stats`).
 -- Returns parked requests left to take (call again) | -1 stale token | -2 fenced.
@@ -31,7 +31,7 @@ for _, e in ipairs(alive and redis.call('XRANGE', parked, '-', '+', 'COUNT', ARG
     break
   end
   local item = moving(e[2], parked, e[1])
-  if item and take(parked, e[1]) then place_item(item, now) end
+  if item and take_entry(parked, e[1]) then place_item(item, now) end
 end
 local left = redis.call('XLEN', parked)
 if left == 0 then

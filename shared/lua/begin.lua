@@ -1,5 +1,5 @@
 -- begin: count the start of a batch, and refuse what must not start any more.
--- use: keys
+-- use: keys, constants
 -- KEYS[1] prefix. ARGV: now, worker, epoch, number of the batch, then per item in stream order: entry,
 --   id, deadline ms, flags.
 -- Returns {now, per item run | expired | gone (cancelled or moved)}, or {now, 'fenced'} if the epoch is
@@ -20,7 +20,7 @@ for i = 5, #ARGV, 4 do
   else
     started[#started + 1] = ARGV[i]
     started[#started + 1] = ARGV[4]
-    if string.find(ARGV[i + 3], 'k', 1, true) then
+    if has_flag(ARGV[i + 3], KEEP) then
       redis.call('HSET', k('request', ARGV[i + 1]), 'status', 'running', 'worker', worker)
     end
     out[#out + 1] = 'run'

@@ -1,5 +1,5 @@
 -- cancel: take a request back, wherever it waits or runs; one that is late ends as expired.
--- use: keys, outcomes, deadline, publish, holders, load_target, order
+-- use: keys, constants, outcomes, deadline, publish, entries, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, id, stream and entry (for a request without a record, else ''), and the ref
 --   if its time is up and its caller is told so, else ''.
 -- Returns 'cancelled' | of one that is late its outcome, 'expired ...' | 'unknown' | 'gone' (ended; no longer kept) | the terminal status it already has.
@@ -7,7 +7,7 @@ local now, id = clock(), ARGV[2]
 local r = redis.call('HMGET', k('request', id), 'status', 'stream', 'entry', 'flags', 'reply')
 local stream, entry = r[2] or ARGV[3], r[3] or ARGV[4]
 if r[1] and not r[2] then return r[1] end
-if stream == '' or not take(stream, entry) then
+if stream == '' or not take_entry(stream, entry) then
   local ended = find_outcome(id)
   if ended then return string.match(ended, '^%S+') end
   return redis.call('EXISTS', k('tombstone', id)) == 1 and 'gone' or 'unknown'

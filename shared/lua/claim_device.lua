@@ -1,5 +1,5 @@
 -- claim_device: a worker takes a GPU that no other worker has. The heartbeat keeps it.
--- use: keys
+-- use: keys, constants
 -- KEYS[1] prefix. ARGV: now, worker, lease ms, then uuids in the order of preference.
 -- Returns the number of the uuid from 1 on: one that was its own already before a free one | 0 none.
 local worker, free = ARGV[2], 0

@@ -1,11 +1,10 @@
 -- claim_load: take the load that an order invites to.
--- use: keys, holders, load_target, order, breaker
+-- use: keys, constants, holders, load_target, order, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token, lease ms.
 -- Returns 'claimed' | 'suspect' (claimed, but it has crashed a worker: load it while nothing else runs)
 --   | 'stale' (token taken or replaced) | 'unwanted' (nobody waits) | 'refused'
 --   (this worker handed it back before, or holds it) | 'later' (another worker can have it sooner and
 --   has a head start: ask again after it) | 'fenced'.
-local HEAD_START = 250
 local worker, ref, token, now = ARGV[2], ARGV[4], ARGV[5], clock()
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return 'fenced' end
 local load = k('load', ref)
@@ -18,12 +17,12 @@ if not extra and redis.call('XLEN', k('parked', ref)) == 0 then
 end
 if is_among(worker, r[3] or '') then return 'refused' end
 if extra and redis.call('HEXISTS', k('holders', ref), worker) == 1 then return 'refused' end
-if chosen ~= '' and chosen ~= worker and now < tonumber(r[6]) + HEAD_START then return 'later' end
+if chosen ~= '' and chosen ~= worker and now < tonumber(r[6]) + HEAD_START_MS then return 'later' end
 open_with_harmless_write()
 redis.call('HSET', load, 'worker', worker, 'phase', 'loading', 'since', now)
 redis.call('PEXPIRE', load, ARGV[6])
 redis.call('SADD', k('loads', worker), ref)
-if redis.call('LREM', P .. 'rq:queue:cold', 1, job_id(ref, token)) == 1 then
+if redis.call('LREM', COLD_QUEUE, 1, job_id(ref, token)) == 1 then
   redis.call('DEL', P .. 'rq:job:' .. job_id(ref, token))  -- taken over the direct way
 end
 return crashes_of(ref) > 0 and 'suspect' or 'claimed'

@@ -1,5 +1,5 @@
 -- complete: delete the work entries AND publish their outcomes, or neither.
--- use: keys, outcomes, publish
+-- use: keys, constants, outcomes, publish
 -- KEYS[1] prefix. ARGV: now, worker, epoch, then per item: entry, id, reply gateway, flags, status
 --   (succeeded | failed | expired), outcome, and of a failure its ref and its cause in full (or '').
 -- Returns per item 1 won | 0 not ours any more (repeat, cancelled, moved); {-1} if fenced.

@@ -1,6 +1,6 @@
 -- fail_load: a load failed. For good: answer what is parked with the cause. For a passing reason: what was
 --   accepted waits on, up to its deadline. Either way the cause is remembered, and new requests get it.
--- use: keys, outcomes, publish, holders, load_target, loaded_versions, order
+-- use: keys, constants, outcomes, publish, entries, holders, load_target, loaded_versions, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk,
 --   passing ('1' or ''), device class, the cause in full for the log. It is ordered from the workers of another class first, if there
 --   are any that have not failed too. Nobody is failed whom a live holder could serve.
@@ -36,7 +36,7 @@ end
 forget_version(ref)
 for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', ARGV[7])) do
   local item = moving(e[2], parked, e[1])
-  if item and take(parked, e[1]) then
+  if item and take_entry(parked, e[1]) then
     item.cause = ARGV[10]
     publish(item, 'failed', worker, cause, now)
   end

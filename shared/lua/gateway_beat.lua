@@ -1,8 +1,9 @@
 -- gateway_beat: renew a gateway's lease, and take back what dead gateways had in hand.
--- use: keys
--- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk.
+-- use: keys, constants, protocol
+-- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk, protocol that it writes, oldest that it reads.
 -- The failures that are to be logged are read like a door.
--- Returns the number of door entries taken back from dead gateways. A move is delete + new entry.
+-- Returns the number of door entries taken back from dead gateways (a move is delete + new entry) |
+--   {a live process, its protocol, the oldest it reads}: the two cannot work together, nothing is done.
 local now, gateway, moved = clock(), ARGV[2], 0
 -- Who seems dead may only have been cut off: what was written for its callers outlives its lease.
 local OUTAGE = 60000
@@ -12,9 +13,9 @@ local MOST_FIELDS = 100 -- far more than a request has; Lua's unpack fails at so
 local function ensure_group(door)
   local groups = redis.call('EXISTS', door) == 1 and redis.call('XINFO', 'GROUPS', door) or {}
   for _, group in ipairs(groups) do
-    if group[2] == 'g' then return end
+    if group[2] == DOOR_GROUP then return end
   end
-  redis.call('XGROUP', 'CREATE', door, 'g', '0', 'MKSTREAM')
+  redis.call('XGROUP', 'CREATE', door, DOOR_GROUP, '0', 'MKSTREAM')
 end
 
 local function put_back(door, e)
@@ -24,16 +25,20 @@ local function put_back(door, e)
     moved = moved + 1
     return true
   end
-  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', 1000, '*', 'kind', 'entry', 'entry', e[1], 'cause',
+  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', 'kind', 'entry', 'entry', e[1], 'cause',
     'invalid has ' .. #e[2] / 2 .. ' fields')
   return true
 end
 
+local lease = tonumber(redis.call('ZSCORE', GATEWAYS, gateway) or 0)
+local conflict = lease <= now and protocol_conflict(gateway, tonumber(ARGV[5]), tonumber(ARGV[6]), now)
+if conflict then return conflict end
 open_with_harmless_write()
 redis.call('ZADD', GATEWAYS, now + tonumber(ARGV[3]), gateway)
 local replies = k('replies', gateway)
 if redis.call('EXISTS', replies) == 0 then redis.call('XADD', replies, '*', 'id', '') end
 redis.call('PEXPIRE', replies, ARGV[3] + OUTAGE)
+redis.call('SET', k('gateway', gateway), ARGV[5] .. ' ' .. ARGV[6], 'PX', ARGV[3] + OUTAGE)
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do ensure_group(door) end
 
 local function is_dead(name)
@@ -42,22 +47,22 @@ local function is_dead(name)
 end
 
 local function take_back(door, name)
-  for _, p in ipairs(redis.call('XPENDING', door, 'g', '-', '+', ARGV[4], name)) do
+  for _, p in ipairs(redis.call('XPENDING', door, DOOR_GROUP, '-', '+', ARGV[4], name)) do
     local e = redis.call('XRANGE', door, p[1], p[1])[1]
     if not e or put_back(door, e) then
       redis.call('XDEL', door, p[1])
-      redis.call('XACK', door, 'g', p[1])
+      redis.call('XACK', door, DOOR_GROUP, p[1])
     end
   end
-  if #redis.call('XPENDING', door, 'g', '-', '+', 1, name) > 0 then return 1 end
-  redis.call('XGROUP', 'DELCONSUMER', door, 'g', name)
+  if #redis.call('XPENDING', door, DOOR_GROUP, '-', '+', 1, name) > 0 then return 1 end
+  redis.call('XGROUP', 'DELCONSUMER', door, DOOR_GROUP, name)
   return 0
 end
 
 -- By who reads, not by who is listed: one that was forgotten while its read was blocked may have read on.
 local left = 0
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do
-  for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', door, 'g')) do
+  for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', door, DOOR_GROUP)) do
     if is_dead(consumer[2]) then left = left + take_back(door, consumer[2]) end
   end
 end

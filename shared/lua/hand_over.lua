@@ -1,5 +1,5 @@
 -- hand_over: a stopping gateway gives away what its callers wait for, and leaves.
--- use: keys, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement
+-- use: keys, constants, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, gateway, id of the last reply it has read, then per request: id, ref,
 --   deadline ms, stream and entry where it was placed.
 -- Returns {per request 1 it can be polled from here on | 0 it has ended, replies not read yet (fields)}.
@@ -13,10 +13,10 @@ for i = 4, #ARGV, 5 do
   local key = k('request', id)
   local flags = redis.call('HGET', key, 'flags')
   if flags then
-    if not string.find(flags, 'p', 1, true) then redis.call('HSET', key, 'flags', flags .. 'p') end
+    if not has_flag(flags, POLL) then redis.call('HSET', key, 'flags', flags .. POLL) end
     out[#out + 1] = 1
   elseif stream ~= '' and #redis.call('XRANGE', stream, entry, entry) == 1 then
-    local item = {id = id, model = ARGV[i + 1], deadline = tonumber(ARGV[i + 2]), flags = 'kp', reply = ''}
+    local item = {id = id, model = ARGV[i + 1], deadline = tonumber(ARGV[i + 2]), flags = KEEP .. POLL, reply = ''}
     record(item, 'placed', stream, entry, now)
     out[#out + 1] = 1
   else

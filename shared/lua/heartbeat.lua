@@ -1,5 +1,5 @@
 -- heartbeat: renew a worker's lease and report what it holds.
--- use: keys
+-- use: keys, constants
 -- KEYS[1] prefix. ARGV: now, worker, epoch, incarnation, lease ms, number of models held, then field value pairs.
 -- Returns 'ok' | 'resync' (the map lacks models: announce them again) | 'fenced' (register again)
 --   | 'taken' (another process registered under this id: end).

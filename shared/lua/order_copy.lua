@@ -1,5 +1,5 @@
 -- order_copy: have a model loaded although nobody has asked for it (preload, the load API, a trial).
--- use: keys, holders, load_target, loaded_versions, order, breaker, copies
+-- use: keys, constants, holders, load_target, loaded_versions, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref, least copies to keep from now on ('' leaves that as it is), '1' if it is
 --   a trial (else '').
 -- Returns {'held', copies} | {'loading', phase} | {'ordered', ''} | {'unloadable' | 'quarantined', cause}

@@ -1,5 +1,5 @@
 -- order_unload: have every copy of a model freed. It is loaded again when somebody asks for it.
--- use: keys, holders, load_target, order, breaker, copies
+-- use: keys, constants, holders, load_target, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref.
 -- Returns the number of live workers that were told | -1 (it is pinned, or a session wants it).
 -- The least number of copies becomes 0, or they would come back by themselves.
@@ -13,6 +13,6 @@ for _, worker in ipairs(live) do
   local orders, order = k('orders', worker), 'unload ' .. ref
   redis.call('LREM', orders, 0, order)
   redis.call('RPUSH', orders, order)
-  redis.call('PEXPIRE', orders, DIRECT_TTL)
+  redis.call('PEXPIRE', orders, DIRECT_TTL_MS)
 end
 return #live

@@ -1,20 +1,27 @@
 -- place: accept requests, each onto a holder's work stream or into its model's parked requests.
--- use: keys, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement, idempotency
+-- use: keys, constants, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement, idempotency
 -- KEYS[1] prefix. ARGV: now, limit per work stream, limit per parked stream, limit of pending
---   records, then per item: id, ref, timeout ms, reply gateway, flags, ingress entry, reply_to,
---   caller's own id, idempotency key, fingerprint of what is asked, body.
+--   records, number of fields, their names (those of `Placing` in shared/scripts.py), then per
+--   item the values in that order.
 -- Returns per item {status, detail, entry, deadline, ms to wait}; detail: the worker, an id, a cause, or
 --   the limit that is reached (work, parked or pending, as the fields of Limits); status placed | parked
 --   | joined (an earlier request of that key, its id) | mismatch (another payload under that key) |
 --   gone (its outcome is no longer kept) | full | memory | unloadable | quarantined | duplicate |
 --   late (a stream entry whose deadline has passed). An ingress entry is deleted in the same step as
 --   its request is accepted; its deadline counts from when it was written.
-local FIELDS, OVERHEAD = 11, 512
+local OVERHEAD, NAMES = 512, 5
 local now = clock()
 local limits = {work = tonumber(ARGV[2]), parked = tonumber(ARGV[3]),
   records = tonumber(ARGV[4]) - redis.call('ZCARD', DEADLINES)}
 local out, known, bytes = {}, {[''] = true}, 0
-for i = 5, #ARGV, FIELDS do bytes = bytes + #ARGV[i + 10] + OVERHEAD end
+local count = tonumber(ARGV[NAMES])
+local first, items = NAMES + count + 1, {}
+for i = first, #ARGV, count do
+  local item = {attempts = 0}
+  for f = 1, count do item[ARGV[NAMES + f]] = ARGV[i + f - 1] end
+  items[#items + 1] = item
+  bytes = bytes + #item.body + OVERHEAD
+end
 local fits = memory_fits(bytes)
 
 local function ensure_replies(gateway)
@@ -23,7 +30,7 @@ local function ensure_replies(gateway)
   local replies = k('replies', gateway)  -- a FLUSHALL takes it; a reply is not to be lost too
   if redis.call('EXISTS', replies) == 1 then return end
   redis.call('XADD', replies, '*', 'id', '')
-  redis.call('PEXPIRE', replies, 60000)
+  redis.call('PEXPIRE', replies, REPLIES_TTL_MS)
 end
 
 local function accept(item)
@@ -38,22 +45,20 @@ local function accept(item)
   if status ~= 'placed' and status ~= 'parked' then return status, where, entry, wait end
   keep_key(item)
   if item.reply_to ~= '' then
-    redis.call('HSET', k('request', item.id), 'reply_to', item.reply_to, 'caller_id', item.caller)
+    redis.call('HSET', k('request', item.id), 'reply_to', item.reply_to, 'caller_id', item.caller_id)
   end
   return status, where, entry
 end
 
-for i = 5, #ARGV, FIELDS do
-  local item = {id = ARGV[i], model = ARGV[i + 1], reply = ARGV[i + 3], flags = ARGV[i + 4],
-    ingress = ARGV[i + 5], reply_to = ARGV[i + 6], caller = ARGV[i + 7], key = ARGV[i + 8],
-    fingerprint = ARGV[i + 9], body = ARGV[i + 10], attempts = 0}
+for _, item in ipairs(items) do
+  item.model = item.ref
   local written = item.ingress ~= '' and tonumber(string.match(item.ingress, '^%d+')) or now
-  item.deadline = math.min(written, now) + tonumber(ARGV[i + 2])
+  item.deadline = math.min(written, now) + tonumber(item.timeout_ms)
   ensure_replies(item.reply)
   local status, where, entry, wait = accept(item)
   if item.ingress ~= '' and (status == 'placed' or status == 'parked' or status == 'joined') then
     redis.call('XDEL', INGRESS, item.ingress)
-    redis.call('XACK', INGRESS, 'g', item.ingress)
+    redis.call('XACK', INGRESS, DOOR_GROUP, item.ingress)
   end
   out[#out + 1] = {status, where or '', entry or '', tostring(item.deadline), tostring(wait or 0)}
 end

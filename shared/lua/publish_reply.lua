@@ -1,5 +1,5 @@
 -- publish_reply: write the rendered outcome of a streamed request to its reply_to, once.
--- use: keys
+-- use: keys, constants
 -- KEYS[1] prefix. ARGV: now, door ('outbox' or 'ingress'), entry, reply_to ('' writes nothing), life ms,
 --   dead ('1' also keeps a dead letter: the answer, and what was sent if it is not too large), then
 --   field value pairs of the answer.
@@ -9,20 +9,27 @@ local LARGEST_KEPT = 1048576
 local door, entry, reply_to = P .. ARGV[2], ARGV[3], ARGV[4]
 local original = redis.call('XRANGE', door, entry, entry)[1]
 if redis.call('XDEL', door, entry) == 0 then return 0 end
-redis.call('XACK', door, 'g', entry)
+redis.call('XACK', door, DOOR_GROUP, entry)
 local fields = {}
 for i = 7, #ARGV do fields[#fields + 1] = ARGV[i] end
 if ARGV[6] == '1' then
   local sent, said = as_table(original[2]), as_table(fields)
   local letter = {'kind', 'entry', 'entry', entry, 'cause', (said.code or 'invalid') .. ' ' .. (said.error or ''),
     'fingerprint', redis.sha1hex(sent.body or '')}
-  for _, name in ipairs({'id', 'model', 'version', 'timeout', 'reply_to', 'body'}) do
+  for name in pairs(DOOR_FIELDS) do
     if sent[name] and #sent[name] <= LARGEST_KEPT then
       letter[#letter + 1] = name
       letter[#letter + 1] = sent[name]
     end
   end
-  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', 1000, '*', unpack(letter))
+  for i = 1, math.min(#original[2], 2 * CARRIED_MAX), 2 do
+    local name, value = original[2][i], original[2][i + 1]
+    if not DOOR_FIELDS[name] and #value <= LARGEST_KEPT then
+      letter[#letter + 1] = CARRIED .. name
+      letter[#letter + 1] = value
+    end
+  end
+  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', unpack(letter))
 end
 local kind = reply_to ~= '' and redis.call('TYPE', reply_to)['ok'] or 'none'
 if reply_to ~= '' and (kind == 'stream' or kind == 'none') then

@@ -1,5 +1,5 @@
 -- refuse_load: hand an order back to the other workers because this one cannot hold the model.
--- use: keys, holders, load_target, order
+-- use: keys, constants, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token.
 -- Returns 'ordered' (a new order, without this worker) | 'nobody' (no other live worker is left: the
 --   lease stays with this worker, which must fail the load) | 'crowded' (nor is one left for a further

@@ -1,9 +1,11 @@
 -- register: give a worker a new epoch and, in the same step, wipe and re-place what its old one had.
--- use: keys, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement, release_worker
--- KEYS[1] prefix. ARGV: now, worker, lease ms, max attempts, then field value pairs of its record
---   (its incarnation among them).
--- Returns the epoch.
+-- use: keys, constants, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker, protocol
+-- KEYS[1] prefix. ARGV: now, worker, lease ms, max attempts, protocol that it writes, oldest that it
+--   reads, then field value pairs of its record (its incarnation among them).
+-- Returns the epoch | {a live process, its protocol, the oldest it reads}: the two cannot work together.
 local now, worker = clock(), ARGV[2]
+local conflict = protocol_conflict(worker, tonumber(ARGV[5]), tonumber(ARGV[6]), now)
+if conflict then return conflict end
 redis.call('ZREM', WORKERS, worker)
 local how = {attempts = tonumber(ARGV[4]), cause = 'its worker lost its lease, or began anew'}
 repeat until release_worker(worker, how, 128, now) == 0
@@ -11,8 +13,9 @@ repeat until release_worker(worker, how, 128, now) == 0
 local number = math.max(redis.call('INCR', EPOCH), now)
 local epoch = string.format('%.0f', number)
 redis.call('SET', EPOCH, epoch)
-redis.call('HSET', k('worker', worker), 'epoch', epoch, 'since', now)
-for i = 5, #ARGV, 2 do redis.call('HSET', k('worker', worker), ARGV[i], ARGV[i + 1]) end
+redis.call('HSET', k('worker', worker), 'epoch', epoch, 'since', now, 'protocol',
+  ARGV[5] .. ' ' .. ARGV[6])
+for i = 7, #ARGV, 2 do redis.call('HSET', k('worker', worker), ARGV[i], ARGV[i + 1]) end
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[3]), worker)
 -- The group is named by the epoch: whoever was fenced cannot read what is placed for the new one.
 redis.call('XGROUP', 'CREATE', k('work', worker), epoch, '0', 'MKSTREAM')

@@ -1,5 +1,5 @@
 -- renew_load: keep a claimed load lease alive.
--- use: keys
+-- use: keys, constants
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, lease ms, why it waits ('' it does not). Returns 1 kept | 0 lost.
 local load = k('load', ARGV[3])
 local r = redis.call('HMGET', load, 'token', 'worker')

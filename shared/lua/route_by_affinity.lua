@@ -1,5 +1,5 @@
 -- route_by_affinity: a claimed load goes to the worker that has the most of its kin.
--- use: keys, holders, load_target, order
+-- use: keys, constants, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, affinity key, mode (prefer | require), most models of
 --   the key on one worker (0: any number).
 -- Returns 'here' | 'elsewhere' (the order was handed on to that worker) | 'nowhere' (the worker that has

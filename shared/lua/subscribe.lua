@@ -1,5 +1,5 @@
 -- subscribe: read a request's record and, while it is not terminal, have its outcome sent to a gateway.
--- use: keys, outcomes
+-- use: keys, constants, outcomes
 -- KEYS[1] prefix. ARGV: now, id, gateway ('' only reads).
 -- Returns the record as a flat list ([] if unknown, {'gone', '1'} if it ended and is no longer kept); of
 -- one that ended without a record {'ended', text}.

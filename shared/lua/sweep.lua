@@ -1,16 +1,15 @@
 -- sweep: expire what is past its deadline; order again what is parked without a live load.
--- use: keys, outcomes, deadline, publish, holders, load_target, order, breaker, bounds, copies, placement
+-- use: keys, constants, outcomes, deadline, publish, entries, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
 local now, chunk = clock(), tonumber(ARGV[2])
-local CLAIM_TTL = 1000
 local expired, ordered, placed = 0, 0, 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, chunk)) do
   local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model')
   redis.call('ZREM', DEADLINES, id)
   -- Who has a place has not ended. If nothing lies there, its stream was lost: it ends all the same.
   if r[1] then
-    take(r[1], r[2])
+    take_entry(r[1], r[2])
     local outcome, worker = expired_outcome(r[5], r[1], now)
     publish({id = id, flags = r[3], reply = r[4], model = r[5]}, 'expired', worker, outcome, now)
     expired = expired + 1
@@ -25,11 +24,11 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
     -- While the order waits in RQ's queue it stays valid. Who took it and died keeps nothing alive.
     local id = job_id(ref, lease[1])
     local job = P .. 'rq:job:' .. id
-    if redis.call('LPOS', P .. 'rq:queue:cold', id) and redis.call('EXISTS', job) == 1 then
-      redis.call('PEXPIRE', load, ORDER_TTL)
-      redis.call('EXPIRE', job, JOB_TTL)
-    elseif redis.call('PTTL', load) > CLAIM_TTL then
-      redis.call('PEXPIRE', load, CLAIM_TTL)  -- taken: it is claimed at once, or never
+    if redis.call('LPOS', COLD_QUEUE, id) and redis.call('EXISTS', job) == 1 then
+      redis.call('PEXPIRE', load, ORDER_TTL_MS)
+      redis.call('EXPIRE', job, JOB_TTL_S)
+    elseif redis.call('PTTL', load) > CLAIM_TTL_MS then
+      redis.call('PEXPIRE', load, CLAIM_TTL_MS)  -- taken: it is claimed at once, or never
     end
   elseif lease[2] == 'loading' and not redis.call('ZSCORE', WORKERS, lease[3]) then
     redis.call('DEL', load)  -- its worker was reaped: the next sweep orders again
@@ -37,7 +36,7 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
     for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', chunk)) do
       if breaker(ref, now) == 'open' then break end
       local item = moving(e[2], parked, e[1])
-      if item and take(parked, e[1]) then place_item(item, now) end
+      if item and take_entry(parked, e[1]) then place_item(item, now) end
       placed = placed + 1
     end
   elseif not lease[1] and not unloadable(ref) and breaker(ref, now) ~= 'open' then

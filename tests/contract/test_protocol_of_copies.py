@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from shared import keys
+from shared import constants, keys
 from tests.contract.test_protocol import LUA, TEXT, after, fields
 from worker.loading.loader import HEAD_START_S
 from worker.loading.orders import BLOCK_S
@@ -56,11 +56,11 @@ def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
 @pytest.mark.parametrize(
     ("phrase", "said"),
     [
-        ("(list `orders:<worker>`, the newest ", f"{constant('DIRECT_MOST', 'order'):,.0f}, for "
-         f"{constant('DIRECT_TTL', 'order') / 1000:g} s)"),
+        ("(list `orders:<worker>`, the newest ", f"{constants.ORDERS_MAX:,}, for "
+         f"{constants.DIRECT_TTL_MS / 1000:g} s)"),
         ("if the order is for another worker and not ",
-         f"{constant('HEAD_START', 'claim_load'):g} ms old"),
-        ("it alone may claim it for ", f"{constant('HEAD_START', 'claim_load'):g} ms."),
+         f"{constants.HEAD_START_MS} ms old"),
+        ("it alone may claim it for ", f"{constants.HEAD_START_MS} ms."),
         ("and not ordered again for ", f"{constant('NO_CAPACITY_TTL', 'refuse_load') / 1000:g} s"),
         ("before the first ", f"{expected_ms('host')} ms from host memory, "
          f"{expected_ms('disk')} ms from disk, {expected_ms('remote') / 1000:g} s from remote"),
@@ -88,10 +88,9 @@ def test_the_times_of_the_two_deliveries_of_an_order_fit_together() -> None:
     """A worker that was answered `later` asks again when the head start is over: not before, or it
     would not ask a third time, and soon after. A direct order outlives its head start and the pause
     of a blocking read, and does not outlive the order itself."""
-    head_start_ms, direct_ms = constant("HEAD_START", "claim_load"), constant("DIRECT_TTL", "order")
-    order_ms = float(re.findall(r"ORDER_TTL, JOB_TTL, DIRECT_TTL = (\d+)", lua("order"))[0])
+    head_start_ms, direct_ms = constants.HEAD_START_MS, constants.DIRECT_TTL_MS
     assert head_start_ms < HEAD_START_S * 1000 <= 1.5 * head_start_ms
-    assert head_start_ms + BLOCK_S * 1000 < direct_ms < order_ms
+    assert head_start_ms + BLOCK_S * 1000 < direct_ms < constants.ORDER_TTL_MS
 
 
 def test_every_kind_of_key_that_a_script_names_is_in_the_table() -> None:

@@ -18,7 +18,7 @@ async def test_a_worker_gets_an_epoch_a_lease_a_record_and_a_stream(cell: Cell) 
     record = await cell.client.hgetall(cell.keys.worker("w1"))
     assert record == {
         b"epoch": epoch.encode(), b"since": b"1000000", b"device_name": b"cuda:0",
-        b"budget_bytes": b"7",
+        b"budget_bytes": b"7", b"protocol": b"1 1",
     }  # fmt: skip
     assert await cell.client.zscore(cell.keys.workers, "w1") == 1_000_000 + LEASE_MS
     (group,) = await cell.client.xinfo_groups(cell.keys.work("w1"))

@@ -18,8 +18,8 @@ LOADS = [
         ("a_further_copy_is_unwanted", "if not extra and", "if"),
         ("a_holder_takes_another_copy", "if extra and redis", "if false and redis"),
         ("nobody_has_a_head_start", "if chosen ~= ''", "if false"),
-        ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START", "2 ^ 50"),
-        ("its_job_stays_in_the_queue", "redis.call('LREM', P .. 'rq:queue:cold', 1,", "#("),
+        ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START_MS", "2 ^ 50"),
+        ("its_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1,", "#("),
     ),
     *of(
         "reload", "reload announce claim_load",
@@ -154,7 +154,7 @@ COPIES = [
         "order_unload", "order_unload announce order_copy set_policy open_session",
         ("what_is_pinned_goes", "or redis.call('EXISTS', k('pinned', ref)) == 1", ""),
         ("it_comes_back_by_itself", "if least_copies(ref) > 0", "if false"),
-        ("the_order_stays_for_ever", "redis.call('PEXPIRE', orders, DIRECT_TTL)", ""),
+        ("the_order_stays_for_ever", "redis.call('PEXPIRE', orders, DIRECT_TTL_MS)", ""),
         ("a_copy_is_still_on_its_way", "cancel_order(ref, true)", ""),
     ),
     *of(
@@ -217,7 +217,7 @@ COPIES = [
         "lib/order", "order_copy sweep cancel retire announce",
         ("who_is_near_is_not_told", "if chosen ~= '' then", "if false then"),
         ("a_further_copy_is_taken_back", "or ((lease[3] or '') ~= '' and not extra)", ""),
-        ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL)", ""),
+        ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)", ""),
     ),
 ]  # fmt: skip
 ALL = [*LOADS, *COPIES, *session_mutants.ALL]

@@ -101,6 +101,8 @@ async def gateway_beat(run: Run, c: Choices) -> None:
     m.state.gateways[gateway] = m.now + LEASE_MS
     m.state.replies.setdefault(gateway, [{"id": ""}])
     m.lives(f"replies:{gateway}", LEASE_MS + REPLIES_TTL)
+    m.state.protocols[gateway] = "1 1"
+    m.lives(f"gateway:{gateway}", LEASE_MS + REPLIES_TTL)
     back, left = _take_back(m, run.chunk)
     dead = [g for g, until in m.state.gateways.items() if until <= m.now]
     for name in () if left else dead:

@@ -13,6 +13,7 @@ _TERMINAL = {"succeeded", "failed", "cancelled", "expired"}
 _LIVE = {"placed", "parked", "running"}
 _WITH_LIFETIME = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
+    "gateway": "protocols",
     "request": "records", "tombstone": "tombstone", "idempotency": "idempotency",
     "answers": "answers",
     "rq:job": "jobs", "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",

@@ -18,6 +18,7 @@ RESULT_TTL, RECORD_SPARE, REPLIES_TTL = 3_600_000, 3_600_000, 60_000
 CRASHES, WINDOW, FIRST_PAUSE, LONGEST_PAUSE, PROBE = 5, 600_000, 10_000, 600_000, 30_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
+    "gateway": "protocols",
     "request": "records", "tombstone": "tombstone", "idempotency": "idempotency",
     "answers": "answers", "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
     "no_capacity": "no_capacity", "incompatible": "incompatible", "affinity": "affinity",

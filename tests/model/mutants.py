@@ -21,7 +21,8 @@ GATEWAY = [
     ),
     *of(
         "cancel", "cancel complete begin",
-        ("who_lost_cancels_too", "not take(stream, entry)", "(take(stream, entry) and false)"),
+        ("who_lost_cancels_too", "not take_entry(stream, entry)",
+         "(take_entry(stream, entry) and false)"),
         ("the_late_are_cancelled", "status = 'expired'", "local _ = 0"),
         ("the_order_stays", "if string.find(stream, parked, 1, true) == 1 then", "if false then"),
     ),
@@ -40,7 +41,7 @@ GATEWAY = [
         "publish_reply", "publish_reply write_ingress read_door",
         ("two_answers", "if redis.call('XDEL', door, entry) == 0 then return 0 end",
          "if not original then return 0 end"),
-        ("still_pending", "redis.call('XACK', door, 'g', entry)", ""),
+        ("still_pending", "redis.call('XACK', door, DOOR_GROUP, entry)", ""),
     ),
     *of(
         "gateway_beat", "gateway_beat write_ingress read_door tick",
@@ -50,7 +51,7 @@ GATEWAY = [
     ),
     *of(
         "hand_over", "hand_over announce complete",
-        ("the_outcome_is_not_kept", "redis.call('HSET', key, 'flags', flags .. 'p')", ""),
+        ("the_outcome_is_not_kept", "redis.call('HSET', key, 'flags', flags .. POLL)", ""),
         ("it_still_gets_replies", "redis.call('DEL', replies)", ""),
         ("what_has_ended_goes_on", "#redis.call('XRANGE', stream, entry, entry) == 1", "true"),
     ),
@@ -74,14 +75,14 @@ GATEWAY = [
     ),
     *of(
         "sweep", "sweep place crashed_before announce tick",
-        ("what_waited_out_a_quarantine_stays", "if item and take(parked, e[1])", "if false"),
+        ("what_waited_out_a_quarantine_stays", "if item and take_entry(parked, e[1])", "if false"),
     ),
     *of(
         "sweep", "sweep tick claim_load take_order announce",
-        ("the_late_stay_where_they_are", "take(r[1], r[2])", ""),
+        ("the_late_stay_where_they_are", "take_entry(r[1], r[2])", ""),
         ("a_lost_order_is_not_repeated", "order_load(ref, first[1], now)", ""),
-        ("an_order_in_the_queue_ends", "redis.call('PEXPIRE', load, ORDER_TTL)", ""),
-        ("a_taken_order_lives_on", "redis.call('PEXPIRE', load, CLAIM_TTL)", "local _ = 0"),
+        ("an_order_in_the_queue_ends", "redis.call('PEXPIRE', load, ORDER_TTL_MS)", ""),
+        ("a_taken_order_lives_on", "redis.call('PEXPIRE', load, CLAIM_TTL_MS)", "local _ = 0"),
     ),
 ]  # fmt: skip
 
@@ -163,7 +164,10 @@ SHARED = [
         ("the_deadline_stays", "redis.call('ZREM', DEADLINES, item.id)", ""),
         ("a_key_is_never_free_again", "redis.call('DEL', k('idempotency', kept[5]))", ""),
         ("no_tombstone",
-         "redis.call('SET', k('tombstone', item.id), '1', 'PX', 2 * RESULT_TTL)", ""),
+         "redis.call('SET', k('tombstone', item.id), '1', 'PX', 2 * RESULT_TTL_MS)", ""),
+    ),
+    *of(
+        "lib/entries", "announce read begin cancel",
         ("still_pending", "if epoch then redis.call('XACK', stream, epoch, entry) end", ""),
     ),
     *of(
@@ -194,19 +198,19 @@ SHARED = [
         "lib/breaker", "crashed_before fence_worker claim_load reload begin",
         ("it_never_opens", "if crashes >= CRASHES then", "if false then"),
         ("all_are_probes",
-         "redis.call('HSET', k('breaker', item.model), 'probe_until', now + PROBE)", ""),
+         "redis.call('HSET', k('breaker', item.model), 'probe_until', now + PROBE_MS)", ""),
     ),
     *of(
         "lib/idempotency", "write_ingress announce begin complete",
         ("another_payload_joins", "prior[2] ~= item.fingerprint", "false"),
-        ("a_key_is_forgotten", "redis.call('PEXPIRE', key, KEY_TTL)", "redis.call('DEL', key)"),
+        ("a_key_is_forgotten", "redis.call('PEXPIRE', key, KEY_TTL_MS)", "redis.call('DEL', key)"),
         ("what_has_ended_begins_anew", "redis.call('EXISTS', k('request', item.id)) == 1", "false"),
         ("nobody_is_told", "redis.call('XADD', OUTBOX, '*', 'id', id, 'to', reply_to)", ""),
     ),
     *of(
         "lib/order", "cancel claim_load sweep",
-        ("the_job_stays_in_the_queue", "redis.call('LREM', P .. 'rq:queue:cold', 1, id)", ""),
-        ("nobody_is_invited", "redis.call('RPUSH', P .. 'rq:queue:cold', id)", ""),
+        ("the_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1, id)", ""),
+        ("nobody_is_invited", "redis.call('RPUSH', COLD_QUEUE, id)", ""),
     ),
 ]  # fmt: skip
 ALL = [*GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL]

@@ -115,7 +115,8 @@ def _idempotency(flat: list[str]) -> tuple[str, str]:
 
 _KEYED = {
     "worker", "holders", "holds", "work", "started", "parked", "load", "loads", "unloadable",
-    "breaker", "replies", "request", "tombstone", "idempotency", "answers", "policy", "stats",
+    "breaker", "gateway", "replies", "request",
+    "tombstone", "idempotency", "answers", "policy", "stats",
     "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity", "device",
     "loaded_versions", "outcomes",
 }  # fmt: skip
@@ -134,6 +135,7 @@ _READERS: dict[str, Reader] = {
     "refused_models": _whole("refused_models", _scores),
     "breaker": _into("breakers", _table),
     "gateways": _whole("gateways", _scores),
+    "gateway": _into("protocols", str),
     "replies": _into("replies", lambda rows: list(_entries(rows).values())),
     "request": _into("records", _record),
     "tombstone": lambda state, key, *_: state.tombstone.add(key),

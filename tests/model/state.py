@@ -57,6 +57,7 @@ class State:
     refused_models: dict[str, int] = field(default_factory=dict)
     breakers: dict[str, dict[str, str]] = field(default_factory=dict)
     gateways: dict[str, int] = field(default_factory=dict)
+    protocols: dict[str, str] = field(default_factory=dict)  # of gateways
     replies: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     records: dict[str, dict[str, str]] = field(default_factory=dict)
     tombstone: set[str] = field(default_factory=set)

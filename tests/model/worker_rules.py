@@ -34,7 +34,7 @@ async def register(run: Run, c: Choices) -> None:
     given = {e for known in run.seen.epochs.values() for e in known}
     must(epoch not in given, f"I20: epoch {epoch} is not new")
     run.seen.epochs[worker].append(epoch)
-    m.state.workers[worker] = {"epoch": epoch, "since": str(m.now), **fields}
+    m.state.workers[worker] = {"epoch": epoch, "since": str(m.now), "protocol": "1 1", **fields}
     m.state.leases[worker] = m.now + LEASE_MS
     m.state.work[worker], m.state.pending[worker], m.state.groups[worker] = {}, set(), {epoch}
     run.count("register", "registered")

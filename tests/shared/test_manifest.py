@@ -93,7 +93,6 @@ def test_a_file_is_found_by_its_name() -> None:
 FILE = {"name": "a", "sha256": "a" * 64, "size": 1}
 X = {"name": "x", "datatype": "FP32", "shape": [-1]}
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown field": ({"trust": "code"}, "trust"),
     "newer format": ({"format": 2}, "format"),
     "unknown platform": ({"platform": "pickle"}, "platform"),
     "bad name": ({"name": "../x"}, "name"),

@@ -24,7 +24,7 @@ class Keyed:
 
     def placed(self, args: tuple[Any, ...], ran: Ran) -> None:
         """What `place` answered to each item that has a key."""
-        width, given = len(Placing._fields), args[ARGS + LIMITS :]
+        width, given = len(Placing._fields), args[ARGS + LIMITS + 1 + len(Placing._fields) :]
         for at, row in enumerate(ran.reply):
             item = Placing(*given[at * width : (at + 1) * width])
             status, where = row[0].decode(), row[1].decode()

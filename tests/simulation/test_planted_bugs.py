@@ -128,7 +128,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         "I17",
     ),
     "cancel publishes without deleting": (
-        in_lua("if stream == '' or not take(stream, entry) then", "if stream == '' then"),
+        in_lua("if stream == '' or not take_entry(stream, entry) then", "if stream == '' then"),
         "I1 I10",
     ),
     "a key is not remembered": (

@@ -30,7 +30,7 @@ from worker.residency.model_stats import ModelStats, ModelStatsReader
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.1
-# A little more than HEAD_START of `claim_load.lua`, which the chosen worker has (contract test).
+# A little more than HEAD_START_MS, which the chosen worker has (contract test).
 HEAD_START_S = 0.3
 
 

@@ -58,10 +58,10 @@ class Orders:
             found = await self._channel.execute_command("BLPOP", self._list, BLOCK_S)
         order = found[1].decode(errors="replace") if found else ""
         match order.split(" "):
-            case ["load", ref, token]:
+            case ["load", ref, token, *_]:  # a newer release may add words
                 if self._may_load():
                     await self._load(ref, token)
-            case ["unload", ref]:
+            case ["unload", ref, *_]:
                 self._begin_to_unload(ref)
             case [""]:
                 pass

@@ -20,7 +20,7 @@ from rq.queue import Queue
 from rq.timeouts import BaseDeathPenalty
 
 from shared import failpoints
-from shared.keys import COLD_QUEUE
+from shared.constants import COLD_QUEUE
 
 KEY_PREFIX = defaults.RQ_KEY_PREFIX  # read from the environment when RQ is imported
 FUNCTION = "warmroute.load"
@@ -105,7 +105,7 @@ class LoadOrder(Job):
     def _execute(self) -> str:
         if self.func_name != FUNCTION:
             raise ValueError(f"only {FUNCTION} may run")
-        ref, token = self.args
+        ref, token, *_ = self.args  # a newer release may add some
         failpoints.reach_now("rq.taken")
         return type(self).claim(str(ref), str(token))
 

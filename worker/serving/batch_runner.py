@@ -4,7 +4,7 @@
     other failure: one by one, so that only a bad request fails
 
 Every try runs under the number of the batch: a death of this process in one of them is charged to
-the requests that were begun under it, and to no others.
+the requests that were started under it, and to no others.
 """
 
 from __future__ import annotations

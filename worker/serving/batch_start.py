@@ -94,18 +94,18 @@ class BatchStarter:
     async def _begin(self, number: int, batch: Sequence[QueuedRequest]) -> list[QueuedRequest]:
         items = [(r.entry, r.id, r.deadline_ms, r.flags) for r in batch]
         member = self._membership  # its epoch may be a new one in each try
-        now_ms, verdicts = await until_answered(
+        now_ms, answers = await until_answered(
             lambda: self._scripts.begin(member.worker, member.epoch, number, items)
         )
         self._clock.observe(now_ms)
-        if verdicts == [b"fenced"]:
-            verdicts = [b"gone"] * len(batch)
-        by_verdict: dict[bytes, list[QueuedRequest]] = {b"run": [], b"expired": [], b"gone": []}
-        for request, verdict in zip(batch, verdicts, strict=True):
-            by_verdict[verdict].append(request)
-        expired = by_verdict[b"expired"]
+        if answers == [b"fenced"]:
+            answers = [b"gone"] * len(batch)
+        by_answer: dict[bytes, list[QueuedRequest]] = {b"run": [], b"expired": [], b"gone": []}
+        for request, answer in zip(batch, answers, strict=True):
+            by_answer[answer].append(request)
+        expired = by_answer[b"expired"]
         self._completions.finish(
             expired, [Expired("the deadline passed before it could run")] * len(expired)
         )
-        self._completions.release(request.entry for request in by_verdict[b"gone"])
-        return by_verdict[b"run"]
+        self._completions.release(request.entry for request in by_answer[b"gone"])
+        return by_answer[b"run"]

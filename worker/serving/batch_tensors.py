@@ -31,8 +31,8 @@ def to_array(tensor: Tensor) -> np.ndarray:
         return np.frombuffer(tensor.data, dtype=dtype).reshape(_sizes(tensor.shape))
     except (KeyError, ValueError, TypeError, OverflowError):
         raise InvalidInput(
-            f"input {tensor.name[:80]!r}: {len(tensor.data)} bytes are not {tensor.datatype[:20]} "
-            f"of shape {tensor.shape[:16]}"
+            f"input {tensor.name[:80]!r}: {len(tensor.data)} bytes do not match "
+            f"{tensor.datatype[:20]} of shape {tensor.shape[:16]}"
         ) from None
 
 

@@ -2,7 +2,7 @@
 
 A commit that Redis did not answer is sent again: `complete` may be repeated, as only the first
 finds the work entry. A worker that was fenced meanwhile commits nothing, under its new epoch
-neither: the requests that it had begun were moved, which deleted their entries.
+neither: the requests that it had started were moved, which deleted their entries.
 """
 
 from __future__ import annotations

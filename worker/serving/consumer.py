@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from shared import clock
 from shared.errors import ModelFailed
 from shared.event_log import EventLog
+from shared.tasks import BackgroundTasks
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.serving.batch_runner import BatchRunner
@@ -28,7 +29,7 @@ from worker.trial.guard import Guard
 
 log = logging.getLogger(__name__)
 
-SLOTS = 2  # batches: one on the device, one begun and ready behind it
+SLOTS = 2  # batches: one on the device, one started and ready behind it
 
 
 class Consumer:
@@ -44,7 +45,7 @@ class Consumer:
         self._arrived = receiver.arrived
         self._completions = completions
         self._slots = asyncio.Semaphore(SLOTS)
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = BackgroundTasks[None]()
         self._pausing = asyncio.Lock()
         redis_clock = RedisClock()
         self._starter = BatchStarter(context.scripts, context.membership, completions, redis_clock)
@@ -52,7 +53,7 @@ class Consumer:
         self.guard = Guard(context, self._is_idle, events)
 
     async def dispatch_once(self) -> None:
-        """Begin the next batch as soon as one is ready and a slot is free."""
+        """Start the next batch as soon as one is ready and a slot is free."""
         await self._slots.acquire()
         try:
             batch = await self._next_batch()
@@ -61,9 +62,8 @@ class Consumer:
             raise
         # In use before anything else can run: an evictor must not see the copy idle in between.
         copy = self._copies.acquire(batch[0].ref, len(batch))
-        task = asyncio.create_task(self._handle_or_fail(copy, batch))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
+        task = self._running.start(self._handle_or_fail(copy, batch))
+        task.add_done_callback(lambda _: self.guard.batch_ended())
 
     async def handle(self, copy: Copy, batch: list[QueuedRequest]) -> None:
         """One batch, from its model's queue to its outcomes: start, run, commit."""
@@ -87,16 +87,16 @@ class Consumer:
     async def drain(self) -> None:
         """Wait for the batches that run, and for their outcomes to be committed."""
         while self._running:
-            await asyncio.wait(set(self._running))
+            await asyncio.wait(self._running)
         await self._completions.drain()
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
-        """For the block no batch is begun or on the device."""
+        """For the block no batch is started or on the device."""
         try:
             async with self._pausing:
                 while self._running:
-                    await asyncio.wait(set(self._running))
+                    await asyncio.wait(self._running)
                 yield
         finally:
             self._arrived.set()  # requests may have been queued meanwhile
@@ -112,10 +112,6 @@ class Consumer:
         finally:
             self._copies.release(copy)
             self._slots.release()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self.guard.batch_ended()
 
     async def _next_batch(self) -> list[QueuedRequest]:
         while True:
@@ -137,7 +133,7 @@ class Consumer:
 
     @asynccontextmanager
     async def _yield_slot(self) -> AsyncIterator[None]:
-        """For the block a batch that was begun leaves its slot to others."""
+        """For the block a batch that was started leaves its slot to others."""
         self._slots.release()
         try:
             yield

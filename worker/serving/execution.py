@@ -56,11 +56,11 @@ def _out_of_memory_message(error: Exception) -> str:
 
 
 def _run(copy: Copy, batch: Sequence[QueuedRequest], call: DeviceCall) -> list[Outcome]:
-    inputs, begun, started = batch_tensors.join(batch), clock.monotonic(), time.perf_counter()
+    inputs, run_at, started = batch_tensors.join(batch), clock.monotonic(), time.perf_counter()
     outputs = run_model(copy, inputs, call)
     failpoints.reach_now("run.after")
     took_us = round((time.perf_counter() - started) * 1e6)
-    timings = [Timing(round((begun - r.received) * 1e6), took_us, len(batch)) for r in batch]
+    timings = [Timing(round((run_at - r.received) * 1e6), took_us, len(batch)) for r in batch]
     return batch_tensors.split(outputs, copy.manifest.outputs, batch, timings)
 
 

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import msgspec
 
 from shared import clock
+from shared.constants import ENTRY_FIELDS
 from shared.envelope import FIRST, LAST, Envelope, Tensor, unpack_envelope
 from shared.errors import InvalidInput, Unavailable
 from shared.shared_memory import SharedMemoryStore, is_reference, size_of
 
 # How `placement.lua` writes an entry: name, value, name, value ...
-FIELDS = (b"id", b"model", b"deadline", b"reply", b"flags", b"attempts", b"body")
-
+FIELDS = tuple(name.encode() for name in ENTRY_FIELDS)
+_DEFAULTS = {b"reply": b"", b"flags": b"", b"attempts": b"0"}
 
 ISOLATED_FROM = 2  # starts that ended in a worker's death: from then on it runs alone
 
@@ -46,11 +47,9 @@ class QueuedRequest(NamedTuple):
 def decode(
     entry: bytes, flat: list[bytes], shared_memory: SharedMemoryStore | None = None
 ) -> QueuedRequest:
-    """Read an entry; InvalidInput if it is not what a gateway writes, Unavailable if its tensors
-    lie in shared memory that is gone."""
-    if len(flat) != 2 * len(FIELDS) or tuple(flat[::2]) != FIELDS:
-        raise InvalidInput("work entry: not the fields that placement writes")
-    request_id, model, deadline, reply, flags, starts, body = flat[1::2]
+    """Read an entry; fields of a newer release are ignored. InvalidInput if it is not what a
+    gateway writes, Unavailable if its tensors lie in shared memory that is gone."""
+    request_id, model, deadline, reply, flags, starts, body = _values(flat)
     try:
         ref, deadline_ms, attempts = model.decode(), int(deadline), int(starts)
     except ValueError:
@@ -68,6 +67,17 @@ def decode(
         signature=tuple((t.name, t.datatype, tuple(t.shape[1:])) for t in envelope.inputs),
         received=clock.monotonic(), attempts=attempts,
     )  # fmt: skip
+
+
+def _values(flat: list[bytes]) -> list[bytes]:
+    """The values of the known fields, in their order."""
+    if len(flat) == 2 * len(FIELDS) and tuple(flat[::2]) == FIELDS:
+        return flat[1::2]
+    given = _DEFAULTS | dict(zip(flat[::2], flat[1::2], strict=False))
+    missing = [name.decode() for name in FIELDS if name not in given]
+    if missing:
+        raise InvalidInput(f"work entry: {missing[0]}: missing")
+    return [given[name] for name in FIELDS]
 
 
 def _envelope(body: bytes, shared_memory: SharedMemoryStore | None) -> Envelope:

@@ -3,7 +3,7 @@
 From time to time the requests of a real batch are run again one by one, after their answers were
 sent and only while the device is idle, and the answers are compared. Where the answer to a row
 depends on its batch-mates, that model is served unbatched: on this worker at once, and in the cell
-through `known:<ref>`, which later loads and the other workers (`residency/idle_eviction.py`) read.
+through `stats:<ref>`, which later loads and the other workers (`residency/idle_eviction.py`) read.
 
 A batch to be checked is kept in this process only. If the process dies nothing but the check is
 lost: the next batch of the next copy is checked soon after its load.
@@ -193,8 +193,8 @@ class Guard:
         return [answers(outcome) for outcome in split]
 
     async def _on_device(self, copy: Copy, call: Callable[[], Given]) -> Given:
-        progress, begun = self._context.progress, clock.monotonic()
-        device_call = DeviceCall(progress, NUMBER, begun + OVERDUE_S)
+        progress, started = self._context.progress, clock.monotonic()
+        device_call = DeviceCall(progress, NUMBER, started + OVERDUE_S)
 
         def run() -> Given:
             device_call.start()
@@ -210,7 +210,7 @@ class Guard:
             raise Evicted from error
         finally:
             copy.running -= 1
-            self._spent += clock.monotonic() - begun
+            self._spent += clock.monotonic() - started
 
     async def _until_idle(self, copy: Copy) -> None:
         while True:

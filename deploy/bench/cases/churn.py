@@ -15,8 +15,8 @@ from deploy.bench.history import double_loads, read_events, stays
 from deploy.bench.load import in_order
 from deploy.bench.measure import Pair, spread
 from deploy.bench.models import Crowd, mlps, room_for, settings
+from deploy.bench.observer import loads_reported, observing
 from deploy.bench.results import Figure, Note, Target, compare
-from deploy.bench.watch import loads_reported, watched
 from deploy.bench.workbench import Case, Store, Workbench
 
 NAME = "churn"
@@ -115,7 +115,7 @@ def _serve(store: Store, folder: Path, models: Crowd, trace: Sequence[int], size
     folder.mkdir()
     given = settings(room_for(models.samples, size.room), folder.parent / "cache")
     with store.cluster(folder, given, workers=size.workers) as cluster:
-        with watched(cluster.port, every_s=0.25) as seen:
+        with observing(cluster.port, every_s=0.25) as seen:
             load = in_order(
                 cluster.port, models.posts, trace, connections=AT_A_TIME, within_s=WITHIN_S
             )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from deploy.bench.measure import BenchError, percentile
 from deploy.bench.models import Crowd, mlps, room_for, settings
+from deploy.bench.observer import device_process, loads_reported
 from deploy.bench.probes import Memory, memory_of, slope
 from deploy.bench.results import Figure, Target, alone
-from deploy.bench.watch import device_process, loads_reported
 from deploy.bench.workbench import Case, Workbench
 from deploy.local.cluster import Cluster
 

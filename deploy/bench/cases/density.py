@@ -14,10 +14,10 @@ from pathlib import Path
 from deploy.bench.load import volley
 from deploy.bench.measure import BenchError, Pair, spread
 from deploy.bench.models import Crowd, post_of, settings
+from deploy.bench.observer import device_process, loads_reported, observing
 from deploy.bench.plain import running_plain
 from deploy.bench.probes import Memory, memory_of
 from deploy.bench.results import Figure, Note, compare
-from deploy.bench.watch import device_process, loads_reported, watched
 from deploy.bench.workbench import ROOMY_BYTES, Case, Store, Workbench
 from deploy.local.folders import SAMPLES, WHEELS
 from deploy.samples.models import crowd, minilm
@@ -114,7 +114,7 @@ def ask_all(store: Store, folder: Path, models: Crowd, budget: int) -> Outcome:
     given = settings(budget, folder.parent / "cache")
     with (
         store.cluster(folder, given) as cluster,
-        watched(cluster.port) as seen,
+        observing(cluster.port) as seen,
     ):
         load = volley(cluster.port, models.posts)
         models.check(load.kept)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from deploy.bench.load import volley
 from deploy.bench.measure import BenchError, spread
 from deploy.bench.models import Crowd, mlps, settings, was_cold
+from deploy.bench.observer import loads_reported
 from deploy.bench.results import Figure, Note, Target, alone
-from deploy.bench.watch import loads_reported
 from deploy.bench.workbench import ROOMY_BYTES, Case, Workbench
 from deploy.local.cluster import Cluster
 

@@ -14,9 +14,9 @@ from rich.table import Table
 from deploy.bench.cases.http import CONNECTIONS, tiny_mlp
 from deploy.bench.load import Load
 from deploy.bench.measure import spread
+from deploy.bench.observer import processes
 from deploy.bench.probes import Calls, logged_calls, measured
 from deploy.bench.results import Figure, Note, compare
-from deploy.bench.watch import processes
 from deploy.bench.workbench import Case, Workbench
 
 NAME = "profile"

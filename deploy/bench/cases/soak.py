@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from deploy.bench.caching import zipf_trace
 from deploy.bench.history import broken_promises, loaded_twice_at_once, read_events, stays
 from deploy.bench.models import Crowd, mlps, room_for, settings
+from deploy.bench.observer import observing
 from deploy.bench.results import Figure, Note, Target, alone
 from deploy.bench.traffic import Asked, Operator, Question, ask_all
-from deploy.bench.watch import watched
 from deploy.bench.workbench import Case, Workbench
 from deploy.local.cluster import Cluster
 from shared.events import Event
@@ -114,7 +114,7 @@ def soak(cluster: Cluster, models: Crowd, size: Size) -> Report:
         Client(cluster.gateways[0].url, retries=0, connections=size.at_a_time) as client,
         Client(cluster.gateways[0].url, retries=0) as operating,
         _events(cluster) as events,
-        watched(cluster.port) as seen,
+        observing(cluster.port) as seen,
     ):
         operator = Operator(operating, models.names, random.Random(size.seed))
         with _repeated(operator.act, size.act_every_s):

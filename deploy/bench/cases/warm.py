@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from deploy.bench.load import Load, steady, volley
 from deploy.bench.measure import BenchError
 from deploy.bench.models import NAMES, ask, plain_models, post_of
+from deploy.bench.observer import Observed, observing
 from deploy.bench.posts import TOKENS, Tensors, binary_post, check_close, outputs_of, sentence
 from deploy.bench.results import Figure, Target, compare
-from deploy.bench.watch import Seen, watched
 from deploy.bench.workbench import Case, Workbench
 from deploy.local.cluster import Cluster
 from deploy.samples.models import minilm
@@ -123,7 +123,7 @@ def _load(cluster: Cluster, post: bytes, expected: Tensors, seconds: float) -> L
 
 def _until_copied(cluster: Cluster, post: bytes, expected: Tensors, size: Size) -> float:
     """Load it until there are two copies; the seconds that took. BenchError if there never are."""
-    with watched(cluster.port) as seen:
+    with observing(cluster.port) as seen:
         return _seconds_until(
             lambda: seen.now[MODEL] >= 2,
             lambda: _load(cluster, post, expected, WAIT_S),
@@ -139,7 +139,7 @@ def _until_single(cluster: Cluster, post: bytes, expected: Tensors, size: Size) 
         check_close(volley(cluster.port, [post]).kept[0], expected)
         time.sleep(QUIET_EVERY_S)
 
-    with watched(cluster.port) as seen:
+    with observing(cluster.port) as seen:
         try:
             return _seconds_until(
                 lambda: _single(seen), ask, size.goes_within_s, "the second copy did not go"
@@ -148,7 +148,7 @@ def _until_single(cluster: Cluster, post: bytes, expected: Tensors, size: Size) 
             return -1.0
 
 
-def _single(seen: Seen) -> bool:
+def _single(seen: Observed) -> bool:
     return seen.looks > 0 and seen.now[MODEL] == 1
 
 

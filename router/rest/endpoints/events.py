@@ -1,7 +1,7 @@
-"""GET /v2/events: what happened to model copies, as a page of JSON or as server-sent events.
+"""GET /v2/events: events of model copies, as a page of JSON or as server-sent events.
 
-The event stream is written here and not by a library: it is three lines of text per event, and what
-is asked for beside them (resuming, bounds, the end of a gateway) no library has.
+Server-sent events are written without a library: they are three lines of text per event, and no
+library offers resuming, limits and the stop of a gateway.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import msgspec
 from aiohttp import web
 
 from router.events.followers import Followers
-from router.events.pages import Page
-from router.events.query import EventFilter, parse_filter, parse_since
+from router.events.pages import EventFilter, Page, parse_filter, parse_since
 from router.rest.arguments import parse_limit
 from router.rest.bodies import json_response
 from router.rest.context import GatewayContext
@@ -23,7 +22,7 @@ from shared import clock
 from shared.errors import WarmrouteError
 from shared.events import Position, id_of
 
-WRITE_S = 30.0  # a follower that takes in nothing for so long gives its place to another
+WRITE_S = 30.0  # a follower that reads nothing for so long is disconnected
 
 DEFAULT_LIMIT = 100
 
@@ -40,7 +39,7 @@ async def get(request: web.Request, context: GatewayContext) -> web.StreamRespon
     client hangs up, from `Last-Event-ID`, else `since`, else now on.
 
     Else a page, newest last: the first `limit` behind `since`, or the last `limit` of all. `last`
-    is the `since` of the page that follows; `gap` says that some in between are no longer kept.
+    is the `since` of the page that follows; `gap` says that events in between were dropped.
     """
     accepts = parse_filter(request.query, request.query.getall("kind", []))
     limit = parse_limit(request.query.get("limit"), DEFAULT_LIMIT)
@@ -63,7 +62,7 @@ async def get(request: web.Request, context: GatewayContext) -> web.StreamRespon
 
 
 async def _since(request: web.Request, context: GatewayContext) -> Position | None:
-    # Who connects again sends both, and the header is the later one.
+    # A client that connects again sends both, and the header is the later one.
     field = "Last-Event-ID" if request.headers.get("Last-Event-ID") else "since"
     text = request.headers.get("Last-Event-ID") or request.query.get("since")
     if text is None:
@@ -75,27 +74,27 @@ async def _since(request: web.Request, context: GatewayContext) -> Position | No
 async def _follow(
     request: web.Request, followers: Followers, accepts: EventFilter, position: Position
 ) -> web.StreamResponse:
-    """Write events until somebody has had enough; a client that does not read waits here alone."""
+    """Write events until the client disconnects or the gateway stops."""
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
     with suppress(ConnectionResetError, TimeoutError):  # it has hung up, or does not read
-        # An id alone is no event, but from it on the client resumes.
+        # An id alone is not an event, but the client resumes from it.
         await response.write(f"retry: {RETRY_MS}\nid: {id_of(position)}\n\n".encode())
-        said = clock.monotonic()
+        written_at = clock.monotonic()
         while not followers.ended:
             try:
                 page = await followers.next(position, KEEP_ALIVE_S)
             except WarmrouteError as error:
-                log.info("a follower of events is let go: %s", error.message)
+                log.info("a follower of events is disconnected: %s", error.message)
                 break
             position = page.position
             text = render(page, accepts)
-            if not text and clock.monotonic() - said >= KEEP_ALIVE_S:
+            if not text and clock.monotonic() - written_at >= KEEP_ALIVE_S:
                 text = f": nothing new\nid: {id_of(position)}\n\n".encode()
             if text:
                 async with asyncio.timeout(WRITE_S):
                     await response.write(text)
-                said = clock.monotonic()
+                written_at = clock.monotonic()
         await response.write_eof()
     return response
 

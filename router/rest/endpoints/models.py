@@ -94,7 +94,7 @@ async def model_ready(request: web.Request, context: GatewayContext) -> web.Stre
     """GET .../ready: 200, warm or cold, as a cold model is loaded on demand; 503 with the cause if
     a request for it would be refused just now; 404 if unknown."""
     entry = await resolve_model(request, context)
-    warm, trouble = await context.residency.standing(entry.ref)
+    warm, trouble = await context.residency.readiness(entry.ref)
     shown: dict[str, Any] = {
         "name": entry.ref.name,
         "version": str(entry.ref.version),

@@ -1,7 +1,7 @@
 """POST /v2/repository/models/{model}[/versions/{version}]/load and /unload, on the whole fleet.
 
-Triton's model repository extension; more than its empty answers is said. Of its parameters `config`
-and `file:...` are refused: a version never changes, another configuration is another version.
+Triton's model repository extension, with documents in place of its empty answers. Its parameters
+`config` and `file:...` are refused: a version never changes, so publish another one instead.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from shared.names import ModelRef, check_model_name, parse_version
 
 
 async def load(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """200 once a worker holds the model; with `Prefer: respond-async` 202, and where to look."""
+    """200 once a worker holds the model; with `Prefer: respond-async` 202 with Location."""
     with context.control.admitted():
         parameters = await _parameters(request, ())
         timeout_s = read_timeout(request, timeout_of(parameters), context.config)
-        # Without a version the newest, live or not: who loads it wants to know whether it can be.
+        # Without a version the newest, loaded or not: its caller checks whether it can be loaded.
         entry = await context.catalog.read(*named_model(request))
         if parse_prefer(request.headers.getall("Prefer", []))[0]:
             return _accepted(entry, await context.control.order(entry))
         workers = await context.control.load(entry, timeout_s)
-        context.catalog.doubt(entry.ref.name)
+        context.catalog.invalidate(entry.ref.name)
         return json_response({**_named(entry.ref), "state": "READY", "workers": workers})
 
 
 async def unload(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """200 once no worker holds what was there; without a version all that are held. 409: pinned."""
+    """200 once the present copies are evicted; without a version those of all. 409 if pinned."""
     with context.control.admitted():
         parameters = await _parameters(request, ("unload_dependents",))
         if not isinstance(parameters.get("unload_dependents", False), bool):
@@ -44,7 +44,7 @@ async def unload(request: web.Request, context: GatewayContext) -> web.StreamRes
         refs, entry = await _targets(request, context)
         freed = await context.control.unload(refs, timeout_s)
         if entry is not None:
-            await context.policies.keep_out(entry)
+            await context.policies.stop_preload(entry)
         rows = [
             {**_named(ModelRef.parse(ref)), "state": "UNAVAILABLE", "freed": workers}
             for ref, workers in freed.items()
@@ -53,8 +53,8 @@ async def unload(request: web.Request, context: GatewayContext) -> web.StreamRes
 
 
 async def _targets(request: web.Request, context: GatewayContext) -> tuple[list[str], Entry | None]:
-    """What is to be freed, and what the repository says of the model. A model that is held can be
-    unloaded although the repository no longer has it, or is away."""
+    """The references to unload, and the entry of the repository. A model that is held can be
+    unloaded although it was deleted from the repository, or the repository is away."""
     name = check_model_name(request.match_info["model"])
     version = request.match_info.get("version")
     held = await context.states.held(name, None if version is None else parse_version(version))
@@ -77,9 +77,9 @@ def _accepted(entry: Entry, status: str) -> web.Response:
     return json_response({**_named(entry.ref), "state": state, "residency": where}, 202, headers)
 
 
-async def _parameters(request: web.Request, known: tuple[str, ...]) -> dict[str, Any]:
+async def _parameters(request: web.Request, allowed: tuple[str, ...]) -> dict[str, Any]:
     """`parameters` of the body. UnsupportedInput for those of Triton that would change the model,
-    InvalidInput for what is none."""
+    InvalidInput for unknown ones."""
     given = (await read_object(request, ("parameters",))).get("parameters")
     if given is None:
         return {}
@@ -88,9 +88,9 @@ async def _parameters(request: web.Request, known: tuple[str, ...]) -> dict[str,
     for name in given:
         if name == "config" or name.startswith("file:"):
             raise UnsupportedInput(
-                f"parameters.{name[:80]}: not offered by this server, push another version"
+                f"parameters.{name[:80]}: not offered by this server, publish another version"
             )
-    refuse_others(given, (*known, "timeout"), "parameters.")
+    refuse_others(given, (*allowed, "timeout"), "parameters.")
     return given
 
 

@@ -27,7 +27,7 @@ FIELDS = ("models", "ttl_s", "id", "wait")
 async def create(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """POST /v2/sessions: 201; 200 if a session of this `id` with these models is open already.
 
-    With `wait` it is answered when every model is ready or has failed, or the time is over.
+    With `wait` it is answered when every model is ready or has failed, or at the deadline.
     """
     document = await read_object(request, FIELDS, MAX_BODY)
     session, ttl_s = _id_of(document), _ttl_of(document) or USUAL_TTL_S
@@ -53,13 +53,13 @@ async def index(request: web.Request, context: GatewayContext) -> web.StreamResp
 
 
 async def get(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """GET /v2/sessions/{id}: until when it is open, and how far each model is."""
+    """GET /v2/sessions/{id}: its expiry, and the state of each model."""
     return json_response(await context.sessions.get(_named(request)))
 
 
 async def heartbeat(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """POST /v2/sessions/{id}/heartbeat: its client lives; open for `ttl_s` from now on, or for as
-    long as when it was opened."""
+    """POST /v2/sessions/{id}/heartbeat: open for `ttl_s` from now on, by default its TTL at the
+    opening."""
     document = await read_object(request, ("ttl_s",))
     return json_response(await context.sessions.keep(_named(request), _ttl_of(document)))
 
@@ -100,8 +100,8 @@ async def _entries(models: Any, context: GatewayContext) -> list[Entry]:
     """The models that are named, each once; InvalidInput names the place in the list."""
     if not isinstance(models, list) or not 1 <= len(models) <= MAX_MODELS:
         raise InvalidInput(f"models: want a list of 1 to {MAX_MODELS} models")
-    wanted = [_wanted(model, f"models[{at}]") for at, model in enumerate(models)]
-    entries = await asyncio.gather(*(context.catalog.resolve(*one) for one in wanted))
+    named = [_named_model(model, f"models[{at}]") for at, model in enumerate(models)]
+    entries = await asyncio.gather(*(context.catalog.resolve(*one) for one in named))
     return _distinct(entries)
 
 
@@ -114,7 +114,7 @@ def _distinct(entries: Sequence[Entry]) -> list[Entry]:
     return list(entries)
 
 
-def _wanted(model: Any, field: str) -> tuple[str, int]:
+def _named_model(model: Any, field: str) -> tuple[str, int]:
     """Name and version of one entry of `models`: a name, or an object with both."""
     if isinstance(model, str):
         return model, LATEST

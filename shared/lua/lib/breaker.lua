@@ -1,7 +1,7 @@
 -- breaker: a model version that crashes worker processes again and again is quarantined.
 -- breaker:<ref> holds crashes, opens, until (ms), cause and probe_until. After `until` one request at
 -- a time is let through to try; one success closes it, one crash opens it for twice as long.
-local CRASHES, WINDOW, FIRST, LONGEST, PROBE = 5, 600000, 10000, 600000, 30000
+local CRASHES, WINDOW, FIRST, LONGEST, PROBE_MS = 5, 600000, 10000, 600000, 30000
 local closed = {}
 
 local function charge_crash(ref, cause, now)
@@ -38,9 +38,8 @@ local function breaker(ref, now)
     .. r[2], opens_at - now
 end
 
--- The flag 'h' closes the breaker when the request succeeds; its record says of which model.
+-- PROBE closes the breaker when the request succeeds; its record says of which model.
 local function as_probe(item, now)
-  redis.call('HSET', k('breaker', item.model), 'probe_until', now + PROBE)
-  item.flags = item.flags .. 'h'
-  if not string.find(item.flags, 'k', 1, true) then item.flags = item.flags .. 'k' end
+  redis.call('HSET', k('breaker', item.model), 'probe_until', now + PROBE_MS)
+  item.flags = with_flag(item.flags .. PROBE, KEEP)
 end

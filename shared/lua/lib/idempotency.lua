@@ -1,13 +1,12 @@
 -- idempotency: the same question under the same key is the same request, for a day.
--- item: id, key ('' none), fingerprint (of what is asked), reply_to, caller (the producer's own id).
-local KEY_TTL = 86400000
+-- item: id, key ('' none), fingerprint (of what is asked), reply_to, caller_id (the producer's own).
 
 local function join(id, item)
   local reply_to = item.reply_to
   local r = redis.call('HMGET', k('request', id), 'stream', 'reply_to', 'status')
   if not r[3] then return 'gone', id end
   local told = string.find(' ' .. (r[2] or '') .. ' ', ' ' .. reply_to .. ' ', 1, true)
-  if reply_to ~= '' then redis.call('HSETNX', k('request', id), 'caller_id', item.caller) end
+  if reply_to ~= '' then redis.call('HSETNX', k('request', id), 'caller_id', item.caller_id) end
   if reply_to ~= '' and r[1] and not told then
     redis.call('HSET', k('request', id), 'reply_to', (r[2] or '') .. ' ' .. reply_to)
   elseif reply_to ~= '' and not r[1] then
@@ -35,6 +34,6 @@ local function keep_key(item)
   if item.key == '' then return end
   local key, digest = idem(item)
   redis.call('HSET', key, 'id', item.id, 'fingerprint', item.fingerprint)
-  redis.call('PEXPIRE', key, KEY_TTL)
+  redis.call('PEXPIRE', key, KEY_TTL_MS)
   redis.call('HSET', k('request', item.id), 'idempotency', digest)
 end

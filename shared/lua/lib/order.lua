@@ -1,8 +1,7 @@
 -- order_load: write the load lease and its invitation, an RQ job in RQ's own format, in one step.
 -- The job carries (ref, token); who claims the token loads. Late or double jobs find it taken. The
 -- worker that can have the model soonest (`for`) is told directly too, and has a head start.
-local ORDER_TTL, JOB_TTL, DIRECT_TTL = 20000, 3600, 10000
-local DIRECT_MOST = 1000  -- what is cut off can still be had from the cold queue
+local JOB_TTL_S = 3600
 
 local function job_id(ref, token)
   return 'load-' .. string.sub(redis.sha1hex(ref), 1, 16) .. '-' .. token
@@ -34,17 +33,17 @@ local function order_load(ref, seed, now, more)
   redis.call('DEL', load)
   redis.call('HSET', load, 'token', token, 'phase', 'ordered', 'worker', '', 'since', now,
     'refused', refused, 'extra', more.extra or '', 'for', chosen)
-  redis.call('PEXPIRE', load, ORDER_TTL)
+  redis.call('PEXPIRE', load, ORDER_TTL_MS)
   redis.call('HSET', job, 'data', cjson.encode({'warmroute.load', cjson.null, {ref, token}, {}}),
     'created_at', at, 'enqueued_at', at, 'origin', 'cold', 'status', 'queued', 'timeout', 60,
     'result_ttl', 120, 'failure_ttl', 600, 'description', 'load')
-  redis.call('EXPIRE', job, JOB_TTL)
-  redis.call('RPUSH', P .. 'rq:queue:cold', id)
-  redis.call('SADD', P .. 'rq:queues', P .. 'rq:queue:cold')
+  redis.call('EXPIRE', job, JOB_TTL_S)
+  redis.call('RPUSH', COLD_QUEUE, id)
+  redis.call('SADD', P .. 'rq:queues', COLD_QUEUE)
   if chosen ~= '' then
     redis.call('RPUSH', k('orders', chosen), 'load ' .. ref .. ' ' .. token)
-    redis.call('LTRIM', k('orders', chosen), -DIRECT_MOST, -1)
-    redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL)
+    redis.call('LTRIM', k('orders', chosen), -ORDERS_MAX, -1)
+    redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)
   end
   return token
 end
@@ -59,7 +58,7 @@ local function cancel_order(ref, extra)
   local lease = redis.call('HMGET', load, 'token', 'phase', 'extra')
   if lease[2] ~= 'ordered' or ((lease[3] or '') ~= '' and not extra) then return end
   local id = job_id(ref, lease[1])
-  redis.call('LREM', P .. 'rq:queue:cold', 1, id)
+  redis.call('LREM', COLD_QUEUE, 1, id)
   redis.call('DEL', load, P .. 'rq:job:' .. id)
 end
 

@@ -3,7 +3,7 @@
 -- The text of one is 'status worker cold ref outcome'. It lies in generations, of which the oldest
 -- goes as a whole: three quarters of the most are there at least, for an hour at least.
 local GENERATIONS, TURN, LIFE = 4, 1200000, 4800000
-local FAILED_MOST, FAILURES_MOST, TOLD_CHARS = 10000, 10000, 600
+local FAILED_MOST, SHOWN_CHARS = 10000, 600
 
 local function generation(kind, most, now)
   local head = redis.call('HMGET', OUTCOMES, kind, kind .. '_since')
@@ -38,10 +38,10 @@ end
 -- A request failed: it gets a line in a gateway's log, and its end is kept if it has no record.
 local function record_failure(item, status, worker, cold, outcome, now, kept)
   if status == 'succeeded' or status == 'cancelled' then return end
-  redis.call('XADD', FAILURES, 'MAXLEN', '~', FAILURES_MOST, '*', 'id', item.id, 'model',
+  redis.call('XADD', FAILURES, 'MAXLEN', '~', FAILURES_MAX, '*', 'id', item.id, 'model',
     item.model or '', 'worker', worker, 'outcome', outcome, 'cause', item.cause or '')
   if kept or item.id == '' or (item.model or '') == '' then return end
-  local said = string.sub(outcome, 1, TOLD_CHARS)
+  local said = string.sub(outcome, 1, SHOWN_CHARS)
   local text = table.concat({status, worker == '' and '-' or worker, cold, item.model, said}, ' ')
   record_outcomes('failed', FAILED_MOST, {item.id, text}, now)
 end

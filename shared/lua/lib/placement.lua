@@ -1,11 +1,13 @@
 -- place_item: put a request on the work stream of its least loaded live holder, or park it.
--- item: id, model (ref), deadline, reply, flags, attempts, body. Without limits it was accepted before.
+-- item: id, model (ref), deadline, reply, flags, attempts, body, maybe carried (fields of a newer
+--   release). Without limits it was accepted before.
 -- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
+-- What a newer release has put into the entry goes along.
 local function add(stream, item)
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
     item.deadline, 'reply', item.reply, 'flags', item.flags, 'attempts', item.attempts, 'body',
-    item.body)
+    item.body, unpack(item.carried or {}))
 end
 
 local function record(item, status, stream, entry, now)
@@ -21,9 +23,7 @@ local function park(item, now, limits, state)
   if limits and redis.call('XLEN', stream) >= limits.parked then
     return 'full', 'parked', '', until_loaded(item.model, now)
   end
-  for _, flag in ipairs({'k', 'c'}) do
-    if not string.find(item.flags, flag, 1, true) then item.flags = item.flags .. flag end
-  end
+  item.flags = with_flag(with_flag(item.flags, KEEP), COLD)
   local entry = add(stream, item)
   record(item, 'parked', stream, entry, now)
   count_record(limits)
@@ -38,7 +38,7 @@ local function put_on(worker, item, now, limits, state)
   local stream = k('work', worker)
   local entry = add(stream, item)
   load_of[worker] = load_of[worker] + 1
-  if string.find(item.flags, 'k', 1, true) then
+  if has_flag(item.flags, KEEP) then
     record(item, 'placed', stream, entry, now)
     count_record(limits)
   end
@@ -54,7 +54,7 @@ local function place_item(item, now, limits)
   if worker and limits and queued >= limits.work then
     return 'full', 'work', '', until_half(queued, rate_of(worker))
   end
-  local kept = not worker or state == 'probe' or string.find(item.flags, 'k', 1, true)
+  local kept = not worker or state == 'probe' or has_flag(item.flags, KEEP)
   if kept and limits and limits.records < 1 then
     return 'full', 'pending', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell())
   end

@@ -1,12 +1,12 @@
 -- release_worker: forget a worker's residency and place what it had again; attempts + 1 for what ran.
 -- how: attempts (most allowed), cause (text), batch (only that batch ran; nil: all that had begun).
 -- Past the most attempts a request becomes a dead letter. Returns entries left (chunked).
-local DEAD_MAX = 1000
 
 local function dead_letter(item, worker, cause, now)
-  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_MAX, '*', 'kind', 'request', 'id', item.id, 'model',
-    item.model, 'worker', worker, 'attempts', item.attempts, 'cause', cause, 'fingerprint',
-    redis.sha1hex(item.body), 'body', item.body)
+  local letter = {'kind', 'request', 'id', item.id, 'model', item.model, 'worker', worker, 'attempts',
+    item.attempts, 'cause', cause, 'fingerprint', redis.sha1hex(item.body), 'body', item.body}
+  for i, part in ipairs(item.carried) do letter[#letter + 1] = (i % 2 == 1 and CARRIED or '') .. part end
+  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', unpack(letter))
   publish(item, 'failed', worker, cause, now)
 end
 
@@ -20,7 +20,7 @@ local function move(item, worker, how, now)
     return dead_letter(item, worker, 'dead_lettered after ' .. item.attempts .. ' starts: ' .. how.cause, now)
   end
   -- Its gateway does not learn of the move: from here on the record says where it is.
-  if not string.find(item.flags, 'k', 1, true) then item.flags = item.flags .. 'k' end
+  item.flags = with_flag(item.flags, KEEP)
   local status, cause = place_item(item, now)
   if status == 'unloadable' then publish(item, 'failed', worker, cause, now) end
 end
@@ -48,7 +48,7 @@ local function release_worker(worker, how, chunk, now)
   for _, e in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk)) do
     local item = moving(e[2], stream, e[1])
     if item and ran(redis.call('HGET', begun, e[1]), how) then item.attempts = item.attempts + 1 end
-    if item and take(stream, e[1]) then move(item, worker, how, now) end
+    if item and take_entry(stream, e[1]) then move(item, worker, how, now) end
   end
   local left = redis.call('XLEN', stream)
   if left == 0 then redis.call('DEL', stream, begun) end

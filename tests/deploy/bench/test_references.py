@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiohttp import web
-from tests.deploy.processes import alive
 
 from deploy.bench.load import volley
 from deploy.bench.measure import BenchError
 from deploy.bench.posts import check_echo, json_post
 from deploy.bench.references import download_s, environment, running_echo
+from deploy.local.process_tree import is_running as alive
 from shared.manifest import FileEntry
 from shared.repository.base import FileSource, UrlSource
 from worker.weight_cache.ranged import plan_parts

@@ -7,12 +7,13 @@ import contextlib
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.events.query import LAST, EventFilter, parse_filter, parse_since
+from router.events.pages import LAST, EventFilter, parse_filter, parse_since
 from router.fleet.fleet_report import read_report
-from router.fleet.load_status import load_state, number, waits
+from router.fleet.load_status import explain_wait, load_state
 from router.rest.arguments import parse_limit
 from shared.errors import InvalidInput
 from shared.events import Event, decode, encode, id_of, position_of
+from shared.redis_decode import number
 from tests.helpers.factories import OTHER_REF, REF
 
 NOW = 1_767_323_045_678
@@ -65,7 +66,7 @@ def test_any_entry_of_the_log_can_be_shown(fields: dict[bytes, bytes]) -> None:
 @given(st.dictionaries(st.sampled_from(["phase", "since", "worker", "refused", "why"]), st.text()))
 def test_any_lease_makes_a_sentence(lease: dict[str, str]) -> None:
     """And its numbers are numbers."""
-    assert waits(load_state(lease), None, NOW)
+    assert explain_wait(load_state(lease), None, NOW)
     assert abs(number(lease.get("since", ""))) < 1e18
     if (state := load_state(lease)) is not None:
         assert state.document(NOW)["since"]

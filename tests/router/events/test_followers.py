@@ -143,7 +143,7 @@ async def test_beyond_the_limit_a_follower_is_told_to_come_back(
     async with following(gateway):
         async with gateway.http.get("/v2/events", headers=STREAM) as answer:
             assert answer.status == 503 and int(answer.headers["Retry-After"]) >= 5
-            assert "limit of 1 followers" in (await answer.json())["error"]
+            assert "1 followers, its limit" in (await answer.json())["error"]
     await wait_until(lambda: len(gateway.context.followers) == 0)
     async with following(gateway):
         pass

@@ -9,8 +9,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from router.requests.call import Call, Mode
-from router.requests.idempotency import MAX_KEY, fingerprint
+from router.requests.call import MAX_KEY, Call, Mode, fingerprint
 from router.rest.arguments import IDEMPOTENCY_KEY, read_key
 from shared.envelope import Envelope, Outcome, pack
 from shared.errors import Cancelled, Expired, Gone, InvalidInput, KeyReused

@@ -1,4 +1,4 @@
-"""Sound as the samples need it: recordings, tones, names of notes, mel spectra."""
+"""Sound and pictures for the samples: recordings, tones, notes, mel spectra, photographs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deploy.samples.packages import PYANNOTE_AUDIO
+from deploy.samples.packages import PYANNOTE_AUDIO, SCIKIT_IMAGE
 from deploy.samples.wheels import WheelFolder
 
 Signal = npt.NDArray[np.float32]
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
+
+CAT = "skimage/data/chelsea.png"  # 451 x 300, Chelsea, by Stefan van der Walt, CC0
+ASTRONAUT = "skimage/data/astronaut.png"  # 512 x 512, Eileen Collins, NASA, public domain
 SPEECH_RATE = 16_000
 WINDOW = 400  # samples of one mel frame: 25 ms
 HOP = 160  # 10 ms
@@ -26,8 +30,8 @@ _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 def speech(wheels: WheelFolder) -> Signal:
-    """Half a minute of two people talking on the telephone, 16 kHz in (-1, 1). Nobody speaks in
-    the first six seconds; who speaks when is written in the package's `sample.rttm`."""
+    """Half a minute of two people talking on the telephone, 16 kHz in (-1, 1). The first six
+    seconds are silent; the package's `sample.rttm` has the times at which each of them speaks."""
     recording = wheels.read(PYANNOTE_AUDIO, "pyannote/audio/sample/sample.wav")
     with wave.open(io.BytesIO(recording)) as file:
         frames = file.readframes(file.getnframes())
@@ -65,6 +69,15 @@ def mel_power(signal: Signal) -> Signal:
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
     power = np.abs(np.fft.rfft(frames * hann)) ** 2
     return np.asarray(power @ _mel_bank().T, np.float32)
+
+
+def crop(wheels: WheelFolder, member: str, box: Box, side: int) -> npt.NDArray[np.uint8]:
+    """The `box` of a photograph as [side, side, 3] RGB."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(wheels.read(SCIKIT_IMAGE, member))) as image:
+        part = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(part)
 
 
 def _mel_bank() -> npt.NDArray[Any]:

@@ -9,8 +9,8 @@ from shared import datatypes
 from shared.errors import ModelFailed
 from tests.helpers.factories import spec
 from tests.worker.trial.planted import HONEST, Function
+from worker.trial.outliers import disturbed
 from worker.trial.rows import Arrays
-from worker.trial.strangers import disturbed
 
 LOOKS: dict[str, tuple[str, Function]] = {
     "NaN": ("FP32", lambda x: x if not np.isnan(x).any() else np.zeros_like(x)),
@@ -52,7 +52,7 @@ def test_a_model_that_looks_for_one_value_in_its_whole_batch_is_found_out(name: 
 @pytest.mark.parametrize("name", HONEST)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_an_honest_model_is_not_suspected(name: str) -> None:
-    """Whatever comes out for a stranger: its mate has the same."""
+    """Whatever comes out for an outlier: its mate has the same."""
     example = np.ones((1, 5), "<f4")
 
     def run(inputs: Arrays) -> Arrays:
@@ -62,7 +62,7 @@ def test_an_honest_model_is_not_suspected(name: str) -> None:
     assert disturbed(run, x, y, {"x": example}) == ""
 
 
-def test_a_stranger_that_the_model_does_not_take_says_nothing() -> None:
+def test_an_outlier_that_the_model_refuses_proves_nothing() -> None:
     """An index out of range, for one; of the others it may still be found out."""
     table = np.arange(100)
 

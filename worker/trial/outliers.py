@@ -1,9 +1,9 @@
-"""What a row that is like none of the others does to its batch-mates.
+"""The effect of an outlier on the rows beside it in a batch.
 
-A model may look over all of its batch for one value (NaN, an infinity, the id of a token), which no
-row near the example has. Such rows are put beside an ordinary one. Those that the model does not
-take alone say nothing. They may hold indices out of range, which cost a process on a GPU: so they
-are for a CPU, and for who has time.
+A model may search its whole batch for one value (NaN, an infinity, the id of a token), which no row
+near the example has. Such rows are put beside an ordinary one. A row that the model refuses alone
+shows nothing. Outliers may hold indices out of range, which on a GPU end the process: so this runs
+on a CPU only, where the time for it is available (`warmroute push`).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MOST_S = 2.0
 NUMBERS = (float("nan"), float("inf"), float("-inf"), HUGE, -HUGE)
 VOCABULARIES = (10, 100, 1000, 50_000)  # integers below these, a few rows of each
 TURNS = 4
-MARKS = (-1, -100)  # integers that stand for none
+MARKS = (-1, -100)  # integers that stand for a missing value
 TEXTS = (b"", b"one two three four five six seven", b"x" * 300, "\N{GRINNING FACE}".encode())
 
 
 def disturbed(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec],
               example: Arrays) -> str:  # fmt: skip
-    """Why rows may not share a call, '' if no stranger has changed the answer of its mate. Blocks
-    for about two seconds at most."""
+    """The reason why rows may not share a call, '' if no outlier has changed the answer of the row
+    beside it. Blocks for about two seconds at most."""
     until = time.perf_counter() + MOST_S
     for of in (Range.WIDE, Range.NEAR):
         first, second = trial_rows.made(inputs, example, 2, of)
@@ -40,26 +40,26 @@ def disturbed(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSp
                 run({name: array.copy() for name, array in row.items()})
         except WarmrouteError:
             continue  # ordinary rows that it does not take
-        return _disturbs(run, outputs, [first, second], _strangers(inputs, first), until)
+        return _disturbs(run, outputs, [first, second], _outliers(inputs, first), until)
     return ""
 
 
 def _disturbs(
-    run: Run, outputs: Sequence[TensorSpec], pair: list[Arrays], strangers: Iterator[Arrays],
+    run: Run, outputs: Sequence[TensorSpec], pair: list[Arrays], outliers: Iterator[Arrays],
     until: float,
 ) -> str:  # fmt: skip
-    for stranger in strangers:
+    for outlier in outliers:
         if time.perf_counter() > until:
             break
         try:
-            if why := Trial(run, outputs, [*pair, stranger]).second_of_pair():
+            if why := Trial(run, outputs, [*pair, outlier]).second_of_pair():
                 return why
         except WarmrouteError:
             continue
     return ""
 
 
-def _strangers(specs: Sequence[TensorSpec], row: Arrays) -> Iterator[Arrays]:
+def _outliers(specs: Sequence[TensorSpec], row: Arrays) -> Iterator[Arrays]:
     """Rows that differ from `row` in all inputs of one kind."""
     kinds = {spec.name: _kind(spec.datatype) for spec in specs if spec.name in row}
     for kind in dict.fromkeys(kinds.values()):

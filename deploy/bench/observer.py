@@ -21,7 +21,7 @@ REPORTED_S = 2.5  # a worker reports its loads once a second
 
 
 @dataclass
-class Seen:
+class Observed:
     """What was seen. `fullest`: the largest part of its budget that a worker used; `copies`: the
     most copies of each model at a time."""
 
@@ -53,17 +53,17 @@ class Seen:
 
 
 @contextmanager
-def watched(port: int, every_s: float = EVERY_S) -> Iterator[Seen]:
+def observing(port: int, every_s: float = EVERY_S) -> Iterator[Observed]:
     """Look every so often while the block runs, and once at its end."""
-    seen, ended = Seen(), threading.Event()
+    seen, ended = Observed(), threading.Event()
     client = Client(f"http://{LOOPBACK}:{port}", retries=0)
 
-    def watch() -> None:
+    def look_again() -> None:
         while not ended.wait(every_s):
             with suppress(ClientError):
                 seen.look(client.workers())
 
-    thread = threading.Thread(target=watch, name="watch")
+    thread = threading.Thread(target=look_again, name="observer")
     thread.start()
     try:
         yield seen

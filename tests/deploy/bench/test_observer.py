@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploy.bench.measure import BenchError
-from deploy.bench.watch import Seen
+from deploy.bench.observer import Observed
 
 
 def worker(name: str, used: int, *models: str, tier: str = "device") -> dict[str, Any]:
@@ -17,7 +17,7 @@ def worker(name: str, used: int, *models: str, tier: str = "device") -> dict[str
 
 def test_the_fullest_moment_and_the_most_copies_are_kept() -> None:
     """Of all looks; `now` is the last one. Only what is on a device is a copy."""
-    seen = Seen()
+    seen = Observed()
     seen.look([worker("w1", 60, "a"), worker("w2", 95, "a", "b")])
     seen.look([worker("w1", 10, "a"), worker("w2", 0, "a", tier="host")])
     seen.check()
@@ -28,14 +28,14 @@ def test_the_fullest_moment_and_the_most_copies_are_kept() -> None:
 
 def test_a_budget_that_was_exceeded_once_is_an_error() -> None:
     """Also when all is well again later."""
-    seen = Seen()
+    seen = Observed()
     seen.look([worker("w1", 101)])
     seen.look([worker("w1", 10)])
     with pytest.raises(BenchError, match="w1 used 101 of 100 bytes"):
         seen.check()
 
 
-def test_a_watch_that_saw_nothing_has_shown_nothing() -> None:
+def test_an_observer_that_saw_nothing_has_shown_nothing() -> None:
     """It does not count as a budget that was kept."""
     with pytest.raises(BenchError, match="not seen once"):
-        Seen().check()
+        Observed().check()

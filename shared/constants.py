@@ -1,0 +1,37 @@
+"""Values that processes and scripts share. `lua/lib/constants.lua` is the twin (a test compares).
+
+Every flag, queue, cap and lifetime that both sides know stands here once.
+"""
+
+from __future__ import annotations
+
+# What this release writes, and the oldest protocol that it reads: `PROTOCOL.md`, section 10.
+PROTOCOL = 1
+OLDEST_PROTOCOL = 1
+
+# Flags of a request, one letter each, in the field `flags` of its work entry and of its record.
+KEEP = "k"  # it has a record
+POLL = "p"  # its outcome is kept for pollers
+COLD = "c"  # it waited for a load
+PROBE = "h"  # its success closes the circuit breaker of its model
+
+DOOR_GROUP = "g"  # the consumer group of the doors `ingress`, `outbox` and `failures`
+COLD_QUEUE = "cold"  # RQ's name of the queue of load orders
+
+ENTRY_FIELDS = ("id", "model", "deadline", "reply", "flags", "attempts", "body")
+DOOR_FIELDS = frozenset({"id", "model", "version", "timeout", "reply_to", "body"})
+
+DEAD_LETTERS_MAX = 1000
+FAILURES_MAX = 10_000
+REPLIES_MAX = 100_000
+ORDERS_MAX = 1000  # per worker; what is cut off can still be had from the cold queue
+CARRIED_MAX = 100  # fields of a work entry that this release does not know
+
+HEAD_START_MS = 250  # for the worker that can have a model soonest
+ORDER_TTL_MS = 20_000
+DIRECT_TTL_MS = 10_000
+CLAIM_TTL_MS = 1000
+RESULT_TTL_MS = 3_600_000
+REPLIES_TTL_MS = 60_000
+KEY_TTL_MS = 86_400_000
+SHARED_MEMORY = 193  # the first byte of a body or an outcome that is a reference to shared memory

@@ -1,0 +1,36 @@
+-- entries: work entries are read and deleted. Deleting one is the right to publish or to move its request.
+-- Delete a request from the stream where it waits or runs. True for the one caller that wins.
+local function take_entry(stream, entry)
+  if redis.call('XDEL', stream, entry) == 0 then return false end
+  if string.find(stream, P .. 'work:', 1, true) == 1 then
+    local worker = string.sub(stream, #P + 6)
+    local epoch = redis.call('HGET', k('worker', worker), 'epoch')
+    if epoch then redis.call('XACK', stream, epoch, entry) end
+    redis.call('HDEL', k('started', worker), entry)
+  end
+  return true
+end
+
+-- The request of an entry that is to move, as an item for place_item; its record may know more flags than
+-- its entry (hand_over). An entry that `place` did not write becomes a dead letter: nil.
+local function moving(flat, stream, entry)
+  local item = {reply = '', flags = '', attempts = 0, carried = {}}
+  for i = 1, #flat, 2 do
+    if ENTRY_FIELDS[flat[i]] then
+      item[flat[i]] = flat[i + 1]
+    else
+      table.insert(item.carried, flat[i])
+      table.insert(item.carried, flat[i + 1])
+    end
+  end
+  item.attempts, item.deadline = tonumber(item.attempts), tonumber(item.deadline)
+  local whole = item.id and item.model and item.body and item.attempts and item.deadline
+  if not whole or #item.carried > 2 * CARRIED_MAX then
+    redis.call('XDEL', stream, entry)
+    redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', 'kind', 'entry', 'entry', entry, 'cause',
+      'invalid no request')
+    return nil
+  end
+  item.flags = redis.call('HGET', k('request', item.id), 'flags') or item.flags
+  return item
+end
