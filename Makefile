@@ -29,6 +29,7 @@ lint: venv-dev ## check formatting, lint, types and import rules
 	.venv/bin/lint-imports
 
 quick: venv-dev ## while you edit: lint, types, unit tests and Lua scripts (3 minutes on 2 cores)
+	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(PYTEST) --tiers unit,scripts $(ARGS)

@@ -65,7 +65,7 @@ class Gateway:
         self.id = "gw-" + secrets.token_hex(6)
         self._keys = Keys(config.cell)
         self._client = open_redis(config.redis_url)
-        # Each blocking reader has a channel of its own: it would hold up what is sent behind it.
+        # Each blocking reader has a channel of its own: it would delay the commands behind it.
         self._channels = [Channel(config.redis_url) for _ in range(5)]
         self._calls, self._replies, self._ingress, self._outbox, self._news = self._channels
         self._scripts = Scripts(self._calls, self._keys)

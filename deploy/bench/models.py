@@ -123,7 +123,7 @@ def _repeated(tensors: Tensors, rows: int) -> Tensors:
     return {name: np.repeat(array, rows, 0) for name, array in tensors.items()}
 
 
-def room_for(samples: Sequence[BuiltSample], count: int) -> int:
+def budget_for(samples: Sequence[BuiltSample], count: int) -> int:
     """A budget for `count` models that share no weights, and not for one more."""
     size = max(sample.total_bytes for sample in samples)
     return count * size + size // 2

@@ -95,8 +95,8 @@ class Promise:
 
 @dataclass
 class Operator:
-    """Acts through one gateway on `models`; so few are pinned at a time that there is room for
-    all. `done` counts by action and what came of it."""
+    """Acts through one gateway on `models`; so few are pinned at a time that all fit. `done` counts
+    by action and what came of it."""
 
     client: Client
     models: Sequence[str]
@@ -117,7 +117,7 @@ class Operator:
         self.random.choices(list(actions), list(actions.values()))[0]()
 
     def release(self) -> None:
-        """Take back all pins and sessions."""
+        """Remove all pins and close all sessions."""
         while self._pinned:
             self._unpin()
         while self._sessions:

@@ -1,4 +1,4 @@
-"""A child process: logged, started again if wanted, surely stopped."""
+"""A child process: logged, restarted on request, surely stopped."""
 
 from __future__ import annotations
 

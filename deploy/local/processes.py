@@ -19,7 +19,7 @@ from shared.errors import Unavailable
 from shared.parent_death import tied
 
 CRASH_LOOP = 3  # restarts after which waiting for a child is useless
-DRAINED_S = 30.0  # a gateway or a worker that is stopped alone may take so long
+DRAINED_S = 30.0  # the most that a gateway or a worker needs to drain
 _POLL_S = 0.01
 
 

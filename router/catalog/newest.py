@@ -118,7 +118,7 @@ class Newest:
             self._logged.add((name, version))
 
     async def settled(self, trial: Entry, pauses: Iterable[float]) -> bool:
-        """Wait for the end of a trial; False if it goes on longer than all the pauses."""
+        """Wait for the end of a trial; False if it takes longer than all the pauses."""
         for pause_s in pauses:
             await asyncio.sleep(pause_s)
             try:

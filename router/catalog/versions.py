@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 
 class Entries:
-    """Model versions as they stand in the repository now. Each call may raise RepositoryError."""
+    """Reads model versions in the repository. Each call may raise RepositoryError."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository

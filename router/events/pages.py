@@ -152,7 +152,7 @@ def _model(query: Mapping[str, str]) -> str:
 
 
 def parse_since(text: str, now_ms: int, field: str = "since") -> Position:
-    """The position behind which to read: an entry id (that event itself is not wanted), a time, or
+    """The position behind which to read: an entry id (excluded), a time, or
     a time ago by Redis's clock, `now_ms`. InvalidInput names the field."""
     if ENTRY.fullmatch(text):
         position = position_of(text)

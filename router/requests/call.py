@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable
-from enum import Enum
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -28,12 +28,9 @@ MAX_KEY = 256
 _KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY}}}")
 
 
-class Mode(Enum):
-    """How a caller gets its outcome."""
-
-    WAIT = "wait"  # it waits until the outcome, or the deadline
-    RESPOND_ASYNC = "respond-async"  # it gets an id, at once or after `wait_s`, and polls
-    STREAM = "stream"  # it gets the outcome in the stream `reply_to`
+# How a caller gets its outcome: it waits for it until the deadline; or it gets an id, at once or
+# after `wait_s`, and polls; or the outcome is written to the stream `reply_to`.
+Mode = Literal["wait", "respond-async", "stream"]
 
 
 class Call(Struct, kw_only=True):
@@ -57,7 +54,7 @@ class Call(Struct, kw_only=True):
     key: str = ""
     caller_id: str = ""
     traceparent: str = ""
-    mode: Mode = Mode.WAIT
+    mode: Mode = "wait"
     wait_s: float = 0.0
     reply_to: str = ""
     entry: str = ""
@@ -70,12 +67,12 @@ class Call(Struct, kw_only=True):
     @property
     def waits(self) -> bool:
         """Whether a caller waits for the outcome at this gateway, at least for a while."""
-        return self.mode is Mode.WAIT or self.wait_s > 0
+        return self.mode == "wait" or self.wait_s > 0
 
     @property
     def kept(self) -> bool:
         """Whether the outcome is kept, so it can be asked for again."""
-        return self.mode is not Mode.WAIT or self.key != ""
+        return self.mode != "wait" or self.key != ""
 
 
 class Ticket(Struct, kw_only=True, eq=False):

@@ -26,7 +26,7 @@ from shared.shared_memory import is_reference
 
 MAX_LISTED = 1000
 SHOWN_BYTES = 1 << 20  # a larger payload is not written out as JSON; it can still be replayed
-READ_AT_ONCE = 8  # a payload may have 16 MiB, and comes with its letter
+READ_AT_ONCE = 8  # each letter includes its payload, of up to 16 MiB
 ENTRY = re.compile(r"\d{1,19}-\d{1,19}")
 
 

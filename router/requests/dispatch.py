@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from router.requests.call import Call, Mode, RequestIds, Ticket
+from router.requests.call import Call, RequestIds, Ticket
 from router.requests.cancels import Cancels, DeadlineReplies
 from router.requests.placement import Placement
 from router.requests.records import read_record
@@ -189,14 +189,14 @@ class Dispatch:
         self._cancels.soon(request_id, stream, placed.entry)
 
     async def _join(self, placed: Placed, call: Call, until: float) -> Ticket:
-        """The earlier request of the same key: its outcome comes to this caller too.
+        """The earlier request of the same key: this caller gets its outcome too.
 
         The waiter is registered before the record is read, so no outcome falls between.
         """
         request_id, ref, status = placed.joined_id, call.ref, "queued"
         future = self._waiters.register(request_id) if call.waits else None
         try:
-            if call.mode is not Mode.STREAM:  # its answer comes by the outbox
+            if call.mode != "stream":  # its answer is written by the outbox
                 subscriber = self._gateway if call.waits else ""
                 async with asyncio.timeout_at(until):
                     record = read_record(

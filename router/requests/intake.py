@@ -9,7 +9,7 @@ A door parses its own protocol into a `Call`, and renders the ticket, the outcom
 from __future__ import annotations
 
 from router.catalog.catalog import LATEST, Catalog, Entry
-from router.requests.call import Call, Mode, Ticket, fingerprint
+from router.requests.call import Call, Ticket, fingerprint
 from router.requests.dispatch import Dispatch
 from router.requests.outcome_log import End, FailureLog, RecentOutcomes
 from router.requests.waiters import HandedOver
@@ -51,9 +51,9 @@ class Intake:
     async def accept(self, call: Call) -> Ticket:
         """A ticket for a request that will reach one terminal state, or the error that refuses it.
 
-        InvalidInput names the field. Unavailable, for an entry of a stream, also means: come again.
+        InvalidInput names the field. A stream entry may be tried again after Unavailable.
         """
-        if call.admitted_bytes:
+        if call.admitted_bytes and call.request is None:
             call.admitted_bytes = self.admission.settle(call.admitted_bytes, len(call.body))
         version = parse_version(call.version) if call.version else LATEST
         entry = self._catalog.fresh(call.model, version) or await self._resolve(call, version)
@@ -71,7 +71,7 @@ class Intake:
         Raises the error of a request that did not succeed; pass it to `failed`."""
         if ticket.future is None:
             return None
-        if ticket.call.mode is not Mode.WAIT:
+        if ticket.call.mode != "wait":
             return await self._dispatch.answer_within(ticket, ticket.call.wait_s)
         try:
             outcome = await self._dispatch.answer(ticket)
@@ -106,8 +106,8 @@ class Intake:
             return 0.0
 
     async def _resolve(self, call: Call, version: int) -> Entry:
-        """A caller waits up to half of its time for a newer version. An entry of a stream comes
-        again instead: it must not hold up the entries behind it."""
+        """A caller waits up to half of its time for a newer version. A stream entry is tried again
+        instead, so it does not delay the entries behind it."""
         patience_s = self.peek_timeout_s(call) / 2
         if not call.entry:
             return await self._catalog.resolve(call.model, version, patience_s)

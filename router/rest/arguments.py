@@ -23,10 +23,12 @@ _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 def read_once(request: web.Request, header: str) -> str | None:
     """A header's value, None without it. InvalidInput if it is given twice."""
-    value = request.headers.get(header)
-    if value is not None and len(request.headers.getall(header)) > 1:
+    headers = request.headers
+    if header not in headers:
+        return None
+    if len(headers.getall(header)) > 1:
         raise InvalidInput(f"{header}: given twice")
-    return value
+    return headers[header]
 
 
 def read_timeout_header(request: web.Request, config: RouterConfig) -> float | None:
@@ -65,6 +67,8 @@ def parse_prefer(values: list[str]) -> tuple[bool, float | None]:
 
 def parse_traceparent(value: str) -> str:
     """The header, or '' if it is not valid (W3C Trace Context: then ignore it)."""
+    if not value:
+        return ""
     head = value[:55]
     return head if TRACEPARENT.fullmatch(head) and not head.startswith("ff") else ""
 

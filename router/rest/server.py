@@ -49,7 +49,7 @@ async def serve(app: web.Application, config: RouterConfig) -> None:
 
 
 def address(host: str, port: int) -> str:
-    """The URL of a host and port; an IPv6 address stands in brackets."""
+    """The URL of a host and port; an IPv6 address is in brackets."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -13,7 +13,7 @@ import logging
 import re
 from typing import Any
 
-from router.requests.call import MAX_KEY, Call, Mode, check_key
+from router.requests.call import MAX_KEY, Call, check_key
 from router.requests.intake import Intake
 from router.stream.pending_entries import PendingEntries
 from router.v2 import request as v2_request
@@ -143,7 +143,7 @@ class Ingress:
             timeout_s=_timeout_s(given.get("timeout")),
             key=key,
             caller_id=key,
-            mode=Mode.STREAM,
+            mode="stream",
             reply_to=check_reply_to(given.get("reply_to", b""), self._keys),
             entry=entry,
             waited_s=waited_s,

@@ -53,7 +53,7 @@ class PendingEntries:
         self.came(page, taken)
         if len(page) == self._page:
             self._after = page[-1]
-        else:  # the end of the list: entries that were not found are gone
+        else:  # the end of the list: entries that were not found are done
             self._since = {e: self._since[e] for e in self._found}
             self._found = set()
             self._after = "0" if self._since else None

@@ -118,7 +118,8 @@ class Ledger:
             times = self.history.ends[one.id] if one.id else len(self._lines(one.line))
             records[str(one)].times = times
         self._count.doubled += len(list(doubled(records)))
-        assert verdict(records) == []
+        found = verdict(records)
+        assert not found, "; ".join(found)
         more = {name: times for name, times in self.history.ends.items() if times > 1}
         assert more == {}, "requests that nobody asked for ended more than once"
 

@@ -51,10 +51,10 @@ def left_over(store: Store, keys: Keys, *, loads: bool = True) -> list[str]:
     """
     streams = (keys.work(""), keys.parked(""), keys.ingress, keys.outbox, keys.failures)
     gone = (keys.started(""), keys.parked(""), keys.rq_queue())
-    gone += (keys.load(""), keys.loads("")) if loads else ()
+    of_loads = (keys.load(""), keys.loads("")) if loads else ()
     found = []
     for name in store.names():
-        if name in (keys.parked_refs, keys.deadlines) or name.startswith(gone):
+        if name in (keys.parked_refs, keys.deadlines) or name.startswith(gone + of_loads):
             found.append(f"{name} is still there")
         if name.startswith(streams) and (store.length(name) or store.pending(name)):
             found.append(f"{name}: {store.length(name)} entries, {store.pending(name)} pending")

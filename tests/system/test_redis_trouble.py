@@ -147,6 +147,9 @@ def test_everything_deleted(trouble: Stack, model: Mlp) -> None:
         worker = trouble.workers[0]
         block_until(lambda: _runs(trouble, worker.name, "steps"))
         trouble.redis.flushall()
+        known = len(running.accepted)
+        # The next one may have been placed before, and its caller was told only now.
+        block_until(lambda: len(running.accepted) > known, PATIENCE_S)
         gone = list(running.accepted)
         block_until(lambda: trouble.holders(model.name) == held, PATIENCE_S)
         goes_on(trouble, running)

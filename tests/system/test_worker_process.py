@@ -199,22 +199,6 @@ def test_a_device_process_that_was_stopped_alone_is_not_killed_for_it(
     assert stack.device_pid(worker) == device
 
 
-def test_a_whole_worker_that_is_killed_is_reaped_and_what_it_ran_is_answered(
-    stack: Stack, worker: Process, slow: Slow
-) -> None:
-    """Nobody is left to tell of it: the lease ends, a gateway moves what it had."""
-    client = stack.client()
-    client.infer(slow.name, slow.question(0.01))
-    heir = stack.add_worker()
-    request = client.submit(slow.name, slow.question(1.0))
-    block_until(lambda: request.status() == "running")
-
-    stack.kill(worker)
-
-    assert request.result(timeout=PROMPTLY_S).worker == heir.name
-    assert set(stack.residency()) == {heir.name}
-
-
 def test_a_device_process_that_dies_while_redis_is_away_comes_back_with_it(
     tmp_path: Path,
 ) -> None:

@@ -210,7 +210,7 @@ class LoadPipeline:
         except DeviceOutOfMemory as error:
             raise InsufficientMemory(
                 f"model {request.manifest.name} version {request.manifest.version}: "
-                f"{error.message}, although the budget has room for it"
+                f"{error.message}, although its bytes fit the budget"
             ) from error
 
     async def _try_to_load(

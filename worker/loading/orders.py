@@ -32,7 +32,7 @@ GATE_POLL_S = 0.02
 CLAIM_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 20.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
-CALM_S = 30.0  # an RQ worker that ran for this long starts again without a longer wait
+STEADY_S = 30.0  # an RQ worker that ran for this long starts again without a longer wait
 
 Accept = Callable[[str, str], Coroutine[Any, Any, str]]
 
@@ -126,8 +126,8 @@ class ColdQueue:
                 log.warning("cold queue: %s", error)
             except Exception:
                 log.exception("cold queue: RQ's worker raised")
-            calm = time.monotonic() - begun > CALM_S
-            wait = FIRST_WAIT_S if calm else min(wait * 2, LONGEST_WAIT_S)
+            steady = time.monotonic() - begun > STEADY_S
+            wait = FIRST_WAIT_S if steady else min(wait * 2, LONGEST_WAIT_S)
             self._stopping.wait(wait)
 
     def _work(self) -> None:

@@ -68,8 +68,8 @@ def stub_of(path: Path) -> str:
     return _first(STUBS, _head(path))
 
 
-def explain(path: Path, wanted: str) -> str:
-    """Why `path` cannot be a file of the format `wanted`: a suffix as in .pt2, .pt, .onnx,
+def explain(path: Path, expected: str) -> str:
+    """Why `path` cannot be a file of the format `expected`: a suffix as in .pt2, .pt, .onnx,
     .safetensors or .npz. '' if its first bytes do not say so."""
     if problem := _unreadable(path):
         return problem
@@ -77,13 +77,13 @@ def explain(path: Path, wanted: str) -> str:
     if stub := _first(STUBS, head):
         return stub
     if head.startswith(b"PK"):
-        return _of_zip(path, wanted)
-    if wanted == ".safetensors" and head[6:9] == b"\0\0{":
+        return _of_zip(path, expected)
+    if expected == ".safetensors" and head[6:9] == b"\0\0{":
         return _of_safetensors(path, int.from_bytes(head[:8], "little"))
-    if wanted != ".onnx" and _is_onnx(head):
+    if expected != ".onnx" and _is_onnx(head):
         return f"an ONNX file: call it {path.stem}.onnx, or give the other file"
-    nothing = f"not a {wanted} archive, and no other format that is supported"
-    return _first(OTHERS, head) or (nothing if wanted in ZIPS else "")
+    nothing = f"not a {expected} archive, and no other format that is supported"
+    return _first(OTHERS, head) or (nothing if expected in ZIPS else "")
 
 
 def _is_onnx(head: bytes) -> bool:
@@ -133,7 +133,7 @@ def _of_safetensors(path: Path, header: int) -> str:
 ZIPS = (".pt2", ".pt", ".npz")
 
 
-def _of_zip(path: Path, wanted: str) -> str:
+def _of_zip(path: Path, expected: str) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -144,7 +144,7 @@ def _of_zip(path: Path, wanted: str) -> str:
         return _CUT
     names = [member.filename for member in members]
     found, what = _kind_of_archive(names)
-    if found == wanted:
+    if found == expected:
         return ""
     return what if not found else f"{what}: call it {path.stem}{found}, or give the other file"
 

@@ -74,7 +74,7 @@ class Bookkeeper:
         self._account = account({}, [])
 
     def settled(self) -> bool:
-        """Whether models are here, and none is being loaded."""
+        """Whether models are loaded and no load is under way."""
         return 0 < len(self._copies.all()) == len(self._ledger)
 
     def allocated(self, device: Device, inflight_bytes: int) -> int:

@@ -18,7 +18,7 @@ from shared.platforms import Sharing
 from worker.device.thread import DeviceThread
 from worker.runtimes.base import LoadedModel, prepare
 
-# Smaller changes cannot be told from what the event loop allocates in the meantime.
+# Smaller changes cannot be distinguished from what the event loop allocates in the meantime.
 NOISE = 256 << 10
 
 

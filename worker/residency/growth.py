@@ -25,7 +25,7 @@ from worker.residency.memory_manager import MemoryManager
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
-NOTICED = 1 << 20  # less cannot be told from what the event loop allocates in the meantime
+NOTICED = 1 << 20  # less may be what the event loop allocates in the meantime
 
 
 def watched(

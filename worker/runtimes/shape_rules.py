@@ -23,7 +23,7 @@ MAX_REMEMBERED = 4096
 # and so do we: nearly every module treats one row like several. `push` notes it, and where it has
 # the module it compares the answers.
 SPECIALISED_MINIMUM = 2
-NEAR = 17  # sizes over a wanted one that are tried: multiples of 16 are among them
+NEAR = 17  # sizes above a requested one that are tried: multiples of 16 are among them
 
 
 class ShapeRules:
@@ -45,10 +45,10 @@ class ShapeRules:
         if shapes in self._accepted:
             return
         symbols: dict[str, int] = {}
-        for (name, wanted), shape in zip(self._dimensions.items(), shapes, strict=True):
-            if len(shape) != len(wanted):
-                raise InvalidInput(f"input {name!r}: {len(shape)} dimensions, not {len(wanted)}")
-            for axis, (size, want) in enumerate(zip(shape, wanted, strict=True)):
+        for (name, expected), shape in zip(self._dimensions.items(), shapes, strict=True):
+            if len(shape) != len(expected):
+                raise InvalidInput(f"input {name!r}: {len(shape)} dimensions, not {len(expected)}")
+            for axis, (size, want) in enumerate(zip(shape, expected, strict=True)):
                 self._check_size(f"input {name!r}: dimension {axis} is {size}", size, want, symbols)
         for text, holds in self._guards:
             if not holds(shapes):

@@ -151,8 +151,6 @@ def _check_object(response: aiohttp.ClientResponse, pinned: Pinned, start: int, 
         as_asked = response.status == 200
         total = response.content_length
     if not as_asked:
-        raise RepositoryError(
-            f"{pinned.what}: the store does not answer range requests as it should"
-        )
+        raise RepositoryError(f"{pinned.what}: the store does not answer ranges as requested")
     if total not in (None, pinned.size):
         raise Corrupt(f"{pinned.what}: holds {total} bytes, the manifest says {pinned.size}")

@@ -1,4 +1,4 @@
-"""A hundred models, room for forty on two workers, Zipf: how few loads, and how fast.
+"""A hundred models, memory for forty on two workers, Zipf: how few loads, and how fast.
 
 The references are caches of whole models that answer one request at a time (`caching.py`), on the
 same trace. Beside them stand figures of other servers on the same kind of work, measured elsewhere.
@@ -14,7 +14,7 @@ from deploy.bench.caching import belady_loads, lru_loads, zipf_trace
 from deploy.bench.history import double_loads, read_events, stays
 from deploy.bench.load import in_order
 from deploy.bench.measure import Pair, spread
-from deploy.bench.models import Crowd, mlps, room_for, settings
+from deploy.bench.models import Crowd, budget_for, mlps, settings
 from deploy.bench.observer import loads_reported, observing
 from deploy.bench.results import Figure, Note, Target, compare
 from deploy.bench.workbench import Case, Store, Workbench
@@ -24,7 +24,7 @@ EXPONENT = 1.1
 AT_A_TIME = 16
 WITHIN_S = 300.0
 # Measured elsewhere, on 2 cores of another machine: 100 models of 20 MB (TorchScript, from local
-# files in the page cache), Zipf 1.1, 2,000 requests, 16 at a time, room for 20 on each of 2
+# files in the page cache), Zipf 1.1, 2,000 requests, 16 at a time, memory for 20 on each of 2
 # processes. On that trace the best cache of 40 needs 225 loads, LRU 426.
 ELSEWHERE = {
     "LitServe 0.2.19, requests/s": 112.0,
@@ -40,12 +40,12 @@ TIMES_LITSERVE = 3.0
 
 @dataclass(frozen=True)
 class Size:
-    """How much work; `room` is that of each worker, in models. With 16 rows two processes of plain
-    torch that hold all they ask do 521 inferences a second here, on both cores; with the models
-    that were measured elsewhere they did 533."""
+    """How much work; `capacity` is that of each worker, in models. With 16 rows two processes of
+    plain torch that hold all they ask do 521 inferences a second here, on both cores; with the
+    models that were measured elsewhere they did 533."""
 
     models: int = 100
-    room: int = 20
+    capacity: int = 20
     workers: int = 2
     requests: int = 2000
     megabytes: int = 20
@@ -79,12 +79,12 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
         _fill_cache(store, folder / "fill", models, size)
         for at, trace in enumerate(traces):
             outcomes.append(_serve(store, folder / f"round-{at}", models, trace, size))
-            best = belady_loads(trace, size.room * size.workers)
+            best = belady_loads(trace, size.capacity * size.workers)
             pairs.append(Pair(outcomes[-1].loads, best))
             bench.show_round(at, pairs[-1], f"loads, {outcomes[-1].per_second:.0f} requests/s")
         one_row = _serve(store, folder / "one-row", light, traces[0], size)
     figure = compare(
-        f"{size.models} models of {size.megabytes} MB, room for {size.room} on each of "
+        f"{size.models} models of {size.megabytes} MB, memory for {size.capacity} on each of "
         f"{size.workers} workers, Zipf {EXPONENT}, {size.requests} requests of {size.rows} "
         f"rows, {AT_A_TIME} at a time, all models in the disk cache: loads",
         "loads",
@@ -113,7 +113,7 @@ def _is_fast_and_single(outcomes: Sequence[Outcome]) -> bool:
 def _serve(store: Store, folder: Path, models: Crowd, trace: Sequence[int], size: Size) -> Outcome:
     """One run of the trace on fresh workers; BenchError if an answer is wrong or missing."""
     folder.mkdir()
-    given = settings(room_for(models.samples, size.room), folder.parent / "cache")
+    given = settings(budget_for(models.samples, size.capacity), folder.parent / "cache")
     with store.cluster(folder, given, workers=size.workers) as cluster:
         with observing(cluster.port, every_s=0.25) as seen:
             load = in_order(
@@ -130,7 +130,7 @@ def _serve(store: Store, folder: Path, models: Crowd, trace: Sequence[int], size
 def _fill_cache(store: Store, folder: Path, models: Crowd, size: Size) -> None:
     """Have every model on the disk."""
     folder.mkdir()
-    given = settings(room_for(models.samples, size.room), folder.parent / "cache")
+    given = settings(budget_for(models.samples, size.capacity), folder.parent / "cache")
     with store.cluster(folder, given) as cluster:
         for at in range(len(models.samples)):
             models.ask(cluster, at)
@@ -139,7 +139,7 @@ def _fill_cache(store: Store, folder: Path, models: Crowd, size: Size) -> None:
 def _notes(
     outcomes: Sequence[Outcome], traces: Sequence[Sequence[int]], size: Size
 ) -> dict[str, Note]:
-    pooled = size.room * size.workers
+    pooled = size.capacity * size.workers
 
     def shown(values: Sequence[float]) -> str:
         median, low, high = spread(values)
@@ -156,8 +156,8 @@ def _notes(
         f"LRU of {pooled} on the same traces, loads": shown(
             [lru_loads(trace, pooled) for trace in traces]
         ),
-        f"LRU of {size.room} on the same traces, loads": shown(
-            [lru_loads(trace, size.room) for trace in traces]
+        f"LRU of {size.capacity} on the same traces, loads": shown(
+            [lru_loads(trace, size.capacity) for trace in traces]
         ),
     }
 

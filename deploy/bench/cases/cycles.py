@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.bench.measure import BenchError, percentile
-from deploy.bench.models import Crowd, mlps, room_for, settings
+from deploy.bench.models import Crowd, budget_for, mlps, settings
 from deploy.bench.observer import device_process, loads_reported
 from deploy.bench.probes import Memory, memory_of, slope
 from deploy.bench.results import Figure, Target, alone
@@ -29,11 +29,11 @@ class Size:
 
 
 def run(bench: Workbench, size: Size = Size()) -> Figure:
-    """By how much the memory of a worker with room for one model grows per load; KB. What no file
+    """By how much the memory of a worker with memory for one model grows per load; KB. What no file
     backs: pages of mapped weights belong to the page cache. One round: it is long enough."""
     folder = bench.scratch(NAME)
     models = mlps(bench, MODELS, size.megabytes)
-    budget = room_for(models.samples, 1)
+    budget = budget_for(models.samples, 1)
     with bench.store(models.samples) as store:
         with store.cluster(folder, settings(budget, folder / "cache", **EVICT_AT_ONCE)) as cluster:
             grown, took_ms = _cycle(cluster, models, size.cycles)
@@ -41,8 +41,8 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
     anonymous = [each.anonymous / KB for each in counted]
     resident = [each.resident / KB for each in counted]
     return alone(
-        f"{size.cycles} loads of {size.megabytes} MB models on a worker with room for one: growth "
-        "of its memory that no file backs, per load",
+        f"{size.cycles} loads of {size.megabytes} MB models on a worker with memory for one: "
+        "growth of its memory that no file backs, per load",
         "KB/load",
         [slope(anonymous)],
         target=TARGET,

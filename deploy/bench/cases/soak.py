@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from deploy.bench.caching import zipf_trace
 from deploy.bench.history import broken_promises, loaded_twice_at_once, read_events, stays
-from deploy.bench.models import Crowd, mlps, room_for, settings
+from deploy.bench.models import Crowd, budget_for, mlps, settings
 from deploy.bench.observer import observing
 from deploy.bench.results import Figure, Note, Target, alone
 from deploy.bench.traffic import Asked, Operator, Question, ask_all
@@ -35,13 +35,13 @@ SETTLE_S = 1.0
 
 @dataclass(frozen=True)
 class Size:
-    """How much; `room` is that of each worker, in models."""
+    """How much; `capacity` is that of each worker, in models."""
 
     requests: int = 20_000
     at_a_time: int = 16
     models: int = 16
     megabytes: int = 1
-    room: int = 5
+    capacity: int = 5
     workers: int = 2
     act_every_s: float = 0.05
     seed: int = 4
@@ -53,8 +53,8 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
     for fault in report.faults[:MOST_SHOWN]:
         bench.console.print(f"  {fault}", style="red", markup=False)
     return alone(
-        f"faults in {size.requests} requests for {size.models} models, room for {size.room} on "
-        f"each of {size.workers} workers, beside loads, unloads, pins and sessions, seed "
+        f"faults in {size.requests} requests for {size.models} models, memory for {size.capacity} "
+        f"on each of {size.workers} workers, beside loads, unloads, pins and sessions, seed "
         f"{size.seed}",
         "faults",
         [float(len(report.faults))],
@@ -67,7 +67,7 @@ def measure(bench: Workbench, size: Size) -> Report:
     """Run the soak on a cluster of its own."""
     folder = bench.scratch(NAME)
     models = mlps(bench, size.models, size.megabytes)
-    given = settings(room_for(models.samples, size.room), folder / "cache")
+    given = settings(budget_for(models.samples, size.capacity), folder / "cache")
     with (
         bench.store(models.samples) as store,
         store.cluster(folder, given, workers=size.workers) as cluster,

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class AsyncOperator(ABC):
-    """The part of `AsyncClient` for operators. Every call can be repeated without harm."""
+    """The part of `AsyncClient` for operators."""
 
     _exchange: Exchange
     _sender: AsyncSender

@@ -35,12 +35,15 @@ class Following:
             "connect": connect_s, "pool": connect_s, "write": connect_s, "read": SILENT_S,
         }  # fmt: skip
         self._retrying = retrying
-        self._reported = False
-        self._gives_up = time.monotonic() + PATIENCE_S
+        self.answered()
+
+    def answered(self) -> None:
+        """A gateway sends, or following begins: from now on one may be away for a while."""
+        self._reported, self._gives_up = False, time.monotonic() + PATIENCE_S
 
     def events(self, block: dict[str, str]) -> list[Document]:
         """The event of a block, none for a comment."""
-        self._reported, self._gives_up = False, time.monotonic() + PATIENCE_S
+        self.answered()
         if "id" in block:
             self.headers["Last-Event-ID"] = block["id"]
         if "data" not in block:
@@ -60,6 +63,7 @@ class Following:
 
 def follow(sender: Sender, following: Following) -> Iterator[Document]:
     """Events, without an end."""
+    following.answered()
     while True:
         try:
             with sender.stream(following.path, following.headers, following.timeouts) as opened:
@@ -75,6 +79,7 @@ def follow(sender: Sender, following: Following) -> Iterator[Document]:
 
 async def follow_async(sender: AsyncSender, following: Following) -> AsyncIterator[Document]:
     """Events, without an end."""
+    following.answered()
     while True:
         try:
             opening = sender.stream(following.path, following.headers, following.timeouts)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Operator(ABC):
-    """The part of `Client` for operators. Every call can be repeated without harm."""
+    """The part of `Client` for operators."""
 
     _exchange: Exchange
     _sender: Sender

@@ -56,8 +56,8 @@ def reference(wheels: WheelFolder, files: Files) -> Model:
 
 def say(outputs: Tensors, known: Known) -> str:
     notes = _sounding(outputs)
-    heard = " ".join(media.note(midi) for midi in notes)
-    return f"{heard} (C major)" if notes == [60, 64, 67] else heard or "no note"
+    named = " ".join(media.note(midi) for midi in notes)
+    return f"{named} (C major)" if notes == [60, 64, 67] else named or "no note"
 
 
 def right(outputs: Tensors, known: Known) -> bool:

@@ -72,7 +72,7 @@ def right(outputs: Tensors, known: Known) -> bool:
 
 
 def _listen(model: Model, signal: media.Signal, start_s: float) -> Tensors:
-    """What the model is given after it heard `WARM_STEPS` windows from `start_s` on."""
+    """What the model is given after `WARM_STEPS` windows from `start_s` on."""
     state = np.zeros((1, *STATE), np.float32)
     for step in range(WARM_STEPS):
         state = model({"audio": _window(signal, start_s, step), "state": state})["state"]

@@ -6,7 +6,7 @@ from typing import cast
 
 from aiohttp import web
 
-from router.requests.call import Call, Mode, Ticket
+from router.requests.call import Call, Ticket
 from router.rest.arguments import (
     REPLAYED,
     parse_prefer,
@@ -59,7 +59,7 @@ def read_call(request: web.Request, config: RouterConfig) -> Call:
         timeout_s=read_timeout_header(request, config),
         key=read_key(request),
         traceparent=parse_traceparent(headers.get("traceparent", "")),
-        mode=Mode.RESPOND_ASYNC if respond_async else Mode.WAIT,
+        mode="respond-async" if respond_async else "wait",
         wait_s=wait_s or 0.0,
     )
 
@@ -97,7 +97,7 @@ def accepted(ticket: Ticket) -> web.Response:
     }
     if ticket.joined:
         headers[REPLAYED] = "true"
-    if ticket.call.mode is Mode.RESPOND_ASYNC:
+    if ticket.call.mode == "respond-async":
         headers["Preference-Applied"] = "respond-async"
     document = {"id": ticket.id, "status": ticket.status, "model": ticket.ref.name}
     return json_response(document, 202, headers)

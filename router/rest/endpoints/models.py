@@ -18,7 +18,7 @@ from shared.manifest import TensorSpec
 from shared.names import ModelRef
 from shared.policy import OVERRIDES
 
-# Triton's names of what is offered: exactly that.
+# The extensions that are offered, by Triton's names.
 EXTENSIONS = [
     "binary_tensor_data", "model_configuration", "model_repository",
     "model_repository(unload_dependents)", "parameters", "schedule_policy",
@@ -36,8 +36,8 @@ async def live(request: web.Request, context: GatewayContext) -> web.StreamRespo
 
 
 async def ready(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """GET /v2/health/ready: Redis answers, the loops run, it is not stopping and sees as many
-    workers as are wanted; else 503."""
+    """GET /v2/health/ready: 200 if Redis answers, the loops run, enough workers are live and the
+    gateway is not stopping; else 503."""
     body = await context.health.document()
     if body["ready"]:
         return json_response(body)
@@ -60,7 +60,7 @@ async def metadata(request: web.Request, context: GatewayContext) -> web.StreamR
 
 
 async def config(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """GET .../config: what the manifest says, in the words of Triton's model configuration."""
+    """GET .../config: what the manifest says, in the form of Triton's model configuration."""
     manifest = (await resolve_model(request, context)).manifest
     batched = manifest.batching.max_size > 1
     return json_response(
@@ -79,20 +79,20 @@ async def config(request: web.Request, context: GatewayContext) -> web.StreamRes
 
 
 def _in_triton(spec: TensorSpec, batched: bool) -> dict[str, Any]:
-    """Without the batch, which `max_batch_size` stands for."""
+    """One tensor, without the batch dimension, which `max_batch_size` replaces."""
     datatype = "STRING" if spec.datatype == datatypes.BYTES else spec.datatype
     dims = spec.shape[1:] if batched else spec.shape
     return {"name": spec.name, "data_type": f"TYPE_{datatype}", "dims": dims}
 
 
 async def versions(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """GET /v2/models/{model}/versions: which are live, held, or cannot be loaded, and why."""
+    """GET /v2/models/{model}/versions: which are loaded, held, or cannot be loaded, and why."""
     return json_response(await context.versions.of(request.match_info["model"]))
 
 
 async def model_ready(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET .../ready: 200, warm or cold, as a cold model is loaded on demand; 503 with the cause if
-    a request for it would be refused just now; 404 if unknown."""
+    requests for it are refused now; 404 if unknown."""
     entry = await resolve_model(request, context)
     warm, trouble = await context.residency.readiness(entry.ref)
     shown: dict[str, Any] = {
@@ -111,7 +111,7 @@ async def model_ready(request: web.Request, context: GatewayContext) -> web.Stre
 
 
 async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """POST /v2/repository/index, GET /v2/models: all versions; READY if some worker holds it."""
+    """POST /v2/repository/index, GET /v2/models: all versions; READY if a worker holds it."""
     only_ready = _only_ready(await read_body(request, 1 << 16))
     held, troubles = await asyncio.gather(context.residency.held(), context.residency.troubles())
     rows = []

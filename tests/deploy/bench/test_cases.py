@@ -47,7 +47,7 @@ def test_a_herd_causes_one_load(bench: Workbench) -> None:
 
 def test_a_churn_is_compared_with_the_best_cache(bench: Workbench) -> None:
     """At least the models that are asked for must be loaded, and each answer is right."""
-    size = churn.Size(models=8, room=2, requests=120, megabytes=1, rows=2)
+    size = churn.Size(models=8, capacity=2, requests=120, megabytes=1, rows=2)
     figure = churn.run(bench, size)
     assert figure.ours >= 8
     assert figure.reference == churn.belady_loads(churn.zipf_trace(8, 1.1, 120, 0), 4)

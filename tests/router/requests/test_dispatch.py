@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from router.requests.call import Call, Mode, RequestIds, Ticket
+from router.requests.call import Call, RequestIds, Ticket
 from shared.envelope import Envelope, Outcome, pack, pack_error, unpack_envelope
 from shared.errors import (
     Cancelled,
@@ -126,7 +126,7 @@ async def test_a_request_for_a_cold_model_says_that_it_was_cold(parts) -> None:
 
 async def test_a_submitted_request_is_kept_and_nobody_waits(parts) -> None:
     """Its record holds the outcome."""
-    ticket = await parts.dispatch.submit(call(mode=Mode.RESPOND_ASYNC))
+    ticket = await parts.dispatch.submit(call(mode="respond-async"))
     assert ticket.future is None
     await serve(parts)
     assert (await parts.records.get(ticket.id)).succeeded() == ANSWER
@@ -153,7 +153,7 @@ async def test_a_model_that_just_failed_to_load_raises_the_cause(parts) -> None:
 async def test_a_stream_entry_that_was_taken_already_is_refused(parts) -> None:
     """Somebody else's request stands."""
     with pytest.raises(InvalidInput, match="accepted before"):
-        await parts.dispatch.submit(call(entry="1-1", mode=Mode.STREAM))
+        await parts.dispatch.submit(call(entry="1-1", mode="stream"))
 
 
 async def test_a_gateway_that_stops_takes_nothing_more(parts) -> None:
@@ -181,7 +181,7 @@ async def test_without_redis_the_caller_is_told_to_come_back(parts) -> None:
 
 async def test_a_cancel_from_elsewhere_reaches_the_waiting_caller(parts) -> None:
     """A kept request that is also waited for."""
-    ticket = await parts.dispatch.submit(call(mode=Mode.RESPOND_ASYNC, wait_s=30.0))
+    ticket = await parts.dispatch.submit(call(mode="respond-async", wait_s=30.0))
     assert isinstance(ticket, Ticket)
     await parts.records.cancel(ticket.id)
     with pytest.raises(Cancelled):

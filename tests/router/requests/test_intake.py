@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from router.catalog.catalog import Catalog
-from router.requests.call import Call, Mode
+from router.requests.call import Call
 from router.requests.intake import Intake, timeout_s
 from router.v2.request import InferRequest
 from shared import manifest as manifests
@@ -95,7 +95,7 @@ async def test_a_call_in_json_is_parsed_with_its_own_deadline(parts, intake: Int
     document = json.loads(BODY) | {"parameters": {"timeout": 2_000_000, "priority": 1}}
     call = Call(
         model="mnist", body=json.dumps(document).encode(), timeout_s=9.0, key="k", caller_id="mine",
-        traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01", mode=Mode.RESPOND_ASYNC,
+        traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01", mode="respond-async",
     )  # fmt: skip
     ticket = await intake.accept(call)
     assert (call.timeout_s, len(call.fingerprint)) == (2.0, 32)
@@ -107,7 +107,7 @@ async def test_a_call_in_json_is_parsed_with_its_own_deadline(parts, intake: Int
 async def test_a_caller_that_waits_a_while_gets_the_outcome_or_polls(parts, intake) -> None:
     """No waiter is left behind."""
     for wait_s, served in ((0.001, False), (30.0, True)):
-        call = Call(model="mnist", body=BODY, mode=Mode.RESPOND_ASYNC, wait_s=wait_s)
+        call = Call(model="mnist", body=BODY, mode="respond-async", wait_s=wait_s)
         ticket = await intake.accept(call)
         if served:
             await complete(parts)

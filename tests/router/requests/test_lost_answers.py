@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from router.requests.call import Call, Mode
+from router.requests.call import Call
 from router.requests.dispatch import Dispatch
 from router.requests.shared_memory import GatewaySharedMemory
 from shared.channel import Channel
@@ -27,7 +27,7 @@ KEY = {"key": "k", "fingerprint": "f"}
 
 
 def call(keep: bool = False, **changes: object) -> Call:
-    return checked(mode=Mode.RESPOND_ASYNC if keep else Mode.WAIT, **changes)
+    return checked(mode="respond-async" if keep else "wait", **changes)
 
 
 def unrecorded(ticket: object, error: object) -> None:

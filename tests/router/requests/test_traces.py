@@ -216,7 +216,7 @@ async def test_a_gateway_without_enough_workers_is_not_ready(cell: Cell, tmp_pat
         status, headers, document = await gateway.get("/v2/health/ready")
         assert (status, document["workers"], document["ready"]) == (503, 0, False)
         assert headers["Warmroute-Error"] == "unavailable" and int(headers["Retry-After"]) >= 1
-        assert "WARMROUTE_MIN_WORKERS wants 1" in document["error"]
+        assert "WARMROUTE_MIN_WORKERS is 1" in document["error"]
         await cell.worker("w1")
 
         async def ready() -> bool:

@@ -173,7 +173,7 @@ def test_a_pt2_that_changes_its_own_state_is_refused(tmp_path):
             self.calls += 1
             return x + self.calls
 
-    with pytest.raises(Corrupt, match="state of its own"):
+    with pytest.raises(Corrupt, match="that keeps state"):
         pack_pt2(save(Counting(), tmp_path / "m.pt2"), tmp_path / "out")
 
 
