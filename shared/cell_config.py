@@ -1,4 +1,4 @@
-"""What all settings have in common: those of a cell, how they are read, and how they are told.
+"""What all settings have in common: those of a cell, how they are read, and how they are shown.
 
 Each field says its variable, its unit and, in one sentence, what it trades. Nothing else in
 `shared`, `router` or `worker` reads the environment.

@@ -3,7 +3,7 @@
 redis-py's asyncio client lends a connection to each call and packs arguments in Python: with it a
 warm request cost the gateway 152 us of processor time, with this 104. This writes what hiredis
 packs and lets hiredis parse; redis-py still reads the URL and names the errors. A call that is
-cancelled leaves its place in the order, so nobody can get another's answer. Nothing is ever sent
+cancelled leaves its place in the order, so no caller can get another's answer. Nothing is ever sent
 twice: when the connection is lost, every call in flight fails and the next one reconnects.
 """
 
@@ -62,7 +62,7 @@ class Channel:
                 raise _again(self._error)
             self._opening = asyncio.create_task(self._try())
         opening = self._opening
-        await asyncio.wait([opening])  # who is cancelled here does not take it from the others
+        await asyncio.wait([opening])  # a cancelled caller leaves it to the others
         if opening.cancelled() or self._link is None:
             raise _again(self._error)
         return self._link
@@ -74,7 +74,7 @@ class Channel:
             self._link = None
 
     async def _try(self) -> None:
-        """Notes an error instead of raising it: perhaps nobody is left to hear it."""
+        """Notes an error instead of raising it: perhaps no caller is left."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 self._link = await self._open()
@@ -176,7 +176,7 @@ class _Link(asyncio.Protocol):
     def _dismiss(self, reply: object) -> None:
         """Take no new calls: behind the same address there may be another server by now.
 
-        (An answer that nobody asked for is Redis saying why it hangs up.)
+        (An answer without a request is Redis saying why it closes the connection.)
         """
         error = reply if isinstance(reply, Exception) else None
         self._lose(error or redis.exceptions.ConnectionError("an answer that nobody asked for"))

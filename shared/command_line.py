@@ -1,5 +1,5 @@
-"""The command line of a process that is told everything by environment: it can only be asked what
-it is. And names of settings that nobody reads, which would else be silently of no use.
+"""The command line of a process that reads all settings from the environment: it only prints its
+help. And names of settings that no process reads, which would have no effect without a word.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def told_default(default: str, unit: str) -> str:
 def unknown_names(
     env: Mapping[str, str], kinds: Sequence[type[CellConfig]], *, strict: bool = False
 ) -> list[str]:
-    """A sentence for each variable of our name that is no setting of any of our processes.
+    """A sentence for each variable of our name that is not a setting of any of our processes.
     `strict` makes them a ConfigError."""
     known = OTHERS | {row[0] for kind in kinds for row in describe(kind)}
     found = [
@@ -84,4 +84,4 @@ def unknown_names(
 def _unknown(name: str, known: Iterable[str]) -> str:
     by_rest = {one.removeprefix(_PREFIX): one for one in known}
     near = difflib.get_close_matches(name.removeprefix(_PREFIX), by_rest, n=1, cutoff=0.66)
-    return f"{name} is no setting" + (f", did you mean {by_rest[near[0]]}?" if near else "")
+    return f"{name} is not a setting" + (f", did you mean {by_rest[near[0]]}?" if near else "")

@@ -21,7 +21,7 @@ from shared.errors import Unavailable
 from shared.refusals import MEANING, NotSent, word_of
 
 CONNECT_TIMEOUT_S = 3.0
-# Below half of the default lease: one connection that went silent costs nobody the lease.
+# Below half of the default lease: one connection that went silent costs no process the lease.
 COMMAND_TIMEOUT_S = 5.0
 BLOCK_MS = 2000  # a blocking read asks for less than half of its socket's timeout
 _KEEPALIVE = {

@@ -15,7 +15,7 @@
     │   └── OutcomeUnknown    Redis's answer was lost: what was asked may have been done
     ├── Expired               the deadline passed first
     ├── Cancelled             the caller took the request back
-    ├── ModelFailed           the model raised, or gave something that is no tensor
+    ├── ModelFailed           the model raised, or gave something that is not a tensor
     │   └── DeadLettered      workers died over this request, as often as is allowed
     ├── OutOfMemory           the device has no memory for this request, even alone
     ├── DoesNotFit            models that are to be in memory together have no room there
@@ -123,12 +123,12 @@ class DeadLettered(ModelFailed):
 
 
 class OutOfMemory(WarmrouteError):
-    # Not retryable: who comes back would have other models evicted for it again and again.
+    # Not retryable: a retry would have other models evicted for it again and again.
     code = "out_of_memory"
 
 
 class DoesNotFit(WarmrouteError):
-    # Not retryable: what others have pinned may stay for a day, and nobody can say until when.
+    # Not retryable: what others have pinned may stay for a day, until a time that is not known.
     code = "does_not_fit"
 
 

@@ -2,7 +2,7 @@
 
 All of one turn of the event loop are sent together. While Redis is away the newest are kept, and
 when it is back an event tells how many were lost. One whose answer was lost is not sent again: an
-event that is missing is counted and told of, one that stands twice would be a second load.
+event that is missing is counted and reported, one that stands twice would be a second load.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class EventLog:
         return not again and not self._lost
 
     async def _send(self, noted: _Noted) -> bool | None:
-        """True: written. False: not written. None: nobody knows, or it can never be."""
+        """True: written. False: not written. None: unknown, or it can never be."""
         try:
             flat = events.encode(_with_delay(noted))
             with redis_errors():

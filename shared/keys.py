@@ -1,4 +1,4 @@
-"""Every Redis key of a cell. Nobody else builds a key; the Lua twin is `lua/lib/keys.lua`.
+"""Every Redis key of a cell. No other module builds a key; the Lua twin is `lua/lib/keys.lua`.
 
 All keys of a cell start with one hash tag (`{warmroute}`), so a script may touch any of them.
 

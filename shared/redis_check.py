@@ -18,7 +18,7 @@ Info = dict[str, Any]
 
 
 async def check_redis(client: Redis, url: str, *, strict: bool = False) -> list[str]:
-    """Warnings about settings that cannot keep the promise; ConfigError if Redis is no use.
+    """Warnings about settings that cannot keep the promise; ConfigError if Redis cannot be used.
 
     What holds only within limits is logged. `strict` makes a ConfigError of warnings.
     """

@@ -1,7 +1,7 @@
 """Repeating what may be repeated: a script that changes nothing when it runs a second time.
 
-A call whose answer was lost may have run. Only callers for whom a second run is harmless wait here;
-everyone else hears `Unavailable` and decides.
+A call whose answer was lost may have run. Only callers for which a second run is harmless
+wait here; the others get `Unavailable` and decide.
 """
 
 from __future__ import annotations
@@ -51,4 +51,4 @@ def _may_pass(error: BaseException) -> bool:
 def _warn_once(state: RetryCallState) -> None:
     """One line for an outage, however many tries it takes."""
     if state.attempt_number == 1 and state.outcome is not None:
-        log.warning("%s: tried again until it does", state.outcome.exception())
+        log.warning("%s: tried again until Redis answers", state.outcome.exception())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -29,6 +30,11 @@ def load_source(name: str) -> str:
     used = _USES.search(body)
     parts = [part.strip() for part in used.group(1).split(",")] if used else []
     return "".join((folder / "lib" / f"{part}.lua").read_text() for part in parts) + body
+
+
+def flat_of(fields: Mapping[str, Any]) -> list[Any]:
+    """Field, value, field, value ... as scripts take them."""
+    return [part for pair in fields.items() for part in pair]
 
 
 class ScriptRunner:

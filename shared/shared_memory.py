@@ -7,7 +7,7 @@ while gateway and workers share a host, such a request's tensors lie in a file i
 belongs to the gateway, and the work entry carries the file's name. What is accepted (202, streams)
 goes through Redis.
 
-    <folder>/warmroute-<uid>-<hash of cell and Redis>/host-id    who sees it sees the same memory
+    <folder>/warmroute-<uid>-<hash of cell and Redis>/host-id    equal where memory is shared
     <folder>/warmroute-<uid>-<hash of cell and Redis>/<gateway>/<id>.in | <id>.out
 
 A reference is the byte 0xC1, which no MessagePack text begins with, and the file's name.
@@ -60,7 +60,7 @@ def size_of(message: Envelope | Outcome) -> int:
 
 
 class SharedMemoryStore:
-    """The shared memory of one cell on this host. `host` is equal for all who share it."""
+    """The shared memory of one cell on this host. `host` is equal where it is shared."""
 
     def __init__(self, root: Path, host: str) -> None:
         self._root = root
@@ -102,7 +102,7 @@ class SharedMemoryStore:
             (self._root / gateway / f"{request_id}.{kind}").unlink(missing_ok=True)
 
     def drop_unclaimed(self, gateway: str) -> int:
-        """Remove outcomes that nobody took: their callers left, or their commit was refused."""
+        """Remove outcomes that no gateway read: their callers left, or their commit was refused."""
         oldest, dropped = time.time() - UNCLAIMED_S, 0
         left = (p for p in (self._root / gateway).iterdir() if p.suffix in (".out", ".new"))
         for path in left:

@@ -1,11 +1,10 @@
-"""The heartbeat fields of a worker: what the other workers, the gateways and people see of it."""
+"""Collects the report of a worker (`shared/worker_report.py`) from its services."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from shared.worker_report import WorkerReport, encode
 from worker.loading.loader import Loader
 from worker.residency.account import Bookkeeper
 from worker.residency.context import WorkerContext
@@ -42,24 +41,26 @@ class Reporter:
         """The fields now. Called on the heartbeat thread too."""
         context, memory = self._context, self._bookkeeper.account()
         counts, meter = self._completions.counts, context.meter
-        return {
-            "device_name": context.device.name,
-            "device_class": context.device.device_class,
-            "gpu_uuid": context.device.uuid,
-            "budget_bytes": context.ledger.budget,
-            "used_bytes": memory.used,
-            "shared_bytes": memory.shared,
-            "reserved_bytes": memory.reserved,
-            "copy_bytes": msgspec.json.encode(memory.parts).decode(),
-            "host_budget_bytes": self._host.budget,
-            "host_used_bytes": self._host.used,
-            "loads_running": self._loader.loads,
-            "host_id": self._host_id,
-            "completed_per_s": self._rate.at(sum(counts[status] for status in COMPLETED)),
-            "service_ms": round(meter.service_ms, 3),
-            "busy_share": round(meter.busy, 3),
-            "contended": int(self._memory.contended()),
-            "unaccounted_bytes": self._monitor.unaccounted,
-            "max_models": self._max_models,
-            "copies": msgspec.json.encode(context.copies.report(meter.hits)).decode(),
-        }
+        return encode(
+            WorkerReport(
+                device_name=context.device.name,
+                device_class=context.device.device_class,
+                gpu_uuid=context.device.uuid,
+                budget_bytes=context.ledger.budget,
+                used_bytes=memory.used,
+                shared_bytes=memory.shared,
+                reserved_bytes=memory.reserved,
+                copy_bytes=memory.parts,
+                host_budget_bytes=self._host.budget,
+                host_used_bytes=self._host.used,
+                loads_running=self._loader.loads,
+                host_id=self._host_id,
+                completed_per_s=self._rate.at(sum(counts[status] for status in COMPLETED)),
+                service_ms=round(meter.service_ms, 3),
+                busy_share=round(meter.busy, 3),
+                contended=int(self._memory.contended()),
+                unaccounted_bytes=self._monitor.unaccounted,
+                max_models=self._max_models,
+                copies=context.copies.report(meter.hits),
+            )
+        )

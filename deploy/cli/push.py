@@ -96,11 +96,8 @@ def _advise_trust(manifest: Manifest, url: str) -> None:
     """Print on stderr which setting the workers need, unless it is set in this environment."""
     prefixes = os.environ.get("WARMROUTE_TRUST_CODE", "").split(",")
     if not trust.Trust.of_repository(url, prefixes, ()).allows(manifest):
-        say(
-            f"warmroute: {manifest.platform} can run code: {trust.advice(url)}, or workers refuse "
-            "it",
-            error=True,
-        )
+        way_out = f"{trust.advice(url)}, or workers refuse it"
+        say(f"warmroute: {manifest.platform} can run code: {way_out}", error=True)
 
 
 def _prepare(

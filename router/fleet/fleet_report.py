@@ -5,53 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple
-
-import msgspec
-from msgspec import Meta
+from typing import Any
 
 from router.fleet.load_status import LoadState, explain_wait, seconds_between, time_of
 from shared.names import ModelRef
 from shared.redis_decode import number
+from shared.worker_report import WorkerReport
 
 TIERS = ("device", "host", "disk")
 SETTINGS = ("pin", "priority")  # of a policy, as far as they are in Redis
 
 
-class Reported(NamedTuple):
-    """A worker's report of a copy: tier, bytes, ms since it was used, number of uses."""
-
-    tier: str
-    bytes: int
-    idle_ms: float
-    hits: int
-
-
-class Part(NamedTuple):
-    """A worker's report of the bytes of a copy on its device: its own, those of blobs shared with
-    other copies, and the number of those."""
-
-    own: int
-    shared: int
-    others: int
-
-
-_Count = Annotated[float, Meta(ge=0, le=1 << 53)]
-_REPORT = msgspec.json.Decoder(dict[str, tuple[str, _Count, _Count, _Count]])
-_PARTS = msgspec.json.Decoder(dict[str, tuple[_Count, _Count, _Count]])
-
-
 @dataclass(frozen=True)
 class WorkerFacts:
-    """A live worker: its record, the length of its work stream, its copies and loads."""
+    """A live worker: its epoch, what it reports, the length of its work stream, what it holds and
+    loads."""
 
     id: str
-    record: Mapping[str, str]
+    report: WorkerReport
+    epoch: str = ""
     queue: int = 0
     holds: frozenset[str] = frozenset()
     loads: frozenset[str] = frozenset()
-    reported: Mapping[str, Reported] = field(default_factory=dict)
-    parts: Mapping[str, Part] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,29 +47,11 @@ class ModelFacts:
         return self.sessions > 0 or self.settings.get("pin") == "1"
 
 
-def read_report(text: str) -> dict[str, Reported]:
-    """The field `copies` of a worker's record; {} if it is absent or cannot be read."""
-    try:
-        rows = _REPORT.decode(text or "{}")
-    except (msgspec.MsgspecError, RecursionError):
-        return {}
-    return {ref: Reported(t, int(b), idle, int(hits)) for ref, (t, b, idle, hits) in rows.items()}
-
-
-def read_parts(text: str) -> dict[str, Part]:
-    """The field `parts` of a worker's record; {} if it is absent or cannot be read."""
-    try:
-        rows = _PARTS.decode(text or "{}")
-    except (msgspec.MsgspecError, RecursionError):
-        return {}
-    return {ref: Part(*map(int, row)) for ref, row in rows.items()}
-
-
 def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> dict[str, Any]:
     """A worker's copy of a model: tier and, as far as they are known, bytes (own, and shared with
     how many others), since, last use and hits. {} without one. Copies on the device are in the map,
     those in lower tiers in the worker's report."""
-    reported = worker.reported.get(ref)
+    reported = worker.report.copies.get(ref)
     held = model.holders.get(worker.id, "") if ref in worker.holds else ""
     row: dict[str, Any] = {}
     if held:
@@ -104,12 +61,12 @@ def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> di
         row = {"tier": reported.tier, "bytes": reported.bytes}
     else:
         tier, _, epoch = model.near.get(worker.id, "").partition(" ")
-        if tier == "disk" or (tier and epoch == worker.record.get("epoch")):
+        if tier == "disk" or (tier and epoch == worker.epoch):
             row = {"tier": tier}
-    part = worker.parts.get(ref)
+    part = worker.report.copy_bytes.get(ref)
     if row.get("tier") == "device" and part is not None:
-        row |= {"bytes": part.own + part.shared, "own_bytes": part.own}
-        row |= {"shared_bytes": part.shared, "shared_with": part.others}
+        row |= {"bytes": part.own_bytes + part.shared_bytes, "own_bytes": part.own_bytes}
+        row |= {"shared_bytes": part.shared_bytes, "shared_with": part.others}
     if reported is not None and row.get("tier") == reported.tier:
         row["last_used"] = time_of(now_ms - reported.idle_ms)
         row["idle_s"] = seconds_between(0, reported.idle_ms)
@@ -153,7 +110,7 @@ def _copies(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Copies by worker and ref. Only the models that a worker mentions are checked: workers times
     models would be too many."""
-    mentioned = {worker.id: {*worker.holds, *worker.reported} for worker in workers}
+    mentioned = {worker.id: {*worker.holds, *worker.report.copies} for worker in workers}
     for ref, model in models.items():
         for worker_id in model.near:
             mentioned.get(worker_id, set()).add(ref)
@@ -170,26 +127,22 @@ def _copies(
 
 def worker_row(worker: WorkerFacts) -> dict[str, Any]:
     """The row of a worker. Bytes; ms; `busy` is a share of 1."""
-    record = worker.record
-
-    def whole(name: str) -> int:
-        return int(number(record.get(name, "")))
-
+    report = worker.report
     return {
         "id": worker.id,
-        "device": record.get("device_name", ""),
-        "class": record.get("device_class", ""),
-        "state": record.get("state", ""),
-        "budget_bytes": whole("budget_bytes"),
-        "used_bytes": whole("used_bytes"),
-        "shared_bytes": whole("shared_bytes"),
-        "reserved_bytes": whole("reserved_bytes"),
-        "host_budget_bytes": whole("host_budget_bytes"),
-        "host_used_bytes": whole("host_used_bytes"),
+        "device": report.device_name,
+        "class": report.device_class,
+        "state": report.state,
+        "budget_bytes": report.budget_bytes,
+        "used_bytes": report.used_bytes,
+        "shared_bytes": report.shared_bytes,
+        "reserved_bytes": report.reserved_bytes,
+        "host_budget_bytes": report.host_budget_bytes,
+        "host_used_bytes": report.host_used_bytes,
         "queue": worker.queue,
-        "service_ms": round(number(record.get("service_ms", "")), 3),
-        "busy": round(number(record.get("busy_share", "")), 3),
-        "max_models": whole("max_models") or None,
+        "service_ms": round(report.service_ms, 3),
+        "busy": round(report.busy_share, 3),
+        "max_models": report.max_models or None,
     }
 
 

@@ -17,12 +17,11 @@ from router.catalog.catalog import Entry
 from router.fleet.copy_states import CopyState, CopyStates
 from router.fleet.footprints import Footprints
 from shared import clock
-from shared.copy_scripts import Ordered
 from shared.envelope import unpack_error
 from shared.errors import Conflict, Expired, InsufficientMemory, Overloaded, Unavailable
 from shared.names import ModelRef
 from shared.retry import until_answered
-from shared.scripts import Scripts
+from shared.scripts import Ordered, Scripts
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.01, 0.5, 1.4
 ORDER_EVERY_S = 1.0

@@ -19,6 +19,7 @@ from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy
 from shared.redis_decode import alive, clock_ms, text_of, texts
+from shared.worker_report import decode
 
 # Commands at a time: a longer pipeline would delay this gateway's requests.
 AT_ONCE = 500
@@ -79,7 +80,7 @@ class ResidencyReader:
     async def report(self) -> dict[str, Any]:
         """The document of GET /v2/residency."""
         keys = self._keys
-        clock, leases, parked, wanted = await self._ask(
+        clock, leases, parked, required = await self._ask(
             [
                 ("time",),
                 self._leases(),
@@ -89,9 +90,9 @@ class ResidencyReader:
         )
         now_ms, live = _now_and_live(clock, leases)
         workers = await self._workers(live)
-        waited_for = {ref.decode() for ref in (*parked, *wanted)}
+        waited_for = {ref.decode() for ref in (*parked, *required)}
         waited_for.update(*(worker.loads for worker in workers))
-        refs = waited_for.union(*({*worker.holds, *worker.reported} for worker in workers))
+        refs = waited_for.union(*({*worker.holds, *worker.report.copies} for worker in workers))
         models = await self._models(sorted(refs), sorted(waited_for))
         # For ten thousand copies it is tenths of a second: not for the event loop.
         return await asyncio.to_thread(fleet_report.document, workers, models, now_ms)
@@ -177,9 +178,8 @@ def _worker(
 ) -> WorkerFacts:
     known = texts(record)
     return WorkerFacts(
-        worker, known, queue, frozenset(ref.decode() for ref in holds),
-        frozenset(ref.decode() for ref in loads), fleet_report.read_report(known.get("copies", "")),
-        fleet_report.read_parts(known.get("copy_bytes", "")),
+        worker, decode(known), known.get("epoch", ""), queue,
+        frozenset(ref.decode() for ref in holds), frozenset(ref.decode() for ref in loads),
     )  # fmt: skip
 
 

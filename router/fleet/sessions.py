@@ -19,13 +19,12 @@ from router.fleet.load_status import time_of
 from router.fleet.model_control import longer_pauses
 from shared import clock
 from shared.connection import redis_errors
-from shared.copy_scripts import Opened
 from shared.errors import DoesNotFit, Gone, KeyReused, NotFound, Overloaded, Unavailable
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.redis_decode import after_ms, clock_ms, is_alive
-from shared.scripts import Scripts
+from shared.scripts import Opened, Scripts
 
 BEATS = 3  # within the TTL of a session whose client waits for the opening
 AT_ONCE = 50

@@ -20,6 +20,7 @@ from router.requests.records import read_record
 from router.requests.shared_memory import GatewaySharedMemory
 from router.requests.waiters import Reply, Waiters
 from shared.connection import may_have_run
+from shared.constants import KEEP, POLL
 from shared.envelope import Outcome, pack
 from shared.errors import Expired, OutcomeUnknown, Unavailable, WarmrouteError
 from shared.keys import Keys
@@ -233,7 +234,7 @@ class Dispatch:
             str(call.ref),
             max(1, round(call.timeout_s * 1000)),
             self._gateway if call.waits else "",
-            "kp" if call.kept else "",
+            KEEP + POLL if call.kept else "",
             call.entry,
             call.reply_to,
             call.request.envelope.id,

@@ -1,5 +1,5 @@
 -- announce: a loaded model becomes a holder, and live; it takes its parked requests, in bounded chunks.
--- use: keys, constants, outcomes, publish, entries, holders, load_target, loaded_versions, order, breaker, bounds, copies, placement
+-- use: keys, constants, report, outcomes, publish, entries, holders, load_target, loaded_versions, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
 --   'tier bytes', chunk, then field value pairs learned by the load (`stats`).
 -- Returns parked requests left to take (call again) | -1 stale token | -2 fenced.

@@ -1,7 +1,7 @@
--- cancel: take a request back, wherever it waits or runs; one that is late ends as expired.
--- use: keys, constants, outcomes, deadline, publish, entries, holders, load_target, order
+-- cancel: delete a request, wherever it waits or runs; one whose deadline has passed ends as expired.
+-- use: keys, constants, report, outcomes, deadline, publish, entries, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, id, stream and entry (for a request without a record, else ''), and the ref
---   if its time is up and its caller is told so, else ''.
+--   if its deadline has passed and its caller gets that outcome, else ''.
 -- Returns 'cancelled' | of one that is late its outcome, 'expired ...' | 'unknown' | 'gone' (ended; no longer kept) | the terminal status it already has.
 local now, id = clock(), ARGV[2]
 local r = redis.call('HMGET', k('request', id), 'status', 'stream', 'entry', 'flags', 'reply')

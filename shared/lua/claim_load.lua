@@ -1,8 +1,8 @@
 -- claim_load: take the load that an order invites to.
--- use: keys, constants, holders, load_target, order, breaker
+-- use: keys, constants, report, holders, load_target, order, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token, lease ms.
 -- Returns 'claimed' | 'suspect' (claimed, but it has crashed a worker: load it while nothing else runs)
---   | 'stale' (token taken or replaced) | 'unwanted' (nobody waits) | 'refused'
+--   | 'stale' (token taken or replaced) | 'unwanted' (no request waits) | 'refused'
 --   (this worker handed it back before, or holds it) | 'later' (another worker can have it sooner and
 --   has a head start: ask again after it) | 'fenced'.
 local worker, ref, token, now = ARGV[2], ARGV[4], ARGV[5], clock()

@@ -1,8 +1,8 @@
 -- fence_worker: the parent of a dead device process gives up its epoch. It knows which batch was on the device:
 --   only that batch, and the loads in flight, are charged.
--- use: keys, constants, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
+-- use: keys, constants, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, batch (0: none ran), cause, max attempts.
--- Returns the number of requests moved | -1 the epoch is not current (somebody was faster).
+-- Returns the number of requests moved | -1 the epoch is not current (another process was faster).
 local now, worker, batch, cause = clock(), ARGV[2], ARGV[4], ARGV[5]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return -1 end
 open_with_harmless_write()

@@ -1,15 +1,15 @@
--- gateway_beat: renew a gateway's lease, and take back what dead gateways had in hand.
+-- gateway_beat: renew a gateway's lease, and take back what dead gateways had read and not finished.
 -- use: keys, constants, protocol
 -- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk, protocol that it writes, oldest that it reads.
 -- The failures that are to be logged are read like a door.
 -- Returns the number of door entries taken back from dead gateways (a move is delete + new entry) |
 --   {a live process, its protocol, the oldest it reads}: the two cannot work together, nothing is done.
 local now, gateway, moved = clock(), ARGV[2], 0
--- Who seems dead may only have been cut off: what was written for its callers outlives its lease.
+-- A gateway without a lease may only be cut off: what was written for its callers outlives the lease.
 local OUTAGE = 60000
 local MOST_FIELDS = 100 -- far more than a request has; Lua's unpack fails at some thousands
 
--- The stream may be there without its group: a producer came first, or somebody destroyed it.
+-- The stream may be there without its group: a producer came first, or the group was destroyed.
 local function ensure_group(door)
   local groups = redis.call('EXISTS', door) == 1 and redis.call('XINFO', 'GROUPS', door) or {}
   for _, group in ipairs(groups) do
@@ -59,7 +59,7 @@ local function take_back(door, name)
   return 0
 end
 
--- By who reads, not by who is listed: one that was forgotten while its read was blocked may have read on.
+-- By consumers, not by the list of gateways: one that was dropped while its read was blocked may have read on.
 local left = 0
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do
   for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', door, DOOR_GROUP)) do

@@ -1,5 +1,5 @@
--- order_copy: have a model loaded although nobody has asked for it (preload, the load API, a trial).
--- use: keys, constants, holders, load_target, loaded_versions, order, breaker, copies
+-- order_copy: have a model loaded ahead of requests (preload, the load API, a trial).
+-- use: keys, constants, report, holders, load_target, loaded_versions, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref, least copies to keep from now on ('' leaves that as it is), '1' if it is
 --   a trial (else '').
 -- Returns {'held', copies} | {'loading', phase} | {'ordered', ''} | {'unloadable' | 'quarantined', cause}
@@ -9,7 +9,7 @@ local now, ref, least, trial = clock(), ARGV[2], ARGV[3], ARGV[4] == '1'
 if least ~= '' then
   redis.call('HSET', k('stats', ref), 'min_copies', least)
   redis.call('PEXPIRE', k('stats', ref), STATS_TTL)
-  if is_replaced(ref) then clear_min_copies(ref) end  -- a gateway that has not heard of that yet
+  if is_replaced(ref) then clear_min_copies(ref) end  -- the gateway may not know of it yet
   if least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) end
 end
 local live = live_holders(ref, now)

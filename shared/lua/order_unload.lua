@@ -1,7 +1,7 @@
--- order_unload: have every copy of a model freed. It is loaded again when somebody asks for it.
--- use: keys, constants, holders, load_target, order, breaker, copies
+-- order_unload: have every copy of a model freed. The next request loads it again.
+-- use: keys, constants, report, holders, load_target, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref.
--- Returns the number of live workers that were told | -1 (it is pinned, or a session wants it).
+-- Returns the number of live workers that got the order | -1 (it is pinned, or a session requires it).
 -- The least number of copies becomes 0, or they would come back by themselves.
 local now, ref = clock(), ARGV[2]
 if setting_of(ref, 'pin') == 1 or redis.call('EXISTS', k('pinned', ref)) == 1 then return -1 end

@@ -1,7 +1,7 @@
 -- place: accept requests, each onto a holder's work stream or into its model's parked requests.
--- use: keys, constants, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement, idempotency
+-- use: keys, constants, report, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement, idempotency
 -- KEYS[1] prefix. ARGV: now, limit per work stream, limit per parked stream, limit of pending
---   records, number of fields, their names (those of `Placing` in shared/scripts.py), then per
+--   records, number of fields, their names (those of `Placing` in shared/gateway_scripts.py), then per
 --   item the values in that order.
 -- Returns per item {status, detail, entry, deadline, ms to wait}; detail: the worker, an id, a cause, or
 --   the limit that is reached (work, parked or pending, as the fields of Limits); status placed | parked
@@ -15,13 +15,9 @@ local limits = {work = tonumber(ARGV[2]), parked = tonumber(ARGV[3]),
   records = tonumber(ARGV[4]) - redis.call('ZCARD', DEADLINES)}
 local out, known, bytes = {}, {[''] = true}, 0
 local count = tonumber(ARGV[NAMES])
-local first, items = NAMES + count + 1, {}
-for i = first, #ARGV, count do
-  local item = {attempts = 0}
-  for f = 1, count do item[ARGV[NAMES + f]] = ARGV[i + f - 1] end
-  items[#items + 1] = item
-  bytes = bytes + #item.body + OVERHEAD
-end
+local first, at = NAMES + count + 1, {}  -- at: where each field stands in a row
+for f = 1, count do at[ARGV[NAMES + f]] = f - 1 end
+for i = first, #ARGV, count do bytes = bytes + #ARGV[i + at.body] + OVERHEAD end
 local fits = memory_fits(bytes)
 
 local function ensure_replies(gateway)
@@ -50,10 +46,13 @@ local function accept(item)
   return status, where, entry
 end
 
-for _, item in ipairs(items) do
-  item.model = item.ref
+for i = first, #ARGV, count do
+  local item = {id = ARGV[i + at.id], model = ARGV[i + at.ref], reply = ARGV[i + at.reply],
+    flags = ARGV[i + at.flags], ingress = ARGV[i + at.ingress], reply_to = ARGV[i + at.reply_to],
+    caller_id = ARGV[i + at.caller_id], key = ARGV[i + at.key],
+    fingerprint = ARGV[i + at.fingerprint], body = ARGV[i + at.body], attempts = 0}
   local written = item.ingress ~= '' and tonumber(string.match(item.ingress, '^%d+')) or now
-  item.deadline = math.min(written, now) + tonumber(item.timeout_ms)
+  item.deadline = math.min(written, now) + tonumber(ARGV[i + at.timeout_ms])
   ensure_replies(item.reply)
   local status, where, entry, wait = accept(item)
   if item.ingress ~= '' and (status == 'placed' or status == 'parked' or status == 'joined') then

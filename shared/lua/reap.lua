@@ -1,5 +1,5 @@
 -- reap: wipe one worker whose lease ran out and place its requests again, in bounded chunks.
--- use: keys, constants, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
+-- use: keys, constants, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, max attempts, chunk.
 -- Returns {worker, entries left}, or {} when no lease has run out. Any gateway may call it at any time.
 local now = clock()

@@ -1,5 +1,5 @@
 -- record_outcomes: requests that a gateway has answered and that have no record can be asked for.
--- use: keys, constants, bounds, outcomes
+-- use: keys, constants, report, bounds, outcomes
 -- KEYS[1] prefix. ARGV: now, the most that the cell keeps, then id and text pairs (see lib/outcomes).
 -- Returns 1 | 0 Redis has no room for them: nothing is kept.
 local now, ends, bytes = clock(), {}, 0

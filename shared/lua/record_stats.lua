@@ -1,5 +1,5 @@
 -- record_stats: what a worker found out of a model that it serves, for later loads and for people (`stats`).
--- use: keys, constants, load_target
+-- use: keys, constants, report, load_target
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, then field value pairs.
 -- Returns 1 | -2 fenced. Writing the same again changes nothing.
 local worker, ref = ARGV[2], ARGV[4]

@@ -1,17 +1,17 @@
 -- refuse_load: hand an order back to the other workers because this one cannot hold the model.
--- use: keys, constants, holders, load_target, order
+-- use: keys, constants, report, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token.
 -- Returns 'ordered' (a new order, without this worker) | 'nobody' (no other live worker is left: the
 --   lease stays with this worker, which must fail the load) | 'crowded' (nor is one left for a further
 --   copy, which is not ordered again for a while) | 'stale'.
--- Nobody is failed whom a live holder could serve: the sweep places what is parked there.
+-- A request that a live holder can serve does not fail: the sweep places what is parked there.
 local NO_CAPACITY_TTL = 5000
 local now, worker, ref = clock(), ARGV[2], ARGV[3]
 local r = redis.call('HMGET', k('load', ref), 'token', 'worker', 'refused', 'extra')
 if r[1] ~= ARGV[4] or (r[2] ~= '' and r[2] ~= worker) then return 'stale' end
 local refused, extra = r[3] or '', r[4] or ''
 
-local function somebody_but(list)
+local function another_than(list)
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
     local holds = redis.call('HEXISTS', k('holders', ref), other) == 1
     if not holds and not is_among(other, list) then return true end
@@ -20,7 +20,7 @@ end
 
 redis.call('SREM', k('loads', worker), ref)
 if not is_among(worker, refused) then refused = refused .. ' ' .. worker end
-if somebody_but(refused) then
+if another_than(refused) then
   order_load(ref, ARGV[4], now, {refused = refused, extra = extra})
   return 'ordered'
 end
@@ -30,8 +30,8 @@ if #live_holders(ref, now) > 0 or (extra ~= '' and redis.call('XLEN', k('parked'
   redis.call('SET', k('no_capacity', ref), worker, 'PX', NO_CAPACITY_TTL)
   return 'crowded'
 end
--- It was a further copy, so who held one then was not asked. Somebody waits now: it is a first one.
-if extra ~= '' and somebody_but(worker) then
+-- It was a further copy, so workers that held one were not asked. A request waits now: it is a first one.
+if extra ~= '' and another_than(worker) then
   order_load(ref, ARGV[4], now, {refused = worker})
   return 'ordered'
 end

@@ -1,5 +1,5 @@
 -- reload: a restarted worker claims the load of a model that it held before.
--- use: keys, constants, holders, load_target, breaker
+-- use: keys, constants, report, holders, load_target, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, lease ms.
 -- Returns the load token | '' (fenced, held, being loaded, there are as many copies as there may be, or
 --   it has crashed workers or failed lately).

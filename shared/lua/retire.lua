@@ -1,5 +1,5 @@
 -- retire: stop placing requests for a model on this worker. It drains what was placed, then frees.
--- use: keys, constants, holders, load_target, order, breaker, copies
+-- use: keys, constants, report, holders, load_target, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, tier in which it leaves the model ('' | host | disk),
 --   mode ('' whatever | evict unless it must stay | spare also unless the other holders have time for
 --   it), its share of this device's time (0 to 1).

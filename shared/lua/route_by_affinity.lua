@@ -1,25 +1,25 @@
--- route_by_affinity: a claimed load goes to the worker that has the most of its kin.
--- use: keys, constants, holders, load_target, order
+-- route_by_affinity: a claimed load goes to the worker that has the most models of its affinity key.
+-- use: keys, constants, report, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, affinity key, mode (prefer | require), most models of
 --   the key on one worker (0: any number).
 -- Returns 'here' | 'elsewhere' (the order was handed on to that worker) | 'nowhere' (the worker that has
---   the kin cannot take it: only with require) | 'stale'.
+--   those models cannot take it: only with require) | 'stale'.
 -- With prefer an order is handed on once; with require until it is there.
 local CHUNK = 256
 local now, worker, ref, mode, most = clock(), ARGV[2], ARGV[3], ARGV[6], tonumber(ARGV[7])
-local load, kin = k('load', ref), k('affinity', ARGV[5])
+local load, family = k('load', ref), k('affinity', ARGV[5])
 local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'handed_on')
 if r[1] ~= ARGV[4] or r[2] ~= worker then return 'stale' end
 open_with_harmless_write()
-redis.call('SADD', kin, ref)
-redis.call('PEXPIRE', kin, STATS_TTL)
+redis.call('SADD', family, ref)
+redis.call('PEXPIRE', family, STATS_TTL)
 local count, best = {}, nil
 local function add(other)
-  if redis.call('HGET', k('worker', other), 'state') ~= 'ready' then return end
+  if not is_ready(other) then return end
   count[other] = (count[other] or 0) + 1
 end
 
--- With prefer a worker that has as many as it may is passed over: the next kin begins another family.
+-- With prefer a worker that has as many as it may is passed over: the next model begins on another worker.
 local function is_full(other) return mode == 'prefer' and most > 0 and (count[other] or 0) >= most end
 
 local function choose(workers)
@@ -28,15 +28,15 @@ local function choose(workers)
     if not is_full(other) and more then best = other end
   end
 end
-local kindred = redis.call('SMEMBERS', kin)
-table.sort(kindred)
-for i = 1, math.min(#kindred, CHUNK) do
-  if kindred[i] ~= ref then
-    for _, holder in ipairs(live_holders(kindred[i], now)) do add(holder) end
-    local loader = redis.call('HGET', k('load', kindred[i]), 'worker')
+local siblings = redis.call('SMEMBERS', family)
+table.sort(siblings)
+for i = 1, math.min(#siblings, CHUNK) do
+  if siblings[i] ~= ref then
+    for _, holder in ipairs(live_holders(siblings[i], now)) do add(holder) end
+    local loader = redis.call('HGET', k('load', siblings[i]), 'worker')
     if tonumber(redis.call('ZSCORE', WORKERS, loader or '') or 0) > now then add(loader) end
-    -- Who is nowhere is no kin any more, until it is loaded again.
-    if not loader and #live_holders(kindred[i], now) == 0 then redis.call('SREM', kin, kindred[i]) end
+    -- A model that no worker holds or loads leaves the set until it is loaded again.
+    if not loader and #live_holders(siblings[i], now) == 0 then redis.call('SREM', family, siblings[i]) end
   end
 end
 local named = {}
@@ -46,7 +46,7 @@ choose(named)
 if not best and is_full(worker) then
   local ready = {}
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if redis.call('HGET', k('worker', other), 'state') == 'ready' then ready[#ready + 1] = other end
+    if is_ready(other) then ready[#ready + 1] = other end
   end
   choose(ready)
 end

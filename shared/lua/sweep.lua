@@ -1,5 +1,5 @@
 -- sweep: expire what is past its deadline; order again what is parked without a live load.
--- use: keys, constants, outcomes, deadline, publish, entries, holders, load_target, order, breaker, bounds, copies, placement
+-- use: keys, constants, report, outcomes, deadline, publish, entries, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
 local now, chunk = clock(), tonumber(ARGV[2])
@@ -7,7 +7,7 @@ local expired, ordered, placed = 0, 0, 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, chunk)) do
   local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model')
   redis.call('ZREM', DEADLINES, id)
-  -- Who has a place has not ended. If nothing lies there, its stream was lost: it ends all the same.
+  -- A request with a place has not ended. If its entry is missing, the stream was lost: it ends all the same.
   if r[1] then
     take_entry(r[1], r[2])
     local outcome, worker = expired_outcome(r[5], r[1], now)
@@ -21,7 +21,7 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
   if redis.call('XLEN', parked) == 0 then
     cancel_order(ref)
   elseif lease[2] == 'ordered' then
-    -- While the order waits in RQ's queue it stays valid. Who took it and died keeps nothing alive.
+    -- While the order waits in RQ's queue it stays valid. A worker that took it and died does not keep it alive.
     local id = job_id(ref, lease[1])
     local job = P .. 'rq:job:' .. id
     if redis.call('LPOS', COLD_QUEUE, id) and redis.call('EXISTS', job) == 1 then

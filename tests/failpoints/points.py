@@ -17,7 +17,7 @@ MAIN = {
     "device": "worker/process.py",
     "parent": "worker/__main__.py",
 }
-SCRIPTS = ("shared/scripts.py", "shared/copy_scripts.py")
+SCRIPTS = ("shared/gateway_scripts.py", "shared/worker_scripts.py")
 REACHES = ("failpoints.reach", "failpoints.reach_now")
 
 

@@ -52,9 +52,9 @@ LOADS = [
     ),
     *of(
         "refuse_load", "refuse_load order_copy",
-        ("it_goes_round_for_ever", "if extra ~= '' and somebody_but", "if somebody_but"),
-        ("a_further_copy_fails_who_waits", "if extra ~= '' and somebody_but",
-         "if false and somebody_but"),
+        ("it_goes_round_for_ever", "if extra ~= '' and another_than", "if another_than"),
+        ("a_further_copy_fails_who_waits", "if extra ~= '' and another_than",
+         "if false and another_than"),
     ),
     *of(
         "announce", "announce claim_load",
@@ -100,7 +100,7 @@ LOADS = [
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
         ("it_goes_to_a_worker_that_drains",
-         "if redis.call('HGET', k('worker', other), 'state') ~= 'ready'", "if false"),
+         "if not is_ready(other)", "if false"),
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load refuse_load reload",
@@ -109,7 +109,7 @@ LOADS = [
         ("its_worker_keeps_it", "redis.call('SREM', k('loads', worker), ref)", ""),
         ("a_full_worker_gets_more", "most > 0 and (count[other] or 0) >= most", "false"),
         ("no_other_family_begins", "if not best and is_full(worker) then", "if false then"),
-        ("who_is_nowhere_is_kin", "redis.call('SREM', kin, kindred[i])", "local _ = 0"),
+        ("who_is_nowhere_is_kin", "redis.call('SREM', family, siblings[i])", "local _ = 0"),
         ("what_is_loading_is_no_kin", "add(loader) end", "end"),
     ),
 ]  # fmt: skip
@@ -181,7 +181,7 @@ COPIES = [
         ("the_least_does_not_count", "if others < least_copies(ref)", "if false"),
         ("others_have_time_without_end", "share > free", "false"),
         ("more_than_there_may_be_stay", "if most > 0 and others >= most then return nil end", ""),
-        ("who_is_busy_has_time", "math.max(0, SPARE - busy(other))", "SPARE"),
+        ("who_is_busy_has_time", "math.max(0, SPARE - busy_share(other))", "SPARE"),
     ),
     *of(
         "lib/copies", "reconcile order_copy set_policy announce",
@@ -191,10 +191,11 @@ COPIES = [
         "lib/copies", "place heartbeat",
         ("any_queue_is_too_long", "and wait > first_answer then", "then"),
         ("no_queue_is_too_long", "and wait > first_answer then", "and false then"),
-        ("a_holder_has_time", "if busy(holder) < SPARE then return end", ""),
-        ("who_is_busy_is_asked", "contended or busy(worker) >= SPARE", "contended"),
-        ("who_has_no_room_is_asked", "contended or busy(worker) >= SPARE",
-         "busy(worker) >= SPARE"),
+        ("a_holder_has_time", "if busy_share(holder) < SPARE then return end", ""),
+        ("who_is_busy_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",
+         "is_contended(worker)"),
+        ("who_has_no_room_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",
+         "busy_share(worker) >= SPARE"),
     ),
     *of(
         "lib/load_target", "announce retire order_copy register",

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-import shared.copy_scripts
-import shared.scripts
+import shared.gateway_scripts
+import shared.worker_scripts
 from shared.errors import Unavailable
 from tests.helpers.cell import Cell, open_cell
 from tests.helpers.leaks import forget_cell
@@ -171,12 +171,12 @@ class Explorer:
 
     def run(self, plan: Plan, seed: int = 0) -> Failure | None:
         """What went wrong, if anything did."""
-        before = shared.scripts.CHUNK
-        shared.scripts.CHUNK = shared.copy_scripts.CHUNK = plan.chunk
+        before = shared.gateway_scripts.CHUNK
+        shared.gateway_scripts.CHUNK = shared.worker_scripts.CHUNK = plan.chunk
         try:
             return self._loop.run(self._run(plan, seed))
         finally:
-            shared.scripts.CHUNK = shared.copy_scripts.CHUNK = before
+            shared.gateway_scripts.CHUNK = shared.worker_scripts.CHUNK = before
 
     async def _run(self, plan: Plan, seed: int) -> Failure | None:
         await forget_cell(self._cell.client, self._cell.keys)

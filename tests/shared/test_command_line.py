@@ -57,7 +57,7 @@ def test_a_name_that_nobody_reads_is_told_with_the_one_that_was_meant(
 ) -> None:
     """If one is near."""
     (said,) = command_line.unknown_names({name: "1", "PATH": "/"}, KINDS)
-    assert said == f"{name} is no setting" + (f", did you mean {meant}?" if meant else "")
+    assert said == f"{name} is not a setting" + (f", did you mean {meant}?" if meant else "")
 
 
 def test_what_any_process_reads_is_known_to_all() -> None:

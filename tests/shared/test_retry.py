@@ -40,7 +40,7 @@ async def test_a_call_is_repeated_until_it_is_answered(caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO):
         assert await until_answered(Calls(6)) == 7
     (line,) = caplog.records
-    assert line.getMessage() == "Redis does not answer: tried again until it does"
+    assert line.getMessage() == "Redis does not answer: tried again until Redis answers"
 
 
 @pytest.mark.parametrize("error", [InvalidInput("no"), Quarantined("it crashes workers")])

@@ -65,7 +65,7 @@ def test_a_misspelt_setting_is_refused_by_who_is_strict(module: str, tmp_path: P
     """And named."""
     said = run([module], tmp_path, WARMROUTE_STRICT="1", WARMROUTE_LEASES="3")
     assert said.returncode == 2
-    assert "WARMROUTE_LEASES is no setting, did you mean WARMROUTE_LEASE_S?" in said.stderr
+    assert "WARMROUTE_LEASES is not a setting, did you mean WARMROUTE_LEASE_S?" in said.stderr
 
 
 def test_a_password_that_is_not_encoded_is_a_sentence(tmp_path: Path) -> None:

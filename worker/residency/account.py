@@ -10,18 +10,10 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from shared.footprint import Footprint
+from shared.worker_report import CopyBytes
 from worker.device.base import Device
 from worker.residency.copies import Copies
 from worker.residency.ledger import Ledger, Tally
-
-
-class CopyBytes(NamedTuple):
-    """The bytes of one copy. `own`: freed with it; `shared`: of blobs that other copies here hold
-    too, each counted whole; `others`: the number of copies that hold any of those."""
-
-    own: int
-    shared: int
-    others: int
 
 
 class Account(NamedTuple):

@@ -10,6 +10,7 @@ from shared import clock
 from shared.footprint import Footprint
 from shared.manifest import Manifest
 from shared.policy import Policy
+from shared.worker_report import CopyUse
 from worker.residency.projection import Resident
 from worker.runtimes.base import LoadedModel
 
@@ -108,11 +109,11 @@ class Copies:
         """Every copy, retiring ones too."""
         return list(self._copies.values())
 
-    def report(self, hits: Callable[[str], int]) -> dict[str, tuple[str, int, int, int]]:
+    def report(self, hits: Callable[[str], int]) -> dict[str, CopyUse]:
         """Per model, for people: tier, bytes, ms since the last use, and requests served."""
         now = clock.monotonic()
         return {
-            ref: ("device", c.footprint.total, round((now - c.last_used) * 1000), hits(ref))
+            ref: CopyUse("device", c.footprint.total, round((now - c.last_used) * 1000), hits(ref))
             for ref, c in self._copies.items()
         }
 

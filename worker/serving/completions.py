@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from shared.causes import full_text
+from shared.constants import POLL
 from shared.envelope import Outcome, pack, pack_error
 from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.retry import until_answered
@@ -22,6 +23,7 @@ from worker.serving.queued_request import QueuedRequest
 
 MAX_BATCH = 128
 MAX_BATCH_BYTES = 4 << 20
+_POLL = POLL.encode()
 MAX_OUTCOME_BYTES = 64 << 20  # Redis would refuse one beyond its own limits again and again
 Result = Outcome | WarmrouteError
 
@@ -124,7 +126,7 @@ def _packed(
     request: QueuedRequest, outcome: Outcome, shared_memory: SharedMemoryStore | None
 ) -> bytes:
     """A large outcome for a caller that waits on this host goes through shared memory."""
-    waits_only = bool(request.reply) and b"p" not in request.flags
+    waits_only = bool(request.reply) and _POLL not in request.flags
     if shared_memory is None or not waits_only or size_of(outcome) < BULK_BYTES:
         return pack(outcome)
     try:

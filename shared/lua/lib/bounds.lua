@@ -7,15 +7,13 @@ local function bounded(ms) return math.floor(math.max(SHORTEST, math.min(LONGEST
 
 -- Until half of `queued` is served at the rate that workers report (requests per second).
 local function until_half(queued, rate)
-  if not rate or rate <= 0 then return SHORTEST end
+  if rate <= 0 then return SHORTEST end
   return bounded(queued / rate / 2 * 1000)
 end
 
-local function rate_of(worker) return tonumber(redis.call('HGET', k('worker', worker), 'completed_per_s') or 0) end
-
 local function rate_of_cell()
   local sum = 0
-  for _, worker in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do sum = sum + (rate_of(worker) or 0) end
+  for _, worker in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do sum = sum + completed_per_s(worker) end
   return sum
 end
 

@@ -12,14 +12,11 @@ local function could_be_more(ref, live, now)
   return redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf') > #live
 end
 
-local function busy(worker) return tonumber(redis.call('HGET', k('worker', worker), 'busy_share') or 0) or 0 end
-
 -- Live workers whose devices have no time, or whose models push each other out: a list of names.
 local function without_time(now)
   local list = ''
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local contended = redis.call('HGET', k('worker', worker), 'contended') == '1'
-    if contended or busy(worker) >= SPARE then list = list .. ' ' .. worker end
+    if is_contended(worker) or busy_share(worker) >= SPARE then list = list .. ' ' .. worker end
   end
   return list
 end
@@ -31,7 +28,7 @@ local function scale_out(ref, worker, queued, now)
   looked[ref] = queued
   local live = live_holders(ref, now)
   for _, holder in ipairs(live) do
-    if busy(holder) < SPARE then return end
+    if busy_share(holder) < SPARE then return end
   end
   local wait = wait_on(worker, queued)
   if wait <= 0 or not could_be_more(ref, live, now) then return end
@@ -51,7 +48,7 @@ local function eviction_veto(ref, worker, share, now)
   for _, other in ipairs(live) do
     if other ~= worker then
       others = others + 1
-      free = free + math.max(0, SPARE - busy(other))
+      free = free + math.max(0, SPARE - busy_share(other))
     end
   end
   if setting_of(ref, 'pin') == 1 then return 'pinned' end

@@ -5,9 +5,9 @@ local function join(id, item)
   local reply_to = item.reply_to
   local r = redis.call('HMGET', k('request', id), 'stream', 'reply_to', 'status')
   if not r[3] then return 'gone', id end
-  local told = string.find(' ' .. (r[2] or '') .. ' ', ' ' .. reply_to .. ' ', 1, true)
+  local listed = string.find(' ' .. (r[2] or '') .. ' ', ' ' .. reply_to .. ' ', 1, true)
   if reply_to ~= '' then redis.call('HSETNX', k('request', id), 'caller_id', item.caller_id) end
-  if reply_to ~= '' and r[1] and not told then
+  if reply_to ~= '' and r[1] and not listed then
     redis.call('HSET', k('request', id), 'reply_to', (r[2] or '') .. ' ' .. reply_to)
   elseif reply_to ~= '' and not r[1] then
     redis.call('XADD', OUTBOX, '*', 'id', id, 'to', reply_to)

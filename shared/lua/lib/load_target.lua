@@ -10,7 +10,7 @@ local function setting_of(ref, field)
     or 0) or 0
 end
 
--- Copies that are to be there although nobody asks: a session wants one of each of its models.
+-- The least number of copies to keep: a session requires one of each of its models.
 local function least_copies(ref)
   local n = math.max(setting_of(ref, 'min_copies'), setting_of(ref, 'preload'))
   if redis.call('EXISTS', k('pinned', ref)) == 1 then n = math.max(n, 1) end
@@ -36,7 +36,7 @@ end
 
 -- How long the device of a worker is busy with what is queued there, ms.
 local function wait_on(worker, queued)
-  return queued * (tonumber(redis.call('HGET', k('worker', worker), 'service_ms') or 0) or 0)
+  return queued * service_ms(worker)
 end
 
 -- The tier from which this worker would load `ref`.

@@ -1,6 +1,6 @@
 -- order_load: write the load lease and its invitation, an RQ job in RQ's own format, in one step.
--- The job carries (ref, token); who claims the token loads. Late or double jobs find it taken. The
--- worker that can have the model soonest (`for`) is told directly too, and has a head start.
+-- The job carries (ref, token); the worker that claims the token loads. Late or double jobs find it taken. The
+-- worker that can have the model soonest (`for`) gets the order directly too, and has a head start.
 local JOB_TTL_S = 3600
 
 local function job_id(ref, token)
@@ -14,14 +14,13 @@ local function incompatible_workers(ref, now, refused)
   for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do unfit[class] = true end
   if not next(unfit) then return list end
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local class = redis.call('HGET', k('worker', worker), 'device_class') or ''
-    if unfit[class] and not is_among(worker, refused) then list = list .. ' ' .. worker end
+    if unfit[device_class(worker)] and not is_among(worker, refused) then list = list .. ' ' .. worker end
   end
   return list
 end
 
 -- more: refused (workers that are not to load it), extra (why it is ordered although it need not be
--- parked for: it is not taken back when nobody waits), worker (who is to load it).
+-- parked for: it is not cancelled when no request waits), worker (that is to load it).
 local function order_load(ref, seed, now, more)
   more = more or {}
   local refused = more.refused or ''
@@ -48,8 +47,8 @@ local function order_load(ref, seed, now, more)
   return token
 end
 
--- Nobody waits for `ref` any more: an order that nobody has claimed is taken back; one that was given
--- although nobody waited only if `extra` too.
+-- No request waits for `ref` any more: an order that no worker has claimed is cancelled; one that was
+-- given ahead of requests only if `extra` too.
 local function cancel_order(ref, extra)
   local load = k('load', ref)
   if redis.call('XLEN', k('parked', ref)) > 0 then return end

@@ -1,5 +1,5 @@
 -- outcomes: what became of requests that have no record, by id, for an hour; of each kind the newest.
--- kind: 'failed' (written where the outcome is decided) | 'answered' (told by gateways, in batches).
+-- kind: 'failed' (written where the outcome is decided) | 'answered' (reported by gateways, in batches).
 -- The text of one is 'status worker cold ref outcome'. It lies in generations, of which the oldest
 -- goes as a whole: three quarters of the most are there at least, for an hour at least.
 local GENERATIONS, TURN, LIFE = 4, 1200000, 4800000

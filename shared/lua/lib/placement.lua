@@ -3,11 +3,13 @@
 --   release). Without limits it was accepted before.
 -- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
+local NOTHING = {}
 -- What a newer release has put into the entry goes along.
 local function add(stream, item)
+  local carried = item.carried or NOTHING
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
     item.deadline, 'reply', item.reply, 'flags', item.flags, 'attempts', item.attempts, 'body',
-    item.body, unpack(item.carried or {}))
+    item.body, unpack(carried))
 end
 
 local function record(item, status, stream, entry, now)
@@ -52,7 +54,7 @@ local function place_item(item, now, limits)
   if state ~= 'open' then worker, queued = least_loaded(item.model, now) end
   if worker and state == 'closed' then scale_out(item.model, worker, queued, now) end
   if worker and limits and queued >= limits.work then
-    return 'full', 'work', '', until_half(queued, rate_of(worker))
+    return 'full', 'work', '', until_half(queued, completed_per_s(worker))
   end
   local kept = not worker or state == 'probe' or has_flag(item.flags, KEEP)
   if kept and limits and limits.records < 1 then

@@ -13,9 +13,9 @@ end
 
 local function publish(item, status, worker, outcome, now)
   local cold = has_flag(item.flags, COLD) and '1' or '0'
-  local told = item.reply == '' or reply(item.reply, item.id, status, worker, cold, outcome)
+  local sent = item.reply == '' or reply(item.reply, item.id, status, worker, cold, outcome)
   -- A gateway that stopped may have made a record for what had none (hand_over).
-  local record = not told or has_flag(item.flags, KEEP)
+  local record = not sent or has_flag(item.flags, KEEP)
   if not record then return record_failure(item, status, worker, cold, outcome, now) end
   local key = k('request', item.id)
   redis.call('ZREM', DEADLINES, item.id)

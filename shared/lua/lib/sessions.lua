@@ -41,11 +41,10 @@ end
 local function free_bytes(counted, now)
   local free = {}
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local r = redis.call('HMGET', k('worker', worker), 'state', 'budget_bytes', 'max_models')
-    if r[1] == 'ready' then
+    if is_ready(worker) then
       local pinned, number = pinned_bytes(worker, counted)
-      local most = tonumber(r[3] or 0) or 0
-      local bytes = (tonumber(r[2] or 0) or 0) - pinned
+      local bytes, most = capacity(worker)
+      bytes = bytes - pinned
       if most > 0 and number >= most then bytes = 0 end
       free[#free + 1] = {worker = worker, bytes = bytes, left = most > 0 and most - number or math.huge}
     end

@@ -84,7 +84,7 @@ async def test_one_that_cannot_be_opened_again_says_so(fleet: Fleet, client: Cli
 
 async def test_what_does_not_fit_is_refused_before_the_block(fleet: Fleet, client: Client) -> None:
     """With the server's words."""
-    with pytest.raises(ServerError, match="models: 2 take 200 bytes") as caught:
+    with pytest.raises(ServerError, match="models: 2 need 200 bytes") as caught:
         await entered(client.session(["a", ("b", 1)], wait=False))
     assert (caught.value.status, caught.value.code) == (507, "does_not_fit")
 

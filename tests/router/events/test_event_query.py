@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.events.pages import LAST, EventFilter, parse_filter, parse_since
-from router.fleet.fleet_report import read_report
 from router.fleet.load_status import explain_wait, load_state
 from router.rest.arguments import parse_limit
+from shared import worker_report
 from shared.errors import InvalidInput
 from shared.events import Event, decode, encode, id_of, position_of
 from shared.redis_decode import number
@@ -49,7 +49,7 @@ def test_a_query_is_understood_or_refused(
 @given(st.text() | st.just('{"a": ["host", 1e99, -1, 1.5]}') | st.just("[" * 5000))
 def test_a_report_is_read_or_left_out(text: str) -> None:
     """A worker of another release may write what it likes."""
-    assert all(len(row) == 4 for row in read_report(text).values())
+    assert all(len(row) == 4 for row in worker_report.decode({"copies": text}).copies.values())
 
 
 @given(st.dictionaries(st.binary(), st.binary()))

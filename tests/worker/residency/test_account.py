@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.footprint import Footprint
+from shared.worker_report import CopyBytes
 from tests.helpers.evicting import Model
 from tests.helpers.factories import manifest
-from worker.residency.account import Bookkeeper, CopyBytes, account
+from worker.residency.account import Bookkeeper, account
 from worker.residency.copies import Copies, Copy
 from worker.residency.ledger import Ledger
 
@@ -58,11 +59,14 @@ def test_own_and_shared_once_and_reserved_are_what_is_used(
         ledger.reserve(ref, footprint)
     found = account(ledger.entries, held)
     assert found.used == ledger.used
-    assert sum(p.own for p in found.parts.values()) + found.shared + found.reserved == ledger.used
+    assert (
+        sum(p.own_bytes for p in found.parts.values()) + found.shared + found.reserved
+        == ledger.used
+    )
     assert found.parts.keys() == held
     for part in found.parts.values():
-        assert part.own >= 0 <= part.shared
-        assert (part.others > 0) or part.shared == 0
+        assert part.own_bytes >= 0 <= part.shared_bytes
+        assert (part.others > 0) or part.shared_bytes == 0
 
 
 def test_the_account_follows_what_comes_and_goes() -> None:
@@ -76,6 +80,6 @@ def test_the_account_follows_what_comes_and_goes() -> None:
     assert keeper.account().parts == {"a": CopyBytes(101, 0, 0)}
     assert keeper.account() is keeper.account()
     ledger.correct("a", of(50, "base"))
-    assert keeper.account().parts["a"].own == 150
+    assert keeper.account().parts["a"].own_bytes == 150
     copies.retire_all()
     assert (keeper.account().reserved, keeper.account().parts) == (150, {})

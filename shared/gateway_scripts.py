@@ -1,0 +1,180 @@
+"""The Lua scripts that gateways call, each behind one typed function.
+
+The contract of each (KEYS, ARGV, returns) stands on top of its file; here are the types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from shared import protocol
+from shared.placed import Limits, Placed
+from shared.script_runner import CHUNK, ScriptRunner, flat_of
+
+
+class Placing(NamedTuple):
+    """One request for `place`. Times in ms, `flags` as in `lua/lib/publish.lua`. `key`: idempotency
+    key ('' none); `fingerprint`: digest of what is asked under it."""
+
+    id: str
+    ref: str
+    timeout_ms: int
+    reply: str
+    flags: str
+    ingress: str
+    reply_to: str
+    caller_id: str
+    key: str
+    fingerprint: str
+    body: bytes
+
+
+# Sent once per call, before the rows: the script takes the values by these names.
+_PLACING = (len(Placing._fields), *Placing._fields)
+
+
+class Waiting(NamedTuple):
+    """A request whose caller waits, for `hand_over`: where it was placed."""
+
+    id: str
+    ref: str
+    deadline_ms: int
+    stream: str
+    entry: str
+
+
+class Ordered(NamedTuple):
+    """Answer of `order_copy`: held | loading | ordered | unloadable | quarantined | nobody |
+    resting, and beside it what stands in `lua/order_copy.lua`."""
+
+    status: str
+    detail: str
+
+
+class Opened(NamedTuple):
+    """Answer of `open_session`: open | exists (with the expiry, ms), full (ref, bytes, most free
+    bytes on one worker) or too_many (sessions)."""
+
+    status: str
+    details: tuple[str, ...]
+
+
+def _placed(row: Sequence[bytes]) -> Placed:
+    status, detail, entry, deadline_ms, retry_ms = row
+    return Placed(status.decode(), detail.decode(), entry.decode(), int(deadline_ms), int(retry_ms))
+
+
+def _text_fields(flat: Sequence[bytes]) -> dict[str, bytes]:
+    return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+
+
+class GatewayScripts(ScriptRunner):
+    """Scripts that gateways call. All raise Unavailable if Redis does not answer, or refuses."""
+
+    # Requests ----------------------------------------------------------------------------------
+
+    async def place(self, items: Sequence[Placing], limits: Limits) -> list[Placed]:
+        """Accept requests; one answer per item."""
+        flat = [field for item in items for field in item]
+        rows = await self._run("place", *limits, *_PLACING, *flat)
+        return [_placed(row) for row in rows]
+
+    async def replay(self, entry: str, request_id: str, timeout_ms: int, limits: Limits) -> Placed:
+        """A dead letter as a new request; status as `place`, or ingress | unknown | unkept."""
+        return _placed(await self._run("replay", entry, request_id, timeout_ms, *limits))
+
+    async def cancel(
+        self, request_id: str, stream: str = "", entry: str = "", late: str = ""
+    ) -> str:
+        """`cancelled`, `unknown`, `gone`, or the terminal status it already has. With `late`, its
+        ref, it ends as expired, and the answer is that outcome: `expired` and why."""
+        answer: bytes = await self._run("cancel", request_id, stream, entry, late)
+        return answer.decode(errors="replace")
+
+    async def record_outcomes(self, most: int, ends: Sequence[str | bytes]) -> bool:
+        """Keep what became of requests (id, text, id, text ...); False if Redis has no room."""
+        return bool(await self._run("record_outcomes", most, *ends))
+
+    async def subscribe(self, request_id: str, gateway: str) -> dict[str, bytes]:
+        """The record of a request ({} if unknown, `gone` if it is no longer kept, `ended` if it had
+        none); its outcome will be sent to `gateway` too."""
+        flat = await self._run("subscribe", request_id, gateway)
+        return _text_fields(flat)
+
+    async def publish_reply(
+        self, door: str, entry: str, reply_to: str, life_ms: int, dead: bool, fields: Iterable[Any]
+    ) -> bool:
+        """Write a rendered outcome to `reply_to`; False if another gateway did."""
+        args = (door, entry, reply_to, life_ms, "1" if dead else "", *fields)
+        return bool(await self._run("publish_reply", *args))
+
+    # The gateway, and the cell -----------------------------------------------------------------
+
+    async def gateway_beat(self, gateway: str, lease_ms: int) -> int:
+        """Renew a gateway's lease; the number of door entries taken back from dead ones.
+        ConfigError if it joins beside a process whose protocol does not go with its own."""
+        answer = await self._run("gateway_beat", gateway, lease_ms, CHUNK, *self.protocol)
+        if isinstance(answer, list):
+            raise protocol.conflict("gateway", self.protocol, answer)
+        return int(answer)
+
+    async def hand_over(
+        self, gateway: str, last_read: str, waiting: Iterable[Waiting]
+    ) -> tuple[list[int], list[list[bytes]]]:
+        """A gateway leaves. Per request 1 it goes on and can be polled, 0 it has ended; and the
+        fields of the replies that were not read yet."""
+        flat = [field for item in waiting for field in item]
+        kept, unread = await self._run("hand_over", gateway, last_read, *flat)
+        return kept, unread
+
+    async def reap(self, max_attempts: int) -> tuple[str, int] | None:
+        """Wipe one dead worker, a chunk of it: (worker, entries left), or None."""
+        row = await self._run("reap", max_attempts, CHUNK)
+        return (row[0].decode(), int(row[1])) if row else None
+
+    async def sweep(self) -> tuple[int, int, int]:
+        """Counts of requests expired, loads ordered again, requests placed again."""
+        expired, ordered, placed = await self._run("sweep", CHUNK)
+        return expired, ordered, placed
+
+    async def reconcile(self) -> tuple[int, int]:
+        """Counts of sessions that had expired, and of copies ordered."""
+        ended, ordered = await self._run("reconcile", CHUNK)
+        return ended, ordered
+
+    # Copies and sessions -----------------------------------------------------------------------
+
+    async def order_copy(
+        self, ref: str, least: int | None = None, *, trial: bool = False
+    ) -> Ordered:
+        """Have a model loaded; `least`: copies to keep from now on. A `trial` that has failed rests
+        for a while."""
+        kept, flag = "" if least is None else least, "1" if trial else ""
+        row = await self._run("order_copy", ref, kept, flag)
+        return Ordered(row[0].decode(), row[1].decode())
+
+    async def order_unload(self, ref: str) -> int:
+        """Have every copy freed; live workers that got the order, -1 if it is pinned."""
+        return int(await self._run("order_unload", ref))
+
+    async def set_policy(self, ref: str, fields: Mapping[str, str]) -> dict[str, str]:
+        """Override fields of a policy ('' takes one back); the overrides now in force."""
+        flat = [part.decode() for part in await self._run("set_policy", ref, *flat_of(fields))]
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+
+    async def open_session(
+        self, session: str, ttl_ms: int, most: int, models: Iterable[tuple[str, int]]
+    ) -> Opened:
+        """Pin (ref, bytes) of each model for `ttl_ms`; at most `most` sessions in the cell."""
+        flat = [part for model in models for part in model]
+        status, *details = await self._run("open_session", session, ttl_ms, most, *flat)
+        return Opened(status.decode(), tuple(part.decode() for part in details))
+
+    async def keep_session(self, session: str, ttl_ms: int | None = None) -> int:
+        """Its client lives; the new expiry (ms), 0 if it has ended. None: for as long as before."""
+        return int(await self._run("keep_session", session, "" if ttl_ms is None else ttl_ms))
+
+    async def close_session(self, session: str) -> bool:
+        """Its models may be evicted again; False if there was none."""
+        return bool(await self._run("close_session", session))

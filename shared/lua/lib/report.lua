@@ -1,0 +1,23 @@
+-- report: what a worker says of itself in its registration and its heartbeats (shared/worker_report.py).
+-- The names of its fields stand here once. What is missing or cannot be read counts as 0, or empty.
+local function reported(worker, field) return redis.call('HGET', k('worker', worker), field) end
+
+local function is_ready(worker) return reported(worker, 'state') == 'ready' end
+
+local function completed_per_s(worker) return tonumber(reported(worker, 'completed_per_s') or 0) or 0 end
+
+local function service_ms(worker) return tonumber(reported(worker, 'service_ms') or 0) or 0 end
+
+local function busy_share(worker) return tonumber(reported(worker, 'busy_share') or 0) or 0 end
+
+local function is_contended(worker) return reported(worker, 'contended') == '1' end
+
+local function device_class(worker) return reported(worker, 'device_class') or '' end
+
+local function gpu_uuid(worker) return reported(worker, 'gpu_uuid') or '' end
+
+-- Bytes of its budget, and the most models that it may hold (0: any number).
+local function capacity(worker)
+  local r = redis.call('HMGET', k('worker', worker), 'budget_bytes', 'max_models')
+  return tonumber(r[1] or 0) or 0, tonumber(r[2] or 0) or 0
+end

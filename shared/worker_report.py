@@ -1,0 +1,92 @@
+"""What a worker reports of itself: with its registration, and with each heartbeat.
+
+One struct for both sides: the worker encodes it into its record `worker:<id>`, gateways decode it,
+and scripts read it through `lua/lib/report.lua`. The table of its fields in `PROTOCOL.md` is
+compared with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=0, le=1 << 53)]
+Amount = Annotated[float, Meta(ge=0, le=1 << 53)]
+
+
+class CopyUse(NamedTuple):
+    """How one copy is used: its tier (device, host, disk), its bytes, how long it is idle, and the
+    requests that it has served."""
+
+    tier: str
+    bytes: Count
+    idle_ms: Amount
+    hits: Count
+
+
+class CopyBytes(NamedTuple):
+    """Bytes of a copy on the device: its own, those that it shares, and with how many copies."""
+
+    own_bytes: Count
+    shared_bytes: Count
+    others: Count
+
+
+class WorkerReport(Struct, kw_only=True, frozen=True):
+    """The report of one worker. Units are in the names; a share is of 1."""
+
+    state: str = ""  # starting, ready or draining
+    device_name: str = ""  # cpu, cuda:0
+    device_class: str = ""  # what must be alike for a model to load alike
+    gpu_uuid: str = ""  # the GPU that it has claimed
+    host_id: str = ""  # of the memory that it shares with gateways
+    budget_bytes: Count = 0
+    used_bytes: Count = 0
+    shared_bytes: Count = 0  # of the used ones: those of several models
+    reserved_bytes: Count = 0  # for loads under way
+    unaccounted_bytes: int = 0  # on the device, of no model
+    host_budget_bytes: Count = 0
+    host_used_bytes: Count = 0
+    max_models: Count = 0  # 0: any number
+    loads_running: Count = 0
+    completed_per_s: Amount = 0.0
+    service_ms: Amount = 0.0  # device time of one request
+    busy_share: Amount = 0.0  # of its time, the device
+    contended: Count = 0  # 1: it has just evicted a model for another
+    copies: dict[str, CopyUse] = {}  # by ref, as JSON
+    copy_bytes: dict[str, CopyBytes] = {}  # by ref, as JSON
+
+
+_JSON = ("copies", "copy_bytes")
+
+
+def encode(report: WorkerReport) -> dict[str, str | int | float]:
+    """The fields of a heartbeat, as Redis keeps them. An empty `state` is left out: the membership
+    adds it."""
+    fields: dict[str, Any] = {name: getattr(report, name) for name in report.__struct_fields__}
+    for name in _JSON:
+        fields[name] = msgspec.json.encode(fields[name]).decode()
+    if not report.state:
+        del fields["state"]
+    return fields
+
+
+def decode(record: Mapping[str, str]) -> WorkerReport:
+    """The report in a worker's record. Fields of a newer release are ignored; what is missing or
+    cannot be read has its default."""
+    found: dict[str, Any] = {}
+    for field in _FIELDS:
+        text = record.get(field.name, "")
+        if text:
+            try:
+                given = msgspec.json.decode(text) if field.name in _JSON else text
+                found[field.name] = msgspec.convert(given, field.type, strict=False)
+            except (msgspec.MsgspecError, RecursionError, OverflowError):
+                continue
+    return WorkerReport(**found)
+
+
+_FIELDS = msgspec.structs.fields(WorkerReport)

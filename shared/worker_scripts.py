@@ -1,0 +1,153 @@
+"""The Lua scripts that workers call, each behind one typed function.
+
+The contract of each (KEYS, ARGV, returns) stands on top of its file; here are the types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from shared import protocol
+from shared.script_runner import CHUNK, ScriptRunner, flat_of
+
+
+class Completion(NamedTuple):
+    """One outcome for `complete`; status succeeded | failed | expired. Of a failure `ref`, and its
+    `cause` in full for the log (b"": the outcome says it)."""
+
+    entry: bytes
+    id: bytes
+    reply: bytes
+    flags: bytes
+    status: str
+    outcome: bytes
+    ref: str | bytes = b""
+    cause: bytes = b""
+
+
+class WorkerScripts(ScriptRunner):
+    """The scripts that workers call. All raise Unavailable if Redis does not answer, or refuses."""
+
+    # The worker --------------------------------------------------------------------------------
+
+    async def register(
+        self, worker: str, lease_ms: int, max_attempts: int, fields: dict[str, Any]
+    ) -> str:
+        """Begin a new epoch; what the old one had is placed again. `fields`: `incarnation` too.
+        ConfigError if it joins beside a process whose protocol does not go with its own."""
+        flat = flat_of(fields)
+        args = (worker, lease_ms, max_attempts, *self.protocol, *flat)
+        answer: bytes | list[bytes] = await self._run("register", *args)
+        if isinstance(answer, list):
+            raise protocol.conflict("worker", self.protocol, answer)
+        return answer.decode()
+
+    async def heartbeat(
+        self, worker: str, epoch: str, incarnation: str, lease_ms: int, held: int,
+        fields: dict[str, Any],
+    ) -> str:  # fmt: skip
+        """`ok`, `resync`, `fenced` or `taken`."""
+        flat = flat_of(fields)
+        args = (worker, epoch, incarnation, lease_ms, held, *flat)
+        answer: bytes = await self._run("heartbeat", *args)
+        return answer.decode()
+
+    async def fence_worker(
+        self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int
+    ) -> int:
+        """Give up the epoch of a dead device process; requests moved, -1 if it is not current."""
+        return int(await self._run("fence_worker", worker, epoch, batch, cause, max_attempts))
+
+    async def leave(self, worker: str, epoch: str, max_attempts: int) -> bool:
+        """Hand back what has not begun and be forgotten."""
+        return bool(await self._run("leave", worker, epoch, max_attempts))
+
+    # Requests ----------------------------------------------------------------------------------
+
+    async def begin(
+        self, worker: str, epoch: str, batch: int,
+        items: Iterable[tuple[bytes, bytes, int, bytes]],
+    ) -> tuple[int, list[bytes]]:  # fmt: skip
+        """Per (entry, id, deadline ms, flags): run | expired | gone; [fenced] for all. And Redis's
+        clock, ms."""
+        flat = [field for item in items for field in item]
+        now, *verdicts = await self._run("begin", worker, epoch, batch, *flat)
+        return now, verdicts
+
+    async def complete(self, worker: str, epoch: str, items: Sequence[Completion]) -> list[int]:
+        """Per item 1 won or 0 not ours any more; [-1] if fenced."""
+        flat = [field for item in items for field in item]
+        answer: list[int] = await self._run("complete", worker, epoch, *flat)
+        return answer
+
+    # Loads -------------------------------------------------------------------------------------
+
+    async def claim_device(self, worker: str, lease_ms: int, uuids: Sequence[str]) -> int:
+        """The index of the GPU that is now this worker's, -1 if none is free."""
+        return int(await self._run("claim_device", worker, lease_ms, *uuids)) - 1
+
+    async def claim_load(self, worker: str, epoch: str, ref: str, token: str, lease_ms: int) -> str:
+        """`claimed`, `suspect`, `stale`, `unwanted`, `refused`, `later` or `fenced`."""
+        answer: bytes = await self._run("claim_load", worker, epoch, ref, token, lease_ms)
+        return answer.decode()
+
+    async def route_by_affinity(
+        self, worker: str, ref: str, token: str, key: str, mode: str, most: int = 0
+    ) -> str:
+        """Of a claimed load: `here`, `elsewhere` (handed on), `nowhere` or `stale`. `most`: models
+        of the key that one worker may have, 0 any number."""
+        answer: bytes = await self._run("route_by_affinity", worker, ref, token, key, mode, most)
+        return answer.decode()
+
+    async def reload(self, worker: str, epoch: str, ref: str, lease_ms: int) -> str:
+        """Claim the load of a model held before a restart; its token, '' if that is not to be."""
+        answer: bytes = await self._run("reload", worker, epoch, ref, lease_ms)
+        return answer.decode()
+
+    async def renew_load(
+        self, worker: str, ref: str, token: str, lease_ms: int, why: str = ""
+    ) -> bool:
+        """False if the load lease is lost. `why`: what it waits for."""
+        return bool(await self._run("renew_load", worker, ref, token, lease_ms, why))
+
+    async def refuse_load(self, worker: str, ref: str, token: str) -> str:
+        """`ordered` for another worker, `nobody` (no other is left), `crowded`, or `stale`."""
+        answer: bytes = await self._run("refuse_load", worker, ref, token)
+        return answer.decode()
+
+    async def fail_load(
+        self, worker: str, ref: str, token: str, cause: bytes, backoff_ms: int,
+        passing: bool = False, device_class: str = "", full: bytes = b"",
+    ) -> int:  # fmt: skip
+        """Answer parked requests with the cause; how many are left (call again), -1 stale. If the
+        cause is `passing` they wait on, and the load is ordered again after the back-off. Workers
+        of another device class are asked first. `full`: the cause for the log."""
+        flag = "1" if passing else ""
+        args = (worker, ref, token, cause, backoff_ms, CHUNK, flag, device_class, full)
+        return int(await self._run("fail_load", *args))
+
+    # Copies ------------------------------------------------------------------------------------
+
+    async def announce(
+        self, worker: str, epoch: str, ref: str, token: str, tier: str,
+        learned: Mapping[str, Any] | None = None,
+    ) -> int:  # fmt: skip
+        """Become a holder; parked requests left (call again), -1 stale, -2 fenced. `learned`:
+        fields of `stats:<ref>`."""
+        args = (worker, epoch, ref, token, tier, CHUNK, *flat_of(learned or {}))
+        return int(await self._run("announce", *args))
+
+    async def retire(
+        self, worker: str, epoch: str, ref: str, tier: str = "", mode: str = "", share: float = 0
+    ) -> str:
+        """Stop new placements; the last entry id to drain up to, '' if fenced. With `mode` evict or
+        spare also `pinned` or `needed`: it stays. `tier` (host, disk): where the model will be."""
+        answer: bytes = await self._run("retire", worker, epoch, ref, tier, mode, share)
+        return answer.decode()
+
+    async def record_stats(
+        self, worker: str, epoch: str, ref: str, learned: Mapping[str, Any]
+    ) -> bool:
+        """Note fields of `stats:<ref>` that serving has shown; False if fenced."""
+        return int(await self._run("record_stats", worker, epoch, ref, *flat_of(learned))) == 1
