@@ -9,8 +9,7 @@ from pathlib import Path
 
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.example import read_example
-from deploy.cli.factory import make_module
-from deploy.cli.model_files import check_content, check_weights, platform_of
+from deploy.cli.sources import check_content, check_weights, make_module, platform_of
 from deploy.cli.specs import read_said, read_spec
 from shared.errors import InvalidInput, WarmrouteError
 from shared.manifest import TensorSpec

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.cli import push_wait, repository
+from deploy.cli import push_wait, repository, sources
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import Subparsers, mib, say, show
 from deploy.cli.policy import add_options, read_policy
@@ -35,11 +35,11 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "push",
         parents=[gateway],
         help="publish a model",
-        epilog=f"A SPEC is {FORM}, with -1 for a dimension that varies, or NAME alone where the "
-        "file has the rest: what is given must match the file.",
+        epilog=f"A SPEC is {FORM}, with -1 for a variable dimension, or NAME alone if the file has "
+        "the rest. Push refuses a SPEC that differs from the file.",
     )
     parser.add_argument("model", metavar="NAME")
-    _add_source(parser)
+    sources.add_options(parser)
     parser.add_argument(
         "--version",
         type=int,
@@ -53,44 +53,6 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     push_wait.add_options(parser)
     add_options(parser)
     parser.set_defaults(run=run)
-
-
-def _add_source(parser: ArgumentParser) -> None:
-    """Declare the options that name the model and describe its tensors."""
-    parser.add_argument("--file", type=Path, help="model.pt2, model.onnx or TorchScript (model.pt)")
-    parser.add_argument(
-        "--format",
-        choices=["program", "whole"],
-        help="store a .pt2 as shared program and weights (default), or as one file",
-    )
-    parser.add_argument("--module", metavar="PACKAGE.MODULE:FACTORY", help="makes the module")
-    parser.add_argument("--architecture", metavar="NAME", help="an allow-listed architecture")
-    parser.add_argument(
-        "--size",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a size of the architecture",
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE.safetensors",
-        help="weights of --module or --architecture: a file, an .index.json, or a folder",
-    )
-    parser.add_argument(
-        "--example", type=Path, metavar="FILE.npz", help="real inputs by name, used as warm-up"
-    )
-    parser.add_argument(
-        "--input", action="append", default=[], metavar="SPEC", help="once per input"
-    )
-    parser.add_argument(
-        "--output",
-        action="append",
-        default=[],
-        metavar="SPEC",
-        help="by name; in order where the model's outputs have no names",
-    )
 
 
 def run(options: Namespace) -> int:

@@ -42,7 +42,7 @@ def until_live(options: Namespace, name: str, version: int) -> list[str]:
 
 def _why(options: Namespace, error: ClientError) -> str:
     if isinstance(error, NotFound):
-        return f"{error.message}, says the gateway at {options.url}: has it another repository?"
+        return f"{error.message}: the gateway at {options.url} may use another repository"
     if isinstance(error, ConnectionFailed | BadResponse | TimedOut):
         return f"{error.message} (--url or WARMROUTE_URL names the gateway)"
     return error.message

@@ -1,10 +1,10 @@
 """What exists and what is loaded: versions as the repository and as Redis know them.
 
 The repository is read a few times at once, in threads, so a flood of unknown names cannot flood the
-store. Workers record a loaded version when they announce a copy (`live:<name>`), again after Redis
-lost it. Gateways read that when they read the repository, never for a request. A newer version is
-tried beside serving: its trial is an order like others, one load in the whole cell; one that failed
-is not tried again for a while, longer each time.
+store. Workers record a loaded version when they announce a copy (`loaded_versions:<name>`), again
+after Redis lost it. Gateways read that when they read the repository, never for a request. A newer
+version is tried beside serving: its trial is an order like others, one load in the whole cell; one
+that failed is not tried again for a while, longer each time.
 """
 
 from __future__ import annotations

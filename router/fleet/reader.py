@@ -80,7 +80,7 @@ class ResidencyReader:
     async def report(self) -> dict[str, Any]:
         """The document of GET /v2/residency."""
         keys = self._keys
-        clock, leases, parked, wanted = await self._ask(
+        clock, leases, parked, required = await self._ask(
             [
                 ("time",),
                 self._leases(),
@@ -90,7 +90,7 @@ class ResidencyReader:
         )
         now_ms, live = _now_and_live(clock, leases)
         workers = await self._workers(live)
-        waited_for = {ref.decode() for ref in (*parked, *wanted)}
+        waited_for = {ref.decode() for ref in (*parked, *required)}
         waited_for.update(*(worker.loads for worker in workers))
         refs = waited_for.union(*({*worker.holds, *worker.report.copies} for worker in workers))
         models = await self._models(sorted(refs), sorted(waited_for))

@@ -116,7 +116,7 @@ def raise_limit(connections: int) -> None:
 
 
 def connections_allowed(connections: int) -> int:
-    """`connections`, or as many as the limit of open files leaves room for; at least 1. Some files
+    """`connections`, or as many as the limit of open files allows; at least 1. Some files
     are reserved: without one a gateway can neither answer a client nor reach Redis."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= connections + RESERVED_FILES:

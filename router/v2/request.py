@@ -106,9 +106,9 @@ def check_json_form(request: InferRequest, manifest: Manifest, way: str) -> None
 
     For doors that answer in the requested form; a poll may choose its form later.
     """
-    wanted = request.envelope.outputs
+    requested = request.envelope.outputs
     for spec in manifest.outputs:
-        if spec.datatype not in datatypes.NO_JSON or (wanted and spec.name not in wanted):
+        if spec.datatype not in datatypes.NO_JSON or (requested and spec.name not in requested):
             continue
         if not request.binary.get(spec.name, request.binary_default):
             raise InvalidInput(f"outputs[{spec.name!r}]: {spec.datatype} has no JSON form, {way}")

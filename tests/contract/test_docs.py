@@ -196,7 +196,7 @@ def test_every_file_and_link_in_the_text_exists(page: str) -> None:
 def test_every_page_is_linked_from_the_readme() -> None:
     """The table at its end."""
     linked = set(re.findall(r"\]\(deploy/docs/([\w-]+\.md)", documents.text(documents.README)))
-    assert linked == set(documents.PAGES) - {documents.README, documents.CLIENT_README}
+    assert linked == set(documents.PAGES) - {documents.README}
 
 
 def test_limits_in_the_text_are_those_of_the_code() -> None:

@@ -37,14 +37,14 @@ WORDS = (
     ),
     Word(r"\b(?:no|some|any|every)body\b", "no caller, a worker, every gateway", PERSON),
     Word(r"\b(?:told|hears?|heard)\b", "report, send, receive, record", PERSON),
-    Word(r"\btells?\b(?!.* apart)", "report, send, show", PERSON),
+    Word(r"\btells?\b(?!.* apart|\()", "report, send, show", PERSON),
     Word(r"\bbears? with\b", "waits for", PERSON),
     Word(r"\blast[ _]words\b", "raw_error_response", PERSON),
     Word(r"\bforg(?:ive|ives|ave)\b", "reset", PERSON),
     Word(r"\bhands? full\b", "at its limit", PERSON),
     Word(r"(?<!here) (?:is|are|was|were) no (?!longer\b|more\b|less\b)\w+", "is not a", SUBJECT),
     Word(r"\bas of\b", "as in, by, from", SUBJECT),
-    Word(r"\bso long\b(?! as)", "until, for that time", SUBJECT),
+    Word(r"\bso long\b(?! as| ago)", "until, for that time", SUBJECT),
     Word(r"\bthat is so\b", "name the condition", SUBJECT),
     Word(r"\bof then\b", "name the moment", SUBJECT),
     Word(r"\bbroken off\b", "interrupted", SUBJECT),
@@ -66,7 +66,7 @@ WORDS = (
     Word(r"\bspill(?:s|ed)?\b", "scale_out", STANDARD),
     Word(r"\bcalm_s\b", "restart_not_before_s", STANDARD),
     Word(
-        r"\b(?:Heart|Doors|InHand|Tidy|Relief|Disowner|BringUp|Wish|Brought|Stillness|Renewal|Facts"
+        r"\b(?:Heart|InHand|Tidy|Relief|Disowner|BringUp|Wish|Brought|Stillness|Renewal|Facts"
         r"|Parts|Assembly)\b",
         "the names in the glossary's terms", STANDARD,
     ),
@@ -78,8 +78,23 @@ WORDS = (
     ),
 )  # fmt: skip
 
-# Words that the code still has, until it is rewritten. What users read is free of them already.
-PENDING = frozenset(word.pattern for word in WORDS)
+# What replaces the words that `shared` still has, until it is rewritten.
+PENDING = {
+    "the caller that, any worker that",
+    "that, or name the thing",
+    "no caller, a worker, every gateway",
+    "report, send, receive, record",
+    "report, send, show",
+    "is not a",
+    "until, for that time",
+    "ineffective",
+    "in flight",
+    "cancel",
+    "free bytes, capacity, headroom",
+    "required, expected, requested",
+    "release_worker",
+    "the names in the glossary's terms",
+}
 READ_BY_USERS = ("README.md", "CHANGELOG.md", "Makefile", "deploy/cli/", "deploy/docs/")
 
 # Legitimate uses: part of a path, and of the line.
@@ -106,7 +121,7 @@ def test_what_users_read_has_no_replaced_word(word: Word) -> None:
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: word.instead.split(",")[0])
 def test_the_code_has_no_replaced_word(word: Word, request: pytest.FixtureRequest) -> None:
     """Names, comments, messages and scripts."""
-    if word.pattern in PENDING:
+    if word.instead in PENDING:
         request.applymarker(pytest.mark.xfail(reason="not rewritten yet", strict=False))
     assert _report(hits(word)) == "", word
 

@@ -1,7 +1,6 @@
 """README.md and the pages of deploy/docs as tests see them: sections, blocks, commands, codes.
 
-A page is named by its file: "README.md", "http-api.md"; deploy/client/README.md is
-"warmroute-client".
+A page is named by its file: "README.md", "http-api.md".
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = "README.md"
-CLIENT_README = "warmroute-client"  # of the client's own distribution
 PAGES = {path.name: path for path in (ROOT / README, *sorted((ROOT / "deploy/docs").glob("*.md")))}
-PAGES[CLIENT_README] = ROOT / "deploy/client/README.md"
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SECTION = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")

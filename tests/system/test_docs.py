@@ -223,14 +223,6 @@ def test_the_client_examples_run_many_requests_and_a_coroutine(
     assert [terminal.run_python(block.text) for block in blocks] == ["20\n", "(1, 16)\n"]
 
 
-@runs(("warmroute-client", "warmroute-client", "python", 0))
-def test_the_example_of_the_client_distribution_runs(
-    terminal: Terminal, blocks: list[Block]
-) -> None:
-    """It prints the output."""
-    assert terminal.run_python(blocks[0].text).startswith("[[")
-
-
 @runs(("client.md", "A durable request", "python", 0))
 def test_the_client_example_submits(terminal: Terminal, blocks: list[Block]) -> None:
     """It prints the id and the shape of the output."""

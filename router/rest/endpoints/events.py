@@ -22,7 +22,7 @@ from shared import clock
 from shared.errors import WarmrouteError
 from shared.events import Position, id_of
 
-WRITE_S = 30.0  # a follower that reads nothing for so long is disconnected
+WRITE_S = 30.0  # a follower that reads nothing for this time is disconnected
 
 DEFAULT_LIMIT = 100
 
