@@ -53,7 +53,7 @@ class Reporter:
                 copy_bytes=memory.parts,
                 host_budget_bytes=self._host.budget,
                 host_used_bytes=self._host.used,
-                loads_running=self._loader.loads,
+                loads_total=self._loader.loads,
                 host_id=self._host_id,
                 completed_per_s=self._rate.at(sum(counts[status] for status in COMPLETED)),
                 service_ms=round(meter.service_ms, 3),

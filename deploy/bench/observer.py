@@ -80,7 +80,7 @@ def loads_reported(cluster: Cluster) -> int:
     time.sleep(REPORTED_S)
     found = 0
     for worker in cluster.client().workers():
-        found += int(cluster.redis.hget(cluster.keys.worker(worker["id"]), "loads_running") or 0)
+        found += int(cluster.redis.hget(cluster.keys.worker(worker["id"]), "loads_total") or 0)
     return found
 
 

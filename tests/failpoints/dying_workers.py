@@ -108,7 +108,7 @@ def reloading(field: Field, arm: Arm) -> list[int]:
 
     def settled() -> bool:
         nonlocal loads, told
-        if loads != (loads := field.shown("loads_running") or b""):
+        if loads != (loads := field.shown("loads_total") or b""):
             told = time.monotonic() + 2 * HOT_EVERY_S
         return time.monotonic() > told
 
