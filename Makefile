@@ -1,35 +1,49 @@
 # Run `make` for the list of targets.
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev up lint test check bench simulate fuzz chaos clean
+.PHONY: help venv venv-dev up lint quick test prove check samples bench simulate fuzz chaos clean
 SHELL := /bin/sh
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 RUN := .venv/bin/python
+# Tests run in this many processes; each starts its own Redis.
+JOBS ?= logical
+PYTEST = $(RUN) -m pytest -q -n $(JOBS) --maxprocesses 8
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: ## make .venv with the pinned dependencies (TORCH_INDEX=url: where torch comes from)
-	@$(PYTHON) -m deploy.up.install run --torch-index "$(TORCH_INDEX)"
+	@$(PYTHON) -m deploy.local.install run --torch-index "$(TORCH_INDEX)"
 
 venv-dev:
-	@$(PYTHON) -m deploy.up.install dev --torch-index "$(TORCH_INDEX)"
+	@$(PYTHON) -m deploy.local.install dev --torch-index "$(TORCH_INDEX)"
 
 up: venv ## run everything on this machine until Ctrl-C (WORKERS=2 WEB=1 PORT=8000 ONCE=1)
-	@WORKERS="$(WORKERS)" WEB="$(WEB)" PORT="$(PORT)" ONCE="$(ONCE)" exec $(RUN) -m deploy.up
+	@WORKERS="$(WORKERS)" WEB="$(WEB)" PORT="$(PORT)" ONCE="$(ONCE)" exec $(RUN) -m deploy.local
 
-lint: venv-dev ## formatting, lint, types and import rules
+lint: venv-dev ## check formatting, lint, types and import rules
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	.venv/bin/lint-imports
 
-test: venv-dev ## every test, the sample models included (ARGS="-k name" for some of them)
-	$(RUN) -m deploy.samples
-	$(RUN) -m pytest $(ARGS)
+quick: venv-dev ## while you edit: lint, types, unit tests and Lua scripts (3 minutes on 2 cores)
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(PYTEST) --tiers unit,scripts $(ARGS)
 
-check: lint test ## all that CI runs
+test: venv-dev samples ## before you commit: quick's tests, real processes, real models (9 minutes; ARGS="-k name")
+	$(PYTEST) --tiers unit,scripts,system $(ARGS)
+
+prove: venv-dev samples ## the rest: every Redis version, searches, fault injection, fuzzing (15 minutes)
+	WARMROUTE_TEST_REDIS=$${WARMROUTE_TEST_REDIS:-found} $(PYTEST) --tiers scripts,prove $(ARGS)
+
+check: lint test prove ## all that CI runs
+
+samples: venv-dev
+	$(RUN) -m deploy.samples
 
 bench: venv-dev ## measure against references side by side (ONLY=name for one)
 	@$(RUN) -m deploy.bench $(if $(ONLY),--only "$(ONLY)")

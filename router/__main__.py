@@ -8,8 +8,7 @@ import sys
 import uvloop
 
 from router.app import build_app
-from router.rest.open_files import raise_limit
-from router.rest.server import serve
+from router.rest.server import raise_limit, serve
 from shared import command_line, process
 from shared import config as settings
 from shared.errors import WarmrouteError
@@ -18,8 +17,7 @@ DOES = "Runs one gateway until SIGTERM or Ctrl-C: HTTP and stream doors, placeme
 
 
 def main() -> int:
-    """Exit status: 0 stopped, 1 stopped before its callers had their answers, 2 the settings or the
-    surroundings are wrong."""
+    """Exit status: 0 stopped, 1 stopped before its callers had answers, 2 it could not start."""
     command_line.parse("router", DOES, command_line.settings_of(settings.RouterConfig))
     process.prepare()
     try:

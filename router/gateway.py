@@ -1,4 +1,7 @@
-"""Composition root of a gateway: builds its parts, starts and stops them in a written order."""
+"""The composition root of a gateway: builds its services, starts and stops them in order.
+
+A door is wired here in one line: `rest` gets `context()`, `stream` a loop, another one `intake`.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +11,31 @@ import secrets
 from contextlib import suppress
 
 from router.catalog.catalog import Catalog
-from router.catalog.live_versions import LiveVersions
+from router.catalog.versions import LoadedVersions
 from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
 from router.fleet.footprints import Footprints
 from router.fleet.health import Health
 from router.fleet.load_status import LoadStatus
-from router.fleet.model_control import Copies
+from router.fleet.model_control import ModelControl
 from router.fleet.policies import Policies
 from router.fleet.preload import ROUND_EVERY_S, Preload
 from router.fleet.reader import ResidencyReader
 from router.fleet.sessions import Sessions
 from router.fleet.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Sweeper
 from router.fleet.version_states import VersionStates
-from router.requests import failure_log, recent_outcomes
-from router.requests.admission import Admission
 from router.requests.dead_letters import DeadLetters
 from router.requests.dispatch import Dispatch
-from router.requests.failure_log import FailureLog
 from router.requests.hand_over import Handover
+from router.requests.intake import Intake
 from router.requests.open_requests import OpenRequests
-from router.requests.placement import Placement
-from router.requests.recent_outcomes import RecentOutcomes
+from router.requests.outcome_log import LOG_EVERY_S, SEND_EVERY_S, FailureLog, RecentOutcomes
 from router.requests.records import Records
 from router.requests.shared_memory import LOOK_EVERY_S, GatewaySharedMemory
 from router.requests.waiters import EXPIRE_EVERY_S, Waiters
 from router.rest.context import GatewayContext
+from router.rest.error_responses import STATUS
 from router.stream.ingress import Ingress
 from router.stream.outbox import Outbox
 from shared.channel import Channel
@@ -43,15 +44,16 @@ from shared.connection import open_redis
 from shared.errors import Unavailable
 from shared.event_log import EventLog
 from shared.keys import Keys
+from shared.placed import Limits
 from shared.redis_check import check_redis
 from shared.repository import open_repository
-from shared.scripts import Limits, Scripts
+from shared.scripts import Scripts
 from shared.service import Loop, Supervisor
 from shared.shared_memory import open_shared_memory
 
 log = logging.getLogger(__name__)
 
-TAKE_BACK_S = 2.0
+CANCEL_S = 2.0
 LAST_EVENTS_S = 1.0
 
 
@@ -63,7 +65,7 @@ class Gateway:
         self.id = "gw-" + secrets.token_hex(6)
         self._keys = Keys(config.cell)
         self._client = open_redis(config.redis_url)
-        # Each blocking reader has a channel of its own: it would hold up what is sent behind it.
+        # Each blocking reader has a channel of its own: it would delay the commands behind it.
         self._channels = [Channel(config.redis_url) for _ in range(5)]
         self._calls, self._replies, self._ingress, self._outbox, self._news = self._channels
         self._scripts = Scripts(self._calls, self._keys)
@@ -72,7 +74,7 @@ class Gateway:
             self._scripts, self.id, config.lease_s, config.max_attempts, self._log
         )
         self._waiters = Waiters(self._replies, self._keys, self.id)
-        self._bulk = GatewaySharedMemory(
+        self._shared_memory = GatewaySharedMemory(
             self._calls,
             self._keys,
             self.id,
@@ -81,37 +83,39 @@ class Gateway:
         )
         self._events = EventPages(self._client, self._keys)
         self._followers = Followers(self._news, self._keys, self._events)
-        self._remembered = RecentOutcomes(self._scripts, config.remembered)
-        self._failures = FailureLog(self._calls, self._keys, self.id, self._remembered)
+        self._recent = RecentOutcomes(self._scripts, config.remembered)
+        self._failures = FailureLog(self._calls, self._keys, self.id, self._recent, STATUS)
         self._limits = Limits(config.max_queue, config.max_parked, config.max_pending)
-        self._dispatch = self._make_dispatch()
+        self._dispatch = Dispatch(
+            self.id, self._keys, self._scripts, self._limits, self._waiters, self._shared_memory,
+            self._failures.ended,
+        )  # fmt: skip
         self._repository = open_repository(
             config.model_repository, endpoint_url=config.s3_endpoint_url or None
         )
-        self._live = LiveVersions(self._calls, self._keys, self._scripts)
+        self._loaded = LoadedVersions(self._calls, self._keys, self._scripts)
         self._catalog = Catalog(
             self._repository, config.catalog_ttl_s,
-            self._live,
+            self._loaded,
         )  # fmt: skip
+        self.intake = Intake(config, self._catalog, self._dispatch, self._failures, self._recent)
         self._supervisor = Supervisor(self._make_loops())
 
-    def doors(self) -> GatewayContext:
-        """What the HTTP endpoints need."""
+    def context(self) -> GatewayContext:
+        """The services that HTTP endpoints call."""
         client, keys, scripts = self._client, self._keys, self._scripts
         states, footprints = CopyStates(client, keys), Footprints(client, keys)
         return GatewayContext(
             config=self.config,
-            admission=Admission(self.config.max_waiting, self.config.max_bodies_bytes),
+            intake=self.intake,
             catalog=self._catalog,
-            versions=VersionStates(self._catalog, self._live, states, self._events),
-            dispatch=self._dispatch,
-            bulk=self._bulk,
+            versions=VersionStates(self._catalog, self._loaded, states, self._events),
             records=Records(scripts, self._waiters, self.id, LoadStatus(self._calls, keys)),
             open_requests=OpenRequests(client, keys),
-            dead=DeadLetters(client, keys, scripts, self._limits, self.config.timeout_s),
+            dead_letters=DeadLetters(client, keys, scripts, self._limits, self.config.timeout_s),
             residency=ResidencyReader(client, keys),
             states=states,
-            copies=Copies(scripts, states, footprints),
+            control=ModelControl(scripts, states, footprints),
             policies=Policies(client, keys, scripts, self._log),
             sessions=Sessions(
                 client, keys, scripts, states, footprints, self.config.max_sessions, self._log
@@ -120,12 +124,10 @@ class Gateway:
             followers=self._followers,
             health=self._make_health(),
             handover=self._make_handover(),
-            failures=self._failures,
-            remembered=self._remembered,
         )
 
     async def start(self) -> None:
-        """Look at Redis and the repository, take the lease, make the reply stream; then read."""
+        """Check Redis and the repository, take the lease, create the reply stream; then read."""
         config = self.config
         strict = bool(config.strict)
         for warning in await check_redis(self._client, config.redis_url, strict=strict):
@@ -137,28 +139,18 @@ class Gateway:
     async def stop(self) -> None:
         """Loops end first, Redis last."""
         await self._supervisor.stop()
-        with suppress(TimeoutError):  # what is not taken back now ends by its deadline
-            async with asyncio.timeout(TAKE_BACK_S):
+        with suppress(TimeoutError):  # a request that is not cancelled now ends by its deadline
+            async with asyncio.timeout(CANCEL_S):
                 await self._dispatch.finish()
         with suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(LAST_EVENTS_S):
-                await self._remembered.run_once()
+                await self._recent.run_once()
         self._failures.summarise()
-        self._bulk.close()
+        self._shared_memory.close()
         await self._log.finish(LAST_EVENTS_S)
         for channel in self._channels:
             await channel.aclose()
         await self._client.aclose()
-
-    def _make_dispatch(self) -> Dispatch:
-        config = self.config
-        placement = Placement(self._scripts, self._limits)
-        dispatch = Dispatch(
-            self.id, self._keys, self._scripts, placement, self._waiters, config.max_timeout_s,
-            self._bulk,
-        )  # fmt: skip
-        dispatch.late.untold = self._failures.ended
-        return dispatch
 
     def _make_health(self) -> Health:
         return Health(
@@ -168,14 +160,15 @@ class Gateway:
 
     def _make_handover(self) -> Handover:
         return Handover(
-            self.id, self._keys, self._scripts, self._dispatch, self._waiters, self._bulk,
+            self.id, self._keys, self._scripts, self._dispatch, self._waiters,
+            self._shared_memory,
             self._supervisor, self._followers,
         )  # fmt: skip
 
     def _make_loops(self) -> list[Loop]:
         ingress = Ingress(
-            self._ingress, self._keys, self._scripts, self._dispatch, self._catalog, self.id,
-            self.config.timeout_s, self.config.max_body_bytes, self._failures,
+            self._ingress, self._keys, self._scripts, self.intake, self.id,
+            self.config.max_body_bytes,
         )  # fmt: skip
         outbox = Outbox(self._outbox, self._keys, self._scripts, self.id)
         preload = Preload(self._repository, self._catalog, self._calls, self._keys, self._scripts)
@@ -183,12 +176,12 @@ class Gateway:
             Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
-            Loop("bulk", self._bulk.look_once, LOOK_EVERY_S),
+            Loop("bulk", self._shared_memory.look_once, LOOK_EVERY_S),
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
-            Loop("failures", self._failures.run_once, failure_log.EVERY_S),
-            Loop("remembered", self._remembered.run_once, recent_outcomes.EVERY_S),
+            Loop("failures", self._failures.run_once, LOG_EVERY_S),
+            Loop("recent outcomes", self._recent.run_once, SEND_EVERY_S),
             Loop("events", self._followers.run_once),
             Loop("preload", preload.run_once, ROUND_EVERY_S),
         ]

@@ -34,7 +34,7 @@ class CellConfig:
     cell: str = setting("WARMROUTE_CELL", "warmroute", "Prefix and hash tag of every key.")
     lease_s: float = setting(
         "WARMROUTE_LEASE_S", 10.0, "How long a silent worker or gateway counts as alive: shorter "
-        "finds the dead sooner, longer forgives pauses.", low=1, unit="s",
+        "detects failures sooner, longer tolerates pauses.", low=1, unit="s",
     )  # fmt: skip
     shared_memory: str = setting(
         "WARMROUTE_SHARED_MEMORY", "/dev/shm", "Folder in memory for large tensors of callers that "

@@ -89,10 +89,12 @@ class Channel:
         if "path" in options:
             _, link = await loop.create_unix_connection(_Link, options["path"])
         else:
-            tls = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+            # Only for TLS: to read the system's certificates holds up the loop for tens of ms.
+            cafile = options.get("ssl_ca_certs")
+            tls = ssl.create_default_context(cafile=cafile) if self._tls else None
             _, link = await loop.create_connection(
                 _Link, options.get("host", "localhost"), options.get("port", 6379),
-                ssl=tls if self._tls else None,
+                ssl=tls,
             )  # fmt: skip
         try:
             await self._greet(link)

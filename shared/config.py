@@ -37,7 +37,7 @@ class RouterConfig(CellConfig):
         "travels through Redis.", low=1, unit="bytes",
     )  # fmt: skip
     timeout_s: float = setting(
-        "WARMROUTE_TIMEOUT_S", 60.0, "Deadline of a request that names none.", low=0.001, unit="s"
+        "WARMROUTE_TIMEOUT_S", 60.0, "Deadline of a request that gives none.", low=0.001, unit="s"
     )
     max_timeout_s: float = setting(
         "WARMROUTE_MAX_TIMEOUT_S",
@@ -51,7 +51,7 @@ class RouterConfig(CellConfig):
         unit="bytes",
     )  # fmt: skip
     max_queue: int = setting(
-        "WARMROUTE_MAX_QUEUE", 1000, "Requests queued and running on one worker; more is refused.",
+        "WARMROUTE_MAX_QUEUE", 1000, "Requests queued and running on one worker; more are refused.",
         low=1,
     )  # fmt: skip
     max_parked: int = setting(
@@ -61,36 +61,36 @@ class RouterConfig(CellConfig):
         "WARMROUTE_MAX_PENDING", 100_000, "Submitted and parked requests in the whole cell.", low=1
     )
     max_waiting: int = setting(
-        "WARMROUTE_MAX_WAITING", 10_000, "Requests one gateway has in hand, from head to answer; "
-        "more is refused before its body is read.", low=1,
+        "WARMROUTE_MAX_WAITING", 10_000, "Requests in flight in one gateway, from head to answer; "
+        "more are refused before their bodies are read.", low=1,
     )  # fmt: skip
     max_bodies_bytes: int = setting(
-        "WARMROUTE_MAX_BODIES_BYTES", 1024 * MIB, "Bodies of those requests in the gateway's "
+        "WARMROUTE_MAX_BODIES_BYTES", 1024 * MIB, "Bodies of requests in the gateway's "
         "memory.", low=1, unit="bytes",
     )  # fmt: skip
     remembered: int = setting(
-        "WARMROUTE_REMEMBERED", 100_000, "Requests whose callers waited that can be asked for by "
-        "id, in the whole cell: the newest, for an hour; about 150 bytes of Redis each.", low=4,
+        "WARMROUTE_REMEMBERED", 100_000, "Requests of waiting callers whose status is kept for an "
+        "hour, the newest of the whole cell; about 150 bytes of Redis each.", low=4,
     )  # fmt: skip
     min_workers: int = setting(
-        "WARMROUTE_MIN_WORKERS", 0, "Live workers without which a gateway says that it is not "
-        "ready; 0 lets it queue.",
+        "WARMROUTE_MIN_WORKERS", 0, "Live workers that a gateway needs to be ready; with 0 it "
+        "queues requests instead.",
     )  # fmt: skip
     catalog_ttl_s: float = setting(
-        "WARMROUTE_CATALOG_TTL_S", 5.0, "How long a gateway trusts what it read in the repository: "
-        "shorter sees a new version sooner, longer asks less.", unit="s",
+        "WARMROUTE_CATALOG_TTL_S", 5.0, "How long a gateway caches the repository: "
+        "shorter sees a new version sooner, longer reads less.", unit="s",
     )  # fmt: skip
     handover_s: float = setting(
-        "WARMROUTE_HANDOVER_S", 5.0, "How long callers who wait may still get their answers after "
-        "SIGTERM, before they are told where to ask.", unit="s",
+        "WARMROUTE_HANDOVER_S", 5.0, "How long waiting callers may still get their answers after "
+        "SIGTERM; the rest is answered 202.", unit="s",
     )  # fmt: skip
     header_s: float = setting(
         "WARMROUTE_HEADER_S", 10.0, "How long a client may take to send the head of a request.",
         low=0.1, unit="s",
     )  # fmt: skip
     body_s: float = setting(
-        "WARMROUTE_BODY_S", 30.0, "How long a client may take to send a body, and to begin to take "
-        "in an answer.", low=0.1, unit="s",
+        "WARMROUTE_BODY_S", 30.0, "How long a client may take to send a body, and to begin to read "
+        "an answer.", low=0.1, unit="s",
     )  # fmt: skip
     max_connections: int = setting(
         "WARMROUTE_MAX_CONNECTIONS", 10_000, "Open connections of clients; more are refused. The "
@@ -111,43 +111,44 @@ class WorkerConfig(CellConfig):
             return ["WARMROUTE_WORKER_ID: want 1 to 128 of A-Z a-z 0-9 . _ -"]
         return []
 
-    worker_id: str = setting("WARMROUTE_WORKER_ID", "", "Name of the worker; empty makes one up.")
+    worker_id: str = setting("WARMROUTE_WORKER_ID", "", "Name of the worker; empty generates one.")
     device: str = setting(
-        "WARMROUTE_DEVICE", "", "cpu or cuda:N; empty claims a free GPU, if there is any GPU."
+        "WARMROUTE_DEVICE",
+        "",
+        "cpu or cuda:N; empty claims a free GPU, or the CPU if there is no GPU.",
     )
     threads: int = setting(
-        "WARMROUTE_THREADS", 1, "Intra-op threads of one worker: more is faster alone, slower "
-        "beside other workers.", low=1,
+        "WARMROUTE_THREADS", 1, "Intra-op threads of one worker: more is faster for one worker, "
+        "slower for several on one host.", low=1,
     )  # fmt: skip
     memory_bytes: int = setting(
         "WARMROUTE_MEMORY_BYTES", 0, "Budget for models on the device; 0 takes 80 % of a GPU, or "
         "50 % of the host's memory.", unit="bytes",
     )  # fmt: skip
     host_memory_bytes: int = setting(
-        "WARMROUTE_HOST_MEMORY_BYTES", 0, "Budget for weights that stay in host memory when a "
-        "model leaves the device; 0 takes an eighth of it beside a GPU, and none on a CPU worker, "
-        "whose device it is.", unit="bytes",
+        "WARMROUTE_HOST_MEMORY_BYTES", 0, "Budget for weights that stay in host memory after a "
+        "model is evicted from a GPU; 0 takes an eighth of it, or none on a CPU worker.",
+        unit="bytes",
     )  # fmt: skip
     eviction: str = setting(
-        "WARMROUTE_EVICTION", "greedy_dual", "Who goes first: greedy_dual weighs recency, "
-        "frequency, reload time and bytes; lru the last use only.",
+        "WARMROUTE_EVICTION", "greedy_dual", "Which models are evicted first: greedy_dual weighs "
+        "recency, frequency, reload time and bytes; lru the last use only.",
     )  # fmt: skip
     max_models: int = setting(
-        "WARMROUTE_MAX_MODELS", 0, "Models on the device at a time, whatever their bytes; 0 is no "
-        "limit.",
+        "WARMROUTE_MAX_MODELS", 0, "Models on the device at a time, whatever their bytes; 0 means "
+        "unlimited.",
     )  # fmt: skip
     min_residency_loads: float = setting(
-        "WARMROUTE_MIN_RESIDENCY_LOADS", 2.0, "How long a model stays at least, as a multiple of "
-        "what its load took: more thrashes less, less serves a newcomer sooner.",
+        "WARMROUTE_MIN_RESIDENCY_LOADS", 2.0, "Shortest residency of a model, as a multiple of "
+        "its load time: more thrashes less, less serves new models sooner.",
     )  # fmt: skip
     share_loads_s: float = setting(
-        "WARMROUTE_SHARE_LOADS_S", 0.15, "How long a load is held back that must evict right after "
-        "another did, beside other loads: more requests share it and fewer loads are done, each "
-        "answered later; 0 never.", unit="s",
+        "WARMROUTE_SHARE_LOADS_S", 0.15, "Delay of a load that evicts right after another load "
+        "did: more requests share one load, and wait longer; 0 disables it.", unit="s",
     )  # fmt: skip
     unaccounted_bytes: int = setting(
-        "WARMROUTE_UNACCOUNTED_BYTES", 1024 * MIB, "Memory that no model accounts for: with more "
-        "the device process drains and is replaced; 0 never.", unit="bytes",
+        "WARMROUTE_UNACCOUNTED_BYTES", 1024 * MIB, "Memory that belongs to no model: with more, "
+        "the device process drains and is replaced; 0 disables it.", unit="bytes",
     )  # fmt: skip
     disk_cache: str = setting(
         "WARMROUTE_DISK_CACHE",
@@ -168,20 +169,20 @@ class WorkerConfig(CellConfig):
         "WARMROUTE_LOAD_CONCURRENCY", 2, "Models loaded at the same time by one worker.", low=1
     )
     prefetch: int = setting(
-        "WARMROUTE_PREFETCH", 256, "Requests a worker takes in before they run: more makes larger "
-        "batches, fewer die with it.", low=1,
+        "WARMROUTE_PREFETCH", 256, "In-flight window of a worker: more makes larger batches, "
+        "less is repeated when the worker dies.", low=1,
     )  # fmt: skip
     unloadable_s: float = setting(
-        "WARMROUTE_UNLOADABLE_S", 10.0, "How long a model whose load failed is not tried again.",
+        "WARMROUTE_UNLOADABLE_S", 10.0, "How long a failed load is not repeated.",
         low=0.1, unit="s",
     )  # fmt: skip
     drain_s: float = setting(
-        "WARMROUTE_DRAIN_S", 30.0, "Grace time of SIGTERM for what runs.", unit="s"
+        "WARMROUTE_DRAIN_S", 30.0, "How long running requests may take after SIGTERM.", unit="s"
     )
     stuck_s: float = setting(
-        "WARMROUTE_STUCK_S", 30.0, "How long the device process's event loop may stand still, "
-        "or a batch run on past its deadline, before it is replaced: shorter heals sooner, longer "
-        "forgives a slow machine.", low=1, unit="s",
+        "WARMROUTE_STUCK_S", 30.0, "How long the device process may stall, or a batch may "
+        "exceed its deadline, before the process is replaced: shorter recovers sooner, longer "
+        "tolerates slow machines.", low=1, unit="s",
     )  # fmt: skip
 
 

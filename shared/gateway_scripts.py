@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shared import protocol
+from shared.placed import Limits, Placed
 from shared.script_runner import CHUNK, ScriptRunner, flat_of
 
 
@@ -33,17 +34,6 @@ class Placing(NamedTuple):
 _PLACING = (len(Placing._fields), *Placing._fields)
 
 
-class Placed(NamedTuple):
-    """What became of it; the statuses stand in `lua/place.lua`. `where`: the worker, the cause, or
-    the id of the request that was joined. `retry_ms`: when to come back."""
-
-    status: str
-    where: str
-    entry: str
-    deadline_ms: int
-    retry_ms: int = 0
-
-
 class Waiting(NamedTuple):
     """A request whose caller waits, for `hand_over`: where it was placed."""
 
@@ -52,14 +42,6 @@ class Waiting(NamedTuple):
     deadline_ms: int
     stream: str
     entry: str
-
-
-class Limits(NamedTuple):
-    """Bounds that `place` keeps: per work stream, per parked stream, records in the cell."""
-
-    work: int
-    parked: int
-    pending: int
 
 
 class Ordered(NamedTuple):
@@ -79,8 +61,8 @@ class Opened(NamedTuple):
 
 
 def _placed(row: Sequence[bytes]) -> Placed:
-    status, where, entry, deadline_ms, retry_ms = row
-    return Placed(status.decode(), where.decode(), entry.decode(), int(deadline_ms), int(retry_ms))
+    status, detail, entry, deadline_ms, retry_ms = row
+    return Placed(status.decode(), detail.decode(), entry.decode(), int(deadline_ms), int(retry_ms))
 
 
 def _text_fields(flat: Sequence[bytes]) -> dict[str, bytes]:

@@ -1,8 +1,9 @@
-"""The manifest of a model version: what it computes, what it takes and gives, and its files.
+"""The manifest of a model version: its program, its inputs and outputs, and its files.
 
-`<repository>/<model>/<version>/manifest.json` is written last, so a version appears whole or not
-at all. The bytes of its files lie content-addressed under `<repository>/blobs/sha256/<hash>`, so
-the same bytes under a hundred names are stored, fetched and cached once.
+`<repository>/<model>/<version>/manifest.json` is written last, so a version appears complete or not
+at all. The bytes of its files are stored content-addressed under
+`<repository>/blobs/sha256/<hash>`, so the same bytes under a hundred names are stored, fetched and
+cached once.
 """
 
 from __future__ import annotations
@@ -18,19 +19,12 @@ from msgspec import Meta, Struct
 from shared import datatypes, policy
 from shared.errors import Corrupt, InvalidInput
 from shared.names import ModelRef, check_model_name
+from shared.platforms import PLATFORMS
 from shared.policy import Policy
 
 FORMAT = 1
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_WARMUP_ELEMENTS = 1 << 26
-# data: nothing in the files can run code. code: the format can, so the operator must allow it.
-PLATFORMS = {
-    "pytorch_architecture": "data",  # allow-listed architecture + safetensors
-    "pytorch_program": "code",  # torch.export graph as JSON + safetensors
-    "pytorch_torchscript": "code",
-    "pytorch_pt2": "code",  # a whole torch.export archive
-    "onnxruntime_onnx": "code",
-}
 # What exporters call their files; `:`, spaces and the like come from names of tensors.
 _PART = r"[A-Za-z0-9_][A-Za-z0-9 ._:@+=,#~()-]{0,199}"
 FILE_NAME = re.compile(rf"(?![A-Za-z]:[/\\]){_PART}(/{_PART}){{0,7}}")
@@ -41,9 +35,9 @@ Parameter = str | int | float | bool
 
 
 class TensorSpec(Struct, frozen=True, omit_defaults=True):
-    """A named tensor; -1 in `shape` is a variable dimension; if batched, the first is the batch.
-    `optional`: an input that a request may leave out. It is written only where it is so, and
-    manifests without one keep their bytes."""
+    """A named tensor. -1 in `shape` is a dimension that varies; in a batched model the first
+    dimension is the batch. `optional`: an input that a request may leave out; written only if true,
+    so manifests without one keep their bytes."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]
     datatype: str
@@ -52,8 +46,8 @@ class TensorSpec(Struct, frozen=True, omit_defaults=True):
 
 
 class Batching(Struct, frozen=True):
-    """Limits of one device call. Over 1, `max_size` says that the first dimension of every input
-    and output is the batch. At 1 a model is never batched, its dimensions are its own affair."""
+    """Limits of one device call. With `max_size` over 1 the first dimension of every input and
+    output is the batch. With 1 the model is never batched, and its dimensions may mean anything."""
 
     max_size: Positive = 1
     max_bytes: Positive = 64 << 20
@@ -61,8 +55,8 @@ class Batching(Struct, frozen=True):
 
 
 class WarmupTensor(Struct, frozen=True):
-    """One warm-up input: flat `data` in row-major order; or `raw`, the same in base64 as it travels
-    (V2 binary tensor layout), which holds any value of any datatype; zeros without either."""
+    """One warm-up input: flat `data` in row-major order; or `raw`, its bytes in base64 (V2 binary
+    tensor layout), which can carry any value of any datatype; zeros without either."""
 
     shape: list[Annotated[int, Meta(ge=0)]]
     data: list[float | int | bool | str] | None = None
@@ -70,7 +64,8 @@ class WarmupTensor(Struct, frozen=True):
 
 
 class FileEntry(Struct, frozen=True):
-    """A file of the model: the name its runtime knows it by, and the blob that holds its bytes."""
+    """A file of the model: the name under which its runtime finds it, and the blob with its
+    bytes."""
 
     name: str
     sha256: str
@@ -95,11 +90,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all distinct blobs: what a load brings in if nothing is shared."""
+        """Bytes of all distinct blobs: what a load fetches if nothing is shared."""
         return sum({f.sha256: f.size for f in self.files}.values())
 
     def encode(self) -> bytes:
-        """The canonical bytes: what is stored, and what the digest is taken of."""
+        """The canonical bytes: they are stored, and the digest is computed of them."""
         return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=1)
 
     def file(self, name: str) -> FileEntry:
@@ -110,12 +105,12 @@ class Manifest(Struct, frozen=True, kw_only=True):
         raise Corrupt(f"manifest of {self.name} version {self.version}: no file named {name!r}")
 
 
-# Made here, and not at the first use: threads that made it at the same time would crash msgspec.
+# Created here, not at the first use: threads that create it at the same time crash msgspec.
 DECODER = msgspec.json.Decoder(Manifest)
 
 
 def digest_of(raw: bytes) -> str:
-    """The 12 hex digits that stand for a manifest in a model reference."""
+    """The 12 hex digits that identify a manifest in a model reference."""
     return hashlib.sha256(raw).hexdigest()[:12]
 
 
@@ -125,7 +120,8 @@ def ref_of(manifest: Manifest, raw: bytes) -> ModelRef:
 
 
 def parse(raw: bytes, *, name: str, version: int) -> Manifest:
-    """Read and check a manifest found under `name`/`version`; Corrupt with the reason otherwise."""
+    """Read and check a manifest found under `name`/`version`; Corrupt with the reason if it is
+    wrong."""
     where = f"manifest of {name} version {version}"
     if len(raw) > MAX_MANIFEST_BYTES:
         raise Corrupt(f"{where}: {len(raw)} bytes, over the limit of {MAX_MANIFEST_BYTES}")
@@ -135,15 +131,17 @@ def parse(raw: bytes, *, name: str, version: int) -> Manifest:
     except (msgspec.MsgspecError, InvalidInput, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"{where}: {error}") from error
     if (manifest.name, manifest.version) != (name, version):
-        raise Corrupt(f"{where}: it says {manifest.name!r} version {manifest.version}")
+        raise Corrupt(
+            f"{where}: it is the manifest of {manifest.name!r} version {manifest.version}"
+        )
     return manifest
 
 
 def check(manifest: Manifest) -> None:
-    """Rules that types alone cannot say; InvalidInput naming the field."""
+    """Check the rules that types cannot express; InvalidInput names the field."""
     check_model_name(manifest.name)
     if manifest.format != FORMAT:
-        raise InvalidInput(f"format: {manifest.format}, this release reads {FORMAT}")
+        raise InvalidInput(f"format: {manifest.format}, this release reads format {FORMAT}")
     if manifest.platform not in PLATFORMS:
         raise InvalidInput(f"platform: {manifest.platform!r}, want one of {sorted(PLATFORMS)}")
     _check_unique("inputs", [spec.name for spec in manifest.inputs])
@@ -176,7 +174,10 @@ def is_file_name(name: str) -> bool:
 
 def _check_file(entry: FileEntry) -> None:
     if not is_file_name(entry.name):
-        raise InvalidInput(f"file {entry.name[:80]!r}: names a place outside the version")
+        raise InvalidInput(
+            f"file {entry.name[:80]!r}: its name leads outside the version, or "
+            "has characters that are not allowed"
+        )
     if not SHA256.fullmatch(entry.sha256):
         raise InvalidInput(f"file {entry.name!r}: sha256 is not 64 hex digits")
 

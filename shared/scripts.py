@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from shared.gateway_scripts import (
     GatewayScripts,
-    Limits,
     Opened,
     Ordered,
-    Placed,
     Placing,
     Waiting,
 )
+from shared.placed import Limits, Placed
 from shared.script_runner import CHUNK
 from shared.worker_scripts import Completion, WorkerScripts
 

@@ -1,7 +1,6 @@
 """`python -m worker`: read the settings, own one device until SIGTERM or Ctrl-C.
 
-This process is the parent (`pair/parent.py`). What touches the device runs in its child
-(`process.py`).
+This process is the parent (`supervisor/parent.py`). Its child (`process.py`) runs on the device.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ async def _run(config: WorkerConfig) -> int:
 
 
 def main() -> int:
-    """Exit status: 0 drained and left, 1 ended before it was drained, 2 the settings or the
-    surroundings are wrong, 3 another process took this worker's id."""
+    """Exit status: 0 drained and left, 1 ended before it was drained, 2 a wrong setting or a
+    service or package that is missing, 3 another process took this worker's id."""
     command_line.parse("worker", DOES, command_line.settings_of(WorkerConfig))
     process.prepare()
     try:

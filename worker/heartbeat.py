@@ -1,7 +1,7 @@
-"""The worker's heart: a thread of its own that renews the lease and watches the rest.
+"""The heartbeat of a worker: a thread of its own that renews the lease and checks for stalls.
 
-It has its own event loop and connection, so neither a blocked main loop nor a large payload on the
-way costs the worker its lease. What Redis answers is dealt with by the main loop.
+It has its own event loop and connection, so neither a blocked main loop nor the transfer of a large
+payload costs the worker its lease. The main loop acts on the answers.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ CLOSE_S = 2.0
 
 
 class HeartbeatThread:
-    """`start` it once the worker is registered. `end` is called with an exit status when this
-    process has to end at once."""
+    """Started once the worker is registered. `end` is called with an exit status when this process
+    has to end at once."""
 
     def __init__(
         self, config: WorkerConfig, membership: Membership, progress: Progress,
@@ -43,7 +43,7 @@ class HeartbeatThread:
         self._progress = progress
         self._end = end
         self._every_s = min(BEAT_EVERY_S, config.lease_s / 4)
-        self._answer_s = config.lease_s / 2  # who waits longer for an answer tries another line
+        self._answer_s = config.lease_s / 2  # then another connection is tried
         self._watchdog = Watchdog(
             progress,
             tick_s=TICK_S,
@@ -53,26 +53,26 @@ class HeartbeatThread:
         self._turns = 0
         self._silent = False
         self._stopping, self._closed = threading.Event(), threading.Event()
-        self._answering: asyncio.Task[None] | None = None
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        self._acting: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     # On the main loop -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to renew, and to watch the running event loop."""
+        """Begin to renew the lease, and to check the running event loop."""
         self._main = asyncio.get_running_loop()
         self._turn()
         self._thread.start()
 
-    async def rest(self) -> None:
-        """Renew no more, so that the worker can leave; what has to be registered again is, first.
-        It still watches, and beats for the parent."""
+    async def stop_renewing(self) -> None:
+        """Renew the lease no more, so that the worker can leave; a registration under way ends
+        first. Stalls are still checked, and progress is still shown to the parent."""
         self._stopping.set()
-        if self._answering is not None:
-            await self._answering
+        if self._acting is not None:
+            await self._acting
 
     async def close(self) -> None:
-        """End the thread; the very last thing to do."""
+        """End the thread. The last step of a worker."""
         self._stopping.set()
         self._closed.set()
         await asyncio.to_thread(self._thread.join, CLOSE_S)
@@ -82,28 +82,28 @@ class HeartbeatThread:
         self._turns += 1
         self._turning = self._main.call_later(TURN_S, self._turn)
 
-    def _hear(self, answer: str, epoch: str) -> None:
-        if self._answering is None or self._answering.done():
-            self._answering = self._main.create_task(self._answer(answer, epoch))
+    def _on_answer(self, answer: str, epoch: str) -> None:
+        if self._acting is None or self._acting.done():
+            self._acting = self._main.create_task(self._act_on(answer, epoch))
 
-    async def _answer(self, answer: str, epoch: str) -> None:
+    async def _act_on(self, answer: str, epoch: str) -> None:
         try:
-            await self._membership.answered(answer, epoch)
+            await self._membership.handle_answer(answer, epoch)
         except WarmrouteError as error:
-            log.warning("announcing: %s", error.message)  # the next beat finds what is missing
+            log.warning("announcing: %s", error.message)  # the next heartbeat finds what is missing
         except Exception:
             log.exception("this is a bug: the answer %s to a heartbeat", answer)
 
     # On its own thread ------------------------------------------------------------------------
 
     def _run(self) -> None:
-        asyncio.run(self._live())
+        asyncio.run(self._beat())
 
-    async def _live(self) -> None:
+    async def _beat(self) -> None:
         renewing = asyncio.create_task(self._renew_always())
         while not self._closed.is_set():
             self._progress.beat()
-            if status := self._watchdog.look(self._turns):
+            if status := self._watchdog.check(self._turns):
                 self._end(status)
             if self._stopping.is_set():
                 renewing.cancel()
@@ -121,7 +121,7 @@ class HeartbeatThread:
                 await channel.aclose()
 
     async def _renew_over(self, scripts: Scripts) -> None:
-        """Over one connection, until that goes silent."""
+        """Renew the lease over one connection, until that goes silent."""
         with suppress(TimeoutError):
             while True:
                 await self._renew(scripts)
@@ -144,4 +144,4 @@ class HeartbeatThread:
             self._end(TAKEN)
         elif answer != "ok" and not self._stopping.is_set():
             with suppress(RuntimeError):  # the main loop has ended
-                self._main.call_soon_threadsafe(self._hear, answer, epoch)
+                self._main.call_soon_threadsafe(self._on_answer, answer, epoch)

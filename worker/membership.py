@@ -1,7 +1,7 @@
-"""The worker's place in the cell: its registration, its lease and its epoch.
+"""The membership of a worker in the cell: its registration, its lease and its epoch.
 
-Who loses the lease is fenced: it registers again under a new epoch and announces what it still
-holds. The epoch guards everything that is not tied to one stream entry.
+A worker that loses its lease is fenced: it registers again under a new epoch and announces the
+copies that it still holds. The epoch guards everything that is not tied to one stream entry.
 """
 
 from __future__ import annotations
@@ -23,28 +23,30 @@ BEAT_EVERY_S = 1.0
 
 
 class Membership:
-    """Registration and heartbeat. `report` gives what to show, `held` the bytes per model; both
-    are asked from the heart's thread too. `on_epoch` is told of each registration."""
+    """Registration and heartbeat. `report()`: the fields of the worker's record; `held()`: bytes
+    per model that takes requests. Both are called on the heartbeat thread too. `on_epoch` is called
+    with the epoch of each registration."""
 
     def __init__(
         self, scripts: Scripts, worker: str, lease_s: float, max_attempts: int,
         report: Callable[[], dict[str, Any]], held: Callable[[], dict[str, int]],
+        on_epoch: Callable[[str], object] = lambda epoch: None,
     ) -> None:  # fmt: skip
         self._scripts = scripts
         self.worker = worker
         self.epoch = ""
-        self.incarnation = secrets.token_hex(8)  # tells this process from others under its id
+        self.incarnation = secrets.token_hex(8)  # unlike that of other processes under its id
         self.state = "starting"
         self._lease_ms = round(lease_s * 1000)
         self._max_attempts = max_attempts
         self._report = report
         self._held = held
-        self._announced: set[str] = set()  # of this epoch: what the map may say of this worker
+        self._on_epoch = on_epoch
+        self._announced: set[str] = set()  # in this epoch: the map may name this worker for them
         self._joining = asyncio.Lock()
-        self.on_epoch: Callable[[str], object] = lambda epoch: None
 
     async def register(self) -> None:
-        """Take a new epoch and announce what is held."""
+        """Register under a new epoch and announce the copies held."""
         await self._take_epoch()
         await self.announce_held()
 
@@ -54,11 +56,11 @@ class Membership:
             self.worker, self._lease_ms, self._max_attempts, fields
         )
         self._announced.clear()
-        self.on_epoch(self.epoch)
+        self._on_epoch(self.epoch)
         log.info("worker %s registered, epoch %s", self.worker, self.epoch)
 
     async def announce_held(self) -> None:
-        """Make the map say what is held: every copy that can serve, and nothing else."""
+        """Make the map name this worker for every copy that can serve, and for nothing else."""
         for ref in list(self._held()):
             await retry.until_answered(partial(self._announce_if_held, ref))
         # An announcement whose answer was lost may have come after the copy was retired.
@@ -77,8 +79,8 @@ class Membership:
     async def announce(
         self, ref: str, token: str, learned: Mapping[str, object] | None = None
     ) -> None:
-        """Become a holder of `ref` and take its parked requests; Conflict if it was too late.
-        `learned`: what its load has shown, for `known:<ref>`."""
+        """Become a holder of `ref` and take its parked requests; Conflict if this worker was fenced
+        or the load was given to another. `learned`: figures of its load, for `stats:<ref>`."""
         self._announced.add(ref)
         left, tier = 1, f"device {self._held().get(ref, 0)}"
         while left > 0:
@@ -98,7 +100,7 @@ class Membership:
             self._fields(),
         )  # fmt: skip
 
-    async def answered(self, answer: str, epoch: str) -> None:
+    async def handle_answer(self, answer: str, epoch: str) -> None:
         """Act on the answer to a heartbeat of `epoch`: register again when the lease was lost,
         announce again when the map was."""
         async with self._joining:
@@ -112,15 +114,8 @@ class Membership:
             if answer in ("fenced", "resync"):
                 await self.announce_held()
 
-    async def beat_once(self) -> str:
-        """Renew the lease and act on the answer."""
-        epoch = self.epoch
-        answer = await self.renew(self._scripts)
-        await self.answered(answer, epoch)
-        return answer
-
     async def leave(self) -> None:
-        """Hand back what has not begun and be forgotten."""
+        """Hand back requests that were not begun, and delete the registration."""
         await self._scripts.leave(self.worker, self.epoch, self._max_attempts)
 
     def _fields(self) -> dict[str, Any]:

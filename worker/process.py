@@ -1,13 +1,12 @@
 """`python -m worker.process PARENT LINK PROGRESS`: the device process, started by its parent only.
 
-PARENT is the parent's process id; the others are descriptors that it passed on: its end of the line
-(`pair/link.py`), and the memory of `pair/progress.py`.
+PARENT is the parent's process id; the others are descriptors that it passed on: one end of the link
+(`supervisor/link.py`), and the memory of `supervisor/progress.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import faulthandler
 import logging
 import os
@@ -23,37 +22,27 @@ from shared import process
 from shared.config import WorkerConfig
 from shared.errors import ConfigError, WarmrouteError
 from shared.keys import Keys
+from shared.parent_death import end_with_parent
 from worker.supervisor.link import Link
 from worker.supervisor.progress import Progress
-from worker.supervisor.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RENEWED
-from worker.supervisor.restart_request import RestartRequest
+from worker.supervisor.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RECYCLED, RestartRequest
 
-_PR_SET_PDEATHSIG = 1
 INSTALL = "it needs the packages of the extra: pip install 'warmroute[worker]'"
 ORPHANED_S = 0.1  # after its parent's first thread has died, a process belongs to another parent
 
 
-def _end_with(parent: int) -> None:
-    """Drain when the parent dies, however it dies: Linux then sends SIGTERM. Elsewhere the end of
-    the line says so."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before we asked to be told
-        sys.exit(GIVEN_UP)
-
-
 class Signals:
-    """The first SIGTERM or SIGINT drains, a second one ends the process: its parent hands back what
-    it had. A parent that dies is a signal too, one for each of its threads: no reason to hurry."""
+    """The first SIGTERM or SIGINT drains, a second one ends the process: its parent then fences it.
+    The death of the parent sends a signal for each of its threads, which must not end a drain."""
 
     def __init__(self, parent: int, stop: Callable[[], object]) -> None:
         self._parent = parent
         self._stop = stop
         self._count = 0
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._told)
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
 
-    def _told(self) -> None:
+    def _on_signal(self) -> None:
         self._count += 1
         self._stop()
         if self._count > 1:
@@ -64,37 +53,37 @@ class Signals:
             os._exit(GIVEN_UP)
 
 
-async def _run(config: WorkerConfig, parent: int, line: socket.socket, progress: Progress) -> None:
-    link = await Link.open(line)
-    first = await link.hear()
+async def _run(config: WorkerConfig, parent: int, end: socket.socket, progress: Progress) -> None:
+    link = await Link.open(end)
+    first = await link.receive() or {}
     # RQ reads its key prefix from the environment when it is imported.
     os.environ["RQ_KEY_PREFIX"] = Keys(config.cell).rq_prefix
     try:
         from worker.app import Worker
-    except (ImportError, OSError) as error:  # OSError: one that is there, without its libraries
+    except (ImportError, OSError) as error:  # OSError: a package without its libraries
         raise ConfigError(f"a worker cannot run here: {error}; {INSTALL}") from error
 
-    # NVML numbers GPUs by bus. CUDA does too if it is told so before its first call.
+    # NVML numbers GPUs by bus. CUDA does too if this is set before its first call.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    worker = await Worker.open(config, progress, link.tell, visible)
-    renewal = worker.renewal
+    worker = await Worker.open(config, progress, link.send, visible)
+    restart = worker.restart
 
     def stop() -> None:
-        renewal.drop()
+        restart.withdraw()
         worker.stop()
 
     Signals(parent, stop)
-    listening = asyncio.create_task(_listen(link, stop, renewal))
-    await worker.run((first or {}).get("hot", []), again=bool((first or {}).get("again")))
-    listening.cancel()
-    _leave(RENEWED if renewal.why else DRAINED)
+    messages = asyncio.create_task(_read_messages(link, stop, restart))
+    await worker.run(first.get("hot", []), served_before=bool(first.get("served_before")))
+    messages.cancel()
+    _leave(RECYCLED if restart.reason else DRAINED)
 
 
-async def _listen(link: Link, stop: Callable[[], object], renewal: RestartRequest) -> None:
-    """What the parent says while this process serves; the end of the line ends it."""
-    while (message := await link.hear()) is not None:
-        renewal.hold(message.get("calm_s", 0.0))
+async def _read_messages(link: Link, stop: Callable[[], object], restart: RestartRequest) -> None:
+    """Act on messages of the parent while this process serves; drain at the end of the link."""
+    while (message := await link.receive()) is not None:
+        restart.not_before(message.get("restart_not_before_s", 0.0))
     stop()
 
 
@@ -105,17 +94,18 @@ def _leave(status: int) -> None:
 
 
 def main() -> int:
-    """Exit status as of `worker/supervisor/restart.py`."""
+    """The exit status, as in `worker/supervisor/restart.py`."""
     try:
-        parent, line, memory = (int(argument) for argument in sys.argv[1:])
+        parent, link, memory = (int(argument) for argument in sys.argv[1:])
     except ValueError:
         print("python -m worker.process is started by python -m worker only", file=sys.stderr)
         return MISCONFIGURED
-    _end_with(parent)
+    if not end_with_parent(parent):
+        return GIVEN_UP
     process.prepare()
     faulthandler.enable()
-    end = socket.socket(fileno=line)
-    os.set_inheritable(line, False)
+    end = socket.socket(fileno=link)
+    os.set_inheritable(link, False)
     try:
         config = settings.read(WorkerConfig, os.environ)
         uvloop.run(_run(config, parent, end, Progress(memory)))

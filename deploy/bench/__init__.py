@@ -1,20 +1,18 @@
 """Measures the whole system beside a reference, in the same run on the same machine.
 
     measure.py     rounds in which ours and the reference take turns; medians and spreads
-    results.py     a figure, its target, `.bench/results.json` and the table
+    results.py     a figure, its target, and `.bench/results.json`; report.py shows it
+    workbench.py   what a case works with: folders, samples, settings, running clusters
     load.py        a light load generator over connection.py; posts.py: what it sends and gets
-    servers.py     the processes: an echo, and Redis, S3, gateway and workers as `make up` has them
-    workbench.py   what a case works with: folders, samples, settings, running stacks
+    references.py  a bare echo (echo.py), and the same bytes from S3 without our repository code
     plain.py       the same models without any of our runtime, in a process of their own
-    ranged.py      the same bytes from S3 without any of our repository code
-    usage.py       processor time of each process, and of each script in Redis
-    memory.py      the memory of a process, and whether it grows
+    models.py      the models that cases ask, and what each must answer
+    probes.py      processor time and memory of processes, and of each script in Redis
     caching.py     traces, and what the best cache of whole models (and LRU) would load for them
-    watch.py       looks at the residency beside a load: budgets, copies, loads
-    history.py     what the event log says about copies: who held what when
-    operator.py    loads, unloads, pins and sessions over HTTP
-    soak/          requests beside all of these at random, and what must hold meanwhile
-    cases/         one module per measurement
+    observer.py       looks at the residency beside a load: budgets, copies, loads
+    history.py     what the event log says about copies: which worker held what when
+    traffic.py     the callers and the operator of the soak
+    cases/         the measurements
 
 `python -m deploy.bench [--only NAME]`. Nothing here is imported by what it measures.
 """

@@ -12,15 +12,15 @@ from types import FrameType
 
 from rich.console import Console
 
-from deploy.bench import machine, results
-from deploy.bench.cases.every import CASES
-from deploy.bench.errors import BenchError
+from deploy.bench import results
+from deploy.bench.cases import CASES
+from deploy.bench.measure import BenchError
+from deploy.bench.report import details, machine_facts, table
 from deploy.bench.results import Figure
-from deploy.bench.table import details, table
 from deploy.bench.workbench import Case, Workbench
-from deploy.client import ClientError
-from deploy.local.folder_lock import folder_lock
+from deploy.local.folders import folder_lock
 from shared.errors import WarmrouteError
+from warmroute import ClientError
 
 FOLDER = Path(__file__).resolve().parents[2] / ".bench"
 ROUNDS, SECONDS = 5, 3.0
@@ -57,7 +57,7 @@ def exit_status(figures: Mapping[str, Figure], *, failed: bool, strict: bool) ->
 
 def measure(bench: Workbench, cases: Sequence[Case]) -> tuple[dict[str, Figure], bool]:
     """The figures, each written down as soon as it is known; and whether a case failed."""
-    facts = machine.facts()
+    facts = machine_facts()
     figures: dict[str, Figure] = {}
     failed = False
     for case in cases:
@@ -92,11 +92,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cases(text: str) -> list[Case]:
-    known = {case.name: case for case in CASES}
-    unknown = [name for name in text.split(",") if name not in known]
+    cases = {case.name: case for case in CASES}
+    unknown = [name for name in text.split(",") if name not in cases]
     if unknown:
-        raise argparse.ArgumentTypeError(f"no case {unknown[0]!r}: there are {', '.join(known)}")
-    return [known[name] for name in text.split(",")]
+        raise argparse.ArgumentTypeError(f"no case {unknown[0]!r}: there are {', '.join(cases)}")
+    return [cases[name] for name in text.split(",")]
 
 
 def _positive(text: str) -> float:

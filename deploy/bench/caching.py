@@ -13,7 +13,7 @@ import numpy as np
 
 
 def zipf_trace(models: int, exponent: float, requests: int, seed: int) -> list[int]:
-    """Models 0 to `models` - 1 drawn by Zipf's law: the nth most wanted with weight n to the
+    """Models 0 to `models` - 1 drawn by Zipf's law: the nth most popular with weight n to the
     power of -`exponent`. Which is the nth is drawn too."""
     random = np.random.default_rng(seed)
     weights = np.arange(1, models + 1) ** -exponent
@@ -39,9 +39,9 @@ def lru_loads(trace: Sequence[int], capacity: int) -> int:
 
 def belady_loads(trace: Sequence[int], capacity: int) -> int:
     """Loads of the best cache there can be (Belady 1966): it knows the future, and throws out
-    what is wanted again latest."""
+    what is requested again latest."""
     wanted_next = _next_uses(trace)
-    due: dict[int, int] = {}  # of what is held: when it is wanted next
+    due: dict[int, int] = {}  # of what is held: when it is requested next
     latest: list[tuple[int, int]] = []  # (-when, model); entries that `due` contradicts are stale
     loads = 0
     for at, model in enumerate(trace):

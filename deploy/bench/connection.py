@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
-from deploy.bench.errors import BenchError
+from deploy.bench.measure import BenchError
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _OK = b"HTTP/1.1 200 "
@@ -51,7 +51,7 @@ class Run:
 
 
 class Connection(asyncio.Protocol):
-    """Sends what the run's feed says, one post after the other; `ended` tells how that went."""
+    """Sends what the run's feed says, one post after the other; `ended` has the result."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -101,8 +101,8 @@ class Connection(asyncio.Protocol):
     def _begin_body(self) -> None:
         length = _LENGTH.search(self._head)
         self._left = int(length[1]) if length else 0
-        wanted = len(self._run.done) % self._run.keep_every == 0
-        if wanted or not self._head.startswith(_OK):
+        keep = len(self._run.done) % self._run.keep_every == 0
+        if keep or not self._head.startswith(_OK):
             self._body = []
 
     def _answered(self) -> None:

@@ -1,4 +1,5 @@
-"""What the event log says about copies: who held what from when to when, and what was loaded twice.
+"""What the event log says about copies: which worker held what from when to when, what was loaded
+twice, and which promises were broken.
 
 Times are milliseconds of Redis's clock. Pure functions of events, but for `read_events`.
 """
@@ -12,6 +13,7 @@ from typing import cast
 
 import redis
 
+from deploy.bench.traffic import TTL_S, Promise
 from shared.events import Event, decode
 from shared.keys import Keys
 
@@ -97,3 +99,33 @@ def _end(found: list[Stay], place: int, event: Event) -> None:
     went_from = at - (event.seconds or 0.0) * 1000
     reason = event.reason or event.kind
     found[place] = replace(found[place], until=at, went_from=went_from, reason=reason)
+
+
+def broken_promises(copies: Sequence[Stay], promises: Iterable[Promise]) -> list[str]:
+    """Copies that went although they were pinned: of a pin any copy, of a session the last. An
+    eviction may have begun a little before its event says so."""
+    found = []
+    for promise in promises:
+        until = promise.until
+        if promise.kind == "session":
+            until = min(until, promise.since + TTL_S * 1000)
+        mine = [copy for copy in copies if copy.ref.partition(":")[0] == promise.model]
+        for copy in mine:
+            went = promise.since + WRITTEN_MS < copy.went_from and copy.until < until
+            if went and not (promise.kind == "session" and _another(mine, copy)):
+                found.append(
+                    f"{copy.ref} left {copy.worker} ({copy.reason}) under a {promise.kind}"
+                )
+    return found
+
+
+def loaded_twice_at_once(copies: Sequence[Stay]) -> list[str]:
+    """Loads of one model by two workers at the same time."""
+    return [f"{copy.ref} was loaded twice at once" for copy in concurrent_loads(copies)]
+
+
+def _another(mine: Sequence[Stay], gone: Stay) -> bool:
+    """Whether another worker held the model when this copy went."""
+    return any(
+        other.worker != gone.worker and other.since < gone.until < other.until for other in mine
+    )

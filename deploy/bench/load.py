@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import uvloop
 
 from deploy.bench.connection import Answer, Connection, Done, Run
-from deploy.bench.errors import BenchError
-from deploy.bench.measure import percentile
+from deploy.bench.measure import BenchError, percentile
 from deploy.local.ports import LOOPBACK
 
 GIVE_UP_S = 60.0  # after the time that a load was to last

@@ -1,6 +1,6 @@
 """Rounds, medians and spreads. Ours and the reference take turns, so that both meet the same noise.
 
-A machine that slows down over minutes would favour who is measured first: the order changes each
+A machine that slows down over minutes would favour what is measured first: the order changes each
 round, and ratios are taken within a round before their median is.
 """
 
@@ -9,6 +9,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+
+class BenchError(Exception):
+    """A figure could not be measured: a wrong answer, a failed request. The message says which."""
 
 
 class Spread(NamedTuple):
@@ -26,7 +30,7 @@ class Pair(NamedTuple):
     reference: float
 
 
-Told = Callable[[int, Pair], None]
+Report = Callable[[int, Pair], None]
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -44,10 +48,10 @@ def alternate(
     rounds: int,
     ours: Callable[[], float],
     reference: Callable[[], float],
-    told: Told = lambda number, pair: None,
+    report: Report = lambda number, pair: None,
 ) -> list[Pair]:
     """Measure both in each round, ours first in the first, third, ... and second in the others.
-    `told` hears of each round when it is over."""
+    `report` gets each round when it is over."""
     pairs = []
     for number in range(rounds):
         if number % 2 == 0:
@@ -57,5 +61,5 @@ def alternate(
             theirs = reference()
             pair = Pair(ours(), theirs)
         pairs.append(pair)
-        told(number, pair)
+        report(number, pair)
     return pairs

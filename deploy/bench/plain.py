@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.bench.errors import BenchError
-from deploy.bench.inputs import sentence
-from deploy.bench.posts import Tensors
-from deploy.bench.servers import ROOT, environment
+from deploy.bench.measure import BenchError
+from deploy.bench.posts import Tensors, sentence
+from deploy.bench.references import environment
+from deploy.local.folders import CODE
 from deploy.samples import catalogue, store
 from deploy.samples.models import crowd
 from deploy.samples.sample import Model, Sample
@@ -45,7 +45,7 @@ class Plain:
             return dict(arrays)
 
     def calls_per_second(self, seconds: float) -> float:
-        """Run the loop for so long."""
+        """Run the loop for that time."""
         calls, took = self._ask(f"run {seconds}").split()
         return int(calls) / float(took)
 
@@ -85,8 +85,8 @@ def running_plain(
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=environment(ONE_THREAD),
-            cwd=ROOT,
+            env={**environment(), **ONE_THREAD},
+            cwd=CODE,
         )
     with process:
         try:

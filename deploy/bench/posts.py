@@ -1,17 +1,19 @@
-"""Infer requests as the bytes of a whole HTTP request, and answers as arrays."""
+"""Infer requests as the bytes of a whole HTTP request, their inputs, and answers as arrays."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 
 import msgspec
 import numpy as np
 
 from deploy.bench.connection import Answer
-from deploy.bench.errors import BenchError
-from deploy.client.http import HEADER_LENGTH
-from deploy.client.tensors import Array, decode, encode
+from deploy.bench.measure import BenchError
 from shared import datatypes
+from warmroute.encoding import HEADER_LENGTH, encode
+from warmroute.framing import Array
+from warmroute.result import decode
 
 Tensors = Mapping[str, Array]
 
@@ -52,11 +54,15 @@ def outputs_of(answer: Answer) -> dict[str, Array]:
 
 def check_close(answer: Answer, expected: Tensors) -> None:
     """BenchError unless the answer holds `expected`, to float32 rounding."""
-    outputs = outputs_of(answer)
+    check_outputs(outputs_of(answer), expected, f"post {answer.post}")
+
+
+def check_outputs(outputs: Tensors, expected: Tensors, asked: str) -> None:
+    """BenchError that names `asked` unless `outputs` hold `expected`, to float32 rounding."""
     for name, right in expected.items():
         found = outputs.get(name)
         if found is None or found.shape != right.shape or not np.allclose(found, right, 1e-4, 1e-5):
-            raise BenchError(f"post {answer.post}: output {name!r} is not the reference's")
+            raise BenchError(f"{asked}: output {name!r} is not the reference's")
 
 
 def check_echo(answer: Answer, posts: list[bytes]) -> None:
@@ -78,3 +84,24 @@ def _header(head: bytes, name: str) -> str | None:
         if found.lower() == name.lower().encode():
             return value.strip().decode()
     return None
+
+
+TOKENS = 16  # a short sentence
+FIRST, LAST = 101, 102  # what BERT's tokenizer puts around every sentence
+WORDS = (1000, 20_000)  # whole words of its vocabulary
+
+
+def sentence(name: str, tokens: int = TOKENS) -> dict[str, Array]:
+    """One sentence of so many tokens as MiniLM takes it, another for each `name`."""
+    random = np.random.default_rng(zlib.crc32(name.encode()))
+    ids = random.integers(*WORDS, tokens, np.int64)
+    ids[0], ids[-1] = FIRST, LAST
+    return {
+        "input_ids": ids.reshape(1, tokens),
+        "attention_mask": np.ones((1, tokens), np.int64),
+    }
+
+
+def noise(rows: int, columns: int, seed: int) -> Array:
+    """A matrix of float32 noise."""
+    return np.random.default_rng(seed).standard_normal((rows, columns), np.float32)

@@ -134,15 +134,15 @@ def save(path: Path, figures: Mapping[str, Figure], machine: Mapping[str, Note])
     names that stand there stay, so that measuring one alone does not lose the rest."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        known = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+        entries = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
     except (FileNotFoundError, msgspec.MsgspecError):
-        known = {}
+        entries = {}
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     for name, figure in figures.items():
         figure.machine, figure.measured_at = dict(machine), now
-        known[name] = msgspec.Raw(msgspec.json.encode(figure))
+        entries[name] = msgspec.Raw(msgspec.json.encode(figure))
     aside = path.with_suffix(".new")
-    aside.write_bytes(msgspec.json.format(msgspec.json.encode(known), indent=1) + b"\n")
+    aside.write_bytes(msgspec.json.format(msgspec.json.encode(entries), indent=1) + b"\n")
     aside.replace(path)
 
 

@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from deploy.bench.measure import Pair, alternate
+from deploy.bench.references import environment
+from deploy.bench.report import number
 from deploy.bench.results import Figure
-from deploy.bench.servers import Stack, running_stack
-from deploy.bench.table import number
+from deploy.local.cluster import Cluster
+from deploy.local.folders import SAMPLES, WHEELS
 from deploy.local.s3_server import S3Server, start_s3
 from deploy.samples.catalogue import build_all, find, publish_all
 from deploy.samples.sample import Sample
 from deploy.samples.store import BuiltSample
-from deploy.up.runfolder import STATE
-from shared.repository import Repository, open_repository
+from shared.repository import Repository
 from shared.setting import MIB
 
-SAMPLES, WHEELS = STATE / "samples", STATE / "wheels"
 ROOMY_BYTES = 4096 * MIB  # all samples fit: nothing is evicted unless a case asks for that
 
 
@@ -51,27 +51,21 @@ class Workbench:
         """The samples of these names, made if they are not there."""
         return self.made([find(name) for name in names])
 
-    def made(self, wanted: Sequence[Sample]) -> list[BuiltSample]:
+    def made(self, chosen: Sequence[Sample]) -> list[BuiltSample]:
         """These samples, in an order in which each can be made, made if they are not there."""
         with self.console.status("samples") as status:
 
             def show(what: str, done: int, total: int) -> None:
                 status.update(f"samples: {what} ({done} of {total})")
 
-            return build_all(SAMPLES, WHEELS, show, wanted)
+            return build_all(SAMPLES, WHEELS, show, chosen)
 
     @contextmanager
     def store(self, samples: Sequence[BuiltSample]) -> Iterator[Store]:
         """A running S3 store in which `samples` are published."""
         server = start_s3(self.folder / "s3")
         try:
-            repository = open_repository(
-                server.url,
-                endpoint_url=server.endpoint_url,
-                region=server.region,
-                access_key=server.access_key,
-                secret_key=server.secret_key,
-            )
+            repository = server.open_repository()
             with self.console.status("publish the samples"):
                 publish_all(repository, samples)
             yield Store(server, repository)
@@ -82,9 +76,11 @@ class Workbench:
         self, ours: Callable[[], float], reference: Callable[[], float], unit: str
     ) -> list[Pair]:
         """The rounds of a case, each shown when it is over."""
-        return alternate(self.rounds, ours, reference, lambda at, pair: self.tell(at, pair, unit))
+        return alternate(
+            self.rounds, ours, reference, lambda at, pair: self.show_round(at, pair, unit)
+        )
 
-    def tell(self, at: int, pair: Pair, unit: str) -> None:
+    def show_round(self, at: int, pair: Pair, unit: str) -> None:
         """Show what round `at` (from 0) measured."""
         self.console.print(
             f"  round {at + 1} of {self.rounds}: ours {number(pair.ours)}, "
@@ -100,20 +96,22 @@ class Store:
     server: S3Server
     repository: Repository
 
-    def stack(
+    @contextmanager
+    def cluster(
         self, folder: Path, settings: Mapping[str, str] | None = None, *, workers: int = 1
-    ) -> AbstractContextManager[Stack]:
-        """A cell over this store; its Redis and its blob cache lie below `folder`."""
-        env = {
-            **self.server.environment,
-            "MODEL_REPOSITORY": self.server.url,
-            "WARMROUTE_TRUST_CODE": self.server.url,
-            "WARMROUTE_DEVICE": "cpu",
-            "WARMROUTE_DISK_CACHE": str(folder / "cache"),
-            "WARMROUTE_MEMORY_BYTES": str(ROOMY_BYTES),
-            **(settings or {}),
-        }
-        return running_stack(folder, env, workers=workers)
+    ) -> Iterator[Cluster]:
+        """One gateway and `workers` workers over this store, all ready; their Redis and their disk
+        cache lie below `folder`."""
+        usual = {"WARMROUTE_DEVICE": "cpu", "WARMROUTE_MEMORY_BYTES": str(ROOMY_BYTES)}
+        given = {**usual, **(settings or {})}
+        with Cluster(
+            folder, repository=self.server, settings=given, inherited=environment()
+        ) as cluster:
+            cluster.start_gateway()
+            for _ in range(workers):
+                cluster.start_worker()
+            cluster.wait_ready()
+            yield cluster
 
 
 @dataclass(frozen=True)

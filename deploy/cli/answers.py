@@ -1,4 +1,4 @@
-"""Outputs for people, for programs and for a file, none of them changed on the way."""
+"""Outputs as a table, as JSON and as a file, with unchanged values."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.output import show
-from deploy.client import Result
-from deploy.client.tensors import Array
+from warmroute import Result
+from warmroute.framing import Array
 
 SHOWN_ITEMS = 8
 EPILOG = (
-    'In --json a number that JSON has not is a string ("NaN", "Infinity", "-Infinity"), and bytes '
-    'that are no UTF-8 are {"base64": ...}; --save keeps all as it is.'
+    '--json writes NaN and infinities as strings ("NaN", "Infinity", "-Infinity"), and bytes that '
+    'are not UTF-8 as {"base64": ...}; --save keeps every value.'
 )
 
 
@@ -29,7 +29,7 @@ def add_save(parser: ArgumentParser) -> None:
 
 
 def check_save(path: Path | None) -> None:
-    """Before anything runs: whether the file could be written."""
+    """WrongUse if the file cannot be written; called before the model runs."""
     if path is None:
         return
     if path.is_dir():
@@ -65,7 +65,7 @@ def _fixed(name: str, array: Array) -> Array:
     if array.dtype != object:
         return array
     if any(item.endswith(b"\0") for item in array.reshape(-1).tolist()):
-        raise CannotDo(f"--save: output {name!r} has zero bytes at an end, which .npz cuts off")
+        raise CannotDo(f"--save: output {name!r} ends with zero bytes, which an .npz file drops")
     return array.astype(bytes)
 
 

@@ -1,4 +1,4 @@
-"""`warmroute dead list|show|replay|drop`: what failed for good, and what was no request."""
+"""`warmroute dead list|show|replay|drop`: dead letters."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from itertools import islice
 from typing import Any
 
 from deploy.cli.errors import WrongUse
-from deploy.cli.options import count
+from deploy.cli.options import add_watch, check_watch, count
 from deploy.cli.output import Subparsers, show, show_json
-from deploy.cli.watching import add_watch, check_watch
-from deploy.client import Client, ClientError
+from warmroute import Client, ClientError
 
 ACTIONS = ("list", "show", "replay", "drop")
 COLUMNS = ["entry", "died", "model", "worker", "attempts", "code", "error"]
@@ -23,8 +22,8 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         "dead",
         parents=[gateway],
         help="list, show, replay or drop dead letters",
-        epilog="replay makes a letter a new request, with a deadline of its own; an entry of the "
-        "stream door goes back there. A letter that is replayed or dropped is gone.",
+        epilog="replay sends a letter as a new request with a new deadline. An invalid stream "
+        "entry goes back to the ingress stream. A replayed or dropped letter is deleted.",
     )
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument(
@@ -37,7 +36,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 
 
 def run(options: Namespace) -> int:
-    """Do one of the four."""
+    """Run the action."""
     _check(options)
     check_watch(options, "list", "show")
     with Client(options.url) as client:
@@ -53,7 +52,7 @@ def run(options: Namespace) -> int:
 
 
 def _check(options: Namespace) -> None:
-    """Who lists names nothing, who shows names one, and `--all` stands for naming them."""
+    """WrongUse unless the action got the ENTRY arguments that it takes."""
     named, action = len(options.entries), options.action
     if options.all and (named or action not in ("replay", "drop")):
         raise WrongUse("--all: for replay and drop, without an ENTRY")
@@ -78,7 +77,7 @@ def _each(
     do: Callable[[Client, str], dict[str, Any]],
     client: Client,
 ) -> int:
-    """One line per letter; status 1 if one could not be done. The others are done all the same."""
+    """One line per letter; status 1 if one failed. A failure does not stop the others."""
     done = []
     for entry in entries:
         try:
@@ -91,12 +90,12 @@ def _each(
 
 
 def _replay(client: Client, entry: str) -> dict[str, Any]:
-    pending = client.replay(entry)
+    pending = client.replay_dead_letter(entry)
     if pending is None:
-        return {"done": "back in the stream door"}
+        return {"done": "returned to the ingress stream"}
     return {"done": "replayed", "request": pending.id}
 
 
 def _drop(client: Client, entry: str) -> dict[str, Any]:
-    client.drop(entry)
+    client.drop_dead_letter(entry)
     return {"done": "dropped"}

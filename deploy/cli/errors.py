@@ -1,10 +1,10 @@
-"""What a subcommand raises to end with one sentence instead of a traceback."""
+"""Errors of a command: each ends it with one sentence and an exit status."""
 
 from __future__ import annotations
 
 
 class CannotDo(Exception):
-    """Exit status 1: the command is right, but it cannot be done now."""
+    """Exit status 1: the command is right, but failed."""
 
 
 class WrongUse(Exception):

@@ -1,4 +1,4 @@
-"""`warmroute events`: what happened to model copies, and why."""
+"""`warmroute events`: loads, evictions and refusals of model copies, with reasons."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import msgspec
 from deploy.cli.errors import WrongUse
 from deploy.cli.options import count
 from deploy.cli.output import Subparsers, mib, say, show
-from deploy.client import Client, ClientError
 from shared.events import KINDS
+from warmroute import Client, ClientError
 
 COLUMNS = ["time", "kind", "model", "worker", "tiers", "bytes", "took", "reason"]
 
@@ -21,11 +21,11 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     parser = subparsers.add_parser(
         "events",
         parents=[gateway],
-        help="show what was loaded, evicted, refused, and why",
-        epilog="--json prints a list, or with --follow one JSON document per line. A line `gap` "
-        "stands for events that are no longer kept.",
+        help="show loads, evictions and refusals, with reasons",
+        epilog="--json prints a list, or with --follow one JSON document per line. A `gap` "
+        "marks events that are no longer kept.",
     )
-    parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
+    parser.add_argument("--follow", action="store_true", help="continue until Ctrl-C")
     parser.add_argument("--model", metavar="NAME[:VERSION]", help="only of this model")
     parser.add_argument("--worker", help="only of this worker")
     parser.add_argument(
@@ -46,7 +46,7 @@ def run(options: Namespace) -> int:
     with Client(options.url) as client:
         events = client.events(
             model=options.model, worker=options.worker, kinds=options.kind, since=options.since,
-            limit=options.limit, follow=options.follow, retrying=_tell,
+            limit=options.limit, follow=options.follow, retrying=_report_retry,
         )  # fmt: skip
         if not options.follow:
             listed = list(events)
@@ -60,8 +60,8 @@ def run(options: Namespace) -> int:
     return 0
 
 
-def _tell(error: ClientError) -> None:
-    say(f"warmroute: {error}; asking again", error=True)
+def _report_retry(error: ClientError) -> None:
+    say(f"warmroute: {error}; retrying", error=True)
 
 
 def cells(event: dict[str, Any]) -> list[str]:
@@ -84,7 +84,7 @@ def cells(event: dict[str, Any]) -> list[str]:
 
 
 def line(event: dict[str, Any]) -> str:
-    """The same as one line, for a table that never ends."""
+    """An event as one line, for --follow."""
     time, kind, model, *rest = cells(event)
     said = [word for word in rest if word]
     return "  ".join([time, f"{kind:<15}", model, *said]).rstrip()

@@ -13,18 +13,20 @@ WANT = "want PACKAGE.MODULE:FACTORY"
 
 
 def make_module(name: str) -> Any:
-    """What the factory returns; WrongUse that says what failed, in the words of the user's code."""
+    """What the factory returns; WrongUse with the error of the user's code if that fails."""
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise WrongUse(f"--module {name!r}: {WANT}")
     factory = _attribute(_import(module), attribute, f"--module {name!r}")
     if not callable(factory):
         kind = type(factory).__name__
-        raise WrongUse(f"--module {name!r}: it is a {kind}, want a function that makes the module")
+        raise WrongUse(
+            f"--module {name!r}: it is a {kind}, want a function that returns the module"
+        )
     try:
         return factory()
     except Exception as error:  # the user's code may raise anything
-        raise WrongUse(f"--module {name!r}: {attribute}() raised {_told(error)}") from error
+        raise WrongUse(f"--module {name!r}: {attribute}() raised {_summary(error)}") from error
 
 
 def _import(module: str) -> Any:
@@ -37,9 +39,9 @@ def _import(module: str) -> Any:
             raise WrongUse(
                 f"--module {module!r}: no module named {error.name!r}; {WANT}"
             ) from error
-        raise WrongUse(f"--module {module!r}: importing it raised {_told(error)}") from error
+        raise WrongUse(f"--module {module!r}: importing it raised {_summary(error)}") from error
     except Exception as error:  # the user's code may raise anything
-        raise WrongUse(f"--module {module!r}: importing it raised {_told(error)}") from error
+        raise WrongUse(f"--module {module!r}: importing it raised {_summary(error)}") from error
 
 
 def _attribute(module: Any, attribute: str, what: str) -> Any:
@@ -51,6 +53,6 @@ def _attribute(module: Any, attribute: str, what: str) -> Any:
     return found
 
 
-def _told(error: Exception) -> str:
+def _summary(error: Exception) -> str:
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -1,33 +1,37 @@
 """Inputs as they are written on the command line: `NAME=VALUE`, read as the model's datatype says.
 
-Text that looks like JSON and JSON that is none are told apart by what the model takes: for BYTES a
-VALUE is the text itself (a JSON list of strings is several), for numbers it must be JSON.
+For a BYTES input, VALUE is the text itself, or a JSON list of strings. For an input of numbers,
+VALUE must be JSON. So text that looks like JSON and broken JSON are never confused.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from deploy.cli.errors import WrongUse
-from deploy.cli.json_values import NoJson, parse
 from shared import datatypes
+from warmroute.datatypes import INTEGERS
 
 EPILOG = (
-    "VALUE of an input of numbers is JSON ([[1, 2.5]]; NaN, Infinity and -Infinity are numbers, "
-    "too); of a BYTES input it is the text as it stands, or a JSON list of strings. NAME:=VALUE is "
-    "JSON whatever the input, so that text may begin with @ or [. VALUE @FILE is a file, @- "
-    "standard input: .npy an array, .npz the array of that name, .json JSON; anything else is "
-    "JSON, or the one element of a BYTES input."
+    "For an input of numbers, VALUE is JSON: [[1, 2.5]], with NaN, Infinity and -Infinity. For a "
+    "BYTES input, VALUE is plain text, or a JSON list of strings. NAME:=VALUE is always JSON, so "
+    "text may begin with @ or [. @FILE reads a file and @- standard input: .npy is an array, .npz "
+    "the array of that name, .json is JSON. Other files are JSON, or one element of a BYTES input."
 )
 ARRAYS = (".npy", ".npz")
 STDIN = "-"
+LONGEST = 4000  # digits of one number
+MOST_DIGITS = 40  # of a whole number written with a point or an exponent
 
 
 class Given(NamedTuple):
@@ -68,21 +72,21 @@ def read_inputs(texts: Sequence[str], described: Mapping[str, Any]) -> dict[str,
     specs = {spec["name"]: spec for spec in described["inputs"]}
     given = [split(text) for text in texts]
     if specs and not given:
-        wanted = "; ".join(f"{n}, {s['datatype']} {s.get('shape')}" for n, s in specs.items())
-        raise WrongUse(f"{described.get('name', 'the model')} wants NAME=VALUE for: {wanted}")
+        required = "; ".join(f"{n}, {s['datatype']} {s.get('shape')}" for n, s in specs.items())
+        raise WrongUse(f"{described.get('name', 'the model')} needs NAME=VALUE for: {required}")
     names = [one.name for one in given]
     if len(set(names)) < len(names):
-        raise WrongUse("an input may be given once")
+        raise WrongUse("an input is given twice")
     if [one.file for one in given].count(STDIN) > 1:
-        raise WrongUse("standard input can be read once")
+        raise WrongUse("@- is given twice: standard input can be read once")
     for name in names:
         if name not in specs:
-            raise WrongUse(f"input {name!r}: there is none, the model has {sorted(specs)}")
+            raise WrongUse(f"the model has no input {name!r}, it has {sorted(specs)}")
     return {one.name: _read(one, specs[one.name]) for one in given}
 
 
 def _read(given: Given, spec: Mapping[str, Any]) -> Any:
-    """An array or nested lists; the client knows which of these the datatype can hold."""
+    """An array or nested lists; the client checks that the datatype can hold them."""
     path, datatype = given.file, spec["datatype"]
     if path is None:
         if datatype == datatypes.BYTES and not given.as_json:
@@ -96,7 +100,7 @@ def _read(given: Given, spec: Mapping[str, Any]) -> Any:
     try:
         return _json(path, raw.decode("utf-8-sig"), datatype)
     except UnicodeDecodeError:
-        raise WrongUse(f"{path}: no UTF-8 text, and the model wants {datatype} as JSON") from None
+        raise WrongUse(f"{path}: not UTF-8 text; the model needs {datatype} as JSON") from None
 
 
 def _json(where: str, text: str, datatype: str) -> Any:
@@ -104,7 +108,7 @@ def _json(where: str, text: str, datatype: str) -> Any:
         return parse(text, datatype)
     except NoJson as error:
         shown = text if len(text) <= 40 else text[:40] + "..."
-        raise WrongUse(f"input {where}: {shown!r} {error}; the model wants {datatype}") from None
+        raise WrongUse(f"input {where}: {shown!r} {error}; the model needs {datatype}") from None
 
 
 def _text(value: str, spec: Mapping[str, Any]) -> Any:
@@ -140,7 +144,7 @@ def _bytes(path: str) -> bytes:
 
 
 def _array(path: Path, name: str) -> Any:
-    """Of a file of numpy's. Its reader raises whatever a damaged file makes it trip over."""
+    """The array of a numpy file; numpy raises many kinds of errors on damaged files."""
     names = list[str]()
     try:
         with path.open("rb") as file:  # numpy itself forgets to close one that is damaged
@@ -154,4 +158,43 @@ def _array(path: Path, name: str) -> Any:
     except OSError as error:
         raise WrongUse(f"{path}: {error.strerror or error}") from error
     except Exception as error:
-        raise WrongUse(f"{path}: no file of numpy's: {error}") from error
+        raise WrongUse(f"{path}: not a numpy file: {error}") from error
+
+
+class NoJson(ValueError):
+    """The text is not JSON, or has numbers that cannot be kept. The message follows the text."""
+
+
+def parse(text: str, datatype: str) -> Any:
+    """Nested lists of numbers, strings, true, false and null. NaN and Infinity count as numbers,
+    because they can be sent; 1e400 does not. NoJson says what is wrong."""
+    whole = datatype in INTEGERS
+    try:
+        return json.loads(text, parse_float=_whole if whole else _float, parse_int=_int)
+    except NoJson:
+        raise
+    except json.JSONDecodeError as error:
+        raise NoJson(f"is not JSON ({error.msg}, at character {error.pos})") from None
+    except RecursionError:
+        raise NoJson("is nested too deeply") from None
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise NoJson(f"has {text:.40}, which a float cannot hold")
+    return value
+
+
+def _int(text: str) -> int:
+    if len(text) > LONGEST:
+        raise NoJson("has a number of thousands of digits")
+    return int(text)
+
+
+def _whole(text: str) -> int | float:
+    """For an input of integers: `1e3` and `9007199254740993.0` are whole numbers, read exactly."""
+    number = Decimal(text)
+    if number.adjusted() < MOST_DIGITS and number == number.to_integral_value():
+        return int(number)
+    return _float(text)

@@ -1,6 +1,6 @@
-"""Parses the command line, runs one subcommand, and says what went wrong in one sentence.
+"""Parses the command line, runs one command, and prints errors as one sentence.
 
-Exit status: 0 done, 1 it could not be done, 2 the command line is wrong, 130 Ctrl-C.
+Exit status: 0 done, 1 failed, 2 the command line is wrong, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -23,32 +23,27 @@ from deploy.cli import (
     requests,
     residency,
     sessions,
-    submit,
-    unload,
     up,
-    workers,
 )
 from deploy.cli.errors import CannotDo, WrongUse
-from deploy.cli.options import Parser
+from deploy.cli.options import Parser, watch
 from deploy.cli.output import say
-from deploy.cli.watching import watch
-from deploy.client import ClientError, InvalidInput, ServerError
-from deploy.client.urls import default_url
 from shared import command_line
 from shared.config import RouterConfig, WorkerConfig
 from shared.errors import WarmrouteError
+from warmroute import ClientError, InvalidInput, ServerError
+from warmroute.urls import default_url
 
 COMMANDS = (
-    up, push, models, infer, submit, requests, load, unload, policy, sessions, residency, workers,
-    events, dead, completion,
+    up, push, models, infer, requests, load, policy, sessions, residency, events, dead, completion,
 )  # fmt: skip
 DEBUG = "WARMROUTE_DEBUG"
-NEEDS = "pip install 'warmroute[worker]' has what pushing needs"
+NEEDS = "for pushing models: pip install 'warmroute[worker]'"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `warmroute`."""
-    _forgive_streams()
+    _accept_all_characters()
     for sentence in command_line.unknown_names(os.environ, (RouterConfig, WorkerConfig)):
         say(f"warmroute: {sentence}", error=True)
     parser = make_parser()
@@ -60,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(options)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         _drop_output()
         return 0
     except Exception as error:
@@ -74,11 +69,11 @@ def _run(options: argparse.Namespace) -> int:
         run = options.run
         status: int = watch(options, run) if getattr(options, "watch", None) else run(options)
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a reader that has left is no error
+            sys.stdout.flush()  # here, where a closed pipe is handled
     except (WrongUse, InvalidInput) as error:
-        return _tell(error, 2)
+        return _report(error, 2)
     except (CannotDo, ClientError, WarmrouteError) as error:
-        return _tell(error, 1)
+        return _report(error, 1)
     return status
 
 
@@ -90,12 +85,12 @@ def make_parser() -> argparse.ArgumentParser:
     gateway.add_argument(
         "--url",
         default=default_url(),
-        help="gateway to ask (default: WARMROUTE_URL, or %(default)s)",
+        help="address of the gateway (default: WARMROUTE_URL, or %(default)s)",
     )
     parser = Parser(
         prog="warmroute",
-        description="Router for many models.",
-        epilog=f"Each COMMAND has --help. {DEBUG}=1 shows where an unexpected error came from.",
+        description="Run, publish and manage models on a fleet of workers.",
+        epilog=f"Each COMMAND has --help. {DEBUG}=1 shows the traceback of an unexpected error.",
     )
     parser.add_argument(
         "--version", action="version", version=f"warmroute {command_line.version()}"
@@ -107,14 +102,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(error: Exception, status: int) -> int:
+def _report(error: Exception, status: int) -> int:
     code = f" (HTTP {error.status})" if isinstance(error, ServerError) else ""
     say(f"warmroute: {error}{code}", error=True)
     return status
 
 
 def _last_resort(error: Exception) -> int:
-    """One sentence for what nobody foresaw: the disk is full, a package is missing, a bug."""
+    """One sentence for unforeseen errors: a full disk, a missing package, a bug."""
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
         said = f"{named}{error.strerror or error}"
@@ -122,21 +117,21 @@ def _last_resort(error: Exception) -> int:
         said = f"{error}; {NEEDS}"
     else:
         first = str(error).partition("\n")[0][:300]
-        said = f"unexpected {type(error).__name__}: {first} ({DEBUG}=1 shows where)"
+        said = f"unexpected {type(error).__name__}: {first} ({DEBUG}=1 shows the traceback)"
     _drop_output()
     say(f"warmroute: {said}", error=True)
     return 1
 
 
-def _forgive_streams() -> None:
-    """A character that the terminal has not is written as its number, and is no error."""
+def _accept_all_characters() -> None:
+    """Write a character that the terminal does not have as its number, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:
-    """What is not written yet cannot be: Python would try again at its end, and complain."""
+    """Discard unwritten output: Python would write it at exit, and print an error."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from deploy.cli import models_delete, repository
+from deploy.cli import repository
 from deploy.cli.errors import WrongUse
+from deploy.cli.options import add_watch
 from deploy.cli.output import Subparsers, say, show
-from deploy.cli.watching import add_watch
-from deploy.client import Client
 from shared.names import check_model_name
+from warmroute import Client
 
 VERSIONS = ["version", "live", "state", "workers", "why not"]
 USAGE = """%(prog)s [--ready]                  every model of the repository
@@ -26,14 +26,14 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         help="list models, show one, or delete it",
         usage=USAGE,
         epilog="After a delete, requests without a version get the newest that is left. Files that "
-        "other versions may share stay in the repository; copies in memory go when room is needed, "
-        "or with `warmroute unload`.",
+        "other versions may share stay in the repository. Copies in memory stay until they are "
+        "evicted, or until `warmroute unload`.",
     )
     parser.add_argument("words", nargs="*", default=[], metavar="[delete] NAME")
-    parser.add_argument("--ready", action="store_true", help="only those in memory somewhere")
+    parser.add_argument("--ready", action="store_true", help="only models that a worker holds")
     add_watch(parser)
     parser.add_argument("--version", type=int, metavar="N", help="delete: only this one")
-    parser.add_argument("--yes", action="store_true", help="delete: do not ask")
+    parser.add_argument("--yes", action="store_true", help="delete: without confirmation")
     repository.add_option(parser)
     parser.set_defaults(run=run)
 
@@ -43,8 +43,8 @@ def run(options: Namespace) -> int:
     words = options.words
     if len(words) == 2 and words[0] == "delete":
         if options.watch is not None:
-            raise WrongUse("delete: --watch belongs to what only looks")
-        return models_delete.run(options, check_model_name(words[1]))
+            raise WrongUse("delete: --watch works only for commands that change nothing")
+        return repository.delete(options, check_model_name(words[1]))
     if len(words) > 1:
         raise WrongUse(f"{' '.join(words)}: want a model's NAME, or delete NAME")
     if options.version is not None or options.yes:
@@ -65,7 +65,7 @@ def _show_all(options: Namespace) -> int:
 
 def _show_one(options: Namespace, name: str) -> int:
     if options.ready:
-        raise WrongUse("--ready lists models: without a NAME")
+        raise WrongUse("--ready lists models, and takes no NAME")
     with Client(options.url) as client:
         found = client.versions(name)
         signature = client.model(name) if found["serves"] is not None else {}
@@ -87,10 +87,10 @@ def _row(row: dict[str, Any]) -> list[str]:
 
 
 def _facts(found: dict[str, Any], signature: dict[str, Any]) -> list[str]:
-    """What there is to say below the table, a line each."""
+    """The lines below the table."""
     lines = [f"{found['not_shown']} older versions"] if found["not_shown"] else []
     if not signature:
-        return [*lines, "none of them can be served"]
+        return [*lines, "no version can be served"]
     batch = {row["version"]: row.get("max_batch", 1) for row in found["versions"]}.get(
         found["serves"], 1
     )

@@ -1,25 +1,40 @@
-"""Values of options, checked as they are read: argparse then names the option in its sentence."""
+"""What commands share: values of options, names of models, and `--watch`.
+
+Values are checked as they are read, so argparse names the option in its message.
+"""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import re
+import sys
+import time
+from collections.abc import Callable
 from typing import Any, NoReturn
+
+from deploy.cli.errors import WrongUse
+from deploy.cli.output import say
+from shared.names import VERSION
+from warmroute import ClientError, InvalidInput, Rejected
 
 LONGEST_S = 1e9
 MOST = 1 << 31
+FORM = "MODEL[:VERSION]"
+EVERY_S = 2.0
+LEAST_S = 0.1
+CLEAR = "\x1b[H\x1b[2J"
 _CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)")
 _OPTION = re.compile(r"unrecognized arguments: (--[\w-]+)")
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes options before, between and behind arguments, and says what was probably meant."""
+    """Takes options in any position, and suggests the command or option that was probably meant."""
 
     _mixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does it, which by itself forgets a `*` argument behind an option."""
+        """As in argparse, which alone loses a `*` argument behind an option."""
         if self._mixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
         self._mixing = True
@@ -44,7 +59,7 @@ class Parser(argparse.ArgumentParser):
         return f"; did you mean {near[0]}?" if near else ""
 
     def _options(self) -> list[str]:
-        """Those of all commands: who does not know one is no more told than its name."""
+        """The options of all commands."""
         parsers: list[argparse.ArgumentParser] = [self]
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -53,7 +68,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def seconds(text: str) -> float:
-    """A time to wait."""
+    """A time to wait, in seconds."""
     try:
         value = float(text)
     except ValueError:
@@ -64,7 +79,51 @@ def seconds(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """A whole number from 1 on: a version, or how many."""
+    """A whole number from 1 on: a version, or a count."""
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:12]) < MOST:
         raise argparse.ArgumentTypeError(f"{text!r:.40}, want a whole number from 1 on")
     return int(text)
+
+
+def read_model(text: str) -> tuple[str, int | None]:
+    """`NAME[:VERSION]` as name and version, None without a version; WrongUse if it is neither."""
+    name, colon, version = text.partition(":")
+    if not name or (colon and not VERSION.fullmatch(version)):
+        raise WrongUse(f"{text!r}: want {FORM}")
+    return name, int(version) if colon else None
+
+
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    """Declare the option."""
+    parser.add_argument(
+        "--watch", nargs="?", const=EVERY_S, type=_period, metavar="SECONDS",
+        help=f"repeat every SECONDS seconds ({EVERY_S:g}), until Ctrl-C",
+    )  # fmt: skip
+
+
+def check_watch(options: argparse.Namespace, *looking: str) -> None:
+    """WrongUse if --watch was given for an action that changes something."""
+    if options.watch is not None and options.action not in looking:
+        raise WrongUse(f"{options.action}: --watch belongs to {' and '.join(looking)}")
+
+
+def watch(options: argparse.Namespace, run: Callable[[argparse.Namespace], int]) -> int:
+    """Repeat until Ctrl-C. An unreachable gateway is reported and retried; WrongUse ends it."""
+    while True:
+        if sys.stdout is not None and sys.stdout.isatty():
+            print(CLEAR, end="")
+        if not options.json:
+            print(f"{time.strftime('%H:%M:%S')}  every {options.watch:g} s, Ctrl-C ends")
+        try:
+            run(options)
+        except (InvalidInput, Rejected):
+            raise
+        except ClientError as error:
+            say(f"warmroute: {error}", error=True)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        time.sleep(options.watch)
+
+
+def _period(text: str) -> float:
+    return max(seconds(text), LEAST_S)

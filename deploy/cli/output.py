@@ -36,11 +36,11 @@ def show(options: Namespace, document: Any, columns: Sequence[str], rows: Rows) 
     console, table = Console(highlight=False, markup=False), _table(columns, clean)
     needed = Console(width=WIDEST).measure(table).maximum
     last = max((cell_len(row[-1]) for row in clean), default=0)
-    room = console.width if console.is_terminal else needed  # a file or a pipe has no width
-    if needed - max(last - LEAST_TEXT, 0) <= room:
-        Console(highlight=False, markup=False, width=room).print(table)
+    width = console.width if console.is_terminal else needed  # a file or a pipe has no width
+    if needed - max(last - LEAST_TEXT, 0) <= width:
+        Console(highlight=False, markup=False, width=width).print(table)
     else:
-        print("\n".join(_as_lines(columns, row, room) for row in clean))
+        print("\n".join(_as_lines(columns, row, width) for row in clean))
 
 
 def _table(columns: Sequence[str], rows: Rows) -> Table:
@@ -55,8 +55,8 @@ def _table(columns: Sequence[str], rows: Rows) -> Table:
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """A line of text, to standard error if `error`. On a terminal it is folded between words, and
-    nothing in it moves the cursor, whoever wrote it."""
+    """A line of text, to standard error if `error`. On a terminal it is folded between words.
+    Control characters are escaped, so text from a server cannot move the cursor."""
     stream = sys.stderr if error else sys.stdout
     if stream is None:
         return

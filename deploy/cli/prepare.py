@@ -1,4 +1,4 @@
-"""From what the user has (a file, a module, weights) to the files and specs of a version."""
+"""Turns a file, a module or weights into the files and tensor specs of a version."""
 
 from __future__ import annotations
 
@@ -10,21 +10,14 @@ from pathlib import Path
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.example import read_example
 from deploy.cli.factory import make_module
-from deploy.cli.model_files import (
-    ONNX,
-    PT2,
-    TORCHSCRIPT,
-    check_content,
-    check_weights,
-    format_of,
-)
+from deploy.cli.model_files import check_content, check_weights, platform_of
 from deploy.cli.specs import read_said, read_spec
 from shared.errors import InvalidInput, WarmrouteError
 from shared.manifest import TensorSpec
+from shared.platforms import resolve
 from worker.packaging.result import Packed
-from worker.runtimes.naming import Said, name_of
 
-EXTRA = ("torch", "safetensors", "onnx", "onnxruntime", "google")  # of the extra `worker`
+EXTRA = ("torch", "safetensors", "onnx", "onnxruntime", "google")  # packages of the extra `worker`
 
 
 @dataclass(frozen=True)
@@ -43,12 +36,12 @@ class Source:
 
 
 def prepare(source: Source, scratch: Path) -> Packed:
-    """Pack `source`, new files below `scratch`. WrongUse or an error of the tree if it cannot be
-    served; whatever a worker would refuse is refused here."""
+    """Pack `source`; new files are written below `scratch`. WrongUse or an error of the tree if it
+    cannot be served: what a worker would refuse is refused here."""
     given = [source.file, source.module, source.architecture]
     if sum(one is not None for one in given) != 1:
         raise WrongUse("give one of --file, --module and --architecture")
-    _refuse_strangers(source)
+    _refuse_unused(source)
     if source.weights is not None:
         check_weights(source.weights)
     if source.example is not None:
@@ -66,8 +59,8 @@ def _packed(source: Source, scratch: Path) -> Packed:
     return _from_file(source, source.file, scratch)
 
 
-def _refuse_strangers(source: Source) -> None:
-    """Options that would change nothing are refused: who gives them expects that they do."""
+def _refuse_unused(source: Source) -> None:
+    """Refuse an option that would have no effect: the caller expects one."""
     for option, given, fits, belongs in (
         ("--format", source.format, source.file, "--file of a .pt2"),
         ("--weights", source.weights, source.file is None, "--module or --architecture"),
@@ -79,7 +72,7 @@ def _refuse_strangers(source: Source) -> None:
 
 @contextmanager
 def _naming(what: Path | str | None) -> Iterator[None]:
-    """Errors about what is pushed say what that is."""
+    """Put the name of what is pushed in front of each error."""
     try:
         yield
     except WarmrouteError as error:
@@ -102,46 +95,27 @@ def _worker_extra() -> Iterator[None]:
 
 
 def _from_file(source: Source, file: Path, scratch: Path) -> Packed:
-    kind = format_of(file)
-    if source.format and kind != PT2:
-        raise WrongUse(f"--format goes with a .pt2 only, {file} is a {kind}")
+    platform = platform_of(file, source.format)
     inputs = [read_said(text) for text in source.inputs]
     outputs = [read_said(text) for text in source.outputs]
-    if kind == ONNX:
-        from worker.packaging.onnx import pack_onnx  # needs no torch
-
-        return pack_onnx(file, _by_name(inputs), _by_name(outputs))
-    from worker.packaging import packers
-
-    if kind == TORCHSCRIPT:
-        specs = _specs("--input", source.inputs), _specs("--output", source.outputs)
-        return packers.pack_torchscript(file, *specs)
-    if source.format == "whole":
-        return packers.pack_whole_pt2(file, input_names=inputs, output_names=outputs)
-    return packers.pack_pt2(file, scratch, input_names=inputs, output_names=outputs)
-
-
-def _by_name(said: Sequence[Said]) -> dict[str, TensorSpec | None]:
-    given: dict[str, TensorSpec | None] = {}
-    for one in said:
-        if name_of(one) in given:
-            raise WrongUse(f"{name_of(one)!r} is given twice")
-        given[name_of(one)] = None if isinstance(one, str) else one
-    return given
+    packed: Packed = resolve(platform.packer)(file, scratch, inputs, outputs)
+    return packed
 
 
 def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
-    from worker.packaging import packers
+    from worker.packaging.example import arguments, example_inputs
+    from worker.packaging.module import pack_module
+    from worker.packaging.weight_files import read_weights
 
     specs = _specs("--input", source.inputs)
     if not specs:
-        raise WrongUse("--module: an --input is needed for each argument of forward()")
+        raise WrongUse("--module: give an --input for each argument of forward()")
     outputs = [read_said(text) for text in source.outputs]
-    examples = packers.example_inputs(specs, read_example(source.example))
-    state = None if source.weights is None else packers.read_weights(source.weights)
+    examples = example_inputs(specs, read_example(source.example))
+    state = None if source.weights is None else read_weights(source.weights)
     module = make_module(factory)
-    given = packers.arguments(module, specs, examples)
-    return packers.pack_module(
+    given = arguments(module, specs, examples)
+    return pack_module(
         module, state, given.args, given.dynamic_shapes, specs, outputs, scratch, given.kwargs
     )
 
@@ -149,19 +123,20 @@ def _from_module(source: Source, factory: str, scratch: Path) -> Packed:
 def _from_architecture(source: Source, name: str, scratch: Path) -> Packed:
     if source.weights is None:
         raise WrongUse("--architecture needs --weights")
-    from worker.packaging import packers
+    from worker.packaging.architecture import pack_architecture
     from worker.packaging.program_manifest import match_packed
+    from worker.packaging.weight_files import read_weights
 
     sizes = dict(_size(text) for text in source.sizes)
-    weights = packers.read_weights(source.weights)
-    packed = packers.pack_architecture(name, sizes, weights, scratch)
+    weights = read_weights(source.weights)
+    packed = pack_architecture(name, sizes, weights, scratch)
     inputs = [read_said(text) for text in source.inputs]
     return match_packed(packed, inputs, [read_said(text) for text in source.outputs])
 
 
 def _specs(option: str, texts: Sequence[str]) -> list[TensorSpec]:
     if bare := [text for text in texts if ":" not in text]:
-        raise WrongUse(f"{option} {bare[0]!r}: here its datatype and shape are needed too")
+        raise WrongUse(f"{option} {bare[0]!r}: its datatype and shape are needed too")
     return [read_spec(text) for text in texts]
 
 

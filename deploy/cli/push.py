@@ -1,7 +1,7 @@
-"""`warmroute push`: a model file, or a module and its weights, becomes a version in the repository.
+"""`warmroute push`: publish a model file, or a module and its weights, as a version.
 
-Sending can be broken off and taken up again: what has arrived is not sent twice, and the version
-appears only when it is whole. Pushing the same again changes nothing.
+An upload can be interrupted and repeated: what has arrived is not sent twice, and the version
+appears only when it is complete. Pushing the same again changes nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 from deploy.cli import push_wait, repository
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import Subparsers, mib, say, show
-from deploy.cli.progress import bytes_bar
-from deploy.cli.residency_options import add_options, read_policy
+from deploy.cli.policy import add_options, read_policy
 from deploy.cli.specs import FORM
+from deploy.local.progress import bytes_bar
 from shared.errors import Conflict, LoadFailed
 from shared.manifest import Batching, Manifest, TensorSpec
 from shared.names import check_model_name
@@ -36,13 +36,17 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         parents=[gateway],
         help="publish a model",
         epilog=f"A SPEC is {FORM}, with -1 for a dimension that varies, or NAME alone where the "
-        "file says the rest: what is said must be so.",
+        "file has the rest: what is given must match the file.",
     )
     parser.add_argument("model", metavar="NAME")
     _add_source(parser)
-    parser.add_argument("--version", type=int, help="default: the newest, or one more if changed")
     parser.add_argument(
-        "--max-batch", type=int, default=1, metavar="N", help="default: %(default)s"
+        "--version",
+        type=int,
+        help="default: the newest version, or the next one if the model changed",
+    )
+    parser.add_argument(
+        "--max-batch", type=int, default=1, metavar="N", help="requests per batch (%(default)s)"
     )
     parser.add_argument("--licence", default="", help="kept in the manifest")
     repository.add_option(parser)
@@ -52,37 +56,45 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 
 
 def _add_source(parser: ArgumentParser) -> None:
-    """What is pushed, and what is said of it."""
+    """Declare the options that name the model and describe its tensors."""
     parser.add_argument("--file", type=Path, help="model.pt2, model.onnx or TorchScript (model.pt)")
     parser.add_argument(
         "--format",
         choices=["program", "whole"],
-        help="a .pt2 as shared program and weights (default), or as one file",
+        help="store a .pt2 as shared program and weights (default), or as one file",
     )
     parser.add_argument("--module", metavar="PACKAGE.MODULE:FACTORY", help="makes the module")
-    parser.add_argument("--architecture", metavar="NAME", help="one that the workers know")
+    parser.add_argument("--architecture", metavar="NAME", help="an allow-listed architecture")
     parser.add_argument(
-        "--size", action="append", default=[], metavar="NAME=VALUE", help="of its own"
+        "--size",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a size of the architecture",
     )
     parser.add_argument(
         "--weights",
         type=Path,
         metavar="FILE.safetensors",
-        help="of --module or --architecture: a file, the .index.json of several, or their folder",
+        help="weights of --module or --architecture: a file, an .index.json, or a folder",
     )
-    parser.add_argument("--example", type=Path, metavar="FILE.npz", help="real inputs, by name")
-    parser.add_argument("--input", action="append", default=[], metavar="SPEC", help="by name")
+    parser.add_argument(
+        "--example", type=Path, metavar="FILE.npz", help="real inputs by name, used as warm-up"
+    )
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="SPEC", help="once per input"
+    )
     parser.add_argument(
         "--output",
         action="append",
         default=[],
         metavar="SPEC",
-        help="by name; in order where the model's outputs have none",
+        help="by name; in order where the model's outputs have no names",
     )
 
 
 def run(options: Namespace) -> int:
-    """Prepare, publish, and say what travelled."""
+    """Prepare, try and publish the model, and print what was sent."""
     check_model_name(options.model)
     _check_numbers(options)
     policy = read_policy(options)
@@ -107,33 +119,30 @@ def run(options: Namespace) -> int:
         document["workers"] = push_wait.until_live(options, pushed.name, pushed.version)
     row = [pushed.name, str(pushed.version), pushed.platform, str(len(pushed.files))]
     row += [mib(result.bytes_sent), mib(result.bytes_shared)]
-    columns = ["model", "version", "platform", "files", "sent", "was there"]
+    columns = ["model", "version", "platform", "files", "sent", "already there"]
     show(options, document, columns, [row])
     _advise_trust(pushed, store.url)
     for note in notes:
         say(f"warmroute: {note}", error=True)
     if not options.json:
         news = push_wait.news(options, pushed.name, pushed.version, unchanged=result.unchanged)
-        say(news, error=True)  # what is printed is the table
+        say(news, error=True)  # standard output has the table
     return 0
 
 
 def _advise_trust(manifest: Manifest, url: str) -> None:
-    """Say on stderr what the workers must be told, unless this environment tells them so."""
+    """Print on stderr which setting the workers need, unless it is set in this environment."""
     prefixes = os.environ.get("WARMROUTE_TRUST_CODE", "").split(",")
     if not trust.Trust.of_repository(url, prefixes, ()).allows(manifest):
-        say(
-            f"warmroute: {manifest.platform} can run code: {trust.advice(url)}, or it is refused",
-            error=True,
-        )
+        way_out = f"{trust.advice(url)}, or workers refuse it"
+        say(f"warmroute: {manifest.platform} can run code: {way_out}", error=True)
 
 
 def _prepare(
     options: Namespace, policy: Policy, scratch: Path
 ) -> tuple[Manifest, dict[str, Path], list[str]]:
-    """The manifest (as version 1, without files), the files that go with it, and what there is to
-    tell the publisher."""
-    from deploy.cli.prepare import Source, prepare  # brings in numpy, and torch where it is needed
+    """The manifest (as version 1, without files), its files, and notes for the publisher."""
+    from deploy.cli.prepare import Source, prepare  # imports numpy, and torch if needed
 
     source = Source(
         file=options.file,
@@ -175,9 +184,8 @@ def _check_numbers(options: Namespace) -> None:
 def _try(
     manifest: Manifest, files: dict[str, Path], options: Namespace
 ) -> tuple[Manifest, list[str]]:
-    """The manifest with the example as its warm-up, once the model has been tried, and what there
-    is to tell the publisher."""
-    from deploy.cli.example import MOST_BYTES, example_of, read_example
+    """Try the model; the manifest with the example as its warm-up, and notes for the publisher."""
+    from deploy.cli.example import MAX_BYTES, example_of, read_example
 
     arrays = read_example(options.example)
     if arrays is None:
@@ -186,25 +194,25 @@ def _try(
     given = msgspec.structs.replace(manifest, warmup=example.warmup)
     if not example.shapes_only:
         return _run(given, files)
-    large = f"the example is over {MOST_BYTES} bytes, of which a manifest keeps"
+    large = f"the example is over {MAX_BYTES} bytes, so the manifest keeps"
     try:
         tried, notes = _run(given, files)
-        return tried, [f"{large} the shapes only", *notes]
+        return tried, [f"{large} its shapes only", *notes]
     except LoadFailed:  # zeros of these shapes
         tried, notes = _run(manifest, files)
-        return tried, [f"{large} nothing", *notes]
+        return tried, [f"{large} nothing of it", *notes]
 
 
 def _run(manifest: Manifest, files: dict[str, Path]) -> tuple[Manifest, list[str]]:
-    """The manifest after a trial of the model, and what that has to tell. (An ONNX model can be
-    pushed without torch.)"""
+    """Run the model; the manifest after this trial, and notes for the publisher. (An ONNX model can
+    be pushed without torch.)"""
     try:
         from deploy.cli.trial import try_model
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] != "torch":
             raise
-        untried = "it was not tried, as torch is not installed here: a worker will, when it loads"
-        return manifest, [f"{untried} it"]
+        note = "the model was not tried, since torch is not installed here: the first load tries it"
+        return manifest, [note]
     tried = try_model(manifest, files)
     if tried.mixes:
         manifest = msgspec.structs.replace(manifest, batching=Batching())
@@ -214,16 +222,19 @@ def _run(manifest: Manifest, files: dict[str, Path]) -> tuple[Manifest, list[str
 def _check_batchable(specs: list[TensorSpec]) -> None:
     for spec in specs:
         if spec.shape[:1] != [-1]:
-            way = ": leave it out by naming the other inputs with --input" if spec.optional else ""
+            way = (
+                "leave it out by naming the other inputs with --input, or " if spec.optional else ""
+            )
             raise WrongUse(
-                f"--max-batch: {spec.name!r} is {spec.shape}, whose first size is fixed{way}"
+                f"--max-batch: {spec.name!r} is {spec.shape}, whose first size is fixed, but "
+                f"a batch needs one that varies (-1): {way}push without --max-batch"
             )
 
 
 def _publish(
     store: Repository, manifest: Manifest, files: dict[str, Path], options: Namespace
 ) -> PublishResult:
-    """As the version that was asked for; else as the newest, or a new one if that is another."""
+    """Publish as the requested version; without one as the newest, or a new one if that differs."""
     newest = max(store.list_versions(manifest.name), default=1)
     version = options.version or newest
     with bytes_bar(f"push {manifest.name}") as progress:

@@ -1,4 +1,4 @@
-"""`warmroute requests get|wait|cancel|list`: what was submitted."""
+"""`warmroute requests get|wait|cancel|list`: durable requests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any
 
 from deploy.cli import answers
 from deploy.cli.errors import CannotDo, WrongUse
-from deploy.cli.options import count, seconds
+from deploy.cli.options import add_watch, check_watch, count, seconds
 from deploy.cli.output import Subparsers, show
-from deploy.cli.watching import add_watch, check_watch
-from deploy.client import Client, ClientError, RequestFailed, TimedOut
+from warmroute import Client, ClientError, RequestFailed, TimedOut
 
 ACTIONS = ("get", "wait", "cancel", "list")
 COLUMNS = ["request", "status", "model", "worker", "deadline", "error"]
@@ -26,17 +25,16 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     parser = subparsers.add_parser(
         "requests",
         parents=[gateway],
-        help="get, wait for, cancel or list submitted requests",
-        epilog="get prints the outputs of one that has succeeded, else its status; wait prints one "
-        "line per request when all have ended, status 1 if one did not succeed or --wait is over. "
-        "list shows those that have not ended, the nearest deadline first: of those that have, "
-        f"outcomes are kept for an hour, by id only. {answers.EPILOG}",
+        help="get, wait for, cancel or list durable requests",
+        epilog="get prints the outputs of a request that succeeded, else its status. wait prints a "
+        "line per request when all have ended; exit status 1 if one did not succeed, or --wait is "
+        "over. list shows requests that have not ended, the nearest deadline first. Outcomes are "
+        f"kept for an hour, by id. {answers.EPILOG}",
     )
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("ids", nargs="*", default=[], metavar="ID", help="as `submit` prints it")
     parser.add_argument(
-        "--wait", type=seconds, metavar="S", help="get: until it has ended, so long at most; "
-        "wait: no longer",
+        "--wait", type=seconds, metavar="S", help="get, wait: wait S seconds at most",
     )  # fmt: skip
     answers.add_save(parser)
     parser.add_argument("--limit", type=count, default=50, help="how many to list (%(default)s)")
@@ -45,7 +43,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 
 
 def run(options: Namespace) -> int:
-    """Do one of the four."""
+    """Run the action."""
     _check(options)
     check_watch(options, "list", "get")
     with Client(options.url) as client:
@@ -83,21 +81,21 @@ def _get(options: Namespace, client: Client, request_id: str) -> int:
     pending = client.pending(request_id)
     ended = 0.0 if options.wait is None else options.wait
     try:
-        with _said_why(request_id):
+        with _name_failure(request_id):
             answers.show_result(options, pending.result(ended))
         return 0
     except TimedOut:
         found = pending.describe()
     if options.save is not None:
-        raise CannotDo(f"request {request_id}: {found['status']}, there is nothing to save yet")
+        raise CannotDo(f"request {request_id}: {found['status']}, no outputs to save yet")
     columns = [*COLUMNS, "waits"]
     show(options, found, columns, [_row(found, columns)])
     return 0
 
 
 @contextmanager
-def _said_why(request_id: str) -> Iterator[None]:
-    """A request that ended otherwise is named, with the way it ended."""
+def _name_failure(request_id: str) -> Iterator[None]:
+    """An error about a request that did not succeed names it and its outcome."""
     try:
         yield
     except RequestFailed as error:
@@ -105,7 +103,7 @@ def _said_why(request_id: str) -> Iterator[None]:
 
 
 def _each(options: Namespace, client: Client, do: Any) -> int:
-    """One line per request; status 1 if one could not be done. The others are done all the same."""
+    """One line per request; status 1 if one failed. A failure does not stop the others."""
     done = []
     for request_id in options.ids:
         try:
@@ -137,7 +135,7 @@ def _cancel(client: Client, request_id: str) -> dict[str, Any]:
     pending = client.pending(request_id)
     if pending.cancel():
         return {"status": "cancelled"}
-    return {"status": pending.status(), "error": "it had ended already"}
+    return {"status": pending.status(), "error": "it had already ended"}
 
 
 def _row(found: dict[str, Any], columns: list[str]) -> list[str]:

@@ -1,28 +1,39 @@
-"""`warmroute residency [MODEL]`: which worker holds which model, or all about one model."""
+"""`warmroute residency [MODEL]` and `warmroute workers`: what each worker holds and does."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from deploy.cli.options import count
+from deploy.cli.options import add_watch, count
 from deploy.cli.output import Subparsers, mib, say, show
-from deploy.cli.watching import add_watch
-from deploy.client import Client
+from warmroute import Client
 
 COPY = ["worker", "tier", "own", "shared", "since", "last used", "hits"]
+WORKERS = [
+    "worker", "device", "state", "used", "budget", "models", "queue", "busy", "service",
+    "host used", "host budget",
+]  # fmt: skip
 LOAD = ["model", "phase", "worker", "seconds", "waits"]
 
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:
-    """Declare the subcommand."""
+    """Declare both subcommands."""
     parser = subparsers.add_parser(
         "residency", parents=[gateway], help="show which worker holds which model"
     )
-    parser.add_argument("model", nargs="?", help="show all that is known of this one")
+    parser.add_argument("model", nargs="?", help="show everything about this model")
     parser.add_argument("--version", type=count, help="of MODEL; default: the latest")
     add_watch(parser)
     parser.set_defaults(run=run)
+    workers = subparsers.add_parser(
+        "workers",
+        parents=[gateway],
+        help="list the workers",
+        epilog="busy: share of time that the device is used; service: device time of a request.",
+    )
+    add_watch(workers)
+    workers.set_defaults(run=run_workers)
 
 
 def run(options: Namespace) -> int:
@@ -30,7 +41,7 @@ def run(options: Namespace) -> int:
     with Client(options.url) as client:
         if options.model is not None:
             return _show_one(options, client.model_residency(options.model, options.version))
-        fleet = client.fleet()
+        fleet = client.residency()
     columns, rows = as_table(fleet["workers"])
     show(options, fleet, columns, rows)
     loads = fleet.get("loads", [])
@@ -102,7 +113,7 @@ def _and_shared(size: int) -> str:
 
 
 def facts(found: dict[str, Any]) -> list[str]:
-    """What there is to say beside the copies, a line each."""
+    """What is shown below the copies, a line each."""
     failure, quarantine, learned = found["last_failure"], found["quarantine"], found["learned"]
     from_tier = [f"{ms:.0f} ms from {tier}" for tier, ms in learned["load_ms"].items()]
     state = "open" if quarantine and quarantine["open"] else "closed"
@@ -132,3 +143,31 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return "none" if value is None else str(value)
+
+
+def run_workers(options: Namespace) -> int:
+    """Print one row per worker."""
+    with Client(options.url) as client:
+        workers = client.workers()
+    show(options, {"workers": workers}, WORKERS, [_worker(worker) for worker in workers])
+    return 0
+
+
+def _worker(worker: dict[str, Any]) -> list[str]:
+    """A row of the table."""
+    models = str(len(worker["models"]))
+    if worker.get("max_models"):
+        models += f"/{worker['max_models']}"
+    return [
+        worker["id"],
+        worker["device"],
+        worker["state"],
+        mib(worker["used_bytes"]),
+        mib(worker["budget_bytes"]),
+        models,
+        str(worker["queue"]),
+        f"{100 * worker.get('busy', 0):.0f} %",
+        f"{worker.get('service_ms', 0):.1f} ms",
+        mib(worker.get("host_used_bytes", 0)),
+        mib(worker.get("host_budget_bytes", 0)),
+    ]

@@ -1,4 +1,4 @@
-"""`warmroute session open|list|show|keep|close`: models that stay in memory for a while."""
+"""`warmroute session open|list|show|keep|close`: sets of pinned models."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from deploy.cli.errors import WrongUse
-from deploy.cli.options import seconds
+from deploy.cli.options import FORM, add_watch, check_watch, read_model, seconds
 from deploy.cli.output import Subparsers, show
-from deploy.cli.versions import FORM, read_model
-from deploy.cli.watching import add_watch, check_watch
-from deploy.client import Client, Session
-from deploy.client.session import Wanted
+from warmroute import Client, Session
+from warmroute.session import ModelName
 
 ACTIONS = ("open", "list", "show", "keep", "close")
 
@@ -23,24 +21,26 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     parser = subparsers.add_parser(
         "session",
         parents=[gateway],
-        help="keep a set of models in memory",
-        epilog=f"open takes {FORM} as often as there are models; show, keep and close take the id "
-        "of a session. A session that is not kept ends after its --ttl.",
+        help="pin a set of models",
+        epilog=f"open takes one or more {FORM}; show, keep and close take ids of sessions. A "
+        "session ends after --ttl seconds, unless keep extends it.",
     )
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument(
         "names", nargs="*", default=[], metavar="NAME", help="models, or ids of sessions"
     )
-    parser.add_argument("--ttl", type=seconds, metavar="S", help="seconds it lasts from now on")
-    parser.add_argument("--id", help="open: its id, under which it can be opened twice")
-    parser.add_argument("--wait", action="store_true", help="open: until its models are loaded")
-    parser.add_argument("--hold", action="store_true", help="open: and keep it until Ctrl-C")
+    parser.add_argument("--ttl", type=seconds, metavar="S", help="seconds until it ends")
+    parser.add_argument("--id", help="open: its id; opening it again returns the same session")
+    parser.add_argument(
+        "--wait", action="store_true", help="open: wait until its models are loaded"
+    )
+    parser.add_argument("--hold", action="store_true", help="open: keep it open until Ctrl-C")
     add_watch(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: Namespace) -> int:
-    """Do one of the five."""
+    """Run the action."""
     _check(options)
     check_watch(options, "list", "show")
     with Client(options.url) as client:
@@ -51,7 +51,7 @@ def run(options: Namespace) -> int:
                 sessions = list(client.sessions())
                 show(options, sessions, ["session", "expires", "models"], _rows(sessions))
             case "show":
-                _show(options, client.find_session(options.names[0]))
+                _show(options, client.session_info(options.names[0]))
             case "keep":
                 kept = [client.keep_session(name, options.ttl) for name in options.names]
                 rows = [[row["id"], row["expires_at"]] for row in kept]
@@ -77,14 +77,14 @@ def _check(options: Namespace) -> None:
 
 
 def _open(options: Namespace, client: Client) -> None:
-    models = [_wanted(name) for name in options.names]
+    models = [_model(name) for name in options.names]
     ttl = 60.0 if options.ttl is None else options.ttl
     session = client.session(models, ttl=ttl, wait=options.wait, id=options.id)
     if not options.hold:
         _show(options, session.open())
         return
     with session:
-        _show(options, client.find_session(session.id))
+        _show(options, client.session_info(session.id))
         _hold(session)
 
 
@@ -93,7 +93,7 @@ def _hold(session: Session) -> None:
     threading.Event().wait()
 
 
-def _wanted(text: str) -> Wanted:
+def _model(text: str) -> ModelName:
     name, version = read_model(text)
     return name if version is None else (name, version)
 

@@ -10,7 +10,7 @@ from shared.manifest import TensorSpec
 
 FORM = "NAME:DATATYPE:DIM,DIM,..."
 MAX_SIZE, MAX_DIMENSIONS = 2**40, 16
-# What could be taken for two names, or for a name and its value, is none.
+# A name cannot look like two names, or like a name and a value.
 NAME = re.compile(r"[^\s,;='\"]{1,256}")
 
 
@@ -27,16 +27,16 @@ def read_spec(text: str) -> TensorSpec:
     try:
         shape = [int(dim) for dim in rest.split(",") if dim]
     except ValueError:
-        raise WrongUse(f"{text!r}: a dimension is a whole number, -1 where it varies") from None
+        raise WrongUse(f"{text!r}: a dimension is a whole number, or -1 if it varies") from None
     if any(not -1 <= dim <= MAX_SIZE for dim in shape):
-        raise WrongUse(f"{text!r}: a dimension is a whole number, -1 where it varies")
+        raise WrongUse(f"{text!r}: a dimension is a whole number, or -1 if it varies")
     if len(shape) > MAX_DIMENSIONS:
         raise WrongUse(f"{text!r}: over {MAX_DIMENSIONS} dimensions")
     return TensorSpec(name, datatype, shape)
 
 
 def read_said(text: str) -> str | TensorSpec:
-    """A spec, or a bare name, where the model itself says the rest. A name may end as a spec does:
+    """A spec, or a bare name if the model has the rest. A name may end as a spec does:
     `serving_default:0` is a name, `x:INT64` is neither."""
     kind = text.rpartition(":")[0].rpartition(":")[2]
     if ":" in text and (kind in datatypes.ALL or not kind):
@@ -48,7 +48,7 @@ def read_said(text: str) -> str | TensorSpec:
 
 
 def name_of(text: str) -> str:
-    """The name of a spec, or of a bare name, where the model itself says the rest."""
+    """The name in a spec, or a bare name."""
     said = read_said(text)
     return said if isinstance(said, str) else said.name
 
@@ -57,5 +57,5 @@ def _check_name(name: str, text: str) -> None:
     if not NAME.fullmatch(name):
         raise WrongUse(
             f"{text!r}: a name is 1 to 256 characters without space, comma, semicolon, = or quote; "
-            "each tensor has an option of its own"
+            "give one option per tensor"
         )

@@ -1,8 +1,8 @@
-"""The trial before a version is published: what a worker will do with it, done here first.
+"""The trial before a version is published: the model is loaded and run as a worker does.
 
-The model is opened as a worker opens it and runs once, with the example if there is one. A model
-that no worker could serve is refused; what is only odd is told. One whose rows may not share a
-batch is published without batches: it is served one by one, and right.
+It runs with the example if there is one. A model that no worker could serve is refused; what is
+unusual is noted. A model whose rows may not share a batch is published without batches: it is
+served one request at a time, and correctly.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ import msgspec
 
 from shared.errors import LoadFailed, WarmrouteError
 from shared.manifest import FileEntry, Manifest
+from shared.platforms import PLATFORMS
 from worker.device.cpu import CpuDevice
 from worker.runtimes.base import LoadedModel, Trust, load
 from worker.runtimes.failures import WrongOutput
 from worker.trial.batches import INDEPENDENT, UNPROVED, UNSTEADY, try_batches
 from worker.trial.compare import ROUNDED, distance
+from worker.trial.outliers import disturbed
 from worker.trial.rows import Arrays
-from worker.trial.strangers import disturbed
 from worker.trial.warming import check_outputs, warm_up
 
-PROGRAM = "program.json"
 RUNS = 3  # of one input
-DICE = (
-    "the model is not deterministic: two runs of one input differ; is dropout on? Call .eval() "
+NOT_DETERMINISTIC = (
+    "the model is not deterministic: two runs of one input differ; if dropout is on, call .eval() "
     "before the export"
 )
-UNTRIED = "it did not run with inputs that were made up ({}): give real ones with --example"
-UNBATCHED = "it is served unbatched until a request has shown what it takes"
+UNTRIED = "the model failed with generated inputs ({}): give real ones with --example"
+UNBATCHED = "it is served unbatched until a request shows which inputs it accepts"
 MIXES = (
     "--max-batch: requests may not share a batch of this model: {}. So it is published without "
-    "batches, and is served one by one"
+    "batches, and serves one request at a time"
 )
 
 
 class Tried(NamedTuple):
-    """What there is to tell the publisher; `mixes`: requests may not share a batch."""
+    """Notes for the publisher; `mixes`: requests may not share a batch."""
 
     notes: list[str]
     mixes: bool = False
 
 
 def try_model(manifest: Manifest, files: Mapping[str, Path]) -> Tried:
-    """What a trial shows. LoadFailed if the model cannot be served as `manifest` says. Blocks for
-    as long as some calls of the model take."""
-    named = msgspec.structs.replace(manifest, files=_entries(files))
+    """Load the model and run it; the findings. LoadFailed if it cannot be served as `manifest`
+    says. Blocks for several calls of the model."""
+    named = msgspec.structs.replace(manifest, files=_entries(manifest.platform, files))
     model = load(named, files, CpuDevice(), Trust(code=True))
     try:
         inputs, cold = warm_up(named, model)
@@ -61,13 +61,14 @@ def try_model(manifest: Manifest, files: Mapping[str, Path]) -> Tried:
         model.unload()
 
 
-def _entries(files: Mapping[str, Path]) -> list[FileEntry]:
-    """Files as a manifest names them. The hash of a program is looked at when it is opened; those
-    of weights only tell them apart here, and are taken when they are sent."""
+def _entries(platform: str, files: Mapping[str, Path]) -> list[FileEntry]:
+    """Files as a manifest names them. The loader checks the hash of a program; those of weights are
+    computed when they are sent, and here their names stand in for them."""
+    program = PLATFORMS[platform].program_file
     return [
         FileEntry(
             name,
-            hashlib.sha256(path.read_bytes() if name == PROGRAM else name.encode()).hexdigest(),
+            hashlib.sha256(path.read_bytes() if name == program else name.encode()).hexdigest(),
             path.stat().st_size,
         )
         for name, path in sorted(files.items())
@@ -80,19 +81,18 @@ def _tried(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> Tried:
         return Tried(notes)
     finding = try_batches(manifest, model, inputs, patient=True).finding
     if finding == UNPROVED:
-        return Tried([*notes, f"whether its requests may share batches is not known: {UNPROVED}"])
+        return Tried([*notes, f"it is not known whether requests may share a batch: {UNPROVED}"])
     if finding.startswith(UNSTEADY):
-        return Tried([*(notes or [DICE]), "so it is served unbatched"])
+        return Tried([*(notes or [NOT_DETERMINISTIC]), "it is served unbatched"])
     if finding in ("", INDEPENDENT):
-        slow = [] if finding else ["it is slow: batches were tried with few rows"]
+        slow = [] if finding else ["the model is slow, so batches were tried with few rows"]
         finding = disturbed(model.run, manifest.inputs, manifest.outputs, inputs)
         notes += slow
     return Tried([*notes, MIXES.format(finding)], mixes=True) if finding else Tried(notes)
 
 
 def _unsteady(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> list[str]:
-    """A note if two runs of one input differ; LoadFailed if what comes does not fit the manifest
-    each time."""
+    """A note if runs with one input differ; LoadFailed if a result does not fit the manifest."""
     answers = []
     for _ in range(RUNS):
         try:
@@ -101,13 +101,16 @@ def _unsteady(manifest: Manifest, model: LoadedModel, inputs: Arrays) -> list[st
         except WrongOutput as error:
             wrong = error.message
         except WarmrouteError as error:
-            return [f"the model ran once, and fails with the same input again: {error.message}"]
+            return [
+                f"the model ran once, but fails when it runs with the same input again: "
+                f"{error.message}"
+            ]
         if wrong:
-            raise LoadFailed(f"the second run of one input gives something else: {wrong}")
+            raise LoadFailed(f"the second run with the same input returns something else: {wrong}")
     first, *others = answers
     steady = all(
         distance(first[spec.name], other[spec.name], spec.datatype, ROUNDED) <= 1
         for spec in manifest.outputs
         for other in others
     )
-    return [] if steady else [DICE]
+    return [] if steady else [NOT_DETERMINISTIC]

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from argparse import ArgumentParser, Namespace
 
-from deploy.cli.errors import CannotDo, WrongUse
+from deploy.cli.errors import CannotDo
 from deploy.cli.output import Subparsers
 
 INSTALL = "`up` needs pip install 'warmroute[worker,local]'"
@@ -28,23 +28,17 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
 
 
 def run(options: Namespace) -> int:
-    """Run the stack in this process; see `deploy/up`."""
+    """Run the cluster in this process; see `deploy/local/up.py`."""
     try:
-        from deploy.up.settings import BadSetting, read_settings
-        from deploy.up.stack import CannotStart, run_stack
-    except ImportError as error:
-        raise CannotDo(f"{error}: {INSTALL}") from error
+        from deploy.local.settings import read_settings
+        from deploy.local.up import run_up
 
-    given = {"WORKERS": options.workers, "WEB": options.web, "PORT": options.port}
-    env = {**os.environ, **{name: str(n) for name, n in given.items() if n is not None}}
-    try:
-        settings = read_settings(env)
+        given = {"WORKERS": options.workers, "WEB": options.web, "PORT": options.port}
+        settings = read_settings(
+            {**os.environ, **{name: str(n) for name, n in given.items() if n is not None}}
+        )
         if options.once:
             settings = dataclasses.replace(settings, once=True)
-        return run_stack(settings, as_json=options.json)
-    except BadSetting as error:
-        raise WrongUse(str(error)) from error
-    except CannotStart as error:
-        raise CannotDo(str(error)) from error
-    except ImportError as error:  # the samples are made with torch
+        return run_up(settings, as_json=options.json)
+    except ImportError as error:  # of an extra; the samples are made with torch
         raise CannotDo(f"{error}: {INSTALL}") from error

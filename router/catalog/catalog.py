@@ -1,11 +1,11 @@
 """Which models exist: a gateway's cache of the repository's manifests.
 
-The repository is the truth and manifests hardly change, so a gateway keeps what it read for
-`ttl_s`. Then it reads again: beside serving a model that is asked for all the time, before
-answering for one that nobody asked for in a while (a second at most: a store that does not answer
-must not hold up what is known). If that finds a newer version which is being tried, requests for an
-idle model wait for the verdict too, as long as they can; those for a busy one get what is live.
-Unknown names are remembered as unknown; all who ask for one name share one look.
+The repository is the truth and manifests hardly change, so a gateway caches them for `ttl_s`. Then
+it reads again: beside serving for a busy model, before answering for an idle one (for a second at
+most: a store that does not answer must not delay cached models). If that finds a newer version
+whose trial is under way, requests for an idle model wait for its result too, as long as they can;
+those for a busy one get the loaded version. Unknown names are cached as unknown; all requests for
+one name share one read.
 """
 
 from __future__ import annotations
@@ -16,17 +16,15 @@ import time
 from functools import partial
 from typing import NamedTuple
 
-from router.catalog.entries import Entries, Entry
-from router.catalog.live_versions import LiveVersions
-from router.catalog.lookup import PATIENCE_S, READ_S, Look, pauses
-from router.catalog.newest import Found, Newest
+from router.catalog.newest import PATIENCE_S, READ_S, Found, Look, Newest, pauses
+from router.catalog.versions import Entries, Entry, LoadedVersions
 from shared.errors import NotFound, RepositoryError, StoreUnavailable, WarmrouteError
 from shared.names import ModelRef, check_model_name
 from shared.repository import Repository
 
 __all__ = ["LATEST", "PATIENCE_S", "Catalog", "Entry", "Listed"]
 
-MAX_REMEMBERED = 20_000
+MAX_CACHED = 20_000
 GRACE_S = 1.0  # what is staler is read again before it is used
 LATEST = 0
 NEVER = -math.inf
@@ -44,41 +42,41 @@ class Listed(NamedTuple):
 
 
 class Catalog:
-    """Manifests by name and version. `live` says which versions have been loaded."""
+    """Manifests by name and version. `loaded`: the versions that workers have loaded."""
 
     def __init__(
-        self, repository: Repository, ttl_s: float, live: LiveVersions | None = None
+        self, repository: Repository, ttl_s: float, loaded: LoadedVersions | None = None
     ) -> None:
         self._entries = Entries(repository)
-        self._newest = Newest(self._entries, live)
+        self._newest = Newest(self._entries, loaded)
         self._ttl_s = ttl_s
-        self._known: dict[Key, tuple[float, Entry | NotFound]] = {}
+        self._cache: dict[Key, tuple[float, Entry | NotFound]] = {}
         self._looks: dict[Key, Look] = {}
-        self._in_vain: dict[str, ModelRef] = {}  # trials that idle models waited for already
+        self._unsettled: dict[str, ModelRef] = {}  # trials that requests waited for already
 
     def fresh(self, name: str, version: int = LATEST) -> Entry | None:
-        """The entry if it was read a short while ago; the warm path's only step."""
-        until, known = self._known.get((name, version), NOTHING)
-        return known if isinstance(known, Entry) and until > time.monotonic() else None
+        """The entry if it is cached and recent; the warm path's only step."""
+        until, cached = self._cache.get((name, version), NOTHING)
+        return cached if isinstance(cached, Entry) and until > time.monotonic() else None
 
     async def resolve(
         self, name: str, version: int = LATEST, patience_s: float = PATIENCE_S
     ) -> Entry:
-        """The entry of a version (LATEST: the newest that is live). `patience_s`: how long the
-        caller would wait for something newer than what is known. NotFound, RepositoryError."""
+        """The entry of a version (LATEST: the newest that is loaded). `patience_s`: how long the
+        caller would wait for one newer than the cached one. NotFound, RepositoryError."""
         key = (name, version)
-        until, known = self._known.get(key, NOTHING)
+        until, cached = self._cache.get(key, NOTHING)
         stale_s = time.monotonic() - until
-        if stale_s < 0 and isinstance(known, Entry):
-            return known
-        if stale_s < 0 and isinstance(known, NotFound):
+        if stale_s < 0 and isinstance(cached, Entry):
+            return cached
+        if stale_s < 0 and isinstance(cached, NotFound):
             # A new one each time: a raised exception holds on to its caller's frames.
-            raise NotFound(known.message)
-        if isinstance(known, Entry):
+            raise NotFound(cached.message)
+        if isinstance(cached, Entry):
             look = self._look(key, idle=stale_s > GRACE_S)
             if stale_s > GRACE_S and patience_s > 0:
                 await look.wait(patience_s)
-            return self._last(key, known)
+            return self._last(key, cached)
         check_model_name(name)
         look = self._look(key, idle=True)
         entry = (await asyncio.shield(look.found)).entry
@@ -86,18 +84,18 @@ class Catalog:
         return self._last(key, entry)
 
     def settling(self, name: str, version: int, waited_s: float, patience_s: float) -> bool:
-        """Whether one who cannot wait here, and has waited elsewhere for `waited_s`, should come
-        again in a moment: something newer than what is known may be found. It has begun, if so."""
+        """Whether a request that cannot wait here, and has waited elsewhere for `waited_s`, should
+        come again in a moment, as a newer version may be found. Starts that read."""
         key = (name, version)
-        until, known = self._known.get(key, NOTHING)
-        if not isinstance(known, Entry) or time.monotonic() - until <= GRACE_S:
+        until, cached = self._cache.get(key, NOTHING)
+        if not isinstance(cached, Entry) or time.monotonic() - until <= GRACE_S:
             return False
         look = self._look(key, idle=True)
         most_s = PATIENCE_S if look.found.done() else READ_S
         return not look.is_over() and waited_s < min(most_s, patience_s)
 
     async def read(self, name: str, version: int = LATEST) -> Entry:
-        """A version as it stands in the repository now (LATEST: the highest, live or not)."""
+        """A version as it is in the repository now (LATEST: the highest, loaded or not)."""
         if version == LATEST:
             versions = await self.versions(name)
             if not versions:
@@ -105,14 +103,14 @@ class Catalog:
             version = versions[-1]
         return await self._entries.read(check_model_name(name), version)
 
-    def doubt(self, name: str) -> None:
-        """There may be something newer: the next request for the model reads again."""
-        for key in [key for key in self._known if key[0] == name]:
-            self._known[key] = (NEVER, self._known[key][1])
+    def invalidate(self, name: str) -> None:
+        """Make the next request for the model read the repository again."""
+        for key in [key for key in self._cache if key[0] == name]:
+            self._cache[key] = (NEVER, self._cache[key][1])
 
     async def index(self) -> list[Listed]:
         """Every model of the repository and its versions, ascending. One whose folder cannot be
-        read is listed with the reason; StoreUnavailable if nothing can."""
+        read is listed with the error; StoreUnavailable if none can."""
         names = await self._entries.models()
         return list(await asyncio.gather(*(self._list(name) for name in names)))
 
@@ -125,24 +123,24 @@ class Catalog:
             return Listed(name, [], error.message)
 
     async def versions(self, name: str) -> list[int]:
-        """Versions of a model, ascending; [] if there is none of that name."""
+        """Versions of a model, ascending; [] if no model has that name."""
         return await self._entries.versions(check_model_name(name))
 
     # Looks -----------------------------------------------------------------------------------
 
-    def _last(self, key: Key, known: Entry) -> Entry:
-        """What is known by now."""
-        latest = self._known.get(key, NOTHING)[1]
+    def _last(self, key: Key, cached: Entry) -> Entry:
+        """The entry that is in the cache now, else `cached`."""
+        latest = self._cache.get(key, NOTHING)[1]
         if isinstance(latest, NotFound):
             raise NotFound(latest.message)
-        return latest or known
+        return latest or cached
 
     def _look(self, key: Key, *, idle: bool) -> Look:
         """The one look at this version under way."""
         look = self._looks.get(key)
         if look is None or look.is_over():
             found = asyncio.create_task(self._find(key))
-            found.add_done_callback(partial(self._heard, key, idle))  # before who waits for it
+            found.add_done_callback(partial(self._found, key, idle))  # before its waiters run
             look = Look(found, asyncio.create_task(self._follow(key, idle, found)))
             look.task.add_done_callback(partial(self._end, key, look))
             self._looks[key] = look
@@ -156,11 +154,11 @@ class Catalog:
         name, version = key
         if version != LATEST:
             return Found(await self._entries.read(name, version))
-        last = self._known.get(key, NOTHING)[1]
+        last = self._cache.get(key, NOTHING)[1]
         return await self._newest.find(name, last if isinstance(last, Entry) else None)
 
-    def _heard(self, key: Key, idle: bool, found: asyncio.Task[Found]) -> None:
-        """Remember the first answer; if there is none, what is known must do."""
+    def _found(self, key: Key, idle: bool, found: asyncio.Task[Found]) -> None:
+        """Cache the first result; without one the cached entry stays."""
         if found.cancelled():
             return
         error = found.exception()
@@ -170,16 +168,16 @@ class Catalog:
             )
         elif isinstance(error, NotFound):
             self._remember(key, error)
-        elif key in self._known:
-            self._known[key] = (time.monotonic(), self._known[key][1])
+        elif key in self._cache:
+            self._cache[key] = (time.monotonic(), self._cache[key][1])
 
     async def _follow(self, key: Key, idle: bool, first: asyncio.Task[Found]) -> None:
-        """While a newer version is being tried, look again after each verdict."""
+        """While a newer version is being tried, read again after each trial."""
         try:
             found, left = await asyncio.shield(first), pauses()
             while found.trial is not None:
                 if not await self._newest.settled(found.trial, left):
-                    self._note_in_vain(found.trial.ref)
+                    self._note_unsettled(found.trial.ref)
                     break
                 found = await self._find(key)
                 self._remember(key, found.entry, still_open=self._is_open(found, idle))
@@ -188,18 +186,18 @@ class Catalog:
         self._remember(key, found.entry)
 
     def _is_open(self, found: Found, idle: bool) -> bool:
-        """Whether requests wait for the verdict: not twice for the same."""
+        """Whether requests wait for the trial: not twice for the same one."""
         trial = found.trial
-        return idle and trial is not None and self._in_vain.get(trial.ref.name) != trial.ref
+        return idle and trial is not None and self._unsettled.get(trial.ref.name) != trial.ref
 
     def _remember(self, key: Key, found: Entry | NotFound, *, still_open: bool = False) -> None:
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
         until = NEVER if still_open else time.monotonic() + self._ttl_s
-        told = NotFound(found.message) if isinstance(found, NotFound) else found
-        self._known[key] = (until, told)
+        kept = NotFound(found.message) if isinstance(found, NotFound) else found
+        self._cache[key] = (until, kept)
 
-    def _note_in_vain(self, trial: ModelRef) -> None:
-        if len(self._in_vain) >= MAX_REMEMBERED:
-            self._in_vain.clear()
-        self._in_vain[trial.name] = trial
+    def _note_unsettled(self, trial: ModelRef) -> None:
+        if len(self._unsettled) >= MAX_CACHED:
+            self._unsettled.clear()
+        self._unsettled[trial.name] = trial

@@ -1,19 +1,22 @@
-"""What a request without a version gets: the newest version that is live.
+"""What a request without a version gets: the newest version that is loaded.
 
-A newer one that is not is tried beside serving, newest first. Where none is live, requests
+    read what is there -> [a newer version is tried -> its result -> read again ...]
+
+A newer one that is not loaded is tried beside serving, newest first. Where none is loaded, requests
 themselves load the newest that has not just failed. A version whose manifest cannot be read is
-passed over, and said once.
+skipped, and logged once. Requests for one model share one look at the repository; one with an
+answer at hand waits for it for a limited time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import NamedTuple
 
-from router.catalog.entries import Entries, Entry
-from router.catalog.live_versions import LiveVersions
+from router.catalog.versions import Entries, Entry, LoadedVersions
 from shared.errors import (
     BlobMissing,
     Corrupt,
@@ -26,7 +29,10 @@ from shared.errors import (
 log = logging.getLogger(__name__)
 
 MOST_TRIED = 8  # the newest that are not live; older ones are left alone
-MAX_TOLD = 1000
+MAX_LOGGED = 1000
+READ_S = 1.0  # how long a request that has an answer at hand waits for the store
+PATIENCE_S = 10.0  # how long it waits for the trial of a newer version
+FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.02, 0.5, 1.3
 UNREADABLE = (NotFound, Corrupt, Forbidden, BlobMissing)
 
 
@@ -38,61 +44,62 @@ class Found(NamedTuple):
 
 
 class Newest:
-    """Finds it. Without `live` (no cell to ask) it is the newest that can be read."""
+    """Finds it. Without `loaded` (no cell to read) it is the newest that can be read."""
 
-    def __init__(self, entries: Entries, live: LiveVersions | None) -> None:
+    def __init__(self, entries: Entries, loaded: LoadedVersions | None) -> None:
         self._entries = entries
-        self._live = live
-        self._told: set[tuple[str, int]] = set()
+        self._loaded = loaded
+        self._logged: set[tuple[str, int]] = set()
 
     async def find(self, name: str, last: Entry | None) -> Found:
         """`last`: what requests got before. NotFound, RepositoryError or Unavailable."""
         versions = (await self._entries.versions(name))[::-1]
         if not versions:
             raise NotFound(f"model {name!r} is not in the repository")
-        if self._live is None:
+        if self._loaded is None:
             return Found(await self._untried(name, versions))
-        live = await self._known_live(self._live, name, versions, last)
+        live = await self._loaded_now(self._loaded, name, versions, last)
         newer: list[Entry] = []
         if not live:
             return Found(await self._untried(name, versions))
         looked_at = [v for at, v in enumerate(versions) if at < MOST_TRIED or v in live]
         async for entry in self._readable(name, looked_at):
             if live.get(entry.ref.version) == entry.ref.digest:
-                return await self._beside(self._live, entry._replace(live=True), newer)
+                return await self._beside(self._loaded, entry._replace(loaded=True), newer)
             newer.append(entry)
         return Found(await self._untried(name, versions))
 
-    async def _known_live(
-        self, live: LiveVersions, name: str, versions: list[int], last: Entry | None
+    async def _loaded_now(
+        self, loaded: LoadedVersions, name: str, versions: list[int], last: Entry | None
     ) -> dict[int, str]:
-        """What Redis says. If it lost that, what was live is, until workers say it again."""
-        known = await live.of(name)
-        if not known and last is not None and last.live and not await live.is_unloadable(last):
+        """The loaded versions in Redis. If it lost them, the last one, until workers record it
+        again."""
+        found = await loaded.of(name)
+        if not found and last is not None and last.loaded and not await loaded.is_unloadable(last):
             return {last.ref.version: last.ref.digest}
-        gone = known.keys() - set(versions)
+        gone = found.keys() - set(versions)
         if gone:
-            await live.forget(name, gone)
-        return {version: digest for version, digest in known.items() if version not in gone}
+            await loaded.forget(name, gone)
+        return {version: digest for version, digest in found.items() if version not in gone}
 
-    async def _beside(self, live: LiveVersions, entry: Entry, newer: Iterable[Entry]) -> Found:
-        """Try the newer ones beside serving `entry`: one at a time."""
+    async def _beside(self, loaded: LoadedVersions, entry: Entry, newer: Iterable[Entry]) -> Found:
+        """Try the newer ones beside serving `entry`, one at a time."""
         for other in newer:
-            verdict = await live.try_out(other)
-            if verdict == "live":
-                return Found(other._replace(live=True))
-            if verdict == "coming":
+            state = await loaded.try_out(other)
+            if state == "live":
+                return Found(other._replace(loaded=True))
+            if state == "coming":
                 return Found(entry, other)
         return Found(entry)
 
     async def _untried(self, name: str, versions: list[int]) -> Entry:
-        """The newest that has not just failed to load; else the newest, whose refusal is told."""
+        """The newest whose load has not just failed; else the newest, whose error callers get."""
         newest: Entry | None = None
         async for entry in self._readable(name, versions[:MOST_TRIED]):
             newest = newest or entry
-            if self._live is None or not await self._live.is_unloadable(entry):
+            if self._loaded is None or not await self._loaded.is_unloadable(entry):
                 return entry
-        if newest is None:  # none of them can be read: say why of the newest
+        if newest is None:  # none can be read: raise the error of the newest
             return await self._entries.read(name, versions[0])
         return newest
 
@@ -101,22 +108,59 @@ class Newest:
             try:
                 yield await self._entries.read(name, version)
             except UNREADABLE as error:
-                self._say(name, version, error)
+                self._log_skipped(name, version, error)
 
-    def _say(self, name: str, version: int, error: WarmrouteError) -> None:
-        if (name, version) not in self._told:
-            log.warning("model %s version %s is passed over: %s", name, version, error.message)
-            if len(self._told) >= MAX_TOLD:
-                self._told.clear()
-            self._told.add((name, version))
+    def _log_skipped(self, name: str, version: int, error: WarmrouteError) -> None:
+        if (name, version) not in self._logged:
+            log.warning("model %s version %s is skipped: %s", name, version, error.message)
+            if len(self._logged) >= MAX_LOGGED:
+                self._logged.clear()
+            self._logged.add((name, version))
 
     async def settled(self, trial: Entry, pauses: Iterable[float]) -> bool:
-        """Wait for the end of a trial; False if it goes on longer than all the pauses."""
+        """Wait for the end of a trial; False if it takes longer than all the pauses."""
         for pause_s in pauses:
             await asyncio.sleep(pause_s)
             try:
-                if self._live is None or await self._live.verdict(trial) != "coming":
+                if self._loaded is None or await self._loaded.trial_state(trial) != "coming":
                     return True
-            except Unavailable:  # Redis is away: nobody can say
+            except Unavailable:  # Redis is away: the state is unknown
                 return False
         return False
+
+
+class Look:
+    """One look at the repository: `found` is its first result, `task` ends with its last."""
+
+    def __init__(self, found: asyncio.Task[Found], task: asyncio.Task[None]) -> None:
+        self.begun = time.monotonic()
+        self.found = found
+        self.task = task
+
+    async def wait(self, patience_s: float) -> None:
+        """Wait for a newer result, for a request that has an answer at hand."""
+        left_s = self.begun + min(READ_S, patience_s) - time.monotonic()
+        await asyncio.wait([self.found], timeout=max(left_s, 0.0))
+        await self.wait_for_trial(patience_s)
+
+    async def wait_for_trial(self, patience_s: float) -> None:
+        """Wait for the trial, if there is one, up to `patience_s`."""
+        left_s = self.begun + min(PATIENCE_S, patience_s) - time.monotonic()
+        if self.found.done() and not self.is_over() and left_s > 0:
+            await asyncio.wait([self.task], timeout=left_s)
+
+    def is_over(self) -> bool:
+        """Whether it has no further result: it failed, or no newer version is tried."""
+        if not self.found.done():
+            return False
+        failed = self.found.cancelled() or self.found.exception() is not None
+        return failed or self.found.result().trial is None or self.task.done()
+
+
+def pauses() -> Iterator[float]:
+    """Seconds between looks at a trial: longer each time, PATIENCE_S in all."""
+    pause_s, left_s = FIRST_PAUSE_S, PATIENCE_S
+    while left_s > 0:
+        yield pause_s
+        left_s -= pause_s
+        pause_s = min(pause_s * GROWTH, LONGEST_PAUSE_S)

@@ -1,7 +1,7 @@
 """Live events for many followers over one blocking read.
 
-The reader keeps the newest events in memory; each follower looks there, from its own position. One
-that is further behind reads from Redis what it lacks, so it holds up nobody and misses nothing.
+The reader keeps the newest events in memory; each follower reads them from its own position. One
+that is further behind reads the missing events from Redis, so it delays no other and misses none.
 Without followers nothing is read.
 """
 
@@ -19,12 +19,13 @@ from shared.connection import BLOCK_MS, redis_errors
 from shared.errors import Unavailable
 from shared.events import START, Event, Position, decode, id_of, position_of
 from shared.keys import Keys
+from shared.redis_decode import pairs
 
 MOST = 100  # followers of one gateway
 KEPT = 1024  # events in memory
 READ_COUNT = 256
 COME_BACK_S = 5.0
-LAST_WORDS_S = 0.5  # to end a follower's answer properly when the gateway stops
+END_S = 0.5  # to end a follower's response properly when the gateway stops
 
 
 class Followers:
@@ -35,10 +36,10 @@ class Followers:
         self._stream = keys.events
         self._pages = pages
         self._count = 0
-        self._wanted = asyncio.Event()
-        self._news = asyncio.Event()  # another one for each piece of news
+        self._joined = asyncio.Event()
+        self._news = asyncio.Event()  # a new one after each read
         self._kept: deque[Event] = deque(maxlen=KEPT)
-        self._start: Position | None = None  # whatever came behind it is in `_kept`
+        self._start: Position | None = None  # all events behind it are in `_kept`
         self._last = START
         self.ended = False
         self._tasks: set[asyncio.Task[object]] = set()
@@ -48,40 +49,40 @@ class Followers:
 
     @contextmanager
     def joined(self) -> Iterator[None]:
-        """A place among the followers. Unavailable if there is none left, or the gateway stops."""
+        """Join the followers. Unavailable if there are too many, or the gateway stops."""
         if self.ended:
-            raise Unavailable("this gateway is stopping", retry_after_s=1)
+            raise Unavailable("this gateway is stopping; retry at another one", retry_after_s=1)
         if self._count >= MOST:
             raise Unavailable(
-                f"events: this gateway has its limit of {MOST} followers",
+                f"events: this gateway has {MOST} followers, its limit; retry later",
                 retry_after_s=COME_BACK_S,
             )
         self._count += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self._wanted.set()
+        self._joined.set()
         try:
             yield
         finally:
             self._tasks.discard(task)
             self._count -= 1
             if self._count == 0:
-                self._wanted.clear()
+                self._joined.clear()
 
     def end(self) -> None:
-        """The gateway stops: every follower is let go, and finds another one."""
+        """Disconnect every follower, as the gateway stops; clients connect to another one."""
         self.ended = True
-        self._tell()
-        asyncio.get_running_loop().call_later(LAST_WORDS_S, self._cut)
+        self._notify()
+        asyncio.get_running_loop().call_later(END_S, self._cut)
 
     def _cut(self) -> None:
-        for task in self._tasks:  # a client that does not read keeps nobody from stopping
+        for task in self._tasks:  # a client that does not read must not delay the stop
             task.cancel()
 
     async def next(self, position: Position, within_s: float) -> Page:
-        """The events behind `position`, as soon as there are some; none if none came in time, or
-        if it has ended. Unavailable if what it lacks could not be read."""
+        """The events behind `position`, as soon as there are some; none after `within_s` seconds,
+        or at the end. Unavailable if missing events could not be read."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while not self.ended:
@@ -97,21 +98,21 @@ class Followers:
         if self._start is None or position < self._start:
             seen = self._last if self._start is not None else position
             page = await self._pages.read(position)
-            # Where nothing came behind it, there is nothing up to what had been read by then.
+            # Without events behind it, there are none up to the last one read by then.
             return page if page.events else page._replace(position=max(position, seen))
         newer = takewhile(lambda event: event.position > position, reversed(self._kept))
         events = list(newer)[::-1]
         return Page(events, events[-1].position if events else position)
 
     async def run_once(self) -> int:
-        """Wait for a follower, then for events; how many have come."""
+        """Wait for a follower, then for events; the number of new events."""
         if self._count == 0:
             self._start = None
             self._kept.clear()
-            await self._wanted.wait()
+            await self._joined.wait()
         if self._start is None:
             self._start = self._last = await self._end()
-            self._tell()  # who looked in Redis before may have seen less than that
+            self._notify()  # a follower that read Redis before may have read less
         with redis_errors():
             streams = await self._channel.execute_command(
                 "XREAD", "COUNT", READ_COUNT, "BLOCK", BLOCK_MS, "STREAMS", self._stream,
@@ -132,12 +133,12 @@ class Followers:
         for entry, flat in entries:
             if len(self._kept) == self._kept.maxlen:
                 self._start = self._kept[0].position
-            event = decode(entry, dict(zip(flat[::2], flat[1::2], strict=True)))
+            event = decode(entry, pairs(flat))
             self._kept.append(event)
             self._last = event.position
-        self._tell()
+        self._notify()
         return len(entries)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._news.set()
         self._news = asyncio.Event()

@@ -1,24 +1,37 @@
-"""Reads the event log: pages of it, from the end or from a position on."""
+"""Reads the event log: pages from the end or from a position on, and the filters of readers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from calendar import timegm
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from time import strptime
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
 from shared.connection import redis_errors
-from shared.events import MAX_EVENTS, START, Event, Position, decode, id_of
+from shared.errors import InvalidInput
+from shared.events import KINDS, MAX_EVENTS, START, Event, Position, decode, id_of, position_of
 from shared.keys import Keys
+from shared.names import VERSION, check_model_name
+from shared.redis_decode import clock_ms
 
 AT_ONCE = 500
+MAX_WORKER = 256  # characters
+LAST = (1 << 64) - 1  # the highest number that Redis gives an entry of one millisecond
+ENTRY = re.compile(r"\d{1,15}(-\d{1,20})?", re.ASCII)
+AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
-Wanted = Callable[[Event], bool]
+Accepts = Callable[[Event], bool]
 
 
 class Page(NamedTuple):
-    """Events, oldest first. `position`: how far was looked. `gap`: between where this page begins
-    and its first event there may have been others, which are no longer kept."""
+    """Events, oldest first. `position`: up to where the log was read. `gap`: events between the
+    start of this page and its first event may have been dropped."""
 
     events: list[Event]
     position: Position
@@ -26,7 +39,7 @@ class Page(NamedTuple):
 
 
 class EventPages:
-    """Reads by a client of its own: a long page must not hold up the requests."""
+    """Reads by a client of its own: a long page must not delay requests."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
@@ -39,13 +52,12 @@ class EventPages:
         return decode(*rows[0]).position if rows else START
 
     async def clock_ms(self) -> int:
-        """Redis's clock, which also stamps the events."""
+        """Redis's clock in ms, which also stamps the events."""
         with redis_errors():
-            seconds, micros = await self._client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+            return clock_ms(await self._client.time())
 
-    async def newest(self, limit: int, wanted: Wanted) -> Page:
-        """The last `limit` events that are wanted."""
+    async def newest(self, limit: int, accepts: Accepts) -> Page:
+        """The last `limit` events that the filter accepts."""
         found: list[Event] = []
         end, upto = START, "+"
         while len(found) < limit:
@@ -53,14 +65,14 @@ class EventPages:
                 rows: Any = await self._client.xrevrange(self._stream, upto, "-", AT_ONCE)
             read = [decode(*row) for row in rows]
             end = max([end, *(event.position for event in read[:1])])
-            found += [event for event in read if wanted(event)]
+            found += [event for event in read if accepts(event)]
             if len(read) < AT_ONCE:
                 break
             upto = f"({read[-1].id}"
         return Page(found[:limit][::-1], end)
 
-    async def after(self, position: Position, limit: int, wanted: Wanted) -> Page:
-        """The first `limit` wanted events behind `position`."""
+    async def after(self, position: Position, limit: int, accepts: Accepts) -> Page:
+        """The first `limit` accepted events behind `position`."""
         found: list[Event] = []
         gap = False
         while True:
@@ -68,7 +80,7 @@ class EventPages:
             gap |= page.gap
             for event in page.events:
                 position = event.position
-                if wanted(event):
+                if accepts(event):
                     found.append(event)
                     if len(found) == limit:
                         return Page(found, position, gap)
@@ -76,7 +88,7 @@ class EventPages:
                 return Page(found, position, gap)
 
     async def read(self, position: Position) -> Page:
-        """What comes next behind `position`, wanted or not."""
+        """The next events behind `position`, unfiltered."""
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             pipe.xrange(self._stream, f"({id_of(position)}", "+", AT_ONCE)
@@ -90,6 +102,72 @@ class EventPages:
 
 
 def is_gap(position: Position, oldest: Position, length: int) -> bool:
-    """Whether events behind `position` may have been dropped. (Who reads from the start asks for
-    what is kept; and a log that is not full has dropped nothing.)"""
+    """Whether events behind `position` may have been dropped. (A reader from the start gets what is
+    kept; and a log that is not full has dropped nothing.)"""
     return START < position < oldest and length >= MAX_EVENTS
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """A filter; an empty field accepts all events. `model` is a name or name:version."""
+
+    model: str = ""
+    worker: str = ""
+    kinds: frozenset[str] = frozenset()
+
+    def __call__(self, event: Event) -> bool:
+        """Whether an event passes."""
+        if self.kinds and event.kind not in self.kinds:
+            return False
+        if self.worker and event.worker != self.worker:
+            return False
+        return not self.model or self.model in (event.model, f"{event.model}:{event.version}")
+
+
+def parse_filter(query: Mapping[str, str], kinds_given: Iterable[str] = ()) -> EventFilter:
+    """`?model=&worker=`, and each `?kind=`, which may be a comma list. InvalidInput names the
+    field."""
+    kinds = [kind for text in kinds_given for kind in text.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InvalidInput(f"kind: {kind[:40]!r} is not one of {', '.join(KINDS)}")
+    worker = query.get("worker", "")
+    if len(worker) > MAX_WORKER or ("worker" in query and not worker):
+        raise InvalidInput(f"worker: want 1 to {MAX_WORKER} characters")
+    return EventFilter(_model(query), worker, frozenset(kinds))
+
+
+def _model(query: Mapping[str, str]) -> str:
+    text = query.get("model")
+    if text is None:
+        return ""
+    name, colon, version = text.partition(":")
+    if colon and not VERSION.fullmatch(version):
+        raise InvalidInput("model: want a name, or name:version")
+    try:
+        check_model_name(name)
+    except InvalidInput as error:
+        raise InvalidInput(f"model: {error.message}") from None
+    return text
+
+
+def parse_since(text: str, now_ms: int, field: str = "since") -> Position:
+    """The position behind which to read: an entry id (excluded), a time, or
+    a time ago by Redis's clock, `now_ms`. InvalidInput names the field."""
+    if ENTRY.fullmatch(text):
+        position = position_of(text)
+        if position[1] <= LAST:
+            return position
+    if ago := AGO.fullmatch(text):
+        return _before(now_ms - int(ago[1]) * UNITS_MS[ago[2]])
+    try:
+        return _before(timegm(strptime(text, TIME)) * 1000)
+    except (ValueError, OverflowError):
+        raise InvalidInput(
+            f"{field}: want an event's id such as 1700000000000-0, a time such as "
+            "2026-01-02T03:04:05Z, or 90s, 10m, 2h or 1d ago"
+        ) from None
+
+
+def _before(ms: int) -> Position:
+    return (ms - 1, LAST) if ms > 0 else START

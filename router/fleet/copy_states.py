@@ -1,4 +1,4 @@
-"""Where models stand in the fleet: ready, loading, failed or waiting. One pipeline for many."""
+"""The states of models in the fleet: ready, loading, failed or waiting. One pipeline for many."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from router.fleet.load_status import text_of
 from shared.connection import redis_errors
 from shared.envelope import unpack_error
 from shared.errors import Quarantined, WarmrouteError
 from shared.keys import Keys
+from shared.redis_decode import alive, clock_ms, text_of
 
 READY, LOADING, FAILED, WAITING = "ready", "loading", "failed", "waiting"
 
@@ -20,8 +20,8 @@ READY, LOADING, FAILED, WAITING = "ready", "loading", "failed", "waiting"
 @dataclass(frozen=True)
 class CopyState:
     """`copies`: worker -> `tier bytes since`, of live workers that hold the model. `lease`: token
-    of a load under way, and `extra` why it was ordered although no request asked. `error`: why the
-    last load failed."""
+    of a load under way; `extra`: why it was ordered without a request. `error`: of the last
+    load."""
 
     copies: dict[str, str]
     lease: str = ""
@@ -29,8 +29,8 @@ class CopyState:
     error: WarmrouteError | None = None
 
     @property
-    def word(self) -> str:
-        """ready, loading, failed, or waiting: it will be ordered."""
+    def state(self) -> str:
+        """ready, loading, failed, or waiting: a load will be ordered."""
         if self.copies:
             return READY
         if self.lease:
@@ -38,24 +38,24 @@ class CopyState:
         return FAILED if self.error else WAITING
 
     def document(self) -> dict[str, Any]:
-        """What a caller is shown of it."""
-        shown: dict[str, Any] = {"state": self.word}
+        """The state as JSON."""
+        shown: dict[str, Any] = {"state": self.state}
         if self.copies:
             shown["workers"] = sorted(self.copies)
-        elif self.word == FAILED and self.error is not None:
+        elif self.state == FAILED and self.error is not None:
             shown |= {"error": self.error.message, "code": self.error.code}
         return shown
 
 
 class CopyStates:
-    """Reads by a client of its own: many models must not hold up the requests."""
+    """Reads by a client of its own: many models must not delay requests."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
 
     async def live(self) -> set[str]:
-        """Workers whose lease has not run out."""
+        """Workers whose lease is valid."""
         return (await self._now_and_live())[1]
 
     async def of(self, refs: Sequence[str]) -> list[CopyState]:
@@ -68,13 +68,13 @@ class CopyStates:
                 pipe.hmget(self._keys.load(ref), "token", "extra")
                 pipe.get(self._keys.unloadable(ref))
                 pipe.hmget(self._keys.breaker(ref), "until", "cause")
-            said: Any = await pipe.execute() if refs else []
-        rows = zip(said[::4], said[1::4], said[2::4], said[3::4], strict=True)
+            replies: Any = await pipe.execute() if refs else []
+        rows = zip(replies[::4], replies[1::4], replies[2::4], replies[3::4], strict=True)
         return [_state(*row, live, now) for row in rows]
 
     async def held(self, name: str, version: int | None) -> list[str]:
         """References of a model's versions that live workers hold; of one version, if it is given.
-        Also of a digest that the repository no longer has."""
+        They include digests that are not in the repository any more."""
         live = await self.live()
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
@@ -86,17 +86,19 @@ class CopyStates:
         return sorted(ref for ref in refs if ref.startswith(start))
 
     async def leaving(self, ref: str, workers: Iterable[str]) -> set[str]:
-        """Of these workers those whose memory still has a copy, retired or not, as they reported
-        last: up to a second ago."""
+        """Those of `workers` whose memory still has a copy, retired or not, by their last report:
+        up to a second old."""
         asked = sorted(workers)
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             for worker in asked:
                 pipe.hget(self._keys.worker(worker), "copies")
-            said: list[Any] = await pipe.execute() if asked else []
+            replies: list[Any] = await pipe.execute() if asked else []
         quoted = f'"{ref}"'.encode()
         return {
-            worker for worker, copies in zip(asked, said, strict=True) if quoted in (copies or b"")
+            worker
+            for worker, copies in zip(asked, replies, strict=True)
+            if quoted in (copies or b"")
         }
 
     async def pins(self, ref: str) -> tuple[bool, list[str]]:
@@ -115,9 +117,9 @@ class CopyStates:
             pipe = self._client.pipeline(transaction=False)
             pipe.time()
             pipe.zrange(self._keys.workers, 0, -1, withscores=True)
-            (seconds, micros), leases = await pipe.execute()
-        now = seconds * 1000 + micros // 1000
-        return now, {worker.decode() for worker, expiry in leases if expiry > now}
+            clock, leases = await pipe.execute()
+        now = clock_ms(clock)
+        return now, set(alive(leases, now))
 
 
 def _state(

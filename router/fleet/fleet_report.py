@@ -1,4 +1,4 @@
-"""The document of GET /v2/residency, from what Redis said: workers, models, loads. Pure."""
+"""The document of GET /v2/residency, from replies of Redis: workers, models, loads. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.fleet.load_status import LoadState, number, seconds_between, time_of, waits
+from router.fleet.load_status import LoadState, explain_wait, seconds_between, time_of
 from shared.names import ModelRef
+from shared.redis_decode import number
 from shared.worker_report import WorkerReport
 
 TIERS = ("device", "host", "disk")
-SETTINGS = ("pin", "priority")  # of a policy, as far as Redis knows it
+SETTINGS = ("pin", "priority")  # of a policy, as far as they are in Redis
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,17 @@ class ModelFacts:
 
 
 def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> dict[str, Any]:
-    """What a worker has of a model: tier and, as far as they are known, bytes (its own, and shared
-    with how many others), since, last use and hits. {} if it has nothing. The map says what is on
-    the device, the worker what is below."""
-    said = worker.report.copies.get(ref)
+    """A worker's copy of a model: tier and, as far as they are known, bytes (own, and shared with
+    how many others), since, last use and hits. {} without one. Copies on the device are in the map,
+    those in lower tiers in the worker's report."""
+    reported = worker.report.copies.get(ref)
     held = model.holders.get(worker.id, "") if ref in worker.holds else ""
     row: dict[str, Any] = {}
     if held:
         tier, size, since_ms = [*held.split(" "), "0", "0"][:3]
         row = {"tier": tier, "bytes": int(number(size)), "since": time_of(number(since_ms))}
-    elif said is not None and said.tier != "device":
-        row = {"tier": said.tier, "bytes": said.bytes}
+    elif reported is not None and reported.tier != "device":
+        row = {"tier": reported.tier, "bytes": reported.bytes}
     else:
         tier, _, epoch = model.near.get(worker.id, "").partition(" ")
         if tier == "disk" or (tier and epoch == worker.epoch):
@@ -66,17 +67,17 @@ def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> di
     if row.get("tier") == "device" and part is not None:
         row |= {"bytes": part.own_bytes + part.shared_bytes, "own_bytes": part.own_bytes}
         row |= {"shared_bytes": part.shared_bytes, "shared_with": part.others}
-    if said is not None and row.get("tier") == said.tier:
-        row["last_used"] = time_of(now_ms - said.idle_ms)
-        row["idle_s"] = seconds_between(0, said.idle_ms)
-        row["hits"] = said.hits
+    if reported is not None and row.get("tier") == reported.tier:
+        row["last_used"] = time_of(now_ms - reported.idle_ms)
+        row["idle_s"] = seconds_between(0, reported.idle_ms)
+        row["hits"] = reported.hits
     return row
 
 
 def document(
     workers: Sequence[WorkerFacts], models: Mapping[str, ModelFacts], now_ms: int
 ) -> dict[str, Any]:
-    """Workers with what each holds, totals of each model, and loads in flight."""
+    """Workers with the copies of each, totals of each model, and loads in flight."""
     copies = _copies(workers, models, now_ms)
     tiers: dict[str, Counter[str]] = {ref: Counter() for ref in models}
     for held in copies.values():
@@ -86,7 +87,7 @@ def document(
     for worker in workers:
         row: dict[str, Any] = {**worker_row(worker), "models": [], "near": []}
         for ref, copy in sorted(copies[worker.id].items()):
-            shown = {**named(ref), **copy, **_standing(models[ref], tiers[ref])}
+            shown = {**named(ref), **copy, **_totals(models[ref], tiers[ref])}
             row["models" if copy["tier"] == "device" else "near"].append(shown)
         rows.append(row)
     return {
@@ -96,7 +97,7 @@ def document(
             {
                 **named(ref),
                 **model.load.document(now_ms),
-                "waits": waits(model.load, None, now_ms, len(workers)),
+                "waits": explain_wait(model.load, None, now_ms, len(workers)),
             }
             for ref, model in models.items()
             if model.load is not None
@@ -107,8 +108,8 @@ def document(
 def _copies(
     workers: Sequence[WorkerFacts], models: Mapping[str, ModelFacts], now_ms: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Copies by worker and ref. Only what somebody mentions is looked at: workers times models
-    would be too many."""
+    """Copies by worker and ref. Only the models that a worker mentions are checked: workers times
+    models would be too many."""
     mentioned = {worker.id: {*worker.holds, *worker.report.copies} for worker in workers}
     for ref, model in models.items():
         for worker_id in model.near:
@@ -125,7 +126,7 @@ def _copies(
 
 
 def worker_row(worker: WorkerFacts) -> dict[str, Any]:
-    """What is shown of a worker itself. Bytes; ms; `busy` is a share of 1."""
+    """The row of a worker. Bytes; ms; `busy` is a share of 1."""
     report = worker.report
     return {
         "id": worker.id,
@@ -151,7 +152,7 @@ def named(ref: str) -> dict[str, str]:
     return {"name": name, "version": rest.partition(":")[0]}
 
 
-def _standing(model: ModelFacts, tiers: Counter[str]) -> dict[str, Any]:
+def _totals(model: ModelFacts, tiers: Counter[str]) -> dict[str, Any]:
     shown: dict[str, Any] = {"pinned": model.pinned, "copies": tiers["device"]}
     if "priority" in model.settings:
         shown["priority"] = int(number(model.settings["priority"]))

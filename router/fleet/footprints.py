@@ -1,8 +1,8 @@
-"""What a model takes on a device, as far as a gateway can tell: to say beforehand what cannot fit.
+"""The footprint of a model as a gateway expects it: to say beforehand what cannot fit.
 
-Workers decide by their own ledgers. This is the same sum from what earlier loads have shown, and
-before the first load from the manifest. Blobs that several models share are counted for each: they
-may end on different workers.
+The workers decide by their own ledgers. A gateway computes the same sum (`shared/footprint.py`)
+from what earlier loads have recorded. Blobs that several models share are counted for each model,
+since the models may be loaded on different workers.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from redis.asyncio import Redis
 
 from router.catalog.catalog import Entry
 from shared.connection import redis_errors
+from shared.footprint import expected
 from shared.keys import Keys
 from shared.manifest import Manifest
+from shared.redis_decode import after_ms, clock_ms
 
 OWN = b"own:"
-# Formats of which files are attached as they are, and how the names of those begin. What a copy has
-# of its own comes on top; of the other formats it is all there is.
-ATTACHED = {"pytorch_program": "weights/", "pytorch_architecture": "weights/", "pytorch_pt2": ""}
 
 
 class Footprints:
@@ -31,11 +30,10 @@ class Footprints:
         self._keys = keys
 
     async def budgets(self) -> list[int]:
-        """Bytes that each live worker which is ready has for models."""
+        """The budget for models, in bytes, of each live worker that is ready."""
         with redis_errors():
-            seconds, micros = await self._client.time()
-            now = seconds * 1000 + micros // 1000
-            live: Any = await self._client.zrangebyscore(self._keys.workers, f"({now}", "+inf")
+            after = after_ms(clock_ms(await self._client.time()))
+            live: Any = await self._client.zrangebyscore(self._keys.workers, after, "+inf")
             pipe = self._client.pipeline(transaction=False)
             for worker in live:
                 pipe.hmget(self._keys.worker(worker.decode()), "state", "budget_bytes")
@@ -43,35 +41,28 @@ class Footprints:
         return [int(budget or 0) for state, budget in rows if state == b"ready"]
 
     async def of(self, entries: Sequence[Entry], budgets: Sequence[int]) -> list[int]:
-        """Bytes of a copy of each; of a model with a `fraction` at least that share of the smallest
-        of `budgets`."""
+        """Bytes of a copy of each entry; of a model with a `fraction` at least that share of the
+        smallest of `budgets`."""
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             for entry in entries:
                 pipe.hgetall(self._keys.stats(str(entry.ref)))
                 pipe.hget(self._keys.policy(str(entry.ref)), "fraction")
-            said: Any = await pipe.execute() if entries else []
+            replies: Any = await pipe.execute() if entries else []
         smallest = min(budgets, default=0)
         return [
-            max(size(entry.manifest, known), round(_fraction(entry.manifest, given) * smallest))
-            for entry, known, given in zip(entries, said[::2], said[1::2], strict=True)
+            size(entry.manifest, stats, _fraction(entry.manifest, override), smallest)
+            for entry, stats, override in zip(entries, replies[::2], replies[1::2], strict=True)
         ]
 
 
-def size(manifest: Manifest, known: dict[bytes, bytes]) -> int:
-    """Bytes of a copy; `known`: what Redis holds of earlier loads. The device class that takes the
-    most counts: nobody can tell on which worker it will be."""
-    own = [int(value) for name, value in known.items() if name.startswith(OWN) and value.isdigit()]
-    if not own:
-        return manifest.total_bytes
-    return max(own) + _attached(manifest)
-
-
-def _attached(manifest: Manifest) -> int:
-    start = ATTACHED.get(manifest.platform)
-    if start is None:
-        return 0
-    return sum({f.sha256: f.size for f in manifest.files if f.name.startswith(start)}.values())
+def size(
+    manifest: Manifest, stats: dict[bytes, bytes], fraction: float = 0.0, budget: int = 0
+) -> int:
+    """Bytes of a copy. `stats`: what Redis holds of earlier loads. The device class that takes the
+    most counts: the gateway does not know which worker will load the model."""
+    own = [int(value) for name, value in stats.items() if name.startswith(OWN) and value.isdigit()]
+    return expected(manifest, max(own, default=None), fraction, budget).total
 
 
 def _fraction(manifest: Manifest, override: bytes | None) -> float:

@@ -1,4 +1,4 @@
-"""Why a gateway is not ready, if it is not, and how many workers it sees."""
+"""Whether a gateway is ready, why not, and how many workers are live."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import WarmrouteError
 from shared.keys import Keys
+from shared.redis_decode import after_ms, clock_ms
 from shared.service import Supervisor
 
-PING_S = 2.0  # who asks whether this gateway is ready does not wait for long
+PING_S = 2.0  # a readiness check does not wait for long
 LOOK_EVERY_S = 1.0
-MOST_STATES = 256  # of more workers only their number is told
+MOST_STATES = 256  # of more workers only the number is reported
 
 
 class Health:
-    """`min_workers`: so many live workers are wanted."""
+    """`min_workers`: the number of live workers without which a gateway is not ready."""
 
     def __init__(
         self, channel: Channel, keys: Keys, supervisor: Supervisor, draining: Callable[[], bool],
@@ -35,8 +36,8 @@ class Health:
         self._workers: dict[str, Any] = {}
 
     async def document(self) -> dict[str, Any]:
-        """The body of GET /v2/health/ready: `error` says why not; `workers` that are live, and in
-        which states, if Redis says so."""
+        """The body of GET /v2/health/ready: `error` says why not; the number of live `workers` and
+        their `states`, unless Redis does not answer."""
         reasons = [f"loop {name} fails" for name in self._supervisor.failing]
         if self._draining():
             reasons.append("stopping")
@@ -47,25 +48,24 @@ class Health:
             if workers["workers"] < self._min_workers:
                 reasons.append(
                     f"{workers['workers']} workers are live, "
-                    f"WARMROUTE_MIN_WORKERS wants {self._min_workers}"
+                    f"WARMROUTE_MIN_WORKERS is {self._min_workers}"
                 )
         except WarmrouteError as error:
             reasons.append(error.message)
         except TimeoutError:
             reasons.append("Redis did not answer in time")
-        told = {"error": "; ".join(reasons)} if reasons else {}
-        return {"live": True, "ready": not reasons, **workers, **told}
+        why_not = {"error": "; ".join(reasons)} if reasons else {}
+        return {"live": True, "ready": not reasons, **workers, **why_not}
 
     async def _seen(self) -> dict[str, Any]:
-        """Live workers, by Redis's clock; asked at most once a second."""
+        """Live workers, by Redis's clock; read at most once a second."""
         ask = self._channel.execute_command
         if clock.monotonic() - self._looked < LOOK_EVERY_S:
             with redis_errors():
                 await ask("PING")
             return self._workers
         with redis_errors():
-            seconds, micros = await ask("TIME")
-            now = f"({int(seconds) * 1000 + int(micros) // 1000}"
+            now = after_ms(clock_ms(await ask("TIME")))
             number = await ask("ZCOUNT", self._keys.workers, now, "+inf")
             states = await self._states(now) if 0 < number <= MOST_STATES else {}
         self._workers = {"workers": number, **({"states": states} if states else {})}

@@ -1,4 +1,4 @@
-"""What a model that somebody waits for waits for: its load lease and its last failure, in words."""
+"""Why requests for a model wait: its load lease and last failure, as documents and sentences."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.events import LATEST_MS
 from shared.keys import Keys
+from shared.redis_decode import clock_ms, is_alive, number, pairs, text_of, texts
 
 
 class LoadState(NamedTuple):
-    """A load lease. `since_ms`: of this phase, by Redis's clock. `chosen`: the worker that is asked
-    first. `extra`: why it is ordered though it need not be waited for. `why`: what it waits for."""
+    """A load lease. `since_ms`: of this phase, by Redis's clock. `chosen`: the worker that may
+    claim it first. `extra`: why it was ordered without a request. `why`: what the load waits
+    for."""
 
     phase: str
     worker: str
@@ -27,7 +29,7 @@ class LoadState(NamedTuple):
     why: str
 
     def document(self, now_ms: int) -> dict[str, Any]:
-        """What is shown of it; what does not apply is left out."""
+        """The lease as JSON, without empty fields."""
         shown: dict[str, Any] = {
             "phase": self.phase,
             "worker": self.worker,
@@ -42,7 +44,7 @@ class LoadState(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why the last load failed, while it is remembered. `passing`: it is tried again after that."""
+    """Why the last load failed, until it may be retried. `passing`: it will be."""
 
     code: str
     message: str
@@ -50,7 +52,7 @@ class Failure(NamedTuple):
     left_ms: int
 
     def document(self) -> dict[str, Any]:
-        """As it is shown."""
+        """The failure as JSON."""
         return {
             "code": self.code,
             "error": self.message,
@@ -75,7 +77,7 @@ def load_state(fields: Mapping[str, str]) -> LoadState | None:
 
 
 def failure(text: str, left_ms: int) -> Failure | None:
-    """What `unloadable:<ref>` holds, `~` before a cause that may pass; None if it is empty."""
+    """The value of `unloadable:<ref>`, `~` before a cause that may pass; None if it is empty."""
     if not text:
         return None
     code, _, message = text.removeprefix("~").partition(" ")
@@ -88,40 +90,40 @@ def quarantined(breaker: Mapping[str, str], now_ms: int) -> Failure | None:
     if "until" not in breaker or left_ms <= 0:
         return None
     crashes, cause = breaker.get("crashes", "0"), breaker.get("cause", "")
-    said = f"this model version crashed workers {crashes} times, the last: {cause}"
-    return Failure("quarantined", said, True, int(left_ms))
+    text = f"this model version crashed workers {crashes} times, the last: {cause}"
+    return Failure("quarantined", text, True, int(left_ms))
 
 
-def waits(
+def explain_wait(
     state: LoadState | None, failed: Failure | None, now_ms: int, workers: int | None = None
 ) -> str:
-    """Why a request that is parked waits, in a sentence. `workers`: that live, if it is known."""
-    said = _waits(state, failed, now_ms)
-    return f"no worker is alive; {said}" if workers == 0 else said
+    """Why a parked request waits, in a sentence. `workers`: how many are live, if known."""
+    text = _waits(state, failed, now_ms)
+    return f"no worker is alive; {text}" if workers == 0 else text
 
 
 def _waits(state: LoadState | None, failed: Failure | None, now_ms: int) -> str:
     if state is None and failed is not None:
         return (
-            f"the last load failed ({failed.message}), and is tried again in "
+            f"the last load failed ({failed.message}); the next one is tried in "
             f"{failed.left_ms / 1000:.0f} s"
         )
     if state is None:
         return "no load is ordered yet"
     for_s = f"for {seconds_between(state.since_ms, now_ms):.0f} s"
     if state.phase == "ordered":
-        said = f"a load is ordered {for_s}, and no worker has begun it yet"
+        text = f"a load is ordered {for_s}, and no worker has started it yet"
         if state.chosen:
-            said += f"; {state.chosen} was asked first"
+            text += f"; {state.chosen} was asked first"
         if state.refused:
-            said += f"; not possible on {', '.join(state.refused)}"
+            text += f"; not possible on {', '.join(state.refused)}"
     else:
-        said = f"{state.phase} on worker {state.worker} {for_s}"
-    return f"{said}: {state.why}" if state.why else said
+        text = f"{state.phase} on worker {state.worker} {for_s}"
+    return f"{text}: {state.why}" if state.why else text
 
 
 class LoadStatus:
-    """Says why single models wait."""
+    """Reads why the requests of one model wait."""
 
     def __init__(self, channel: Channel, keys: Keys) -> None:
         self._channel = channel
@@ -136,29 +138,9 @@ class LoadStatus:
                 ask("PTTL", unloadable),
                 ask("ZREVRANGE", self._keys.workers, 0, 0, "WITHSCORES"),
             )  # fmt: skip
-        lease = texts(dict(zip(flat[::2], flat[1::2], strict=True)))
-        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
-        alive = int(bool(last) and float(last[1]) > now_ms)
-        return waits(load_state(lease), failure(text_of(why), left_ms), now_ms, alive)
-
-
-def texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    """A hash of texts."""
-    return {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
-
-
-def text_of(value: bytes | None) -> str:
-    """A string, '' if there is none."""
-    return (value or b"").decode(errors="replace")
-
-
-def number(text: str, otherwise: float = 0.0) -> float:
-    """A number that somebody else wrote."""
-    try:
-        found = float(text)
-    except ValueError:
-        return otherwise
-    return found if abs(found) < 1e18 else otherwise
+        lease, now_ms = texts(pairs(flat)), clock_ms(clock)
+        alive = int(bool(last) and is_alive(float(last[1]), now_ms))
+        return explain_wait(load_state(lease), failure(text_of(why), left_ms), now_ms, alive)
 
 
 def seconds_between(since_ms: float, now_ms: float) -> float:

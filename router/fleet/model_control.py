@@ -1,9 +1,9 @@
-"""Has models loaded and freed across the fleet, and waits until that is so.
+"""Loads and unloads models across the fleet on request, and waits for the result.
 
-load: order a copy -> look again, less and less often -> held, failed, or nobody can
-unload: refused if pinned -> tell the holders -> look again until the copies of then are gone
+load: order a copy -> read its state, less and less often -> held, failed, or impossible
+unload: refused if pinned -> order the holders to unload -> read until those copies are evicted
 
-The scripts may be repeated, so a call whose answer was lost is just made again.
+The scripts may be repeated, so a call whose answer was lost is repeated.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from shared.retry import until_answered
 from shared.scripts import Ordered, Scripts
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.01, 0.5, 1.4
-TELL_EVERY_S = 1.0
-LAST_LOOK_S = 1.0  # for an answer of Redis when the caller's time is over
-CROWDED_S = 5.0  # how long a copy that found no room is not ordered again
-MAX_WAITING = 256  # each looks twice a second, for as long as it takes
+ORDER_EVERY_S = 1.0
+LAST_LOOK_S = 1.0  # for an answer of Redis when the deadline of the caller has passed
+NO_CAPACITY_S = 5.0  # for which a copy without a place is not ordered again
+MAX_WAITING = 256  # each reads the state twice a second until its end
 NAMED_SESSIONS = 3  # a refusal names no more of them
 
 Result = TypeVar("Result")
 
 
-class Copies:
+class ModelControl:
     """Orders copies and unloads for callers of the API."""
 
     def __init__(self, scripts: Scripts, states: CopyStates, footprints: Footprints) -> None:
@@ -44,9 +44,11 @@ class Copies:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """One of the callers who may wait at this gateway; Overloaded if there are too many."""
+        """Count a caller that waits at this gateway; Overloaded if there are too many."""
         if self.waiting >= MAX_WAITING:
-            raise Overloaded(f"this gateway has its limit of {MAX_WAITING} who wait for models")
+            raise Overloaded(
+                f"{MAX_WAITING} calls wait for models at this gateway, its limit; retry later"
+            )
         self.waiting += 1
         try:
             yield
@@ -54,12 +56,12 @@ class Copies:
             self.waiting -= 1
 
     async def order(self, entry: Entry, least: int | None = None) -> str:
-        """Have it loaded unless it is there: held, loading or ordered; raises why it cannot be.
-        `least`: copies to keep from now on."""
+        """Order a load unless there is a copy: held, loading or ordered; raises why it is
+        impossible. `least`: copies to keep from now on."""
         return await self._checked(entry, await self._scripts.order_copy(str(entry.ref), least))
 
     async def load(self, entry: Entry, within_s: float) -> list[str]:
-        """Workers that hold the model, as soon as there is one. Expired, or why there is none."""
+        """Workers that hold the model, once there is one. Expired, or the error of the load."""
         ends, pauses, ref = clock.monotonic() + within_s, longer_pauses(), str(entry.ref)
         status = await self.order(entry)
         while status != "held":
@@ -70,37 +72,37 @@ class Copies:
         return sorted(state.copies)
 
     async def unload(self, refs: Sequence[str], within_s: float) -> dict[str, list[str]]:
-        """Free every copy there is now; the workers that had one, by ref. Conflict if one is
-        pinned: then none is freed. Expired if that takes too long; it goes on."""
+        """Evict every present copy; the workers that had one, by ref. Conflict if one is pinned:
+        then none is evicted. Expired after `within_s` seconds; the evictions go on."""
         ends = clock.monotonic() + within_s
         for ref in refs:
             await self._refuse_pinned(ref)
         states = dict(zip(refs, await self._states.of(refs), strict=True))
         for ref in refs:  # all at once, before any is waited for
-            await self._tell(ref, ends)
+            await self._order_unload(ref, ends)
         for ref, state in states.items():
             await self._free(ref, state, ends)
         return {ref: sorted(state.copies) for ref, state in states.items()}
 
     async def _free(self, ref: str, first: CopyState, ends: float) -> None:
-        """Wait until the copies of then are gone. What requests ask for meanwhile is loaded again,
-        and not waited for."""
+        """Wait until the copies in `first` are evicted. Copies that requests load meanwhile do not
+        count."""
         left, loading = first.copies, first.lease if first.extra else ""
-        pauses, tell_at = longer_pauses(), clock.monotonic() + TELL_EVERY_S
+        pauses, order_at = longer_pauses(), clock.monotonic() + ORDER_EVERY_S
         while left or loading:
             late = "on its way" if loading else f"held by {', '.join(sorted(left))}"
             await _pause(next(pauses), ends, f"{_named(ModelRef.parse(ref))}: still {late}")
             state = await _until(lambda: self._state(ref), ends)
-            if loading and state.lease != loading:  # what had been ordered before came, or failed
-                loading, left, tell_at = "", state.copies, 0.0
+            if loading and state.lease != loading:  # the earlier order was loaded, or failed
+                loading, left, order_at = "", state.copies, 0.0
             left = dict(left.items() & state.copies.items())
-            if left and clock.monotonic() >= tell_at:
-                await self._tell(ref, ends)
-                tell_at = clock.monotonic() + TELL_EVERY_S
+            if left and clock.monotonic() >= order_at:
+                await self._order_unload(ref, ends)
+                order_at = clock.monotonic() + ORDER_EVERY_S
         await self._until_freed(ref, first.copies, ends)
 
     async def _until_freed(self, ref: str, workers: Iterable[str], ends: float) -> None:
-        """Who takes no more requests for a copy may still have some to answer."""
+        """Wait until the workers have answered their last requests for the copies."""
         pauses, had = longer_pauses(), set(workers)
         while True:
             left = await _until(lambda: self._states.leaving(ref, had), ends)
@@ -113,7 +115,7 @@ class Copies:
     async def _state(self, ref: str) -> CopyState:
         return (await self._states.of([ref]))[0]
 
-    async def _tell(self, ref: str, ends: float) -> None:
+    async def _order_unload(self, ref: str, ends: float) -> None:
         if await _until(lambda: self._scripts.order_unload(ref), ends) < 0:
             await self._refuse_pinned(ref)
             raise Conflict(f"{_named(ModelRef.parse(ref))}: pinned")
@@ -129,27 +131,29 @@ class Copies:
             raise Conflict(f"{name}: pinned by sessions: {', '.join(sessions[:3])}{more}")
 
     async def _checked(self, entry: Entry, ordered: Ordered) -> str:
-        """The status, unless the model is not being loaded: then why."""
+        """The status; raises why the model is not being loaded."""
         if ordered.status == "nobody":
-            raise await self._nobody(entry)
+            raise await self._impossible(entry)
         if ordered.status in ("unloadable", "quarantined"):
             raise unpack_error(ordered.detail.encode())
         return ordered.status
 
-    async def _nobody(self, entry: Entry) -> Unavailable | InsufficientMemory:
+    async def _impossible(self, entry: Entry) -> Unavailable | InsufficientMemory:
         name, budgets = _named(entry.ref), await self._footprints.budgets()
         if not budgets:
             return Unavailable(f"{name}: no worker is ready to load it")
         (needed,) = await self._footprints.of([entry], budgets)
         if needed > max(budgets):
             return InsufficientMemory(
-                f"{name}: takes {needed} bytes, the largest budget is {max(budgets)}"
+                f"{name}: needs {needed} bytes, the largest budget of a worker is {max(budgets)}"
             )
-        return Unavailable(f"{name}: no worker can take it now", retry_after_s=CROWDED_S)
+        return Unavailable(
+            f"{name}: no worker has free memory for it now", retry_after_s=NO_CAPACITY_S
+        )
 
 
 def longer_pauses() -> Iterator[float]:
-    """Seconds between looks: short at first, for what is nearly there."""
+    """Seconds between reads: short at first, for a load that ends soon."""
     pause_s = FIRST_PAUSE_S
     while True:
         yield pause_s
@@ -159,12 +163,12 @@ def longer_pauses() -> Iterator[float]:
 async def _pause(pause_s: float, ends: float, late: str) -> None:
     left_s = ends - clock.monotonic()
     if left_s <= 0:
-        raise Expired(f"{late}; that goes on")
+        raise Expired(f"{late}; it goes on")
     await asyncio.sleep(min(pause_s, left_s))
 
 
 async def _until(call: Callable[[], Awaitable[Result]], ends: float) -> Result:
-    """A call that is made again while Redis does not answer, until the caller's time is over."""
+    """Repeat a call while Redis does not answer, until the deadline of the caller."""
     try:
         async with asyncio.timeout(max(ends - clock.monotonic(), LAST_LOOK_S)):
             return await until_answered(call)

@@ -1,4 +1,4 @@
-"""The document of GET /v2/models/{model}/residency, from what Redis said of one model. Pure."""
+"""The document of GET /v2/models/{model}/residency, from replies of Redis. Pure."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import msgspec
 
 from router.fleet import fleet_report
 from router.fleet.fleet_report import ModelFacts, WorkerFacts
-from router.fleet.load_status import failure, load_state, number, text_of, texts, waits
+from router.fleet.load_status import explain_wait, failure, load_state
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy, effective
+from shared.redis_decode import number, text_of, texts
 
 LOADED_FROM = ("host", "disk", "remote")
 OWN, SHARED = "own:", "shared:"
-INDEPENDENT = "independent"  # as a worker's trial says it
+INDEPENDENT = "independent"  # as a worker's trial records it
 
 
-def questions(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
-    """What to ask Redis, by the names under which `document` wants the answers."""
+def commands(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
+    """The commands for Redis, by the names under which `document` takes the replies."""
     return {
         "holders": ("hgetall", keys.holders(ref)),
         "near": ("hgetall", keys.warm(ref)),
@@ -38,15 +39,15 @@ def questions(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
 
 
 def document(
-    ref: ModelRef, given: Policy, said: Mapping[str, Any], workers: Sequence[WorkerFacts],
+    ref: ModelRef, given: Policy, replies: Mapping[str, Any], workers: Sequence[WorkerFacts],
     now_ms: int, alive: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Copies and their tiers, what is loading or why not, and what rules all that. `alive`: how
-    many workers are."""
-    model = ModelFacts(texts(said["holders"]), texts(said["near"]))
-    state = load_state(texts(said["load"]))
-    failed = failure(text_of(said["unloadable"]), said["unloadable_ms"])
-    overrides = texts(said["policy"])
+    """Copies and their tiers, the load under way or the last failure, and the policy. `alive`: the
+    number of live workers."""
+    model = ModelFacts(texts(replies["holders"]), texts(replies["near"]))
+    state = load_state(texts(replies["load"]))
+    failed = failure(text_of(replies["unloadable"]), replies["unloadable_ms"])
+    overrides = texts(replies["policy"])
     copies = [
         {"worker": worker.id, **copy}
         for worker in workers
@@ -57,51 +58,51 @@ def document(
         "digest": ref.digest,
         "copies": copies,
         "load": None if state is None else state.document(now_ms),
-        "waits": waits(state, failed, now_ms, alive) if state or said["parked"] else None,
-        "parked": said["parked"],
+        "waits": explain_wait(state, failed, now_ms, alive) if state or replies["parked"] else None,
+        "parked": replies["parked"],
         "policy": msgspec.to_builtins(effective(given, overrides)),
         "overrides": sorted(overrides),
-        "learned": learned(texts(said["known"])),
-        **tried(texts(said["known"])),
+        "learned": learned(texts(replies["known"])),
+        **tried(texts(replies["known"])),
         "last_failure": None if failed is None else failed.document(),
-        "quarantine": quarantine(texts(said["breaker"]), now_ms),
-        "sessions": sorted(session.decode() for session in said["sessions"]),
-        "crowded": bool(said["crowded"]),
-        "unfit": sorted(name.decode() for name in said["unfit"]),
+        "quarantine": quarantine(texts(replies["breaker"]), now_ms),
+        "sessions": sorted(session.decode() for session in replies["sessions"]),
+        "crowded": bool(replies["crowded"]),
+        "unfit": sorted(name.decode() for name in replies["unfit"]),
     }
 
 
-def learned(known: Mapping[str, str]) -> dict[str, Any]:
-    """What loads have shown: by device class bytes of its own, and of blobs that other models may
-    share; ms to load it by tier."""
+def learned(stats: Mapping[str, str]) -> dict[str, Any]:
+    """Statistics of loads: own bytes, and bytes of blobs that other models may share, by device
+    class; ms of a load by tier."""
     return {
-        "bytes": _by_class(known, OWN),
-        "shared_bytes": _by_class(known, SHARED),
-        "load_ms": {tier: round(number(known[tier]), 1) for tier in LOADED_FROM if tier in known},
+        "bytes": _by_class(stats, OWN),
+        "shared_bytes": _by_class(stats, SHARED),
+        "load_ms": {tier: round(number(stats[tier]), 1) for tier in LOADED_FROM if tier in stats},
     }
 
 
-def _by_class(known: Mapping[str, str], kind: str) -> dict[str, int]:
+def _by_class(stats: Mapping[str, str], kind: str) -> dict[str, int]:
     return {
         name.removeprefix(kind): int(number(text))
-        for name, text in sorted(known.items())
+        for name, text in sorted(stats.items())
         if name.startswith(kind)
     }
 
 
-def tried(known: Mapping[str, str]) -> dict[str, str | None]:
-    """What trials and the guard have found, each a reason or None: why its requests do not share
-    batches, why it is not warmed up, and how it is not deterministic."""
-    rows = known.get("rows", "")
+def tried(stats: Mapping[str, str]) -> dict[str, str | None]:
+    """Findings of trials and the guard, each a reason or None: why requests do not share batches,
+    why the model is not warmed up, and how it is not deterministic."""
+    rows = stats.get("rows", "")
     return {
         "unbatched": None if rows in ("", INDEPENDENT) else rows,
-        "unwarmed": known.get("unwarmed") or None,
-        "unsteady": known.get("repeats") or None,
+        "unwarmed": stats.get("unwarmed") or None,
+        "unsteady": stats.get("repeats") or None,
     }
 
 
 def quarantine(breaker: Mapping[str, str], now_ms: int) -> dict[str, Any] | None:
-    """Crashes of workers over it, and whether it is quarantined; None without crashes."""
+    """Crashes of workers by this model, and whether it is quarantined; None without crashes."""
     if not breaker:
         return None
     left_ms = max(number(breaker.get(name, "")) for name in ("until", "probe_until")) - now_ms

@@ -13,11 +13,12 @@ from shared.connection import redis_errors
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.policy import Policy
+from shared.redis_decode import texts
 from shared.scripts import Scripts
 
 
 class Policies:
-    """Reads and sets overrides. They last until they are taken back."""
+    """Reads and sets overrides. They last until they are removed."""
 
     def __init__(self, client: Redis, keys: Keys, scripts: Scripts, events: EventLog) -> None:
         self._client = client
@@ -30,10 +31,10 @@ class Policies:
         return _document(entry, await self._overrides(entry))
 
     async def set(self, entry: Entry, document: Any) -> dict[str, Any]:
-        """Override fields ({field: value or null}), all or none; the document of GET then.
+        """Override fields ({field: value or null}), all or none; returns the document of GET.
 
-        InvalidInput names the field, also if the fields do not go together. A model that is to be
-        preloaded is ordered at once.
+        InvalidInput names the field, also if the fields contradict each other. With `preload` a
+        load is ordered at once.
         """
         given = policy.texts(document)
         merged = await self._overrides(entry) | given
@@ -44,21 +45,23 @@ class Policies:
             await self._scripts.order_copy(str(entry.ref), least)
         return _document(entry, overrides)
 
-    async def keep_out(self, entry: Entry) -> None:
-        """It was unloaded: a gateway that starts does not preload it again."""
+    async def stop_preload(self, entry: Entry) -> None:
+        """After an unload, a gateway that starts does not preload the model again."""
         if _effective(entry, await self._overrides(entry)).preload:
             await self._override(entry, {"preload": "0"})
 
     async def _override(self, entry: Entry, given: dict[str, str]) -> dict[str, str]:
         overrides = await self._scripts.set_policy(str(entry.ref), given)
-        told = ", ".join(f"{name} {text or 'as the manifest says'}" for name, text in given.items())
-        self._events.emit("policy_set", entry.ref, reason=told)
+        changes = ", ".join(
+            f"{name} {text or 'as the manifest says'}" for name, text in given.items()
+        )
+        self._events.emit("policy_set", entry.ref, reason=changes)
         return overrides
 
     async def _overrides(self, entry: Entry) -> dict[str, str]:
         with redis_errors():
             fields: Any = await self._client.hgetall(self._keys.policy(str(entry.ref)))
-        return {name.decode(): text.decode(errors="replace") for name, text in fields.items()}
+        return texts(fields)
 
 
 def _effective(entry: Entry, overrides: dict[str, str]) -> Policy:

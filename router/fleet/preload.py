@@ -1,11 +1,11 @@
-"""Loads models before anybody asks: those whose manifest says `preload`, or `min_copies`.
+"""Loads models without a request: those whose manifest has `preload` or `min_copies`.
 
-A round looks at the newest version of every model of the repository, one call at a time, with a
-pause after each, so that neither requests nor the store notice it. A manifest is read once. What
-is kept is the version that requests get: a newer one is tried beside it, and takes its place when
-a worker has loaded it (then `announce` ends what the older one asked for). Orders are given only
-while few wait in the cold queue: there they would stand before those of requests. Every gateway
-does it; what is ordered already is not ordered twice.
+A round reads the newest version of every model of the repository, one call at a time, with a pause
+after each, so it slows down neither requests nor the store. A manifest is read once. It keeps the
+version that requests get: a newer one is tried beside it, and replaces it when a worker has loaded
+it (then `announce` ends the order of the older one). Loads are ordered only while the cold queue is
+short: in it they would delay those of requests. Every gateway does this; a load that is ordered is
+not ordered twice.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from shared.errors import (
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy, effective
+from shared.redis_decode import pairs, texts
 from shared.repository import Repository
 from shared.retry import until_answered
 from shared.scripts import Scripts
@@ -40,11 +41,11 @@ Result = TypeVar("Result")
 
 ROUND_EVERY_S = 30.0
 PAUSE_S = 0.02  # after a call to the repository, for models that are seen the first time
-LONGER_PAUSE_S = 0.1  # for those that are only looked at for a newer version
+LONGER_PAUSE_S = 0.1  # for models that are only checked for a newer version
 MAX_ORDERS = 8  # that wait in the cold queue
 FULL_PAUSE_S = 0.5
 SHORT_S = 1.0  # for the repository, and a newer version's trial
-TRIES = 3  # orders of a preload that came to nothing: its worker died, or it was evicted at once
+TRIES = 3  # orders of a preload without a copy after it: its worker died, or it was evicted at once
 
 
 class Preload:
@@ -60,40 +61,40 @@ class Preload:
         self._keys = keys
         self._scripts = scripts
         self._newest: dict[str, int] = {}
-        self._wanted: dict[str, Entry] = {}
+        self._kept: dict[str, Entry] = {}
         self._tries: Counter[ModelRef] = Counter()
         self._unreadable: set[str] = set()
         self._away = False
 
     async def run_once(self) -> int:
-        """Look at the repository, order what is missing; the number of models that are wanted."""
+        """Read the repository, order missing copies; the number of models to keep loaded."""
         names = await self._names()
         for name in names:
             await asyncio.sleep(LONGER_PAUSE_S if name in self._newest else PAUSE_S)
             if not self._away:
-                await self._asked(self._look_at(name), name)
-            if name in self._wanted:
+                await self._read(self._look_at(name), name)
+            if name in self._kept:
                 await self._have(await self._served(name))
-        return len(self._wanted)
+        return len(self._kept)
 
     async def _names(self) -> list[str]:
-        """The models of the repository; those that were known, while it is away."""
-        names = await self._asked(asyncio.to_thread(self._repository.list_models))
+        """The models of the repository; the last ones read, while it is away."""
+        names = await self._read(asyncio.to_thread(self._repository.list_models))
         if names is None:
             return list(self._newest)
         for name in self._newest.keys() - set(names):
             await self._forget(name)
         return names
 
-    async def _asked(self, call: Coroutine[Any, Any, Result], name: str = "") -> Result | None:
-        """What the repository answers. One that is away is asked again in the next round, and
-        fails no loop: a gateway is ready without it. A model that cannot be read is passed over."""
+    async def _read(self, call: Coroutine[Any, Any, Result], name: str = "") -> Result | None:
+        """Read the repository, None if it is away: it is read again in the next round, and fails no
+        loop, as a gateway is ready without it. A model that cannot be read is skipped."""
         try:
             answer = await call
         except RepositoryError as error:
             away = not name or isinstance(error, StoreUnavailable)
             if (not self._away) if away else name not in self._unreadable:
-                log.warning("preload: %s; tried again in every round", error.message)
+                log.warning("preload: %s; retried in every round", error.message)
             self._unreadable |= set() if away else {name}
             self._away = away
             return None
@@ -109,29 +110,29 @@ class Preload:
         try:
             entry = await self._catalog.resolve(name, versions[-1])
         except NotFound:
-            return  # a gateway remembers that for a while: the next round may read it
+            return  # that is cached for a while: the next round may read it
         except Corrupt as error:
             log.warning("preload: %s", error.message)
         self._newest[name] = versions[-1]
         if entry is not None and entry.manifest.residency.least_copies:
-            self._wanted.setdefault(name, entry)
+            self._kept.setdefault(name, entry)
 
     async def _served(self, name: str) -> Entry:
-        """The version that requests get by now; a newer one is tried meanwhile."""
+        """The version that requests get now; a newer one is tried meanwhile."""
         with suppress(WarmrouteError):
-            self._wanted[name] = await self._catalog.resolve(name, patience_s=SHORT_S)
-        return self._wanted[name]
+            self._kept[name] = await self._catalog.resolve(name, patience_s=SHORT_S)
+        return self._kept[name]
 
     async def _forget(self, name: str) -> None:
         """The model has left the repository."""
         del self._newest[name]
-        before = self._wanted.pop(name, None)
+        before = self._kept.pop(name, None)
         if before is not None and before.manifest.residency.min_copies:
             await until_answered(lambda: self._scripts.order_copy(str(before.ref), 0))
 
     async def _have(self, entry: Entry) -> None:
-        """Order a copy, unless the API took the wish back. A least number of copies is told again
-        in every round: Redis may have lost it. What is preloaded once may be evicted again."""
+        """Order a copy, unless the API overrides the policy. `min_copies` is set in every round, as
+        Redis may have lost it. A preloaded model may be evicted again."""
         policy = await until_answered(lambda: self._policy(entry))
         preload = policy.preload and self._tries[entry.ref] < TRIES
         if not policy.min_copies and not preload:
@@ -139,7 +140,7 @@ class Preload:
         await self._turn()
         least = entry.manifest.residency.min_copies or None
         ordered = await until_answered(lambda: self._scripts.order_copy(str(entry.ref), least))
-        if ordered.status != "nobody":  # that can pass, and costs nothing
+        if ordered.status != "nobody":  # that can pass, and it costs nothing
             self._tries[entry.ref] += TRIES if ordered.status == "held" else 1
 
     async def _policy(self, entry: Entry) -> Policy:
@@ -147,13 +148,11 @@ class Preload:
             flat: Any = await self._channel.execute_command(
                 "HGETALL", self._keys.policy(str(entry.ref))
             )
-        texts = [part.decode(errors="replace") for part in flat]
-        overrides = dict(zip(texts[::2], texts[1::2], strict=True))
-        return effective(entry.manifest.residency, overrides)
+        return effective(entry.manifest.residency, texts(pairs(flat)))
 
     async def _turn(self) -> None:
-        """Until there is a worker, and few orders wait for it."""
-        while not await until_answered(self._may_order):  # noqa: ASYNC110 - it is Redis that knows
+        """Wait until there is a worker, and the cold queue is short."""
+        while not await until_answered(self._may_order):  # noqa: ASYNC110 - the state is in Redis
             await asyncio.sleep(FULL_PAUSE_S)
 
     async def _may_order(self) -> bool:

@@ -1,6 +1,6 @@
-"""What the fleet holds, read from the residency map for people and for readiness.
+"""Reads the residency map: which worker holds which copies, for documents and readiness.
 
-Each answer takes two to four questions to Redis, however many workers and models there are.
+Each read takes two to four round trips, however many workers and models there are.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from redis.asyncio import Redis
 
 from router.fleet import fleet_report, model_report
 from router.fleet.fleet_report import ModelFacts, WorkerFacts
-from router.fleet.load_status import Failure, failure, load_state, quarantined, text_of, texts
+from router.fleet.load_status import Failure, failure, load_state, quarantined
 from shared.connection import redis_errors
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy
+from shared.redis_decode import alive, clock_ms, text_of, texts
 from shared.worker_report import decode
 
-# Commands at a time: a longer pipeline would keep this gateway from its requests meanwhile.
+# Commands at a time: a longer pipeline would delay this gateway's requests.
 AT_ONCE = 500
 
 Command = tuple[Any, ...]  # a method of redis-py, and its arguments
@@ -34,12 +35,12 @@ class ResidencyReader:
         self._keys = keys
 
     async def live_workers(self) -> list[str]:
-        """Ids of workers whose lease has not run out, in order."""
+        """Ids of workers whose lease is valid, in order."""
         _, live = _now_and_live(*await self._ask([("time",), self._leases()]))
         return live
 
-    async def standing(self, ref: ModelRef) -> tuple[bool, Failure | None]:
-        """Whether some live worker holds the model; and why it would be refused, if it would."""
+    async def readiness(self, ref: ModelRef) -> tuple[bool, Failure | None]:
+        """Whether a live worker holds the model; and why requests for it are refused, if so."""
         keys, name = self._keys, str(ref)
         clock, leases, holders, why, why_ms, breaker = await self._ask(
             [
@@ -54,11 +55,11 @@ class ResidencyReader:
         return warm, quarantined(texts(breaker), now_ms) or failed
 
     async def troubles(self) -> dict[tuple[str, int], str]:
-        """Why versions cannot be loaded, or are quarantined, as far as that is known now."""
+        """Why versions cannot be loaded, or are quarantined, by name and version."""
         keys = self._keys
         clock, rows = await self._ask([("time",), ("zrange", keys.refused_models, 0, -1)])
         now_ms = _now_and_live(clock, ())[0]
-        refs = [ref.decode() for ref, until in rows if until >= now_ms]
+        refs = alive(rows, now_ms)
         answers = await self._ask_each(
             refs, lambda ref: (("get", keys.unloadable(ref)), ("hgetall", keys.breaker(ref)))
         )
@@ -98,13 +99,13 @@ class ResidencyReader:
 
     async def model(self, ref: ModelRef, given: Policy) -> dict[str, Any]:
         """The document of GET .../residency of one model; `given` is its manifest's policy."""
-        asked = model_report.questions(self._keys, str(ref))
+        asked = model_report.commands(self._keys, str(ref))
         clock, leases, *answers = await self._ask([("time",), self._leases(), *asked.values()])
         now_ms, live = _now_and_live(clock, leases)
-        said = dict(zip(asked, answers, strict=True))
-        mentioned = {worker.decode() for worker in (*said["holders"], *said["near"])}
+        replies = dict(zip(asked, answers, strict=True))
+        mentioned = {worker.decode() for worker in (*replies["holders"], *replies["near"])}
         workers = await self._workers([worker for worker in live if worker in mentioned])
-        return model_report.document(ref, given, said, workers, now_ms, len(live))
+        return model_report.document(ref, given, replies, workers, now_ms, len(live))
 
     async def _workers(self, live: Sequence[str]) -> list[WorkerFacts]:
         keys = self._keys
@@ -145,14 +146,14 @@ class ResidencyReader:
     async def _ask_each(
         self, names: Sequence[str], commands_of: Callable[[str], tuple[Command, ...]]
     ) -> list[list[Any]]:
-        """The answers to the same commands for each name."""
+        """The replies to the same commands for each name."""
         commands = [command for name in names for command in commands_of(name)]
         answers = await self._ask(commands)
         each = len(commands) // len(names) if names else 1
         return [answers[at : at + each] for at in range(0, len(answers), each)]
 
     async def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers to commands, in as few round trips as can be."""
+        """The replies to commands, in as few round trips as possible."""
         answers: list[Any] = []
         for at in range(0, len(commands), AT_ONCE):
             with redis_errors():
@@ -167,9 +168,9 @@ class ResidencyReader:
 def _now_and_live(
     clock: tuple[int, int], leases: Iterable[tuple[bytes, float]]
 ) -> tuple[int, list[str]]:
-    """Redis's clock in ms, and the workers whose lease has not run out by it, in order."""
-    now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
-    return now_ms, sorted(worker.decode() for worker, until in leases if until >= now_ms)
+    """Redis's clock in ms, and the workers whose lease is valid, in order."""
+    now_ms = clock_ms(clock)
+    return now_ms, alive(leases, now_ms)
 
 
 def _worker(
@@ -186,10 +187,12 @@ def _model(
     holders: dict[bytes, bytes], near: dict[bytes, bytes], known: list[bytes | None],
     policy: list[bytes | None], sessions: int, load: dict[bytes, bytes], parked: int,
 ) -> ModelFacts:  # fmt: skip
-    said = [
+    values = [
         text_of(override) or text_of(given) for given, override in zip(known, policy, strict=True)
     ]
-    settings = {name: text for name, text in zip(fleet_report.SETTINGS, said, strict=True) if text}
+    settings = {
+        name: text for name, text in zip(fleet_report.SETTINGS, values, strict=True) if text
+    }
     return ModelFacts(
         texts(holders), texts(near), settings, sessions, parked, load_state(texts(load))
     )

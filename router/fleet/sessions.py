@@ -1,7 +1,7 @@
-"""Sessions: sets of models that stay in memory while their client says that it needs them.
+"""Sessions: sets of models that stay in memory while their client sends heartbeats.
 
-open: what fits is known before anything is loaded -> pinned and ordered in one step, or refused
-keep: the client lives; without that a session ends by itself, and its models may be evicted
+open: checked to fit before anything is loaded -> pinned and ordered in one step, or refused
+keep: a heartbeat of the client; without it a session ends, and its models may be evicted
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from shared.errors import DoesNotFit, Gone, KeyReused, NotFound, Overloaded, Una
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.names import ModelRef
+from shared.redis_decode import after_ms, clock_ms, is_alive
 from shared.scripts import Opened, Scripts
 
-BEATS = 3  # within the time to live of a session whose opening is waited for
+BEATS = 3  # within the TTL of a session whose client waits for the opening
 AT_ONCE = 50
 
 
@@ -54,12 +55,12 @@ class Sessions:
             opened = await self._scripts.open_session(session, _ms(ttl_s), self._most, models)
             if opened.status != "exists":
                 _refuse(opened, models, budgets)
-                told = f"session {session}: {len(models)} models"
-                self._events.emit("session_opened", reason=told, bytes=sum(sizes))
+                reason = f"session {session}: {len(models)} models"
+                self._events.emit("session_opened", reason=reason, bytes=sum(sizes))
                 return True
             if await self._is_same(session, [ref for ref, _ in models], ttl_s):
                 return False  # else it has ended since
-        raise Unavailable(f"session {session}: it ends just now", retry_after_s=1)
+        raise Unavailable(f"session {session}: it is ending; retry", retry_after_s=1)
 
     async def _is_same(self, session: str, refs: Sequence[str], ttl_s: float) -> bool:
         """Whether the open session of that id has these models; False if none is open."""
@@ -72,21 +73,21 @@ class Sessions:
         return await self._scripts.keep_session(session, _ms(ttl_s)) > 0
 
     async def keep(self, session: str, ttl_s: float | None = None) -> dict[str, Any]:
-        """Its client lives: it stays for `ttl_s` from now, by default for as long as when it was
-        opened. NotFound if it has ended."""
+        """A heartbeat: the session stays for `ttl_s` from now, by default its TTL at the opening.
+        NotFound if it has ended."""
         expiry = await self._scripts.keep_session(session, None if ttl_s is None else _ms(ttl_s))
         if not expiry:
             raise _unknown(session)
         return {"id": session, "expires_at": time_of(expiry)}
 
     async def close(self, session: str) -> None:
-        """Its models may be evicted. NotFound if there is none."""
+        """End a session: its models may be evicted. NotFound."""
         if not await self._scripts.close_session(session):
             raise _unknown(session)
         self._events.emit("session_closed", reason=f"session {session}: by its client")
 
     async def get(self, session: str) -> dict[str, Any]:
-        """The session, and how far each of its models is."""
+        """The session, and the state of each of its models."""
         refs, expiry = await self._read(session)
         states = await self._states.of(refs)
         rows = [_named(ref) | state.document() for ref, state in zip(refs, states, strict=True)]
@@ -97,7 +98,7 @@ class Sessions:
         with redis_errors():
             now = await self._now_ms()
             found: Any = await self._client.zrangebyscore(
-                self._keys.sessions, f"({now}", "+inf", withscores=True
+                self._keys.sessions, after_ms(now), "+inf", withscores=True
             )
             expiries = {name.decode(): expiry for name, expiry in found}
             names = sorted(name for name in expiries if name > after)[:limit]
@@ -107,13 +108,13 @@ class Sessions:
                 pipe = self._client.pipeline(transaction=False)
                 for name in part:
                     pipe.hget(self._keys.session(name), "models")
-                said = await pipe.execute()
-                rows += [_row(*one, expiries) for one in zip(part, said, strict=True)]
+                replies = await pipe.execute()
+                rows += [_row(*one, expiries) for one in zip(part, replies, strict=True)]
         return rows
 
     async def settled(self, session: str, ttl_s: float, within_s: float) -> None:
-        """Wait until each model is there or has failed, for `within_s` at most, and keep the
-        session meanwhile: who opens it with `wait` does not know it yet."""
+        """Wait until each model is ready or has failed, for `within_s` at most, and keep the
+        session meanwhile: its client does not know it yet."""
         now = clock.monotonic()
         ends, beat_at, pauses = now + within_s, now + ttl_s / BEATS, longer_pauses()
         refs, _ = await self._read(session)
@@ -130,20 +131,21 @@ class Sessions:
             expiry: Any = await self._client.zscore(self._keys.sessions, session)
             raw: Any = await self._client.hget(self._keys.session(session), "models")
             now = await self._now_ms()
-        if raw is None or expiry is None or expiry <= now:
+        if raw is None or expiry is None or not is_alive(expiry, now):
             raise Gone(f"session {session}: it has ended") if raw else _unknown(session)
         return raw.decode().split(" ")[::2], float(expiry)
 
     async def _now_ms(self) -> int:
         with redis_errors():
-            seconds, micros = await self._client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+            return clock_ms(await self._client.time())
 
 
 def _refuse(opened: Opened, models: Sequence[tuple[str, int]], budgets: Sequence[int]) -> None:
-    """Raise why the session was not opened, if it was not."""
+    """Raise why the session was not opened; nothing if it was."""
     if opened.status == "too_many":
-        raise Overloaded(f"the limit is reached for open sessions: {opened.details[0]}")
+        raise Overloaded(
+            f"{opened.details[0]} sessions are open, the limit; close one or retry later"
+        )
     if opened.status != "full":
         return
     if not budgets:
@@ -151,14 +153,13 @@ def _refuse(opened: Opened, models: Sequence[tuple[str, int]], budgets: Sequence
     ref, needed, free = opened.details
     total = sum(size for _, size in models)
     raise DoesNotFit(
-        f"models: {len(models)} take {total} bytes. Beside what open sessions have pinned there is "
-        f"no room for {_shown(ref)}: it takes {needed} bytes, the most that is left on a worker is "
-        f"{free}"
+        f"models: {len(models)} need {total} bytes. Beside the models that open sessions pin, "
+        f"{_shown(ref)} does not fit: it needs {needed} bytes, the most free on a worker is {free}"
     )
 
 
 def _settled(states: Sequence[CopyState]) -> bool:
-    return all(state.word in (READY, FAILED) for state in states)
+    return all(state.state in (READY, FAILED) for state in states)
 
 
 def _row(session: str, raw: bytes | None, expiries: dict[str, float]) -> dict[str, Any]:

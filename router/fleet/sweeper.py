@@ -1,4 +1,4 @@
-"""The gateway's housekeeping: its lease, dead workers and gateways, what is overdue or missing.
+"""Housekeeping of a cell: leases, dead workers and gateways, expired requests, missing copies.
 
 Every gateway does all of it; each step is one atomic script, so together they do it once.
 """
@@ -32,11 +32,12 @@ class Sweeper:
         self._max_attempts = max_attempts
 
     async def beat_once(self) -> int:
-        """Renew this gateway's lease; door entries taken back from dead gateways."""
+        """Renew this gateway's lease; the number of entries moved from dead gateways back to
+        doors."""
         return await self._scripts.gateway_beat(self._gateway, self._lease_ms)
 
     async def sweep_once(self) -> Counter[str]:
-        """Reap dead workers, expire what is late, order again what nobody loads, end sessions."""
+        """Reap dead workers, expire requests, repeat unclaimed orders, end sessions."""
         counts: Counter[str] = Counter()
         for _ in range(MAX_CHUNKS):
             reaped = await self._scripts.reap(self._max_attempts)
@@ -49,15 +50,15 @@ class Sweeper:
             counts.update(expired=expired, ordered=ordered, placed=placed)
             if max(expired, placed) < CHUNK:
                 break
-        counts.update(await self._tend())
+        counts.update(await self._reconcile())
         return counts
 
-    async def _tend(self) -> Counter[str]:
-        """End sessions that nobody kept, order copies that should be there."""
+    async def _reconcile(self) -> Counter[str]:
+        """End sessions without a heartbeat, order missing copies."""
         ended, missing = await self._scripts.reconcile()
         if ended:
-            self._events.emit("session_closed", reason=f"nobody kept them: {ended} sessions")
+            self._events.emit("session_closed", reason=f"without a heartbeat: {ended} sessions")
         if missing:
-            told = f"fewer than there should be: copies of {missing} models"
-            self._events.emit("ordered_copy", reason=told)
+            reason = f"fewer copies than min_copies: {missing} models"
+            self._events.emit("ordered_copy", reason=reason)
         return Counter(sessions_ended=ended, copies_ordered=missing)

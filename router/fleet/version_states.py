@@ -1,4 +1,4 @@
-"""The versions of one model: which requests get, which are held where, and which cannot be loaded.
+"""The versions of one model: which one requests get, which workers hold them, and load failures.
 
 The document of GET /v2/models/{model}/versions.
 """
@@ -9,15 +9,14 @@ import asyncio
 from typing import Any
 
 from router.catalog.catalog import Catalog, Entry
-from router.catalog.live_versions import LiveVersions
-from router.events.pages import EventPages
-from router.events.query import Wanted
+from router.catalog.versions import LoadedVersions
+from router.events.pages import EventFilter, EventPages
 from router.fleet.copy_states import FAILED, WAITING, CopyState, CopyStates
 from shared.errors import NotFound, StoreUnavailable, WarmrouteError
 from shared.names import check_model_name
 
 MOST_SHOWN = 32
-TROUBLE = frozenset({"load_failed", "refused", "out_of_memory"})
+FAILURES = frozenset({"load_failed", "refused", "out_of_memory"})
 MOST_EVENTS = 50
 COLD, UNREADABLE = "cold", "unreadable"
 
@@ -26,10 +25,10 @@ class VersionStates:
     """Reads them from the repository and from Redis."""
 
     def __init__(
-        self, catalog: Catalog, live: LiveVersions, states: CopyStates, events: EventPages
+        self, catalog: Catalog, loaded: LoadedVersions, states: CopyStates, events: EventPages
     ) -> None:
         self._catalog = catalog
-        self._live = live
+        self._loaded = loaded
         self._states = states
         self._events = events
 
@@ -40,8 +39,10 @@ class VersionStates:
             raise NotFound(f"model {name!r} is not in the repository")
         shown = versions[:MOST_SHOWN]
         entries = await asyncio.gather(*(self._read(name, version) for version in shown))
-        served = await self._served(name)  # first: it may take a newer version that is live by now
-        live, troubles = await asyncio.gather(self._live.of(name), self._troubles(name))
+        served = await self._served(
+            name
+        )  # first: it may find a newer version that is loaded by now
+        live, troubles = await asyncio.gather(self._loaded.of(name), self._troubles(name))
         readable = [entry for entry in entries if isinstance(entry, Entry)]
         states = await self._states.of([str(entry.ref) for entry in readable])
         by_version = dict(zip((entry.ref.version for entry in readable), states, strict=True))
@@ -72,13 +73,13 @@ class VersionStates:
             return None
 
     async def _troubles(self, name: str) -> dict[str, str]:
-        """By reference, what the last load that came to nothing said."""
-        page = await self._events.newest(MOST_EVENTS, Wanted(name, kinds=TROUBLE))
+        """The reason of the last failed load, by reference."""
+        page = await self._events.newest(MOST_EVENTS, EventFilter(name, kinds=FAILURES))
         return {event.ref: event.reason for event in page.events}
 
 
 def _row(entry: Entry, live: dict[int, str], state: CopyState, trouble: str) -> dict[str, Any]:
-    ref, word = entry.ref, state.word
+    ref, word = entry.ref, state.state
     row: dict[str, Any] = {
         "version": str(ref.version),
         "digest": ref.digest,

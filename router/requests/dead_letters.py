@@ -1,7 +1,7 @@
-"""Dead letters: what could not be served, kept for an operator to look at, replay or drop.
+"""Dead letters: requests that could not be served, kept for an operator to read, replay or drop.
 
-The newest 1,000 are kept, in the stream `dead`. A letter is a request that failed for good because
-workers died over it, or a stream entry that was no request. Its entry id in that stream names it.
+The newest 1,000 are kept, in one stream. A letter is a request that failed for good because workers
+died while running it, or an invalid stream entry. Its entry id in that stream names it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from shared.connection import redis_errors
 from shared.envelope import USUAL, Envelope, Tensor, unpack_envelope
 from shared.errors import Conflict, InvalidInput, NotFound, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import Limits, Placed, Scripts
+from shared.placed import Limits, Placed
+from shared.scripts import Scripts
 from shared.shared_memory import is_reference
 
 MAX_LISTED = 1000
 SHOWN_BYTES = 1 << 20  # a larger payload is not written out as JSON; it can still be replayed
-READ_AT_ONCE = 8  # a payload may have 16 MiB, and comes with its letter
+READ_AT_ONCE = 8  # each letter includes its payload, of up to 16 MiB
 ENTRY = re.compile(r"\d{1,19}-\d{1,19}")
 
 
@@ -39,28 +40,28 @@ class Letter:
     size: int
 
     def document(self) -> dict[str, Any]:
-        """What a list shows of it; what it does not have is left out."""
-        known = self.fields
-        code, _, message = known.get("cause", "").partition(" ")
-        name, _, rest = known.get("model", "").partition(":")
+        """The letter as a list shows it, without empty fields."""
+        fields = self.fields
+        code, _, message = fields.get("cause", "").partition(" ")
+        name, _, rest = fields.get("model", "").partition(":")
         shown = {
             "entry": self.entry,
-            "kind": known.get("kind", ""),
-            "id": known.get("id", ""),
+            "kind": fields.get("kind", ""),
+            "id": fields.get("id", ""),
             "model": name,
-            "version": rest.partition(":")[0] or known.get("version", ""),
+            "version": rest.partition(":")[0] or fields.get("version", ""),
             "code": code,
             "error": message,
-            "worker": known.get("worker", ""),
-            "attempts": int(known.get("attempts") or 0),
-            "fingerprint": known.get("fingerprint", ""),
+            "worker": fields.get("worker", ""),
+            "attempts": int(fields.get("attempts") or 0),
+            "fingerprint": fields.get("fingerprint", ""),
             "died": _time_of(self.entry),
             "payload_bytes": self.size,
         }
         return {name: value for name, value in shown.items() if value != ""}
 
     def full_document(self) -> dict[str, Any]:
-        """All of it: `request` is the payload as V2 JSON, or `request_error` says why not."""
+        """The whole letter: `request` is the payload as V2 JSON, `request_error` why it is not."""
         more = ("timeout", "reply_to") if self.fields.get("kind") == "entry" else ()
         shown = self.document() | {name: self.fields[name] for name in more if name in self.fields}
         try:
@@ -70,9 +71,9 @@ class Letter:
 
     def _request(self) -> Any:
         if is_reference(self.body):
-            raise InvalidInput("its tensors were in shared memory, and went with its caller")
+            raise InvalidInput("its tensors were in shared memory that is freed")
         if len(self.body) > SHOWN_BYTES:
-            raise InvalidInput(f"{len(self.body)} bytes, only {SHOWN_BYTES} are shown")
+            raise InvalidInput(f"{len(self.body)} bytes, at most {SHOWN_BYTES} are shown")
         try:
             if self.fields.get("kind") == "entry":
                 return msgspec.json.decode(self.body)
@@ -82,7 +83,7 @@ class Letter:
 
 
 class DeadLetters:
-    """Reads them by a client of its own: a large payload must not hold up the requests."""
+    """Reads them by a client of its own: a large payload must not delay requests."""
 
     def __init__(
         self, client: Redis, keys: Keys, scripts: Scripts, limits: Limits, timeout_s: float
@@ -108,7 +109,7 @@ class DeadLetters:
         return found
 
     async def get(self, entry: str) -> Letter:
-        """One letter with its payload; NotFound if there is none."""
+        """One letter with its payload; NotFound."""
         with redis_errors():
             rows: Any = await self._client.xrange(self._stream, _check(entry), entry)
         if not rows:
@@ -116,17 +117,17 @@ class DeadLetters:
         return _letter(*rows[0], keep_body=True)
 
     async def drop(self, entry: str) -> None:
-        """Forget a letter; NotFound if there is none."""
+        """Delete a letter; NotFound."""
         with redis_errors():
             dropped = await self._client.xdel(self._stream, _check(entry))
         if not dropped:
             raise NotFound(f"dead letter {entry}: unknown")
 
     async def replay(self, entry: str) -> tuple[str, Placed]:
-        """Make it a new request, with a deadline of its own: the new id, and how it was placed.
+        """Submit a letter as a new request with its own deadline; the new id, and its place.
 
-        The letter goes in the same step, unless the request is refused. NotFound if there is none,
-        Conflict if its payload is gone.
+        The letter is deleted in the same step, unless the request is refused. NotFound, Conflict if
+        its payload was dropped, and the errors of placing.
         """
         request_id = secrets.token_hex(16)
         placed = await self._scripts.replay(
@@ -135,7 +136,9 @@ class DeadLetters:
         if placed.status == "unknown":
             raise NotFound(f"dead letter {entry}: unknown")
         if placed.status == "unkept":
-            raise Conflict(f"dead letter {entry}: its tensors went with the caller who waited")
+            raise Conflict(f"dead letter {entry}: its tensors were in shared memory that is freed")
+        if placed.status != "ingress":
+            placed.raise_for_status(self._limits)
         return request_id, placed
 
 
@@ -146,9 +149,9 @@ def _check(entry: str) -> str:
 
 
 def _letter(entry: bytes, fields: dict[bytes, bytes], *, keep_body: bool) -> Letter:
-    known = {name.decode(errors="replace"): value for name, value in fields.items()}
-    body = known.pop("body", b"")
-    texts = {name: value[:1024].decode(errors="replace") for name, value in known.items()}
+    raw = {name.decode(errors="replace"): value for name, value in fields.items()}
+    body = raw.pop("body", b"")
+    texts = {name: value[:1024].decode(errors="replace") for name, value in raw.items()}
     return Letter(entry.decode(), texts, body if keep_body else b"", len(body))
 
 
@@ -158,7 +161,7 @@ def _time_of(entry: str) -> str:
 
 
 def _as_v2(envelope: Envelope) -> dict[str, Any]:
-    """The V2 request that an envelope was made of; InvalidInput for what JSON cannot say."""
+    """The V2 request of an envelope; InvalidInput for tensors without a JSON form."""
     document: dict[str, Any] = {"inputs": [_row(tensor) for tensor in envelope.inputs]}
     if envelope.id:
         document["id"] = envelope.id

@@ -1,150 +1,158 @@
-"""The journey of a request through a gateway. Every door ends here.
+"""From a checked call to its outcome: placed on a worker, waited for, read.
 
-submit: admit -> place (atomic, coalesced; the waiter registered first) -> a ticket, or a refusal
-ticket: wait for the outcome until the deadline; take the request back if nobody waits any more
+submit: place (atomic, coalesced; the waiter registered first) -> a ticket, or a refusal
+answer: wait for the outcome until the deadline; cancel the request if its caller leaves
 
-A request with an idempotency key is never taken back because its caller left: whoever asks again
-under that key gets its outcome, and its own deadline ends it.
+A request with an idempotency key is not cancelled when its caller leaves: another call under that
+key gets its outcome, and its own deadline ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
-from router.requests.cancels import Cancels
-from router.requests.deadline_answers import Late
+from router.requests.call import Call, RequestIds, Ticket
+from router.requests.cancels import Cancels, DeadlineReplies
 from router.requests.placement import Placement
 from router.requests.records import read_record
 from router.requests.shared_memory import GatewaySharedMemory
-from router.requests.submission import Answer, RequestIds, Submission, Ticket
-from router.requests.verdict import raise_unless_accepted
 from router.requests.waiters import Reply, Waiters
 from shared.connection import may_have_run
 from shared.constants import KEEP, POLL
-from shared.envelope import pack, unpack_error
-from shared.errors import Expired, InvalidInput, OutcomeUnknown, Unavailable, WarmrouteError
+from shared.envelope import Outcome, pack
+from shared.errors import Expired, OutcomeUnknown, Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import Placed, Placing, Scripts
+from shared.placed import Limits, Placed
+from shared.scripts import Placing, Scripts
 
-# A caller hears of its deadline from its gateway at the latest this long after it.
+STOPPING = "this gateway is stopping; retry at another one"
+# A caller gets the answer of a passed deadline from its gateway at the latest this long after it.
 GRACE_S = 0.25
-# Deadlines are kept in milliseconds: a shorter one has passed before anything can be done.
-SHORTEST_S = 0.001
 # How long a gateway waits before it places a request with a key again.
 AGAIN_AFTER_S = (0.05, 0.25)
 
 
 class Dispatch:
-    """Accepts requests and brings their outcomes home."""
+    """Places requests and returns their outcomes. `unrecorded` is called for a request whose
+    deadline passed here, and that did not end so in Redis."""
 
     def __init__(
-        self, gateway: str, keys: Keys, scripts: Scripts, placement: Placement, waiters: Waiters,
-        max_timeout_s: float, bulk: GatewaySharedMemory,
+        self, gateway: str, keys: Keys, scripts: Scripts, limits: Limits, waiters: Waiters,
+        shared_memory: GatewaySharedMemory, unrecorded: Callable[[Ticket, WarmrouteError], None],
     ) -> None:  # fmt: skip
         self._gateway = gateway
         self._keys = keys
         self._scripts = scripts
-        self._placement = placement
+        self._placement = Placement(scripts, limits, self._abandoned)
         self._waiters = waiters
-        self._max_timeout_s = max_timeout_s
-        self._bulk = bulk
+        self._shared_memory = shared_memory
         self._ids = RequestIds()
-        self.waiting: dict[asyncio.Future[Reply], Ticket] = {}  # a stopping gateway hands them over
+        self._waiting: dict[asyncio.Future[Reply], Ticket] = {}
         self._cancels = Cancels(scripts)
-        self.late = Late(keys, scripts, self._cancels)
+        self._deadline_replies = DeadlineReplies(keys, scripts, self._cancels, unrecorded)
         self.draining = False
-        placement.abandoned = self._abandoned
 
-    async def submit(self, submission: Submission) -> Ticket:
+    async def submit(self, call: Call) -> Ticket:
         """Accept a request, or raise why not. After this returns it reaches one terminal state."""
-        self._admit(submission)
+        if self.draining:
+            raise Unavailable(STOPPING, retry_after_s=1)
+        assert call.timeout_s is not None, "this is a bug: a call came past the intake"
         request_id = self._ids.take()
-        until = asyncio.get_running_loop().time() + submission.timeout_s + GRACE_S
-        future = self._waiters.register(request_id) if submission.wait else None
+        until = asyncio.get_running_loop().time() + call.timeout_s + GRACE_S
+        future = self._waiters.register(request_id) if call.waits else None
         try:
-            placed = await self._place(self._placing(request_id, submission), until)
-            raise_unless_accepted(placed)
+            placed = await self._place(self._placing(request_id, call), until)
+            placed.raise_for_status(self._placement.limits)
         except BaseException as error:
-            self._leave(request_id, future)
+            self._release(request_id, future)
             if isinstance(error, WarmrouteError):
-                error.request_id, error.ref = request_id, str(submission.ref)
+                error.request_id, error.ref = request_id, str(call.ref)
             raise
-        if placed.status == "joined" and placed.where != request_id:
-            self._leave(request_id, future)
-            return await self._join(placed, submission, until)
+        if placed.status == "joined" and placed.joined_id != request_id:
+            self._release(request_id, future)
+            return await self._join(placed, call, until)
         if future is not None:
-            self._waiters.limit(future, until)
-        return Ticket(
-            id=request_id, ref=submission.ref, placed=placed, future=future, key=submission.key
-        )
+            self._waiters.set_deadline(future, until)
+        assert call.ref is not None
+        return Ticket(id=request_id, ref=call.ref, call=call, placed=placed, future=future)
 
-    async def answer(self, ticket: Ticket) -> Answer:
-        """Wait for the answer until the deadline, or raise what became of the request.
-
-        Who goes away takes the request back, unless it has a key.
-        """
+    async def answer(self, ticket: Ticket) -> Outcome:
+        """Wait for the outcome until the deadline, or raise the error that ended the request. If
+        this wait is cancelled, so is the request, unless it has a key."""
         assert ticket.future is not None, "this is a bug: a ticket without a waiter was awaited"
-        self.waiting[ticket.future] = ticket
+        self._waiting[ticket.future] = ticket
         try:
-            return self.read(await self._reply(ticket, ticket.future))
+            return self.read(ticket, await self._reply(ticket, ticket.future))
         finally:
-            del self.waiting[ticket.future]
-            self._leave(ticket.id, ticket.future)
+            del self._waiting[ticket.future]
+            self._release(ticket.id, ticket.future)
+
+    async def answer_within(self, ticket: Ticket, wait_s: float) -> Outcome | None:
+        """As `answer`, for `wait_s` seconds at most; None if the request goes on after that."""
+        assert ticket.future is not None, "this is a bug: a ticket without a waiter was awaited"
+        self._waiting[ticket.future] = ticket
+        try:
+            async with asyncio.timeout(wait_s):
+                reply = await asyncio.shield(ticket.future)
+            return self.read(ticket, reply)
+        except TimeoutError:
+            return None
+        except Expired:
+            # The deadline of this wait may be earlier than that of the request it joined.
+            if ticket.future.done() and ticket.future.exception() is None:
+                raise
+            return None
+        finally:
+            self.forget(ticket)
 
     async def _reply(self, ticket: Ticket, future: asyncio.Future[Reply]) -> Reply:
         try:
             return await future
         except Expired:
-            return await self.late.reply(ticket)
+            return await self._deadline_replies.get(ticket)
         except asyncio.CancelledError:
-            self.take_back(ticket)
+            self.cancel(ticket)
             raise
 
-    def read(self, reply: Reply) -> Answer:
-        """The answer in a reply; raises the error of a request that did not succeed."""
-        if reply.status != "succeeded":
-            error = unpack_error(reply.outcome)
-            error.worker = reply.worker
-            error.traced = True  # by who decided it
-            raise error
-        return Answer(reply.worker, reply.cold, self._bulk.outcome(reply.outcome))
+    def read(self, ticket: Ticket, reply: Reply) -> Outcome:
+        """The outcome in a reply; raises the error of a request that did not succeed."""
+        reply.raise_for_status()
+        ticket.worker, ticket.cold = reply.worker, reply.cold
+        return self._shared_memory.outcome(reply.outcome)
 
     def forget(self, ticket: Ticket) -> None:
-        """Nobody waits here for this request any more; it goes on."""
+        """No caller waits here for this request any more; it goes on."""
         if ticket.future is not None:
-            self.waiting.pop(ticket.future, None)
+            self._waiting.pop(ticket.future, None)
             self._waiters.forget(ticket.id, ticket.future)
 
-    def take_back(self, ticket: Ticket) -> None:
-        """Cancel, in the background, a request that nobody waits for; it may have ended by itself.
-
-        One with a key goes on: its caller may ask again.
-        """
-        if not ticket.key:
+    def cancel(self, ticket: Ticket) -> None:
+        """Cancel a request in the background, unless it has a key: its caller may send it again."""
+        if not ticket.call.key:
             self._cancel(ticket.id, ticket.placed)
 
     def new_id(self) -> str:
         """The id of a request that did not get as far as `submit`."""
         return self._ids.take()
 
+    def stop_accepting(self) -> None:
+        """This gateway stops: `submit` refuses from now on; callers that wait get their answers."""
+        self.draining = True
+
+    def open_tickets(self) -> list[Ticket]:
+        """The requests whose callers wait at this gateway; at its end it hands them over."""
+        return list(self._waiting.values())
+
     async def finish(self, longest_s: float = 1.0) -> None:
         """Wait for the cancels under way, for which Redis is needed."""
         await self._cancels.finish(longest_s)
 
-    def _admit(self, submission: Submission) -> None:
-        if self.draining:
-            raise Unavailable("this gateway is stopping", retry_after_s=1)
-        if submission.timeout_s < SHORTEST_S:
-            raise Expired(f"its deadline passed: {submission.timeout_s * 1e6:g} microseconds")
-        if submission.timeout_s > self._max_timeout_s:
-            limit = int(self._max_timeout_s * 1e6)
-            raise InvalidInput(f"parameters.timeout: over the limit of {limit} microseconds")
-
     async def _place(self, item: Placing, until: float) -> Placed:
-        """What became of it. Expired if Redis is silent until the deadline."""
+        """The status of a placed request. Expired if Redis does not answer until the deadline."""
         placing = self._placement.put(item)
-        self._waiters.limit(placing, until)
+        self._waiters.set_deadline(placing, until)
         try:
             return await placing
         except Unavailable as error:
@@ -153,87 +161,91 @@ class Dispatch:
                 raise
             lost = error
         finally:
-            self._waiters.unlimit(placing)
+            self._waiters.clear_deadline(placing)
         return await self._place_again(item, until, lost)
 
     async def _place_again(self, item: Placing, until: float, lost: Unavailable) -> Placed:
-        """A lost answer is asked for again under a key, where that is safe, and never without."""
+        """After a lost answer only a request with a key is placed again: it may run already."""
         if not item.key:
             self._cancels.soon(item.id)
             raise OutcomeUnknown(
-                "Redis's answer was lost: whether this request runs is unknown; an "
-                "Idempotency-Key makes it safe to ask again", retry_after_s=1,
+                "Redis's answer was lost: whether this request runs is unknown; with an "
+                "Idempotency-Key it is safe to retry", retry_after_s=1,
             ) from lost  # fmt: skip
         await asyncio.sleep(random.uniform(*AGAIN_AFTER_S))
         placing = self._placement.put(item)
-        self._waiters.limit(placing, until)
+        self._waiters.set_deadline(placing, until)
         try:
             return await placing
         finally:
-            self._waiters.unlimit(placing)
+            self._waiters.clear_deadline(placing)
 
     def _abandoned(self, item: Placing, placed: Placed) -> None:
-        """It was placed, but its caller left while Redis was asked."""
+        """It was placed, but its caller left meanwhile."""
         if placed.status in ("placed", "parked") and not item.key and not item.ingress:
             self._cancel(item.id, placed)
 
     def _cancel(self, request_id: str, placed: Placed) -> None:
-        stream = self._keys.work(placed.where) if placed.where else ""
+        stream = self._keys.work(placed.worker) if placed.worker else ""
         self._cancels.soon(request_id, stream, placed.entry)
 
-    async def _join(self, placed: Placed, submission: Submission, until: float) -> Ticket:
-        """The earlier request of the same key: its outcome comes to this caller too.
+    async def _join(self, placed: Placed, call: Call, until: float) -> Ticket:
+        """The earlier request of the same key: this caller gets its outcome too.
 
         The waiter is registered before the record is read, so no outcome falls between.
         """
-        request_id, ref, status = placed.where, submission.ref, "queued"
-        future = self._waiters.register(request_id) if submission.wait else None
+        request_id, ref, status = placed.joined_id, call.ref, "queued"
+        future = self._waiters.register(request_id) if call.waits else None
         try:
-            if not submission.ingress:  # its answer comes by the outbox
-                watcher = self._gateway if submission.wait else ""
+            if call.mode != "stream":  # its answer is written by the outbox
+                subscriber = self._gateway if call.waits else ""
                 async with asyncio.timeout_at(until):
-                    fields = await self._scripts.subscribe(request_id, watcher)
-                record = read_record(request_id, fields)
+                    record = read_record(
+                        request_id, await self._scripts.subscribe(request_id, subscriber)
+                    )
                 ref, status = record.ref, record.shown
                 if future is not None and record.terminal and not future.done():
                     future.set_result(record.reply())
         except BaseException as error:
-            self._leave(request_id, future)
+            self._release(request_id, future)
             if isinstance(error, TimeoutError):
                 error = Expired(f"request {request_id}: its deadline passed")
             if isinstance(error, WarmrouteError):
                 error.request_id, error.ref = request_id, str(ref)
             raise error from None
         if future is not None:
-            self._waiters.limit(future, until)
+            self._waiters.set_deadline(future, until)
+        assert ref is not None
         return Ticket(
-            id=request_id, ref=ref, placed=placed, future=future, key=submission.key, joined=True,
+            id=request_id, ref=ref, call=call, placed=placed, future=future, joined=True,
             status=status,
         )  # fmt: skip
 
-    def _leave(self, request_id: str, future: asyncio.Future[Reply] | None) -> None:
+    def _release(self, request_id: str, future: asyncio.Future[Reply] | None) -> None:
         if future is not None:
             self._waiters.forget(request_id, future)
-        self._bulk.drop(request_id)
+        self._shared_memory.drop(request_id)
 
-    def _placing(self, request_id: str, submission: Submission) -> Placing:
+    def _placing(self, request_id: str, call: Call) -> Placing:
+        assert call.timeout_s is not None and call.request is not None
         # In the order of its fields: by name it would take twice as long, for every request.
         return Placing(
             request_id,
-            str(submission.ref),
-            max(1, round(submission.timeout_s * 1000)),
-            self._gateway if submission.wait else "",
-            KEEP + POLL if submission.keep or submission.key else "",
-            submission.ingress,
-            submission.reply_to,
-            submission.envelope.id,
-            submission.key,
-            submission.fingerprint,
-            self._body(request_id, submission),
+            str(call.ref),
+            max(1, round(call.timeout_s * 1000)),
+            self._gateway if call.waits else "",
+            KEEP + POLL if call.kept else "",
+            call.entry,
+            call.reply_to,
+            call.request.envelope.id,
+            call.key,
+            call.fingerprint,
+            self._body(request_id, call),
         )
 
-    def _body(self, request_id: str, submission: Submission) -> bytes:
+    def _body(self, request_id: str, call: Call) -> bytes:
         """Large tensors of a caller that only waits go through shared memory, if there is any."""
-        waits_only = submission.wait and not submission.keep and not submission.key
-        reference = self._bulk.put(request_id, submission.envelope) if waits_only else None
-        return reference or pack(submission.envelope)
+        assert call.request is not None
+        envelope = call.request.envelope
+        reference = None if call.kept else self._shared_memory.put(request_id, envelope)
+        return reference or pack(envelope)

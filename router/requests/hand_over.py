@@ -1,7 +1,7 @@
-"""A stopping gateway and its callers: answers for a while, then word of where to ask.
+"""The hand-over of a stopping gateway: answers for a while, then 202 with where to poll.
 
-Order matters. The loops end before the hand-over: what they read after it would be lost. Tensors in
-this gateway's memory go with it, so such a request is taken back, and its caller asks again.
+Order matters. The loops end before the hand-over: replies that they read after it would be lost.
+Tensors in this gateway's memory go with it, so such a request is cancelled, and its caller retries.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import logging
 from functools import partial
 
 from router.events.followers import Followers
-from router.requests.dispatch import Dispatch
+from router.requests.call import Ticket
+from router.requests.dispatch import STOPPING, Dispatch
 from router.requests.shared_memory import GatewaySharedMemory
-from router.requests.submission import Ticket
 from router.requests.waiters import HandedOver, Waiters, fail
 from shared import failpoints
 from shared.errors import Unavailable
@@ -24,7 +24,7 @@ from shared.service import Supervisor
 
 log = logging.getLogger(__name__)
 
-LONGEST_S = 3.0  # for Redis; without an answer callers are told to ask again
+LONGEST_S = 3.0  # for Redis; without an answer callers get 503 and retry
 TAKES_IN = ("ingress", "outbox")
 
 
@@ -33,51 +33,49 @@ class Handover:
 
     def __init__(
         self, gateway: str, keys: Keys, scripts: Scripts, dispatch: Dispatch, waiters: Waiters,
-        bulk: GatewaySharedMemory, supervisor: Supervisor, followers: Followers,
+        shared_memory: GatewaySharedMemory, supervisor: Supervisor, followers: Followers,
     ) -> None:  # fmt: skip
         self._gateway = gateway
         self._keys = keys
         self._scripts = scripts
         self._dispatch = dispatch
         self._waiters = waiters
-        self._bulk = bulk
+        self._shared_memory = shared_memory
         self._supervisor = supervisor
         self._followers = followers
 
     async def begin(self) -> None:
-        """Take nothing in any more; who polls is told how things stand, who follows is let go."""
-        self._dispatch.draining = True
+        """Accept nothing any more; long polls get the present state, followers are disconnected."""
+        self._dispatch.stop_accepting()
         self._waiters.end_polls()
         self._followers.end()
         await self._supervisor.stop(*TAKES_IN)
 
     async def finish(self) -> int:
-        """End every wait: with an answer that has come, with 202, or with 503. Leaves the cell.
-
-        Returns how many requests go on without this gateway.
-        """
+        """End every wait: with an answer that has come, with 202, or with 503. Deregisters this
+        gateway. Returns how many requests go on without it."""
         await failpoints.reach("handover.before")
         self._waiters.end_polls()
         await self._supervisor.stop()
-        tickets = list(self._dispatch.waiting.values())
+        tickets = self._dispatch.open_tickets()
         try:
             async with asyncio.timeout(LONGEST_S):
-                ours = await self._take_back([t for t in tickets if self._bulk.holds(t.id)])
+                ours = await self._cancel([t for t in tickets if self._shared_memory.holds(t.id)])
                 return await self._hand_over([t for t in tickets if t.id not in ours])
         except TimeoutError:
-            log.warning("Redis does not answer: %d callers are told to ask again", len(tickets))
-            self._send_away(tickets)
+            log.warning("Redis does not answer: %d callers get 503", len(tickets))
+            self._refuse(tickets)
             return 0
 
-    async def _take_back(self, tickets: list[Ticket]) -> set[str]:
-        """Cancel what cannot go on without this process's memory; the ids of what was cancelled."""
+    async def _cancel(self, tickets: list[Ticket]) -> set[str]:
+        """Cancel requests whose tensors are in this process's memory; the ids of the cancelled."""
         cancelled = set()
         for ticket in tickets:
             where = self._place_of(ticket)
             answer = await until_answered(partial(self._scripts.cancel, ticket.id, *where))
             if answer == "cancelled":
                 cancelled.add(ticket.id)
-                self._send_away([ticket])
+                self._refuse([ticket])
         return cancelled
 
     async def _hand_over(self, tickets: list[Ticket]) -> int:
@@ -92,18 +90,17 @@ class Handover:
             self._waiters.resolve(fields)
         pairs = list(zip(tickets, going_on, strict=True))
         handed = [t for t, on in pairs if on and t.future and fail(t.future, HandedOver())]
-        self._send_away([ticket for ticket, on in pairs if not on])
+        self._refuse([ticket for ticket, on in pairs if not on])
         log.info("%d waiting requests go on without this gateway", len(handed))
         return len(handed)
 
     @staticmethod
-    def _send_away(tickets: list[Ticket]) -> None:
+    def _refuse(tickets: list[Ticket]) -> None:
         for ticket in tickets:
             if ticket.future is not None:
-                fail(ticket.future, Unavailable("this gateway is stopping", retry_after_s=1))
+                fail(ticket.future, Unavailable(STOPPING, retry_after_s=1))
 
     def _place_of(self, ticket: Ticket) -> tuple[str, str]:
         """Where it was placed: stream and entry, empty for one that is parked."""
-        where = ticket.placed.where
-        placed = ticket.placed.status == "placed"
-        return (self._keys.work(where), ticket.placed.entry) if placed else ("", "")
+        placed = ticket.placed
+        return (self._keys.work(placed.worker), placed.entry) if placed.worker else ("", "")

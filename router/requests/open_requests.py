@@ -1,8 +1,7 @@
-"""The accepted requests that have not ended: a page of them at a time, by deadline.
+"""Open requests: accepted and not ended, a page of them at a time, by deadline.
 
-Read off `deadlines`, which has each request with a record until it ends: a page costs O(log n) and
-its own rows, however many there are. Requests that have ended stand in no list: who has an id asks
-for it.
+Read from `deadlines`, which has each request with a record until it ends: a page costs O(log n) and
+its own rows, however many there are. Requests that have ended are in no list: they are read by id.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _POSITION = re.compile(r"(\d{1,15})-([0-9a-f]{32})")
 
 @dataclass(frozen=True)
 class Page:
-    """Rows as they are shown; `next` is the `after` of the page that follows, None at the end."""
+    """Rows as JSON; `next` is the `after` of the following page, None at the end."""
 
     rows: list[dict[str, Any]]
     next: str | None
@@ -74,7 +73,7 @@ class OpenRequests:
 
 
 def _row(request_id: bytes, deadline: float, values: list[bytes | None]) -> dict[str, Any] | None:
-    """As it is shown; None if it has ended between the two looks."""
+    """The row of a request; None if it has ended between the two reads."""
     fields = {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
     try:
         record = read_record(request_id.decode(), fields)

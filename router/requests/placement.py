@@ -1,4 +1,4 @@
-"""Coalesced placement: what arrives within one turn of the event loop goes to Redis in one call.
+"""Coalesced placement: requests of one turn of the event loop are sent to Redis in one call.
 
 While calls are under way more requests gather, so under load the batches grow by themselves.
 """
@@ -9,7 +9,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from shared.scripts import Limits, Placed, Placing, Scripts
+from shared.placed import Limits, Placed
+from shared.scripts import Placing, Scripts
+from shared.tasks import BackgroundTasks
 
 MAX_BATCH = 64
 MAX_BATCH_BYTES = 4 << 20
@@ -17,17 +19,19 @@ MAX_CALLS = 2  # one on its way while the next is gathered
 
 
 class Placement:
-    """`put` a request, await what became of it."""
+    """`put` a request, await its `Placed`. `abandoned` is called for a request that was placed
+    although its caller had left by then."""
 
-    def __init__(self, scripts: Scripts, limits: Limits) -> None:
+    def __init__(
+        self, scripts: Scripts, limits: Limits, abandoned: Callable[[Placing, Placed], None]
+    ) -> None:
         self._scripts = scripts
-        self._limits = limits
+        self.limits = limits
+        self._abandoned = abandoned
         self._waiting: deque[tuple[Placing, asyncio.Future[Placed]]] = deque()
         self._calls = 0
         self._scheduled = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        # Told of what was placed although its caller had left by then.
-        self.abandoned: Callable[[Placing, Placed], None] = lambda item, placed: None
+        self._tasks: BackgroundTasks[None] = BackgroundTasks()
 
     def put(self, item: Placing) -> asyncio.Future[Placed]:
         """Add to this turn's batch. The future fails with Unavailable if Redis does not answer."""
@@ -46,9 +50,7 @@ class Placement:
             if not batch:
                 return
             self._calls += 1
-            task = asyncio.create_task(self._send(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.start(self._send(batch))
 
     def _take(self) -> list[tuple[Placing, asyncio.Future[Placed]]]:
         batch: list[tuple[Placing, asyncio.Future[Placed]]] = []
@@ -63,13 +65,13 @@ class Placement:
 
     async def _send(self, batch: list[tuple[Placing, asyncio.Future[Placed]]]) -> None:
         try:
-            rows = await self._scripts.place([item for item, _ in batch], self._limits)
+            rows = await self._scripts.place([item for item, _ in batch], self.limits)
             for (item, future), row in zip(batch, rows, strict=True):
                 if future.done():
-                    self.abandoned(item, row)
+                    self._abandoned(item, row)
                 else:
                     future.set_result(row)
-        except Exception as error:  # whatever it is, nobody may wait for ever
+        except Exception as error:  # whatever it is, no caller may wait for ever
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

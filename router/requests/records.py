@@ -1,4 +1,4 @@
-"""The poller's view of a request: its status document, long poll and cancel."""
+"""Requests by id: the status document, the long poll and the cancel."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from router.fleet.load_status import LoadStatus
 from router.requests.waiters import Reply, Waiters
 from shared.envelope import Outcome, unpack_error, unpack_outcome
-from shared.errors import Conflict, Gone, InvalidInput, NotFound
+from shared.errors import Conflict, Gone, NotFound
 from shared.names import ModelRef
 from shared.scripts import Scripts
 
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 TERMINAL = ("succeeded", "failed", "cancelled", "expired")
 # Of a request that has no record.
-NOT_KEPT = "the answer was given to its caller, and is not kept"
-# What callers see; `parked` and `placed` are where a queued request stands inside.
+NOT_KEPT = "its caller got the outcome, which is not kept"
+# For callers a request that is parked or placed is queued.
 SHOWN = {"parked": "queued", "placed": "queued"}
 MAX_WAIT_S = 60.0
 
@@ -45,7 +45,7 @@ class Record:
         return SHOWN.get(self.status, self.status)
 
     def reply(self) -> Reply:
-        """The outcome as a waiting caller is told of it."""
+        """The outcome as a waiting caller gets it."""
         return Reply(self.status, self.worker, self.cold, self.outcome)
 
     def succeeded(self) -> Outcome | None:
@@ -88,7 +88,7 @@ class Records:
         """The record now, or as soon as it is terminal within `wait_s`. Gone, NotFound."""
         request_id = _check_id(request_id)
         if wait_s <= 0:
-            return await self._read_and_say_why(request_id)
+            return await self._read_with_reason(request_id)
         future = self._waiters.register(request_id, poll=True)
         try:
             record = await self._read(request_id, self._gateway)
@@ -100,10 +100,10 @@ class Records:
             pass
         finally:
             self._waiters.forget(request_id, future)
-        return await self._read_and_say_why(request_id)
+        return await self._read_with_reason(request_id)
 
     async def cancel(self, request_id: str) -> None:
-        """Take a request back. Conflict if it has ended already; Gone, NotFound."""
+        """Cancel a request. Conflict if it has ended already; Gone, NotFound."""
         request_id = _check_id(request_id)
         answer = await self._scripts.cancel(request_id)
         if answer in ("unknown", "gone"):
@@ -111,7 +111,7 @@ class Records:
         if answer != "cancelled":
             raise Conflict(f"request {request_id}: it has {answer} already")
 
-    async def _read_and_say_why(self, request_id: str) -> Record:
+    async def _read_with_reason(self, request_id: str) -> Record:
         record = await self._read(request_id, "")
         if record.status != "parked":
             return record
@@ -122,7 +122,7 @@ class Records:
 
 
 def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
-    """A record as `watch` returns it. Gone or NotFound if there is none (any more)."""
+    """A record as the script returns it. Gone or NotFound without one."""
     if "ended" in fields:
         return _ended(request_id, fields["ended"])
     if "model" not in fields:
@@ -132,7 +132,7 @@ def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
         id=request_id,
         status=status,
         ref=ModelRef.parse(fields["model"].decode()),
-        # One that waits again was on that worker before it died.
+        # One that is queued again was on that worker before it died.
         worker="" if status in SHOWN else fields.get("worker", b"").decode(),
         cold=fields.get("cold") == b"1",
         outcome=fields.get("outcome", b""),
@@ -163,16 +163,3 @@ def _check_id(request_id: str) -> str:
     if not REQUEST_ID.fullmatch(found):
         raise NotFound("no such request: an id is 32 hex digits")
     return found
-
-
-def parse_wait(text: str | None) -> float:
-    """Seconds of `?wait=`; InvalidInput unless 0 to 60."""
-    if text is None:
-        return 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= MAX_WAIT_S:
-        raise InvalidInput(f"wait: want 0 to {MAX_WAIT_S:g} seconds")
-    return seconds

@@ -1,4 +1,4 @@
-"""The gateway's side of shared memory: when it may be used, how much of it, and whose it was."""
+"""The gateway's side of shared memory: when it may be used, how much of it, and its clean-up."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ LOOK_EVERY_S = 1.0
 
 
 class GatewaySharedMemory:
-    """Large tensors of this gateway's waiting callers. Without a `bulk` all goes through Redis."""
+    """Large tensors of this gateway's waiting callers. Without a `store` all go through Redis."""
 
     def __init__(
         self,
         channel: Channel,
         keys: Keys,
         gateway: str,
-        bulk: SharedMemoryStore | None,
+        store: SharedMemoryStore | None,
         limit_bytes: int,
     ) -> None:
         self._channel = channel
         self._keys = keys
         self._gateway = gateway
-        self._bulk = bulk
+        self._store = store
         self._limit = limit_bytes
         self._held: dict[str, int] = {}
         self._used = 0
@@ -38,38 +38,40 @@ class GatewaySharedMemory:
         Overloaded when the memory for such requests is used up.
         """
         size = size_of(envelope)
-        if self._bulk is None or not self._all_here or size < BULK_BYTES:
+        if self._store is None or not self._all_here or size < BULK_BYTES:
             return None
         if self._used + size > self._limit:
-            raise Overloaded(f"the limit of {self._limit} bytes of large tensors is reached")
+            raise Overloaded(
+                f"large tensors at this gateway take {self._limit} bytes, its limit; retry later"
+            )
         self._held[request_id] = size
         self._used += size
         try:
-            return self._bulk.put(self._gateway, request_id, "in", envelope)
+            return self._store.put(self._gateway, request_id, "in", envelope)
         except OSError:
             self.drop(request_id)
             return None
 
     def holds(self, request_id: str) -> bool:
-        """Whether a request's tensors lie in this gateway's memory, and go with it."""
+        """Whether a request's tensors are in this gateway's memory, which ends with it."""
         return request_id in self._held
 
     def drop(self, request_id: str) -> None:
-        """A request has ended: its memory goes."""
+        """Free the memory of a request that has ended."""
         size = self._held.pop(request_id, None)
-        if size is not None and self._bulk is not None:
+        if size is not None and self._store is not None:
             self._used -= size
-            self._bulk.drop(self._gateway, request_id)
+            self._store.drop(self._gateway, request_id)
 
     def outcome(self, raw: bytes) -> Outcome:
-        """An outcome, wherever it lies."""
-        if self._bulk is None or not is_reference(raw):
+        """Unpack an outcome, from shared memory if it is a reference."""
+        if self._store is None or not is_reference(raw):
             return unpack_outcome(raw)
-        return self._bulk.take_outcome(raw)
+        return self._store.take_outcome(raw)
 
     async def look_once(self) -> bool:
-        """See whether every worker shares this host's memory, and clean up after dead gateways."""
-        if self._bulk is None:
+        """Check whether every worker shares this host's memory; clean up after dead gateways."""
+        if self._store is None:
             return False
         # Not by redis-py's client, whose send swallows a cancellation: the loop would never stop.
         call = self._channel.execute_command
@@ -77,15 +79,15 @@ class GatewaySharedMemory:
             workers = await call("ZRANGE", self._keys.workers, 0, -1)
             hosts = [await call("HGET", self._keys.worker(w.decode()), "host_id") for w in workers]
             gateways = await call("ZRANGE", self._keys.gateways, 0, -1)
-        # Not before this gateway has a lease, and again if it had lost it: others take away the
-        # folders of gateways that they do not know.
-        self._bulk.open_folder(self._gateway)
-        self._all_here = bool(hosts) and all(h == self._bulk.host.encode() for h in hosts)
-        self._bulk.drop_unclaimed(self._gateway)
-        self._bulk.close_all_but({self._gateway, *(name.decode() for name in gateways)})
+        # Not before this gateway has a lease, and again if it had lost it: other gateways delete
+        # the folders of gateways without one.
+        self._store.open_folder(self._gateway)
+        self._all_here = bool(hosts) and all(h == self._store.host.encode() for h in hosts)
+        self._store.drop_unclaimed(self._gateway)
+        self._store.close_all_but({self._gateway, *(name.decode() for name in gateways)})
         return self._all_here
 
     def close(self) -> None:
-        """Leave nothing behind."""
-        if self._bulk is not None:
-            self._bulk.close_folder(self._gateway)
+        """Delete this gateway's folder."""
+        if self._store is not None:
+            self._store.close_folder(self._gateway)

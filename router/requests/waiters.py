@@ -1,4 +1,4 @@
-"""Callers that wait: futures by request id, resolved from this gateway's reply stream.
+"""Waiting callers: futures by request id, resolved from this gateway's reply stream.
 
 A waiter is registered before its request leaves. The stream may be trimmed: it is a shortcut, the
 request's record is the truth for whatever is kept.
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
+from shared.envelope import unpack_error
 from shared.errors import Expired
 from shared.keys import Keys
 
@@ -22,18 +23,27 @@ EXPIRE_EVERY_S = 0.1
 
 
 class Reply(NamedTuple):
-    """The outcome of a request: status, who ran it, whether it had to wait for a load."""
+    """The outcome of a request: status, the worker that ran it, whether it waited for a load, and
+    the outcome or the error as it was packed."""
 
     status: str
     worker: str
     cold: bool
     outcome: bytes
 
+    def raise_for_status(self) -> None:
+        """Raise the error of a request that did not succeed."""
+        if self.status != "succeeded":
+            error = unpack_error(self.outcome)
+            error.worker = self.worker
+            error.traced = True  # by the process that decided it
+            raise error
+
 
 class HandedOver(TimeoutError):
-    """This gateway stops: the request goes on, and its caller is to ask another one for it.
+    """This gateway stops: the request goes on, and its caller polls another gateway for it.
 
-    For who waits a while and then polls, it is the end of that while.
+    For a caller that waits a while and then polls, it is the end of that while.
     """
 
 
@@ -53,25 +63,23 @@ class Waiters:
         return len(self._futures)
 
     def register(self, request_id: str, *, poll: bool = False) -> asyncio.Future[Reply]:
-        """A future for the outcome of `request_id`; of a `poll`, a stop of the gateway ends it.
-
-        `forget` it in the end.
-        """
+        """A future for the outcome of `request_id`; `forget` it in the end. A stop of the gateway
+        ends that of a `poll`."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._futures.setdefault(request_id, []).append(future)
         if poll:
             self._polls.add(future)
         return future
 
-    def limit(self, future: asyncio.Future[Any], until: float) -> None:
+    def set_deadline(self, future: asyncio.Future[Any], until: float) -> None:
         """Have a future fail with Expired soon after `until`, by the event loop's clock.
 
-        One loop looks after all of them, as a timer for each would cost every request 3 us.
+        One loop checks all of them, as a timer for each would cost every request 3 us.
         """
         self._until[future] = until
 
-    def unlimit(self, future: asyncio.Future[Any]) -> None:
-        """That no longer matters."""
+    def clear_deadline(self, future: asyncio.Future[Any]) -> None:
+        """Remove the deadline of a future."""
         self._until.pop(future, None)
 
     def forget(self, request_id: str, future: asyncio.Future[Reply]) -> None:
@@ -87,7 +95,7 @@ class Waiters:
             del self._futures[request_id]
 
     async def expire_once(self) -> int:
-        """Fail the futures whose time is up; how many."""
+        """Fail the futures whose deadline has passed; how many."""
         now = asyncio.get_running_loop().time()
         late = [future for future, until in self._until.items() if until <= now]
         for future in late:
@@ -102,11 +110,11 @@ class Waiters:
         return self._last.decode() if isinstance(self._last, bytes) else self._last
 
     def end_polls(self) -> int:
-        """Let long polls have the present state; how many."""
+        """End the long polls: each returns the present state. How many."""
         return sum(fail(future, HandedOver()) for future in self._polls)
 
     async def run_once(self) -> int:
-        """Read what has come and resolve its futures; the number of replies read."""
+        """Read new replies and resolve their futures; the number of replies read."""
         with redis_errors():
             streams = await self._channel.execute_command(
                 "XREAD", "COUNT", READ_COUNT, "BLOCK", BLOCK_MS, "STREAMS", self._stream, self._last
@@ -125,14 +133,14 @@ class Waiters:
         return len(entries)
 
     async def _trim(self) -> None:
-        """Drop what was read. Not each time, as it keeps the next read waiting."""
+        """Delete the replies that were read. Not after each read, as it delays the next one."""
         self._read = self._read_bytes = 0
         with redis_errors():
             await self._channel.execute_command("XTRIM", self._stream, "MINID", self._last)
 
     def resolve(self, fields: list[bytes]) -> None:
-        """Give a reply to the callers that wait for it: names and values as `publish.lua` writes
-        them. Fields of a newer release are ignored; what is not a reply goes to no caller."""
+        """Resolve the futures of one reply: names and values as `publish.lua` writes them. Fields
+        of a newer release are ignored; what is not a reply goes to no caller."""
         if tuple(fields[::2]) == REPLY_FIELDS:
             request_id, status, worker, cold, outcome = fields[1::2]
         else:

@@ -1,22 +1,37 @@
-"""Bodies of requests: read whole, and decompressed here, not by aiohttp.
+"""Bodies: of requests, read whole and decompressed; and small JSON documents, in and out.
 
-aiohttp takes an encoding that it does not know for broken HTTP, and gzip without its end for a
-whole body. What arrives compressed is at most as large as a body may be, so it is held first.
+aiohttp treats an encoding that it does not know as broken HTTP, and gzip without its end as a whole
+body; so bodies are decompressed here. A compressed body is at most as large as a body may be, so it
+is read first. A small document is an object in UTF-8, each key given once; errors name the field.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import zlib
+from collections.abc import Collection
+from typing import Any
 
+import msgspec
 from aiohttp import web
 
+from router.v2 import strict
 from shared.errors import InvalidInput, TooLarge, UnsupportedInput
 
 CODINGS = "gzip, deflate"
 AT_ONCE = 64 << 10  # less than this is decompressed without a thread
 _GZIP, _ZLIB, _DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _CUT_SHORT = "body: cannot be read (cut short, or corrupt compression)"
+
+
+def expected_bytes(request: web.Request, limit: int) -> int:
+    """The size of the body as declared, or `limit`, the largest, if it is not known."""
+    headers = request.headers
+    declared = headers.get("Content-Length")  # a number: aiohttp refuses anything else
+    if declared is None or "Content-Encoding" in headers:
+        return limit
+    return min(int(declared), limit)  # a larger one is refused unread
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
@@ -68,3 +83,45 @@ def decompress(raw: bytes, coding: str, limit: int) -> bytes:
             raise InvalidInput(_CUT_SHORT)
         raw = folded.unused_data
     return found
+
+
+async def read_object(
+    request: web.Request, fields: Collection[str], limit: int = 1 << 16
+) -> dict[str, Any]:
+    """The body as an object with no fields but these; {} if it is empty. InvalidInput, TooLarge."""
+    raw = await read_body(request, limit)
+    document = _decode(raw) if raw else {}
+    if not isinstance(document, dict):
+        raise InvalidInput(f"body: want an object with {_list(fields)}")
+    refuse_others(document, fields)
+    return document
+
+
+def refuse_others(document: dict[str, Any], fields: Collection[str], under: str = "") -> None:
+    """InvalidInput for a field that is not one of `fields`; `under` names the object it is in."""
+    for name in document:
+        if name not in fields:
+            raise InvalidInput(f"{under}{name[:80]}: no such field, want {_list(fields)}")
+
+
+def json_response(
+    document: object, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """A response whose body is `document` as JSON."""
+    raw = msgspec.json.encode(document)
+    return web.Response(status=status, body=raw, headers=headers, content_type="application/json")
+
+
+def _decode(raw: bytes) -> Any:
+    try:
+        document = msgspec.json.decode(raw)
+        json.loads(raw, object_pairs_hook=strict.refuse_repeated)
+    except RecursionError:
+        raise InvalidInput("body: JSON is nested too deeply") from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise InvalidInput(f"body: {strict.explain(raw, error)}") from None
+    return document
+
+
+def _list(fields: Collection[str]) -> str:
+    return " and ".join(", ".join(fields).rsplit(", ", 1)) if fields else "no fields"

@@ -1,9 +1,9 @@
-"""What aiohttp says by itself, in our words, and how long it bears with a client.
+"""Connections: their number, the time clients may take, and aiohttp's own errors in our form.
 
-By default it answers what is no HTTP with plain text that repeats what was sent, and writes a stack
-to the log for each, as it does for a body that cannot be decompressed. A client's fault is neither.
-It also waits for ever for the rest of a head or body, and for a client that does not read. Here one
-loop looks at all connections: a timer for each request would cost more than the whole parsing.
+By default aiohttp answers invalid HTTP with plain text that repeats the input, and logs a stack for
+each, as it does for a body that cannot be decompressed. A client's mistake deserves neither. It
+also waits for ever for the rest of a head or body, and for a client that does not read. Here one
+loop checks all connections: a timer for each request would cost more than parsing it.
 """
 
 from __future__ import annotations
@@ -18,36 +18,40 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
-from router.rest.error_responses import in_our_words, last_words, problem
+from router.rest.error_responses import from_aiohttp, problem, raw_response
 from shared import clock
 from shared.errors import InvalidInput, TooSlow, Unavailable
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.5
-SLOWEST_BYTES_S = 64 << 10  # a client that takes in an answer more slowly is cut off
+CHECK_EVERY_S = 0.5
+SLOWEST_BYTES_S = 64 << 10  # a client that reads a response more slowly is disconnected
 LOG_EVERY_S = 10.0
+TOO_MANY = "too many connections to this gateway; retry later"
 HEAD, BODY, ANSWER, NOTHING = "head", "body", "answer", ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What clients may take of a gateway: seconds for a head, seconds for a body, connections."""
+    """Limits for clients: seconds for a head, seconds for a body, connections."""
 
     header_s: float
     body_s: float
     connections: int
 
 
-class Protocol(RequestHandler):
+class Connection(RequestHandler):
     """One connection."""
 
     __slots__ = ("_awaited", "_heading", "_until")
 
     def __init__(self, manager: Server, **settings: Any) -> None:
         super().__init__(manager, **settings)
-        self._heading = True  # bytes of a head have come, or have to: it is a new connection
-        self._awaited: tuple[str, int] = (NOTHING, 0)  # what the client owes, in which request
+        self._heading = True  # bytes of a head have come, or must: it is a new connection
+        self._awaited: tuple[str, int] = (
+            NOTHING,
+            0,
+        )  # what the client must send or read, in which request
         self._until = float("inf")
 
     @property
@@ -56,18 +60,18 @@ class Protocol(RequestHandler):
         return self._request_in_progress or bool(self._messages)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Serve it, or turn it away if there are too many."""
+        """Serve the connection, or refuse it if there are too many."""
         server = cast(Server, self._manager)
-        if server.admits():
+        if server.has_capacity():
             super().connection_made(transport)
             return
         self._manager, self._force_close = None, True
         stream = cast(asyncio.WriteTransport, transport)
-        stream.write(last_words(Unavailable("too many connections", retry_after_s=1)))
+        stream.write(raw_response(Unavailable(TOO_MANY, retry_after_s=1)))
         stream.close()
 
     def data_received(self, data: bytes) -> None:
-        """Note whether a head is under way: the parser does not tell."""
+        """Note whether a head is being received: the parser does not expose it."""
         super().data_received(data)
         waiter = self._waiter
         self._heading = waiter is not None and not waiter.done()
@@ -75,16 +79,16 @@ class Protocol(RequestHandler):
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
-        """In our words, also where aiohttp answers by itself (of `*`, or of an odd Expect). A
-        gateway that stops answers each connection once more: the next is another gateway's."""
+        """Our form of responses that aiohttp gives by itself (for `*`, or an unknown Expect). A
+        gateway that stops closes each connection after its next response."""
         if isinstance(resp, web.HTTPException):
-            resp = in_our_words(request, resp)
+            resp = from_aiohttp(request, resp)
         if self._manager is not None and cast(Server, self._manager).draining:
             resp.force_close()
         return super().finish_response(request, resp, start_time)
 
-    def look(self, transport: asyncio.Transport, now: float, bounds: Bounds) -> None:
-        """Close the connection if its client has taken too long over what it owes."""
+    def check_deadline(self, transport: asyncio.Transport, now: float, bounds: Bounds) -> None:
+        """Close the connection if its client has exceeded the time for a head, body or response."""
         unsent = transport.get_write_buffer_size()
         awaited = (self._owed(unsent), self._request_count - len(self._messages))
         if awaited != self._awaited:
@@ -102,11 +106,11 @@ class Protocol(RequestHandler):
         return ANSWER if unsent else NOTHING
 
     def _end(self, transport: asyncio.Transport, owed: str, unsent: int) -> None:
-        """A client that reads is told why. (`close` would wait for one that does not.)"""
+        """A client that reads gets the reason. (`close` would wait for one that does not.)"""
         if unsent or transport.is_closing():
             transport.abort()
             return
-        transport.write(last_words(TooSlow(f"{owed}: not sent in time")))
+        transport.write(raw_response(TooSlow(f"{owed}: not sent in time")))
         self.force_close()
 
     def handle_error(
@@ -116,7 +120,7 @@ class Protocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """400 in the form of all our errors for what is no HTTP; aiohttp's own way for the rest."""
+        """400 in the form of all our errors for invalid HTTP; aiohttp's own way for the rest."""
         if not isinstance(exc, HttpProcessingError) or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         what = "a line or header is too long" if isinstance(exc, LineTooLong) else "not valid HTTP"
@@ -125,7 +129,7 @@ class Protocol(RequestHandler):
         return response
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Write a stack, unless the client's body is to blame."""
+        """Log a stack, unless the client's body caused the error."""
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*args, **kw)
 
@@ -139,40 +143,44 @@ def _allowed_s(owed: str, unsent: int, bounds: Bounds) -> float:
 
 
 class Server(web.Server):
-    """Makes a `Protocol` for each connection, and looks after them."""
+    """Makes a `Connection` for each client, and checks them."""
 
     bounds: Bounds
     draining = False
     refused = 0
-    _told = float("-inf")
+    _logged_at = float("-inf")
 
     def __call__(self) -> RequestHandler:
-        return Protocol(self, loop=self._loop, **self._kwargs)
+        return Connection(self, loop=self._loop, **self._kwargs)
 
-    async def quiet(self, within_s: float) -> bool:
-        """Wait until no request is under way, so long at most; whether it is so."""
+    def drain(self) -> None:
+        """Close each connection after its next response."""
+        self.draining = True
+
+    async def wait_idle(self, within_s: float) -> bool:
+        """Wait until no request is under way, for `within_s` seconds; False if one still is."""
         ends = clock.monotonic() + within_s
-        while any(cast(Protocol, connection).busy for connection in self._connections):
+        while any(cast(Connection, connection).busy for connection in self._connections):
             if clock.monotonic() >= ends:
                 return False
             await asyncio.sleep(0.02)
         return True
 
-    def admits(self) -> bool:
-        """Whether there is room for one more connection."""
+    def has_capacity(self) -> bool:
+        """Whether one more connection is within the limit."""
         if len(self._connections) < self.bounds.connections:
             return True
         self.refused += 1
         return False
 
-    async def look_once(self) -> int:
-        """Look at every connection; how many there are."""
+    async def check_once(self) -> int:
+        """Check the deadline of every connection; how many there are."""
         now = clock.monotonic()
         for connection, transport in list(self._connections.items()):
-            cast(Protocol, connection).look(transport, now, self.bounds)
-        if self.refused and now >= self._told + LOG_EVERY_S:
+            cast(Connection, connection).check_deadline(transport, now, self.bounds)
+        if self.refused and now >= self._logged_at + LOG_EVERY_S:
             log.warning("%d connections refused: %d are open", self.refused, len(self._connections))
-            self.refused, self._told = 0, now
+            self.refused, self._logged_at = 0, now
         return len(self._connections)
 
 

@@ -1,4 +1,4 @@
-"""What every HTTP endpoint needs: the parts it calls, and the shell that answers errors."""
+"""The context of HTTP endpoints: the services they call, and the wrapper that renders errors."""
 
 from __future__ import annotations
 
@@ -13,20 +13,16 @@ from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
 from router.fleet.health import Health
-from router.fleet.model_control import Copies
+from router.fleet.model_control import ModelControl
 from router.fleet.policies import Policies
 from router.fleet.reader import ResidencyReader
 from router.fleet.sessions import Sessions
 from router.fleet.version_states import VersionStates
-from router.requests.admission import Admission
 from router.requests.dead_letters import DeadLetters
-from router.requests.dispatch import Dispatch
-from router.requests.failure_log import FailureLog
 from router.requests.hand_over import Handover
+from router.requests.intake import Intake
 from router.requests.open_requests import OpenRequests
-from router.requests.recent_outcomes import RecentOutcomes
 from router.requests.records import Records
-from router.requests.shared_memory import GatewaySharedMemory
 from router.rest.error_responses import problem
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError
@@ -39,66 +35,62 @@ Handler = Callable[[web.Request, "GatewayContext"], Awaitable[web.StreamResponse
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayContext:
-    """The gateway's parts, built once in app.py."""
+    """The services of one gateway, built in gateway.py."""
 
     config: RouterConfig
-    admission: Admission
+    intake: Intake
     catalog: Catalog
     versions: VersionStates
-    dispatch: Dispatch
-    bulk: GatewaySharedMemory
     records: Records
     open_requests: OpenRequests
-    dead: DeadLetters
+    dead_letters: DeadLetters
     residency: ResidencyReader
     states: CopyStates
-    copies: Copies
+    control: ModelControl
     policies: Policies
     sessions: Sessions
     events: EventPages
     followers: Followers
     health: Health
     handover: Handover
-    failures: FailureLog
-    remembered: RecentOutcomes
 
 
-CONTEXT = web.AppKey("doors", GatewayContext)
+CONTEXT = web.AppKey("context", GatewayContext)
 
 
-def plainly(request: web.Request, doors: GatewayContext, error: WarmrouteError) -> web.Response:
-    """An error as it is."""
+def plain(request: web.Request, context: GatewayContext, error: WarmrouteError) -> web.Response:
+    """The response for an error, without a request id."""
     return problem(error)
 
 
-def door(
+def handle_errors(
     handler: Handler,
-    told: Callable[[web.Request, GatewayContext, WarmrouteError], web.Response] = plainly,
+    render: Callable[[web.Request, GatewayContext, WarmrouteError], web.Response] = plain,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """An aiohttp handler around one of ours: errors of ours become answers, others a plain 500."""
+    """An aiohttp handler around one of ours: errors of ours are rendered, others become 500."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request, request.app[CONTEXT])
         except WarmrouteError as error:
-            return told(request, request.app[CONTEXT], error)
+            return render(request, request.app[CONTEXT], error)
         except Exception:
             log.exception("%s %s", request.method, request.rel_url.path[:200])
             bug = WarmrouteError("internal error, see the gateway's log")
-            return told(request, request.app[CONTEXT], bug)
+            return render(request, request.app[CONTEXT], bug)
 
     return handle
 
 
 async def resolve_model(
     request: web.Request,
-    doors: GatewayContext,
+    context: GatewayContext,
     patience_s: Callable[[], float] = lambda: PATIENCE_S,
 ) -> Entry:
     """The model that the path names: `{model}` and, maybe, `{version}`. Without one the newest that
-    is live. `patience_s`: how long its caller would wait for a newer one."""
+    is loaded. `patience_s`: how long its caller would wait for a newer one."""
     name, version = named_model(request)
-    return doors.catalog.fresh(name, version) or await doors.catalog.resolve(
+    return context.catalog.fresh(name, version) or await context.catalog.resolve(
         name, version, patience_s()
     )
 

@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, cast
 
-import msgspec
 from aiohttp import web
 
-from router.rest.bodies import CODINGS
+from router.rest.bodies import CODINGS, json_response
 from shared.errors import NotFound, UnsupportedInput, WarmrouteError
 
 STATUS: dict[str, int] = {
@@ -47,13 +46,13 @@ STATUS: dict[str, int] = {
 
 LONGEST_RETRY_AFTER_S = 60
 VERBS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
-OF_MODELS = "below a model, or a version of it, there is none of that name; a name has no slash"
+BELOW_MODELS = "a model or version has no such path below it, and a name has no slash"
 
 
 def problem(
     error: WarmrouteError, request_id: str = "", also: dict[str, Any] | None = None
 ) -> web.Response:
-    """The answer for an error of ours; `also`: what its body says beside."""
+    """The response for an error of ours; `also`: further fields of its body."""
     status = STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = {"Warmroute-Error": error.code}
     if request_id:
@@ -64,12 +63,11 @@ def problem(
         headers["Retry-After"] = str(retry_after(error.retry_after_s))
     if status == HTTPStatus.NOT_IMPLEMENTED:
         headers["Accept-Encoding"] = CODINGS
-    body = msgspec.json.encode({**(also or {}), "error": error.message})
-    return web.Response(status=status, body=body, headers=headers, content_type="application/json")
+    return json_response({**(also or {}), "error": error.message}, status, headers)
 
 
-def last_words(error: WarmrouteError) -> bytes:
-    """The answer for an error, as bytes, where no handler runs; the connection closes after it."""
+def raw_response(error: WarmrouteError) -> bytes:
+    """The response for an error as bytes, where no handler runs; the connection closes then."""
     response = problem(error)
     body = cast(bytes, response.body)
     headers = {"Content-Length": str(len(body)), "Connection": "close", **response.headers}
@@ -79,56 +77,51 @@ def last_words(error: WarmrouteError) -> bytes:
 
 
 def retry_after(seconds: float | None) -> int:
-    """Whole seconds for Retry-After: at least 1, and a minute is long enough to ask again. Up to a
-    quarter more, by chance, so that those who were refused together do not come back together."""
+    """Whole seconds for Retry-After: 1 to 60, and up to a quarter more at random, so that callers
+    refused together do not all retry together."""
     least = min(max(math.ceil(seconds or 1), 1), LONGEST_RETRY_AFTER_S)
     return least + int(random.random() * (1 + least / 4))
 
 
-def in_our_words(request: web.BaseRequest, spoken: web.HTTPException) -> web.StreamResponse:
-    """The answer for what aiohttp says by itself, before a handler of ours runs."""
+def from_aiohttp(request: web.BaseRequest, raised: web.HTTPException) -> web.StreamResponse:
+    """Our response for one that aiohttp gives by itself, before a handler of ours runs."""
     if request.method == "OPTIONS" and request.rel_url.raw_path == "*":
         return web.Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": ", ".join(VERBS)})
-    if spoken.status == HTTPStatus.EXPECTATION_FAILED:
-        message, word = "Expect: not offered, want 100-continue", "expectation_failed"
+    if raised.status == HTTPStatus.EXPECTATION_FAILED:
+        message, code = "Expect: not offered, want 100-continue", "expectation_failed"
     else:
-        message, word = HTTPStatus(spoken.status).phrase.lower(), NotFound.code
-    body = msgspec.json.encode({"error": message})
-    headers = {"Warmroute-Error": word}
-    return web.Response(
-        status=spoken.status, body=body, headers=headers, content_type="application/json"
-    )
+        message, code = HTTPStatus(raised.status).phrase.lower(), NotFound.code
+    return json_response({"error": message}, raised.status, {"Warmroute-Error": code})
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def no_such_path(request: web.Request) -> web.StreamResponse:
-    """404 for a path that is none of ours."""
+    """404 for an unknown path."""
     below = request.path.startswith(("/v2/models/", "/v2/repository/models/"))
-    hint = f": {OF_MODELS}" if below else ""
+    hint = f": {BELOW_MODELS}" if below else ""
     return problem(NotFound(f"no such path{hint}"))
 
 
 def other_verbs(taken: Iterable[str]) -> Handler:
-    """For a path of ours: OPTIONS says which verbs it takes, any other that it does not is 405."""
+    """For a known path: OPTIONS lists its verbs, any other verb is 405."""
     verbs = {*taken, "OPTIONS"}
     allow = ", ".join(sorted(verbs | {"HEAD"} if "GET" in verbs else verbs))
 
     async def refuse(request: web.Request) -> web.StreamResponse:
         if request.method == "OPTIONS":
             return web.Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": allow})
-        body = msgspec.json.encode({"error": f"method not allowed, want {allow}"})
-        return web.Response(
-            status=HTTPStatus.METHOD_NOT_ALLOWED, body=body, content_type="application/json",
-            headers={"Allow": allow, "Warmroute-Error": "method_not_allowed"},
+        return json_response(
+            {"error": f"method not allowed, want {allow}"}, HTTPStatus.METHOD_NOT_ALLOWED,
+            {"Allow": allow, "Warmroute-Error": "method_not_allowed"},
         )  # fmt: skip
 
     return refuse
 
 
 def not_offered(what: str) -> Handler:
-    """501 for a path that other servers of this protocol have."""
+    """501 for a path that other servers of the Open Inference Protocol have."""
 
     async def refuse(request: web.Request) -> web.StreamResponse:
         return problem(UnsupportedInput(f"{what}: not offered by this server"))

@@ -1,8 +1,8 @@
 """Listening: the aiohttp server around the app, and its orderly end.
 
-On SIGTERM: not ready, no new connections, new requests refused. Callers who wait may have their
-answers for a while; then they are told where to ask (handover.py). A second signal, or a stop that
-takes too long, ends it at once: accepted requests are in Redis, and go on.
+On SIGTERM: not ready, no new connections, new requests refused. Waiting callers get their answers
+for a while; then 202 with where to poll (hand_over.py). A second signal, or a stop that takes too
+long, ends the process at once: accepted requests are in Redis, and go on.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 
 from aiohttp import web
 
-from router.rest.connection_limits import LOOK_EVERY_S, Bounds, Runner
+from router.rest.connection_limits import CHECK_EVERY_S, Bounds, Runner
 from router.rest.context import CONTEXT
-from router.rest.open_files import connections_allowed
 from shared.config import RouterConfig
 from shared.service import Loop, Supervisor
 
@@ -24,42 +24,43 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 KEEPALIVE_S = 620.0  # load balancers keep connections for up to 600 s, and should close them first
-LAST_BYTES_S = 2.0  # for answers that are written already
-LONGEST_STOP_S = 10.0  # beyond the time that callers are given
+LAST_BYTES_S = 2.0  # for responses that are being sent
+LONGEST_STOP_S = 10.0  # beyond the time that waiting callers get
 CUT_SHORT = 1  # exit status
+RESERVED_FILES = 48  # for Redis, the repository, logs, shared memory
 
 
 async def serve(app: web.Application, config: RouterConfig) -> None:
-    """Listen until told to stop. Errors of ours and OSError mean it could not start."""
+    """Listen until SIGTERM or SIGINT. WarmrouteError and OSError mean that it could not start."""
     runner = make_runner(app, config)
     await runner.setup()
-    watch = Supervisor([Loop("connections", runner.connections.look_once, LOOK_EVERY_S)])
+    supervisor = Supervisor([Loop("connections", runner.connections.check_once, CHECK_EVERY_S)])
     try:
         site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG, reuse_port=None)
         await site.start()
-        watch.start()
+        supervisor.start()
         log.info("gateway listens on %s", address(config.host, bound_port(runner)))
-        await _until_told()
-        _end_at_once_if_told_again(config.handover_s + LONGEST_STOP_S)
+        await _until_signalled()
+        _end_at_once_on_second_signal(config.handover_s + LONGEST_STOP_S)
         await drain(app, runner, site, config.handover_s)
     finally:
-        await watch.stop()
+        await supervisor.stop()
         await runner.cleanup()
 
 
 def address(host: str, port: int) -> str:
-    """The URL of a host and port; an IPv6 address stands in brackets."""
+    """The URL of a host and port; an IPv6 address is in brackets."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def make_runner(app: web.Application, config: RouterConfig) -> Runner:
-    """What serves the app's connections."""
+    """The runner that serves the app's connections."""
     bounds = Bounds(
         header_s=config.header_s,
         body_s=config.body_s,
         connections=connections_allowed(config.max_connections),
     )
-    # A client that hangs up cancels its handler, which takes the request back.
+    # A client that hangs up cancels its handler, which cancels the request.
     return Runner(
         app, bounds, access_log=None, handler_cancellation=True, shutdown_timeout=LAST_BYTES_S,
         keepalive_timeout=KEEPALIVE_S, auto_decompress=False,
@@ -69,21 +70,21 @@ def make_runner(app: web.Application, config: RouterConfig) -> Runner:
 async def drain(
     app: web.Application, runner: Runner, site: web.BaseSite, handover_s: float
 ) -> None:
-    """Take nothing new; answer callers, or after `handover_s` seconds tell them where to ask."""
+    """Accept nothing new; answer waiting callers, or after `handover_s` seconds hand them over."""
     handover = app[CONTEXT].handover
-    runner.connections.draining = True
+    runner.connections.drain()
     await handover.begin()
     await site.stop()
-    await runner.connections.quiet(handover_s)
+    await runner.connections.wait_idle(handover_s)
     await handover.finish()
 
 
 def bound_port(runner: web.AppRunner) -> int:
-    """The port really listened on (PORT=0 lets the system choose)."""
+    """The port in use (PORT=0 lets the system choose)."""
     return int(runner.addresses[0][1])
 
 
-async def _until_told() -> None:
+async def _until_signalled() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -91,14 +92,35 @@ async def _until_told() -> None:
     await stop.wait()
 
 
-def _end_at_once_if_told_again(longest_s: float) -> None:
-    """Also when the stop has not come to its end after `longest_s` seconds."""
+def _end_at_once_on_second_signal(longest_s: float) -> None:
+    """Also when the stop takes longer than `longest_s` seconds."""
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, _end_at_once, "told twice to stop")
+        loop.add_signal_handler(sign, _end_at_once, "a second signal")
     loop.call_later(longest_s, _end_at_once, "the stop took too long")
 
 
 def _end_at_once(why: str) -> None:
-    log.error("%s: callers who wait get no answer; accepted requests go on", why)
+    log.error("%s: waiting callers get no answer; accepted requests go on", why)
     os._exit(CUT_SHORT)
+
+
+def raise_limit(connections: int) -> None:
+    """Raise the limit of open files of this process to what so many connections need, if the
+    system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + RESERVED_FILES
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def connections_allowed(connections: int) -> int:
+    """`connections`, or as many as the limit of open files leaves room for; at least 1. Some files
+    are reserved: without one a gateway can neither answer a client nor reach Redis."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= connections + RESERVED_FILES:
+        return connections
+    allowed = max(1, soft - RESERVED_FILES)
+    log.warning("%d connections at most: the limit of open files is %d", allowed, soft)
+    return allowed

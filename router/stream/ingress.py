@@ -1,10 +1,9 @@
 """The stream door: `XADD {cell}:ingress * model M body {...}` becomes a request like any other.
 
-An entry is taken over by `place` in the same step that accepts its request, so it is never both or
-neither. One that cannot be a request is answered and kept as a dead letter. When queues are full
-the entry waits in the stream, until its deadline; every one that waits gets its turn, so a full
-model does not hold up the others (until `pending_entries.MAX_WAITING` of them wait here: then
-nothing new is read).
+`place` deletes an entry in the same step that accepts its request, so it is never both or neither.
+An invalid entry is answered and kept as a dead letter. When queues are full the entry waits in the
+stream, until its deadline; waiting entries are tried in turn, so a full model does not block the
+others (until `pending_entries.MAX_WAITING` of them wait here: then nothing new is read).
 """
 
 from __future__ import annotations
@@ -14,14 +13,10 @@ import logging
 import re
 from typing import Any
 
-from router.catalog.catalog import LATEST, Catalog
-from router.requests.dispatch import Dispatch
-from router.requests.failure_log import FailureLog
-from router.requests.idempotency import MAX_KEY, check_key, fingerprint
-from router.requests.submission import Submission
+from router.requests.call import MAX_KEY, Call, check_key
+from router.requests.intake import Intake
 from router.stream.pending_entries import PendingEntries
 from router.v2 import request as v2_request
-from router.v2.peek import peek_timeout_us
 from shared import failpoints
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
@@ -31,13 +26,12 @@ from shared.errors import (
     InvalidInput,
     Quarantined,
     TooLarge,
-    Unavailable,
     UnsupportedInput,
     WarmrouteError,
 )
 from shared.keys import Keys
 from shared.manifest import Manifest
-from shared.names import parse_version
+from shared.redis_decode import pairs, text_of
 from shared.scripts import Scripts
 
 log = logging.getLogger(__name__)
@@ -57,22 +51,19 @@ class Ingress:
     """Reads the ingress stream as one consumer of the gateways' group."""
 
     def __init__(
-        self, channel: Channel, keys: Keys, scripts: Scripts, dispatch: Dispatch, catalog: Catalog,
-        gateway: str, timeout_s: float, max_body_bytes: int, failures: FailureLog,
+        self, channel: Channel, keys: Keys, scripts: Scripts, intake: Intake, gateway: str,
+        max_body_bytes: int,
     ) -> None:  # fmt: skip
         self._channel = channel
         self._keys = keys
         self._scripts = scripts
-        self._dispatch = dispatch
-        self._catalog = catalog
+        self._intake = intake
         self._gateway = gateway
-        self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
-        self._failures = failures
         self._pending = PendingEntries(READ_COUNT)
 
     async def run_once(self) -> int:
-        """Take in a page of what waits and what has come; the number of entries."""
+        """Try a page of waiting entries, and new ones; the number of entries."""
         pending, self._pending = self._pending, PendingEntries(READ_COUNT)  # stays so if this fails
         position = pending.position()
         old = [] if position is None else await self._read(position)
@@ -108,62 +99,55 @@ class Ingress:
         return list(streams[0][1]) if streams else []
 
     async def _take(self, entry: str, flat: list[bytes] | None, pending: PendingEntries) -> bool:
-        """Whether the entry is off our hands; one that is not stays pending and is tried again."""
+        """Whether the entry is done; one that is not stays pending and is tried again."""
         await failpoints.reach("ingress.read")
         if flat is None:
-            await self._let_go(entry)
+            await self._acknowledge(entry)
             return True
-        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        fields = pairs(flat)
+        call = Call()
         try:
             if 2 * len(fields) != len(flat):
                 raise InvalidInput("fields: one is given twice")
-            self._come_again_if_settling(fields, pending.waited_s(entry))
-            await self._dispatch.submit(await self._submission(entry, fields))
+            call = self._read_call(entry, fields, pending.waited_s(entry))
+            await self._intake.accept(call)
         except (Expired, Quarantined) as error:
             await self._refuse(entry, fields, error)
         except WarmrouteError as error:
-            if error.retryable and pending.waited_s(entry) < self._patience_s(fields):
+            if error.retryable and call.waited_s < self._intake.peek_timeout_s(call):
                 return False
             late = Expired(f"its deadline passed: {error.message}")
             await self._refuse(entry, fields, late if error.retryable else error)
         except Exception:
-            # Whatever it is, it must not come again and again and hold up those behind it.
+            # Whatever it is, it must not be tried again for ever and block the entries behind it.
             log.exception("stream entry %s", entry)
             await self._refuse(entry, fields, WarmrouteError("internal error, see the log"))
         return True
 
-    def _come_again_if_settling(self, fields: dict[bytes, bytes], waited_s: float) -> None:
-        """Unavailable if a newer version may be found in a moment: others must not wait for that
-        here. Half of its time is left to the request."""
-        name, version = (fields.get(key, b"").decode(errors="replace") for key in NAMED)
-        wanted = parse_version(version) if version else LATEST
-        if self._catalog.settling(name, wanted, waited_s, self._patience_s(fields) / 2):
-            raise Unavailable(f"the versions of {name[:80]!r} are being looked at")
-
-    async def _let_go(self, entry: str) -> None:
-        """Its producer deleted or trimmed it before anybody took it."""
-        log.warning("stream entry %s is gone: deleted or trimmed by who wrote it", entry)
+    async def _acknowledge(self, entry: str) -> None:
+        """Its producer deleted or trimmed it before a gateway accepted it."""
+        log.warning("stream entry %s is gone: its producer deleted or trimmed it", entry)
         with redis_errors():
             await self._channel.execute_command("XACK", self._keys.ingress, DOOR_GROUP, entry)
 
-    async def _submission(self, entry: str, fields: dict[bytes, bytes]) -> Submission:
+    def _read_call(self, entry: str, fields: dict[bytes, bytes], waited_s: float) -> Call:
+        """The call that an entry describes. InvalidInput or TooLarge names the field."""
         given = {name.decode(errors="replace"): value for name, value in fields.items()}
         self._check_fields(given)
-        key = check_key(given["id"].decode(errors="replace"), "id") if "id" in given else ""
-        name = given["model"].decode(errors="replace")
-        version = given.get("version", b"").decode(errors="replace")
-        wanted = parse_version(version) if version else LATEST
-        model = self._catalog.fresh(name, wanted) or await self._catalog.resolve(name, wanted, 0)
-        parsed = v2_request.parse(given["body"], None, model.manifest)
-        _check_form(parsed, model.manifest)
-        parsed.envelope.id = key or parsed.envelope.id
-        timeout_us = _timeout_us(given.get("timeout")) or parsed.timeout_us
-        return Submission(
-            ref=model.ref, envelope=parsed.envelope, wait=False, keep=True, ingress=entry,
-            timeout_s=timeout_us / 1e6 if timeout_us else self._timeout_s,
+        key = check_key(text_of(given["id"]), "id") if "id" in given else ""
+        return Call(
+            model=text_of(given["model"]),
+            version=text_of(given.get("version")),
+            body=given["body"],
+            check_form=_check_form,
+            timeout_s=_timeout_s(given.get("timeout")),
+            key=key,
+            caller_id=key,
+            mode="stream",
             reply_to=check_reply_to(given.get("reply_to", b""), self._keys),
-            key=key, fingerprint=fingerprint(name, version, parsed.envelope) if key else "",
-        )  # fmt: skip
+            entry=entry,
+            waited_s=waited_s,
+        )
 
     def _check_fields(self, given: dict[str, bytes]) -> None:
         unknown = sorted(set(given) - FIELDS)
@@ -175,14 +159,6 @@ class Ingress:
         if len(given["body"]) > self._max_body_bytes:
             raise TooLarge(f"body: {len(given['body'])} bytes, at most {self._max_body_bytes}")
 
-    def _patience_s(self, fields: dict[bytes, bytes]) -> float:
-        """How long an entry may wait where nobody but this gateway can tell: not even placed."""
-        try:
-            timeout_us = _timeout_us(fields.get(b"timeout")) or peek_timeout_us(fields[b"body"])
-        except (WarmrouteError, KeyError):
-            timeout_us = 0
-        return timeout_us / 1e6 if timeout_us else self._timeout_s
-
     async def _refuse(self, entry: str, fields: dict[bytes, bytes], error: WarmrouteError) -> None:
         try:
             reply_to = check_reply_to(fields.get(b"reply_to", b""), self._keys)
@@ -193,19 +169,17 @@ class Ingress:
             "status", "expired" if isinstance(error, Expired) else "failed",
             "code", error.code, "error", error.message, "entry", entry,
         ]  # fmt: skip
-        # What came too late and was told so is no letter: a flood would push out those that matter.
+        # An answered entry that came too late is not a dead letter: a flood would push out others.
         dead = not (isinstance(error, Expired) and reply_to)
         if await self._scripts.publish_reply(
             "ingress", entry, reply_to, ANSWER_LIFE_MS, dead, answer
         ):
-            name, version = (fields.get(n, b"")[:MAX_KEY] for n in (b"model", b"version"))
-            self._failures.note(
-                entry, error, name.decode(errors="replace"), version.decode(errors="replace")
-            )
+            model, version = (text_of(fields.get(name, b"")[:MAX_KEY]) for name in NAMED)
+            self._intake.refused(error, model, version, entry)
 
 
 def _check_form(parsed: v2_request.InferRequest, manifest: Manifest) -> None:
-    """InvalidInput or UnsupportedInput if the answer cannot be the JSON that this door writes."""
+    """InvalidInput or UnsupportedInput if the outcome cannot be the JSON that this door writes."""
     asked = [name for name, binary in parsed.binary.items() if binary]
     if asked or parsed.binary_default:
         field = f"outputs[{asked[0]!r}].parameters.binary_data" if asked else BINARY_DEFAULT
@@ -214,7 +188,7 @@ def _check_form(parsed: v2_request.InferRequest, manifest: Manifest) -> None:
 
 
 def check_reply_to(raw: bytes, keys: Keys) -> str:
-    """The stream to answer on: a key of the caller's, or one under `{cell}:answers:`; '' none."""
+    """The stream for the answer: a key of the caller's, or one under `{cell}:answers:`; '' none."""
     name = raw.decode(errors="replace")
     if not name:
         return ""
@@ -227,9 +201,9 @@ def check_reply_to(raw: bytes, keys: Keys) -> str:
     return name
 
 
-def _timeout_us(raw: bytes | None) -> int:
+def _timeout_s(raw: bytes | None) -> float | None:
     if raw is None:
-        return 0
+        return None
     if not raw.isdigit() or len(raw) > 15 or int(raw) == 0:
         raise InvalidInput("timeout: want a positive number of microseconds")
-    return int(raw)
+    return int(raw) / 1e6

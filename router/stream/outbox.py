@@ -23,6 +23,7 @@ from shared.envelope import unpack_error, unpack_outcome
 from shared.errors import Gone, InvalidInput, WarmrouteError
 from shared.keys import Keys
 from shared.names import ModelRef
+from shared.redis_decode import pairs
 from shared.scripts import Scripts
 
 READ_COUNT = 64
@@ -39,7 +40,7 @@ class Outbox:
         self._position = "0"
 
     async def run_once(self) -> int:
-        """Answer what has ended; the number of entries."""
+        """Answer requests that have ended; the number of entries."""
         position, self._position = self._position, "0"
         with redis_errors():
             streams = await self._channel.execute_command(
@@ -59,7 +60,7 @@ class Outbox:
 
     async def _answer(self, entry: str, flat: list[bytes]) -> None:
         await failpoints.reach("outbox.read")
-        given = dict(zip(flat[::2], flat[1::2], strict=True))
+        given = pairs(flat)
         request_id, reply_to = given.get(b"id", b"").decode(errors="replace"), given.get(b"to", b"")
         record = await self._scripts.subscribe(request_id, "")
         fields: list[Any] = []
@@ -73,7 +74,7 @@ class Outbox:
 
 
 def gone(request_id: str) -> list[Any]:
-    """The answer of a request whose outcome outlived every gateway, and is no longer kept."""
+    """The answer of a request that ended while no gateway ran, and whose outcome was dropped."""
     return [
         "request", request_id, "status", "gone", "code", Gone.code,
         "error", "its outcome is no longer kept",
@@ -96,6 +97,6 @@ def render(request_id: str, record: dict[str, bytes]) -> list[Any]:
     except InvalidInput as error:  # FP16 and BF16 have no JSON form
         where = f"GET /v2/requests/{request_id} with Accept: application/octet-stream"
         return [*head, "code", error.code, "error", f"{error.message}: {where}"]
-    except msgspec.MsgspecError:  # one that cannot be read must not hold up those behind it
+    except msgspec.MsgspecError:  # an outcome that cannot be read must not block those behind it
         return [*head, "code", WarmrouteError.code, "error", "its outcome cannot be read"]
     return [*head, "body", msgspec.json.encode(document)]

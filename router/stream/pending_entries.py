@@ -1,7 +1,7 @@
-"""Entries of the stream door that wait: whose turn it is, and since when each waits.
+"""Waiting entries of the stream door: which to try next, and since when each waits.
 
-They stay in Redis, in this gateway's pending list. It is gone through page by page, from where the
-last page ended, and from its start again.
+They stay in Redis, in this gateway's pending list. It is read page by page, from where the last
+page ended, and from its start again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ RETRY_S = 0.2
 
 
 class PendingEntries:
-    """What one gateway has read and not placed. A new one begins with all that is pending."""
+    """The entries that one gateway has read and not placed. A new one begins with all pending."""
 
     def __init__(self, page: int) -> None:
         self._page = page
@@ -42,18 +42,18 @@ class PendingEntries:
         return self._after if self._after is not None and self.pause_s() == 0 else None
 
     def waited_s(self, entry: str) -> float:
-        """How long this gateway has had an entry in hand."""
+        """Seconds since this gateway read an entry."""
         now = clock.monotonic()
         return now - self._since.get(entry, now)
 
     def tried(self, position: str | None, page: list[str], taken: list[bool]) -> None:
-        """A page was tried; which of it are off our hands."""
+        """A page was tried; `taken` says which entries are done."""
         if position is None:
             return
         self.came(page, taken)
         if len(page) == self._page:
             self._after = page[-1]
-        else:  # the end of the list: what was not met any more is gone
+        else:  # the end of the list: entries that were not found are done
             self._since = {e: self._since[e] for e in self._found}
             self._found = set()
             self._after = "0" if self._since else None
@@ -61,7 +61,7 @@ class PendingEntries:
         self._due = 0.0 if progress else clock.monotonic() + RETRY_S
 
     def came(self, entries: list[str], taken: list[bool]) -> None:
-        """Entries were tried; which are off our hands. The others wait."""
+        """New entries were tried; `taken` says which are done. The others wait."""
         now = clock.monotonic()
         for entry, done in zip(entries, taken, strict=False):
             if done:

@@ -1,4 +1,4 @@
-"""A body of bytes only: one tensor and no JSON (Triton's binary tensor extension, header length 0).
+"""A body of bytes only: one tensor, no JSON (Triton's binary tensor extension, header length 0).
 
 Such a model has one input. Of its shape one size at most may be free: the number of bytes says it.
 Beside another free size the batch is 1. A BYTES tensor is one element, the whole body.
@@ -13,6 +13,7 @@ from shared import datatypes
 from shared.envelope import Tensor
 from shared.errors import InvalidInput
 from shared.manifest import Manifest, TensorSpec
+from shared.tensor_bytes import pack_bytes
 
 ONLY = "a body of bytes only (Inference-Header-Content-Length: 0)"
 WAY_OUT = "describe it in JSON, and give the length of that in the header"
@@ -41,7 +42,7 @@ def _text(body: bytes, spec: TensorSpec) -> Tensor:
         raise InvalidInput(
             f"inputs[{spec.name!r}].shape: {spec.shape}, {ONLY} is one element of BYTES: {WAY_OUT}"
         )
-    return Tensor(spec.name, spec.datatype, shape, memoryview(tensors.pack_bytes([body])))
+    return Tensor(spec.name, spec.datatype, shape, memoryview(pack_bytes([body])))
 
 
 def _shape(held: int, spec: TensorSpec, *, batched: bool) -> list[int]:

@@ -12,8 +12,14 @@ import msgspec
 from msgspec import Struct
 
 from router.v2 import bytes_only, strict, tensors
-from router.v2.json_form import JsonInput, JsonRequest
-from router.v2.parameters import check_offered, flag_of, priority_of, timeout_of
+from router.v2.json_form import (
+    JsonInput,
+    JsonRequest,
+    check_offered,
+    flag_of,
+    priority_of,
+    timeout_of,
+)
 from shared import datatypes
 from shared.envelope import USUAL, Envelope, Tensor
 from shared.errors import InvalidInput
@@ -21,7 +27,7 @@ from shared.manifest import Manifest, TensorSpec
 
 
 class InferRequest(Struct):
-    """A checked request: what goes to the worker, and how the answer is wanted."""
+    """A checked request: the envelope for the worker, and the form of the answer."""
 
     envelope: Envelope
     timeout_us: int | None
@@ -35,8 +41,8 @@ NOTHING = msgspec.Raw(b"null")
 
 
 def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRequest:
-    """`header_length` is the value of Inference-Header-Content-Length, None if absent; 0 says that
-    there is no JSON."""
+    """`header_length` is the value of Inference-Header-Content-Length, None if absent; 0 means a
+    body without JSON."""
     json_part, binary_part = split(body, header_length)
     if header_length is not None and not json_part:
         return _bytes_only(body, manifest)
@@ -57,17 +63,48 @@ def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRe
     )
 
 
+def check(request: InferRequest, manifest: Manifest) -> None:
+    """InvalidInput unless tensors that a door parsed itself are what the manifest declares."""
+    specs = {spec.name: spec for spec in manifest.inputs}
+    found: dict[str, Tensor] = {}
+    for tensor in request.envelope.inputs:
+        field = f"inputs[{tensor.name[:80]!r}]"
+        spec = _spec(tensor.name, specs, found, manifest, field)
+        check_spec(tensor.datatype, tensor.shape, spec, field)
+        count = tensors.element_count(tensor.shape, field)
+        tensors.check_binary(memoryview(tensor.data), tensor.datatype, count, field)
+        found[tensor.name] = tensor
+    _check_complete(found, 0, 0, manifest)
+    _check_outputs(request.envelope.outputs, manifest)
+
+
+def _spec(
+    name: str,
+    specs: dict[str, TensorSpec],
+    found: dict[str, Tensor],
+    manifest: Manifest,
+    field: str,
+) -> TensorSpec:
+    spec = specs.get(name)
+    if spec is None:
+        raise InvalidInput(f"{field}: {manifest.name} has no such input, it has {list(specs)}")
+    if name in found:
+        raise InvalidInput(f"{field}: given twice")
+    return spec
+
+
 def _bytes_only(body: bytes, manifest: Manifest) -> InferRequest:
-    """All outputs, in binary: there is no place to ask for anything else."""
+    """All outputs, in binary: such a body cannot ask for anything else."""
     tensor = bytes_only.read(body, manifest)
     check_batch([(tensor.name, tensor.shape)], manifest)
     return InferRequest(Envelope([tensor]), None, {}, binary_default=True)
 
 
 def check_json_form(request: InferRequest, manifest: Manifest, way: str) -> None:
-    """InvalidInput, with the `way` to get it, if an output is wanted as JSON that has no JSON form.
+    """InvalidInput, with the `way` to get it, if an output without a JSON form is requested as
+    JSON.
 
-    For doors that answer in the form that was asked for; a poll may choose its form later.
+    For doors that answer in the requested form; a poll may choose its form later.
     """
     wanted = request.envelope.outputs
     for spec in manifest.outputs:
@@ -78,7 +115,7 @@ def check_json_form(request: InferRequest, manifest: Manifest, way: str) -> None
 
 
 def split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
-    """The JSON of a body, and its binary tensors; InvalidInput if the header is no length of it."""
+    """The JSON of a body, and its binary tensors; InvalidInput if the header does not fit it."""
     if header_length is None:
         return body, memoryview(b"")
     if not _LENGTH.fullmatch(header_length):
@@ -106,11 +143,7 @@ def _read_inputs(document: JsonRequest, binary: memoryview, manifest: Manifest) 
     at = 0
     for given in document.inputs:
         field = f"inputs[{given.name[:80]!r}]"
-        spec = specs.get(given.name)
-        if spec is None:
-            raise InvalidInput(f"{field}: {manifest.name} has no such input, it has {list(specs)}")
-        if given.name in found:
-            raise InvalidInput(f"{field}: given twice")
+        spec = _spec(given.name, specs, found, manifest, field)
         if given.data == NOTHING:  # some clients write every member
             given.data = msgspec.UNSET
         check_spec(given.datatype, given.shape, spec, field)
@@ -189,18 +222,22 @@ def _count(given: JsonInput, field: str) -> int:
 
 
 def _read_outputs(document: JsonRequest, manifest: Manifest) -> list[str]:
-    known = {spec.name for spec in manifest.outputs}
     names = [output.name for output in document.outputs or ()]
-    for name in names:
-        if name not in known:
-            raise InvalidInput(f"outputs[{name[:80]!r}]: {manifest.name} has {sorted(known)}")
-    if len(set(names)) != len(names):
-        raise InvalidInput("outputs: a name is given twice")
+    _check_outputs(names, manifest)
     return names
 
 
+def _check_outputs(names: list[str], manifest: Manifest) -> None:
+    offered = {spec.name for spec in manifest.outputs}
+    for name in names:
+        if name not in offered:
+            raise InvalidInput(f"outputs[{name[:80]!r}]: {manifest.name} has {sorted(offered)}")
+    if len(set(names)) != len(names):
+        raise InvalidInput("outputs: a name is given twice")
+
+
 def _read_forms(document: JsonRequest) -> dict[str, bool]:
-    """For outputs that say so: whether they are wanted in binary."""
+    """Outputs whose form is given: whether it is binary."""
     forms = {}
     for output in document.outputs or ():
         if output.parameters:

@@ -1,8 +1,8 @@
-"""What JSON lets pass and two readers take in two ways: refused here, in words that name it.
+"""Ambiguous JSON, which two readers may read differently, is refused with an error that names it.
 
-RFC 8259 calls for UTF-8 and leaves open what a key given twice means. The decoder takes the last
-one, so it alone cannot tell. Looking at every key again would cost as much as decoding; a count of
-the colons says whether there can be a key that was not seen.
+RFC 8259 requires UTF-8 and does not define a repeated key. The decoder keeps the last one, so a
+repeated key goes unnoticed. Reading every key again would cost as much as decoding; a count of the
+colons shows whether there can be a key that was not decoded.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _AT = re.compile(r"\(byte (\d+)\)")
 
 def check(raw: bytes, document: JsonRequest) -> None:
     """InvalidInput if a key of `raw`, which was decoded to `document`, is given twice, or a string
-    of them that is no element of a BYTES tensor holds NUL."""
+    other than an element of a BYTES tensor holds NUL."""
     if raw.count(b":") != _keys(document):
         _look_closer(raw, document)
     if b"\\" in raw and _NUL.search(raw) and _NUL.search(_without_texts(raw, document)):
-        raise InvalidInput("body: a string that is no element of BYTES holds NUL (\\u0000)")
+        raise InvalidInput("body: a string other than an element of BYTES holds NUL (\\u0000)")
 
 
 def _without_texts(raw: bytes, document: JsonRequest) -> bytes:
@@ -60,7 +60,7 @@ def _keys(document: JsonRequest) -> int:
 
 
 def _look_closer(raw: bytes, document: JsonRequest) -> None:
-    """There are more colons than keys: in strings, in what we do not know, or in a second key."""
+    """There are more colons than keys: in strings, in unknown members, or in a repeated key."""
     in_data = 0
     for tensor in document.inputs:
         # (Anything but an array of numbers or strings is refused later.)
@@ -76,7 +76,7 @@ def _look_closer(raw: bytes, document: JsonRequest) -> None:
 def _read_every_key(raw: bytes) -> None:
     try:
         json.loads(
-            raw, object_pairs_hook=_unlike, parse_int=str, parse_float=_finite,
+            raw, object_pairs_hook=refuse_repeated, parse_int=str, parse_float=_finite,
             parse_constant=_finite,
         )  # fmt: skip
     except RecursionError:
@@ -85,7 +85,8 @@ def _read_every_key(raw: bytes) -> None:
         raise InvalidInput(f"body: {error}") from None
 
 
-def _unlike(pairs: list[tuple[str, Any]]) -> None:
+def refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    """An `object_pairs_hook`: InvalidInput for a key that is given twice."""
     seen = set()
     for key, _ in pairs:
         if key in seen:
@@ -95,7 +96,7 @@ def _unlike(pairs: list[tuple[str, Any]]) -> None:
 
 def _finite(text: str) -> str:
     if not math.isfinite(float(text)):
-        raise InvalidInput(f"body: {text[:20]} is no number of JSON")
+        raise InvalidInput(f"body: {text[:20]} is not a JSON number")
     return text
 
 
@@ -114,7 +115,7 @@ def explain(raw: bytes | memoryview, error: Exception) -> str:
     said = str(error)
     found = _AT.search(said)
     if found and _NOT_A_NUMBER.match(text, int(found[1])):
-        return "NaN and Infinity are no numbers of JSON, send the tensor as binary"
+        return "NaN and Infinity are not JSON numbers, send the tensor as binary"
     if _SURROGATE.search(text) and re.search("truncated|surrogate|escape", said):
         return "a string holds half of a surrogate pair"
     return said

@@ -20,17 +20,13 @@ import numpy as np
 from router.v2 import strict
 from shared import datatypes
 from shared.errors import InvalidInput
+from shared.tensor_bytes import pack_bytes, unpack_bytes
 
 MAX_RANK = 16
 MAX_ELEMENTS = 1 << 31
 _OPENING = re.compile(rb"[ \t\r\n\[]*")
 FEW = 512
 SHORT = 40  # characters of a value that is shown in an error
-_STRUCT = {
-    "BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b",
-    "INT16": "h", "INT32": "i", "INT64": "q", "FP32": "f", "FP64": "d",
-}  # fmt: skip
-_INTEGERS = {"UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"}
 
 
 def element_count(shape: list[int], field: str) -> int:
@@ -50,7 +46,7 @@ def element_count(shape: list[int], field: str) -> int:
 @cache
 def _decoder(datatype: str, depth: int) -> msgspec.json.Decoder[Any]:
     element: Any = float
-    if datatype in _INTEGERS:
+    if datatype in datatypes.INTEGERS:
         element = int
     elif datatype == "BOOL":
         element = bool
@@ -91,7 +87,7 @@ def from_json(raw: bytes, datatype: str, shape: list[int], field: str) -> bytes:
         raise InvalidInput(f"{field}.data: {strict.explain(raw, error)}") from None
     if depth == 0:
         depth, values = 1, [values]
-    code = _STRUCT.get(datatype)
+    code = datatypes.STRUCT.get(datatype)
     if depth == 1 and code is not None and len(values) == math.prod(shape) <= FEW:
         return _pack_few(values, code, datatype, field)
     array = _as_array(values, datatype, field)
@@ -155,28 +151,18 @@ def _leaves(values: list[Any]) -> Iterator[Any]:
             yield value
 
 
-def pack_bytes(items: list[bytes]) -> bytes:
-    """BYTES on the wire: each element a uint32 LE length and its bytes."""
-    return b"".join(struct.pack("<I", len(item)) + item for item in items)
-
-
-def unpack_bytes(data: bytes | memoryview, field: str) -> list[bytes]:
-    """The elements of a BYTES tensor; InvalidInput if the lengths run past the end."""
-    view, items, at = memoryview(data), [], 0
-    while at < len(view):
-        end = at + 4
-        length = int.from_bytes(view[at:end], "little")
-        if end > len(view) or end + length > len(view):
-            raise InvalidInput(f"{field}: a BYTES element runs past the end of the data")
-        items.append(bytes(view[end : end + length]))
-        at = end + length
-    return items
+def _elements(data: bytes | memoryview, field: str) -> list[bytes]:
+    """The elements of a BYTES tensor; InvalidInput if a length runs past the end."""
+    try:
+        return unpack_bytes(data)
+    except ValueError as error:
+        raise InvalidInput(f"{field}: {error}") from None
 
 
 def check_binary(data: memoryview, datatype: str, count: int, field: str) -> None:
     """InvalidInput unless `data` holds `count` elements of `datatype`."""
     if datatype == datatypes.BYTES:
-        held = len(unpack_bytes(data, field))
+        held = len(_elements(data, field))
     else:
         size = datatypes.item_size(datatype)
         held = len(data) // size if len(data) % size == 0 else -1
@@ -188,13 +174,13 @@ def check_binary(data: memoryview, datatype: str, count: int, field: str) -> Non
 
 def to_json(data: bytes | memoryview, datatype: str, field: str) -> list[Any]:
     """The flat JSON values of a tensor; InvalidInput if there are none. NaN and both infinities
-    become null when they are written: JSON has none of them."""
+    become null when they are written: JSON cannot write them."""
     if datatype in datatypes.NO_JSON:
         raise InvalidInput(f"{field}: {datatype} has no JSON form, only a binary one")
     if datatype == datatypes.BYTES:
-        return [item.decode(errors="replace") for item in unpack_bytes(data, field)]
+        return [item.decode(errors="replace") for item in _elements(data, field)]
     try:
         values: list[Any] = np.frombuffer(data, dtype=datatypes.NUMPY[datatype]).tolist()
     except (KeyError, ValueError):
-        raise InvalidInput(f"{field}: {len(data)} bytes are no {datatype[:20]}") from None
+        raise InvalidInput(f"{field}: {len(data)} bytes are not {datatype[:20]}") from None
     return values

@@ -17,7 +17,8 @@ import redis.exceptions
 
 from shared.keys import Keys
 from tests.chaos.asking import Question, outputs_of
-from tests.chaos.history import TERMINAL, Op
+from tests.chaos.history import Op
+from tests.judge.outcomes import TERMINAL
 
 _BLOCK_MS = 200
 

@@ -12,11 +12,12 @@ import aiohttp
 import msgspec
 import numpy as np
 
-from deploy.client.http import HEADER_LENGTH
-from deploy.client.tensors import Array, decode, encode
 from shared.datatypes import NUMPY
 from shared.envelope import Tensor
 from tests.helpers.models import Mlp, Slow
+from warmroute.encoding import HEADER_LENGTH, encode
+from warmroute.framing import Array
+from warmroute.result import decode
 
 ANSWER_WITHIN_S = 50.0
 BROKEN = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)

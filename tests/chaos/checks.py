@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from tests.chaos.faults.network import CutStore
 from tests.chaos.faults.poison import KIND as POISON
-from tests.chaos.history import ACCEPTED, TERMINAL, Event
+from tests.chaos.history import ACCEPTED, Event
 from tests.chaos.schedule import Injected
+from tests.judge.outcomes import TERMINAL, Record, verdict
 
 PATIENT_S = 10.0  # whoever gives this long must not expire
 AFTERMATH_S = 5.0  # a failed load is remembered, and S3's client backs off
@@ -47,35 +48,39 @@ def violations(seen: Seen) -> list[str]:
     return [f"{check.__name__}: {text}" for check in CHECKS for text in check(seen)]
 
 
+def records(seen: Seen) -> dict[str, Record]:
+    """What clients and Redis have of each request that has an id."""
+    found: dict[str, Record] = defaultdict(lambda: Record(accepted=False))
+    for event in seen.events:
+        if not event.request:
+            continue
+        record = found[event.request]
+        record.accepted |= event.state == ACCEPTED
+        if event.phase == "ok" and event.state in TERMINAL:
+            record.said.add(_by(event.state, event.worker))
+    for request, ended in seen.ended.items():
+        found[request].kept = ended.state
+        found[request].right = ended.right
+        if ended.state:
+            found[request].said.add(_by(ended.state, ended.worker))
+    return found
+
+
+def every_request_has_one_outcome(seen: Seen) -> Iterable[str]:
+    """As told to callers, and as kept."""
+    yield from verdict(records(seen))
+
+
 def every_answer_is_right(seen: Seen) -> Iterable[str]:
-    """As delivered, and as kept."""
+    """As delivered."""
     yield from (f"op {e.op} on {e.model}" for e in seen.events if not e.right)
-    yield from (f"kept outcome of {request}" for request, e in seen.ended.items() if not e.right)
 
 
-def nothing_accepted_is_lost(seen: Seen) -> Iterable[str]:
-    """An accepted request has a record, and that says how it ended."""
+def nothing_is_forgotten(seen: Seen) -> Iterable[str]:
+    """Who polls for what was accepted is told of it."""
     for event in seen.events:
         if event.state == "lost":
             yield f"op {event.op}: {event.request} is answered {event.status} {event.code}"
-        elif event.state == ACCEPTED and event.request:
-            state = seen.ended[event.request].state
-            if state not in TERMINAL:
-                yield f"op {event.op}: {event.request} is {state or 'unknown'!r} in the end"
-
-
-def nothing_ends_twice(seen: Seen) -> Iterable[str]:
-    """All that callers were told of a request, and what is kept of it, is one outcome."""
-    told: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for event in seen.events:
-        if event.request and event.phase == "ok" and event.state in TERMINAL:
-            told[event.request].add((event.state, event.worker if _ran(event.state) else ""))
-    for request, states in told.items():
-        kept = seen.ended.get(request)
-        if kept is not None and kept.state:
-            states.add((kept.state, kept.worker if _ran(kept.state) else ""))
-        if len(states) > 1:
-            yield f"{request}: {sorted(states)}"
 
 
 def no_reply_comes_twice(seen: Seen) -> Iterable[str]:
@@ -171,15 +176,15 @@ def every_fault_was_verified(seen: Seen) -> Iterable[str]:
     yield from (f"{i.kind} at {i.begun:.1f} s: {i.wrong}" for i in seen.injected if i.wrong)
 
 
-def _ran(state: str) -> bool:
-    """Whether the name of a worker belongs to the outcome."""
-    return state == "succeeded"
+def _by(state: str, worker: str) -> tuple[str, str]:
+    """An outcome; the name of a worker belongs to that of a success alone."""
+    return state, worker if state == "succeeded" else ""
 
 
 CHECKS: tuple[Callable[[Seen], Iterable[str]], ...] = (
+    every_request_has_one_outcome,
     every_answer_is_right,
-    nothing_accepted_is_lost,
-    nothing_ends_twice,
+    nothing_is_forgotten,
     no_reply_comes_twice,
     every_stream_entry_is_answered_once,
     cancelled_is_final,

@@ -16,7 +16,8 @@ import redis.exceptions
 from shared.keys import Keys
 from tests.chaos.answers import Answers
 from tests.chaos.asking import BROKEN, Door, Question, Said, outputs_of
-from tests.chaos.history import ACCEPTED, TERMINAL, History, Op
+from tests.chaos.history import ACCEPTED, History, Op
+from tests.judge.outcomes import TERMINAL
 
 LIMIT_S = 30.0  # deadline of whoever is not in a hurry
 REFUSALS = (429, 503)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import redis
 
-from deploy.local.processes import descendants, start
+from deploy.local.process_tree import descendants
+from deploy.local.processes import start
 from deploy.local.redis_server import RedisServer, start_redis
 from tests.chaos.faults import network, processes
 from tests.chaos.faults import redis as of_redis

@@ -6,14 +6,12 @@ that any of them can be cut off alone.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
-from unittest.mock import patch
 
 import redis
 from redis.backoff import NoBackoff
@@ -25,9 +23,9 @@ from deploy.local.s3_server import start_s3
 from shared.shared_memory import open_shared_memory
 from tests.chaos.links import Links
 from tests.chaos.models import Zoo, publish_zoo
-from tests.chaos.patience import until
 from tests.chaos.slot import READY_S, Slot
 from tests.helpers.stack import CELL, Stack
+from tests.helpers.wait import came_true
 
 MODELS, MODEL_BYTES = 24, 400_000
 MEMORY_BYTES = 4_000_000  # of each worker: both together hold fewer models than there are
@@ -55,10 +53,9 @@ class Ground:
         self.links = self._closed(Links(), Links.close)
         s3 = start_s3(folder / "s3")
         self._closing.callback(s3.stop)
-        self._closing.enter_context(patch.dict(os.environ, s3.environment))
         self.s3_link = self.links.to(s3.endpoint_url)
         self.stack = self._closing.enter_context(
-            Stack(folder / "cell", s3.url, {**s3.environment, **self._usual(folder), **settings})
+            Stack(folder / "cell", s3, {**self._usual(folder), **settings})
         )
         self.zoo: Zoo = publish_zoo(self.stack.repository, folder, count=MODELS, size=MODEL_BYTES)
         self.redis = open_client(self.stack.redis_server.url)
@@ -99,7 +96,7 @@ class Ground:
 
     def not_ready(self, within_s: float = READY_S) -> list[str]:
         """Processes that should run and do not become ready, one by one."""
-        late = [slot.name for slot in self.slots if not until(lambda s=slot: s.ready, within_s)]
+        late = [slot.name for slot in self.slots if not came_true(lambda s=slot: s.ready, within_s)]
         return [f"{name} is not ready {within_s:g} s after everything was healed" for name in late]
 
     def kill_redis(self) -> None:

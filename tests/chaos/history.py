@@ -21,7 +21,6 @@ from typing import Self
 import msgspec
 
 ACCEPTED = "accepted"
-TERMINAL = ("succeeded", "failed", "cancelled", "expired")
 
 
 class Event(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tests.chaos.history import ACCEPTED, TERMINAL, Event
+from tests.chaos.history import ACCEPTED, Event
 from tests.chaos.schedule import Injected
+from tests.judge.outcomes import TERMINAL
 
 _AFTER_S = 1.0
 _STORY_LINES = 60

@@ -14,10 +14,11 @@ from shared.envelope import unpack_outcome
 from tests.chaos.asking import Question, arrays_of
 from tests.chaos.checks import Ended
 from tests.chaos.ground import Ground
-from tests.chaos.patience import until
 from tests.chaos.proc import open_files, resident_bytes
 from tests.chaos.slot import Slot
 from tests.helpers.leaks import leaked_keys
+from tests.helpers.wait import came_true
+from tests.judge.left import RedisStore, left_over
 
 DRAINED_WITHIN_S = 45.0
 MIB = 1 << 20
@@ -25,9 +26,7 @@ GROWTH = {"router": 60 * MIB, "worker": 200 * MIB}  # of resident memory, beyond
 MORE_FILES = 100
 MORE_KEYS = 30  # another model or so may be held
 REDIS_GROWTH = 8 * MIB
-_EMPTY = ("begun:*", "parked", "parked:*", "load:*", "loads:*", "deadlines", "rq:queue:cold")
 _DEVICE_ENDS = re.compile(r"its device process (?:was )?((?:killed by|ended with) .*?) after")
-_STREAMS = ("work:*", "ingress", "outbox", "failures")
 
 
 @dataclass(frozen=True)
@@ -58,22 +57,12 @@ def unrest(ground: Ground, within_s: float = DRAINED_WITHIN_S) -> list[str]:
         found[:] = _unrest(ground)
         return not found
 
-    until(quiet, within_s)
+    came_true(quiet, within_s)
     return found
 
 
 def _unrest(ground: Ground) -> list[str]:
-    client, prefix = ground.redis, ground.stack.keys.prefix
-    found = [
-        f"{key.decode()} is left" for kind in _EMPTY
-        for key in client.scan_iter(f"{prefix}:{kind}", count=1000)
-    ]  # fmt: skip
-    for kind in _STREAMS:
-        for key in client.scan_iter(f"{prefix}:{kind}", count=1000):
-            length = client.xlen(key)
-            pending = sum(group["pending"] for group in client.xinfo_groups(key))
-            if length or pending:
-                found.append(f"{key.decode()}: {length} entries, {pending} pending")
+    found = left_over(RedisStore(ground.redis), ground.stack.keys)
     return found + _of_shared_memory(ground)
 
 

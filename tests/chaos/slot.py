@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import redis
 
 from tests.chaos.links import Link
-from tests.chaos.patience import until
 from tests.helpers.http import ask
 from tests.helpers.pair import Process
 from tests.helpers.stack import Stack
+from tests.helpers.wait import came_true
 
 READY_S = 60.0
 
@@ -69,7 +69,7 @@ class Slot:
     def start(self) -> None:
         """Start a process here, not waited for."""
         self.last_epoch = max(self.last_epoch, 0 if self.url else self.epoch)
-        child = self.stack.start(self.module, self.name, self.settings)
+        child = self.stack.launch(self.module, self.name, self.settings)
         self.process = Process(self.name, child, self.url)
 
     def await_ready(self, within_s: float = READY_S) -> None:
@@ -80,7 +80,7 @@ class Slot:
                 self.start()
             return self.ready
 
-        assert until(there, within_s), f"{self.name} is not ready in {within_s:g} s"
+        assert came_true(there, within_s), f"{self.name} is not ready in {within_s:g} s"
 
     def kill(self) -> None:
         """`kill -9` of all of it."""

@@ -32,10 +32,8 @@ def test_a_history_in_which_all_is_well_has_no_violations() -> None:
 
 WRONG: dict[str, Seen] = {
     "every_answer_is_right": Seen([event(state="succeeded", right=False)], {}),
-    "nothing_accepted_is_lost": Seen([ACCEPTED], {"r": Ended("")}),
-    "nothing_ends_twice": Seen(
-        [ACCEPTED, SUCCEEDED, event(request="r", state="succeeded", worker="w2")], KEPT
-    ),
+    "every_request_has_one_outcome": Seen([ACCEPTED], {"r": Ended("")}),
+    "nothing_is_forgotten": Seen([event(request="r", state="lost", phase="info")], {}),
     "no_reply_comes_twice": Seen([], {}, replies={("replies:gw", "r"): 2}),
     "every_stream_entry_is_answered_once": Seen(
         [event(kind="stream", state="accepted")], {}, answers={1: 2}
@@ -66,6 +64,20 @@ def test_each_check_finds_its_own_violation(check: str) -> None:
     found = violations(WRONG[check])
     assert len(found) == 1
     assert found[0].startswith(check + ": ")
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Seen([ACCEPTED, SUCCEEDED, event(request="r", state="succeeded", worker="w2")], KEPT),
+        Seen([ACCEPTED, SUCCEEDED], {"r": Ended("failed")}),
+        Seen([ACCEPTED], {"r": Ended("succeeded", "w1", right=False)}),
+    ],
+)
+def test_one_outcome_is_the_same_for_callers_and_in_redis(seen: Seen) -> None:
+    """Another worker's, another state, or a wrong answer kept."""
+    (found,) = violations(seen)
+    assert found.startswith("every_request_has_one_outcome: r")
 
 
 def test_every_check_is_tried() -> None:

@@ -11,7 +11,7 @@ WALL_CLOCKS = ("time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "
 AGES_OF_FILES = {
     "shared/shared_memory.py",
     "shared/repository/folder.py",
-    "worker/runtimes/onnx_folder.py",
+    "worker/runtimes/onnx_session.py",
 }
 
 

@@ -11,7 +11,7 @@ import tomllib
 from tests.contract.sources import PACKAGES, ROOT, files, imports, named, tree
 
 # The bench measures a bare aiohttp server beside ours; nothing else outside the gateway serves.
-MAY_SERVE_HTTP = ("router/", "deploy/bench/")
+MAY_SERVE_HTTP = ("router/rest/", "router/app.py", "deploy/bench/")
 MAY_READ_ENVIRONMENT = (
     "deploy/", "router/__main__.py", "worker/__main__.py", "worker/process.py",
     "shared/failpoints.py",
@@ -19,8 +19,8 @@ MAY_READ_ENVIRONMENT = (
 IMPORT_NAMES = {"boto3": {"boto3", "botocore"}}
 
 
-def test_only_the_gateway_serves_http() -> None:
-    """`aiohttp.web` stands in router only; the client side of aiohttp may be used anywhere."""
+def test_only_the_http_door_serves_http() -> None:
+    """`aiohttp.web` is imported by the door and its wiring; other layers know no protocol."""
     serving = {named(path) for path in files(".py") if "aiohttp.web" in set(imports(path))}
     assert serving, "the gateway itself should be among them"
     assert {name for name in serving if not name.startswith(MAY_SERVE_HTTP)} == set()
@@ -40,7 +40,7 @@ def test_the_gateway_runs_without_torch_and_without_the_worker() -> None:
 def test_gateway_client_and_command_need_only_the_base_dependencies() -> None:
     """What they import at the top is named in [project] dependencies of pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    allowed = set(sys.stdlib_module_names) | set(PACKAGES)
+    allowed = set(sys.stdlib_module_names) | {*PACKAGES, "warmroute"}
     for requirement in project["dependencies"]:
         name = re.match(r"[\w.-]+", requirement)[0]
         allowed |= IMPORT_NAMES.get(name, {name})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from deploy.up import install
+from deploy.local import install
 from tests.contract.sources import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -9,6 +9,7 @@ import pytest
 from shared import constants, keys
 from tests.contract.test_protocol import LUA, TEXT, after, fields
 from worker.loading.loader import HEAD_START_S
+from worker.loading.orders import BLOCK_S
 
 
 def lua(name: str) -> str:
@@ -83,9 +84,13 @@ def test_times_in_words_are_those_of_the_scripts() -> None:
     assert "while more than two orders per worker wait" in TEXT
 
 
-def test_who_is_told_later_asks_again_when_the_head_start_is_over() -> None:
-    """Not a moment before it: it would be told so again, and nobody would ask a third time."""
-    assert constants.HEAD_START_MS < HEAD_START_S * 1000
+def test_the_times_of_the_two_deliveries_of_an_order_fit_together() -> None:
+    """A worker that was answered `later` asks again when the head start is over: not before, or it
+    would not ask a third time, and soon after. A direct order outlives its head start and the pause
+    of a blocking read, and does not outlive the order itself."""
+    head_start_ms, direct_ms = constants.HEAD_START_MS, constants.DIRECT_TTL_MS
+    assert head_start_ms < HEAD_START_S * 1000 <= 1.5 * head_start_ms
+    assert head_start_ms + BLOCK_S * 1000 < direct_ms < constants.ORDER_TTL_MS
 
 
 def test_every_kind_of_key_that_a_script_names_is_in_the_table() -> None:

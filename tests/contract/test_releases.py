@@ -66,7 +66,7 @@ def test_a_manifest_of_another_release_is_read() -> None:
 def test_a_manifest_of_another_format_says_so() -> None:
     """The number is for what an older reader would get wrong."""
     document = {**msgspec.json.decode(manifest(name="mnist").encode()), "format": 2}
-    with pytest.raises(Corrupt, match="format: 2, this release reads 1"):
+    with pytest.raises(Corrupt, match="format: 2, this release reads format 1"):
         parse(msgspec.json.encode(document), name="mnist", version=1)
 
 

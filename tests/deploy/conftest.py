@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from deploy.client import Client
-from deploy.client.tensors import encode_tensor
+from warmroute import Client
+from warmroute.encoding import encode_tensor
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 

@@ -18,12 +18,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("exports")
     with open_stack(folder, WARMROUTE_MEMORY_BYTES=str(MEMORY_BYTES)) as opened:
         opened.add_gateway()
-        opened.add_worker(memory_bytes=MEMORY_BYTES)
+        opened.add_worker(WARMROUTE_MEMORY_BYTES=str(MEMORY_BYTES))
         yield opened
 
 
 @pytest.fixture(autouse=True)
 def trusted(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """`warmroute push` finds the repository as its user's shell would have it."""
-    monkeypatch.setenv("MODEL_REPOSITORY", stack.repository_url)
-    monkeypatch.setenv("WARMROUTE_TRUST_CODE", stack.repository_url)
+    monkeypatch.setenv("MODEL_REPOSITORY", stack.servers.repository_url)
+    monkeypatch.setenv("WARMROUTE_TRUST_CODE", stack.servers.repository_url)

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from deploy.client import RequestFailed
-from router.requests.idempotency import HEADER, REPLAYED
+from router.rest.arguments import IDEMPOTENCY_KEY, REPLAYED
 from tests.failpoints.history import History
 from tests.helpers.http import ask
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from tests.helpers.wait import block_until
+from tests.judge.left import RedisStore, left_over
+from tests.judge.outcomes import TERMINAL, Record, doubled, verdict
+from warmroute import RequestFailed
 
 PATIENCE_S = 40.0
 RIGHT, REFUSED, EITHER = "succeeded", "failed", "succeeded or cancelled"
@@ -94,7 +96,7 @@ class Ledger:
         Whether the second found the first."""
         question, key = model.question(next(_serial)), f"key-{next(_serial)}"
         path = f"/v2/models/{model.name}/infer"
-        sent = path, _v2(question).encode(), {HEADER: key, "Prefer": "respond-async"}
+        sent = path, _v2(question).encode(), {IDEMPOTENCY_KEY: key, "Prefer": "respond-async"}
         with suppress(ConnectionError):
             ask(first.url, "POST", *sent)
         accepted = ask(then.url, "POST", *sent)
@@ -106,46 +108,45 @@ class Ledger:
         """Each reached one end, the right one; nothing is left behind. Fails if not."""
         asked, self._asked = self._asked, []
         self._count.accepted += len(asked)
-        for one in asked:
-            end = self._end_of_line(one) if one.line else self._end_of_request(one)
-            assert end in one.end.split(" or "), f"{one} ended as {end}"
-            self._count.terminal += 1
-            self._count.ends[end] = self._count.ends.get(end, 0) + 1
-        wait_until(lambda: self.left() == [], PATIENCE_S)
+        records = {str(one): self._record(one) for one in asked}
+        for record in records.values():
+            self._count.terminal += record.kept in TERMINAL
+            self._count.ends[record.kept] = self._count.ends.get(record.kept, 0) + 1
+        block_until(lambda: self.left() == [], PATIENCE_S)
         self.history.catch_up()
         for one in asked:
             times = self.history.ends[one.id] if one.id else len(self._lines(one.line))
-            self._count.doubled += times != 1
-            assert times == 1, f"{one} ended {times} times"
+            records[str(one)].times = times
+        self._count.doubled += len(list(doubled(records)))
+        found = verdict(records)
+        assert not found, "; ".join(found)
         more = {name: times for name, times in self.history.ends.items() if times > 1}
-        assert more == {}, "requests that nobody heard of ended more than once"
+        assert more == {}, "requests that nobody asked for ended more than once"
 
     def left(self) -> list[str]:
-        """What still waits or runs somewhere, or speaks of something that did."""
-        keys, store = self._stack.keys, self._stack.redis
-        names = [key.decode() for key in store.scan_iter(count=1000)]
-        found = [n for n in names if n.startswith(keys.work("")) and store.xlen(n)]
-        kinds = (keys.started(""), keys.parked(""), keys.parked_refs, keys.deadlines)
-        found += [name for name in names if name.startswith(kinds)]
-        return found + [door for door in (keys.ingress, keys.outbox) if store.xlen(door)]
+        """What still waits or runs somewhere; a load may go on."""
+        return left_over(RedisStore(self._stack.redis), self._stack.keys, loads=False)
 
-    def _end_of_request(self, one: Asked) -> str:
+    def _record(self, one: Asked) -> Record:
+        end, right = self._end_of_line(one) if one.line else self._end_of_request(one)
+        return Record(end, allowed=one.end.split(" or "), right=right)
+
+    def _end_of_request(self, one: Asked) -> tuple[str, bool]:
         client = self._stack.client()
         try:
             result = client.pending(one.id).result(timeout=PATIENCE_S)
         except RequestFailed as error:
-            return error.state
-        assert one.right(result["y"]), f"{one}: a wrong answer"
-        return "succeeded"
+            return error.state, True
+        return "succeeded", one.right(result["y"])
 
-    def _end_of_line(self, one: Asked) -> str:
-        wait_until(lambda: self._lines(one.line), PATIENCE_S)
+    def _end_of_line(self, one: Asked) -> tuple[str, bool]:
+        block_until(lambda: self._lines(one.line), PATIENCE_S)
         answer = self._lines(one.line)[0]
-        if answer[b"status"] == b"succeeded":
-            (output,) = json.loads(answer[b"body"])["outputs"]
-            said = np.array(output["data"], np.float32).reshape(output["shape"])
-            assert one.right(said), f"{one}: a wrong answer"
-        return answer[b"status"].decode()
+        status = answer[b"status"].decode()
+        if status != "succeeded":
+            return status, True
+        (output,) = json.loads(answer[b"body"])["outputs"]
+        return status, one.right(np.array(output["data"], np.float32).reshape(output["shape"]))
 
     def _lines(self, line: str) -> list[dict[bytes, bytes]]:
         rows = self._stack.redis.xrange(self.answers)

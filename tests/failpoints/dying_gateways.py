@@ -8,14 +8,14 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any
 
-from deploy.client import ClientError
 from shared.envelope import Envelope, pack
 from tests.failpoints.asked import EITHER, RIGHT
 from tests.failpoints.dying_workers import Arm
 from tests.failpoints.field import Field
 from tests.helpers.factories import tensor
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
+from warmroute import ClientError
 
 MOST_LINES = 300
 
@@ -64,9 +64,9 @@ def replaying(field: Field, arm: Arm) -> list[int]:
     field.ledger.submit(model, 2, at=gateway)
     arm()
     with suppress(ClientError):
-        field.stack.client(gateway).replay(entry)
+        field.stack.client(gateway).replay_dead_letter(entry)
     with suppress(ClientError):
-        again = field.stack.client(field.safe).replay(entry)
+        again = field.stack.client(field.safe).replay_dead_letter(entry)
         assert again is not None
         field.ledger.note(again.id, lambda said: model.right(question, said), RIGHT)
     assert field.stack.redis.xrange(field.stack.keys.dead_letters, entry, entry) == []
@@ -115,7 +115,7 @@ def stopping(field: Field, arm: Arm) -> list[int]:
 
     caller = Thread(target=wait)
     caller.start()
-    wait_until(lambda: field.stack.holders(slow.name))
+    block_until(lambda: field.stack.holders(slow.name))
     arm()
     gateway.child.send_signal(signal.SIGTERM)
     caller.join(60)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 from contextlib import suppress
 
-from deploy.client import ClientError
 from tests.failpoints.dying_workers import Arm
 from tests.failpoints.field import Field
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
+from warmroute import ClientError
 
 TTL_S = 600.0
 _sessions = itertools.count(1)
@@ -116,4 +116,4 @@ def _is_over(field: Field, session: str) -> None:
     keys, store = field.stack.keys, field.stack.redis
     assert store.zscore(keys.sessions, session) is None
     assert store.keys(keys.session(session)) == []
-    wait_until(lambda: not list(store.scan_iter(keys.pinned("*"))))
+    block_until(lambda: not list(store.scan_iter(keys.pinned("*"))))

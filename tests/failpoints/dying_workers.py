@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tests.failpoints.asked import REFUSED
 from tests.failpoints.field import BUDGET, Field
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
 from worker.app import HOT_EVERY_S
 
 Arm = Callable[..., None]
@@ -94,7 +94,7 @@ def restart(field: Field, arm: Arm) -> list[int]:
         found.add(field.stack.device_pid(field.worker))
         return field.anybody_struck()
 
-    wait_until(dead, 60)
+    block_until(dead, 60)
     return sorted(found - {0, first})
 
 
@@ -112,7 +112,7 @@ def reloading(field: Field, arm: Arm) -> list[int]:
             told = time.monotonic() + 2 * HOT_EVERY_S
         return time.monotonic() > told
 
-    wait_until(settled, 60)
+    block_until(settled, 60)
     return restart(field, arm)
 
 

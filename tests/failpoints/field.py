@@ -18,8 +18,8 @@ from shared.policy import Affinity, Policy
 from tests.failpoints.asked import PATIENCE_S, Ledger
 from tests.helpers.models import Mlp, Slow, publish_mlp, publish_slow
 from tests.helpers.pair import runs
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from tests.helpers.wait import block_until
 
 BUDGET = 10_000_000
 MOST_CRASHES = 3  # after that many a worker's parent waits longer and longer before it restarts
@@ -62,7 +62,7 @@ class Field:
         followed by a new one, and so is one that has crashed too often."""
         if self._worker is not None and self._crashes >= MOST_CRASHES:
             self.stack.kill(self._worker)
-        wait_until(self._serves, PATIENCE_S)
+        block_until(self._serves, PATIENCE_S)
         self._serving = self.shown("incarnation")
         return self.stack.device_pid(self.worker)
 
@@ -149,7 +149,7 @@ class Field:
         self, point: str, pids: list[int], action: str = "kill", within_s: float = PATIENCE_S
     ) -> int:
         """Wait until one of `pids` was struck at `point`; fails if it was another one, or none."""
-        wait_until(lambda: self.struck(point, action), within_s)
+        block_until(lambda: self.struck(point, action), within_s)
         pid = self.struck(point, action)
         assert pid in pids, f"{point}: process {pid} was struck, want one of {pids}"
         return pid
@@ -157,7 +157,7 @@ class Field:
     def killed(self, point: str, pids: list[int], within_s: float = PATIENCE_S) -> None:
         """As `reached`, and it has ended."""
         pid = self.reached(point, pids, within_s=within_s)
-        wait_until(lambda: not runs(pid))
+        block_until(lambda: not runs(pid))
         if self._gateway is None or pid != self._gateway.child.pid:
             self._died(pid)
 

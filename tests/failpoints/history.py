@@ -12,10 +12,10 @@ from threading import Thread
 
 import redis
 
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
+from tests.judge.outcomes import TERMINAL
 
-ENDS = "succeeded|failed|cancelled|expired"
-_ENDED = re.compile(rf"HSET \S+:request:([0-9a-f]{{32}}) status (?:{ENDS}) ")
+_ENDED = re.compile(rf"HSET \S+:request:([0-9a-f]{{32}}) status (?:{'|'.join(TERMINAL)}) ")
 MARK = "failpoints-history"
 
 
@@ -45,7 +45,7 @@ class History:
         """Return when all that has happened by now has been seen."""
         self._sent += 1
         self._client.delete(f"{MARK}:{self._sent}")
-        wait_until(lambda: self._seen >= self._sent)
+        block_until(lambda: self._seen >= self._sent)
 
     def _watch(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from router.requests import records
+from router.rest import arguments
 from router.stream import ingress
 from router.v2 import request as v2_request
 from router.v2 import response as v2_response
@@ -94,7 +94,7 @@ def texts(data: bytes) -> None:
     text = data.decode(errors="replace")
     for read in (
         lambda: check_model_name(text), lambda: parse_version(text), lambda: ModelRef.parse(text),
-        lambda: records.parse_wait(text), lambda: ingress.check_reply_to(data, KEYS),
+        lambda: arguments.parse_wait(text), lambda: ingress.check_reply_to(data, KEYS),
     ):  # fmt: skip
         try:
             read()

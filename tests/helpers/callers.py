@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.client.client import Client
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
+from tests.helpers.wait import block_until
+from warmroute import Client
 
 PATIENCE_S = 40
 
@@ -26,7 +26,7 @@ class Load:
     refused: int = 0
     wrong: int = 0
     longest_s: float = 0.0
-    accepted: list[tuple[Any, dict]] = field(default_factory=list)
+    accepted: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def wait_for_answers(self) -> None:
@@ -71,7 +71,7 @@ def load(client: Client, model: Mlp) -> Iterator[Load]:
     for thread in threads:
         thread.start()
     try:
-        wait_until(lambda: made.answered > 3 and len(made.accepted) > 3)
+        block_until(lambda: made.answered > 3 and len(made.accepted) > 3)
         yield made
     finally:
         made.stop.set()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
 from shared.channel import Channel
 from shared.connection import open_redis
 from shared.keys import Keys
-from shared.scripts import Completion, Limits, Placed, Placing, Scripts
+from shared.placed import Limits, Placed
+from shared.scripts import Completion, Placing, Scripts
 from tests.helpers.factories import REF
 
 LEASE_MS = 10_000
@@ -53,7 +54,7 @@ class Cell:
 
     async def replies(self, gateway: str = "gw1") -> list[dict[str, bytes]]:
         """The outcomes that a gateway was sent, oldest first."""
-        rows = await self.client.xrange(self.keys.replies(gateway))
+        rows: Any = await self.client.xrange(self.keys.replies(gateway))
         return [decoded(row) for _, row in rows if row[b"id"]]
 
     async def record(self, request_id: str) -> dict[str, bytes]:
@@ -95,7 +96,8 @@ class Cell:
 
     async def epoch(self, worker: str) -> bytes:
         """The present epoch of a worker; its work stream's group has that name."""
-        return await self.client.hget(self.keys.worker(worker), "epoch") or b"none"
+        found: Any = await self.client.hget(self.keys.worker(worker), "epoch")
+        return found or b"none"
 
     async def begin(
         self, worker: str, epoch: str, entries: Iterable[Entry], batch: int = 1
@@ -120,7 +122,8 @@ class Cell:
 
     async def stream(self, key: str) -> list[Entry]:
         """What a stream holds."""
-        return [Entry(entry, decoded(row)) for entry, row in await self.client.xrange(key)]
+        rows: Any = await self.client.xrange(key)
+        return [Entry(entry, decoded(row)) for entry, row in rows]
 
     async def orders(self) -> list[str]:
         """Ids of the load orders that wait in the cold queue."""
@@ -131,8 +134,8 @@ class Cell:
         return [key for key in keys if await self.client.exists(key)]
 
 
-def decoded(row: dict[bytes, bytes]) -> dict[str, bytes]:
-    """Field names as text."""
+def decoded(row: Any) -> dict[str, bytes]:
+    """Field names as text; `row` as a client without decoding answers it."""
     return {name.decode(): value for name, value in row.items()}
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from shared.channel import Channel
 from shared.envelope import Envelope, pack, unpack_outcome
 from shared.errors import ModelFailed
+from shared.event_log import EventLog
+from shared.footprint import Footprint
 from shared.manifest import Batching
 from shared.service import Loop, Supervisor
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
@@ -18,11 +20,13 @@ from worker.device.thread import DeviceThread
 from worker.membership import Membership
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies, Copy
-from worker.residency.ledger import Footprint, Ledger
+from worker.residency.ledger import Ledger
 from worker.serving.batch_tensors import Arrays
 from worker.serving.batcher import Batcher
+from worker.serving.completions import Completions
 from worker.serving.consumer import Consumer
-from worker.serving.oom_recovery import Relieve, nothing_to_free
+from worker.serving.oom_recovery import FreeMemory, nothing_to_free
+from worker.serving.receiver import InflightWindow, Receiver
 
 PREFETCH = 8
 BAD = 666.0
@@ -61,19 +65,26 @@ class Worker:
         membership = Membership(
             cell.scripts, "w1", 10.0, MAX_ATTEMPTS, dict, lambda: {REF: 0}
         )  # fmt: skip
-        self.parts = WorkerContext(
+        self.context = WorkerContext(
             scripts=cell.scripts, membership=membership, copies=copies, batcher=Batcher(),
             ledger=Ledger(100), thread=DeviceThread(),
         )  # fmt: skip
         copies.add(Copy(REF, manifest(), self.model, Footprint(frozenset(), 0)))
-        self.parts.batcher.open(REF, Batching(max_size=4))
-        self.relieve: Relieve = nothing_to_free  # a test may set another
-        self.consumer = Consumer(
-            reads, cell.keys, self.parts, PREFETCH, relieve=lambda: self.relieve()
+        self.context.batcher.open(REF, Batching(max_size=4))
+        self.free_memory: FreeMemory = nothing_to_free  # a test may set another
+        self.inflight = InflightWindow(PREFETCH)
+        self.completions = Completions(cell.scripts, membership, self.inflight.release)
+        self.receiver = Receiver(
+            reads, cell.keys, membership, self.context.batcher, self.inflight, self.completions
         )
+        self.events = EventLog(cell.channel, cell.keys, "w1")
+        self.consumer = Consumer(
+            self.context, self.receiver, self.completions,
+            free_memory=lambda: self.free_memory(), events=self.events,
+        )  # fmt: skip
         self.supervisor = Supervisor(
             [
-                Loop("receive", self.consumer.receive_once),
+                Loop("receive", self.receiver.receive_once),
                 Loop("dispatch", self.consumer.dispatch_once),
             ]
         )

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from router.app import build_app
 from router.catalog.catalog import LATEST
-from router.rest.connection_limits import LOOK_EVERY_S, Runner
+from router.rest.connection_limits import CHECK_EVERY_S, Runner
 from router.rest.context import CONTEXT, GatewayContext
 from router.rest.server import bound_port, drain, make_runner
 from shared import config as settings
@@ -37,7 +37,7 @@ OUTCOME = pack(Outcome([tensor(np.array([[3, 4]], "<f4"), "y")]))
 class RunningGateway:
     """A gateway that listens. `http` keeps connections alive."""
 
-    doors: GatewayContext
+    context: GatewayContext
     http: aiohttp.ClientSession
     url: str
     _app: web.Application
@@ -51,7 +51,12 @@ class RunningGateway:
     @property
     def waiting(self) -> int:
         """Callers who wait for the outcome of an accepted request."""
-        return len(self.doors.dispatch.waiting)
+        return len(self.context.intake._dispatch.open_tickets())
+
+    @property
+    def draining(self) -> bool:
+        """Whether it refuses new requests."""
+        return self.context.intake._dispatch.draining
 
     async def infer(self, **headers: str) -> tuple[int, dict[str, str], Any]:
         """Ask the model: status, headers, document."""
@@ -69,7 +74,7 @@ class RunningGateway:
 
     async def ref(self) -> str:
         """The ref of the model."""
-        return str((await self.doors.catalog.resolve(MODEL, LATEST)).ref)
+        return str((await self.context.catalog.resolve(MODEL, LATEST)).ref)
 
 
 @asynccontextmanager
@@ -89,7 +94,7 @@ async def running_gateway(
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    watch = Supervisor([Loop("connections", runner.connections.look_once, LOOK_EVERY_S / 10)])
+    watch = Supervisor([Loop("connections", runner.connections.check_once, CHECK_EVERY_S / 10)])
     watch.start()
     base = f"http://127.0.0.1:{bound_port(runner)}"
     try:

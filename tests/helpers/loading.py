@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,27 +21,29 @@ from worker.loading.manifest_reader import ManifestReader
 from worker.membership import Membership
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
-from worker.residency.demotion import Demotion
 from worker.residency.evictor import Evictor
-from worker.residency.host_tier import HostTier
+from worker.residency.host_tier import Demotion, HostTier
 from worker.residency.ledger import Ledger
 from worker.residency.memory_manager import MemoryManager
 from worker.residency.model_stats import ModelStatsReader
 from worker.serving.batch_tensors import Arrays
 from worker.serving.batcher import Batcher
+from worker.weight_cache.cache import BlobCache
 
 BUDGET = 100
 
 
-class Cache:
+class Cache(BlobCache):
     """Files of a model that are always there. `held` counts who uses them."""
 
     manifests = Path("/dev/null/manifests")  # nothing can be kept there
 
     def __init__(self) -> None:
-        self.held = 0
+        self.held = 0  # and nothing of a cache on a disk
 
-    async def ensure(self, repository: object, files: Sequence[FileEntry]) -> dict[str, Path]:
+    async def ensure(
+        self, repository: object, files: Sequence[FileEntry], on_bytes: object = None
+    ) -> dict[str, Path]:
         self.held += 1
         return {entry.name: Path(entry.name) for entry in files}
 
@@ -109,9 +111,9 @@ class LoadingWorker:
             lambda manifest, files: self.load_model(manifest, files),
             self._alone,
         )
-        self.facts = ModelStatsReader(cell.channel, cell.keys, parts.device.device_class)
+        self.stats = ModelStatsReader(cell.channel, cell.keys, parts.device.device_class)
         return Loader(
-            parts, self.evictor, self.room, load_pipeline, self.facts,
+            parts, self.evictor, self.room, load_pipeline, self.stats,
             ManifestReader(self.repository, self.cache.manifests), events,
             LoadLimiter(concurrency, 0.0), 10.0,
         )  # fmt: skip
@@ -146,7 +148,7 @@ class LoadingWorker:
         return self.models[manifest.name]
 
     @asynccontextmanager
-    async def _alone(self):
+    async def _alone(self) -> AsyncIterator[None]:
         assert not self._is_alone
         self._is_alone = True
         try:
@@ -165,6 +167,6 @@ class LoadingWorker:
         await wait_until(lambda: not self.loader._tasks)
         assert self.parts.copies.get(ref), "it was not loaded"
 
-    async def holders(self, ref: str) -> list[bytes]:
+    async def holders(self, ref: str) -> list[bytes | str]:
         """Whom the map names."""
         return await self.cell.client.hkeys(self.cell.keys.holders(ref))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deploy.samples import torchscript
+from deploy.samples import exporting
 from shared.manifest import Batching, Manifest, TensorSpec
 from shared.repository import Repository, publish
 
@@ -63,7 +63,7 @@ def publish_mlp(
     model = Mlp(name or f"mlp-{number}", first, second)
     file = folder / f"{model.name}-{number}.pt"
     module = (_Picky if picky else _Mlp)(first, second)
-    torchscript.write(module, (torch.arange(2.0 * WIDTH).reshape(2, WIDTH),), file)
+    exporting.write_torchscript(module, (torch.arange(2.0 * WIDTH).reshape(2, WIDTH),), file)
     manifest = Manifest(
         name=model.name,
         version=1,
@@ -120,7 +120,9 @@ def publish_pair(repository: Repository, folder: Path) -> Pair:
     """Publish a model with two inputs."""
     name = f"pair-{next(_serial)}"
     file = folder / f"{name}.pt"
-    torchscript.write(_Pair(), (torch.zeros(2, 3), torch.zeros(2, 2, dtype=torch.int64)), file)
+    exporting.write_torchscript(
+        _Pair(), (torch.zeros(2, 3), torch.zeros(2, 2, dtype=torch.int64)), file
+    )
     manifest = Manifest(
         name=name,
         version=1,
@@ -162,7 +164,7 @@ class _Slow(nn.Module):
         self.matrix = nn.Parameter(torch.eye(256))
 
     def forward(self, steps: Tensor) -> Tensor:
-        state = self.matrix
+        state: Tensor = self.matrix
         done = torch.zeros_like(steps)
         for _ in range(int(steps.item())):
             state = torch.tanh(state @ self.matrix)

@@ -43,7 +43,7 @@ def identity(shape: Shape, out: Shape | str = "same", **options: int) -> onnx.Mo
 
 def scaled() -> onnx.ModelProto:
     """`y` is `x` times `scale`, an input with the default 3."""
-    default = numpy_helper.from_array(np.float32([3]), "scale")
+    default = numpy_helper.from_array(np.array([3], np.float32), "scale")
     node = helper.make_node("Mul", ["x", "scale"], ["y"])
     ends = [value("x", ["n"]), value("scale", [1])]
     return model([node], ends, [value("y", ["n"])], [default])

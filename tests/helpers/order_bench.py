@@ -18,7 +18,7 @@ FIELDS = {
     "enqueued_at": "2026-01-01T00:00:00.000000Z", "timeout": 60, "result_ttl": 120,
     "failure_ttl": 600, "description": "load",
 }  # fmt: skip
-GOOD = ["warmroute.load", None, ["mnist:1:0123456789ab", "token"], {}]
+GOOD: list[Any] = ["warmroute.load", None, ["mnist:1:0123456789ab", "token"], {}]
 ROUNDS = 20
 
 
@@ -36,7 +36,7 @@ class OrderBench:
         self._count += 1
         job = f"job-{self._count}"
         raw = data if isinstance(data, bytes) else json.dumps(data).encode()
-        row = {**FIELDS, **fields} | ({"data": raw} if raw else {})
+        row: dict[Any, Any] = {**FIELDS, **fields} | ({"data": raw} if raw else {})
         self.client.hset(KEYS.rq_job(job), mapping=row)
         self.client.rpush(KEYS.rq_queue(), job)
         return job

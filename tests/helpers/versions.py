@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from router.catalog.catalog import Catalog
-from router.catalog.live_versions import LiveVersions
+from router.catalog.versions import LoadedVersions
 from shared.errors import Unavailable
 from shared.manifest import ref_of
 from tests.helpers.cell import LEASE_MS, Cell
@@ -19,7 +19,7 @@ class World:
 
     def __init__(self, cell: Cell, repository: FakeRepository, ttl_s: float = 0.0) -> None:
         self.cell, self.repository = cell, repository
-        self.live = LiveVersions(cell.channel, cell.keys, cell.scripts)
+        self.live = LoadedVersions(cell.channel, cell.keys, cell.scripts)
         self.catalog = Catalog(repository, ttl_s, self.live)
         self.epoch = ""
 

@@ -38,8 +38,8 @@ async def test_new_requests_are_told_why_and_when_to_come_back(open_cell: Cell) 
     """Those for another model are not."""
     refused, other = await open_cell.place(placing(), placing(ref=OTHER_REF))
     assert refused.status == "quarantined" and other.status == "parked"
-    assert refused.where.startswith("quarantined this model version crashed workers 5 times")
-    assert refused.where.endswith("was killed by SIGSEGV")
+    assert refused.detail.startswith("quarantined this model version crashed workers 5 times")
+    assert refused.detail.endswith("was killed by SIGSEGV")
     assert refused.retry_ms == FIRST_MS
 
 

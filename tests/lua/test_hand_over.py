@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from shared.scripts import Placed, Placing, Waiting
+from shared.placed import Placed
+from shared.scripts import Placing, Waiting
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import REF, placing
 
 
 def waiting(cell: Cell, item: Placing, placed: Placed) -> Waiting:
     """As the gateway knows it."""
-    stream = cell.keys.work(placed.where) if placed.where else ""
+    stream = cell.keys.work(placed.detail) if placed.detail else ""
     return Waiting(item.id, item.ref, placed.deadline_ms, stream, placed.entry)
 
 

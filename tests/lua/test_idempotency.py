@@ -26,7 +26,7 @@ async def test_the_second_joins_the_first(cell: Cell) -> None:
     rows = await cell.place(first, keyed())
     rows += await cell.place(keyed())
     assert [row.status for row in rows] == ["placed", "joined", "joined"]
-    assert {row.where for row in rows[1:]} == {first.id}
+    assert {row.detail for row in rows[1:]} == {first.id}
     assert await cell.client.xlen(cell.keys.work("w1")) == 1
 
 
@@ -45,7 +45,7 @@ async def test_a_hundred_at_once_over_many_connections_are_one(cell: Cell) -> No
     for own in others:
         await own.close()
     assert sorted(row.status for row in rows) == ["joined"] * 99 + ["parked"]
-    assert len({row.where for row in rows if row.status == "joined"}) == 1
+    assert len({row.detail for row in rows if row.status == "joined"}) == 1
     assert await cell.client.xlen(cell.keys.parked(REF)) == 1
 
 
@@ -66,7 +66,7 @@ async def test_who_comes_after_the_end_finds_the_outcome_as_long_as_it_is_kept(c
     assert [row.status for row in await cell.place(keyed())] == ["joined"]
     await cell.client.delete(cell.keys.request(item.id))
     (row,) = await cell.place(keyed())
-    assert (row.status, row.where) == ("gone", item.id)
+    assert (row.status, row.detail) == ("gone", item.id)
     assert await cell.scripts.subscribe(item.id, "") == {"gone": b"1"}
     assert await cell.scripts.cancel(item.id) == "gone"
 
@@ -135,7 +135,7 @@ async def test_a_repeated_place_does_not_bring_a_cancelled_request_back(cell: Ce
     await cell.place(item)
     await cell.scripts.cancel(item.id)
     (row,) = await cell.place(item)
-    assert (row.status, row.where) == ("joined", item.id)
+    assert (row.status, row.detail) == ("joined", item.id)
     assert (await cell.record(item.id))["status"] == b"cancelled"
 
 

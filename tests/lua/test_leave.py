@@ -46,4 +46,4 @@ async def test_only_the_present_epoch_can_leave(cell: Cell) -> None:
     await cell.worker("w1", holds=[REF])
     assert not await cell.scripts.leave("w1", old, MAX_ATTEMPTS)
     assert not await cell.scripts.leave("w9", old, MAX_ATTEMPTS)
-    assert (await cell.place(placing()))[0].where == "w1"
+    assert (await cell.place(placing()))[0].detail == "w1"

@@ -229,7 +229,7 @@ async def test_a_load_that_failed_for_a_passing_reason_is_ordered_again_after_a_
     cause = b"store_unavailable the store does not answer"
     assert await cell.scripts.fail_load("w1", REF, token, cause, 60_000, passing=True) == 0
     (refused,) = await cell.place(placing())
-    assert (refused.status, refused.where.encode()) == ("unloadable", cause)
+    assert (refused.status, refused.detail.encode()) == ("unloadable", cause)
     assert 0 < refused.retry_ms <= 60_000
     assert await cell.scripts.sweep() == (0, 0, 0)
     assert await cell.exists(cell.keys.load(REF), cell.keys.loads("w1")) == []

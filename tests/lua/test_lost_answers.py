@@ -32,7 +32,7 @@ async def place(cell: Cell) -> Story:
     item = kept(key="key", fingerprint="same")
     return lambda s: s.place(
         [item], WIDE
-    ), lambda said: [(p.status, p.where) for p in said] == [("joined", item.id)]
+    ), lambda said: [(p.status, p.detail) for p in said] == [("joined", item.id)]
 
 
 async def replay(cell: Cell) -> Story:

@@ -206,4 +206,4 @@ async def test_a_key_that_was_accepted_is_still_answered_when_there_is_no_room(c
     await cell.place(first)
     await cell.client.set(cell.keys.headroom, 1, px=10_000)
     joined, refused = await cell.place(kept(key="k", fingerprint="f"), kept())
-    assert (joined.status, joined.where, refused.status) == ("joined", first.id, "memory")
+    assert (joined.status, joined.detail, refused.status) == ("joined", first.id, "memory")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.scripts import Limits
+from shared.placed import Limits
 from tests.helpers.cell import WIDE, Cell
 from tests.helpers.factories import KEPT, OTHER_REF, REF, kept, placing
 
@@ -14,7 +14,7 @@ async def test_a_request_goes_onto_the_work_stream_of_a_holder(cell: Cell) -> No
     placed = (await cell.place(item))[0]
     (entry,) = await cell.stream(cell.keys.work("w1"))
     assert placed.status == "placed"
-    assert (placed.where, placed.entry) == ("w1", entry.entry.decode())
+    assert (placed.detail, placed.entry) == ("w1", entry.entry.decode())
     assert entry.fields == {
         "id": item.id.encode(), "model": REF.encode(), "deadline": str(placed.deadline_ms).encode(),
         "reply": b"gw1", "flags": b"", "attempts": b"0", "body": b"tensors",
@@ -47,7 +47,7 @@ async def test_a_kept_request_has_a_record_with_its_place_and_its_deadline(cell:
 async def test_a_request_for_a_cold_model_is_parked_and_orders_one_load(cell: Cell) -> None:
     """The first one orders; those after it only wait. All of them are known to be cold."""
     first, second = await cell.place(placing(), placing())
-    assert (first.status, first.where, second.status) == ("parked", "", "parked")
+    assert (first.status, first.detail, second.status) == ("parked", "", "parked")
     assert len(await cell.orders()) == 1
     entries = await cell.stream(cell.keys.parked(REF))
     assert [e.entry.decode() for e in entries] == [first.entry, second.entry]
@@ -77,8 +77,8 @@ async def test_the_least_loaded_holder_gets_the_request(cell: Cell) -> None:
     await cell.worker("w2", holds=[REF])
     await cell.place(*[placing(ref=OTHER_REF) for _ in range(3)])
     placed = await cell.place(*[placing() for _ in range(5)])
-    assert sorted(p.where for p in placed) == ["w1", "w2", "w2", "w2", "w2"]
-    assert {p.where for p in placed[:3]} == {"w2"}
+    assert sorted(p.detail for p in placed) == ["w1", "w2", "w2", "w2", "w2"]
+    assert {p.detail for p in placed[:3]} == {"w2"}
 
 
 async def test_a_holder_whose_lease_ran_out_gets_nothing(cell: Cell) -> None:
@@ -98,7 +98,7 @@ async def test_a_full_work_stream_refuses_and_says_so(cell: Cell) -> None:
     items = [kept() for _ in range(5)]
     placed = await cell.place(*items, limits=limits)
     assert [p.status for p in placed] == ["placed"] * 3 + ["full"] * 2
-    assert placed[3].where == "every holder of this model"
+    assert placed[3].detail == "work"
     assert await cell.client.xlen(cell.keys.work("w1")) == 3
     assert await cell.record(items[4].id) == {}
 
@@ -108,7 +108,7 @@ async def test_a_full_parked_stream_refuses(cell: Cell) -> None:
     limits = WIDE._replace(parked=2)
     placed = await cell.place(*[placing() for _ in range(3)], limits=limits)
     assert [p.status for p in placed] == ["parked", "parked", "full"]
-    assert placed[2].where == "the requests that wait for this model to load"
+    assert placed[2].detail == "parked"
     assert (await cell.place(placing(ref=OTHER_REF), limits=limits))[0].status == "parked"
 
 
@@ -118,7 +118,7 @@ async def test_the_cell_refuses_beyond_its_pending_records(cell: Cell) -> None:
     limits = WIDE._replace(pending=3)
     placed = await cell.place(kept(), kept(), placing(ref=OTHER_REF), kept(), limits=limits)
     assert [p.status for p in placed] == ["placed", "placed", "parked", "full"]
-    assert placed[3].where == "the requests pending in this cell"
+    assert placed[3].detail == "pending"
     assert (await cell.place(kept(), limits=limits))[0].status == "full"
 
 
@@ -137,7 +137,7 @@ async def test_a_model_that_just_failed_to_load_is_refused_with_the_cause(cell: 
     """The negative cache answers at once, and orders nothing."""
     await cell.client.set(cell.keys.unloadable(REF), "corrupt its hash is wrong", px=10_000)
     (placed,) = await cell.place(kept())
-    assert (placed.status, placed.where) == ("unloadable", "corrupt its hash is wrong")
+    assert (placed.status, placed.detail) == ("unloadable", "corrupt its hash is wrong")
     assert await cell.orders() == []
     assert await cell.exists(cell.keys.parked(REF), cell.keys.deadlines) == []
 

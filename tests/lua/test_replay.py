@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.scripts import Limits, Placed
+from shared.placed import Limits, Placed
 from tests.helpers.cell import WIDE, Cell
 from tests.helpers.factories import REF, request_id
 

@@ -35,7 +35,7 @@ async def test_other_holders_go_on(cell: Cell) -> None:
     epoch = await cell.worker("w1", holds=[REF])
     await cell.worker("w2", holds=[REF])
     await cell.scripts.retire("w1", epoch, REF)
-    assert (await cell.place(placing()))[0].where == "w2"
+    assert (await cell.place(placing()))[0].detail == "w2"
 
 
 async def test_a_worker_of_an_older_epoch_retires_nothing(cell: Cell) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.scripts import Limits
+from shared.placed import Limits
 from tests.helpers.cell import WIDE, Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
 from tests.lua.fleet import NOW_MS, lease, loaded_once, near, told, worker

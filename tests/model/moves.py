@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.scripts import Limits
+from shared.placed import Limits
 from tests.model.copies import spill
 from tests.model.model import RECORD_SPARE, RESULT_TTL, Model, must
 from tests.model.outcomes import trace
@@ -63,15 +63,15 @@ def place_item(m: Model, item: Item, room: Room | None = None) -> Answer:
         there = any(i.id == item.id for i in m.after.work.get(worker, {}).values())
         spill(m, item.ref, worker, queued, there and not m.free_choice)
     if worker and room and queued >= room.limits.work:
-        return Answer("full", "every holder of this model")
+        return Answer("full", "work")
     if (kept or not worker) and room and room.records < 1:
-        return Answer("full", "the requests pending in this cell")
+        return Answer("full", "pending")
     cause = m.state.unloadable.get(item.ref, "")
     if not worker and cause and (room or not passes(cause)):
         return Answer("unloadable", cause.removeprefix(PASSING_MARK))
     parked = m.state.parked.get(item.ref, {})
     if not worker and room and len(parked) >= room.limits.parked:
-        return Answer("full", "the requests that wait for this model to load")
+        return Answer("full", "parked")
     waits = state == "open" or bool(not worker and cause)
     if state == "probe" and worker:
         item = _as_probe(m, item)

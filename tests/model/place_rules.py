@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shared.scripts import Placed, Placing
+from shared.placed import Placed
+from shared.scripts import Placing
 from tests.model.model import REPLIES_TTL, Model, must, sha1
 from tests.model.moves import Room, add_outbox, place_item
 from tests.model.run import LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
@@ -24,7 +25,7 @@ async def place(run: Run, c: Choices) -> None:
             m.lives(f"replies:{asked.reply}", REPLIES_TTL)
         status, where = _accept(m, asked, got.deadline_ms, room, fits)
         must(got.status == status, f"place says {got.status}, not {status}")
-        must(where is None or got.where == where, f"place says {got.where!r}, not {where!r}")
+        must(where is None or got.detail == where, f"place says {got.detail!r}, not {where!r}")
         if asked.ingress and status in ("placed", "parked", "joined"):
             m.state.ingress.pop(asked.ingress)
             m.state.ingress_pending.pop(asked.ingress, None)
@@ -40,7 +41,7 @@ def _remember(run: Run, m: Model, asked: Placing, got: Placed) -> None:
     places = [*m.after.work.values(), *m.after.parked.values()]
     found = [e for entries in places for e, item in entries.items() if item.id == asked.id]
     must(found == [got.entry], f"I12: {asked.id} is said to be {got.entry}, and is {found}")
-    run.seen.placed[asked.id] = (got.where and f"work:{got.where}", got.entry)
+    run.seen.placed[asked.id] = (got.detail and f"work:{got.detail}", got.entry)
     body = asked.body.decode()
     run.seen.requests[asked.id] = Item(
         asked.id, asked.ref, got.deadline_ms, asked.reply, asked.flags, 0, body
@@ -65,7 +66,7 @@ def _when_to_come_back(m: Model, ref: str, got: Placed) -> None:
 def _bounds_hold(m: Model, placed: list[tuple[str, Placed]]) -> None:
     """I24: where something was added, the limit holds after it. Two streams may have entries of
     one id."""
-    grown = {p.where for _, p in placed if p.status == "placed"}
+    grown = {p.detail for _, p in placed if p.status == "placed"}
     for worker in grown:
         must(len(m.after.work[worker]) <= LIMITS.work, f"I24: too much on {worker}")
     for ref, entries in m.after.parked.items():
@@ -111,8 +112,8 @@ def _asked(run: Run, c: Choices) -> Placing:
         keyed = usual._replace(reply="", flags="kp", key=key, fingerprint=print_)
         run.seen.keyed.append((run.now, keyed))
         return keyed
-    if kind == "stream" and run.seen.doors:
-        door = c.of(list(run.state.ingress)) if run.state.ingress else run.seen.doors[-1]
+    if kind == "stream" and run.seen.context:
+        door = c.of(list(run.state.ingress)) if run.state.ingress else run.seen.context[-1]
         to = f"{run.keys.answers}{c.below(2)}"
         key, print_ = c.of((("", ""), ("A", "1"), ("A", "1"), ("B", "2")))
         return usual._replace(

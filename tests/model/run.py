@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeVar
 
 from shared.errors import Unavailable
 from shared.keys import Keys
-from shared.scripts import Limits, Placing
+from shared.placed import Limits
+from shared.scripts import Placing
 from tests.model import invariants
 from tests.model.binding import bind
 from tests.model.copy_invariants import CopyHistory
@@ -203,7 +204,7 @@ class Run:
         for worker, entries in self.state.work.items():
             known = {entry for entry, _ in self.seen.entries[worker]}
             self.seen.entries[worker] += [p for p in entries.items() if p[0] not in known]
-        self.seen.doors += [e for e in self.state.ingress if e not in self.seen.doors]
+        self.seen.context += [e for e in self.state.ingress if e not in self.seen.context]
         for ref, load in self.state.loads.items():
             if load.token not in self.seen.tokens[ref]:
                 self.seen.tokens[ref].append(load.token)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
 from router.catalog.catalog import Catalog
 from router.fleet.load_status import LoadStatus
 from router.requests.dispatch import Dispatch
-from router.requests.failure_log import FailureLog
-from router.requests.placement import Placement
-from router.requests.recent_outcomes import RecentOutcomes
+from router.requests.intake import Intake
+from router.requests.outcome_log import FailureLog, RecentOutcomes
 from router.requests.records import Records
 from router.requests.shared_memory import GatewaySharedMemory
 from router.requests.waiters import Waiters
+from router.rest.error_responses import STATUS
 from router.stream.ingress import Ingress
 from shared.channel import Channel
-from shared.scripts import Limits
+from shared.config import RouterConfig
+from shared.placed import Limits
 from shared.service import Loop, Supervisor
 from tests.helpers.cell import WIDE, Cell
 from tests.helpers.factories import manifest
@@ -33,16 +33,23 @@ class Parts:
     def __init__(self, cell: Cell, limits: Limits = WIDE, gateway: str = GATEWAY) -> None:
         self.cell = cell
         self.replies = Channel(cell.url)
-        self.placement = Placement(cell.scripts, limits)
         self.waiters = Waiters(self.replies, cell.keys, gateway)
-        bulk = GatewaySharedMemory(cell.client, cell.keys, gateway, None, 0)
+        bulk = GatewaySharedMemory(cell.channel, cell.keys, gateway, None, 0)
+        self.recent = RecentOutcomes(cell.scripts, 100)
+        self.failures = FailureLog(cell.channel, cell.keys, gateway, self.recent, STATUS)
         self.dispatch = Dispatch(
-            gateway, cell.keys, cell.scripts, self.placement, self.waiters, 3600.0, bulk
+            gateway, cell.keys, cell.scripts, limits, self.waiters, bulk, self.failures.ended
         )
+        self.placement = self.dispatch._placement
         self.records = Records(
             cell.scripts, self.waiters, gateway, LoadStatus(cell.channel, cell.keys)
         )
         self.supervisor = Supervisor([Loop("replies", self.waiters.run_once)])
+
+    def intake(self, catalog: Catalog) -> Intake:
+        """The intake of this gateway over a catalog."""
+        config = RouterConfig(redis_url=self.cell.url, model_repository="file:///x")
+        return Intake(config, catalog, self.dispatch, self.failures, self.recent)
 
     async def stop(self) -> None:
         await self.supervisor.stop()
@@ -71,7 +78,7 @@ async def other_parts(cell: Cell) -> AsyncIterator[Parts]:
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Iterator[FakeRepository]:
+def repository() -> FakeRepository:
     """Manifests in memory, with what was asked counted."""
     return FakeRepository()
 
@@ -82,8 +89,6 @@ async def door(parts: Parts, repository: FakeRepository) -> AsyncIterator[Ingres
     repository.raw = repository.add(manifest())
     channel = Channel(parts.cell.url)
     cell = parts.cell
-    yield Ingress(
-        channel, cell.keys, cell.scripts, parts.dispatch, Catalog(repository, 60), "gw1", 30.0,
-        1 << 20, FailureLog(channel, cell.keys, "gw1", RecentOutcomes(cell.scripts, 100)),
-    )  # fmt: skip
+    intake = parts.intake(Catalog(repository, 60))
+    yield Ingress(channel, cell.keys, cell.scripts, intake, "gw1", 1 << 20)
     await channel.aclose()

@@ -10,6 +10,7 @@ import pytest
 from shared import manifest as manifests
 from shared.errors import Corrupt
 from shared.manifest import Batching, Manifest, TensorSpec, WarmupTensor
+from shared.platforms import PLATFORMS
 from tests.helpers.factories import file_entry, manifest, spec
 
 
@@ -165,7 +166,7 @@ def test_a_manifest_over_the_limit_is_not_read() -> None:
 
 def test_a_platform_says_whether_it_can_run_code() -> None:
     """Only an allow-listed architecture with safetensors is data."""
-    data = {name for name, kind in manifests.PLATFORMS.items() if kind == "data"}
+    data = {name for name, row in PLATFORMS.items() if row.trust == "data"}
     assert data == {"pytorch_architecture"}
 
 

@@ -13,12 +13,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.judge.outcomes import TERMINAL
 from tests.simulation.fleet import Fleet
 from tests.simulation.gateway import Answer
 from tests.simulation.world import World
 from tests.simulation.zoo import BAD, KINDS, POISON, Kind
 
-TERMINAL = ("succeeded", "failed", "cancelled", "expired")
 PATIENCE_S = 40.0
 
 

@@ -13,8 +13,9 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from router.app import _life, routes
-from router.rest.server import drain
+from router.app import _life
+from router.rest.routes import routes
+from router.rest.server import drain as drain_gateway
 from shared import config as settings
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError
@@ -82,7 +83,7 @@ class SimGateway:
         self.ready = True
         await told.wait()
         site: Any = self
-        await drain(self._app, site, site, config.handover_s)
+        await drain_gateway(self._app, site, site, config.handover_s)
         await anext(life, None)
         self.process.exit(0)
 
@@ -90,7 +91,10 @@ class SimGateway:
         """As `drain` asks the listening socket to."""
         self.ready = False
 
-    async def quiet(self, within_s: float) -> bool:
+    def drain(self) -> None:
+        """As `drain` tells the open connections."""
+
+    async def wait_idle(self, within_s: float) -> bool:
         """As `drain` asks the open connections."""
         ends = self.world.loop.now + within_s
         while self.busy and self.world.loop.now < ends:  # noqa: ASYNC110

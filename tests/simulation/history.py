@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.keys import Keys
+from tests.judge.outcomes import TERMINAL, Record, verdict
 from tests.simulation import outcomes
 from tests.simulation.keyed import Keyed
 from tests.simulation.loads import ARGS, Loads
@@ -19,7 +20,6 @@ from tests.simulation.process import Process
 from tests.simulation.server import Effect, Ran
 from tests.simulation.zoo import Model
 
-TERMINAL = ("succeeded", "failed", "cancelled", "expired")
 MAX_ATTEMPTS = 3
 ACCEPTING = ("place", "replay")
 WIPING = ("reap", "register", "leave", "fence_worker")
@@ -38,6 +38,8 @@ class Request:
     ended: str = ""
     ended_ms: int = 0
     left: str = ""  # the entry that was deleted last
+    times: int = 0  # it was ended
+    said: set[tuple[str, str]] = field(default_factory=set)  # all its ends
 
 
 class History:
@@ -99,7 +101,7 @@ class History:
             self._say({"id": name, **effect.fields})
         elif kind == "idempotency" and effect.command == "DEL":
             self.keyed.freed(name, script)
-        elif kind == "dead" and effect.command == "XADD":
+        elif kind == "dead_letters" and effect.command == "XADD":
             self._bury(effect.entry)
         self.loads.follow(effect, kind, name)
 
@@ -203,6 +205,8 @@ class History:
                 self.violated(f"I12: {ran.script} took {request.id} and did nothing with it")
                 continue
             request.ended, request.ended_ms = min(said)[0], now_ms
+            request.times += 1
+            request.said |= said
             self.counts[f"ended {request.ended}"] += 1
         if taken_back:
             request = self.requests.get(str(args[ARGS]))
@@ -218,10 +222,9 @@ class History:
 
     def finish(self, healed_ms: int, slack_ms: int) -> None:
         """Judge what can be judged only when nothing moves any more."""
-        for request in self.requests.values():
-            if not request.ended:
-                self.violated(f"I1: {request.id} never ended: {request}")
-                continue
+        found = {r.id: Record(r.ended, said=r.said, times=r.times) for r in self.requests.values()}
+        self.violations += [f"I1: {text}" for text in verdict(found)]
+        for request in filter(lambda one: one.ended, self.requests.values()):
             late = request.ended_ms - max(request.deadline_ms, healed_ms)
             if late > self.lease_s * 1000 + slack_ms:
                 self.violated(f"I6: {request.id} ended {late} ms after its deadline")

@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from shared.errors import Unavailable
+from shared.footprint import Footprint
 from tests.simulation.lane import Crashed
 from tests.simulation.link import SimChannel
 from tests.simulation.loop import PROCESS, SimFuture
 from tests.simulation.process import Process
 from worker.heartbeat import HeartbeatThread
-from worker.residency.ledger import Footprint, Ledger
+from worker.residency.ledger import Ledger
 from worker.supervisor.child import Child
 from worker.supervisor.progress import Progress
 
@@ -105,7 +106,7 @@ class SimHeart(HeartbeatThread):
 
     def __init__(self, config: Any, membership: Any, progress: Any, *rest: Any) -> None:
         super().__init__(config, membership, progress, exit_here)
-        self._thread = _Thread(self._live)  # type: ignore[assignment]
+        self._thread = _Thread(self._beat)  # type: ignore[assignment]
 
 
 class _Thread:
@@ -160,11 +161,11 @@ class Line:
         other.ended.append(first.hang_up)
         return first, second
 
-    def tell(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         peer = self.peer
         self.owner.loop.call_later(0.0002, peer._arrived, message, context=peer.owner.context)
 
-    async def hear(self) -> dict[str, Any] | None:
+    async def receive(self) -> dict[str, Any] | None:
         while not self._heard and not self._over:
             self._waiter = self.owner.loop.create_future()
             await self._waiter
@@ -220,7 +221,7 @@ class SimChild(Child):
     world: World
 
     @classmethod
-    async def start(cls, env: Mapping[str, str], hot: Sequence[str], again: bool) -> Self:
+    async def start(cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool) -> Self:
         await asyncio.sleep(cls.world.dice.uniform(0.05, 0.6))  # interpreter, torch, device
         parent = here()
         process = cls.world.new_process(f"{env['WARMROUTE_WORKER_ID']}/device")
@@ -229,7 +230,7 @@ class SimChild(Child):
         near, far = Line.pair(parent, process)
         progress = SimProgress()
         cls.world.run_device(process, env, far, progress)
-        near.tell(hot=list(hot), again=again)
+        near.send(hot=list(hot), served_before=served_before)
         return cls(SimSubprocess(process, parent), near, progress)  # type: ignore[arg-type]
 
     def stopped(self) -> bool:

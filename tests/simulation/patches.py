@@ -28,9 +28,9 @@ from shared.repository import open_repository
 from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
-from worker.device.opening import open_device
+from worker.device.opening import claim_and_open
 from worker.heartbeat import HeartbeatThread
-from worker.loading.cold_queue import ColdQueue
+from worker.loading.orders import ColdQueue
 from worker.residency.ledger import Ledger
 from worker.runtimes.base import load
 from worker.supervisor.child import Child
@@ -71,6 +71,11 @@ async def no_warnings(client: Any, url: str, **given: Any) -> list[str]:
     return []
 
 
+async def open_device(*given: Any) -> zoo.Device:
+    """`claim_and_open` of a device that no other worker can have."""
+    return zoo.Device()
+
+
 class Logs(logging.Handler):
     """Warnings go to the trace; an exception that nobody foresaw is a violation."""
 
@@ -106,7 +111,7 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (open_shared_memory, lambda *given: None),
         (BlobCache, cache),
         (ColdQueue, cold_queue),
-        (open_device, lambda *given, **named: zoo.Device()),
+        (claim_and_open, open_device),
         (HeartbeatThread, parts.SimHeart),
         (Ledger, parts.CheckedLedger),
         (Child, type("Child", (parts.SimChild,), {"world": world})),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.samples import catalogue
-from shared.keys import Keys
+from deploy.samples.sample import Model
 from tests.helpers import samples
 from tests.helpers.http import exchange
 from tests.helpers.models import Mlp, Slow, publish_mlp, publish_slow
@@ -90,7 +90,6 @@ def broken(stack: Stack, mlp: Mlp, request: pytest.FixtureRequest) -> Broken:
 def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One gateway, one worker and the tiny sample, under the cell name of the examples."""
     with open_stack(tmp_path_factory.mktemp("readme"), WARMROUTE_CELL="warmroute") as stack:
-        stack.keys = Keys("warmroute")
         catalogue.publish_all(stack.repository, samples.built(["tiny-mlp"]))
         stack.add_gateway()
         stack.add_worker()
@@ -98,6 +97,13 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
+def tiny() -> Model:
+    """The model of the documents' examples, in plain torch."""
+    (built,) = samples.built(["tiny-mlp"])
+    return built.sample.reference(None, built.files)
+
+
+@pytest.fixture(scope="module")
 def terminal(cell: Stack, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
-    """A terminal beside the README's stack."""
+    """A terminal beside the stack of the documents."""
     return Terminal(cell, tmp_path_factory.mktemp("checkout"))

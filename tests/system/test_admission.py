@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.helpers.http import exchange
 from tests.helpers.models import Mlp, Slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import post
 
 
@@ -21,7 +21,7 @@ def test_over_its_limit_of_requests_a_gateway_refuses_unread(
     client = stack.client(small)
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(client.infer, slow.name, slow.question(0.5)) for _ in range(2)]
-        wait_until(lambda: len(stack.waiting(stack.workers[0].name)) == 2)
+        block_until(lambda: len(stack.waiting(stack.workers[0].name)) == 2)
         refusal = exchange(small.url, unread)
         assert refusal.status == 429
         assert int(refusal.headers["retry-after"]) >= 1
@@ -42,7 +42,7 @@ def test_over_its_limit_of_bytes_a_gateway_refuses_unread(
     client = stack.client(small)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(client.infer, slow.name, slow.question(0.5))
-        wait_until(lambda: len(stack.waiting(stack.workers[0].name)) == 1)
+        block_until(lambda: len(stack.waiting(stack.workers[0].name)) == 1)
         for unread in (
             post(path, b"x" * 100_000, sent=b""),
             post(path, headers={"Transfer-Encoding": "chunked"}, sent=b""),

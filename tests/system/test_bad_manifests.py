@@ -26,7 +26,9 @@ def test_a_version_without_a_manifest_is_not_there(refused: Refused, broken: Bro
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        pytest.param(lambda m: m.update(name="other"), "it says 'other'", id="another's name"),
+        pytest.param(
+            lambda m: m.update(name="other"), "it is the manifest of 'other'", id="another's name"
+        ),
         pytest.param(lambda m: m.update(version=2), "version 2", id="another version"),
         pytest.param(lambda m: m.pop("platform"), "platform", id="no platform"),
         pytest.param(lambda m: m.update(platform="pickle"), "platform", id="unknown platform"),

@@ -13,8 +13,9 @@ import pytest
 
 from tests.helpers.http import Answer
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
+from tests.helpers.pair import failed_loads, loads
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import ONE_ROW, Broken
 
 
@@ -88,7 +89,7 @@ def test_a_model_that_cannot_be_loaded_fails_all_that_wait_for_it_and_nobody_els
     assert cause in error_of(answers[0])
     assert str(stack.folder) not in error_of(answers[0])
     worker = stack.workers[0]
-    assert worker.failed_loads(broken.name) == 1
+    assert failed_loads(worker, broken.name) == 1
     assert "this is a bug" not in worker.log
     assert resident.cold is False and mlp.right(question, resident["y"])
     assert stack.holders(broken.name) == []
@@ -110,10 +111,10 @@ def test_a_model_that_was_repaired_is_loaded_after_the_back_off(
         asked += 1
         return stack.http("POST", broken.infer, ONE_ROW).status == 200
 
-    wait_until(answered)
+    block_until(answered)
     assert asked > 10  # it was asked all the time
-    assert stack.workers[0].failed_loads(broken.name) == 1
-    assert stack.workers[0].loads(broken.name) == 1
+    assert failed_loads(stack.workers[0], broken.name) == 1
+    assert loads(stack.workers[0], broken.name) == 1
 
 
 def test_requests_parked_for_a_manifest_that_went_away_fail_with_that_cause(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.helpers.models import Mlp, Slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 
 # Below the 20 s after which a load order that got lost is given up: none may get lost here.
 PROMPTLY_S = 15
@@ -21,9 +21,9 @@ def test_a_stopped_worker_answers_what_it_runs_and_hands_over_what_waits(
     leaver, heir = stack.workers[0], stack.add_worker()
     question = slow.question(0.4)
     requests = [client.submit(slow.name, question) for _ in range(5)]
-    wait_until(lambda: requests[0].status() == "running")
+    block_until(lambda: requests[0].status() == "running")
 
-    assert stack.stop(leaver) == 0
+    assert leaver.stop() == 0
 
     answers = [request.result(timeout=PROMPTLY_S) for request in requests]
     assert all(answer["done"] == question["steps"] for answer in answers)
@@ -38,9 +38,9 @@ def test_a_worker_that_is_alone_hands_over_to_whoever_comes(stack: Stack, slow: 
     client = stack.client()
     client.infer(slow.name, slow.question(0.01))
     requests = [client.submit(slow.name, slow.question(0.3)) for _ in range(5)]
-    wait_until(lambda: requests[0].status() == "running")
+    block_until(lambda: requests[0].status() == "running")
     leaver = stack.workers[0]
-    assert stack.stop(leaver) == 0
+    assert leaver.stop() == 0
     assert stack.residency() == {}
     assert requests[-1].status() == "queued"
 
@@ -54,7 +54,7 @@ def test_a_stopped_worker_does_not_wait_for_the_end_of_its_lease(stack: Stack, m
     """It says goodbye, so that its models are cold at once and not after the lease."""
     client = stack.client()
     client.infer(mlp.name, mlp.question())
-    assert stack.stop(stack.workers[0]) == 0
+    assert stack.workers[0].stop() == 0
     assert stack.residency() == {}
     assert stack.holders(mlp.name) == []
 
@@ -66,7 +66,7 @@ def test_a_stopped_gateway_lets_its_callers_have_their_answers(stack: Stack, slo
     client.infer(slow.name, slow.question(0.01))
     with ThreadPoolExecutor(2) as pool:
         call = pool.submit(client.infer, slow.name, slow.question(1.0))
-        wait_until(lambda: stack.residency()[stack.workers[0].name]["queue"] == 1)
-        ended = pool.submit(stack.stop, leaver)
+        block_until(lambda: stack.residency()[stack.workers[0].name]["queue"] == 1)
+        ended = pool.submit(leaver.stop)
         assert call.result()["done"] > 0
         assert ended.result() == 0

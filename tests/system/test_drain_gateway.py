@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -13,8 +14,8 @@ import pytest
 from deploy.local.processes import start
 from tests.helpers.http import Answer, ask
 from tests.helpers.models import Mlp, Slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import ROOT, Process, Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import ONE_ROW
 
 SHORT = {"WARMROUTE_HANDOVER_S": "0.5"}
@@ -39,8 +40,8 @@ def test_callers_who_would_wait_longer_are_told_where_to_ask(stack: Stack, slow:
     stack.client().infer(slow.name, slow.question(0.01))
     with ThreadPoolExecutor(8) as pool:
         calls = [call(pool, leaver, slow, 0.5) for _ in range(6)]
-        wait_until(lambda: stack.residency()[stack.workers[0].name]["queue"] == 6)
-        assert stack.stop(leaver) == 0
+        block_until(lambda: stack.residency()[stack.workers[0].name]["queue"] == 6)
+        assert leaver.stop() == 0
         answers = [each.result() for each in calls]
     assert {answer.status for answer in answers} <= {200, 202}
     handed = [answer for answer in answers if answer.status == 202]
@@ -59,12 +60,12 @@ def test_a_second_signal_ends_it_at_once(stack: Stack, slow: Slow) -> None:
     accepted = stack.client(leaver).submit(slow.name, slow.question(1.5))
     with ThreadPoolExecutor(1) as pool:
         waiting = call(pool, leaver, slow, 1.5)
-        wait_until(lambda: len(stack.waiting(stack.workers[0].name)) == 2)
+        block_until(lambda: len(stack.waiting(stack.workers[0].name)) == 2)
         leaver.child.send_signal(signal.SIGTERM)
-        wait_until(lambda: refuses_connections(leaver))
+        block_until(lambda: refuses_connections(leaver))
         assert leaver.running
         leaver.child.send_signal(signal.SIGTERM)
-        wait_until(lambda: not leaver.running)
+        block_until(lambda: not leaver.running)
         with pytest.raises(OSError):
             waiting.result()
     assert leaver.child.returncode == 1
@@ -88,19 +89,19 @@ def test_a_gateway_without_callers_does_not_linger(stack: Stack) -> None:
     with socket.create_connection((host, int(port))) as idle:
         idle.sendall(b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
         assert b"200 OK" in idle.recv(4096)
-        assert stack.stop(leaver) == 0
+        assert leaver.stop() == 0
     assert "Traceback" not in leaver.log
 
 
 def test_when_files_run_out_connections_are_refused_and_it_recovers(stack: Stack, mlp: Mlp) -> None:
     """With 64 open files: 503 for those it cannot take, answers for the others, then as before."""
-    settings = {**stack.environment, "WARMROUTE_HEADER_S": "60"}
+    settings = {**os.environ, **stack.environment, "WARMROUTE_HEADER_S": "60"}
     command = ["/bin/sh", "-c", 'ulimit -n 64 && exec "$0" -u -m router', sys.executable]
     child = start(
         command, name="few-files", log=stack.folder / "few-files.log", env=settings, cwd=ROOT
     )
     try:
-        wait_until(lambda: "gateway listens on" in child.log.read_text() or child.returncode)
+        block_until(lambda: "gateway listens on" in child.log.read_text() or child.returncode)
         url = child.log.read_text().partition("gateway listens on ")[2].split()[0]
         path = f"/v2/models/{mlp.name}/infer"
         assert ask(url, "POST", path, ONE_ROW).status == 200
@@ -111,7 +112,7 @@ def test_when_files_run_out_connections_are_refused_and_it_recovers(stack: Stack
         assert b"503 Service Unavailable" in held[-1].recv(4096)
         for connection in held:
             connection.close()
-        wait_until(lambda: answers(url, path))
+        block_until(lambda: answers(url, path))
         assert "Traceback" not in child.log.read_text()
         assert child.stop(grace_s=30) == 0
     finally:

@@ -12,9 +12,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from router.v2.tensors import pack_bytes
 from shared.manifest import Manifest, TensorSpec
 from shared.repository import publish
+from shared.tensor_bytes import pack_bytes
 from tests.helpers.models import Mlp
 from tests.helpers.stack import Stack
 from tests.system.setup import Refused, post

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.sources import ROOT
+from tests.helpers.paths import PYTHONPATH
 
-MODULES = ["router", "worker", "deploy.up", "deploy.samples"]
+MODULES = ["router", "worker", "deploy.local", "deploy.samples"]
 
 
 def run(arguments: list[str], folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -20,7 +20,7 @@ def run(arguments: list[str], folder: Path, **env: str) -> subprocess.CompletedP
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     given = {
-        "PYTHONPATH": str(ROOT), "REDIS_URL": f"redis://127.0.0.1:{port}/0",
+        "PYTHONPATH": PYTHONPATH, "REDIS_URL": f"redis://127.0.0.1:{port}/0",
         "MODEL_REPOSITORY": f"file://{folder}", "WARMROUTE_DEVICE": "cpu",
     }  # fmt: skip
     return subprocess.run(
@@ -53,7 +53,7 @@ def test_a_worker_without_its_packages_ends_with_status_2(missing: str, tmp_path
     broken = tmp_path / "broken" / missing
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text(f"raise ImportError('no module named {missing}')")
-    paths = os.pathsep.join([str(broken.parent), str(ROOT)])
+    paths = os.pathsep.join([str(broken.parent), PYTHONPATH])
     said = run(["worker"], tmp_path, PYTHONPATH=paths)
     assert said.returncode == 2
     assert f"no module named {missing}" in said.stderr and "warmroute[worker]" in said.stderr

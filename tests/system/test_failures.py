@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from shared.manifest import Manifest, TensorSpec
 from shared.repository import publish
 from tests.helpers.models import WIDTH, Array, Slow, publish_mlp, publish_slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import Broken, open_stack
 
 SPEC = TensorSpec("x", "FP32", [-1, WIDTH])
@@ -173,7 +173,7 @@ def by_stream(stack: Stack, failing: Failing) -> str:
     to = f"{stack.keys.answers}{time.monotonic_ns()}"
     fields: dict[str, Any] = {"model": failing.model, "body": body(failing), "reply_to": to}
     stack.redis.xadd(stack.keys.ingress, fields)
-    wait_until(lambda: stack.redis.xlen(to), PATIENCE_S)
+    block_until(lambda: stack.redis.xlen(to), PATIENCE_S)
     ((_, answer),) = stack.redis.xrange(to)
     assert answer[b"code"] == failing.code.encode()
     return answer[b"request"].decode()
@@ -181,7 +181,7 @@ def by_stream(stack: Stack, failing: Failing) -> str:
 
 def the_line(stack: Stack, request_id: str) -> str:
     """The one line; none comes after it."""
-    wait_until(lambda: stack.failures(request_id), PATIENCE_S)
+    block_until(lambda: stack.failures(request_id), PATIENCE_S)
     time.sleep(1)
     (line,) = stack.failures(request_id)
     return line

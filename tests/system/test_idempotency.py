@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from deploy.client.tensors import encode
 from tests.helpers.models import Mlp, Slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import ONE_ROW, post
+from warmroute.encoding import encode
 
 KEY = "Idempotency-Key"
 REPLAYED = "idempotency-replayed"
@@ -77,7 +77,7 @@ def test_who_hangs_up_finds_the_answer_when_it_asks_again(stack: Stack, slow: Sl
     gateway = urlsplit(stack.gateways[0].url)
     with socket.create_connection((gateway.hostname, gateway.port)) as connection:
         connection.sendall(post(path, body, sent))
-        wait_until(lambda: stack.waiting(stack.workers[0].name))
+        block_until(lambda: stack.waiting(stack.workers[0].name))
 
     again = stack.http("POST", path, body, sent)
 
@@ -92,7 +92,7 @@ def test_with_a_key_a_stream_entry_and_a_post_are_the_same_request(stack: Stack,
     entry = {"model": mlp.name, "body": ONE_ROW, "id": key, "reply_to": reply_to}
     for _ in range(2):
         stack.redis.xadd(stack.keys.ingress, entry)
-    wait_until(lambda: stack.redis.xlen(reply_to) == 2)
+    block_until(lambda: stack.redis.xlen(reply_to) == 2)
     answers = [fields for _, fields in stack.redis.xrange(reply_to)]
     stack.redis.delete(reply_to)
     request_id = first.headers["warmroute-request-id"].encode()

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from deploy.client import Rejected
 from shared.manifest import parse
 from shared.policy import Policy
 from tests.helpers.models import Mlp, publish_mlp
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.conftest import open_stack
+from warmroute import Rejected
 
 SIZE = 1_000_000
 ROOM = 3  # models of that size, and a little
@@ -93,7 +93,7 @@ def test_what_the_manifest_wants_preloaded_is_there_before_anybody_asks(
     )
     stack.repository.put_manifest(mlp.name, 2, wanted.encode())
     stack.add_gateway()
-    wait_until(lambda: stack.holders(mlp.name) == ["worker-1"], 60)
+    block_until(lambda: stack.holders(mlp.name) == ["worker-1"], 60)
     assert stack.client().infer(mlp.name, mlp.question()).cold is False
 
 
@@ -101,7 +101,7 @@ def test_a_least_number_of_copies_is_kept(stack: Stack, mlp: Mlp) -> None:
     """Also when the worker that had one is killed."""
     client = stack.client()
     client.set_policy(mlp.name, {"min_copies": 1})
-    wait_until(lambda: stack.holders(mlp.name) == ["worker-1"])
+    block_until(lambda: stack.holders(mlp.name) == ["worker-1"])
     second = stack.add_worker()
     stack.kill(stack.worker("worker-1"))
-    wait_until(lambda: stack.holders(mlp.name) == [second.name], 60)
+    block_until(lambda: stack.holders(mlp.name) == [second.name], 60)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from deploy.samples.catalogue import publish_all
-from tests.helpers.patience import wait_until
 from tests.helpers.samples import built
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import open_stack
 
 MODEL = "identity-fp32"
@@ -49,7 +49,7 @@ def test_a_large_tensor_comes_back_whole(stack: Stack, memory: Path | None) -> N
         assert np.array_equal(stack.client().infer(MODEL, {"input": LARGE})["output"], LARGE)
     submitted = stack.client().submit(MODEL, {"input": LARGE})
     assert np.array_equal(submitted.result(timeout=30)["output"], LARGE)
-    wait_until(lambda: files(memory) == [])
+    block_until(lambda: files(memory) == [])
 
 
 def test_a_worker_that_starts_later_finds_large_tensors_too(stack: Stack) -> None:

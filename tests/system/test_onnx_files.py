@@ -26,8 +26,8 @@ Push = Callable[..., None]
 @pytest.fixture
 def push(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Push:
     """`warmroute push NAME ...` into the cell's repository."""
-    monkeypatch.setenv("MODEL_REPOSITORY", stack.repository_url)
-    monkeypatch.setenv("WARMROUTE_TRUST_CODE", stack.repository_url)
+    monkeypatch.setenv("MODEL_REPOSITORY", stack.servers.repository_url)
+    monkeypatch.setenv("WARMROUTE_TRUST_CODE", stack.servers.repository_url)
 
     def run(*arguments: object) -> None:
         assert main(["push", *map(str, arguments)]) == 0

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.client import NotFound, ServerError
-from tests.helpers.patience import wait_until
 from tests.helpers.pushes import HALF, Callers, Pushes
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import open_stack
+from warmroute import NotFound, ServerError
 
 VERSIONS = 30
 
@@ -53,16 +53,16 @@ def test_thirty_pushes_of_which_ten_cannot_be_loaded(stack: Stack, pushes: Pushe
     stack.scale(gateways=2, workers=2)
     pushes.good(stack.repository, 1)
     with Callers(stack.gateways[0].url, pushes) as callers:
-        wait_until(lambda: callers.answered[1])
+        block_until(lambda: callers.answered[1])
         for version in range(2, VERSIONS + 1):
             before = callers.answered.total()
             kind = pushes.bad[version // 3 % len(pushes.bad)] if is_bad(version) else pushes.good
             kind(stack.repository, version)
-            wait_until(lambda seen=before: callers.answered.total() > seen + 20)
-        wait_until(lambda: callers.newest() == VERSIONS - 1, 60)
+            block_until(lambda seen=before: callers.answered.total() > seen + 20)
+        block_until(lambda: callers.newest() == VERSIONS - 1, 60)
     assert callers.wrong == []
     assert [version for version in callers.answered if is_bad(version)] == []
-    wait_until(lambda: stack.client(stack.gateways[1]).versions(pushes.name)["serves"] == "29")
+    block_until(lambda: stack.client(stack.gateways[1]).versions(pushes.name)["serves"] == "29")
     for version in range(3, VERSIONS + 1, 3):
         with pytest.raises(ServerError) as refusal:
             stack.client().load(pushes.name, version=version)
@@ -77,18 +77,18 @@ def test_whoever_dies_in_the_middle_of_a_trial(stack: Stack, pushes: Pushes, poi
     stack.scale(gateways=2, workers=2)
     pushes.good(stack.repository, 1)
     with Callers(stack.gateways[0].url, pushes) as callers:
-        wait_until(lambda: callers.answered[1])
+        block_until(lambda: callers.answered[1])
         for version, dies in ((2, "worker"), (3, "gateway")):
             points.write_text("load.mid:sleep=60000@1.0")
             pushes.good(stack.repository, version)
             loading = stack.keys.load("")
             keys = f"{loading}{pushes.name}:{version}:*"
-            wait_until(lambda keys=keys: _loader(stack, keys))
+            block_until(lambda keys=keys: _loader(stack, keys))
             points.write_text("")
             stack.kill(
                 stack.worker(_loader(stack, keys)) if dies == "worker" else stack.gateways[1]
             )
-            wait_until(lambda version=version: callers.newest() == version, 60)
+            block_until(lambda version=version: callers.newest() == version, 60)
     assert callers.wrong == []
 
 
@@ -110,16 +110,16 @@ def test_a_version_that_finds_no_room_beside_the_one_in_use(stack: Stack, pushes
     pushes.good(stack.repository, 1)
     client = stack.client()
     with Callers(stack.gateways[0].url, pushes) as callers:
-        wait_until(lambda: callers.answered[1])
+        block_until(lambda: callers.answered[1])
         pushes.good(stack.repository, 2)
 
         def why() -> str:
             return str(client.versions(pushes.name)["versions"][0].get("error", ""))
 
-        wait_until(lambda: "requests get meanwhile" in why(), 30)
+        block_until(lambda: "requests get meanwhile" in why(), 30)
         assert not list(client.events(model=pushes.name, kinds=["evicted"]))
         client.load(pushes.name)
-        wait_until(lambda: callers.newest() == 2, 30)
+        block_until(lambda: callers.newest() == 2, 30)
     assert callers.wrong == []
 
 
@@ -135,10 +135,10 @@ def test_what_is_live_stays_so_when_redis_has_lost_everything(stack: Stack, push
     pushes.corrupt(stack.repository, 3)
     client.load(pushes.name, version=2)
     with Callers(stack.gateways[0].url, pushes, threads=1) as callers:
-        wait_until(lambda: callers.answered[2])
+        block_until(lambda: callers.answered[2])
         before = callers.answered[2]
         stack.redis.flushall()
-        wait_until(lambda: callers.answered[2] > before + 50, 60)
+        block_until(lambda: callers.answered[2] > before + 50, 60)
     # What was under way is lost with Redis, and what cannot be loaded is not asked.
     assert not any("ONNX" in text or "TorchScript" in text for text in callers.wrong)
     assert callers.answered.keys() == {2}
@@ -155,9 +155,9 @@ def test_a_version_that_is_deleted_gives_its_place_to_the_one_before(
         pushes.good(stack.repository, version)
         stack.client().load(pushes.name, version=version)
     with Callers(stack.gateways[0].url, pushes) as callers:
-        wait_until(lambda: callers.newest() == 2)
+        block_until(lambda: callers.newest() == 2)
         stack.repository.delete_manifest(pushes.name, 2)
-        wait_until(lambda: callers.newest() == 1)
+        block_until(lambda: callers.newest() == 1)
     assert callers.wrong == []
 
     def is_gone() -> bool:
@@ -167,4 +167,4 @@ def test_a_version_that_is_deleted_gives_its_place_to_the_one_before(
             return True
         return False
 
-    wait_until(is_gone)
+    block_until(is_gone)

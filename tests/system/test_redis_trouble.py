@@ -17,8 +17,9 @@ import redis.exceptions
 from deploy.local.redis_server import start_redis
 from tests.helpers.callers import PATIENCE_S, Load, load
 from tests.helpers.models import Mlp, Slow, publish_mlp, publish_slow
-from tests.helpers.patience import wait_until
+from tests.helpers.pair import loads
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import ONE_ROW, open_stack
 
 LEASE_S = 10
@@ -44,9 +45,9 @@ def model(trouble: Stack) -> Mlp:
 
 def goes_on(stack: Stack, load: Load) -> None:
     """Both doors serve again, and the gateway is ready."""
-    wait_until(lambda: stack.http("GET", "/v2/health/ready").status == 200, PATIENCE_S)
+    block_until(lambda: stack.http("GET", "/v2/health/ready").status == 200, PATIENCE_S)
     answered, accepted = load.answered, len(load.accepted)
-    wait_until(lambda: load.answered > answered and len(load.accepted) > accepted, PATIENCE_S)
+    block_until(lambda: load.answered > answered and len(load.accepted) > accepted, PATIENCE_S)
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +106,7 @@ def test_memory_that_is_full(trouble: Stack, model: Mlp) -> None:
     """503 for new work, what runs completes, and with room again all goes on."""
     with load(trouble.client(), model) as running:
         trouble.redis.config_set("maxmemory", 1)
-        wait_until(lambda: trouble.http("POST", *_request(model)).status == 503)
+        block_until(lambda: trouble.http("POST", *_request(model)).status == 503)
         answer = trouble.http("POST", *_request(model))
         assert answer.status == 503 and answer.headers["retry-after"]
         taken = list(running.accepted)
@@ -144,15 +145,18 @@ def test_everything_deleted(trouble: Stack, model: Mlp) -> None:
         held = trouble.holders(model.name)
         lost = pool.submit(trouble.http, "POST", *_long_request(slow))
         worker = trouble.workers[0]
-        wait_until(lambda: _runs(trouble, worker.name, "steps"))
+        block_until(lambda: _runs(trouble, worker.name, "steps"))
         trouble.redis.flushall()
+        known = len(running.accepted)
+        # The next one may have been placed before, and its caller was told only now.
+        block_until(lambda: len(running.accepted) > known, PATIENCE_S)
         gone = list(running.accepted)
-        wait_until(lambda: trouble.holders(model.name) == held, PATIENCE_S)
+        block_until(lambda: trouble.holders(model.name) == held, PATIENCE_S)
         goes_on(trouble, running)
         running.accepted = [each for each in running.accepted if each not in gone]
         assert lost.result().status in (503, 504)
     running.all_end()
-    assert worker.loads(model.name) == 1, "it still held the model: no need to load it again"
+    assert loads(worker, model.name) == 1, "it still held the model: no need to load it again"
 
 
 def test_redis_killed_and_started_again(trouble: Stack, model: Mlp) -> None:
@@ -175,6 +179,6 @@ def kill_and_restart(stack: Stack, meanwhile: Callable[[], bool]) -> None:
     server.child.kill()
     with pytest.raises(redis.exceptions.ConnectionError):
         stack.redis.ping()
-    wait_until(meanwhile, PATIENCE_S)
+    block_until(meanwhile, PATIENCE_S)
     port = int(server.url.rpartition(":")[2].partition("/")[0])
     stack.redis_server = start_redis(stack.folder / "redis", port=port)

@@ -18,8 +18,8 @@ from shared.manifest import Manifest, TensorSpec
 from shared.repository import publish
 from tests.helpers.models import Mlp, publish_mlp
 from tests.helpers.pair import Process
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import open_stack
 
 LEAKED, LIMIT = 200_000, 20_000_000  # bytes: by each request, and at most
@@ -99,14 +99,14 @@ def test_a_process_that_leaks_is_replaced_while_all_are_answered(stack: Stack) -
         return process_of(stack, worker)[0] not in (0, before)
 
     with asked_all_the_time(stack, mlp) as answers:
-        wait_until(leak_until_replaced, REPLACED_S)
-        wait_until(lambda: process_of(stack, worker)[1] == b"ready", REPLACED_S)
+        block_until(leak_until_replaced, REPLACED_S)
+        block_until(lambda: process_of(stack, worker)[1] == b"ready", REPLACED_S)
         count = len(answers)
-        wait_until(lambda: len(answers) > count + 10, REPLACED_S)
+        block_until(lambda: len(answers) > count + 10, REPLACED_S)
 
     assert all(answers)
-    wait_until(lambda: all(stack.holders(m) == [worker.name] for m in (leaky, mlp.name)))
+    block_until(lambda: all(stack.holders(m) == [worker.name] for m in (leaky, mlp.name)))
     assert "MB that no model accounts for, at most 20 MB are allowed" in worker.log
-    assert "a new device process takes over, as it asked for" in worker.log
+    assert "a new device process starts, as requested" in worker.log
     assert "started again" not in worker.log and "Traceback" not in worker.log
     assert stack.redis.keys(f"{stack.keys.prefix}:breaker:*") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.helpers.stack import Stack
 def rq_info(stack: Stack) -> list[str]:
     """The lines that `rq info` prints for the cell."""
     command = [str(Path(sys.executable).parent / "rq"), "info", "--raw", "-u"]
-    env = {**stack.environment, "RQ_KEY_PREFIX": stack.keys.rq_prefix}
+    env = {**os.environ, "RQ_KEY_PREFIX": stack.keys.rq_prefix}
     run = subprocess.run(
         [*command, stack.redis_server.url], env=env, capture_output=True, text=True, check=True
     )
@@ -37,6 +38,6 @@ def test_rq_info_forgets_a_worker_that_was_stopped(stack: Stack) -> None:
     newcomer = stack.add_worker()
     assert any(newcomer.name in line for line in rq_info(stack))
 
-    assert stack.stop(newcomer) == 0
+    assert newcomer.stop() == 0
 
     assert not any(newcomer.name in line for line in rq_info(stack))

@@ -23,7 +23,7 @@ def refusal(stack: Stack, module: str, **settings: str) -> str:
 def last_words(stack: Stack, module: str, **settings: str) -> str:
     """The one message of a process that ends by itself."""
     number = len(list(stack.folder.glob("refused-*")))
-    child = stack.start(module, f"refused-{number}", settings)
+    child = stack.launch(module, f"refused-{number}", settings)
     assert child.wait(50) == 2, child.log_tail()
     text = child.log.read_text()
     assert "Traceback" not in text and SECRET not in text

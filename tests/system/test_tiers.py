@@ -11,9 +11,9 @@ from deploy.samples.catalogue import build_all, publish_all
 from deploy.samples.models import crowd
 from deploy.samples.store import BuiltSample
 from shared.events import Event, decode
-from tests.helpers.patience import wait_until
 from tests.helpers.samples import STATE
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import open_stack
 
 ROOM = 2  # models on the device, and as many in host memory
@@ -63,10 +63,10 @@ def test_a_model_goes_down_and_comes_back_from_host_memory(
     """The log says from where it came, where it went, and what it took; so does the cell."""
     for model in models[:3]:
         ask(tiers, model)
-    wait_until(lambda: any(gone(tiers, model) for model in models[:3]))
+    block_until(lambda: any(gone(tiers, model) for model in models[:3]))
     first = next(model for model in models[:3] if gone(tiers, model))
     ask(tiers, first)
-    wait_until(lambda: [e.kind for e in events(tiers, first)][-1:] == ["promoted"])
+    block_until(lambda: [e.kind for e in events(tiers, first)][-1:] == ["promoted"])
     assert [(e.kind, e.tier_from, e.tier_to) for e in events(tiers, first)] == [
         ("loaded", "remote", "device"),
         ("demoted", "device", "host"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.models import Slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 
 GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 BODY = b'{"inputs": [{"name": "steps", "datatype": "INT64", "shape": [1], "data": [1]}]}'
@@ -37,4 +37,4 @@ def test_a_valid_traceparent_is_carried_to_the_worker(
     assert stack.waiting(worker)[-1].traceparent == carried
     for pending in ahead:
         pending.cancel()
-    wait_until(lambda: stack.waiting(worker) == [])
+    block_until(lambda: stack.waiting(worker) == [])

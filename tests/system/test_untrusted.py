@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from shared.manifest import PLATFORMS, Manifest, TensorSpec
+from shared.manifest import Manifest, TensorSpec
+from shared.platforms import PLATFORMS
 from shared.repository import publish
 from tests.helpers.models import publish_mlp
 from tests.helpers.stack import Stack
 from tests.system.setup import open_stack
-from worker.packaging.packers import pack_architecture
+from worker.packaging.architecture import pack_architecture
 from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
 
 TINY = {
@@ -43,7 +44,7 @@ def wary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def test_every_format_that_can_run_code_is_listed_here() -> None:
     """A new one must be refused as well."""
-    assert set(FILES) == {name for name, kind in PLATFORMS.items() if kind == "code"}
+    assert set(FILES) == {name for name, row in PLATFORMS.items() if row.trust == "code"}
 
 
 @pytest.mark.parametrize("platform", FILES)

@@ -12,9 +12,9 @@ import pytest
 
 from deploy.local.redis_server import start_redis
 from tests.helpers.models import Mlp, Slow, publish_mlp
-from tests.helpers.pair import Process, runs, send
-from tests.helpers.patience import wait_until
+from tests.helpers.pair import Process, loads, runs, send
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import open_stack
 
 PROMPTLY_S = 30
@@ -47,7 +47,7 @@ def use(stack: Stack, *models: Mlp) -> None:
 def worker(stack: Stack) -> Iterator[Process]:
     """The only worker of the cell. Afterwards there is no other process under its name."""
     yield stack.workers[0]
-    wait_until(lambda: {each.name for each in stack.workers} <= set(stack.residency()), 30)
+    block_until(lambda: {each.name for each in stack.workers} <= set(stack.residency()), 30)
 
 
 def test_what_ran_when_the_device_process_died_runs_again_and_is_answered(
@@ -57,11 +57,11 @@ def test_what_ran_when_the_device_process_died_runs_again_and_is_answered(
     client = stack.client()
     client.infer(slow.name, slow.question(0.01))
     requests = [client.submit(slow.name, slow.question(1.0)) for _ in range(3)]
-    wait_until(lambda: requests[0].status() == "running")
+    block_until(lambda: requests[0].status() == "running")
 
     stack.kill_device(worker)
 
-    wait_until(lambda: attempts(stack) == [1, 0, 0])
+    block_until(lambda: attempts(stack) == [1, 0, 0])
     answers = [request.result(timeout=PROMPTLY_S) for request in requests]
     assert all(answer["done"] > 0 for answer in answers)
 
@@ -76,8 +76,8 @@ def test_the_restarted_process_is_the_same_worker_and_holds_what_was_hot(
 
     stack.kill_device(worker, signal.SIGSEGV)
 
-    wait_until(lambda: epoch(stack, worker) > before)
-    wait_until(lambda: all(stack.holders(model.name) == [worker.name] for model in models))
+    block_until(lambda: epoch(stack, worker) > before)
+    block_until(lambda: all(stack.holders(model.name) == [worker.name] for model in models))
     log = worker.log[logged:]
     assert "its device process was killed by SIGSEGV" in log
     loaded = [log.index(f"loaded {model.name}:") for model in models]
@@ -93,13 +93,13 @@ def test_when_its_parent_is_killed_the_device_process_drains_and_leaves(
     client = stack.client()
     client.infer(slow.name, slow.question(0.01))
     request = client.submit(slow.name, slow.question(1.0))
-    wait_until(lambda: request.status() == "running")
+    block_until(lambda: request.status() == "running")
     device = stack.device_pid(worker)
 
     send(worker.child.pid, signal.SIGKILL)
 
     assert request.result(timeout=PROMPTLY_S).worker == worker.name
-    wait_until(lambda: not runs(device))
+    block_until(lambda: not runs(device))
     assert stack.residency() == {}
 
 
@@ -116,7 +116,7 @@ def test_of_two_processes_under_one_name_the_older_ends(
     stack: Stack, worker: Process, mlp: Mlp
 ) -> None:
     """With status 3 and one message; it does not come back. The other one serves."""
-    usurper = stack.start("worker", f"{worker.name}-again", {"WARMROUTE_WORKER_ID": worker.name})
+    usurper = stack.launch("worker", f"{worker.name}-again", {"WARMROUTE_WORKER_ID": worker.name})
     try:
         assert worker.child.wait(PROMPTLY_S) == 3, worker.child.log_tail()
         assert worker.log.count("another process has taken the id") == 1
@@ -135,10 +135,10 @@ def test_a_second_signal_ends_a_draining_worker_and_nothing_is_lost(
     client = stack.client()
     client.infer(slow.name, slow.question(0.01))
     request = client.submit(slow.name, slow.question(3.0))
-    wait_until(lambda: request.status() == "running")
+    block_until(lambda: request.status() == "running")
     device = stack.device_pid(worker)
     worker.child.send_signal(signal.SIGTERM)
-    wait_until(lambda: "drains" in worker.log)
+    block_until(lambda: "drains" in worker.log)
 
     worker.child.send_signal(signal.SIGTERM)
 
@@ -156,9 +156,9 @@ def test_when_the_grace_time_is_over_what_runs_is_handed_back(stack: Stack, slow
     client = stack.client()
     client.infer(slow.name, slow.question(0.01))
     request = client.submit(slow.name, slow.question(4.0))
-    wait_until(lambda: request.status() == "running")
+    block_until(lambda: request.status() == "running")
 
-    assert stack.stop(hasty) == 0
+    assert hasty.stop() == 0
 
     assert "the grace time is over" in hasty.log and request.status() == "queued"
     heir = stack.add_worker()
@@ -170,17 +170,17 @@ def test_a_worker_that_was_paused_beyond_its_lease_comes_back_with_what_it_holds
 ) -> None:
     """Both processes stood still: it is fenced, registers anew, and loads nothing again."""
     use(stack, mlp)
-    before, loads = epoch(stack, worker), worker.loads(mlp.name)
+    before, loaded = epoch(stack, worker), loads(worker, mlp.name)
     device = stack.device_pid(worker)
 
     stack.pause(worker)
-    wait_until(lambda: epoch(stack, worker) == 0)
+    block_until(lambda: epoch(stack, worker) == 0)
     stack.resume(worker)
 
-    wait_until(lambda: epoch(stack, worker) > before)
-    wait_until(lambda: stack.holders(mlp.name) == [worker.name])
+    block_until(lambda: epoch(stack, worker) > before)
+    block_until(lambda: stack.holders(mlp.name) == [worker.name])
     assert stack.client().infer(mlp.name, mlp.question()).worker == worker.name
-    assert (stack.device_pid(worker), worker.loads(mlp.name)) == (device, loads)
+    assert (stack.device_pid(worker), loads(worker, mlp.name)) == (device, loaded)
 
 
 def test_a_device_process_that_was_stopped_alone_is_not_killed_for_it(
@@ -191,28 +191,12 @@ def test_a_device_process_that_was_stopped_alone_is_not_killed_for_it(
     before = epoch(stack, worker)
     device = stack.kill_device(worker, signal.SIGSTOP)
 
-    wait_until(lambda: epoch(stack, worker) == 0)
+    block_until(lambda: epoch(stack, worker) == 0)
     send(device, signal.SIGCONT)
 
-    wait_until(lambda: epoch(stack, worker) > before)
+    block_until(lambda: epoch(stack, worker) > before)
     assert stack.client().infer(mlp.name, mlp.question()).worker == worker.name
     assert stack.device_pid(worker) == device
-
-
-def test_a_whole_worker_that_is_killed_is_reaped_and_what_it_ran_is_answered(
-    stack: Stack, worker: Process, slow: Slow
-) -> None:
-    """Nobody is left to tell of it: the lease ends, a gateway moves what it had."""
-    client = stack.client()
-    client.infer(slow.name, slow.question(0.01))
-    heir = stack.add_worker()
-    request = client.submit(slow.name, slow.question(1.0))
-    wait_until(lambda: request.status() == "running")
-
-    stack.kill(worker)
-
-    assert request.result(timeout=PROMPTLY_S).worker == heir.name
-    assert set(stack.residency()) == {heir.name}
 
 
 def test_a_device_process_that_dies_while_redis_is_away_comes_back_with_it(
@@ -225,10 +209,10 @@ def test_a_device_process_that_dies_while_redis_is_away_comes_back_with_it(
         stack.redis_server.stop()
 
         stack.kill_device(worker)
-        wait_until(lambda: stack.device_pid(worker) not in (0, before))
+        block_until(lambda: stack.device_pid(worker) not in (0, before))
         port = urlsplit(stack.redis_server.url).port
         stack.redis_server = start_redis(tmp_path / "redis", port=port)
 
-        wait_until(lambda: stack.redis.hget(stack.keys.worker(worker.name), "state") == b"ready")
+        block_until(lambda: stack.redis.hget(stack.keys.worker(worker.name), "state") == b"ready")
         assert stack.device_pid(worker) != before
         assert worker.running and "Traceback" not in worker.log

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploy.local.s3_server import S3Server, start_s3
 from deploy.samples import catalogue
 from deploy.samples.store import BuiltSample
 from tests.helpers import samples
@@ -22,22 +21,11 @@ REAL = ("crepe-tiny", "silero-vad", "magika")
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """The object store in which the models live."""
-    server = start_s3(tmp_path_factory.mktemp("s3"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def tour(store: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A cell whose workers hold 10 MB of models each."""
-    settings = {**store.environment, "WARMROUTE_MEMORY_BYTES": str(BUDGET)}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in store.environment.items():
-            patch.setenv(name, value)  # for publishing, which this process does
-        with Stack(tmp_path_factory.mktemp("tour"), store.url, settings) as stack:
-            yield stack
+    settings = {"WARMROUTE_MEMORY_BYTES": str(BUDGET)}
+    with Stack(tmp_path_factory.mktemp("tour"), None, settings) as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import aiohttp
 
 from tests.helpers.models import Mlp
+from tests.helpers.pair import failed_loads, loads
 from tests.helpers.stack import Stack
 
 CROWD = 200
@@ -44,5 +45,5 @@ async def test_200_simultaneous_requests_for_a_cold_model_cause_one_load(
     assert all(model.right(question, [data]) for _, _, data in answers)
     assert sum(cold == "true" for _, cold, _ in answers) > 1  # they did wait together
     assert sum(":rq:job:" in key for key in stack.traces() - before) == 1
-    assert sum(worker.loads(model.name) for worker in stack.workers) == 1
-    assert sum(worker.failed_loads(model.name) for worker in stack.workers) == 0
+    assert sum(loads(worker, model.name) for worker in stack.workers) == 1
+    assert sum(failed_loads(worker, model.name) for worker in stack.workers) == 0

@@ -12,10 +12,10 @@ import json
 import numpy as np
 import pytest
 
-from deploy.client import RequestFailed
 from tests.helpers.models import Mlp, Slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
+from warmroute import RequestFailed
 
 
 def test_a_submitted_request_is_accepted_at_once_and_its_outcome_fetched_later(
@@ -53,7 +53,7 @@ def test_a_request_that_still_waits_can_be_taken_back(stack: Stack, slow: Slow) 
     client = stack.client()
     running = client.submit(slow.name, slow.question(1.0))
     waiting = [client.submit(slow.name, slow.question(0.1)) for _ in range(3)]
-    wait_until(lambda: running.status() == "running")
+    block_until(lambda: running.status() == "running")
 
     taken_back = stack.http("DELETE", f"/v2/requests/{waiting[-1].id}")
 

@@ -15,8 +15,8 @@ import json
 import numpy as np
 
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 
 
 def test_a_request_comes_in_by_a_stream_and_its_answer_goes_out_by_another(
@@ -50,6 +50,6 @@ def ask_by_stream(stack: Stack, fields: dict[str, str]) -> dict[str, str]:
     reply_to = f"{stack.keys.answers}tour"
     stack.redis.delete(reply_to)
     stack.redis.xadd(stack.keys.ingress, {**fields, "reply_to": reply_to})
-    wait_until(lambda: stack.redis.xlen(reply_to) == 1)
+    block_until(lambda: stack.redis.xlen(reply_to) == 1)
     _, answer = stack.redis.xrange(reply_to)[0]
     return {name.decode(): value.decode() for name, value in answer.items()}

@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deploy.client import ServerError
 from deploy.samples.store import BuiltSample
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
+from warmroute import ServerError
 
 SIZE = 3_000_000  # three fit into a budget of 10 MB, four do not
 SETTLED_S = 2.0  # more than twice a load: until then a model is not evicted for its equal
@@ -45,12 +45,12 @@ def test_what_is_worth_least_is_evicted_and_comes_back_when_asked_for(
     for model in [first] * 6 + [second] * 6 + [third]:
         client.infer(model.name, model.question())
     settled = time.monotonic() + SETTLED_S
-    wait_until(lambda: time.monotonic() > settled)
+    block_until(lambda: time.monotonic() > settled)
     assert all(stack.holders(model.name) for model in (first, second, third))
 
     client.infer(newcomer.name, newcomer.question())
 
-    wait_until(lambda: stack.holders(third.name) == [])
+    block_until(lambda: stack.holders(third.name) == [])
     assert stack.holders(first.name) and stack.holders(second.name)
     question = third.question()
     reloaded = client.infer(third.name, question)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.helpers.models import Slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 
 
 def test_everything_a_killed_worker_had_is_answered_by_another(stack: Stack, slow: Slow) -> None:
@@ -23,8 +23,8 @@ def test_everything_a_killed_worker_had_is_answered_by_another(stack: Stack, slo
     submitted = [client.submit(slow.name, question) for _ in range(3)]
     with ThreadPoolExecutor(3) as callers:
         waiting = [callers.submit(client.infer, slow.name, question) for _ in range(3)]
-        wait_until(lambda: stack.residency()[str(holder)]["queue"] == 6)
-        wait_until(lambda: submitted[0].status() == "running")
+        block_until(lambda: stack.residency()[str(holder)]["queue"] == 6)
+        block_until(lambda: submitted[0].status() == "running")
 
         stack.kill(stack.worker(holder))
 
@@ -41,9 +41,9 @@ def test_what_the_last_worker_had_waits_for_the_next_one(stack: Stack, slow: Slo
     client = stack.client()
     client.infer(slow.name, slow.question(0.01))
     running = client.submit(slow.name, slow.question(1.0))
-    wait_until(lambda: running.status() == "running")
+    block_until(lambda: running.status() == "running")
     stack.kill(stack.workers[0])
-    wait_until(lambda: running.status() == "queued")
+    block_until(lambda: running.status() == "queued")
     assert stack.residency() == {}
     assert "worker" not in running.describe()  # it is on none
 

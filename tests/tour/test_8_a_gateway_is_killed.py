@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deploy.client import ConnectionFailed
 from tests.helpers.models import Mlp, Slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
+from warmroute import ConnectionFailed
 
 
 def test_what_a_killed_gateway_accepted_is_answered_through_another(
@@ -42,11 +42,11 @@ def test_a_caller_that_waited_at_the_killed_gateway_is_told(stack: Stack, slow: 
     survivor, victim = stack.gateways
     with ThreadPoolExecutor(1) as caller:
         call = caller.submit(stack.client(victim).infer, slow.name, slow.question(1.0))
-        wait_until(lambda: stack.holders(slow.name))
+        block_until(lambda: stack.holders(slow.name))
 
         stack.kill(victim)
 
         with pytest.raises(ConnectionFailed):
             call.result()
     assert stack.client(survivor).infer(slow.name, slow.question(0.01))["done"] > 0
-    wait_until(lambda: stack.redis.zcard(stack.keys.gateways) == 1)
+    block_until(lambda: stack.redis.zcard(stack.keys.gateways) == 1)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.helpers.models import Mlp
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 
 
 def test_a_worker_that_is_added_gets_traffic(stack: Stack, new_model: Callable[..., Mlp]) -> None:
@@ -39,9 +39,9 @@ def test_a_worker_that_is_stopped_leaves_no_hole(
     client, model = stack.client(), new_model()
     leaver = stack.worker(client.infer(model.name, model.question()).worker)
 
-    assert stack.stop(leaver) == 0
+    assert leaver.stop() == 0
 
-    wait_until(lambda: leaver.name not in stack.residency())
+    block_until(lambda: leaver.name not in stack.residency())
     question = model.question()
     answer = client.infer(model.name, question)
     assert model.right(question, answer["y"])

@@ -31,12 +31,12 @@ async def worker(cell: Cell) -> AsyncIterator[Worker]:
     await cell.gateway()
     reads = Channel(cell.url)
     made = Worker(cell, reads)
-    await made.parts.membership.register()
+    await made.context.membership.register()
     yield made
     await made.supervisor.stop()
     await made.consumer.drain()
     await reads.aclose()
-    made.parts.thread.close()
+    made.context.thread.close()
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ async def test_it_beats_for_the_parent_while_it_lives(beating: Beating) -> None:
     """Also when it renews no more, while the worker leaves."""
     before = beating.progress.beats
     await wait_until(lambda: beating.progress.beats > before + 2)
-    await beating.heart.rest()
+    await beating.heart.stop_renewing()
     before = beating.progress.beats
     await wait_until(lambda: beating.progress.beats > before + 2)
 
@@ -106,7 +106,7 @@ async def test_who_is_fenced_registers_again_and_announces_what_it_holds(
         pass
     await wait_until(lambda: beating.member.epoch != old)
     await wait_until(lambda: cell.client.hexists(cell.keys.holders(REF), "w1"))
-    assert (await cell.place(placing()))[0].where == "w1"
+    assert (await cell.place(placing()))[0].detail == "w1"
 
 
 async def test_a_map_that_lacks_a_model_is_told_again(beating: Beating, cell: Cell) -> None:
@@ -127,7 +127,7 @@ async def test_after_rest_nothing_is_renewed_and_nobody_registers(
     beating: Beating, cell: Cell
 ) -> None:
     """A worker that leaves is not to come back by a late beat."""
-    await beating.heart.rest()
+    await beating.heart.stop_renewing()
     await beating.member.leave()
     before = beating.progress.beats
     await wait_until(lambda: beating.progress.beats > before + 6)

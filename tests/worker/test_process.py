@@ -15,8 +15,7 @@ import worker.process
 from shared.config import WorkerConfig
 from tests.helpers.wait import wait_until
 from worker.supervisor.progress import Progress
-from worker.supervisor.restart import DRAINED, RENEWED
-from worker.supervisor.restart_request import RestartRequest
+from worker.supervisor.restart import DRAINED, RECYCLED, RestartRequest
 
 
 class Left(Exception):
@@ -27,18 +26,18 @@ class Worker:
     """A worker that runs until it is told to stop, or asks to be replaced."""
 
     def __init__(self) -> None:
-        self.renewal = RestartRequest()
+        self.restart = RestartRequest()
         self.stopping = asyncio.Event()
 
     @classmethod
     async def open(
-        cls, config: Any, progress: Any, tell: Callable[..., None], visible: str | None
+        cls, config: Any, progress: Any, send: Callable[..., None], visible: str | None
     ) -> Worker:
         made = cls()
-        tell(worker=made)
+        send(worker=made)
         return made
 
-    async def run(self, hot: Sequence[str] = (), again: bool = False) -> None:
+    async def run(self, hot: Sequence[str] = (), served_before: bool = False) -> None:
         await self.stopping.wait()
 
     def stop(self) -> None:
@@ -52,10 +51,10 @@ class Line:
         self.said: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self.worker: Worker
 
-    async def hear(self) -> dict[str, Any] | None:
+    async def receive(self) -> dict[str, Any] | None:
         return await self.said.get()
 
-    def tell(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         self.worker = message["worker"]
 
 
@@ -94,7 +93,7 @@ async def pair(monkeypatch: pytest.MonkeyPatch) -> Pair:
     monkeypatch.setattr(worker.process, "_leave", leave)
     monkeypatch.setenv("RQ_KEY_PREFIX", "")
     line = Line()
-    line.said.put_nowait({"hot": [], "again": True})
+    line.said.put_nowait({"hot": [], "served_before": True})
     running: Any = worker.process._run(WorkerConfig(), os.getppid(), line, Progress())  # type: ignore[arg-type]
     made = Pair(line, asyncio.create_task(running))
     await wait_until(lambda: hasattr(line, "worker"))
@@ -103,15 +102,15 @@ async def pair(monkeypatch: pytest.MonkeyPatch) -> Pair:
 
 async def test_who_asked_to_be_replaced_says_so_with_its_status(pair: Pair) -> None:
     """Its parent starts the next one."""
-    assert pair.worker.renewal.ask("it leaks")
+    assert pair.worker.restart.request("it leaks")
     pair.worker.stop()
-    assert await pair.status() == RENEWED
+    assert await pair.status() == RECYCLED
 
 
 @pytest.mark.parametrize("how", ["signal", "its parent has gone"])
 async def test_who_is_told_to_stop_is_not_replaced(pair: Pair, how: str) -> None:
     """Though it had asked for that just before."""
-    pair.worker.renewal.ask("it leaks")
+    pair.worker.restart.request("it leaks")
     if how == "signal":
         os.kill(os.getpid(), signal.SIGTERM)
     else:
@@ -121,8 +120,8 @@ async def test_who_is_told_to_stop_is_not_replaced(pair: Pair, how: str) -> None
 
 async def test_its_parent_can_hold_it_back(pair: Pair) -> None:
     """Then it goes on to serve."""
-    pair.line.said.put_nowait({"calm_s": 600})
-    await wait_until(lambda: pair.line.said.empty() and pair.worker.renewal._not_before > 0)
-    assert not pair.worker.renewal.ask("it leaks")
+    pair.line.said.put_nowait({"restart_not_before_s": 600})
+    await wait_until(lambda: pair.line.said.empty() and pair.worker.restart._not_before > 0)
+    assert not pair.worker.restart.request("it leaks")
     pair.worker.stop()
     assert await pair.status() == DRAINED

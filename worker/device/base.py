@@ -1,4 +1,4 @@
-"""What a runtime may ask of a device, and the error a full one raises."""
+"""The interface of a device, and the error of a full one."""
 
 from __future__ import annotations
 
@@ -27,52 +27,52 @@ class Device(Protocol):
     """One device of one worker.
 
     `upload`, `download` and `computing` belong to the device thread. `place`, `place_all` and
-    `host` are called by loader threads while the device thread runs, and must not disturb it. The
-    figures may be asked for by any thread; all are bytes.
+    `host` are called by loader threads while the device thread runs, and must not disturb it. All
+    figures are bytes, and may be read by any thread.
     """
 
     name: str  # "cpu", "cuda:0"
     kind: str  # "cpu", "cuda"
-    device_class: str  # what copies on equal devices have in common: "cpu", "NVIDIA_A10"
-    uuid: str  # of the GPU, as NVML says it; '' for a CPU
+    device_class: str  # the same for equal devices: "cpu", "NVIDIA_A10"
+    uuid: str  # of the GPU, in NVML's form; '' for a CPU
     torch_device: torch.device
-    shared: SharedObjects  # what models on this device have in common
+    shared: SharedObjects  # objects that models on this device share
     hosted: HostStore  # weights kept in host memory for it
 
     def memory_total(self) -> int:
-        """What the device has (for a CPU: what this process may use)."""
+        """The memory of the device; on a CPU the part that this process may use."""
 
     def memory_used(self) -> int:
         """In use now: on a GPU by all processes, on a CPU resident in this process."""
 
     def allocated(self) -> int:
-        """What live tensors of this process hold; on a CPU its anonymous resident memory."""
+        """Bytes of live tensors of this process; on a CPU its anonymous resident memory."""
 
     def live(self) -> int | None:
-        """What is allocated and not freed, exactly, whatever allocators keep beside it: to see what
-        a load adds. None where nobody can tell."""
+        """Bytes allocated and not freed, exactly, without what allocators keep in reserve: to
+        measure what a load adds. None where that is not known."""
 
     def slack(self) -> int:
-        """What the heap keeps though nobody uses it, and `trim` would return; 0 on a GPU."""
+        """Unused bytes that the heap keeps and `trim` would return; 0 on a GPU."""
 
     def reserved(self) -> int:
-        """What this process's allocator holds, live tensors and what it keeps for the next."""
+        """Bytes that this process's allocator holds: live tensors and its reserve."""
 
     def others(self) -> int:
-        """What other processes use of the device; 0 for a CPU. Unavailable if NVML fails."""
+        """Bytes that other processes use of the device; 0 for a CPU. Unavailable if NVML fails."""
 
     def overhead(self) -> int:
-        """What the process itself takes (CUDA context, framework), before any model."""
+        """Bytes of the process itself (CUDA context, framework), before any model."""
 
     def place(self, tensor: Tensor) -> Tensor:
         """A weight from host memory, ready for use on the device; DeviceOutOfMemory."""
 
     def place_all(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights as of `place`; the copies follow each other without a pause between them."""
+        """Place weights by name, as `place` does, without a pause between the copies."""
 
     def host(self, content: Tensor) -> Tensor:
-        """The bytes of a mapped blob (uint8 [size]) in host memory, from where they reach the
-        device fastest; DeviceOutOfMemory if the host has no room. Blocks."""
+        """The bytes of a mapped blob (uint8 [size]) in the host memory from which they reach the
+        device fastest; DeviceOutOfMemory if the host has too little. Blocks."""
 
     def upload(self, tensor: Tensor) -> Tensor:
         """An input from host memory, on the device for work queued after this call."""
@@ -81,10 +81,10 @@ class Device(Protocol):
         """Outputs in host memory, complete when this returns."""
 
     def computing(self) -> AbstractContextManager[object]:
-        """Holds for the block in which the device thread queues work."""
+        """The context in which the device thread queues work."""
 
     def synchronise(self) -> None:
         """Wait until all queued work is done."""
 
     def trim(self) -> None:
-        """Give memory that allocators hold back, but nobody uses, to the system."""
+        """Return unused memory of the allocators to the system."""

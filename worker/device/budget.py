@@ -1,23 +1,54 @@
-"""What of a device's memory is whose: pure arithmetic over what was measured, all in bytes."""
+"""Shares of a device's memory: for models, for other processes, for the process itself. Bytes."""
 
 from __future__ import annotations
 
+import os
+
+from shared.config import WorkerConfig
+from shared.errors import Unavailable
+from worker.device.base import Device
+
+GPU_SHARE, HOST_SHARE, DEMOTED_SHARE = 0.8, 0.5, 0.125
+
+
+def budget_of(config: WorkerConfig, device: Device) -> int:
+    """Bytes for models: the setting, or a share of what the device has left."""
+    share = GPU_SHARE if device.kind == "cuda" else HOST_SHARE
+    left = left_for_models(device.memory_total(), share, device.others(), device.overhead())
+    return config.memory_bytes or left
+
+
+def allowed_budget(config: WorkerConfig, device: Device, current: int) -> int:
+    """The budget that the device allows now: less than the setting if other processes took memory.
+    `current`, the budget in force, if the device cannot be measured. Blocks."""
+    try:
+        left = left_for_models(device.memory_total(), 1.0, device.others(), device.overhead())
+        return min(config.memory_bytes, left) if config.memory_bytes else budget_of(config, device)
+    except Unavailable:
+        return current
+
+
+def host_budget_of(config: WorkerConfig, device: Device) -> int:
+    """Bytes for models that were evicted from the device but stay in host memory."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return config.host_memory_bytes or int(machine * DEMOTED_SHARE * (device.kind == "cuda"))
+
 
 def left_for_models(total: int, share: float, others: int, overhead: int) -> int:
-    """The budget for models: a share of what other processes and this one's own overhead leave.
-
-    The rest of the share is for what models need while they run. At least 0.
-    """
+    """The budget for models: `share` of what other processes and this one's overhead leave, at
+    least 0. The rest is for what models need while they run."""
     return int(max(0, total - others - overhead) * share)
 
 
 def overhead_of(mine: int | None, before: int, after: int, reserved: int) -> int:
-    """What a process takes before its first model. `mine`: what the driver says of this process,
-    if it does; else the growth of all that is used on the device while it was opened."""
+    """What a process takes before its first model. `mine`: bytes of this process by the driver; if
+    the driver does not know them (None), the growth of all used memory while the device was opened
+    is taken."""
     return max(0, (after - before if mine is None else mine) - reserved)
 
 
 def others_of(used: int, mine: int | None, reserved: int, overhead: int) -> int:
-    """What others use of a device on which `used` is used. `mine` as above; else what this
-    process knows of, so what grew outside of its allocator counts as others' then."""
+    """What other processes use of a device on which `used` bytes are used. `mine`: bytes of this
+    process by the driver; None if it does not know them: then what this process holds outside of
+    its allocator counts as used by others."""
     return max(0, used - (reserved + overhead if mine is None else mine))

@@ -55,20 +55,20 @@ class CpuDevice:
         return anonymous_bytes(STATM)
 
     def live(self) -> int | None:
-        """Bytes of the heap that are in use: mapped files are none of them."""
+        """Bytes of the heap that are in use, without mapped files."""
         return heap.in_use()
 
     def slack(self) -> int:
-        """Resident bytes that neither the heap's users need, nor were there after the last trim."""
+        """Resident bytes beside the heap's live part that were not there after the last trim."""
         known = heap.in_use() is not None
         return max(0, self._beside_the_heap() - self._beside) if known else 0
 
     def reserved(self) -> int:
-        """The same: what the C library holds back is resident too."""
+        """Anonymous resident bytes: the reserve of the C library is resident too."""
         return anonymous_bytes(STATM)
 
     def others(self) -> int:
-        """0: the budget is a part of the host's memory that others are meant to leave alone."""
+        """0: the budget is a share of the host's memory that other processes must not use."""
         return 0
 
     def overhead(self) -> int:
@@ -97,11 +97,11 @@ class CpuDevice:
         return list(tensors)
 
     def computing(self) -> AbstractContextManager[object]:
-        """Nothing to hold."""
+        """A context without effect."""
         return self._ready
 
     def synchronise(self) -> None:
-        """Nothing to wait for: work on the CPU is done when its call returns."""
+        """Return at once: work on the CPU is done when its call returns."""
 
     def trim(self) -> None:
         """Have the C library return free heap to the system."""
@@ -110,8 +110,8 @@ class CpuDevice:
 
     @staticmethod
     def _beside_the_heap() -> int:
-        """Anonymous resident bytes that are no live part of the heap: stacks, libraries' data, and
-        what was freed and is kept."""
+        """Anonymous resident bytes outside of the heap's live part: stacks, data of libraries, and
+        freed memory that the heap keeps."""
         return anonymous_bytes(STATM) - (heap.in_use() or 0)
 
 

@@ -19,14 +19,13 @@ from worker.device.budget import others_of, overhead_of
 from worker.device.hosting import HostStore
 from worker.device.nvml import Nvml
 from worker.device.out_of_memory import out_of_memory
-from worker.device.pinned import CudaRegistrar, pinned_copy
 from worker.device.sharing import SharedObjects
-from worker.device.staging import Staging
+from worker.device.staging import CudaRegistrar, Staging, pinned_copy
 
 
 class CudaDevice:
-    """Device over GPU number `index` of those visible to this process. `uuid` as NVML knows it,
-    where that is not the GPU's own (an instance of one, MIG).
+    """Device over GPU number `index` of those visible to this process. `uuid`: NVML's, where it is
+    not the GPU's own (a MIG instance).
     """
 
     kind = "cuda"
@@ -53,7 +52,9 @@ class CudaDevice:
 
     def _measure_overhead(self, before: int) -> int:
         with torch.cuda.device(self.torch_device):
-            torch.ones(1, device=self.torch_device).sum().item()  # its kernels are in the context
+            torch.ones(
+                1, device=self.torch_device
+            ).sum().item()  # loads its kernels into the context
             torch.cuda.empty_cache()
         after, mine = self._nvml.memory_used(), self._nvml.used_by(os.getpid())
         return overhead_of(mine, before, after, self.reserved())
@@ -67,15 +68,15 @@ class CudaDevice:
         return self._nvml.memory_used()
 
     def allocated(self) -> int:
-        """Bytes of live tensors of this process; what its allocator keeps in reserve is more."""
+        """Bytes of live tensors of this process, without the reserve of its allocator."""
         return torch.cuda.memory_allocated(self.torch_device)
 
     def live(self) -> int | None:
-        """The same: torch counts exactly."""
+        """Bytes of live tensors: torch counts exactly."""
         return self.allocated()
 
     def slack(self) -> int:
-        """0: what torch keeps for its next call is not asked back, and the heap is small."""
+        """0: the reserve of torch is not returned, and the heap is small."""
         return 0
 
     def reserved(self) -> int:
@@ -88,7 +89,7 @@ class CudaDevice:
         return others_of(used, mine, self.reserved(), self._overhead)
 
     def overhead(self) -> int:
-        """Bytes of the CUDA context and what torch loads into it, measured at opening."""
+        """Bytes of the CUDA context and of what torch loads into it, measured at opening."""
         return self._overhead
 
     def place(self, tensor: Tensor) -> Tensor:
@@ -96,8 +97,8 @@ class CudaDevice:
         return self.place_all({"": tensor})[""]
 
     def place_all(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Copies of host weights on the GPU; DeviceOutOfMemory. From pinned memory the GPU copies
-        by itself, and this thread sleeps until the last one is there."""
+        """Copies of host weights on the GPU; DeviceOutOfMemory. The GPU reads pinned memory by
+        itself, and this thread sleeps until the last copy is complete."""
         try:
             copies = self._staging.copy_all(list(tensors.values()))
         except RuntimeError as error:
@@ -105,7 +106,7 @@ class CudaDevice:
         return dict(zip(tensors, copies, strict=True))
 
     def host(self, content: Tensor) -> Tensor:
-        """A pinned copy of exactly its size; DeviceOutOfMemory."""
+        """A pinned copy of `content`, exactly of its size; DeviceOutOfMemory."""
         return pinned_copy(content, self._registrar)
 
     def upload(self, tensor: Tensor) -> Tensor:
@@ -113,13 +114,13 @@ class CudaDevice:
         return tensor.pin_memory().to(self.torch_device, non_blocking=True)
 
     def download(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Copies in pinned host memory; waits once, for all of them."""
+        """Copies of outputs in pinned host memory; waits once, for all of them."""
         copies = [self._to_host(tensor) for tensor in tensors]
         self._stream.synchronize()
         return copies
 
     def computing(self) -> AbstractContextManager[object]:
-        """Queue what the block does on the compute stream of this GPU."""
+        """The context that queues work on the compute stream of this GPU."""
         return torch.cuda.stream(self._stream)
 
     def synchronise(self) -> None:

@@ -1,10 +1,10 @@
-"""The C library's heap of this process: what it holds, and what goes back to the system when.
+"""The C library's heap of this process: its size, and when memory returns to the system.
 
-glibc gives each thread an arena of its own, and never returns the free end of one but the main's.
-Models are allocated by loader threads and freed by the device thread, so their bytes would stay
-there (measured with TorchScript: all 16 MiB of one, for as long as the process lived). With one
-arena for all threads they come back; a thread's small objects have caches of their own, and a
-model's calls took no more processor time.
+glibc gives each thread an arena of its own, and returns the free end of the main arena only. Models
+are allocated by loader threads and freed by the device thread, so their bytes would stay (measured
+with TorchScript: all 16 MiB of one, for as long as the process lived). With one arena for all
+threads they are returned; small objects have caches per thread, and the calls of a model took no
+more processor time.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ if _mallinfo2 is not None:
 
 
 def use_one_arena() -> None:
-    """From now on no further arena is made: call it before threads that load models start. Without
-    glibc, do nothing."""
+    """Make no further arena: to be called before threads that load models start. No effect without
+    glibc."""
     _set(_M_ARENA_MAX, 1)
 
 
 def keep_what_is_freed() -> None:
-    """From now on freed memory stays until `trim`. glibc gives each block of 32 MiB or more back
-    at once, and the next call of a model takes all its pages anew: three convolutions of 900 x 900
-    took 2.8 times as long. Who calls this calls `trim` in idle moments."""
+    """Keep freed memory until `trim`, which the caller has to call in idle moments. glibc returns
+    each block of 32 MiB or more at once, and the next call of a model has to map all its pages
+    again: three convolutions of 900 x 900 took 2.8 times as long."""
     _set(_M_MMAP_MAX, 0)
     _set(_M_TRIM_THRESHOLD, _MOST)
 
 
 def in_use() -> int | None:
-    """Bytes that were asked for and not freed yet, exactly, whatever is resident; some 10 us. None
-    without glibc 2.33: nobody can tell."""
+    """Bytes allocated and not freed, exactly, resident or not; takes some 10 us. None without glibc
+    2.33, which first counts them."""
     if _mallinfo2 is None:
         return None
     info = _mallinfo2()
@@ -60,7 +60,7 @@ def in_use() -> int | None:
 
 
 def trim() -> None:
-    """Return free heap to the system; without glibc, do nothing."""
+    """Return free heap to the system. No effect without glibc."""
     malloc_trim = _function("malloc_trim")
     if malloc_trim is not None:
         malloc_trim(0)

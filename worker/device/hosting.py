@@ -1,8 +1,8 @@
-"""Weights kept in host memory, by the hash of their blob: a copy comes back without its files.
+"""Weights kept in host memory, by the hash of their blob: a model is loaded again without files.
 
-What is kept are the bytes of the whole file. On a GPU they are pinned, so that they go to the
-device in one copy that nobody else waits for; on a CPU they are the file's mapping, which outlives
-the file's name.
+The bytes of the whole file are kept. For a GPU they are pinned, so that they reach the device in
+one copy that blocks no other work; for a CPU they are the file's mapping, which outlives the file's
+name.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class HostStore:
         return sha256 in self._blobs
 
     def keep(self, sha256: str, path: Path) -> None:
-        """Read the blob into host memory unless it is there. Blocks. OSError or RuntimeError if
-        the file cannot be read, DeviceOutOfMemory if there is no memory."""
+        """Read a blob into host memory unless it is kept already. Blocks. OSError or RuntimeError
+        if the file cannot be read, DeviceOutOfMemory if memory is missing."""
         with self._lock:
             making = self._making.setdefault(sha256, threading.Lock())
         with making:
@@ -55,6 +55,6 @@ class HostStore:
         return self._blobs.get(sha256)
 
     def drop(self, sha256: str) -> Tensor | None:
-        """Keep the blob no longer. What it was is handed back: letting go of pinned memory takes
-        a while, so the caller chooses the thread that does it."""
+        """Keep a blob no longer, and return it: freeing pinned memory takes a while, so the caller
+        chooses the thread that does it."""
         return self._blobs.pop(sha256, None)

@@ -1,5 +1,5 @@
-"""Which GPUs a worker may use: what the machine has, what CUDA_VISIBLE_DEVICES leaves of it, and
-what WARMROUTE_DEVICE says. Nothing here makes a CUDA context, or needs torch.
+"""The GPUs that a worker may use: those of the machine, restricted by CUDA_VISIBLE_DEVICES and by
+WARMROUTE_DEVICE. Nothing here makes a CUDA context, or needs torch.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ WANT = "want cpu, cuda or cuda:<number>"
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU, or an instance of one (MIG). `index` as CUDA counts what is visible to this process;
-    `total` bytes of memory."""
+    """A GPU, or an instance of one (MIG). `index`: CUDA's, among the devices visible to this
+    process; `total`: bytes of memory."""
 
     index: int
     uuid: str
@@ -27,7 +27,7 @@ class Gpu:
 
 
 def list_gpus(visible: str | None = None) -> list[Gpu]:
-    """The GPUs of this machine that `visible`, the value of CUDA_VISIBLE_DEVICES, leaves (None: it
+    """The GPUs of this machine that `visible`, the value of CUDA_VISIBLE_DEVICES, allows (None: it
     is not set). [] without a driver or a GPU; Unavailable if the driver is broken.
 
     CUDA numbers GPUs of different kinds by speed, unless CUDA_DEVICE_ORDER is PCI_BUS_ID; here they
@@ -60,24 +60,22 @@ def visible_of(installed: Sequence[str], visible: str | None) -> list[str]:
     return chosen
 
 
-def choose(inventory: Sequence[Gpu], wanted: str) -> list[Gpu]:
-    """The GPUs of which a worker may take one, by WARMROUTE_DEVICE; [] for the CPU.
-
-    ConfigError if there is no such GPU, or the value is no name of a device.
-    """
-    match = NAME.fullmatch(wanted) if wanted else None
-    if wanted and match is None:
-        raise ConfigError(f"WARMROUTE_DEVICE: {wanted[:40]!r}, {WANT}")
-    if wanted == "cpu":
+def choose(inventory: Sequence[Gpu], requested: str) -> list[Gpu]:
+    """The GPUs of which a worker may claim one, by WARMROUTE_DEVICE; [] for the CPU. ConfigError if
+    there is no such GPU, or the value does not name a device."""
+    match = NAME.fullmatch(requested) if requested else None
+    if requested and match is None:
+        raise ConfigError(f"WARMROUTE_DEVICE: {requested[:40]!r}, {WANT}")
+    if requested == "cpu":
         return []
-    if wanted and not inventory:
-        raise ConfigError(f"WARMROUTE_DEVICE: {wanted}, but there is no usable GPU here")
+    if requested and not inventory:
+        raise ConfigError(f"WARMROUTE_DEVICE: {requested}, but there is no usable GPU here")
     if match is None or match[1] is None:
         return list(inventory)
     number = int(match[1])
     if number >= len(inventory):
         raise ConfigError(
-            f"WARMROUTE_DEVICE: {wanted}, but GPUs are numbered 0 to {len(inventory) - 1} here"
+            f"WARMROUTE_DEVICE: {requested}, but GPUs are numbered 0 to {len(inventory) - 1} here"
         )
     return [inventory[number]]
 

@@ -1,6 +1,6 @@
-"""The only door to NVML: which GPUs there are, and how much of one's memory is in use, by whom.
+"""The only user of NVML: the installed GPUs, and the memory in use on each, by process.
 
-It makes no CUDA context, so asking takes no memory on the GPU.
+NVML makes no CUDA context, so a query takes no memory on the GPU.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Nvml:
         return int(_memory(self._handle).total)
 
     def memory_used(self) -> int:
-        """Bytes in use by all processes; without the driver's own, where the driver tells."""
+        """Bytes in use by all processes; without the driver's own where it reports those."""
         return int(_memory(self._handle).used)
 
     def used_by(self, pid: int) -> int | None:
-        """Bytes in use by one process; None where the driver does not know it by this id (in most
-        containers) or does not tell."""
+        """Bytes in use by one process; None where the driver does not report them, or not under
+        this id (in most containers)."""
         try:
             running = pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
         except pynvml.NVMLError:

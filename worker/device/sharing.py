@@ -1,4 +1,4 @@
-"""Objects that models share: made once per key, kept for as long as a model holds them.
+"""Objects that models share: made once per key, kept while a model uses them.
 
 Content-addressed, so a key never changes its meaning: weights by the hash of their blob, programs
 by the hash of their graph. One instance belongs to one device.
@@ -16,9 +16,8 @@ T = TypeVar("T")
 
 
 class SharedObjects:
-    """A weak memo for several loader threads. `keep_last` objects asked for with `keep` stay alive
-    after their last holder is gone, so that an architecture that comes back need not be read again.
-    """
+    """A weak cache for several loader threads. The last `keep_last` objects requested with `keep`
+    stay alive after their last user, so that an architecture need not be read again."""
 
     def __init__(self, keep_last: int = 32) -> None:
         self._keep_last = keep_last
@@ -28,9 +27,8 @@ class SharedObjects:
         self._lock = threading.Lock()
 
     def get(self, key: str, make: Callable[[], T], *, keep: bool = False) -> T:
-        """The object of `key`, made by `make` if nobody holds one. Threads that ask for the same
-        key at the same time wait for one `make`; what it raises goes to the thread that ran it.
-        """
+        """The object of `key`, made by `make` if none is alive. Threads that request the same key
+        at the same time wait for one `make`; its exception is raised in the thread that ran it."""
         with self._lock:
             found = self._objects.get(key)
             if found is not None:
@@ -48,7 +46,7 @@ class SharedObjects:
             return cast(T, found)
 
     def alive(self) -> list[str]:
-        """Keys of the objects that are alive."""
+        """The keys of all living objects."""
         return list(self._objects)
 
     def _touch(self, key: str, found: Any, keep: bool) -> None:

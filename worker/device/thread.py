@@ -1,28 +1,90 @@
-"""The one thread that owns the device. Everything that touches a loaded model runs here."""
+"""The one thread that owns the device: each call of a loaded model runs on it.
+
+Most errors of a device call concern that call alone. After a "sticky" CUDA error the context is
+lost: every later call, of any model, fails with the same error until the process has ended (CUDA's
+documentation of `cudaError` lists these errors). So the process ends itself at once, and its parent
+starts another.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from worker.device.sticky_errors import watched
+from shared.errors import WarmrouteError
+from worker.supervisor.restart import DEVICE_LOST
 
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
 class DeviceThread:
-    """Calls run one after the other, in the order in which they were handed in."""
+    """Runs calls one after the other, in the order in which they were submitted."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """Run `call` on the device thread; its exception is raised here. If it says that the
-        device is lost to this process, the process ends."""
+        """Run `call` on the device thread; its exception is raised here. Ends this process if the
+        exception shows that the device is lost to it."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, watched, call)
 
     def close(self) -> None:
-        """Let the running call end and take no more."""
+        """Wait for the running call and accept no more."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+# Texts of cudaGetErrorString, as torch ("CUDA error: ...") and onnxruntime ("CUDA failure 700:
+# ...") give them. Out of memory and refused launches are not among them: the next call may succeed.
+_STICKY = (
+    "device-side assert triggered",
+    "an illegal memory access was encountered",
+    "an illegal instruction was encountered",
+    "invalid program counter",
+    "misaligned address",
+    "operation not supported on global/shared address space",
+    "hardware stack error",
+    "unspecified launch failure",
+    "the launch timed out and was terminated",
+    "uncorrectable ECC error encountered",
+    "uncorrectable NVLink error detected during the execution",
+    "context is destroyed",
+)
+_PATTERN = re.compile(rf"CUDA (?:error|failure)[ \d]*: (?:{'|'.join(map(re.escape, _STICKY))})")
+
+
+def is_sticky(error: BaseException) -> bool:
+    """Whether `error`, or an error that it was raised from, shows that the CUDA context is lost."""
+    # The text of a ModelFailed may quote the model; only the foreign error behind it is evidence.
+    foreign = (e for e in _chain(error) if not isinstance(e, WarmrouteError))
+    return any(_PATTERN.search(str(e)) for e in foreign)
+
+
+def exit_if_device_lost(error: BaseException) -> None:
+    """End this process, without cleaning up, if `error` shows that its device is lost to it."""
+    if is_sticky(error):
+        log.critical("the device cannot be used any more, this process ends: %s", error)
+        os._exit(DEVICE_LOST)  # not sys.exit: threads may hang in calls that never return
+
+
+def watched(call: Callable[[], Result]) -> Result:
+    """Run `call()`; end this process if the exception shows that the device is lost to it."""
+    try:
+        return call()
+    except Exception as error:
+        exit_if_device_lost(error)
+        raise
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        yield link
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__

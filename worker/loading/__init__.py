@@ -1,1 +1,1 @@
-"""How a model comes onto a device: orders, leases, and the way from the repository."""
+"""How a model is loaded: orders, leases, and the pipeline from the repository to the device."""

@@ -1,7 +1,7 @@
-"""The lease of one load: renewed while the load runs, and how a load ends that announces nothing.
+"""The lease of one load: renewed while the load runs, and ended if the load announces nothing.
 
-Its token fences: an answer under a token that was replaced changes nothing. All of them may be
-repeated, so a Redis that does not answer is asked until it does.
+Its token fences: an answer under a token that was replaced changes nothing. Every call may be
+repeated, so each is repeated until Redis answers.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from shared.scripts import Scripts
 log = logging.getLogger(__name__)
 
 LOAD_LEASE_MS = 10_000
-AGAIN_MS = 1000  # a load for which nobody has room just now is tried again after that
+AGAIN_MS = 1000  # a load for which no worker has memory now is ordered again after this
 RENEW_EVERY_S = 2.0
-TELL_AFTER_S = 0.2
+REPORT_AFTER_S = 0.2  # most waits are shorter than this
 
 
 class LoadLease:
@@ -39,11 +39,11 @@ class LoadLease:
         self._unloadable_ms = unloadable_ms
         self._device_class = device_class
         self._why = ""
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Renew it for the block; the block is cancelled if the lease is lost."""
+    async def renewed(self) -> AsyncIterator[None]:
+        """Renew the lease during the block; the block is cancelled if the lease is lost."""
         load = asyncio.current_task()
         assert load is not None
         task = asyncio.create_task(self._renew(load))
@@ -52,19 +52,19 @@ class LoadLease:
         finally:
             task.cancel()
 
-    def waits(self, why: str) -> None:
-        """Say why the load waits ('' it does not): people can read it at the request."""
+    def report_wait(self, why: str) -> None:
+        """Record why the load waits ('' it does not): `GET /v2/requests` shows it."""
         if why != self._why:
             self._why = why
-            self._news.set()
+            self._changed.set()
 
     async def _renew(self, load: asyncio.Task[object]) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_EVERY_S):
-                    await self._news.wait()
-                    await asyncio.sleep(TELL_AFTER_S)  # most waits are over by then
-            self._news.clear()
+                    await self._changed.wait()
+                    await asyncio.sleep(REPORT_AFTER_S)
+            self._changed.clear()
             with suppress(Unavailable):
                 if not await self._renew_for(LOAD_LEASE_MS):
                     log.warning("the load lease of %s is lost", self.ref)
@@ -77,39 +77,40 @@ class LoadLease:
         )
 
     async def refuse(self, error: InsufficientMemory | None = None, why: str = "") -> None:
-        """Hand the order to the other workers. If none is left: with an `error` (it can never be
-        held here) the load fails; without, the lease says `why` until it runs out, and the sweep
-        orders it again if anybody still waits: who has no room now, or drains, is no reason."""
+        """Offer the order to the other workers. If none is left: with an `error` (the model never
+        fits here) the load fails; without, the lease shows `why` until it expires, and the sweep
+        orders the load again if a request still waits: a worker without free memory, or one that
+        drains, does not make a load fail."""
         answer = await until_answered(
             lambda: self._scripts.refuse_load(self._worker, self.ref, self.token)
         )
         if answer == "nobody" and error is not None:
             await self.fail(error)
         elif answer == "nobody":
-            self._why = why or "no worker takes it just now"
+            self._why = why or "no worker can load it just now"
             with suppress(Unavailable):
                 await self._renew_for(AGAIN_MS)
 
     async def fail(self, error: WarmrouteError) -> None:
-        """Answer what is parked with the cause, which stands for a while."""
+        """Answer all parked requests with the error, which stands for a while."""
         full = full_text(error)
         log.warning("load of %s failed: %s", self.ref, one_line(full))
-        cause, told, left = pack_error(error), full.encode(errors="replace"), 1
+        packed, text, left = pack_error(error), full.encode(errors="replace"), 1
         while left > 0:
             left = await until_answered(
                 lambda: self._scripts.fail_load(
                     self._worker,
                     self.ref,
                     self.token,
-                    cause,
+                    packed,
                     self._unloadable_ms,
                     error.retryable,
                     self._device_class,
-                    told,
+                    text,
                 )
             )
 
-    async def give_back(self) -> None:
-        """End the lease at once, blaming nobody: the sweep orders again if anybody waits."""
-        with suppress(Unavailable):  # then it runs out by itself
+    async def release(self) -> None:
+        """End the lease now, without an error: the sweep orders again if a request waits."""
+        with suppress(Unavailable):  # then it expires
             await self._renew_for(1)

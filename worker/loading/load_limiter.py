@@ -1,4 +1,4 @@
-"""When a load may go on: alone with its model, in a slot, and not in haste."""
+"""When a load may proceed: exclusively for its model, in a slot, and debounced under contention."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-MOST_HELD = 8  # loads held back for each slot
-POLL_S = 0.01
+from worker.residency.polling import until
+
+MAX_DEBOUNCED = 8  # per slot: further orders are taken beside so many debounced loads
 
 
 class LoadLimiter:
-    """The turns of one worker's loads: `slots` are brought up at a time. Where models push each
-    other out all the time a load is held back for `share_s`, to be shared by more requests."""
+    """Limits the loads of one worker to `slots` at a time. Where models push each other out all the
+    time, a load is debounced for `share_s` seconds, so that more requests share it."""
 
     def __init__(self, slots: int, share_s: float) -> None:
         self.slots = slots
         self._share_s = share_s
         self._loading = asyncio.Semaphore(slots)
         self._under_way: set[str] = set()
-        self._held = 0
+        self._debounced = 0
 
     def without_slot(self) -> int:
-        """Loads that take no slot just now: more orders may be taken beside them."""
-        return min(self._held, MOST_HELD * self.slots)
+        """Loads that occupy no slot now: further orders may be taken beside them."""
+        return min(self._debounced, MAX_DEBOUNCED * self.slots)
 
-    async def hold(self, contended: bool) -> None:
-        """Before a newcomer pushes somebody out, right after another did: whoever else asks for it
-        meanwhile shares its load. One that is alone would wait for nothing."""
+    async def debounce(self, contended: bool) -> None:
+        """Delay a load that needs an eviction shortly after another did: further requests for the
+        model share it. A load that is alone is not delayed."""
         if not contended or len(self._under_way) < 2:
             return
-        self._held += 1
+        self._debounced += 1
         try:
             await asyncio.sleep(self._share_s)
         finally:
-            self._held -= 1
+            self._debounced -= 1
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """For the block the load has a slot."""
+        """Occupy a slot for the block."""
         async with self._loading:
             yield
 
     @asynccontextmanager
-    async def by_itself(self, ref: str) -> AsyncIterator[None]:
-        """For the block no other load of the model runs here. An earlier one that was given up goes
-        on until its thread has ended, and its bytes are its own until then."""
-        while ref in self._under_way:  # noqa: ASYNC110 - rare, and over when a thread ends
-            await asyncio.sleep(POLL_S)
+    async def exclusive(self, ref: str) -> AsyncIterator[None]:
+        """Run no other load of the model during the block. An earlier one that was given up runs
+        until its thread has ended, and its bytes are in use until then."""
+        await until(lambda: ref not in self._under_way)
         self._under_way.add(ref)
         try:
             yield

@@ -1,9 +1,9 @@
-"""The journey of a load: from an order to an announced copy.
+"""The load of a model, from an order to an announced copy.
 
-    claim the lease -> read the manifest -> [affinity] -> bring it up -> announce
+    claim the lease -> read the manifest -> [affinity] -> pipeline -> announce
 
-Loads run beside serving. The lease is renewed meanwhile; a load that lost it is thrown away. A load
-that fails answers everything parked for it with the cause and is not tried again for a while.
+Loads run beside serving. The lease is renewed meanwhile; a load that lost it is discarded. A load
+that fails answers everything parked for it with the error and is not tried again for a while.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.names import ModelRef
 from shared.retry import until_answered
 from worker.loading.load_lease import LOAD_LEASE_MS, LoadLease
 from worker.loading.load_limiter import LoadLimiter
-from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult, NoRoomNow
+from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult, NoMemoryNow
 from worker.loading.manifest_reader import ManifestReader
 from worker.residency.context import WorkerContext
 from worker.residency.evictor import Evictor
@@ -30,58 +30,61 @@ from worker.residency.model_stats import ModelStats, ModelStatsReader
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.1
-HEAD_START_S = 0.3  # a little more than another worker has by `claim_load`
+# A little more than HEAD_START_MS, which the chosen worker has (contract test).
+HEAD_START_S = 0.3
 
 
 class HandedOn(Exception):
-    """The order went to the worker that has the models of the same affinity key."""
+    """The order went to the worker that holds the models of the same affinity key."""
 
 
 class Loader:
     """Carries out load orders, a few at a time."""
 
     def __init__(
-        self, parts: WorkerContext, evictor: Evictor, room: MemoryManager, pipeline: LoadPipeline,
-        facts: ModelStatsReader, manifests: ManifestReader, events: EventLog, turns: LoadLimiter,
-        unloadable_s: float,
+        self, context: WorkerContext, evictor: Evictor, memory: MemoryManager,
+        pipeline: LoadPipeline, stats: ModelStatsReader, manifests: ManifestReader,
+        events: EventLog, limiter: LoadLimiter, unloadable_s: float,
     ) -> None:  # fmt: skip
-        self._scripts = parts.scripts
-        self._membership = parts.membership
-        self._copies = parts.copies
-        self._device = parts.device
+        self._scripts = context.scripts
+        self._membership = context.membership
+        self._copies = context.copies
+        self._device = context.device
         self._evictor = evictor
-        self._room = room
+        self._memory = memory
         self._pipeline = pipeline
-        self._facts = facts
+        self._stats = stats
         self._manifests = manifests
         self._events = events
-        self._turns = turns
+        self._limiter = limiter
         self._unloadable_ms = round(unloadable_s * 1000)
         self._tasks: set[asyncio.Task[None]] = set()
         self._later: set[asyncio.Task[None]] = set()
         self.loads = 0
 
     def may_take_order(self) -> bool:
-        """Whether a further load could start now: a slot is free and room can be made."""
+        """Whether a further load could start now: a slot is free and memory can be freed."""
         ready = self._membership.state == "ready"
-        busy = len(self._tasks) - self._turns.without_slot()
-        return ready and busy < self._turns.slots and self._room.could_be_made()
+        busy = len(self._tasks) - self._limiter.without_slot()
+        return ready and busy < self._limiter.slots and self._memory.has_capacity()
 
     async def accept(self, ref: str, token: str) -> str:
-        """Answer an order within milliseconds; the load itself runs on. Returns the claim."""
-        if self._membership.state != "ready":  # it was on its way to us when the gate was shut
+        """Answer an order within milliseconds; the load runs in the background. Returns the answer
+        of the script `claim_load`."""
+        if self._membership.state != "ready":  # the order was under way when draining began
             return await self._scripts.refuse_load(self._membership.worker, ref, token)
         claim = await self._claim(ref, token)
         lease = self._lease(ref, token)
-        if claim == "later":
-            later = asyncio.create_task(self._after_head_start(lease))
-            self._later.add(later)  # it takes no slot: mostly the other worker loads
-            later.add_done_callback(self._later.discard)
-        if claim == "refused":
-            await asyncio.sleep(PAUSE_S)  # nobody else may take orders just now: do not spin
-            await lease.refuse()
-        if claim in ("claimed", "suspect"):
-            self._start(self._run(lease, suspect=claim == "suspect"))
+        match claim:
+            case "later":
+                later = asyncio.create_task(self._after_head_start(lease))
+                self._later.add(later)  # it takes no slot: mostly the other worker loads
+                later.add_done_callback(self._later.discard)
+            case "refused":
+                await asyncio.sleep(PAUSE_S)  # no other worker may take orders now: do not spin
+                await lease.refuse()
+            case "claimed" | "suspect":
+                self._start(self._run(lease, suspect=claim == "suspect"))
         return claim
 
     async def _claim(self, ref: str, token: str) -> str:
@@ -91,38 +94,37 @@ class Loader:
         )
 
     async def _after_head_start(self, lease: LoadLease) -> None:
-        """Another worker can have the model sooner, but if it has not taken it by now we do."""
+        """Take the order if the worker that can have the model sooner has not taken it by now."""
         await asyncio.sleep(HEAD_START_S)
-        await self._free_slot()
-        claim = await until_answered(lambda: self._claim(lease.ref, lease.token))
-        if claim == "refused":
-            await lease.refuse()
-        if claim in ("claimed", "suspect"):
-            self._start(self._run(lease, suspect=claim == "suspect"))
+        await self._until_free_slot()
+        match await until_answered(lambda: self._claim(lease.ref, lease.token)):
+            case "refused":
+                await lease.refuse()
+            case "claimed" | "suspect" as claim:
+                self._start(self._run(lease, suspect=claim == "suspect"))
 
-    async def _free_slot(self) -> None:
-        while len(self._tasks) >= self._turns.slots:
+    async def _until_free_slot(self) -> None:
+        while len(self._tasks) >= self._limiter.slots:
             await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
 
     async def reload(self, refs: Sequence[str]) -> None:
-        """Bring back what this worker held before, hottest first, one after the other, as far as
-        there is free room: nothing is evicted for it. Orders come first: it waits for a free
-        slot, and a moment before each load."""
+        """Load what this worker held before, hottest first, one after the other, into free memory
+        only. Orders come first: each of these loads waits for a free slot, and a moment longer."""
         for ref in refs:
             await asyncio.sleep(PAUSE_S)
-            await self._free_slot()
+            await self._until_free_slot()
             if self._membership.state != "ready":
                 return
             await asyncio.wait([self._start(self._reload(ref))])
 
     async def _reload(self, ref: str) -> None:
         try:
-            manifest, facts = await self._look_up(ref)
+            manifest, stats = await self._look_up(ref)
         except WarmrouteError as error:
             log.warning("%s is not loaded again: %s", ref, error.message)
             return
-        footprint = self._pipeline.footprint(manifest, facts)
-        if self._copies.get(ref) or not self._room.is_free(footprint):
+        footprint = self._pipeline.footprint(manifest, stats)
+        if self._copies.get(ref) or not self._memory.fits(footprint):
             return
         member = self._membership
         token = await until_answered(
@@ -144,24 +146,24 @@ class Loader:
         )  # fmt: skip
 
     async def stop(self) -> None:
-        """Give up running loads; their leases run out and others load."""
+        """Give up running loads; their leases expire and other workers load."""
         for task in (*self._tasks, *self._later):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._later, return_exceptions=True)
 
     async def _run(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
         try:
-            async with lease.kept():
+            async with lease.renewed():
                 await self.load(lease, suspect=suspect, evict=evict)
         except HandedOn:
-            log.info("%s goes to the worker that has its kin", lease.ref)
-        except NoRoomNow as error:
+            log.info("%s is handed on to the worker that holds its affinity group", lease.ref)
+        except NoMemoryNow as error:
             self._events.emit("refused", lease.ref, reason=str(error))
             await lease.refuse(why=str(error))
         except InsufficientMemory as error:
             self._events.emit("refused", lease.ref, reason=error.message)
-            # A model that finds no free room now may well be loaded by an order, which evicts.
-            await (lease.refuse(error) if evict else lease.give_back())
+            # A model that does not fit into free memory may be loaded by an order, which evicts.
+            await (lease.refuse(error) if evict else lease.release())
         except WarmrouteError as error:
             self._events.emit("load_failed", lease.ref, reason=error.message)
             await lease.fail(error)
@@ -170,53 +172,48 @@ class Loader:
             await lease.fail(LoadFailed("internal error, see the worker's log"))
 
     async def load(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
-        """Load one model and announce it. Raises why not; InsufficientMemory: there is no room
-        (without `evict`: none is free)."""
+        """Load one model and announce it. NoMemoryNow or InsufficientMemory if it does not fit
+        (without `evict`: into free memory); else an error of the tree that says why it failed."""
         await self._evictor.until_freed(lease.ref)
         try:
-            async with self._turns.by_itself(lease.ref):
-                learned = await self._have(lease, suspect, evict)
+            async with self._limiter.exclusive(lease.ref):
+                learned = await self._ensure_copy(lease, suspect, evict)
             await self._announce(lease, learned)
         finally:
             self._copies.announced(lease.ref)
 
-    async def _have(self, lease: LoadLease, suspect: bool, evict: bool) -> dict[str, object]:
-        """Bring the model up; what that has taught. If the copy is here and Redis had forgotten
-        it, announcing it is all there is to do."""
-        learned: dict[str, object] = {}
-        if self._copies.get(lease.ref) is None:
-            manifest, facts = await self._look_up(lease.ref)
-            await failpoints.reach("load.manifest")
-            await self._hand_on(lease, facts)
-            wish = LoadRequest(lease.ref, manifest, facts, suspect, evict, lease.waits)
-            footprint = self._pipeline.footprint(manifest, facts)
-            await self._turns.hold(evict and self._room.is_contended(footprint))
-            async with self._turns.slot():
-                brought = await self._pipeline.run(wish)
-            self.loads += 1
-            self._tell(brought, facts)
-            learned = brought.learned(self._device.device_class)
-        return learned
+    async def _ensure_copy(self, lease: LoadLease, suspect: bool, evict: bool) -> dict[str, object]:
+        """Load the model unless it is here; the statistics that this adds. A copy that Redis has
+        forgotten only needs to be announced."""
+        if self._copies.get(lease.ref) is not None:
+            return {}
+        manifest, stats = await self._look_up(lease.ref)
+        await failpoints.reach("load.manifest")
+        await self._hand_on(lease, stats)
+        request = LoadRequest(lease.ref, manifest, stats, suspect, evict, lease.report_wait)
+        footprint = self._pipeline.footprint(manifest, stats)
+        await self._limiter.debounce(evict and self._memory.is_contended(footprint))
+        async with self._limiter.slot():
+            result = await self._pipeline.run(request)
+        self.loads += 1
+        self._report(result, stats)
+        return result.learned(self._device.device_class)
 
     async def _look_up(self, ref: str) -> tuple[Manifest, ModelStats]:
         manifest = await self._manifests.read(ModelRef.parse(ref))
-        (facts,) = await until_answered(lambda: self._facts.read([(ref, manifest)]))
-        return manifest, facts
+        (stats,) = await until_answered(lambda: self._stats.read([(ref, manifest)]))
+        return manifest, stats
 
-    async def _hand_on(self, lease: LoadLease, facts: ModelStats) -> None:
-        """HandedOn if another worker has more of its kin; InsufficientMemory if only that one may
-        load it, and cannot."""
-        affinity = facts.policy.affinity
+    async def _hand_on(self, lease: LoadLease, stats: ModelStats) -> None:
+        """HandedOn if another worker holds more of the affinity group; InsufficientMemory if only
+        that worker may load the model, and cannot."""
+        affinity = stats.policy.affinity
         if affinity is None:
             return
+        worker, most = self._membership.worker, affinity.max_models_per_worker
         where = await until_answered(
             lambda: self._scripts.route_by_affinity(
-                self._membership.worker,
-                lease.ref,
-                lease.token,
-                affinity.key,
-                affinity.mode,
-                affinity.max_models_per_worker,
+                worker, lease.ref, lease.token, affinity.key, affinity.mode, most
             )
         )
         if where == "nowhere":
@@ -226,24 +223,25 @@ class Loader:
         if where != "here":
             raise HandedOn
 
-    def _tell(self, brought: LoadResult, facts: ModelStats) -> None:
-        copy, tier, ready = brought
+    def _report(self, result: LoadResult, stats: ModelStats) -> None:
+        copy, tier, ready = result
         self._events.emit(
             "promoted" if tier == "host" else "loaded", copy.ref, tier_from=tier, tier_to="device",
             bytes=copy.footprint.total, seconds=copy.load_s,
             warmed=False if ready.cold else None, reason=ready.cold and f"not warmed: {ready.cold}",
         )  # fmt: skip
         log.info("loaded %s from %s in %.0f ms", copy.ref, tier, copy.load_s * 1000)
-        if ready.unbatched and ready.finding != facts.rows:
+        if ready.unbatched and ready.finding != stats.finding:
             self._events.emit("unbatched", copy.ref, reason=ready.unbatched)
             log.warning("%s is served unbatched: %s", copy.ref, ready.unbatched)
 
     async def _announce(self, lease: LoadLease, learned: dict[str, object]) -> None:
-        """Announcing may be repeated, so a Redis that does not answer is asked again."""
+        """Announce the copy. This may be repeated, so it is repeated until Redis answers."""
         try:
             await until_answered(lambda: self._membership.announce(lease.ref, lease.token, learned))
         except Conflict:
             self._copies.announced(lease.ref)  # nor will it be
             # The end of the lease cancels the load; an eviction once begun must end.
-            await asyncio.shield(self._evictor.evict(lease.ref, "its load was given to another"))
+            reason = "its load was given to another worker"
+            await asyncio.shield(self._evictor.evict(lease.ref, reason))
             raise

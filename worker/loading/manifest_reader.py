@@ -1,7 +1,7 @@
-"""The manifests of what this worker loads. They never change, so each is read once.
+"""The manifests of the models that this worker loads. They never change, so each is read once.
 
-They are kept on disk too, beside the blobs: a process that starts while the store is away can load
-again what it had.
+They are kept on disk too, beside the blobs: a process that starts while the store is unavailable
+can load again what it had.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ KEPT = 10_000
 
 
 class ManifestReader:
-    """Reads them from the repository and keeps them, in `folder` too. The digest in a reference
-    says whether what lies there is what is meant."""
+    """Reads manifests from the repository and keeps them in memory and in `folder`. A file there is
+    used only if it has the digest of the reference."""
 
     def __init__(self, repository: Repository, folder: Path) -> None:
         self._repository = repository
         self._folder = folder
-        self._known: dict[ModelRef, Manifest] = {}
+        self._manifests: dict[ModelRef, Manifest] = {}
 
     async def read(self, ref: ModelRef) -> Manifest:
-        """The manifest that the reference's digest stands for; RepositoryError."""
-        known = self._known.get(ref)
-        if known is not None:
-            return known
+        """The manifest with the digest of the reference; RepositoryError if it cannot be read."""
+        found = self._manifests.get(ref)
+        if found is not None:
+            return found
         raw = await asyncio.to_thread(self._read, ref)
         manifest = manifests.parse(raw, name=ref.name, version=ref.version)
-        if len(self._known) >= KEPT:
-            self._known.clear()
-        self._known[ref] = manifest
+        if len(self._manifests) >= KEPT:
+            self._manifests.clear()
+        self._manifests[ref] = manifest
         return manifest
 
     def _read(self, ref: ModelRef) -> bytes:
@@ -50,7 +50,7 @@ class ManifestReader:
         raw = self._repository.read_manifest(ref.name, ref.version)
         if manifests.digest_of(raw) != ref.digest:
             raise ChangedMeanwhile(f"model {ref.name} version {ref.version} was published again")
-        with suppress(OSError):  # a full disk: it will be asked for again
+        with suppress(OSError):  # a full disk: the next process reads it from the repository
             self._folder.mkdir(parents=True, exist_ok=True)
             partial = file.with_name(f"{ref.digest}.{os.getpid()}")
             partial.write_bytes(raw)

@@ -1,7 +1,7 @@
 """RQ's worker, made safe inside a long-lived process that owns a device. The only module with RQ.
 
 By default RQ runs any importable name, callbacks and webhooks found in a job, unpickles, takes over
-signals, raises alarms, listens for shutdown commands and dequeues whether or not there is room.
+signals, raises alarms, listens for shutdown commands and dequeues even when no load could start.
 Each override here says what it prevents.
 """
 
@@ -29,7 +29,8 @@ WORKER_TTL_S = 20
 READ_S = 1  # one blocking read: a stop, a closed gate or a dead peer is noticed as soon
 MAINTENANCE_S = 30
 ORDER_LIFE_S = 600
-# What place.lua writes and RQ adds. Any other field could make RQ call, post, retry or unpack.
+# The fields that the scripts write and RQ adds. Any other could make RQ call, post, retry or
+# unpack.
 FIELDS = frozenset({
     b"data", b"created_at", b"enqueued_at", b"started_at", b"ended_at", b"last_heartbeat",
     b"origin", b"status", b"timeout", b"result_ttl", b"failure_ttl", b"description", b"worker_name",
@@ -40,7 +41,8 @@ Gate = Callable[[], bool]
 
 
 class StrictJSON:
-    """RQ's serializer, by default pickle: JSON and nothing else, small and finite."""
+    """Serializer for RQ, whose default is pickle: JSON only, of limited size, with finite
+    numbers."""
 
     @staticmethod
     def dumps(value: Any) -> bytes:
@@ -56,7 +58,7 @@ class StrictJSON:
 
 
 class NoDeathPenalty(BaseDeathPenalty):
-    """RQ's own use SIGALRM, or inject exceptions into threads; the handler needs neither."""
+    """No timeouts: those of RQ use SIGALRM, or inject exceptions into threads."""
 
     def setup_death_penalty(self) -> None:
         """Nothing to set up."""
@@ -66,12 +68,13 @@ class NoDeathPenalty(BaseDeathPenalty):
 
 
 class LoadOrder(Job):
-    """A job that can be nothing but an invitation to load."""
+    """A job that can only be an invitation to load."""
 
     claim: ClassVar[Claim]
 
     def restore(self, raw_data: Any) -> None:
-        """Read a job without what could act by itself, and without unpacking a bomb."""
+        """Read a job without fields that make RQ act, and without decompressing more than the
+        limit."""
         fields = {name: value for name, value in dict(raw_data).items() if name in FIELDS}
         if len(_bounded(fields.get(b"data", b""))) > MAX_JOB_BYTES:
             raise ValueError(f"an order has at most {MAX_JOB_BYTES} bytes")
@@ -80,18 +83,19 @@ class LoadOrder(Job):
     @property
     def func(self) -> None:
         """RQ would import whatever name the job gives."""
-        raise ValueError("orders import nothing")
+        raise ValueError("an order may not import a function")
 
     def prepare_for_execution(self, worker_name: str, pipeline: Any) -> None:
-        """RQ takes the job's lifetime away until it ends, in this transaction. Killed or cut off
-        meanwhile, the job would stay for ever: so persist gives it a lifetime instead."""
+        """Keep a lifetime on the job: RQ removes it until the job ends, in this transaction, and if
+        the worker is killed meanwhile the job would stay for ever."""
         super().prepare_for_execution(worker_name, pipeline)
         pipeline.persist = lambda key: pipeline.expire(key, ORDER_LIFE_S)
 
     def heartbeat(
         self, timestamp: datetime, ttl: int, pipeline: Any = None, xx: bool = False
     ) -> None:
-        """RQ's sets a field, which makes a job without a lifetime of one that was taken back."""
+        """Keep a lifetime on the job: RQ sets a field, which would create a cancelled job anew,
+        without a lifetime."""
         with self.connection.pipeline() as own:
             taken = own if pipeline is None else pipeline
             super().heartbeat(timestamp, ttl, taken, xx)
@@ -116,13 +120,14 @@ class ColdWorker(SimpleWorker):
         """Signals belong to the main thread."""
 
     def register_birth(self) -> None:
-        """The name is this worker's alone. If a full Redis refused its last goodbye, RQ would take
-        the old entry for another worker's and refuse to start until it expires."""
+        """Register under this worker's name, which no other worker has. If a full Redis refused its
+        last deregistration, RQ would take the old entry for another worker's and refuse to start
+        until it expires."""
         self.connection.delete(self.key)
         super().register_birth()  # type: ignore[no-untyped-call]
 
     def subscribe(self) -> None:
-        """Who can publish to RQ's channel could stop this process."""
+        """Subscribe to nothing: a client that publishes to RQ's channel could stop this process."""
 
     def unsubscribe(self) -> None:
         """Nothing was subscribed."""
@@ -133,13 +138,14 @@ class ColdWorker(SimpleWorker):
         return READ_S
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
-        """An order takes milliseconds; by default RQ would believe in it for minutes."""
+        """Seconds after which a running order counts as lost: it takes milliseconds, RQ allows
+        minutes."""
         return WORKER_TTL_S
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> Any:
-        """A worker that cannot load now must not take the order from one that can."""
+        """Take an order only if a load can start, and leave it to the other workers otherwise."""
         while self.gate():
             found = super().dequeue_job_and_maintain_ttl(timeout, READ_S)
             if found is not None:
@@ -148,11 +154,11 @@ class ColdWorker(SimpleWorker):
 
 
 def build_worker(client: redis.Redis, name: str, claim: Claim, gate: Gate) -> ColdWorker:
-    """The worker of one process. `claim` answers an order, `gate` waits until one may be taken
-    (False: stop)."""
+    """The RQ worker of one process. `claim(ref, token)` answers an order; `gate()` waits until one
+    may be taken (False: stop)."""
 
     class Order(LoadOrder):
-        """Bound to this process's claim."""
+        """A LoadOrder with this process's claim."""
 
     Order.claim = staticmethod(claim)
     queue = Queue(COLD_QUEUE, connection=client, job_class=Order, serializer=StrictJSON)
@@ -166,7 +172,7 @@ def build_worker(client: redis.Redis, name: str, claim: Claim, gate: Gate) -> Co
 
 
 def _bounded(data: bytes) -> bytes:
-    """The job's data unpacked, but no further than the limit: it may be a bomb."""
+    """The job's data decompressed, but no further than the limit: it may be a bomb."""
     try:
         return zlib.decompressobj().decompress(data, MAX_JOB_BYTES + 1)
     except zlib.error:

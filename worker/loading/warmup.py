@@ -1,11 +1,11 @@
-"""Warm-up and trial of a new copy: run once before it is announced, and see whether its rows may
-share a batch, and whether that pays.
+"""Warm-up and trial of a new copy: it runs once before it is announced, to find out whether its
+rows may share a batch, and whether that pays.
 
 Kernels and caches warm up per program, so a variant of a program that this process has run already
-(with inputs and outputs of the same names and shapes) is not run before it serves. What the first
-variant showed holds for it: 60 variants of MiniLM attach in 4 ms each, and two calls of one would
-take 30. The guard proves it with a real request as soon as the device is idle (`unproved`), since a
-weight may be 0 in one variant and not in the next.
+(with inputs and outputs of the same names and shapes) is not run before it serves. The findings of
+the first variant hold for it: 60 variants of MiniLM attach in 4 ms each, and two calls of one would
+take 30. The guard proves them with a real request as soon as the device is idle (`unproved`), since
+a weight may be 0 in one variant and not in the next.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from typing import NamedTuple
 from msgspec import structs
 
 from shared.manifest import Batching, Manifest
+from shared.platforms import PLATFORMS
 from worker.runtimes.base import LoadedModel
 from worker.trial.batches import INDEPENDENT, UNPROVED, Found, try_batches
 from worker.trial.rows import Arrays
 from worker.trial.warming import warm_up
 
-PROGRAM_FILES = ("program.json",)
 ALONE = Batching(max_size=1)
 
 
 class Ready(NamedTuple):
-    """How a copy is to be served. `finding` is about its rows, for the whole cell: INDEPENDENT, or
-    why they may not share a batch, '' if nothing was found. `cold`: why it is not warmed up.
-    `partly`: it was not tried itself, or not with all sizes of batches; the larger are not used."""
+    """How a copy is served. `finding` holds for the whole cell: INDEPENDENT, or why its rows may
+    not share a batch, '' if that is not known. `cold`: why it is not warmed up, '' if it is.
+    `partly`: it was not tried itself, or not with all sizes of batches; the larger ones are not
+    used."""
 
     batching: Batching
     finding: str = ""
@@ -36,68 +37,69 @@ class Ready(NamedTuple):
 
     @property
     def unproved(self) -> bool:
-        """Whether a real request may show more: rows that it takes, or larger batches."""
+        """Whether a real request may show more: inputs that it accepts, or larger batches."""
         return bool(self.cold and not self.finding) or self.finding == UNPROVED or self.partly
 
     @property
     def unbatched(self) -> str:
-        """Why its rows may not share a call, '' if they may or nothing is known."""
+        """Why its rows may not share a call, '' if they may or that is not known."""
         return "" if self.finding == INDEPENDENT else self.finding
 
 
 def program_key(manifest: Manifest) -> str:
-    """What variants share: the program's digest, or the architecture and its settings."""
-    for entry in manifest.files:
-        if entry.name in PROGRAM_FILES:
-            return entry.sha256
-    if manifest.platform == "pytorch_architecture":
+    """What variants of one program have in common: the digest of its file, or the architecture and
+    its sizes. '' for a platform without either."""
+    platform = PLATFORMS[manifest.platform]
+    if platform.program_in_parameters:
         return repr(sorted(manifest.parameters.items()))
-    return ""
+    digests = [entry.sha256 for entry in manifest.files if entry.name == platform.program_file]
+    return digests[0] if digests else ""
 
 
 def _key(manifest: Manifest) -> str:
-    """Another manifest over the same program may say wrong what it takes and gives."""
+    """The program with its inputs and outputs: another manifest may describe them wrongly."""
     program = program_key(manifest)
     return program and f"{program} {manifest.inputs} {manifest.outputs}"
 
 
 class Warmup:
-    """Remembers per program what its first copy showed. Used on the device thread only."""
+    """Remembers per program the findings of its first copy. Used on the device thread only."""
 
     def __init__(self) -> None:
         self._ran: dict[str, Arrays] = {}  # inputs with which a copy of the program has run
         self._found: dict[str, Found] = {}
 
-    def run(self, manifest: Manifest, model: LoadedModel, known: str = "") -> Ready:
-        """Warm the copy up, and say how to serve it. `known`: a finding of an earlier load.
-        LoadFailed if it cannot be served."""
-        key, asked = _key(manifest), manifest.batching.max_size > 1
+    def run(self, manifest: Manifest, model: LoadedModel, earlier: str = "") -> Ready:
+        """Warm the copy up; how to serve it. `earlier`: the finding of an earlier load, '' if there
+        is none. LoadFailed if it cannot be served."""
+        key, batched = _key(manifest), manifest.batching.max_size > 1
         inputs = self._ran.get(key)
         if inputs is None:
             inputs, cold = warm_up(manifest, model)
             if inputs is None:
-                # Batches are not believed: real requests show what it takes, one by one.
-                return Ready(ALONE, known if asked else "", cold)
+                # Without a warm-up no batch is tried: real requests show what it accepts, one by
+                # one.
+                return Ready(ALONE, earlier if batched else "", cold)
             if key:
                 self._ran[key] = inputs
-        if not asked:
+        if not batched:
             return Ready(manifest.batching)
-        if known not in ("", INDEPENDENT):
-            return Ready(ALONE, known)
-        return self._try(key, manifest, model, inputs, known)
+        if earlier not in ("", INDEPENDENT):
+            return Ready(ALONE, earlier)
+        return self._try(key, manifest, model, inputs, earlier)
 
     def _try(
-        self, key: str, manifest: Manifest, model: LoadedModel, inputs: Arrays, known: str
+        self, key: str, manifest: Manifest, model: LoadedModel, inputs: Arrays, earlier: str
     ) -> Ready:
         before = self._found.get(key)
-        found = before or try_batches(manifest, model, inputs, known)
+        found = before or try_batches(manifest, model, inputs, earlier)
         if key and found.pays is not None:
             self._found[key] = found
         limits = manifest.batching
         if not found.pays:
-            return Ready(ALONE, known if before else found.finding)
-        if known == INDEPENDENT:
-            return Ready(limits, known)
+            return Ready(ALONE, earlier if before else found.finding)
+        if earlier == INDEPENDENT:
+            return Ready(limits, earlier)
         if found.finding != INDEPENDENT:
             limits = structs.replace(limits, max_size=min(found.most, limits.max_size))
         finding = "" if before else found.finding

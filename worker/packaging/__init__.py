@@ -1,1 +1,1 @@
-"""The publisher's half: from a file or a module to the files of a model version."""
+"""Packing a model: from a file or a module to the files of a model version."""

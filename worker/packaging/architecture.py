@@ -1,4 +1,4 @@
-"""Packing weights for an architecture that this project knows: data only, no code."""
+"""Packing weights for an allow-listed architecture: data only, no code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shared.manifest import Parameter
 from worker.packaging.program_manifest import Packed
-from worker.packaging.sharding import split_weights, take_aliases
+from worker.packaging.weight_files import split_weights, take_aliases
 from worker.runtimes.architectures import architecture
 from worker.runtimes.pytorch_architecture import (
     CONFIG,
@@ -24,10 +24,9 @@ from worker.runtimes.pytorch_architecture import (
 def pack_architecture(
     name: str, config: Mapping[str, Parameter], state_dict: Mapping[str, Tensor], out_dir: Path
 ) -> Packed:
-    """A state dict of architecture `name` as platform `pytorch_architecture`. Sizes that `config`
-    does not give are the architecture's defaults, and all are written down. LoadFailed or Corrupt
-    if the name, a size or a tensor does not fit.
-    """
+    """Pack a state dict of architecture `name` as platform `pytorch_architecture`. Sizes that
+    `config` does not give are the architecture's defaults; all of them become parameters of the
+    manifest. LoadFailed or Corrupt if the name, a size or a tensor does not fit."""
     kind = architecture(name)
     sized = read_config(kind, {CONFIG + key: value for key, value in config.items()})
     tensors = {key: t for key, t in state_dict.items() if not key.startswith(kind.unused)}

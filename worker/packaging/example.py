@@ -1,4 +1,4 @@
-"""What torch.export is shown of a module: example inputs, and which sizes may vary."""
+"""The arguments of torch.export for a module: example inputs, and which sizes may vary."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from shared.manifest import TensorSpec
 from worker.runtimes.arrays import check_specs, to_tensor
 from worker.runtimes.naming import listed
 
-# Export takes a size of 0 or 1 for a special case, so a varying one is shown as neither. Inputs
-# that vary in the same place (ids and their mask) are shown with the same size there.
+# torch.export treats sizes 0 and 1 as special cases, so a varying size is neither in the example.
+# Inputs that vary in the same place (ids and their mask) have the same size there.
 FIRST_SIZE, OTHER_SIZE = 2, 16
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -27,14 +27,14 @@ def example_inputs(
     specs: Sequence[TensorSpec], given: Mapping[str, np.ndarray[Any, Any]] | None = None
 ) -> tuple[Tensor, ...]:
     """Zeros as `specs` describe them, or the arrays `given` by name; InvalidInput if one of those
-    does not fit. LoadFailed for a datatype that torch has not."""
+    does not fit. LoadFailed for a datatype that torch does not have."""
     check_specs(specs)
     arrays = [_zeros(spec) if given is None else _checked(spec, given) for spec in specs]
     return tuple(to_tensor(a, s.datatype) for a, s in zip(arrays, specs, strict=True))
 
 
 def varying_sizes(specs: Sequence[TensorSpec]) -> tuple[dict[int, Any], ...]:
-    """torch.export's `dynamic_shapes`: it finds out itself which of them must be equal."""
+    """torch.export's `dynamic_shapes`; it finds out itself which of them must be equal."""
     auto = torch.export.Dim.AUTO
     return tuple(
         {axis: auto for axis, size in enumerate(spec.shape) if size == -1} for spec in specs
@@ -69,7 +69,7 @@ def arguments(module: Any, specs: Sequence[TensorSpec], examples: Sequence[Tenso
 
 
 def checked(module: Any) -> nn.Module:
-    """The module; InvalidInput that says what it is, if it is none."""
+    """The module; InvalidInput that names its type if it is not a module."""
     if isinstance(module, nn.Module):
         return module
     name = getattr(module, "__name__", "")
@@ -85,7 +85,9 @@ def nested(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         for key in path:
             place = place.setdefault(key, _Branch())
             if not isinstance(place, _Branch):
-                raise InvalidInput(f"inputs: {key!r} is a tensor, {name!r} makes it more")
+                raise InvalidInput(
+                    f"inputs: {key!r} is a tensor, and {name!r} would be a part of it"
+                )
         if last in place:
             raise InvalidInput(f"inputs: {name!r} is named twice")
         place[last] = value
@@ -93,7 +95,7 @@ def nested(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Branch(dict[str, Any]):
-    """A dict made here, and no value that was given."""
+    """A dict of the tree, as opposed to a dict that was given as a value."""
 
 
 def _closed(value: Any) -> Any:
@@ -110,12 +112,12 @@ def _check_arguments(
 ) -> None:
     kinds = {parameter.kind for parameter in parameters.values()}
     plain = [name for name, it in parameters.items() if it.kind not in VARIADIC]
-    strangers = [name for name in values if name not in plain]
-    if strangers and inspect.Parameter.VAR_KEYWORD not in kinds:
-        raise InvalidInput(f"inputs: forward() has no {strangers[0]!r}, it has {listed(plain)}")
+    unknown = [name for name in values if name not in plain]
+    if unknown and inspect.Parameter.VAR_KEYWORD not in kinds:
+        raise InvalidInput(f"inputs: forward() has no {unknown[0]!r}, it has {listed(plain)}")
     for name in plain:
         if name not in values and parameters[name].default is inspect.Parameter.empty:
-            raise InvalidInput(f"inputs: forward() needs {name!r}, which no --input names")
+            raise InvalidInput(f"inputs: forward() needs {name!r}: give it with --input")
 
 
 def _by_place(parameter: inspect.Parameter, values: Mapping[str, Any]) -> bool:
@@ -124,7 +126,7 @@ def _by_place(parameter: inspect.Parameter, values: Mapping[str, Any]) -> bool:
 
 
 def _shapes(parameters: Mapping[str, inspect.Parameter], shapes: dict[str, Any]) -> dict[str, Any]:
-    """Names that only `**kwargs` takes stand under its name, as torch.export wants it."""
+    """Shapes by argument; those of `**kwargs` under its name, as torch.export requires."""
     further = {name: shapes.pop(name) for name in list(shapes) if name not in parameters}
     for parameter in parameters.values():
         if further and parameter.kind is inspect.Parameter.VAR_KEYWORD:

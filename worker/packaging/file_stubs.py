@@ -1,7 +1,7 @@
-"""Files that are not the model that their name promises: known by their first bytes.
+"""Files that are not the model that their name promises: recognised by their first bytes.
 
-One table for all formats, looked at before a file is opened as what it should be: the loaders say
-of such a file what is wrong with its byte 0, and not what it is.
+One table for all formats, used before a file is opened as what it should be: a loader would report
+that its first byte is wrong, and not what the file is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PAGE = "a web page, such as an error or a login: download the file itself"
 
 
 class Form(NamedTuple):
-    """What the first bytes of a file say that it is."""
+    """A kind of file, recognised by its first bytes."""
 
     matches: Callable[[bytes], bool]
     what: str
@@ -45,31 +45,31 @@ STUBS = (
     Form(_text_starts(b"<!doctype html", b"<html", b"<head", b"<body"), _PAGE),
     Form(_text_starts(b"<?xml", b"<error"), "an XML text, such as a store's error"),
 )
-# Not the format that is asked for; raw weights may begin with any of these.
+# Not the requested format; raw weights may begin with any of these.
 OTHERS = (
     Form(_starts(b"\x1f\x8b"), "a gzip archive: unpack it first"),
     Form(_starts(b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"), "a compressed file: unpack it first"),
     Form(lambda head: head[257:262] == b"ustar", "a tar archive: unpack it first"),
     Form(_starts(b"\x89HDF\r\n"), "an HDF5 file (Keras): convert the model to ONNX"),
     Form(_starts(b"\x93NUMPY"), "a single numpy array (.npy)"),
-    Form(_starts(b"GGUF"), "a GGUF file, which is not served"),
+    Form(_starts(b"GGUF"), "a GGUF file, which is not supported"),
     Form(lambda head: head[4:8] == b"TFL3", "a TensorFlow Lite file: convert the model to ONNX"),
     Form(lambda head: head[4:8] == b"ORTM", "a file in onnxruntime's own format: give the .onnx"),
     Form(lambda head: head[6:9] == b"\0\0{", "a safetensors file: give it "
          "as --weights, with --module or --architecture"),
     Form(_starts(*(b"\x80" + bytes([p]) for p in range(2, 6))), _SAVED),
     Form(_text_starts(b"{", b"["), "a JSON text"),
-    Form(_text_starts(b"<"), "an ONNX model as text, or a page: save it in binary form"),
+    Form(_text_starts(b"<"), "an ONNX model as text, or a web page: save it in binary form"),
 )  # fmt: skip
 
 
 def stub_of(path: Path) -> str:
-    """What `path` is if it is no file of any model ('empty', 'a Git LFS pointer ...'), else ''."""
+    """What `path` is if it cannot be a model file ('empty', 'a Git LFS pointer ...'), else ''."""
     return _first(STUBS, _head(path))
 
 
-def explain(path: Path, wanted: str) -> str:
-    """Why `path` cannot be a file of the format `wanted`: a suffix as in .pt2, .pt, .onnx,
+def explain(path: Path, expected: str) -> str:
+    """Why `path` cannot be a file of the format `expected`: a suffix as in .pt2, .pt, .onnx,
     .safetensors or .npz. '' if its first bytes do not say so."""
     if problem := _unreadable(path):
         return problem
@@ -77,13 +77,13 @@ def explain(path: Path, wanted: str) -> str:
     if stub := _first(STUBS, head):
         return stub
     if head.startswith(b"PK"):
-        return _of_zip(path, wanted)
-    if wanted == ".safetensors" and head[6:9] == b"\0\0{":
+        return _of_zip(path, expected)
+    if expected == ".safetensors" and head[6:9] == b"\0\0{":
         return _of_safetensors(path, int.from_bytes(head[:8], "little"))
-    if wanted != ".onnx" and _is_onnx(head):
+    if expected != ".onnx" and _is_onnx(head):
         return f"an ONNX file: call it {path.stem}.onnx, or give the other file"
-    nothing = f"no {wanted} archive, nor a file of another format that is served"
-    return _first(OTHERS, head) or (nothing if wanted in ZIPS else "")
+    nothing = f"not a {expected} archive, and no other format that is supported"
+    return _first(OTHERS, head) or (nothing if expected in ZIPS else "")
 
 
 def _is_onnx(head: bytes) -> bool:
@@ -106,7 +106,7 @@ def _unreadable(path: Path) -> str:
         if stat.S_ISDIR(mode):
             return "a folder: give the file of the model in it"
         if not stat.S_ISREG(mode):
-            return "no regular file"
+            return "not a regular file"
         _head(path)
     except FileNotFoundError:
         return "a link to nothing" if path.is_symlink() else "not there: no such file"
@@ -118,22 +118,22 @@ def _unreadable(path: Path) -> str:
 
 
 def _of_safetensors(path: Path, header: int) -> str:
-    """The header tells where each tensor ends, in bytes after it."""
-    held, told = path.stat().st_size, b""
+    """The end of each tensor, in bytes after the header, is in the header."""
+    held, text = path.stat().st_size, b""
     if 8 + header <= held and header < MOST_HEADER:
         with path.open("rb") as file:
-            told = file.read(8 + header)[8:]
-    ends = [int(end) for end in _ENDS.findall(told)]
+            text = file.read(8 + header)[8:]
+    ends = [int(end) for end in _ENDS.findall(text)]
     if held < 8 + header + max(ends, default=0):
         return "a safetensors file that is cut off: download or copy it again"
     return ""
 
 
-# What an archive holds -> the suffix of the format that it is. Names stand below one folder.
+# The suffixes of archives; the names in one are below one folder.
 ZIPS = (".pt2", ".pt", ".npz")
 
 
-def _of_zip(path: Path, wanted: str) -> str:
+def _of_zip(path: Path, expected: str) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -144,7 +144,7 @@ def _of_zip(path: Path, wanted: str) -> str:
         return _CUT
     names = [member.filename for member in members]
     found, what = _kind_of_archive(names)
-    if found == wanted:
+    if found == expected:
         return ""
     return what if not found else f"{what}: call it {path.stem}{found}, or give the other file"
 
@@ -161,4 +161,4 @@ def _kind_of_archive(names: list[str]) -> tuple[str, str]:
         return "", "a torch.save file, not TorchScript or torch.export: it is " + _SAVED
     if all(name.endswith(".npy") for name in names):  # also of none
         return ".npz", "an .npz file of arrays"
-    return "", "a zip archive, but of no format that is served: unpack it first"
+    return "", "a zip archive, but not in a format that is supported: unpack it first"

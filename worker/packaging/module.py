@@ -1,4 +1,4 @@
-"""Packing a module: exported, and proved to answer as the module does."""
+"""Packing a module: it is exported, and the export is checked against the module."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from torch.utils import _pytree as pytree
 
 from shared.errors import InvalidInput
 from worker.packaging.example import checked
-from worker.packaging.export_errors import refusal
+from worker.packaging.exporting import flat_returns, leaves_of, refusal
 from worker.packaging.program import read, write
 from worker.packaging.result import Packed
-from worker.packaging.returned import flat_returns, leaves_of
 from worker.packaging.single_rows import settle_single_rows
 from worker.runtimes.failures import summary
-from worker.runtimes.naming import Said
+from worker.runtimes.naming import Described
 from worker.runtimes.state_dict import load_state
 from worker.runtimes.torch_model import Forward
 
-# Layers that answer otherwise in training mode.
+# Layers that compute something else in training mode.
 TRAINED = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RReLU)
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """Arguments that the module is shown, and asked again with other tensors in their places."""
+    """Example arguments of a module, and its answers to other tensors in their places."""
 
     module: nn.Module
     args: tuple[Any, ...]
@@ -59,15 +58,15 @@ def pack_module(
     state_dict: Mapping[str, Tensor] | None,
     example_inputs: Sequence[Any],
     dynamic_shapes: Any,
-    input_names: Sequence[Said] | None,
-    output_names: Sequence[Said] | None,
+    input_names: Sequence[Described] | None,
+    output_names: Sequence[Described] | None,
     out_dir: Path,
     example_kwargs: Mapping[str, Any] | None = None,
 ) -> Packed:
     """Export `module` with `state_dict` (None: its own) as platform `pytorch_program`.
 
-    The packed model answers the example once, and must answer as the module does; InvalidInput if
-    not, or if torch cannot export it. `dynamic_shapes` is torch.export's.
+    The packed model runs once with the example, and must return what the module returns;
+    InvalidInput if it does not, or if torch cannot export it. `dynamic_shapes` is torch.export's.
     """
     checked(module)
     if state_dict is not None:
@@ -82,7 +81,7 @@ def pack_module(
             _export(example, dynamic_shapes, archive)
         draft = read(archive).with_outputs([path for path, _ in leaves_of(returned)])
         _prove(example, draft.bind())
-        draft = settle_single_rows(draft, example.ask, _lively(example))
+        draft = settle_single_rows(draft, example.ask, _nonzero(example))
         packed = write(draft, out_dir, input_names, output_names)
     return dataclasses.replace(packed, notes=[*notes, *packed.notes])
 
@@ -105,8 +104,8 @@ def _first_answer(example: Example) -> Any:
             return example.module(*args, **kwargs)
     except Exception as error:  # the module may raise anything
         raise InvalidInput(
-            f"the module does not answer the example: {summary(error)} (--example FILE.npz gives "
-            "it another)"
+            f"the module fails with the example: {summary(error)} (--example FILE.npz gives "
+            "another)"
         ) from error
 
 
@@ -123,7 +122,7 @@ def _export(example: Example, dynamic_shapes: Any, path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without warnings and screens of graphs, which are about code of the module's author."""
+    """Suppress warnings and dumps of graphs, which are about the module's own code."""
     before = logging.root.manager.disable
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -143,11 +142,13 @@ def _prove(example: Example, forward: Forward) -> None:
     answers = [leaf for _, leaf in leaves_of(got) if leaf is not None]
     if _difference(again, want):
         raise InvalidInput(
-            "the packed model does not answer as the module does, which answers otherwise each "
-            "time: is dropout, or other chance, left on in it?"
+            "the packed model does not return what the module returns, and the module returns "
+            "something else each time: is dropout, or another random layer, left on?"
         )
     if difference := _difference(answers, want):
-        raise InvalidInput(f"the packed model does not answer as the module does: {difference}")
+        raise InvalidInput(
+            f"the packed model does not return what the module returns: {difference}"
+        )
 
 
 def _difference(got: list[Any], want: list[Any]) -> str:
@@ -158,9 +159,9 @@ def _difference(got: list[Any], want: list[Any]) -> str:
     return ""
 
 
-def _lively(example: Example) -> list[Tensor]:
-    """The example's tensors, made-up zeros of floats replaced: what is multiplied by zero cannot be
-    told apart."""
+def _nonzero(example: Example) -> list[Tensor]:
+    """The example's tensors, with random numbers for generated zeros: a product with zero hides
+    every difference."""
     generator = torch.Generator().manual_seed(0)
     return [
         torch.randn(tensor.shape, generator=generator).to(tensor.dtype)

@@ -1,32 +1,35 @@
-"""What an ONNX file says of itself that an open session does not: where its weights lie, and which
+"""The parts of an ONNX file that an open session does not show: where its weights lie, and which
 tensors have no rank. For packing; the weights themselves are never read."""
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shared.errors import Corrupt, InvalidInput
+from shared.manifest import is_file_name
+from worker.packaging import file_stubs
 
-MOST_BYTES = (1 << 31) - 1  # protobuf's own limit
+MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
 SMALL = 1024  # elements of a tensor that may be a shape, which inferring ranks has to know
 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """`external`: for each location that the file names, the bytes that must be there. `unranked`:
-    inputs and outputs of the graph whose number of dimensions is nowhere to be known."""
+    """`external`: for each location that the file names, the bytes that it must have. `unranked`:
+    inputs and outputs of the graph whose number of dimensions is not known."""
 
     external: dict[str, int]
     unranked: frozenset[str]
 
 
 def read(path: Path) -> OnnxFile:
-    """Read the file without its external data. Corrupt if it is no ONNX model, InvalidInput if what
-    it says of its external data is no sense, or it is too large."""
+    """Read the file without its external data. Corrupt if it is not an ONNX model, InvalidInput
+    if its description of external data makes no sense, or if it is too large."""
     model = _parse(path)
     external: dict[str, int] = {}
     for tensor in _tensors(model.graph):
@@ -42,9 +45,9 @@ def _parse(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     model, size = onnx.ModelProto(), path.stat().st_size
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise InvalidInput(
-            f"{path.name}: {size} bytes, and no ONNX file can be over {MOST_BYTES}: save it with "
+            f"{path.name}: {size} bytes, an ONNX file has at most {MAX_BYTES}: save it with "
             "its weights as external data"
         )
     try:
@@ -55,9 +58,9 @@ def _parse(path: Path) -> Any:
         ):
             model.ParseFromString(raw)
     except (DecodeError, ValueError) as error:
-        raise Corrupt(f"{path.name}: it is no ONNX model, or one that is cut off") from error
+        raise Corrupt(f"{path.name}: it is not an ONNX model, or it is cut off") from error
     if not model.HasField("graph"):
-        raise Corrupt(f"{path.name}: it is no ONNX model: there is no graph in it")
+        raise Corrupt(f"{path.name}: it is not an ONNX model: it contains no graph")
     return model
 
 
@@ -82,14 +85,16 @@ def _of_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
 def _note(tensor: Any, external: dict[str, int]) -> None:
     if tensor.data_location != tensor.EXTERNAL:
         return
-    told = {entry.key: entry.value for entry in tensor.external_data}
-    location = told.get("location", "")
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
     try:
-        start, length = int(told.get("offset") or 0), int(told.get("length") or 0)
+        start, length = int(entries.get("offset") or 0), int(entries.get("length") or 0)
     except ValueError:
         start = length = -1
     if not location or start < 0 or length < 0:
-        raise InvalidInput(f"tensor {tensor.name[:80]!r}: its external data is nowhere: {told}")
+        raise InvalidInput(
+            f"tensor {tensor.name[:80]!r}: its external data has no valid location: {entries}"
+        )
     external[location] = max(external.get(location, 0), start + length)
 
 
@@ -107,8 +112,8 @@ def _has_no_rank(end: Any) -> bool:
 
 
 def _inferred(model: Any) -> list[Any]:
-    """The outputs as ONNX's own shape inference knows them; none if it fails. Empties the weights
-    of `model`, of which it wants the shapes only."""
+    """The outputs with the shapes that ONNX infers; none if that fails. Empties the weights of
+    `model`, of which only the shapes are needed."""
     from onnx import shape_inference
 
     for tensor in model.graph.initializer:
@@ -118,3 +123,63 @@ def _inferred(model: Any) -> list[Any]:
         return list(shape_inference.infer_shapes(model, data_prop=True).graph.output)
     except (shape_inference.InferenceError, RuntimeError, ValueError):
         return []
+
+
+MAX_FILES = 4000  # a manifest takes 4096
+SAVE_AGAIN = "save the model again with its weights in one file beside it, or inside it"
+
+
+def find(model: Path, external: Mapping[str, int], own_name: str) -> dict[str, Path]:
+    """Local paths by name for the locations of `external`, which gives the bytes needed of each.
+    InvalidInput for a file that is missing, cut off, or not below the model's folder; `own_name` is
+    the name of the model itself in its version."""
+    if len(external) > MAX_FILES:
+        raise InvalidInput(
+            f"{model.name}: weights in {len(external)} files, at most {MAX_FILES}: {SAVE_AGAIN}"
+        )
+    found: dict[str, Path] = {}
+    for location, size in external.items():
+        what = f"{model.name}: its external data {location[:200]!r}"
+        name = _name(location, what)
+        path = model.parent / name
+        if name == own_name or path == model:
+            raise InvalidInput(f"{what} has the name of the model itself: {SAVE_AGAIN}")
+        _check_there(path, model, what)
+        _check_content(path, size, what)
+        found[name] = path
+    return found
+
+
+def _name(location: str, what: str) -> str:
+    if location.startswith("/") or location[1:3] in (":/", ":\\"):
+        raise InvalidInput(
+            f"{what} has an absolute path, it must lie in the model's folder: {SAVE_AGAIN}"
+        )
+    if ".." in location.split("/"):
+        raise InvalidInput(f"{what} lies outside the model's folder: {SAVE_AGAIN}")
+    name = posixpath.normpath(location)
+    if not is_file_name(name):
+        raise InvalidInput(f"{what}: the name is not allowed for a file of a version: {SAVE_AGAIN}")
+    return name
+
+
+def _check_there(path: Path, model: Path, what: str) -> None:
+    """A link may lead to the real folder of the model, as it does in a cache of downloads."""
+    if not path.exists():
+        kind = "is a link to nothing" if path.is_symlink() else "is missing"
+        raise InvalidInput(f"{what} {kind}: it must lie beside the model, in {model.parent}")
+    real = path.resolve()
+    if not any(
+        real.is_relative_to(home) for home in (model.parent.resolve(), model.resolve().parent)
+    ):
+        raise InvalidInput(f"{what} is a link to a place outside the model's folder: {SAVE_AGAIN}")
+    if not path.is_file():
+        raise InvalidInput(f"{what} is not a file")
+
+
+def _check_content(path: Path, size: int, what: str) -> None:
+    if stub := file_stubs.stub_of(path):
+        raise InvalidInput(f"{what} is {stub}")
+    held = path.stat().st_size
+    if held < size:
+        raise InvalidInput(f"{what} holds {held} bytes of {size}: it is cut off, copy it again")

@@ -1,6 +1,6 @@
 """Packing a torch.export graph: program.json and weights, without anything to unpickle.
 
-What a worker would refuse is refused here, in the same words: the packed model is loaded once.
+What a worker would refuse is refused here, with the same error: the packed model is loaded once.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from torch import Tensor
 
 from shared.errors import Corrupt
 from worker.packaging.program_manifest import Packed, describe
-from worker.packaging.sharding import split_weights, take_aliases
+from worker.packaging.weight_files import split_weights, take_aliases
+from worker.runtimes.canonical import encode, to_stored
 from worker.runtimes.failures import of_load
-from worker.runtimes.layout import to_stored
-from worker.runtimes.naming import Said
+from worker.runtimes.naming import Described
 from worker.runtimes.program import LoadedProgram
-from worker.runtimes.program_canonical import encode
 from worker.runtimes.program_schema import PROGRAM_FILE, Program, decode
 from worker.runtimes.program_tree import Path as TreePath
 from worker.runtimes.program_tree import Trees, flatten_guards, read_trees
@@ -41,16 +40,16 @@ class Draft(NamedTuple):
     aliases: dict[str, str]
 
     def bind(self) -> Forward:
-        """The graph over its weights."""
+        """The graph with its weights."""
         tied = {name.removeprefix(ALIAS): self.stored[it] for name, it in self.aliases.items()}
         return self.loaded.bind({**self.stored, **tied})
 
     def with_program(self, program: Program) -> Draft:
-        """The same with other shape rules."""
+        """This draft with other shape rules."""
         return self._replace(program=program, loaded=_load(program))
 
     def with_outputs(self, paths: list[TreePath]) -> Draft:
-        """The same with other names of what it returns."""
+        """This draft with other names for its outputs."""
         return self._replace(trees=msgspec.structs.replace(self.trees, outputs=paths))
 
 
@@ -58,13 +57,20 @@ def pack_pt2(
     path: Path,
     out_dir: Path,
     *,
-    input_names: Sequence[Said] | None = None,
-    output_names: Sequence[Said] | None = None,
+    input_names: Sequence[Described] | None = None,
+    output_names: Sequence[Described] | None = None,
 ) -> Packed:
-    """A torch.export archive as platform `pytorch_program`. Corrupt if it holds pickled tensors,
-    state that changes, or operators that are not offered. Its example inputs are left out, unread.
-    """
+    """Pack a torch.export archive as platform `pytorch_program`. Corrupt if it contains pickled
+    tensors, state that changes, or operators that are not supported. Its example inputs are left
+    out, unread."""
     return write(read(path), out_dir, input_names, output_names)
+
+
+def pack_file(
+    file: Path, scratch: Path, inputs: Sequence[Described], outputs: Sequence[Described]
+) -> Packed:
+    """`pack_pt2`, as the table of platforms calls a packer."""
+    return pack_pt2(file, scratch, input_names=inputs, output_names=outputs)
 
 
 def read(path: Path) -> Draft:
@@ -85,10 +91,11 @@ def read(path: Path) -> Draft:
 def write(
     draft: Draft,
     out_dir: Path,
-    input_names: Sequence[Said] | None,
-    output_names: Sequence[Said] | None,
+    input_names: Sequence[Described] | None,
+    output_names: Sequence[Described] | None,
 ) -> Packed:
-    """The files of the draft under `out_dir`, and their description under the names said."""
+    """Write the files of the draft under `out_dir`; what its manifest says, under the given
+    names."""
     inputs, outputs = describe(draft.program, draft.trees, input_names, output_names)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / PROGRAM_FILE).write_bytes(encode(draft.program))
@@ -105,5 +112,5 @@ def _weights(tensors: dict[str, Tensor], loaded: LoadedProgram) -> dict[str, Ten
     """The tensors that the program takes; others in the archive are not needed."""
     missing = [slot.weight for slot in loaded.slots if slot.weight not in tensors]
     if missing:
-        raise Corrupt(f".pt2: tensor {missing[0]!r} is not in it")
+        raise Corrupt(f".pt2: it does not contain tensor {missing[0]!r}")
     return {slot.weight: tensors[slot.weight] for slot in loaded.slots}

@@ -1,4 +1,4 @@
-"""What the manifest says about a program."""
+"""The inputs and outputs of a program, as its manifest describes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.errors import Corrupt
 from shared.manifest import TensorSpec
 from worker.packaging.result import Packed as Packed
 from worker.runtimes import dtypes
-from worker.runtimes.naming import Own, Said, match
+from worker.runtimes.naming import Described, ModelTensor, match
 from worker.runtimes.program import split_inputs
 from worker.runtimes.program_schema import Program, TensorMeta
 from worker.runtimes.program_tree import Path as TreePath
@@ -20,29 +20,30 @@ from worker.runtimes.shape_rules import sizes
 def describe(
     program: Program,
     trees: Trees,
-    inputs: Sequence[Said] | None = None,
-    outputs: Sequence[Said] | None = None,
+    inputs: Sequence[Described] | None = None,
+    outputs: Sequence[Described] | None = None,
 ) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """Inputs and outputs of a program, -1 where a size varies, under the names said or its own:
+    """Inputs and outputs of a program, -1 where a size varies, under the given names or its own:
     those of forward()'s arguments and of the keys that it returns, `output` or `output_0` and so on
-    where it returns no keys. Corrupt if an output is no tensor, InvalidInput as `match`.
-    """
+    where it returns no keys. Corrupt if an output is not a tensor, InvalidInput as `match`."""
     return (
         match("inputs", inputs or [], _own_inputs(program, trees)),
         match("outputs", outputs or [], _own_outputs(program, trees)),
     )
 
 
-def match_packed(packed: Packed, inputs: Sequence[Said], outputs: Sequence[Said]) -> Packed:
-    """The same, where what was said of its tensors is so; InvalidInput as `match`."""
+def match_packed(
+    packed: Packed, inputs: Sequence[Described], outputs: Sequence[Described]
+) -> Packed:
+    """`packed` with its tensors under the given names; InvalidInput as `match`."""
     return replace(
         packed,
-        inputs=match("inputs", inputs, [Own(spec) for spec in packed.inputs]),
-        outputs=match("outputs", outputs, [Own(spec) for spec in packed.outputs]),
+        inputs=match("inputs", inputs, [ModelTensor(spec) for spec in packed.inputs]),
+        outputs=match("outputs", outputs, [ModelTensor(spec) for spec in packed.outputs]),
     )
 
 
-def _own_inputs(program: Program, trees: Trees) -> list[Own]:
+def _own_inputs(program: Program, trees: Trees) -> list[ModelTensor]:
     values = program.graph_module.graph.tensor_values
     known = user_inputs(program)
     paths = (
@@ -56,14 +57,14 @@ def _own_inputs(program: Program, trees: Trees) -> list[Own]:
     return found
 
 
-def _own_input(meta: TensorMeta, placeholder: str, path: TreePath | None) -> Own:
-    """An argument by its name. A nested value by the graph's name (`d_a`), also by its path."""
+def _own_input(meta: TensorMeta, placeholder: str, path: TreePath | None) -> ModelTensor:
+    """An argument under its name; a nested value under the graph's name (`d_a`), or its path."""
     if path is not None and len(path) == 1:
-        return Own(_spec(str(path[0]), meta), also=placeholder)
-    return Own(_spec(placeholder, meta), also=dotted(path) if path else "")
+        return ModelTensor(_spec(str(path[0]), meta), also=placeholder)
+    return ModelTensor(_spec(placeholder, meta), also=dotted(path) if path else "")
 
 
-def _own_outputs(program: Program, trees: Trees) -> list[Own]:
+def _own_outputs(program: Program, trees: Trees) -> list[ModelTensor]:
     graph = program.graph_module.graph
     given = list(enumerate(graph.outputs))
     known = trees.outputs
@@ -78,14 +79,14 @@ def _own_outputs(program: Program, trees: Trees) -> list[Own]:
     ]
 
 
-def _own_output(meta: TensorMeta, path: TreePath, plain: str) -> Own:
+def _own_output(meta: TensorMeta, path: TreePath, plain: str) -> ModelTensor:
     named = any(isinstance(key, str) for key in path)
-    return Own(_spec(dotted(path) if named else plain, meta), named=named)
+    return ModelTensor(_spec(dotted(path) if named else plain, meta), named=named)
 
 
 def _value(number: int, output: dict[str, dict[str, str]]) -> str:
     if "as_tensor" not in output:
-        raise Corrupt(f"program: output {number} is no tensor")
+        raise Corrupt(f"program: output {number} is not a tensor")
     return output["as_tensor"]["name"]
 
 

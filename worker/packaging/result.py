@@ -1,6 +1,6 @@
-"""What packing gives: the files of a model version, and what its manifest says about it.
+"""The result of packing: the files of a model version, and the contents of its manifest.
 
-Without torch, so that an ONNX model can be packed where there is none.
+Without torch, so that an ONNX model can be packed where torch is not installed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from shared.manifest import Parameter, TensorSpec
 
 @dataclass(frozen=True)
 class Packed:
-    """What goes into a manifest. `files`: local path by manifest name. `notes`: what the publisher
-    should know, though it is no reason to refuse."""
+    """The contents of a manifest. `files`: local path by manifest name. `notes`: what the publisher
+    should know, although it is not a reason to refuse the model."""
 
     platform: str
     files: dict[str, Path]

@@ -1,8 +1,8 @@
-"""Whether a size of 1 may be served: torch.export never says, so the module is asked.
+"""Whether a size of 1 may be served: torch.export does not say, so the module is run to find out.
 
-An export holds for sizes of 2 and more, unless it was told otherwise. For each size that varies,
-the module and its graph are run with it at 1. Where their answers are equal, 1 is allowed; where
-they differ, the program gets a rule against it.
+An export is valid for sizes of 2 and more, unless it was declared otherwise. For each size that
+varies, the module and its graph are run with a size of 1. Where the results are equal, 1 is
+allowed; where they differ, the program gets a rule against it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Ask = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 def settle_single_rows(draft: Draft, ask: Ask, example: Sequence[Tensor]) -> Draft:
-    """The draft with a least size of 1 where `ask` (the module: its answer to flat inputs) and the
-    graph agree on it, one size at a time and all together, and with a rule against it where they do
-    not. `example`: inputs that both take."""
+    """The draft with a least size of 1 where the module (`ask`: its results for flat inputs) and
+    the graph agree, one size at a time and all together, and with a rule against it where they do
+    not. `example`: inputs that both accept."""
     names = draft.loaded.names
     metas = [draft.program.graph_module.graph.tensor_values[name] for name in names]
     places = [dimensions(meta) for meta in metas]
@@ -36,25 +36,25 @@ def settle_single_rows(draft: Draft, ask: Ask, example: Sequence[Tensor]) -> Dra
         if None in dims
         for symbol in symbols_of(meta)
     }
-    wanted = [
+    candidates = [
         symbol
         for symbol, allowed in draft.program.range_constraints.items()
         if allowed.min_val == SPECIALISED_MINIMUM
         and symbol not in computed
         and any(symbol in dims for dims in places)
     ]
-    if not wanted:
+    if not candidates:
         return draft
     ranks = _ranks(ask([tensor.clone() for tensor in example]))
 
     def agree(symbols: set[str]) -> bool:
         return _agree(draft, ask, _cut(example, places, symbols), symbols, ranks)
 
-    proved = {one for one in wanted if agree({one})}
+    proved = {one for one in candidates if agree({one})}
     if len(proved) > 1 and not agree(proved):
         proved = set()
-    against = _rules_against(names, places, set(wanted) - proved)
-    return draft.with_program(_allowing(draft.program, set(wanted), against))
+    against = _rules_against(names, places, set(candidates) - proved)
+    return draft.with_program(_allowing(draft.program, set(candidates), against))
 
 
 def _ranks(answer: Sequence[Tensor]) -> list[int]:
@@ -64,8 +64,8 @@ def _ranks(answer: Sequence[Tensor]) -> list[int]:
 def _agree(
     draft: Draft, ask: Ask, inputs: list[Tensor], symbols: set[str], ranks: list[int]
 ) -> bool:
-    """Whether both give the same, with as many dimensions as for other sizes: the manifest can say
-    one number only."""
+    """Whether both return the same, with as many dimensions as for other sizes: a manifest has one
+    number of dimensions only."""
     forward = draft.with_program(_allowing(draft.program, symbols, [])).bind()
     try:
         with torch.inference_mode():
@@ -75,7 +75,7 @@ def _agree(
         return _ranks(want) == ranks
     except (WarmrouteError, AssertionError):
         return False
-    except Exception:  # the module may refuse one row in any way it likes
+    except Exception:  # the module may refuse one row with any exception
         return False
 
 
@@ -94,7 +94,7 @@ def _cut(
 def _rules_against(
     names: Sequence[str], places: Sequence[Sequence[Dimension]], symbols: set[str]
 ) -> list[str]:
-    """One for each of these sizes, where it stands first."""
+    """A rule for each of these sizes, at its first place."""
     rules: dict[str, str] = {}
     for name, dims in zip(names, places, strict=True):
         for axis, want in enumerate(dims):

@@ -1,4 +1,4 @@
-"""Packing formats that stay one file: TorchScript, and `.pt2` as it is."""
+"""Packing the formats that stay one file: TorchScript, and a whole `.pt2`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.packaging.program_manifest import describe
 from worker.packaging.result import Packed
 from worker.runtimes import pytorch_pt2, pytorch_torchscript
 from worker.runtimes.failures import of_load
-from worker.runtimes.naming import Said
+from worker.runtimes.naming import Described
 from worker.runtimes.program import LoadedProgram
 from worker.runtimes.program_schema import decode
 from worker.runtimes.program_tree import flatten_guards, read_trees
@@ -24,23 +24,22 @@ from worker.runtimes.pt2_archive import Pt2Archive
 from worker.runtimes.script_signature import find_places, read_arguments, returned_count
 from worker.runtimes.shape_rules import notes_on_minimum
 
-# Layers that answer otherwise in training mode.
+# Layers that compute something else in training mode.
 TRAINED = re.compile("Dropout|BatchNorm|InstanceNorm|RReLU")
 
 
 def pack_torchscript(
     path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> Packed:
-    """A TorchScript archive as it is. It says the names of what it takes, and not datatypes and
-    shapes, so the publisher must. LoadFailed if a worker could not open it, InvalidInput if
-    forward() does not take these inputs or returns another number of outputs.
-    """
+    """Pack a TorchScript archive as it is. It contains the names of its inputs, but not datatypes
+    and shapes, so the publisher must give them. LoadFailed if a worker could not open it,
+    InvalidInput if forward() does not take these inputs or returns another number of outputs."""
     module = pytorch_torchscript.open_archive(path, torch.device("cpu"))
     arguments = read_arguments(module)
     if not inputs or not outputs:
         takes = ", ".join(f"{one.name} ({one.kind})" for one in arguments)
         raise InvalidInput(
-            "TorchScript does not say datatypes and shapes: --input and --output are needed, each "
+            "a TorchScript archive has no datatypes and shapes: give --input and --output, each "
             f"as NAME:DATATYPE:DIM,DIM,...; forward() takes {takes}"
         )
     places = find_places(arguments, [spec.name for spec in inputs])
@@ -56,6 +55,19 @@ def pack_torchscript(
     return Packed("pytorch_torchscript", files, marked, list(outputs), notes=_notes(module))
 
 
+def pack_torchscript_file(
+    file: Path, scratch: Path, inputs: Sequence[Described], outputs: Sequence[Described]
+) -> Packed:
+    """`pack_torchscript`, as the table of platforms calls a packer."""
+    return pack_torchscript(file, _specs("--input", inputs), _specs("--output", outputs))
+
+
+def _specs(option: str, described: Sequence[Described]) -> list[TensorSpec]:
+    if names := [one for one in described if isinstance(one, str)]:
+        raise InvalidInput(f"{option} {names[0]!r}: here its datatype and shape are needed too")
+    return [one for one in described if not isinstance(one, str)]
+
+
 def _notes(module: Any) -> list[str]:
     kinds = {part.original_name for part in module.modules() if getattr(part, "training", False)}
     if found := sorted(kind for kind in kinds if TRAINED.search(kind)):
@@ -63,13 +75,20 @@ def _notes(module: Any) -> list[str]:
     return []
 
 
+def pack_pt2_file(
+    file: Path, scratch: Path, inputs: Sequence[Described], outputs: Sequence[Described]
+) -> Packed:
+    """`pack_whole_pt2`, as the table of platforms calls a packer."""
+    return pack_whole_pt2(file, input_names=inputs, output_names=outputs)
+
+
 def pack_whole_pt2(
     path: Path,
     *,
-    input_names: Sequence[Said] | None = None,
-    output_names: Sequence[Said] | None = None,
+    input_names: Sequence[Described] | None = None,
+    output_names: Sequence[Described] | None = None,
 ) -> Packed:
-    """A torch.export archive as it is, its example inputs included, which are never opened."""
+    """Pack a torch.export archive as it is, with its example inputs, which are never opened."""
     with of_load(".pt2"):
         archive = Pt2Archive(path)
         raw = archive.program()

@@ -1,1 +1,1 @@
-"""What is in memory on a worker: the ledger of bytes, who goes for whom, and how."""
+"""What is in memory on a worker: the ledger of bytes, what to evict for a load, and how."""

@@ -1,4 +1,4 @@
-"""What the services of one worker share: the state of its device, and its voice to Redis."""
+"""The state that the services of one worker share: its device, its copies, and its scripts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from worker.supervisor.progress import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerContext:
-    """Built once in app.py. Only code of the event loop touches them, but for `thread`, and for
-    `progress`, `meter` and `gauge`, which that thread writes."""
+    """Built once, in `worker/composition.py`. Used by code of the event loop only, except `thread`,
+    and `progress`, `meter` and `gauge`, which the device thread writes."""
 
     scripts: Scripts
     membership: Membership

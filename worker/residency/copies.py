@@ -1,4 +1,4 @@
-"""The model copies on this worker's device, and who uses them."""
+"""The model copies on this worker's device, and how many batches use each."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from shared import clock
+from shared.footprint import Footprint
 from shared.manifest import Manifest
 from shared.policy import Policy
 from shared.worker_report import CopyUse
-from worker.residency.candidates import Resident
-from worker.residency.ledger import Footprint
+from worker.residency.projection import Resident
 from worker.runtimes.base import LoadedModel
 
 
-class Kept(NamedTuple):
-    """What a call has left allocated: live bytes before it, and how many more it were after."""
+class Retained(NamedTuple):
+    """What a call left allocated: live bytes before it, and by how many bytes they grew."""
 
     before: int
     size: int
@@ -24,13 +24,15 @@ class Kept(NamedTuple):
 
 @dataclass
 class Copy:
-    """One resident model. `retiring`: takes no new requests and is freed once it is idle. Times in
-    seconds of `clock.monotonic`. `load_s` is what loading it took. `stays_until`: a script said
-    that it must stay; asked again after that. `surplus`: other workers hold it too. `wanted`: by a
-    session, so the last copy stays. `check_at`: when a batch of it is to be checked next;
-    `checks`: how often that was done. `unproved`: no rows that it takes were known at its load.
-    `largest`: bytes of the inputs of its largest call that was measured, which left `kept`.
-    `announcing`: the map may be told of it at any moment, so it must not leave before."""
+    """One resident model. Times in seconds of `clock.monotonic`.
+
+    `load_s`: what loading it took. `retiring`: it takes no new requests and is freed once it is
+    idle. `announcing`: an announcement is under way, so it must not be retired before that ends.
+    `stays_until`: a script refused to retire it; it is not asked again before. `surplus`: other
+    workers hold the model too. `in_session`: a session needs it, so the last copy stays.
+    `check_at`: when a batch of it is checked next, `checks`: how often that was done. `unproved`:
+    at its load no inputs were known that the model accepts. `largest`: input bytes of the largest
+    call that was measured; `retained`: what that call left allocated."""
 
     ref: str
     manifest: Manifest
@@ -45,54 +47,57 @@ class Copy:
     announcing: bool = False
     stays_until: float = 0.0
     surplus: bool = False
-    wanted: bool = False
+    in_session: bool = False
     check_at: float = 0.0
     checks: int = 0
     unproved: bool = False
     largest: int = 0
-    kept: Kept | None = None
+    retained: Retained | None = None
 
-    @property
-    def must_stay(self) -> bool:
-        """Whether it is pinned, as far as is known here: by its policy, or as a session's only."""
-        return self.policy.pin or (self.wanted and not self.surplus)
+    def must_stay(self, now: float) -> bool:
+        """Whether the copy may not be evicted: its policy pins it, it is the only copy of a model
+        that a session needs, or a script has just refused to retire it. All that this worker knows
+        of pins is in this one place; the script `retire` decides for the whole cell."""
+        only_copy = self.in_session and not self.surplus
+        return self.policy.pin or only_copy or self.stays_until > now
 
     @property
     def group(self) -> str:
+        """The affinity key of the model, '' if it has none."""
         return self.policy.affinity.key if self.policy.affinity else ""
 
 
 class Copies:
-    """Copies by reference. The heart's thread reads while the event loop adds and removes: so the
-    mapping is never changed, but replaced."""
+    """Copies by reference. The heartbeat's thread reads while the event loop adds and removes: the
+    mapping is never changed, but replaced. `used(ref, now, requests)` is called for each batch."""
 
     def __init__(
         self, used: Callable[[str, float, int], object] = lambda ref, now, n: None
     ) -> None:
         self._copies: dict[str, Copy] = {}
-        self._used = used  # told of each batch: ref, now, requests
+        self._used = used
 
     def add(self, copy: Copy) -> None:
-        """A model is loaded."""
+        """Add a copy that was loaded."""
         self._copies = {**self._copies, copy.ref: copy}
 
     def announced(self, ref: str) -> None:
-        """What was said of it to the map has been heard, or is not said any more."""
+        """The announcement of the copy has been received, or is given up."""
         if copy := self.get(ref):
             copy.announcing = False
 
     def remove(self, ref: str) -> Copy:
-        """A model is about to be freed."""
+        """Remove a copy that is about to be freed."""
         copy = self._copies[ref]
         self._copies = {other: c for other, c in self._copies.items() if other != ref}
         return copy
 
     def get(self, ref: str) -> Copy | None:
-        """The copy of `ref`, if there is one."""
+        """The copy of `ref`; None if there is none."""
         return self._copies.get(ref)
 
     def held(self) -> dict[str, int]:
-        """The copies that take requests, and the bytes of each (shared ones counted in each)."""
+        """The copies that take requests, and the bytes of each (shared bytes counted in each)."""
         return {r: c.footprint.total for r, c in self._copies.items() if not c.retiring}
 
     def hot(self) -> list[str]:
@@ -105,23 +110,23 @@ class Copies:
         return list(self._copies.values())
 
     def report(self, hits: Callable[[str], int]) -> dict[str, CopyUse]:
-        """For people: per model its tier, bytes, ms since its last use, and requests served."""
+        """Per model, for people: tier, bytes, ms since the last use, and requests served."""
         now = clock.monotonic()
         return {
             ref: CopyUse("device", c.footprint.total, round((now - c.last_used) * 1000), hits(ref))
             for ref, c in self._copies.items()
         }
 
-    def hold(self, ref: str, requests: int = 1) -> Copy:
-        """A batch was taken from the copy's queue: it is not freed until `let_go`."""
+    def acquire(self, ref: str, requests: int = 1) -> Copy:
+        """The copy for a batch of `requests`: it is not freed before `release`."""
         copy = self._copies[ref]
         copy.running += 1
         self._used(ref, clock.monotonic(), requests)
         return copy
 
     @staticmethod
-    def let_go(copy: Copy) -> None:
-        """The batch has ended; the copy counts as used just now."""
+    def release(copy: Copy) -> None:
+        """End the use of a copy by one batch; it counts as used just now."""
         copy.running -= 1
         copy.last_used = clock.monotonic()
 
@@ -134,13 +139,13 @@ class Copies:
 
 
 def resident(copy: Copy, now: float, busy: bool, min_residency_s: float) -> Resident:
-    """What the plan needs to know of a copy. `min_residency_s`: this worker's own rule, in loads of
-    the copy (what it took to load must pay first)."""
+    """A copy as a plan sees it. `min_residency_s`: this worker's own rule, in loads of the copy
+    (its load has to pay off first)."""
     given = copy.policy.min_residency_s
     return Resident(
         ref=copy.ref,
         priority=copy.policy.priority,
-        pinned=copy.must_stay or copy.stays_until > now,
+        pinned=copy.must_stay(now),
         busy=busy,
         loaded_at=copy.loaded_at,
         last_used=copy.last_used,

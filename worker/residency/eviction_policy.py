@@ -1,7 +1,8 @@
-"""Who is worth least on the device: eviction policies, by name. Pure: no clock, nothing written.
+"""Eviction policies, by name: the worth of each copy on the device. Pure: no clock, no I/O.
 
-A policy is told of every load, use and eviction on its worker, and ranks who could go. What it may
-not decide (pins, copies in use, priorities, minimum residency, bytes) is in `eviction.py`.
+A policy is informed of every load, use and eviction on its worker, and ranks the copies that could
+be evicted. What it does not decide (pins, copies in use, priorities, minimum residency, bytes) is
+in `eviction.py`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.errors import ConfigError
-from worker.residency.candidates import Resident
+from worker.residency.projection import Resident
 
 # Loads per resident after which an old use counts half. Measured on Zipf 0.8 and 1.1, slow and
 # sudden shifts, and scans: 1 forgets too soon for the first, 4 too late for the second.
 HALF_LIFE = 2.0
-# Models that left and whose uses are still known; beyond that the one that left first is forgotten.
+# Evicted models whose uses are remembered; beyond that the one evicted first is forgotten.
 REMEMBERED = 1000
-# One load says little about what the next will take: others ran beside it. So a model is taken to
-# load at the usual pace, and each of its own loads moves that a quarter of the way. With times that
-# vary by a factor of two, believing the last one costs a tenth more loads.
+# One load says little about what the next will take: others ran beside it. So a model is assumed to
+# load at the usual pace, and each of its own loads moves that by a quarter of the difference. With
+# times that vary by a factor of two, using the last one only costs a tenth more loads.
 TRUST = 0.25
 USUAL = 0.1
 LEAST_S = 0.001
@@ -32,29 +33,29 @@ class EvictionPolicy(Protocol):
     """Ranks residents. `now` and all times are seconds of the worker's clock."""
 
     def loaded(self, ref: str, cost_s: float, bytes: int, now: float) -> None:
-        """A copy is here: bringing it took `cost_s`, and it takes `bytes`."""
+        """A copy was loaded in `cost_s` seconds, and takes `bytes`."""
 
     def used(self, ref: str, now: float, count: int) -> None:
-        """A batch of `count` requests was taken for a copy."""
+        """A batch of `count` requests runs on a copy."""
 
     def evicted(self, ref: str) -> None:
-        """A copy is gone."""
+        """A copy was evicted."""
 
     def rank(self, resident: Resident) -> float:
-        """Lower goes first."""
+        """The worth of a copy; the lowest is evicted first."""
 
 
 class Lru:
-    """Least recently used first."""
+    """Evicts the least recently used copy first."""
 
     def loaded(self, ref: str, cost_s: float, bytes: int, now: float) -> None:
-        """Tells nothing."""
+        """Not needed."""
 
     def used(self, ref: str, now: float, count: int) -> None:
-        """The resident knows its last use."""
+        """Not needed: a resident carries its last use."""
 
     def evicted(self, ref: str) -> None:
-        """Tells nothing."""
+        """Not needed."""
 
     def rank(self, resident: Resident) -> float:
         """The time of its last use."""
@@ -73,14 +74,14 @@ class Record:
 
 
 class GreedyDual:
-    """Least seconds of loading saved per byte first: uses x reload seconds / bytes.
+    """Evicts the copy first that saves the fewest seconds of loading per byte: uses x reload
+    seconds / bytes.
 
-    As in greedy-dual-size-frequency a level rises with each eviction, so that what is used now
-    outweighs what was used once. Here the level multiplies (a use weighs 2^level) instead of being
-    added: with n residents an old use counts half after `HALF_LIFE` x n evictions. Where nothing
-    has to leave nothing ages, however long or busy the day. A batch is one use: had its model been
-    away, its requests would have shared one load. The uses of who left are remembered, so that a
-    model that returns is no stranger.
+    As in greedy-dual-size-frequency a level rises with each eviction, so that recent uses outweigh
+    old ones. Here the level multiplies (a use weighs 2^level) instead of being added: with n
+    residents an old use counts half after `HALF_LIFE` x n evictions. Without evictions nothing
+    ages, however long or busy the day. A batch is one use: without the copy its requests would have
+    shared one load. The uses of evicted models are remembered for when they are loaded again.
     """
 
     def __init__(self) -> None:
@@ -90,21 +91,21 @@ class GreedyDual:
         self._usual: float | None = None  # the pace of the loads here
 
     def loaded(self, ref: str, cost_s: float, bytes: int, now: float) -> None:
-        """It keeps the uses and the pace that it had when it left."""
+        """A model that was loaded before keeps its uses and its pace."""
         record = self._record(ref)
         pace = _pace(cost_s, bytes)
         usual = pace if self._usual is None else self._usual
         self._usual = usual + USUAL * (pace - usual)
-        known = usual if record.pace is None else record.pace
-        record.pace, record.bytes = known + TRUST * (pace - known), bytes
+        before = usual if record.pace is None else record.pace
+        record.pace, record.bytes = before + TRUST * (pace - before), bytes
 
     def used(self, ref: str, now: float, count: int) -> None:
-        """One more use, whatever `count`."""
+        """Count one use, whatever `count`."""
         record = self._record(ref)
         record.uses, record.level = self._faded(record) + 1, self._level
 
     def evicted(self, ref: str) -> None:
-        """The level rises; the model is remembered."""
+        """Raise the level, and remember the model."""
         record = self._here.get(ref)
         if record is None:
             return

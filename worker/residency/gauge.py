@@ -1,22 +1,30 @@
-"""What a copy really takes: the device's live bytes before and after, where nothing else can have
-changed them meanwhile.
+"""The real size of a copy: the device's live bytes before and after a load, where nothing else can
+have changed them.
 
 A load is measured from a moment between two batches to the moment after its warm-up; batches that
-run in between leave nothing behind. What cannot be told apart from another load, or from a copy
-that leaves meanwhile, is not measured: the prediction stands, and the next load may show it.
+run in between leave nothing behind. Where another load or an eviction runs at the same time the
+change cannot be attributed and is not used: the prediction stands, and the next load may show it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-# Below that, what the event loop holds meanwhile cannot be told from what a model does.
+from shared.footprint import sharing
+from shared.manifest import Manifest
+from shared.platforms import Sharing
+from worker.device.thread import DeviceThread
+from worker.runtimes.base import LoadedModel, prepare
+
+# Smaller changes cannot be distinguished from what the event loop allocates in the meantime.
 NOISE = 256 << 10
 
 
 class Span:
     """A stretch of time in which a load, an unload or a run changes what is live. `change`: by how
-    many bytes, once it is over; None if that cannot be told."""
+    many bytes, once it is over; None if that is not known."""
 
     def __init__(self) -> None:
         self.before: int | None = None
@@ -26,8 +34,9 @@ class Span:
 
 
 class Gauge:
-    """`live()` of the device; `inflight()`: bytes of requests that were taken in, which are no
-    model's. `begin` and `end` look at a moment when no batch is on the device: on its thread."""
+    """Measures live bytes. `live()`: those of the device, None if it cannot say; `inflight()`:
+    bytes of requests that were read, which belong to no model. `begin` and `end` run on the device
+    thread, at a moment when no batch is on the device."""
 
     def __init__(
         self, live: Callable[[], int | None], inflight: Callable[[], int] = lambda: 0
@@ -37,18 +46,18 @@ class Gauge:
         self._open: set[Span] = set()
 
     @property
-    def can_tell(self) -> bool:
-        """Whether anything can be measured on this device."""
+    def can_measure(self) -> bool:
+        """Whether this device says how many bytes are live."""
         return self._live() is not None
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is being measured: a run may be."""
+        """Whether no measurement is under way."""
         return not self._open
 
     def begin(self, span: Span, look: bool = True) -> None:
-        """From here on all change is the span's, or not clean. Without `look` it is never clean,
-        and only keeps others from being: that may be said from any thread."""
+        """Begin a span: until its end every change is its own, or it is not clean. Without `look`
+        it is never clean, and only keeps other spans from being clean: then from any thread."""
         if span.over:
             return  # it was given up before it began
         span.clean = look and self.quiet
@@ -57,7 +66,7 @@ class Gauge:
         span.before = self.now() if look else None
 
     def end(self, span: Span) -> int | None:
-        """It is over; what it changed."""
+        """End a span; the change in bytes, None if that is not known."""
         if not span.over:
             now = self.now() if span.clean else None
             if now is not None and span.before is not None:
@@ -66,12 +75,13 @@ class Gauge:
         return span.change
 
     def close(self, span: Span) -> None:
-        """It is over, however it ended; from any thread. To be called for each `begin`."""
+        """Close a span, however it ended; from any thread. Needed once for each `begin`."""
         span.over = True
         self._open.discard(span)
 
     def measure(self, call: Callable[[], object]) -> int | None:
-        """What a call on the device thread changes; its exceptions are raised."""
+        """By how many bytes a call on the device thread changes what is live; its exceptions
+        pass."""
         span = Span()
         self.begin(span)
         try:
@@ -81,19 +91,58 @@ class Gauge:
             self.close(span)
 
     def disturb(self) -> None:
-        """What is being measured has company: it cannot be told."""
+        """Mark every open span as not clean: something else changes what is live."""
         for span in tuple(self._open):
             span.clean = False
 
     def now(self) -> int | None:
-        """Live bytes, but for those of requests."""
+        """Live bytes, without those of requests; None if the device cannot say."""
         live = self._live()
         return None if live is None else live - self.inflight()
 
 
-def taken(certain: int, change: int | None, learned: int | None) -> int:
-    """Own bytes of a copy: as measured, but never less than its weights certainly take. Where that
-    is not known, what was learned before."""
+def own_bytes(certain: int, change: int | None, learned: int | None) -> int:
+    """Own bytes of a copy: as measured, but at least the `certain` bytes of its weights. Without a
+    measurement the bytes that an earlier load has `learned`."""
     if change is None:
         return max(certain, learned or 0)
     return change if change > certain + NOISE else certain
+
+
+class LoadGauge:
+    """Measures loads of formats that share nothing. What the others share is counted by its blobs,
+    and attached too fast to wait for a moment between two batches.
+
+    The first run of a format in a process allocates what all of its models use from then on
+    (TorchScript: 6.7 MB beside 6 MB of weights, the next ones 0.1), so that load is not measured.
+    """
+
+    def __init__(self, thread: DeviceThread, gauge: Gauge) -> None:
+        self._thread = thread
+        self._gauge = gauge
+        self._ran: set[str] = set()  # platforms
+
+    @asynccontextmanager
+    async def load(self, manifest: Manifest) -> AsyncIterator[Span]:
+        """Measure the load that runs in the block."""
+        span = Span()
+        try:
+            if sharing(manifest) is not Sharing.NOTHING:
+                self._gauge.begin(span, look=False)
+            else:
+                await asyncio.to_thread(prepare, manifest.platform)
+                await self._thread.run(lambda: self._gauge.begin(span))
+            yield span
+        finally:
+            self._gauge.close(span)
+
+    async def correct(
+        self, manifest: Manifest, model: LoadedModel, span: Span, learned: int | None
+    ) -> None:
+        """Set the bytes of a model that has run once. `learned`: own bytes, of an earlier load."""
+        change = await self._thread.run(lambda: self._gauge.end(span))
+        if manifest.platform not in self._ran:
+            self._ran.add(manifest.platform)
+            change = None
+        if self._gauge.can_measure and sharing(manifest) is Sharing.NOTHING:
+            model.bytes_resident = own_bytes(model.bytes_resident, change, learned)

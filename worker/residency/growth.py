@@ -1,8 +1,9 @@
-"""What a copy keeps from its calls counts as its own: state, or what a library caches for it.
+"""The growth of a copy: what its calls leave allocated (state, caches of a library) counts as its
+own bytes.
 
-It grows when a call is larger than any before of that copy. So those calls are measured, and the
-others pay a comparison. What is still there a moment later is booked: others leave if it does not
-fit, and if that does not help the copy itself; its next load is refused, with its figure.
+A copy grows when a call is larger than any before. So those calls are measured, and the others
+cost a comparison. What is still allocated a moment later is booked: other copies are evicted if it
+does not fit, and if that is not enough the copy itself; its next load is refused with this figure.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ from contextlib import suppress
 
 from shared.envelope import Outcome
 from shared.errors import WarmrouteError
+from shared.footprint import Footprint
 from shared.shared_memory import size_of
 from worker.residency.context import WorkerContext
-from worker.residency.copies import Copy, Kept
+from worker.residency.copies import Copy, Retained
 from worker.residency.evictor import Evictor
 from worker.residency.gauge import Gauge, Span
-from worker.residency.ledger import Footprint
 from worker.residency.memory_manager import MemoryManager
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
-NOTICED = 1 << 20  # less is not told from what the event loop holds meanwhile
+NOTICED = 1 << 20  # less may be what the event loop allocates in the meantime
 
 
 def watched(
     gauge: Gauge, copy: Copy, size: int, call: Callable[[], Sequence[Outcome]]
 ) -> Sequence[Outcome]:
-    """Run a call whose inputs have `size` bytes, on the device thread; note what it kept if it is
-    the largest of this copy. What a call that failed has kept shows at the next one."""
+    """Run a call whose inputs have `size` bytes, on the device thread; if it is the largest of this
+    copy, record what it left allocated. Growth of a call that fails shows at the next one."""
     if size <= copy.largest or not gauge.quiet:
         if size > copy.largest:
             gauge.disturb()
@@ -45,60 +46,60 @@ def watched(
         gauge.close(span)
     if change is not None and span.before is not None:
         copy.largest = size
-        kept = change - sum(map(size_of, outcomes))
-        if kept >= NOTICED:
-            copy.kept = Kept(span.before, kept)
+        retained = change - sum(map(size_of, outcomes))
+        if retained >= NOTICED:
+            copy.retained = Retained(span.before, retained)
     return outcomes
 
 
 class Growth:
-    """Books what calls have kept."""
+    """Books what calls have left allocated."""
 
-    def __init__(self, parts: WorkerContext, room: MemoryManager, evictor: Evictor) -> None:
-        self._copies = parts.copies
-        self._device_class = parts.device.device_class
-        self._gauge = parts.gauge
-        self._ledger = parts.ledger
-        self._membership = parts.membership
-        self._scripts = parts.scripts
-        self._thread = parts.thread
-        self._room = room
+    def __init__(self, context: WorkerContext, memory: MemoryManager, evictor: Evictor) -> None:
+        self._copies = context.copies
+        self._device_class = context.device.device_class
+        self._gauge = context.gauge
+        self._ledger = context.ledger
+        self._membership = context.membership
+        self._scripts = context.scripts
+        self._thread = context.thread
+        self._memory = memory
         self._evictor = evictor
 
     async def run_once(self) -> int:
-        """Copies that have grown."""
-        found = [c for c in self._copies.all() if c.kept and not c.retiring]
-        return sum([await self._look_at(copy) for copy in found])
+        """Check every copy whose last large call left memory allocated; how many have grown."""
+        found = [c for c in self._copies.all() if c.retained and not c.retiring]
+        return sum([await self._check(copy) for copy in found])
 
-    async def _look_at(self, copy: Copy) -> bool:
-        seen = copy.kept
-        there = await self._thread.run(lambda: self._is_there(copy))
-        if seen is None or there is None or copy.retiring:
-            return False  # while something loads nobody can tell
-        if copy.kept is seen:
-            copy.kept = None
-        if not there:
-            copy.largest = 0  # it was the event loop's, or came back: the next call tells
+    async def _check(self, copy: Copy) -> bool:
+        retained = copy.retained
+        allocated = await self._thread.run(lambda: self._is_allocated(copy))
+        if retained is None or allocated is None or copy.retiring:
+            return False  # not known while something loads: look again
+        if copy.retained is retained:
+            copy.retained = None
+        if not allocated:
+            copy.largest = 0  # the event loop's, or given back: the next call is measured again
             return False
-        copy.model.bytes_resident += seen.size
+        copy.model.bytes_resident += retained.size
         await self._book(copy)
         return True
 
-    def _is_there(self, copy: Copy) -> bool | None:
-        """Whether what was kept is still allocated."""
+    def _is_allocated(self, copy: Copy) -> bool | None:
+        """Whether what the call left is still allocated; None if that is not known now."""
         now = self._gauge.now()
-        if now is None or copy.kept is None or not self._gauge.quiet:
+        if now is None or copy.retained is None or not self._gauge.quiet:
             return None
-        return now - copy.kept.before >= copy.kept.size * 3 // 4
+        return now - copy.retained.before >= copy.retained.size * 3 // 4
 
     async def _book(self, copy: Copy) -> None:
         own = copy.model.bytes_resident
-        log.info("%s holds %d bytes of its own since its last calls", copy.ref, own)
+        log.info("%s has %d bytes of its own after its last calls", copy.ref, own)
         member, learned = self._membership, {f"own:{self._device_class}": own}
-        with suppress(WarmrouteError):  # then the next load learns it
+        with suppress(WarmrouteError):  # then the next load records it
             await self._scripts.record_stats(member.worker, member.epoch, copy.ref, learned)
         grown = Footprint(copy.footprint.blobs, max(own, copy.footprint.own))
-        if await self._room.grow(copy.ref, grown):
+        if await self._memory.grow(copy.ref, grown):
             copy.footprint = grown
             return
         reason = f"its calls made it {grown.total} bytes, the budget is {self._ledger.budget}"

@@ -1,8 +1,8 @@
 """The host tier of a worker: models whose weights stay in host memory, ready for a quick load.
 
-What a model keeps are its weights blobs; those that several models share are kept, and count, once.
-The one kept or promoted longest ago goes first. Only code of the event loop calls this; reading
-and freeing run on threads. Always: used <= budget.
+Kept are the weights blobs of a model; those that several models share are kept, and count, once.
+The model that was kept or promoted longest ago is dropped first. Only code of the event loop calls
+this; reading and freeing run on threads. Always: used <= budget.
 """
 
 from __future__ import annotations
@@ -14,21 +14,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import WarmrouteError
+from shared.footprint import Footprint, predict, sharing, weight_files
 from shared.manifest import FileEntry, Manifest
+from shared.platforms import Sharing
+from shared.repository import Repository
 from worker.device.base import Device
-from worker.residency.ledger import SHARES_BLOBS, WEIGHTS, Footprint, Ledger
+from worker.residency.copies import Copy
+from worker.residency.ledger import Ledger
+from worker.weight_cache.cache import BlobCache
 
 log = logging.getLogger(__name__)
 
 
 class HostTier:
-    """Which models are kept in host memory, within `budget` bytes (0: none)."""
+    """The models that are kept in host memory, within `budget` bytes (0: none)."""
 
     def __init__(self, budget: int, device: Device) -> None:
         self._device = device
         self._ledger = Ledger(budget)
         self._booked: dict[str, Footprint] = {}  # what the ledger has
-        self._kept: dict[str, Footprint] = {}  # of these what is here; least recently kept first
+        self._kept: dict[str, Footprint] = {}  # of these, those that are read; oldest first
         self._keeping: dict[str, asyncio.Task[bool]] = {}
         self._leaving: set[str] = set()
         self._in_use: list[frozenset[str]] = []
@@ -49,19 +54,19 @@ class HostTier:
         return [ref for ref in self._kept if ref not in self._leaving]
 
     def holds(self, ref: str) -> bool:
-        """Whether the model's weights are here, all of them."""
+        """Whether all weights of the model are here."""
         return ref in self._kept and ref not in self._leaving
 
     def missing(self, manifest: Manifest) -> list[FileEntry]:
-        """The files that a load needs on disk. Hold the rest here meanwhile: `promoting`."""
+        """The files that a load needs on disk. `promoting` keeps the others here meanwhile."""
         kept = {sha256 for footprint in self._kept.values() for sha256, _ in footprint.blobs}
-        here = kept & _weights(manifest)
+        here = kept & _hashes(manifest)
         return [entry for entry in manifest.files if entry.sha256 not in here]
 
     @contextmanager
     def promoting(self, manifest: Manifest) -> Iterator[list[FileEntry]]:
-        """While a load runs: what it takes from here stays. Gives what `missing` says."""
-        blobs = _weights(manifest)
+        """Keep what a load takes from here until the block ends. Yields what `missing` returns."""
+        blobs = _hashes(manifest)
         self._in_use.append(blobs)
         for ref in [ref for ref, footprint in self._kept.items() if _has(footprint, blobs)]:
             self._kept[ref] = self._kept.pop(ref)
@@ -73,38 +78,38 @@ class HostTier:
                 self.drop(ref)
 
     def could_keep(self, manifest: Manifest) -> bool:
-        """Whether there is room, or older models could make it."""
-        return manifest.platform in SHARES_BLOBS and (
-            self._victims(_footprint(manifest)) is not None
+        """Whether the model fits, if older models are dropped."""
+        return sharing(manifest) is Sharing.WEIGHTS and (
+            self._victims(predict(manifest)) is not None
         )
 
     async def keep(self, ref: str, manifest: Manifest, files: Mapping[str, Path]) -> bool:
-        """Keep the model's weights, from `files` (by the names in the manifest) where they are not
-        here yet. Older models make room. False if they cannot: it is too large, others are in use,
-        there is no memory, a file is not to be had, or its format has no weights of their own.
-        """
-        if manifest.platform not in SHARES_BLOBS or ref in self._leaving:
+        """Keep the model's weights; those that are not here yet are read from `files` (by the names
+        in the manifest), and older models are dropped for them. False if that fails: the model is
+        too large, others are in use, the host is out of memory, a file cannot be read, or its
+        format has no weights of their own."""
+        if sharing(manifest) is not Sharing.WEIGHTS or ref in self._leaving:
             return False
         if ref in self._kept:
             self._kept[ref] = self._kept.pop(ref)
             return True
         if ref not in self._keeping:
-            footprint = _footprint(manifest)
+            footprint = predict(manifest)
             victims = self._victims(footprint)
             if victims is None:
                 return False
             for victim in victims:
                 self._forget(victim)
             self._reserve(ref, footprint)
-            task = asyncio.create_task(self._bring_in(ref, footprint, manifest, files))
+            task = asyncio.create_task(self._load(ref, footprint, manifest, files))
             self._keeping[ref] = task
             task.add_done_callback(lambda _: self._keeping.pop(ref, None))
         # The thread that reads cannot be stopped, so neither can what books its bytes.
         return await asyncio.shield(self._keeping[ref])
 
     def drop(self, ref: str) -> None:
-        """Keep the model no longer. If a load takes from it, or it is still being read, it goes
-        right after that; it is not held from now on either way."""
+        """Keep the model no longer. It no longer counts as held from now on, and is freed once no
+        load takes from it and it is not being read."""
         if ref in self._keeping or (ref in self._kept and self._is_used(self._kept[ref])):
             self._leaving.add(ref)
             return
@@ -118,29 +123,30 @@ class HostTier:
             await asyncio.wait(pending)
             await asyncio.sleep(0)  # their callbacks
 
-    def _victims(self, wanted: Footprint) -> list[str] | None:
-        """Whom to drop so that `wanted` fits, and nobody in vain; None if that is not enough."""
+    def _victims(self, needed: Footprint) -> list[str] | None:
+        """The models to drop so that `needed` fits, none of them needlessly; None if dropping all
+        is not enough."""
         chosen: list[str] = []
         free = (ref for ref, footprint in self._kept.items() if not self._is_used(footprint))
-        while self._ledger.used_with(wanted, chosen) > self.budget:
+        while self._ledger.used_with(needed, chosen) > self.budget:
             ref = next(free, None)
             if ref is None:
                 return None
             chosen.append(ref)
         for ref in reversed(chosen):
             spared = [other for other in chosen if other != ref]
-            if self._ledger.used_with(wanted, spared) <= self.budget:
+            if self._ledger.used_with(needed, spared) <= self.budget:
                 chosen = spared
         return chosen
 
-    async def _bring_in(
+    async def _load(
         self, ref: str, footprint: Footprint, manifest: Manifest, files: Mapping[str, Path]
     ) -> bool:
         while self._freeing:  # what was dropped for this is still in memory until then
             await asyncio.wait(set(self._freeing))
             await asyncio.sleep(0)
         try:
-            await asyncio.to_thread(self._read, _blobs(manifest), files)
+            await asyncio.to_thread(self._read, weight_files(manifest), files)
         except (OSError, RuntimeError, LookupError, WarmrouteError) as error:
             log.warning("%s is not kept in host memory: %s", ref, error)
             self._free(ref, footprint)
@@ -172,8 +178,8 @@ class HostTier:
         del self._booked[ref]
         needed = {sha256 for other in self._booked.values() for sha256, _ in other.blobs}
         orphans = [sha256 for sha256, _ in footprint.blobs if sha256 not in needed]
-        gone = [self._device.hosted.drop(sha256) for sha256 in orphans]
-        task = asyncio.create_task(asyncio.to_thread(gone.clear))
+        dropped = [self._device.hosted.drop(sha256) for sha256 in orphans]
+        task = asyncio.create_task(asyncio.to_thread(dropped.clear))
         self._freeing.add(task)
         task.add_done_callback(self._freeing.discard)
 
@@ -181,16 +187,51 @@ class HostTier:
         return any(_has(footprint, blobs) for blobs in self._in_use)
 
 
-def _blobs(manifest: Manifest) -> list[FileEntry]:
-    return [entry for entry in manifest.files if entry.name.startswith(WEIGHTS)]
+class Demotion:
+    """Moves evicted copies to host memory, beside serving. If that fails the next load is
+    slower."""
+
+    def __init__(self, host: HostTier, cache: BlobCache, repository: Repository) -> None:
+        self._host = host
+        self._cache = cache
+        self._repository = repository
+        self._moving: set[asyncio.Task[None]] = set()
+
+    def tier_of(self, copy: Copy) -> str:
+        """The tier to which the copy moves: `host` if it can be kept there, else `disk`."""
+        return "host" if self._host.could_keep(copy.manifest) else "disk"
+
+    def begin(self, copy: Copy, tier: str) -> None:
+        """Start the move; a load that needs the device's memory does not wait for it."""
+        if tier != "host":
+            return
+        task = asyncio.create_task(self._move(copy))
+        self._moving.add(task)
+        task.add_done_callback(self._moving.discard)
+
+    async def stop(self) -> None:
+        """Cancel the moves that are under way."""
+        for task in self._moving:
+            task.cancel()
+        await asyncio.gather(*self._moving, return_exceptions=True)
+
+    async def _move(self, copy: Copy) -> None:
+        files = self._host.missing(copy.manifest)
+        if await self._cache.missing(files):
+            return  # what is no longer on disk either is not fetched for this
+        try:
+            paths = await self._cache.ensure(self._repository, files)
+        except WarmrouteError as error:
+            log.warning("%s is not kept in host memory: %s", copy.ref, error.message)
+            return
+        try:
+            await self._host.keep(copy.ref, copy.manifest, paths)
+        finally:
+            self._cache.release(files)
 
 
-def _weights(manifest: Manifest) -> frozenset[str]:
-    return frozenset(entry.sha256 for entry in _blobs(manifest))
-
-
-def _footprint(manifest: Manifest) -> Footprint:
-    return Footprint(frozenset((entry.sha256, entry.size) for entry in _blobs(manifest)), 0)
+def _hashes(manifest: Manifest) -> frozenset[str]:
+    return frozenset(entry.sha256 for entry in weight_files(manifest))
 
 
 def _has(footprint: Footprint, blobs: frozenset[str]) -> bool:

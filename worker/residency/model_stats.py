@@ -1,4 +1,4 @@
-"""What the cell knows of a model: the policy that the API set, learned figures, its holders."""
+"""The statistics of a model in the cell: its policy, learned figures, and its holders."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from shared.policy import Policy, effective, wishing_nothing
 
 
 class ModelStats(NamedTuple):
-    """Of one model version. `own`: bytes of a copy on this device class beside its shared blobs,
-    None before the first load anywhere. `holders`: workers that hold it. `pinned`: a session wants
-    it. `rows`: what an earlier load found of its rows (`Ready.finding`), '' if nothing. `trial`: it
-    is loaded to see whether that can be done."""
+    """Of one model version. `own_bytes`: bytes of a copy on this class of device beside its shared
+    blobs, None before the first load anywhere. `holders`: number of workers that hold it.
+    `in_session`: a session needs it. `finding`: what an earlier load found out about its rows
+    (`Ready.finding`), '' if nothing. `trial`: it is loaded to find out whether it can be."""
 
     policy: Policy
-    own: int | None
+    own_bytes: int | None
     holders: int
-    pinned: bool = False
-    rows: str = ""
+    in_session: bool = False
+    finding: str = ""
     trial: bool = False
 
 
 class ModelStatsReader:
-    """Reads them from Redis; all commands of a call travel together."""
+    """Reads statistics from Redis; all commands of a call travel together."""
 
     def __init__(self, channel: Channel, keys: Keys, device_class: str) -> None:
         self._channel = channel
@@ -36,13 +36,13 @@ class ModelStatsReader:
         self._own = f"own:{device_class}"
 
     async def read(self, models: Sequence[tuple[str, Manifest]]) -> list[ModelStats]:
-        """The facts of (ref, manifest) each. Unavailable if Redis does not answer."""
+        """The statistics of each (ref, manifest). Unavailable if Redis does not answer."""
         return list(await asyncio.gather(*(self._read(ref, given) for ref, given in models)))
 
     async def _read(self, ref: str, manifest: Manifest) -> ModelStats:
         ask, keys = self._channel.execute_command, self._keys
         with redis_errors():
-            flat, learned, holders, pinned, live, extra = await asyncio.gather(
+            flat, learned, holders, sessions, versions, extra = await asyncio.gather(
                 ask("HGETALL", keys.policy(ref)),
                 ask("HMGET", keys.stats(ref), self._own, "rows"),
                 ask("HLEN", keys.holders(ref)),
@@ -50,13 +50,13 @@ class ModelStatsReader:
                 ask("HKEYS", keys.loaded_versions(manifest.name)),
                 ask("HGET", keys.load(ref), "extra"),
             )
-        texts = [part.decode() for part in flat]
+        texts = [item.decode() for item in flat]
         overrides = dict(zip(texts[::2], texts[1::2], strict=True))
         own, rows = learned
-        known = int(own) if own and own.isdigit() else None
-        found = (rows or b"").decode(errors="replace")
+        own_bytes = int(own) if own and own.isdigit() else None
+        finding = (rows or b"").decode(errors="replace")
         # What a manifest asks to keep holds for the newest version that has been loaded.
-        is_newest = all(int(version) <= manifest.version for version in live)
+        is_newest = all(int(version) <= manifest.version for version in versions)
         given = manifest.residency if is_newest else wishing_nothing(manifest.residency)
         policy = effective(given, overrides)
-        return ModelStats(policy, known, holders, pinned == 1, found, extra == b"trial")
+        return ModelStats(policy, own_bytes, holders, sessions == 1, finding, extra == b"trial")

@@ -1,1 +1,1 @@
-"""Model formats: how the files of a version become something that runs, and how they are packed."""
+"""The platforms: how the files of a model version become a model that runs on a device."""

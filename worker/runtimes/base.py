@@ -1,4 +1,4 @@
-"""The seam between the worker and model formats: one `load`, one shape of loaded model."""
+"""The interface between the worker and the platforms: `load`, and the LoadedModel it returns."""
 
 from __future__ import annotations
 
@@ -12,14 +12,8 @@ import numpy as np
 
 from shared.errors import BlobMissing, LoadFailed
 from shared.manifest import Manifest
+from shared.platforms import PLATFORMS, resolve
 from worker.device.base import Device
-from worker.runtimes import (
-    onnxruntime_onnx,
-    pytorch_architecture,
-    pytorch_program,
-    pytorch_pt2,
-    pytorch_torchscript,
-)
 from worker.runtimes.failures import of_load
 from worker.runtimes.trust import Trust
 
@@ -28,21 +22,23 @@ __all__ = ["LoadedModel", "Trust", "load", "prepare"]
 
 @runtime_checkable
 class HasShapes(Protocol):
-    """A LoadedModel that knows which shapes it takes."""
+    """A LoadedModel that knows which input shapes it accepts."""
 
     def shapes_near(self, size: int, one_row: bool) -> list[list[int]] | None:
-        """One shape per input in the manifest's order: free sizes as near to `size` as the model's
-        own rules allow, with `one_row` the first as near to 1. None: no rules, or none found."""
+        """One shape per input in the manifest's order, each free size as near to `size` as the
+        model's own rules allow; with `one_row` the first size of each input as near to 1. None if
+        the model has no rules or no shape fits them."""
 
 
 class LoadedModel(Protocol):
-    """A copy of a model on a device. All but `load` is called by the device thread only."""
+    """A copy of a model on a device. All methods run on the device thread."""
 
-    bytes_resident: int  # what this copy alone holds; set anew once it was measured
-    shared: dict[str, int]  # what it holds with others: bytes by content hash, to be counted once
+    bytes_resident: int  # bytes of this copy alone; corrected once the load has been measured
+    shared: dict[str, int]  # bytes by content hash that other copies may hold too: counted once
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Outputs by name, C-contiguous. BYTES are object arrays of bytes, BF16 is uint16 bits.
+        """Run the model once. Outputs by name, C-contiguous, with the shapes of the manifest. BYTES
+        are object arrays of bytes, BF16 is uint16 bits.
 
         ModelFailed if the model fails (WrongOutput if it ran, but not as the manifest says),
         InvalidInput if its own rules refuse these shapes, DeviceOutOfMemory if a smaller batch or
@@ -50,36 +46,31 @@ class LoadedModel(Protocol):
         """
 
     def unload(self) -> None:
-        """Free what this copy holds. No call may follow."""
+        """Free the memory of this copy. No other call may follow."""
 
 
-_LOADERS: dict[str, Callable[[Manifest, Mapping[str, Path], Device], LoadedModel]] = {
-    "pytorch_architecture": pytorch_architecture.load,
-    "pytorch_program": pytorch_program.load,
-    "pytorch_torchscript": pytorch_torchscript.load,
-    "pytorch_pt2": pytorch_pt2.load,
-    "onnxruntime_onnx": onnxruntime_onnx.load,
-}
-
-
-# Libraries that a platform imports when the first model of it is loaded.
-_LIBRARIES = {"onnxruntime_onnx": "onnxruntime"}
+Loader = Callable[[Manifest, Mapping[str, Path], Device], LoadedModel]
+# Resolved when a worker starts: an import during a load would count as the model's own time.
+_LOADERS: dict[str, Loader] = {name: resolve(row.loader) for name, row in PLATFORMS.items()}
 
 
 def prepare(platform: str) -> None:
-    """Import what a first load of this platform would, so that it is not taken for the model's."""
-    if platform in _LIBRARIES:
-        with suppress(ImportError):  # the load says so
-            importlib.import_module(_LIBRARIES[platform])
+    """Import the library that the first load of this platform needs, so that its memory is not
+    taken for the model's. A library that is missing is reported by the load."""
+    row = PLATFORMS.get(platform)
+    if row is not None and row.library:
+        with suppress(ImportError):
+            importlib.import_module(row.library)
 
 
 def load(
     manifest: Manifest, files: Mapping[str, Path], device: Device, trust: Trust
 ) -> LoadedModel:
-    """Load a model from local `files` (by the names in the manifest), but for the weights that the
-    host tier keeps. Blocks; for a loader thread.
+    """Load a model onto `device`. `files`: local paths by the names in the manifest, without the
+    weights that the host tier keeps. Blocks; for a loader thread.
 
-    Untrusted before any file is opened; Corrupt, LoadFailed or DeviceOutOfMemory after that.
+    Untrusted before any file is opened; after that Corrupt, BlobMissing, LoadFailed or
+    DeviceOutOfMemory.
     """
     trust.check(manifest)
     loader = _LOADERS.get(manifest.platform)

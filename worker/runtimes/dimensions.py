@@ -1,8 +1,8 @@
 """Sizes of a program's inputs: fixed, a symbol that varies, or computed from symbols.
 
-The file writes computed ones as text, such as `Add(Symbol('s77', ...), Integer(1))`. It is parsed
-and never evaluated as Python; what is not understood stays unknown, which only keeps sizes from
-being proposed: what a program takes is decided by its ranges and guards.
+The file has computed sizes as text, such as `Add(Symbol('s77', ...), Integer(1))`. It is parsed and
+never evaluated as Python. A size that is not understood stays unknown, and then no shape is
+proposed: which shapes a program accepts is decided by its ranges and guards.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _symbol(expression: str) -> str | None:
 
 def _value(node: ast.expr, symbols: Mapping[str, int]) -> int:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-        raise ValueError("no term")
+        raise ValueError("not a term")
     if node.func.id in ("Symbol", "Integer") and isinstance(node.args[0], ast.Constant):
         value = node.args[0].value
         return symbols[str(value)] if node.func.id == "Symbol" else int(str(value))

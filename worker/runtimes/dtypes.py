@@ -4,39 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from shared.datatypes import TABLE
 from shared.errors import InvalidInput
 
-V2: dict[str, torch.dtype] = {
-    "BOOL": torch.bool,
-    "UINT8": torch.uint8,
-    "UINT16": torch.uint16,
-    "UINT32": torch.uint32,
-    "UINT64": torch.uint64,
-    "INT8": torch.int8,
-    "INT16": torch.int16,
-    "INT32": torch.int32,
-    "INT64": torch.int64,
-    "FP16": torch.float16,
-    "FP32": torch.float32,
-    "FP64": torch.float64,
-    "BF16": torch.bfloat16,
-}
+V2: dict[str, torch.dtype] = {name: getattr(torch, row.torch) for name, row in TABLE.items()}
 _V2_NAMES = {dtype: name for name, dtype in V2.items()}
 
-SAFETENSORS: dict[str, torch.dtype] = {
-    "BOOL": torch.bool,
-    "U8": torch.uint8,
-    "U16": torch.uint16,
-    "U32": torch.uint32,
-    "U64": torch.uint64,
-    "I8": torch.int8,
-    "I16": torch.int16,
-    "I32": torch.int32,
-    "I64": torch.int64,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
+# safetensors stores these too, although the protocol does not carry them.
+SAFETENSORS: dict[str, torch.dtype] = {row.safetensors: V2[name] for name, row in TABLE.items()} | {
     "C64": torch.complex64,
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,

@@ -1,8 +1,8 @@
-"""Foreign exceptions become the project's own where a model is loaded or run.
+"""Exceptions of libraries and models become the project's own where a model is loaded or run.
 
-A model may raise anything at all, so here, and only here, everything is caught. The text that
-travels is the line that says the reason, capped, and without folders of this machine: names of
-files stay, since a missing or broken file is often the whole answer.
+A model may raise any exception, so here, and only here, everything is caught. The error carries the
+line with the reason, capped, without folders of this machine: names of files stay, since a missing
+or broken file is often the whole reason.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ REASON = re.compile(r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit))\b.*
 
 
 class WrongOutput(ModelFailed):
-    """The model ran, but not as the manifest says. Callers are told ModelFailed."""
+    """The model ran, but not as the manifest says. Callers receive it as ModelFailed."""
 
     code = "wrong_output"
 
 
 @contextmanager
 def of_model() -> Iterator[None]:
-    """Translate what a running model raises: DeviceOutOfMemory, or ModelFailed in its own words."""
+    """Translate what a running model raises: DeviceOutOfMemory, or ModelFailed with its message."""
     try:
         yield
     except WarmrouteError:
@@ -41,8 +41,8 @@ def of_model() -> Iterator[None]:
 
 @contextmanager
 def of_load(what: str, explain: Callable[[BaseException], str] | None = None) -> Iterator[None]:
-    """Translate what a loader raises: DeviceOutOfMemory, or LoadFailed that says `what` failed, and
-    why in the words of `explain`, or of `summary`."""
+    """Translate what a loader raises: DeviceOutOfMemory, or LoadFailed, which names `what` failed
+    and gives the reason as `explain` (default: `summary`) extracts it."""
     try:
         yield
     except WarmrouteError:
@@ -53,14 +53,14 @@ def of_load(what: str, explain: Callable[[BaseException], str] | None = None) ->
 
 
 def summary(error: BaseException) -> str:
-    """Kind and reason of `error`, at most 500 characters; of a path only the file's name."""
+    """Type and reason of `error`, at most 500 characters; paths are reduced to the file's name."""
     text = str(error)
     if INTERPRETER in text and (reasons := REASON.findall(text)):
-        told = reasons[-1]
+        text_line = reasons[-1]
     else:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        told = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return PATH.sub(_file_name, told)[:MAX_CHARS]
+        text_line = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return PATH.sub(_file_name, text_line)[:MAX_CHARS]
 
 
 def _file_name(path: re.Match[str]) -> str:

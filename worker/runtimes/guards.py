@@ -1,4 +1,4 @@
-"""Guards of an exported program: conditions on input sizes, as text of the file.
+"""Guards of an exported program: conditions on input sizes, given as text in the file.
 
 For example `(L['x'].size()[0] // 2) != 1`. The text is parsed, never evaluated: numbers, sizes of
 inputs, arithmetic and comparisons are understood, and anything else refuses the program.
@@ -78,7 +78,7 @@ class _Parser:
     def _constant(self, node: ast.Constant) -> Term:
         value = node.value
         if not isinstance(value, int | float):
-            raise Corrupt(f"{value!r} is no number")
+            raise Corrupt(f"{value!r} is not a number")
         return lambda shapes: value
 
     def _size(self, node: ast.Subscript) -> Term:
@@ -86,7 +86,7 @@ class _Parser:
         name = self._sizes.get(ast.dump(node.value))
         axis = node.slice.value if isinstance(node.slice, ast.Constant) else None
         if name is None or not isinstance(axis, int) or not 0 <= axis < self._ranks[name]:
-            raise Corrupt("it names no size of an input")
+            raise Corrupt("it does not name a size of an input")
         index = list(self._ranks).index(name)
         return lambda shapes: shapes[index][axis]
 
@@ -96,10 +96,10 @@ class _Parser:
         return self._apply(node.ops[0], node.left, node.comparators[0])
 
     def _logical(self, node: ast.BoolOp) -> Term:
-        parts = [self.term(part) for part in node.values]
+        terms = [self.term(value) for value in node.values]
         if isinstance(node.op, ast.And):
-            return lambda shapes: all(part(shapes) for part in parts)
-        return lambda shapes: any(part(shapes) for part in parts)
+            return lambda shapes: all(term(shapes) for term in terms)
+        return lambda shapes: any(term(shapes) for term in terms)
 
     def _function(self, node: ast.Call) -> Term:
         name = node.func.id if isinstance(node.func, ast.Name) else ""

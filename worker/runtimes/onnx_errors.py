@@ -1,7 +1,7 @@
-"""What onnxruntime says of a model that it does not open, in plain sentences with the way out.
+"""Errors of onnxruntime for a model that it does not open, in plain sentences with what to do.
 
-Its own texts name places in its C++ source, and the path of the file; the reason comes last. Those
-that are about a model's making are known by form, the others are cleaned.
+Its own texts name lines of its C++ source and the path of the file, and the reason comes last.
+Those about the making of a model are recognised by their form, the others are cleaned.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from worker.runtimes import failures
 
 MAX_CHARS = 500
-# Form of the text -> what is said; the groups of the form by their number.
+# Form of the text -> our sentence; the groups of the form by their number.
 _KNOWN = (
     (
         r"Unsupported model IR version: (\d+), max supported IR version: (\d+)",
-        "it is of ONNX's IR version {0}, onnxruntime {version} reads up to {1}: save it with an "
+        "it has ONNX IR version {0}, onnxruntime {version} reads up to {1}: save it with an "
         "older onnx package, or install a newer onnxruntime here and on the workers",
     ),
     (
@@ -25,8 +25,8 @@ _KNOWN = (
     ),
     (
         r"(\S+?)\(-?\d+\) is not a registered function/op",
-        "operator {0} is none of onnxruntime {version}'s: export the model without it, since "
-        "custom operators are not offered",
+        "operator {0} is not one of onnxruntime {version}: export the model without it, since "
+        "custom operators are not supported",
     ),
     (
         r"No Op registered for (\S+) with domain_version of (\d+)",
@@ -35,7 +35,8 @@ _KNOWN = (
     ),
     (
         r"In Node, \(\"[^\"]*\", (\S+), .*No opset import for domain '([^']*)'",
-        "operator {0} is of the domain {1!r}, of which the model imports no opset: export it anew",
+        "operator {0} is of the domain {1!r}, for which the model imports no opset: export it "
+        "again",
     ),
     (
         r"Could not find an implementation for (\S+) node with name '([^']*)'",
@@ -49,10 +50,10 @@ _KNOWN = (
     (
         r"Type parameter \([^)]*\) of Optype \(([^)]*)\) bound to different types "
         r"\((\S+) and (\S+) in node",
-        "operator {0} is given both {1} and {2}, which must be the same type",
+        "operator {0} takes both {1} and {2}, which must be the same type",
     ),
-    (r"Protobuf parsing failed|^ModelProto does not have a graph", "it is no ONNX model"),
-    (r"No graph was found in the protobuf", "it is no ONNX model: there is no graph in it"),
+    (r"Protobuf parsing failed|^ModelProto does not have a graph", "it is not an ONNX model"),
+    (r"No graph was found in the protobuf", "it is not an ONNX model: it contains no graph"),
     (
         r"External data path does not exist: \"(?:[^\"]*/)?([^\"/]*)\"",
         "its external data {0!r} is missing",

@@ -1,41 +1,36 @@
-"""Opening an onnxruntime session from a file, with as little memory held as its run allows.
+"""Opening an onnxruntime session from files, with as little memory as its runs allow.
 
 By path, since Python's InferenceSession would keep a copy of the bytes that it is given. Without
 the CPU arena, which keeps the most that any request has needed: measured with three convolutions,
 455 MiB after one large image, against none, at the same speed.
+
+An ONNX model names the files with its weights by paths below its folder, and onnxruntime opens no
+other. The blob cache names files by their hash, so hard links with the right names are made beside
+it: onnxruntime refuses symbolic links that lead out of the folder. An open session needs none of
+the names, so the folder is removed when it is open.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from shared.repository.disk import disk_errors
 from worker.runtimes import failures, onnx_errors
 
-QUIET = 4  # only fatal errors to stderr; others reach us as exceptions
-
-# onnxruntime's word for a type -> the protocol's.
-TYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(string)": "BYTES",
-}
+QUIET = 4  # only fatal errors on stderr; the others are raised as exceptions
 
 
-def open_session(path: Path, device: str = "cpu", *, to_look: bool = False) -> Any:
-    """An onnxruntime session with one intra-op thread; LoadFailed with its own reason. `to_look`:
-    weights stay mapped from the model's external data as they are, and runs are slow."""
-    import onnxruntime  # 68 MB of library, for those who have such models
+def open_session(path: Path, device: str = "cpu", *, inspect_only: bool = False) -> Any:
+    """An onnxruntime session with one intra-op thread; LoadFailed with onnxruntime's reason.
+    `inspect_only`: weights stay mapped from the model's external data, and runs are slow."""
+    import onnxruntime  # 68 MB of library, only for workers with ONNX models
 
     with failures.of_load("ONNX model", onnx_errors.explain):
         options = onnxruntime.SessionOptions()
@@ -44,7 +39,7 @@ def open_session(path: Path, device: str = "cpu", *, to_look: bool = False) -> A
         options.enable_cpu_mem_arena = False
         if device != "cpu":  # outside the GPU's arena; on the CPU it would copy what is mapped
             options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-        if to_look:
+        if inspect_only:
             options.add_session_config_entry("session.disable_prepacking", "1")
         providers = _providers(device, onnxruntime.get_available_providers())
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -55,3 +50,40 @@ def _providers(device: str, available: list[str]) -> list[Any]:
     if kind == "cuda" and "CUDAExecutionProvider" in available:
         return [("CUDAExecutionProvider", {"device_id": index or "0"}), "CPUExecutionProvider"]
     return ["CPUExecutionProvider"]
+
+
+LEFT_AFTER_S = 3600.0  # a folder of this age was left by a process that was killed
+
+
+@contextmanager
+def laid_out(files: Mapping[str, Path], near: Path, *, copied: bool = False) -> Iterator[Path]:
+    """Make a folder below `near` in which the blobs `files` have their names, and remove it when
+    the block ends. `near` is created; where it is not on the blobs' file system, or with `copied`,
+    blobs are copied instead of linked. RepositoryError if the disk refuses it."""
+    with disk_errors("folder for an ONNX model"):
+        near.mkdir(mode=0o700, exist_ok=True)
+        _remove_leftovers(near)
+        folder = Path(tempfile.mkdtemp(dir=near))
+    try:
+        with disk_errors("folder for an ONNX model"):
+            for name, blob in files.items():
+                _place(blob, folder / name, copied)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place(blob: Path, target: Path, copied: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not copied:
+        with suppress(OSError):  # another file system, or one without links
+            os.link(blob, target)
+            return
+    shutil.copyfile(blob, target)
+
+
+def _remove_leftovers(near: Path) -> None:
+    for folder in near.iterdir():
+        with suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > LEFT_AFTER_S:
+                shutil.rmtree(folder, ignore_errors=True)

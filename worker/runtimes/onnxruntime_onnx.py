@@ -17,8 +17,7 @@ from shared.errors import InvalidInput, LoadFailed, ModelFailed
 from shared.manifest import Manifest, TensorSpec
 from worker.device.base import Device
 from worker.runtimes import failures
-from worker.runtimes.onnx_folder import laid_out
-from worker.runtimes.onnx_session import open_session
+from worker.runtimes.onnx_session import laid_out, open_session
 
 MODEL_FILE = "model.onnx"
 FOLDERS = "laid-out"  # beside the folder of the blobs
@@ -27,12 +26,14 @@ Tied = dict[str, list[tuple[str, int]]]
 
 
 class OnnxModel:
-    """LoadedModel around an onnxruntime session. Weights live on the session's heap, unshared."""
+    """LoadedModel around an onnxruntime session. Weights are on the session's heap, not shared."""
 
     def __init__(self, manifest: Manifest, session: Any, device: Device) -> None:
         for spec in (*manifest.inputs, *manifest.outputs):
-            if spec.datatype == "BF16":
-                raise LoadFailed(f"tensor {spec.name!r}: onnxruntime takes no BF16 from numpy")
+            if spec.datatype not in datatypes.ONNX.values():
+                raise LoadFailed(
+                    f"tensor {spec.name!r}: onnxruntime does not take {spec.datatype} from numpy"
+                )
         _check_names(manifest, session)
         self._session = session
         self._device = device
@@ -43,12 +44,12 @@ class OnnxModel:
         self.shared: dict[str, int] = {}
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """One call of the session; ModelFailed in onnxruntime's words, or DeviceOutOfMemory, or
-        InvalidInput if it fails for sizes that the model calls by one name and that differ."""
+        """Run the session once. ModelFailed with onnxruntime's message, DeviceOutOfMemory, or
+        InvalidInput if it fails and sizes differ to which the model gives one name."""
         if self._session is None:
             raise ModelFailed("the model was unloaded before this request: this is a bug")
-        wanted = [spec for spec in self._inputs if spec.name in inputs or not spec.optional]
-        given = {spec.name: _to_onnx(inputs[spec.name], spec) for spec in wanted}
+        expected = [spec for spec in self._inputs if spec.name in inputs or not spec.optional]
+        given = {spec.name: _to_onnx(inputs[spec.name], spec) for spec in expected}
         try:
             with failures.of_model():
                 results = self._session.run([spec.name for spec in self._outputs], given)
@@ -68,10 +69,10 @@ class OnnxModel:
 
 
 def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> OnnxModel:
-    """Open a session, on the GPU if onnxruntime can use it; LoadFailed if it is no model."""
+    """Open a session, on the GPU if onnxruntime can use it; LoadFailed if it is not a model."""
     if files[MODEL_FILE].name == manifest.file(MODEL_FILE).sha256:
         session = _open_blobs(files, device)
-    else:  # the publisher's own folder, in which the files have their names
+    else:  # the publisher's folder, in which the files already have their names
         session = open_session(files[MODEL_FILE], device.name)
     model = OnnxModel(manifest, session, device)
     if model.bytes_resident >= TRIM_BYTES:
@@ -86,7 +87,9 @@ def _open_blobs(files: Mapping[str, Path], device: Device) -> Any:
     except LoadFailed as error:
         if "hard link" not in str(error.__cause__):
             raise
-        return _open(files, near, device, copied=True)  # as it asks for in places, for safety
+        return _open(
+            files, near, device, copied=True
+        )  # as its error demands where links may be unsafe
 
 
 def _open(files: Mapping[str, Path], near: Path, device: Device, *, copied: bool = False) -> Any:
@@ -101,19 +104,20 @@ def _check_names(manifest: Manifest, session: Any) -> None:
         ("input", manifest.inputs, needed | optional),
         ("output", manifest.outputs, {node.name for node in session.get_outputs()}),
     ):
-        strangers = [spec.name for spec in specs if spec.name not in known]
-        if strangers:
-            raise LoadFailed(f"manifest: the model has no {kind} {strangers[0]!r}")
+        unknown = [spec.name for spec in specs if spec.name not in known]
+        if unknown:
+            raise LoadFailed(f"manifest: the model has no {kind} {unknown[0]!r}")
     if missing := needed - {spec.name for spec in manifest.inputs if not spec.optional}:
         raise LoadFailed(
-            f"manifest: the model's input {sorted(missing)[0]!r} is not in it, or not as one that "
-            "every request gives"
+            f"manifest: the model's input {sorted(missing)[0]!r} is missing, or marked as optional "
+            "although every request must give it"
         )
 
 
 def tied_sizes(nodes: Sequence[Any]) -> Tied:
-    """Where the sizes stand that the model calls by one name: (input, axis), two or more each.
-    onnxruntime does not compare them, and a run may do without; but if it fails, that is why."""
+    """Sizes to which the model gives one name, as (input, axis) of two or more places each.
+    onnxruntime does not compare them, and a run may succeed all the same; if it fails, a difference
+    is the reason."""
     places: Tied = {}
     for node in nodes:
         for axis, size in enumerate(node.shape):
@@ -143,14 +147,16 @@ def _to_onnx(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
         texts = [item.decode() for item in array.ravel()]
     except UnicodeDecodeError as error:
         raise InvalidInput(
-            f"input {spec.name!r}: the model takes text, this is no UTF-8"
+            f"input {spec.name!r}: the model takes text, this is not UTF-8"
         ) from error
     return np.array(texts, dtype=object).reshape(array.shape)
 
 
 def _from_onnx(result: Any, spec: TensorSpec) -> np.ndarray:
     if not isinstance(result, np.ndarray):
-        raise failures.WrongOutput(f"output {spec.name!r} is no tensor but {type(result).__name__}")
+        raise failures.WrongOutput(
+            f"output {spec.name!r} is not a tensor but {type(result).__name__}"
+        )
     if spec.datatype == datatypes.BYTES:
         raw = np.empty(result.shape, dtype=object)
         raw.reshape(-1)[:] = [str(text).encode() for text in result.ravel()]

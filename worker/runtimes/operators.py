@@ -50,7 +50,7 @@ SYMBOLIC: dict[str, Callable[..., Any]] = {
     "torch.sym_ite": torch.sym_ite,
     "torch._sym_sqrt": torch.sym_sqrt,
 }
-# Outside training these return their input as it is, which their schema does not say.
+# Outside training these return their input unchanged, which their schema does not show.
 RETURN_THEIR_INPUT = frozenset(
     {
         torch.ops.aten.dropout.default,
@@ -66,7 +66,7 @@ REGIONS = frozenset(
 
 
 def find(name: str) -> Callable[..., Any]:
-    """The operator called `name` in a program; Corrupt if it is none that a program may call."""
+    """The operator called `name` in a program; Corrupt if a program may not call it."""
     if name in SYMBOLIC:
         return SYMBOLIC[name]
     if (match := ATEN.fullmatch(name)) is not None and match[1] not in REFUSED:
@@ -77,7 +77,7 @@ def find(name: str) -> Callable[..., Any]:
         region: Callable[..., Any] = getattr(torch.ops.higher_order, name.rpartition(".")[2])
         return region
     raise Corrupt(
-        f"program: operator {name[:120]!r} is not offered: push the model as TorchScript or ONNX"
+        f"program: operator {name[:120]!r} is not supported: push the model as TorchScript or ONNX"
     )
 
 

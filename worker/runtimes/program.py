@@ -1,6 +1,6 @@
 """An exported graph, loaded once per device and shared by all its fine-tunes.
 
-Weights are arguments of the graph, so attaching a variant makes a list of views and changes
+Weights are arguments of the graph, so attaching a variant creates a list of views and changes
 nothing that a running call uses.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shared.errors import Corrupt
 from shared.manifest import Manifest, TensorSpec
-from worker.runtimes import dtypes, layout
+from worker.runtimes import canonical, dtypes
 from worker.runtimes.program_graph import GraphBuilder
 from worker.runtimes.program_schema import InputSpec, Program, TensorMeta
 from worker.runtimes.shape_rules import ShapeRules, sizes
@@ -59,17 +59,16 @@ class LoadedProgram:
             self._rules.check(tuple(tuple(tensor.shape) for tensor in given))
             given = list(given)
             for position in self._written:
-                # After a failure the same arrays may be sent again: they must not have changed.
+                # After a failure the same arrays may be used again: they must not have changed.
                 given[position] = given[position].clone()
             return self._call(*weights, *given)
 
         return forward
 
     def check_manifest(self, manifest: Manifest) -> list[TensorSpec]:
-        """The manifest's inputs in the order that the program takes them: by name, where they are
-        the program's, else in order (nested values, and what older releases published). Corrupt if
-        a name stands for another input, or number, type or rank differ.
-        """
+        """The manifest's inputs in the order of the program's: by name where the names are the
+        program's, else by position (nested values, and versions that older releases published).
+        Corrupt if a name belongs to another input, or number, type or rank differ."""
         specs = list(manifest.inputs)
         if len(specs) != len(self.names):
             raise Corrupt(f"manifest: {len(specs)} inputs, the program takes {len(self.names)}")
@@ -78,7 +77,9 @@ class LoadedProgram:
             specs = [named[name] for name in self.names]
         for spec, name, meta in zip(specs, self.names, self.inputs, strict=True):
             if spec.name != name and name in named:
-                raise Corrupt(f"manifest: input {name!r} stands where the program takes another")
+                raise Corrupt(
+                    f"manifest: input {name!r} is in the place of another input of the program"
+                )
             if not _same_kind(spec, meta):
                 raise Corrupt(
                     f"manifest: input {spec.name!r} is {spec.datatype} {list(spec.shape)}, the "
@@ -88,9 +89,8 @@ class LoadedProgram:
 
 
 def split_inputs(program: Program) -> tuple[list[str], list[Slot]]:
-    """The graph's inputs that a caller gives, and those that are weights; Corrupt for any other
-    kind. Arguments that were constants in the export are part of the graph already.
-    """
+    """The graph's inputs that a request gives, and those that are weights; Corrupt for any other
+    kind. Arguments that were constants in the export are already part of the graph."""
     inputs: list[str] = []
     slots: list[Slot] = []
     for spec in program.graph_module.signature.input_specs:
@@ -105,20 +105,22 @@ def split_inputs(program: Program) -> tuple[list[str], list[Slot]]:
         if name not in known or known[name].dtype not in dtypes.EXPORT:
             raise Corrupt(f"program: input {name[:80]!r} has no type")
     if any(spec.user_output is None for spec in program.graph_module.signature.output_specs):
-        raise Corrupt("program: it changes its own state: pass the state in and out instead")
+        raise Corrupt(
+            "program: it keeps state, which is not supported: pass the state in and out instead"
+        )
     return inputs, slots
 
 
 def fit(name: str, meta: TensorMeta, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The weight `name` as the graph wants it; Corrupt if it is missing or of another kind."""
+    """The weight `name` in the layout of the graph; Corrupt if it is missing or of another kind."""
     if name not in tensors:
         raise Corrupt(f"weights: tensor {name!r} is missing")
     stored, dtype = tensors[name], dtypes.EXPORT[meta.dtype]
     strides = [int(stride.get("as_int", 0)) for stride in meta.strides]
-    fitted = layout.from_stored(stored, sizes(meta), strides)
+    fitted = canonical.from_stored(stored, sizes(meta), strides)
     if fitted is None or stored.dtype != dtype:
         raise Corrupt(
-            f"weights: tensor {name!r} is {stored.dtype} {list(stored.shape)}, the program wants "
+            f"weights: tensor {name!r} is {stored.dtype} {list(stored.shape)}, the program needs "
             f"{dtype} {sizes(meta)}"
         )
     return fitted

@@ -68,7 +68,7 @@ class Arguments:
         """The value of one argument; Corrupt if its kind is unknown or it does not fit it."""
         ((kind, value),) = argument.items()
         if kind not in self._decoders:
-            raise Corrupt(f"program: an argument of kind {kind[:40]!r} is not offered")
+            raise Corrupt(f"program: an argument of kind {kind[:40]!r} is not supported")
         try:
             return self._decoders[kind](value)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

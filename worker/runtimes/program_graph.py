@@ -7,7 +7,7 @@ values get names of our own, and what is not known is refused. It is also some 4
 against 450 ms for a 6-layer BERT) because no symbolic shapes are rebuilt.
 
 A program stays "code" all the same: its operators are native kernels that were never meant for
-hostile arguments, and it may use any amount of time and memory. This is hardening, no sandbox.
+hostile arguments, and it may use any amount of time and memory. This is hardening, not a sandbox.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ _SINGLE_VALUES = ("as_tensor", "as_sym_int", "as_sym_float", "as_sym_bool")
 
 
 class GraphBuilder:
-    """Builds one graph. `fixed` are the inputs that no call may write to; writing to another input
-    is noted in `written`.
-    """
+    """Builds one graph. `fixed`: the inputs that no call may write to; other inputs that a call
+    writes to are recorded in `written`."""
 
     def __init__(self, graph: Graph, device: torch.device, fixed: Iterable[str]) -> None:
         if len(graph.nodes) > MAX_NODES:
@@ -70,7 +69,7 @@ class GraphBuilder:
         args = tuple(value for name, value, kind in given if kind == POSITIONAL or not name)
         kwargs = {name: value for name, value, kind in given if kind != POSITIONAL and name}
         node = self._graph.call_function(op, args, kwargs)
-        # A region may return what it was given.
+        # A region may return its arguments.
         viewed = named.keys() if call.target in operators.REGIONS else operators.viewed(op)
         self._views[node] = self._seen_through(value for name, value, _ in given if name in viewed)
         self._bind_results(call, node)
@@ -96,7 +95,7 @@ class GraphBuilder:
         elif kind in _SINGLE_VALUES:
             self._bind(_name_of(value), node)
         else:
-            raise Corrupt(f"program: a result of kind {kind[:40]!r} is not offered")
+            raise Corrupt(f"program: a result of kind {kind[:40]!r} is not supported")
 
     def _bind(self, name: str, node: fx.Node) -> None:
         if name in self._values:
@@ -111,7 +110,7 @@ class GraphBuilder:
     def _subgraph(self, argument: Mapping[str, Any]) -> fx.Node:
         graph = msgspec.convert(argument["graph"], Graph)
         names = [_name_of(next(iter(item.values()))) for item in graph.inputs]
-        # What it is given may be a weight, so it may write to nothing of it.
+        # Its arguments may be weights, so it may not write to them.
         module = GraphBuilder(graph, self._device, fixed=names).build(names)
         attribute = f"region_{len(list(self._root.children()))}"
         self._root.add_module(attribute, module)
@@ -127,7 +126,7 @@ class GraphBuilder:
         if broken := sorted(touched & self._fixed):
             raise Corrupt(
                 f"program: {target} writes to {broken[0][:80]!r}, which requests share: a model "
-                "with state of its own cannot be served, pass the state in and out instead"
+                "that keeps state cannot be served: pass the state in and out instead"
             )
         self.written |= touched
 

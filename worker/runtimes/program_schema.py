@@ -1,6 +1,6 @@
 """The part of torch.export's JSON (schema version 8) that this project reads, as types.
 
-Decoding keeps exactly these fields and drops the rest unread: stack traces, the call tree, the
+Decoding keeps exactly these fields and skips the rest unread: stack traces, the call tree, the
 descriptions of intermediate values. Unions are objects with one key, as in torch's schema:
 `{"as_int": 3}`.
 """
@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from shared.errors import Corrupt
+from shared.platforms import PLATFORMS
 
-PROGRAM_FILE = "program.json"
+PROGRAM_FILE = PLATFORMS["pytorch_program"].program_file
 SCHEMA_MAJOR = 8
 MAX_PROGRAM_BYTES = 64 << 20
 
@@ -83,7 +84,7 @@ class ConstantTensor(Struct):
 
 
 class InputSpec(Struct, omit_defaults=True):
-    """Where one graph input comes from: exactly one of the fields. The last three: no tensor."""
+    """The source of one graph input: exactly one of the fields. The last three are not tensors."""
 
     user_input: UserInput | None = None
     parameter: ParameterInput | None = None
@@ -95,7 +96,7 @@ class InputSpec(Struct, omit_defaults=True):
 
 
 class OutputSpec(Struct, omit_defaults=True):
-    """What one graph output is for; anything but the user's output means that state is changed."""
+    """The use of one graph output; any other than the user's output means that state is changed."""
 
     user_output: UserInput | None = None
 
@@ -111,7 +112,7 @@ class GraphModule(Struct):
 
 
 class Range(Struct):
-    """Bounds of a dimension's symbol, inclusive; None is no bound."""
+    """Bounds of a dimension's symbol, inclusive; None: not bounded."""
 
     min_val: int | None = None
     max_val: int | None = None

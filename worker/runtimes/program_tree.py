@@ -1,9 +1,9 @@
-"""How an exported program's flat inputs and outputs hang together: names of nested values.
+"""The trees of an exported program: names for the nested values of its flat inputs and outputs.
 
 torch.export takes and returns trees (dicts, lists, dataclasses) and keeps their form beside the
 graph, whose own inputs and outputs are flat. The form is read as data: types named in it are
-neither imported nor looked up, so the fields of a NamedTuple, which the file does not hold, have a
-place and no name.
+neither imported nor looked up, so the fields of a NamedTuple, which the file does not name, have
+only positions.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Node(Struct):
 
 
 class Trees(Struct):
-    """Paths of all leaves in the order of the graph; None where the file does not tell."""
+    """Paths of all leaves in the order of the graph; None where the file does not name them."""
 
     inputs: list[Path] | None = None
     outputs: list[Path] | None = None
@@ -79,8 +79,8 @@ def dotted(path: Path) -> str:
 
 
 def flatten_guards(program: Program, trees: Trees) -> Program:
-    """The program with shape rules that speak of the graph's own inputs, as the published form has
-    no trees: `L['d']['a'].size()` becomes `L['d_a'].size()`."""
+    """The program with shape rules on the graph's own inputs, since the published form has no
+    trees: `L['d']['a'].size()` becomes `L['d_a'].size()`."""
     nested = {
         path: name
         for path, name in zip(trees.inputs or [], user_inputs(program), strict=False)

@@ -70,7 +70,7 @@ class Pt2Archive:
         try:
             self._members = _members(path, self.size)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise Corrupt(f".pt2: no sound zip archive: {error}") from error
+            raise Corrupt(f".pt2: not a valid zip archive: {error}") from error
         self.model = self._only_model()
 
     def program(self) -> bytes:
@@ -89,9 +89,9 @@ class Pt2Archive:
     def _only_model(self) -> str:
         models = [name for name in self._members if name.startswith(MODELS)]
         if any(name.startswith(COMPILED) for name in self._members):
-            raise Corrupt(".pt2: it holds compiled code (AOTInductor), which is not offered")
+            raise Corrupt(".pt2: it holds compiled code (AOTInductor), which is not supported")
         if len(models) != 1 or not models[0].endswith(".json"):
-            raise Corrupt(f".pt2: {len(models)} exported programs in it, want one")
+            raise Corrupt(f".pt2: it contains {len(models)} exported programs, want one")
         return models[0].removeprefix(MODELS).removesuffix(".json")
 
     def _table(self, folder: str, kind: str) -> dict[str, _Payload]:

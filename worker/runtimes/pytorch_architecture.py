@@ -26,7 +26,7 @@ from worker.runtimes.torch_model import TorchModel
 from worker.runtimes.weights import attach
 
 NAME, CONFIG = "architecture", "arch."
-# Measured likewise: heap of one copied skeleton per parameter.
+# Measured: heap of one copied skeleton per parameter.
 HEAP_PER_PARAMETER = 2 << 10
 
 
@@ -70,8 +70,8 @@ def build_skeleton(kind: Architecture, config: msgspec.Struct) -> nn.Module:
 def with_weights(skeleton: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """A copy of the skeleton over these tensors as they are; Corrupt if they do not fit."""
     own = skeleton.state_dict()
-    if told := misfit(own, tensors, own.keys() - tensors.keys()):
-        raise Corrupt(f"weights: {told}")
+    if problem := misfit(own, tensors, own.keys() - tensors.keys()):
+        raise Corrupt(f"weights: {problem}")
     module = copy.deepcopy(skeleton)
     module.load_state_dict(dict(tensors), strict=True, assign=True)
     return module

@@ -1,6 +1,6 @@
 """Platform `pytorch_program`: a torch.export graph as JSON, and weights as safetensors.
 
-What is published holds no pickle, and nothing of it is unpickled or evaluated here (see
+The published files contain no pickle, and nothing of them is unpickled or evaluated here (see
 `program_graph`). Attaching a further set of weights to a loaded program takes milliseconds.
 """
 

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from shared.manifest import Manifest
 from worker.device.base import Device
-from worker.runtimes.layout import to_stored
+from worker.runtimes.canonical import encode, to_stored
 from worker.runtimes.program import LoadedProgram
-from worker.runtimes.program_canonical import encode
 from worker.runtimes.program_schema import decode
 from worker.runtimes.program_tree import flatten_guards, read_trees
 from worker.runtimes.pt2_archive import Pt2Archive

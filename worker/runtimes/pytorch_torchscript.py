@@ -1,8 +1,8 @@
 """Platform `pytorch_torchscript`: a whole TorchScript archive, `model.pt`.
 
 Its objects are read by torch's C++ unpickler, which knows a fixed set of types and runs no Python.
-The script itself is code: it can read and write files. Its weights live on the heap, unshared.
-Calls two and three are slow, as the interpreter optimises what it saw: warm up with three.
+The script itself is code: it can read and write files. Its weights are on the heap, not shared.
+The second and third call are slow, since the interpreter optimises then: warm up with three.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ MODEL_FILE = "model.pt"
 
 
 def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> TorchModel:
-    """Load the archive onto the device; LoadFailed in torch's words if it is none, or if forward()
-    does not take the manifest's inputs."""
+    """Load the archive onto the device; LoadFailed with torch's message if it is not an archive,
+    or if forward() does not take the manifest's inputs."""
     module = open_archive(files[MODEL_FILE], device.torch_device)
     module.eval()
     arguments = read_arguments(module)
@@ -49,21 +49,22 @@ def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Torch
 
 
 def open_archive(path: Path, device: torch.device) -> Any:
-    """The archive's module as it was saved; LoadFailed in torch's words if it is none."""
+    """The archive's module as it was saved; LoadFailed with torch's message if it is not one."""
     with of_load("TorchScript archive"), warnings.catch_warnings():
-        # Deprecated, not removed: the format is still served for those who have nothing else.
+        # Deprecated, not removed: some models exist in this format only.
         warnings.simplefilter("ignore", DeprecationWarning)
         return torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
 
 
 def _places(arguments: Sequence[Argument], names: Sequence[str]) -> list[Place]:
-    """By name; in order only where no name is forward()'s, as older releases published."""
+    """Places by name; by position only where no name is an argument of forward(), as older releases
+    published."""
     try:
         return find_places(arguments, names)
     except InvalidInput as error:
         own = {argument.name for argument in arguments}
-        strangers = not any(name.partition(".")[0] in own for name in names)
-        places = places_in_order(arguments, len(names)) if strangers else None
+        unknown = not any(name.partition(".")[0] in own for name in names)
+        places = places_in_order(arguments, len(names)) if unknown else None
         if places is None:
             raise LoadFailed(f"manifest: {error.message}") from error
         return places

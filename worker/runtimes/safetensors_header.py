@@ -1,7 +1,7 @@
 """The header of a safetensors file, read without trust: every number is checked before use.
 
 Layout: uint64 LE length of the header, the header (JSON), then the bytes of all tensors, without
-holes. Limits keep a hostile header from costing time or memory.
+holes. Limits bound the time and memory that a hostile header can cost.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def _stored(name: str, entry: _Entry, data: int) -> StoredTensor:
     start, end = entry.data_offsets
     size = math.prod(entry.shape) * dtype.itemsize
     if end - start != size:
-        raise Corrupt(f"safetensors: tensor {name[:80]!r} has {end - start} bytes, not {size}")
+        raise Corrupt(
+            f"safetensors: tensor {name[:80]!r} has {end - start} bytes, its shape needs {size}"
+        )
     return StoredTensor(name, dtype, tuple(entry.shape), data + start, size)
 
 
@@ -88,7 +90,9 @@ def _check_filled(tensors: list[StoredTensor], data: int, file_size: int) -> Non
     at = data
     for tensor in tensors:
         if tensor.start != at:
-            raise Corrupt(f"safetensors: tensor {tensor.name[:80]!r} overlaps or leaves a hole")
+            raise Corrupt(
+                f"safetensors: tensor {tensor.name[:80]!r} overlaps another, or leaves a gap"
+            )
         at += tensor.size
     if at != file_size:
-        raise Corrupt(f"safetensors: {file_size - at} bytes more or less than its tensors need")
+        raise Corrupt(f"safetensors: the file has {file_size} bytes, its tensors end at {at}")

@@ -1,6 +1,6 @@
-"""What a TorchScript archive says of itself: forward()'s arguments and what it returns.
+"""The signature in a TorchScript archive: the arguments of forward() and what it returns.
 
-A tensor of the manifest is given to the argument of its name. `d.a` is key `a` of an argument `d`
+A tensor of the manifest is passed to the argument of its name. `d.a` is key `a` of an argument `d`
 that takes a dict of tensors, `xs.0` the first of a list.
 """
 
@@ -26,7 +26,7 @@ class Argument(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a tensor goes: the argument's number, and its key within a dict or list."""
+    """The place of a tensor: the number of the argument, and the key within a dict or list."""
 
     argument: int
     key: str | None
@@ -40,7 +40,8 @@ def read_arguments(module: Any) -> list[Argument]:
 
 
 def returned_count(module: Any) -> int | None:
-    """How many tensors forward() returns by its declared type; None where only a run can tell."""
+    """The number of tensors that forward() returns by its declared type; None if that is not
+    fixed."""
     (returned,) = module.forward.schema.returns
     if str(returned.type) == TENSOR:
         return 1
@@ -52,8 +53,8 @@ def returned_count(module: Any) -> int | None:
 
 def find_places(arguments: Sequence[Argument], names: Sequence[str]) -> list[Place]:
     """The place of each tensor, by name. InvalidInput if forward() has no argument of a name, needs
-    one that is not named, or takes no tensor there. One tensor for one argument may have any name.
-    """
+    one that is not named, or takes no tensor there. A single tensor for a single argument may have
+    any name."""
     tensors = [number for number, one in enumerate(arguments) if one.kind == TENSOR]
     others = [one for one in arguments if one.kind != TENSOR and not one.optional]
     if len(names) == len(tensors) == 1 and not others:
@@ -69,7 +70,7 @@ def find_places(arguments: Sequence[Argument], names: Sequence[str]) -> list[Pla
 
 
 def places_in_order(arguments: Sequence[Argument], count: int) -> list[Place] | None:
-    """Places by position, as older releases published; None if they cannot be had."""
+    """Places by position, as older releases published; None if forward() does not allow that."""
     fits = count <= len(arguments) and all(one.kind == TENSOR for one in arguments[:count])
     return [Place(number, None) for number in range(count)] if fits else None
 
@@ -116,7 +117,7 @@ def _place(arguments: Sequence[Argument], name: str) -> Place:
     if nested and key:
         return Place(number, key)
     want = {DICT: f", name its keys: {head}.KEY", LIST: f", name its items: {head}.0"}.get(kind, "")
-    raise InvalidInput(f"inputs: {head!r} of forward() is {kind}, which no tensor can be{want}")
+    raise InvalidInput(f"inputs: {head!r} of forward() is {kind}, which cannot be a tensor{want}")
 
 
 def _in_order(items: dict[str, Tensor]) -> list[Tensor]:

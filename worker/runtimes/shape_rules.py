@@ -1,8 +1,8 @@
-"""The shapes a program may be called with.
+"""The shapes with which a program may be called.
 
 An exported graph is right only for inputs that fit what was assumed while it was traced: fixed
-sizes, equal sizes, ranges and guards. Outside them it may give a wrong answer without an error, so
-every new combination of shapes is checked, once.
+sizes, equal sizes, ranges and guards. Outside them it may return a wrong answer without an error,
+so every new combination of shapes is checked, once.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from worker.runtimes.program_schema import Program, Range, TensorMeta
 
 MAX_GUARDS = 1000
 MAX_REMEMBERED = 4096
-# torch.export takes 0 and 1 for special cases: unless it is told that a size may be 1, it writes a
-# least size of 2, whether the module minds or not. Its own runtime lets smaller ones pass then, and
-# so do we: nearly every module answers one row as it answers several. Push says so, and asks the
-# module where it has it.
+# torch.export treats 0 and 1 as special cases: unless a size is declared as 1 or more, it writes a
+# least size of 2, whether the module needs that or not. Its own runtime accepts smaller sizes then,
+# and so do we: nearly every module treats one row like several. `push` notes it, and where it has
+# the module it compares the answers.
 SPECIALISED_MINIMUM = 2
-NEAR = 17  # sizes over a wanted one that are tried: multiples of 16 are among them
+NEAR = 17  # sizes above a requested one that are tried: multiples of 16 are among them
 
 
 class ShapeRules:
@@ -45,10 +45,10 @@ class ShapeRules:
         if shapes in self._accepted:
             return
         symbols: dict[str, int] = {}
-        for (name, wanted), shape in zip(self._dimensions.items(), shapes, strict=True):
-            if len(shape) != len(wanted):
-                raise InvalidInput(f"input {name!r}: {len(shape)} dimensions, not {len(wanted)}")
-            for axis, (size, want) in enumerate(zip(shape, wanted, strict=True)):
+        for (name, expected), shape in zip(self._dimensions.items(), shapes, strict=True):
+            if len(shape) != len(expected):
+                raise InvalidInput(f"input {name!r}: {len(shape)} dimensions, not {len(expected)}")
+            for axis, (size, want) in enumerate(zip(shape, expected, strict=True)):
                 self._check_size(f"input {name!r}: dimension {axis} is {size}", size, want, symbols)
         for text, holds in self._guards:
             if not holds(shapes):
@@ -81,7 +81,7 @@ class ShapeRules:
         if not isinstance(want, str):
             return
         if symbols.setdefault(want, size) != size:
-            raise InvalidInput(f"{place}, but another that must be equal is {symbols[want]}")
+            raise InvalidInput(f"{place}, another that must be equal to it is {symbols[want]}")
         allowed = self._ranges.get(want, Range())
         if size < _least(allowed):
             raise InvalidInput(f"{place}, the model takes {allowed.min_val} or more")
@@ -90,7 +90,7 @@ class ShapeRules:
 
 
 def sizes(meta: TensorMeta) -> list[int]:
-    """Sizes as a manifest says them: -1 where they vary."""
+    """Sizes as in a manifest: -1 where they vary."""
     return [int(size["as_int"]) if "as_int" in size else -1 for size in meta.sizes]
 
 
@@ -99,7 +99,7 @@ def _least(allowed: Range) -> int:
 
 
 def notes_on_minimum(program: Program, names: Sequence[str]) -> list[str]:
-    """A word to the publisher on sizes of 1 that the export was not told of."""
+    """A note to the publisher on sizes of 1 that the export did not allow for."""
     values = program.graph_module.graph.tensor_values
     least = {
         symbol
@@ -115,9 +115,9 @@ def notes_on_minimum(program: Program, names: Sequence[str]) -> list[str]:
     if not found:
         return []
     return [
-        f"exported for sizes of 2 and more: {', '.join(found[:8])}. A size of 1 is answered by the "
-        "same graph; if the module does something else for 1, its answer is not that of the "
-        "module: then export it with torch.export.Dim(..., min=1), or push it with --module"
+        f"exported for sizes of 2 and more: {', '.join(found[:8])}. A size of 1 uses the "
+        "same graph; if the module computes something else for 1, the answers differ: then export "
+        "it with torch.export.Dim(..., min=1), or push it with --module"
     ]
 
 

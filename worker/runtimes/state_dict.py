@@ -1,4 +1,4 @@
-"""Weights into a module: names that do not fit are told, what the module ties is filled in."""
+"""Loading weights into a module: names that do not fit are reported, tied weights are filled in."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ MAX_SHAPES = 4
 def load_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load `state` into `module`. A weight that the module ties to another may be left out.
 
-    InvalidInput naming the tensors that are missing, too many or of another shape, or that the
-    module ties and the file holds with different values.
+    InvalidInput names the tensors that are missing, unexpected or of another shape, or that the
+    module ties and the file has with different values.
     """
     own = module.state_dict()
-    if told := misfit(own, state, _missing(own, state)):
-        raise InvalidInput(f"weights: {told}")
+    if problems := misfit(own, state, _missing(own, state)):
+        raise InvalidInput(f"weights: {problems}")
     try:
         module.load_state_dict(dict(state), strict=False)
-    except RuntimeError as error:  # hooks of the module's own
+    except RuntimeError as error:  # raised by a hook of the module
         raise InvalidInput(f"weights: {error}") from error
 
 
 def misfit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], missing: Iterable[str]) -> str:
-    """What does not fit between a module's own tensors and those given; "" if all does."""
+    """What does not fit between a module's own tensors and those given; '' if everything fits."""
     shaped = [
         f"{name!r} is {list(tensor.shape)}, not {list(own[name].shape)}"
         for name, tensor in sorted(state.items())
         if name in own and tensor.shape != own[name].shape
     ]
-    told = [
+    problems = [
         f"{what} {listed(sorted(names))}"
         for what, names in (("Missing", missing), ("Unexpected", state.keys() - own.keys()))
         if names
     ]
-    told += [f"size mismatch: {', '.join(shaped[:MAX_SHAPES])}"] if shaped else []
-    return "; ".join(told)
+    problems += [f"size mismatch: {', '.join(shaped[:MAX_SHAPES])}"] if shaped else []
+    return "; ".join(problems)
 
 
 def _missing(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
@@ -51,14 +51,14 @@ def _missing(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str
         for name in given[1:]:
             if not torch.equal(state[name], state[given[0]]):
                 raise InvalidInput(
-                    f"weights: the module ties {name!r} to {given[0]!r}, the file holds two values"
+                    f"weights: the module ties {name!r} to {given[0]!r}, which differ in the file"
                 )
         missing += [] if given else group[:1]
     return missing
 
 
 def _tied(own: Mapping[str, Tensor]) -> list[list[str]]:
-    """Names by the memory that they stand for; a tensor without elements is tied to none."""
+    """Names grouped by the memory of their tensors; one without elements is tied to no other."""
     groups: dict[object, list[str]] = {}
     for name, tensor in own.items():
         where = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)

@@ -16,7 +16,7 @@ from worker.runtimes import arrays, failures
 
 Forward = Callable[[Sequence[Any]], Any]
 ShapesNear = Callable[[int, bool], list[list[int]] | None]
-# Copies below this are not worth a walk over the heap when they go.
+# A smaller copy is not worth a walk over the heap when it is freed.
 TRIM_BYTES = 1 << 20
 
 
@@ -24,10 +24,10 @@ class TorchModel:
     """LoadedModel around `forward`, which takes tensors in the order of `inputs` (default: the
     manifest's), and None for an optional one that was left out.
 
-    `bytes_resident` is what this copy alone holds; `shared` what it holds together with others:
-    bytes by content hash, so that a ledger counts each once. `holds` is kept alive with the model,
-    for the weak cache of shared objects. `writes` says that the model may write to
-    what it is given and to what it returned (it has state), so both are copied.
+    `bytes_resident`: bytes of this copy alone. `shared`: bytes by content hash that it holds
+    together with other copies, so that a ledger counts each once. `holds`: objects to keep alive
+    with the model, for the weak cache of shared objects. `writes`: the model may write to its
+    inputs and to what it returned (it has state), so both are copied.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class TorchModel:
         return [shapes[name] for name in self._names]
 
     def unload(self) -> None:
-        """Let go of everything; memory that others share stays until they let go too."""
+        """Free this copy; memory that other copies share is freed with the last of them."""
         self._device.synchronise()
         self._forward = _unloaded
         self._holds = None
@@ -95,4 +95,4 @@ class TorchModel:
 
 
 def _unloaded(given: Sequence[Tensor]) -> Any:
-    raise ModelFailed("the model was unloaded while a request was on its way to it: this is a bug")
+    raise ModelFailed("the model was unloaded before this request ran: this is a bug")

@@ -1,4 +1,4 @@
-"""Which models may be loaded: formats that can run code only where the operator allowed it.
+"""Which models may be loaded: formats that can run code need the operator's permission.
 
 A pure decision over the manifest, taken before any of its files is opened.
 """
@@ -12,21 +12,18 @@ from typing import Self
 from urllib.parse import quote, unquote
 
 from shared.errors import Untrusted
-from shared.manifest import PLATFORMS, Manifest
-from worker.runtimes.program_schema import PROGRAM_FILE
-
-PROGRAM_PLATFORM = "pytorch_program"
+from shared.manifest import Manifest
+from shared.platforms import PLATFORMS
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What the operator allowed. `code`: the repository may hold formats that can run code.
-    `programs`: sha256 of programs that may run from anywhere.
-    """
+    """What the operator allowed. `code`: formats that can run code may be loaded from the
+    repository. `programs`: sha256 of programs that may be loaded from any repository."""
 
     code: bool = False
     programs: frozenset[str] = frozenset()
-    repository: str = ""  # its URL, to be named in a refusal
+    repository: str = ""  # its URL, for the error message
 
     @classmethod
     def of_repository(cls, url: str, prefixes: Iterable[str], programs: Collection[str]) -> Self:
@@ -36,9 +33,11 @@ class Trust:
 
     def allows(self, manifest: Manifest, program_sha256: str | None = None) -> bool:
         """Whether the model may be loaded, given the hash of its program if it has one."""
-        if PLATFORMS.get(manifest.platform) == "data" or self.code:
+        platform = PLATFORMS.get(manifest.platform)
+        if self.code or (platform is not None and platform.trust == "data"):
             return True
-        return manifest.platform == PROGRAM_PLATFORM and program_sha256 in self.programs
+        has_program = platform is not None and bool(platform.program_file)
+        return has_program and program_sha256 in self.programs
 
     def check(self, manifest: Manifest) -> None:
         """Untrusted, naming the settings that would allow it, unless the model may be loaded."""
@@ -48,12 +47,12 @@ class Trust:
         also = f", or WARMROUTE_TRUSTED_PROGRAMS to {program}" if program else ""
         raise Untrusted(
             f"model {manifest.name} version {manifest.version}: platform {manifest.platform} can "
-            f"run code, and its repository is not trusted to: {advice(self.repository)}{also}"
+            f"run code, and its repository is not trusted: {advice(self.repository)}{also}"
         )
 
 
 def advice(url: str) -> str:
-    """What an operator must set to have code from the repository at `url` run, and where."""
+    """The setting that allows code from the repository at `url`, and where to set it."""
     value = f"={spelled(url)}" if url else " to a prefix of the repository's URL"
     return f"set WARMROUTE_TRUST_CODE{value} where the workers are started"
 
@@ -66,7 +65,7 @@ def is_within(url: str, prefix: str) -> bool:
 
 def spelled(url: str) -> str:
     """The one spelling of a repository's URL: `file:///my models/`, `file://localhost/my%20models`
-    and `file:///x/../my%20models` name the same folder. '' if it is the URL of no repository."""
+    and `file:///x/../my%20models` name the same folder. '' if it is not a URL of a repository."""
     scheme, _, rest = url.strip().partition("://")
     host, _, path = rest.partition("/")
     if scheme.lower() == "file":
@@ -79,7 +78,8 @@ def spelled(url: str) -> str:
 
 
 def program_sha256(manifest: Manifest) -> str | None:
-    """Hash of the manifest's program file, None for platforms that have none."""
-    if manifest.platform != PROGRAM_PLATFORM:
+    """Hash of the manifest's program file; None for a platform without one."""
+    platform = PLATFORMS.get(manifest.platform)
+    if platform is None or not platform.program_file:
         return None
-    return next((file.sha256 for file in manifest.files if file.name == PROGRAM_FILE), None)
+    return next((f.sha256 for f in manifest.files if f.name == platform.program_file), None)

@@ -1,7 +1,7 @@
 """Weights from safetensors blobs, mapped and attached without a copy.
 
 A blob is named by its hash, so it is mapped once per device and shared by all models that use it,
-for as long as one of them lives. What the host tier keeps is attached without its file. Mappings
+until the last of them is unloaded. What the host tier keeps is attached without its file. Mappings
 are private: a kernel that writes to its weights makes pages of its own and can neither crash on
 read-only memory nor change the file. No descriptor is kept, so hundreds of blobs do not meet the
 limit of open files. safetensors holds no code.
@@ -44,22 +44,23 @@ class Attached:
         for blob in blobs.values():
             twice = self.tensors.keys() & blob.tensors.keys()
             if twice:
-                raise Corrupt(f"weights: tensor {sorted(twice)[0]!r} stands in two files")
+                raise Corrupt(f"weights: tensor {sorted(twice)[0]!r} is in two files")
             self.tensors |= blob.tensors
         for name, other in aliases.items():
             if other not in self.tensors:
                 raise Corrupt(
-                    f"weights: tensor {name!r} is an alias of {other!r}, which is not there"
+                    f"weights: tensor {name!r} is an alias of {other!r}, which is missing"
                 )
             self.tensors[name] = self.tensors[other]
         self.shared = {sha256: blob.bytes for sha256, blob in blobs.items()}
         self.overhead_bytes = HEAP_PER_TENSOR * len(self.tensors)
-        self.holders = list(blobs.values())  # the weak cache drops a blob that nobody holds
+        self.holders = list(blobs.values())  # the weak cache drops a blob without a holder
 
 
 def attach(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Attached:
     """Attach all `weights/` files of the manifest, those that the host tier keeps from there, the
-    others from `files`. Corrupt if one is no sound safetensors file, BlobMissing if it is nowhere.
+    others from `files`. Corrupt if one is not a valid safetensors file, BlobMissing if it is in
+    neither.
     """
     blobs: dict[str, Weights] = {}
     for entry in manifest.files:
@@ -87,12 +88,13 @@ def _found(entry: FileEntry, path: Path | None, device: Device) -> Weights:
     if hosted is not None:
         return parse(hosted)
     if path is None:
-        raise BlobMissing(f"weights {entry.name}: in no file, and no longer in host memory")
+        raise BlobMissing(f"weights {entry.name}: neither on disk nor in host memory")
     return map_file(path)
 
 
 def map_file(path: Path) -> Weights:
-    """The tensors of a safetensors file as views of a mapping; Corrupt if its header is unsound."""
+    """The tensors of a safetensors file as views of a mapping; Corrupt if its header is
+    invalid."""
     size = path.stat().st_size
     with path.open("rb") as file:
         header = file.read(header_size(file.read(8), size))
@@ -100,7 +102,8 @@ def map_file(path: Path) -> Weights:
 
 
 def parse(content: Tensor) -> Weights:
-    """The tensors of a safetensors file in memory (uint8 [size]) as views; Corrupt likewise."""
+    """The tensors of a safetensors file in memory (uint8 [size]) as views; Corrupt if
+    the header is invalid."""
     size = content.numel()
     raw = content.numpy()
     count = header_size(raw[:8].tobytes(), size)

@@ -1,10 +1,10 @@
 """A batch on the device, as often as it takes until each of its requests has its result.
 
-    out of memory: make room and try once more; then in halves, and each of those in halves
-    else it fails: one by one, so that only a bad request fails
+    out of memory: free memory and try once more; then in halves, and each of those in halves
+    other failure: one by one, so that only a bad request fails
 
-Every try runs under the number of the batch: what ends this process in one of them is charged to
-the requests that were begun under it, and to no others.
+Every try runs under the number of the batch: a death of this process in one of them is charged to
+the requests that were started under it, and to no others.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.runtimes.failures import WrongOutput
 from worker.serving import execution
-from worker.serving.execution import Result, Watch
+from worker.serving.batch_start import RedisClock
+from worker.serving.completions import Result
+from worker.serving.execution import DeviceCall
 from worker.serving.oom_recovery import OomRecovery
 from worker.serving.queued_request import QueuedRequest
-from worker.serving.redis_clock import RedisClock
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 
-def parts_of(batch: Sequence[Item], error: WarmrouteError) -> list[Sequence[Item]]:
+def split_failed(batch: Sequence[Item], error: WarmrouteError) -> list[Sequence[Item]]:
     """What to try instead of a batch of several that failed with `error`, in the same order."""
     if not isinstance(error, DeviceOutOfMemory):
         return [[item] for item in batch]
@@ -40,12 +41,12 @@ def parts_of(batch: Sequence[Item], error: WarmrouteError) -> list[Sequence[Item
     return [batch[:middle], batch[middle:]]
 
 
-def told(error: WarmrouteError) -> WarmrouteError:
-    """What the caller of a request that failed alone is told."""
+def caller_error(error: WarmrouteError) -> WarmrouteError:
+    """The error for the caller of a request that failed alone."""
     if isinstance(error, DeviceOutOfMemory):
-        said = OutOfMemory("the device has no memory left for this request, even alone")
-        said.__cause__ = error
-        return said
+        full = OutOfMemory("the device has no memory left for this request, even alone")
+        full.__cause__ = error
+        return full
     if isinstance(error, (ModelFailed, InvalidInput)) and not isinstance(error, WrongOutput):
         return error
     failed = ModelFailed(error.message)
@@ -59,69 +60,73 @@ class _Batch:
 
     copy: Copy
     number: int
-    relieved: bool = False  # room is made for it once
+    memory_freed: bool = False  # tried at most once per batch
 
 
 class BatchRunner:
-    """Runs batches of any copy. `redis_clock` must have been told the time before."""
+    """Runs batches of any copy. `redis_clock` must have observed Redis's time before."""
 
-    def __init__(self, parts: WorkerContext, redis_clock: RedisClock, relief: OomRecovery) -> None:
-        self._device = parts.thread
-        self._gauge = parts.gauge
-        self._progress = parts.progress
-        self._meter = parts.meter
+    def __init__(
+        self, context: WorkerContext, redis_clock: RedisClock, oom_recovery: OomRecovery
+    ) -> None:
+        self._device = context.thread
+        self._gauge = context.gauge
+        self._progress = context.progress
+        self._meter = context.meter
         self._clock = redis_clock
-        self._relief = relief
+        self._oom_recovery = oom_recovery
 
     async def run(self, copy: Copy, number: int, batch: Sequence[QueuedRequest]) -> list[Result]:
-        """A result for each request, in their order. Whatever a model raises is one."""
+        """A result for each request, in their order. Every exception of a model is a result."""
         return await self._results(_Batch(copy, number), batch) if batch else []
 
     async def _results(self, of: _Batch, batch: Sequence[QueuedRequest]) -> list[Result]:
         tried = await self._try(of, batch)
-        if isinstance(tried, DeviceOutOfMemory) and not of.relieved:
-            tried = await self._try_with_room(of, batch, tried)
+        if isinstance(tried, DeviceOutOfMemory) and not of.memory_freed:
+            tried = await self._try_with_freed_memory(of, batch, tried)
         if not isinstance(tried, WarmrouteError):
             return tried
         if len(batch) == 1:
-            return [told(tried)]
-        parts = parts_of(batch, tried)
+            return [caller_error(tried)]
+        parts = split_failed(batch, tried)
         return [result for part in parts for result in await self._results(of, part)]
 
-    async def _try_with_room(
+    async def _try_with_freed_memory(
         self, of: _Batch, batch: Sequence[QueuedRequest], failed: DeviceOutOfMemory
     ) -> list[Result] | WarmrouteError:
-        of.relieved = True
-        ref, size = of.copy.ref, sum(work.size for work in batch)
-        if not await self._relief.make_room(ref, size):
+        of.memory_freed = True
+        ref, size = of.copy.ref, sum(request.size for request in batch)
+        if not await self._oom_recovery.free_memory(ref, size):
             return failed
         tried = await self._try(of, batch)
         if isinstance(tried, DeviceOutOfMemory):
-            self._relief.mark_ineffective(ref, size)
+            self._oom_recovery.mark_ineffective(ref, size)
         return tried
 
     async def _try(
         self, of: _Batch, batch: Sequence[QueuedRequest]
     ) -> list[Result] | WarmrouteError:
-        overdue_at = self._clock.passed_by(max(work.deadline_ms for work in batch))
-        watch = Watch(self._progress, of.number, overdue_at)
+        overdue_at = self._clock.local_deadline(max(request.deadline_ms for request in batch))
+        call = DeviceCall(self._progress, of.number, overdue_at)
         try:
-            return list(await self._device.run(lambda: self._timed(of.copy, batch, watch)))
+            return list(await self._device.run(lambda: self._measured(of.copy, batch, call)))
         except WarmrouteError as error:
             return error.with_traceback(None)  # it would keep the inputs and outputs of the call
         except Exception:
             log.exception("this is a bug: a batch of %d for %s raised", len(batch), of.copy.ref)
             return ModelFailed("internal error, see the worker's log")
 
-    def _timed(self, copy: Copy, batch: Sequence[QueuedRequest], watch: Watch) -> Sequence[Result]:
-        """On the device thread. The failure of a batch answers nobody, that of a lone request its
-        caller."""
-        begun, answered = clock.monotonic(), int(len(batch) == 1)
+    def _measured(
+        self, copy: Copy, batch: Sequence[QueuedRequest], call: DeviceCall
+    ) -> Sequence[Result]:
+        """On the device thread. A failed call answers a request only if that was alone in it."""
+        started, answered = clock.monotonic(), int(len(batch) == 1)
         try:
-            size = sum(work.size for work in batch)
-            call = partial(execution.run, copy, batch, watch)
-            outcomes = growth.watched(self._gauge, copy, size, call)
+            size = sum(request.size for request in batch)
+            outcomes = growth.watched(
+                self._gauge, copy, size, partial(execution.run, copy, batch, call)
+            )
             answered = len(batch)
             return outcomes
         finally:
-            self._meter.add(copy.ref, clock.monotonic() - begun, answered)
+            self._meter.add(copy.ref, clock.monotonic() - started, answered)

@@ -1,8 +1,10 @@
-"""Tensors of a batch: joined before the device call, split after it. Pure numpy."""
+"""Tensors of a batch: joined before the device call, split after it. Pure numpy.
+
+The first dimension of every tensor is the batch.
+"""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +13,7 @@ from shared import datatypes
 from shared.envelope import Outcome, Tensor, Timing
 from shared.errors import InvalidInput, ModelFailed
 from shared.manifest import TensorSpec
+from shared.tensor_bytes import pack_bytes, unpack_bytes
 from worker.serving.queued_request import QueuedRequest
 
 Arrays = dict[str, np.ndarray]
@@ -21,15 +24,15 @@ def to_array(tensor: Tensor) -> np.ndarray:
     if the bytes are not what datatype and shape say."""
     try:
         if tensor.datatype == datatypes.BYTES:
-            array = np.empty(len(items := _split_bytes(tensor.data)), dtype=object)
+            array = np.empty(len(items := unpack_bytes(tensor.data)), dtype=object)
             array[:] = items
             return array.reshape(_sizes(tensor.shape))
         dtype = datatypes.NUMPY[tensor.datatype]
         return np.frombuffer(tensor.data, dtype=dtype).reshape(_sizes(tensor.shape))
     except (KeyError, ValueError, TypeError, OverflowError):
         raise InvalidInput(
-            f"input {tensor.name[:80]!r}: {len(tensor.data)} bytes are no {tensor.datatype[:20]} "
-            f"of shape {tensor.shape[:16]}"
+            f"input {tensor.name[:80]!r}: {len(tensor.data)} bytes do not match "
+            f"{tensor.datatype[:20]} of shape {tensor.shape[:16]}"
         ) from None
 
 
@@ -40,22 +43,12 @@ def _sizes(shape: list[int]) -> list[int]:
     return shape
 
 
-def _split_bytes(data: bytes | memoryview) -> list[bytes]:
-    items, at = [], 0
-    while at < len(data):
-        end = at + 4 + int.from_bytes(data[at : at + 4], "little")
-        if end > len(data):
-            raise ValueError("a length runs past the end")
-        items.append(bytes(data[at + 4 : end]))
-        at = end
-    return items
-
-
 def join(batch: Sequence[QueuedRequest]) -> Arrays:
-    """The inputs of a batch, stacked along the first dimension. One request is not copied."""
+    """The inputs of a batch by name: requests with inputs [n_i, ...] give arrays [sum(n_i), ...],
+    in the order of the batch. The arrays of a lone request are views of what was received."""
     if len(batch) == 1:
         return {tensor.name: to_array(tensor) for tensor in batch[0].envelope.inputs}
-    columns = zip(*(work.envelope.inputs for work in batch), strict=True)
+    columns = zip(*(request.envelope.inputs for request in batch), strict=True)
     return {c[0].name: np.concatenate([to_array(t) for t in c]) for c in columns}
 
 
@@ -65,23 +58,24 @@ def split(
     batch: Sequence[QueuedRequest],
     timings: Sequence[Timing],
 ) -> list[Outcome]:
-    """Each request's slice of the outputs, by its number of items; ModelFailed if one does not fit
-    its spec."""
+    """The outcome of each request: outputs [sum(n_i), ...] give tensors [n_i, ...], n_i being the
+    number of its items. A lone request gets the outputs as they are, of any shape that `specs`
+    allow. ModelFailed if an output is missing, or is not of its spec's datatype and shape."""
     chosen = batch[0].envelope.outputs
-    wanted = [spec for spec in specs if not chosen or spec.name in chosen]
-    arrays = [(spec, _output(outputs, spec)) for spec in wanted]
+    requested = [spec for spec in specs if not chosen or spec.name in chosen]
+    arrays = [(spec, _output(outputs, spec)) for spec in requested]
     if len(batch) > 1:
-        total = sum(work.items for work in batch)
+        total = sum(request.items for request in batch)
         for spec, array in arrays:
             if array.ndim == 0 or array.shape[0] != total:
                 raise ModelFailed(
                     f"output {spec.name!r}: shape {array.shape} for a batch of {total}"
                 )
     outcomes, at = [], 0
-    for work, timing in zip(batch, timings, strict=True):
-        end = at + work.items
+    for request, timing in zip(batch, timings, strict=True):
+        end = at + request.items
         tensors = [pack(s, a if len(batch) == 1 else a[at:end]) for s, a in arrays]
-        outcomes.append(Outcome(tensors, work.envelope.id, timing))
+        outcomes.append(Outcome(tensors, request.envelope.id, timing))
         at = end
     return outcomes
 
@@ -94,10 +88,10 @@ def _output(outputs: Arrays, spec: TensorSpec) -> np.ndarray:
 
 
 def pack(spec: TensorSpec, array: np.ndarray) -> Tensor:
-    """An output as it travels; ModelFailed if it is not of the spec's datatype and shape."""
+    """An output as it is sent; ModelFailed if it is not of the spec's datatype and shape."""
     _check_shape(spec, array.shape)
     if spec.datatype == datatypes.BYTES:
-        data = b"".join(_length_prefixed(item, spec) for item in array.reshape(-1))
+        data = pack_bytes(_as_bytes(item, spec) for item in array.reshape(-1))
     else:
         dtype = datatypes.NUMPY[spec.datatype]
         if array.dtype != dtype:
@@ -119,8 +113,8 @@ def _check_shape(spec: TensorSpec, shape: tuple[int, ...]) -> None:
         )
 
 
-def _length_prefixed(item: object, spec: TensorSpec) -> bytes:
+def _as_bytes(item: object, spec: TensorSpec) -> bytes:
     raw = item.encode(errors="replace") if isinstance(item, str) else item
     if not isinstance(raw, bytes):
         raise ModelFailed(f"output {spec.name!r}: {type(item).__name__} among bytes and texts")
-    return struct.pack("<I", len(raw)) + raw
+    return raw

@@ -1,4 +1,4 @@
-"""What the device's time goes to: how long a request takes, how busy the device is, and for whom.
+"""The load of a worker: device time per request, the busy share by model, requests per second.
 
 Averages that fade, so a figure is a few numbers and an update is a few multiplications: this is
 the warm path. An average that fades with half of `WINDOW_S` looks as far back, in the mean, as a
@@ -16,7 +16,7 @@ FADE_S = WINDOW_S / 2
 
 
 class _Model:
-    """Of one model: its share of the device's time as of `at`, and the requests it answered."""
+    """One model: `level`, its share of the device's time at `at`, and the requests it answered."""
 
     __slots__ = ("at", "hits", "level")
 
@@ -25,7 +25,7 @@ class _Model:
 
 
 class Meter:
-    """`add` is called on the device thread, where each call ends; any thread may read.
+    """Device time by model. `add` is called on the device thread; any thread may read.
 
     `service_ms` fades with the device's time, not with the clock's: a worker that was idle still
     knows how long its requests take.
@@ -37,8 +37,8 @@ class Meter:
         self._seconds, self._requests = 0.0, 0.0  # of the last calls, fading
 
     def add(self, ref: str, seconds: float, requests: int) -> None:
-        """A device call of `ref` has just ended: it took `seconds` and answered so many requests
-        (0 if it failed and its requests are run again)."""
+        """Count a device call of `ref` that has just ended: it took `seconds` and answered so many
+        `requests` (0 if it failed and its requests are run again)."""
         now = clock.monotonic()
         kept = exp(-seconds / FADE_S)
         self._level, self._at = self._faded(self._level, self._at, now) + 1 - kept, now
@@ -52,7 +52,7 @@ class Meter:
 
     @property
     def service_ms(self) -> float:
-        """Milliseconds of device time per request, lately; 0 before the first."""
+        """Milliseconds of device time per request, averaged over the last calls; 0 before any."""
         return 1000 * self._seconds / self._requests if self._requests > 0 else 0.0
 
     @property
@@ -61,7 +61,7 @@ class Meter:
         return min(1.0, self._faded(self._level, self._at, clock.monotonic()))
 
     def share(self, ref: str) -> float:
-        """The share of time, 0 to 1, for which the device computed `ref`, likewise."""
+        """The share of time, 0 to 1, for which the device computed `ref`, over the last seconds."""
         model = self._models.get(ref)
         return min(1.0, self._faded(model.level, model.at, clock.monotonic())) if model else 0.0
 
@@ -71,9 +71,29 @@ class Meter:
         return model.hits if model else 0
 
     def forget(self, ref: str) -> None:
-        """The copy was freed: a next one begins anew."""
+        """The copy of `ref` was freed: the figures of a next one begin anew."""
         self._models.pop(ref, None)
 
     @staticmethod
     def _faded(level: float, at: float, now: float) -> float:
         return level * exp((at - now) / FADE_S)
+
+
+class CompletionRate:
+    """Requests completed per second: a moving average that fades with `window_s`."""
+
+    def __init__(self, window_s: float = WINDOW_S) -> None:
+        self._window_s = window_s
+        self._at = clock.monotonic()
+        self._total = 0
+        self._rate = 0.0
+
+    def at(self, total: int) -> float:
+        """The rate now, per second; `total` requests were completed since the start."""
+        now = clock.monotonic()
+        passed = now - self._at
+        if passed > 0:
+            weight = 1 - exp(-passed / self._window_s)
+            self._rate += weight * ((total - self._total) / passed - self._rate)
+            self._at, self._total = now, total
+        return round(self._rate, 3)

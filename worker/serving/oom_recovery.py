@@ -1,7 +1,8 @@
-"""Room on the device for a batch that found none there.
+"""Memory of the device for a batch that found too little.
 
-Whoever makes room (the evictor) may have to wait for requests of the copy it evicts, which need the
-device themselves. So nobody who waits for room stands in their way, and nobody waits for long.
+Freeing memory evicts copies, and an eviction waits for the requests of its copy, which need the
+device themselves. So a batch that waits for memory gives up its slot, and waits for a short time
+only.
 """
 
 from __future__ import annotations
@@ -16,59 +17,60 @@ from shared.errors import WarmrouteError
 
 log = logging.getLogger(__name__)
 
-LONGEST_S = 2.0  # to wait for room; what was begun goes on, and serves those who come later
-IN_VAIN_S = 60.0
+MAX_WAIT_S = 2.0  # for memory; an eviction that takes longer goes on, and serves later batches
+INEFFECTIVE_S = 60.0
 
-Relieve = Callable[[], Awaitable[bool]]
-Aside = Callable[[], AbstractAsyncContextManager[None]]
+FreeMemory = Callable[[], Awaitable[bool]]
+YieldSlot = Callable[[], AbstractAsyncContextManager[None]]
 
 
 async def nothing_to_free() -> bool:
-    """The `Relieve` of a device on which nothing can be evicted."""
+    """The `FreeMemory` of a device on which nothing can be evicted."""
     return False
 
 
 class OomRecovery:
-    """Asks `relieve` for room, once for all batches that want some at the same time. Meanwhile the
-    batch is held `aside()`: others may run.
+    """Calls `evict` once for all batches that need memory at the same time. Meanwhile the batch is
+    held in `yield_slot()`: others may run.
 
-    A request that found no room even so would empty the device each time it is sent. So for a while
-    nothing is freed for what is as large, of the same model.
+    A request that is too large for the whole device would empty it each time it is sent. So after
+    an eviction that did not help, nothing is freed for a while for a batch of the same model that
+    is as large.
     """
 
-    def __init__(self, relieve: Relieve, aside: Aside) -> None:
-        self._relieve = relieve
-        self._aside = aside
+    def __init__(self, evict: FreeMemory, yield_slot: YieldSlot) -> None:
+        self._evict = evict
+        self._yield_slot = yield_slot
         self._task: asyncio.Task[bool] | None = None
-        self._in_vain: dict[str, tuple[int, float]] = {}  # ref -> bytes of inputs, until when
+        self._ineffective: dict[str, tuple[int, float]] = {}  # ref -> bytes of inputs, until when
 
-    async def make_room(self, ref: str, size: int) -> bool:
+    async def free_memory(self, ref: str, size: int) -> bool:
         """Whether memory was freed, so that a call of `ref` with inputs of `size` bytes is worth
         another try."""
-        least, until = self._in_vain.get(ref, (0, 0.0))
+        least, until = self._ineffective.get(ref, (0, 0.0))
         if size >= least and clock.monotonic() < until:
             return False
-        async with self._aside():
-            return await self._made()
+        async with self._yield_slot():
+            return await self._evict_once()
 
     def mark_ineffective(self, ref: str, size: int) -> None:
-        """Room was made, and it was not enough for `size` bytes of inputs."""
+        """Memory was freed, and it was not enough for inputs of `size` bytes."""
         now = clock.monotonic()
-        self._in_vain = {r: v for r, v in self._in_vain.items() if v[1] > now and r != ref}
-        self._in_vain[ref] = (size, now + IN_VAIN_S)
+        self._ineffective = {r: v for r, v in self._ineffective.items() if v[1] > now and r != ref}
+        self._ineffective[ref] = (size, now + INEFFECTIVE_S)
 
-    async def _made(self) -> bool:
+    async def _evict_once(self) -> bool:
         task = self._task
         if task is None or task.done():
-            task = self._task = asyncio.create_task(self._surely())
-        await asyncio.wait([task], timeout=LONGEST_S)
+            task = self._task = asyncio.create_task(self._evict_or_fail())
+        await asyncio.wait([task], timeout=MAX_WAIT_S)
         return task.done() and task.result()
 
-    async def _surely(self) -> bool:
+    async def _evict_or_fail(self) -> bool:
         try:
-            return await self._relieve()
+            return await self._evict()
         except WarmrouteError as error:
-            log.warning("no room was made: %s", error.message)
+            log.warning("no memory was freed: %s", error.message)
         except Exception:
-            log.exception("this is a bug: making room raised")
+            log.exception("this is a bug: freeing memory raised")
         return False

@@ -1,4 +1,4 @@
-"""One request in a worker's hands, decoded from its entry of the work stream."""
+"""One request on a worker, decoded from its entry of the work stream."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ ISOLATED_FROM = 2  # starts that ended in a worker's death: from then on it runs
 
 
 class QueuedRequest(NamedTuple):
-    """A placed request. `signature`: requests that may share one device call have it in common.
-    `attempts`: starts before this one. `received`: seconds of `clock.monotonic`."""
+    """A placed request. `size`: bytes of its inputs; `items`: their first dimension. `signature`:
+    requests with the same one may share a device call. `attempts`: starts before this one.
+    `received`: seconds of `clock.monotonic`."""
 
     entry: bytes
     id: bytes
@@ -38,12 +39,14 @@ class QueuedRequest(NamedTuple):
 
     @property
     def isolated(self) -> bool:
-        """Whether it runs without batch-mates: it is suspected of killing workers, or has no items,
-        and what the model makes of that must not depend on who is beside it."""
+        """Whether it runs without batch-mates: it is suspected of killing workers; or it has no
+        items, and the answer to that must not depend on its batch-mates."""
         return self.attempts >= ISOLATED_FROM or self.items == 0
 
 
-def decode(entry: bytes, flat: list[bytes], bulk: SharedMemoryStore | None = None) -> QueuedRequest:
+def decode(
+    entry: bytes, flat: list[bytes], shared_memory: SharedMemoryStore | None = None
+) -> QueuedRequest:
     """Read an entry; fields of a newer release are ignored. InvalidInput if it is not what a
     gateway writes, Unavailable if its tensors lie in shared memory that is gone."""
     request_id, model, deadline, reply, flags, starts, body = _values(flat)
@@ -53,7 +56,7 @@ def decode(entry: bytes, flat: list[bytes], bulk: SharedMemoryStore | None = Non
         raise InvalidInput("work entry: model, deadline or attempts cannot be read") from None
     if attempts < 0:
         raise InvalidInput(f"work entry: attempts: {attempts}, at least 0")
-    envelope = _envelope(body, bulk)
+    envelope = _envelope(body, shared_memory)
     if not FIRST <= envelope.priority <= LAST:
         raise InvalidInput(
             f"work entry: priority: {envelope.priority}, want {FIRST} (first) to {LAST}"
@@ -77,13 +80,13 @@ def _values(flat: list[bytes]) -> list[bytes]:
     return [given[name] for name in FIELDS]
 
 
-def _envelope(body: bytes, bulk: SharedMemoryStore | None) -> Envelope:
+def _envelope(body: bytes, shared_memory: SharedMemoryStore | None) -> Envelope:
     try:
         if not is_reference(body):
             return unpack_envelope(body)
-        if bulk is None:
+        if shared_memory is None:
             raise Unavailable("this worker shares no memory with the gateway")
-        return bulk.get_request(body)
+        return shared_memory.get_request(body)
     except msgspec.MsgspecError as error:
         raise InvalidInput(f"work entry: envelope: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The device process as its parent sees it: started, listened to, watched, ended."""
+"""The device process as its parent sees it: its start, messages, progress and end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker.supervisor.link import Link
 from worker.supervisor.progress import Progress, shared_file
 from worker.supervisor.restart import describe
 
-LAST_WORDS_S = 0.2  # to read what it had written when it ended
+LAST_MESSAGES_S = 0.2  # to read what it had written when it ended
 
 
 class Child:
@@ -27,18 +27,19 @@ class Child:
         self.progress = progress
         self.epoch = ""  # its registration, '' before the first
         self.hot: list[str] = []
-        self.renewing = False
+        self.recycling = False
         self.started = clock.monotonic()
         self._process = process
         self._link = link
         self._cause = ""
-        self._listening = asyncio.create_task(self._listen())
+        self._reading = asyncio.create_task(self._read_messages())
 
     @classmethod
-    async def start(cls, env: Mapping[str, str], hot: Sequence[str], again: bool) -> Self:
-        """Start one that is to load `hot` again. `again`: another served before it, so the settings
-        are right, and what does not answer now will. Its session is its own: Ctrl-C and signals to
-        the parent's group do not reach it."""
+    async def start(cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool) -> Self:
+        """Start a process that loads `hot`. `served_before`: another process of this worker has
+        served, so the settings are right, and a service that does not answer now will later. The
+        process has a session of its own: Ctrl-C and signals to the parent's group do not reach
+        it."""
         here, there = socket.socketpair()
         file = shared_file()
         try:
@@ -52,7 +53,7 @@ class Child:
             there.close()
             os.close(file)
         link = await Link.open(here)
-        link.tell(hot=list(hot), again=again)
+        link.send(hot=list(hot), served_before=served_before)
         return cls(process, link, progress)
 
     @property
@@ -65,43 +66,43 @@ class Child:
         return clock.monotonic() - self.started
 
     async def ended(self) -> int:
-        """Wait for its end and hear its last words; the exit status, -N if signal N ended it."""
+        """Wait for its end and its last messages; the exit status, -N if signal N ended it."""
         status = await self._process.wait()
-        with suppress(TimeoutError):  # something that it had started may hold the line open
-            async with asyncio.timeout(LAST_WORDS_S):
-                await self._listening
+        with suppress(TimeoutError):  # a process that it had started may hold the link open
+            async with asyncio.timeout(LAST_MESSAGES_S):
+                await self._reading
         self._link.close()
         return status
 
-    def calm(self, seconds: float) -> None:
-        """It must not ask to be replaced for so long."""
-        self._link.tell(calm_s=seconds)
+    def refuse_restarts(self, seconds: float) -> None:
+        """The process must not request a restart for `seconds`."""
+        self._link.send(restart_not_before_s=seconds)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing if it has ended."""
+        """Send a signal; nothing if the process has ended."""
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
     def kill(self, cause: str) -> None:
-        """SIGKILL, and why."""
+        """Send SIGKILL; `cause` is the reason."""
         self._cause = cause
         self.send(signal.SIGKILL)
 
     def cause(self, status: int) -> str:
-        """Why it ended."""
+        """The cause of its end."""
         return self._cause or describe(status)
 
     def stopped(self) -> bool:
-        """Whether it was stopped (SIGSTOP, or a debugger): it does not run, and is not to blame."""
+        """Whether it was stopped (SIGSTOP, or a debugger), so that it cannot run."""
         try:
             stat = Path(f"/proc/{self.pid}/stat").read_text()
         except OSError:
             return False
         return stat.rpartition(")")[2].split()[0] in ("T", "t")
 
-    async def _listen(self) -> None:
-        while (message := await self._link.hear()) is not None:
+    async def _read_messages(self) -> None:
+        while (message := await self._link.receive()) is not None:
             self.epoch = message.get("epoch", self.epoch)
-            if not self.renewing:  # else it drains, and holds less and less
+            if not self.recycling:  # else it drains, and its list shrinks
                 self.hot = message.get("hot", self.hot)
-            self.renewing |= bool(message.get("renewing"))
+            self.recycling |= bool(message.get("recycling"))

@@ -1,8 +1,8 @@
-"""The parent of a worker's device process: keeps it running, and gives up what a dead one had.
+"""The parent of a worker's device process: keeps one running, and fences a dead one.
 
 It imports no torch and touches no device, so what kills the device process leaves it unharmed. It
-passes on signals, kills a device process that runs no Python any more, and ends with it when that
-was asked for, or cannot be helped.
+passes on signals, and kills a device process that runs no Python any more. It ends with its device
+process when it was asked to stop, or when a new process would fail likewise.
 """
 
 from __future__ import annotations
@@ -19,10 +19,18 @@ from contextlib import suppress
 
 from shared.config import WorkerConfig
 from worker.supervisor.child import Child
-from worker.supervisor.fencing import Disowner
-from worker.supervisor.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RENEWED, TAKEN, Backoff
-from worker.supervisor.restart_request import WITHIN_S, Renewals
-from worker.supervisor.stall_detector import StallDetector
+from worker.supervisor.fencing import Fencing
+from worker.supervisor.restart import (
+    DRAINED,
+    GIVEN_UP,
+    MISCONFIGURED,
+    RECYCLED,
+    TAKEN,
+    WITHIN_S,
+    RestartBackoff,
+    RestartRequestRate,
+)
+from worker.supervisor.watchdog import StallDetector
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +40,7 @@ NO_FORK_S = 1.0
 
 
 def make_worker_id(config: WorkerConfig) -> str:
-    """The configured name, or host, process and a random part: two are never the same."""
+    """The configured name, or a unique one of host, process and a random part."""
     if config.worker_id:
         return config.worker_id
     host = socket.gethostname().split(".")[0][:40] or "worker"
@@ -40,7 +48,7 @@ def make_worker_id(config: WorkerConfig) -> str:
 
 
 class Parent:
-    """Runs device processes, one after the other, until one ends for good."""
+    """Runs device processes, one after the other, until none is to follow."""
 
     def __init__(self, config: WorkerConfig, env: Mapping[str, str]) -> None:
         self._config = config
@@ -56,10 +64,10 @@ class Parent:
             # costs 0 to 4 % of a product, measured from 1 x 16 x 16 to 256 x 512 x 512.
             "MKL_DISABLE_FAST_MM": "1",
         }
-        self._disowner = Disowner(config, self._worker)
-        self._backoff = Backoff()
-        self._renewals = Renewals()
-        self._calm_s = 0.0  # for which the next one must not ask to be replaced
+        self._fencing = Fencing(config, self._worker)
+        self._backoff = RestartBackoff()
+        self._restart_requests = RestartRequestRate()
+        self._not_before_s = 0.0  # for which the next one must not request a restart
         self._stopping = asyncio.Event()
         self._forced = False
         self._registered = False  # once one has, the settings are right
@@ -67,14 +75,14 @@ class Parent:
         self._hot: list[str] = []
 
     async def run(self) -> int:
-        """Returns the exit status of the pair."""
+        """Run until the worker has ended; the exit status of both processes."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._told_to_stop)
+            loop.add_signal_handler(number, self._on_stop_signal)
         status: int | None = None
         while status is None:
             status = await self._run_child()
-        await self._disowner.close()
+        await self._fencing.close()
         return status
 
     async def _run_child(self) -> int | None:
@@ -82,28 +90,28 @@ class Parent:
         child = await self._start()
         if child is None:
             return DRAINED
-        status = await self._watch(child)
+        status = await self._wait_for(child)
         self._child = None
         self._registered |= bool(child.epoch)
-        if status not in (DRAINED, TAKEN, RENEWED):
-            self._disowner.disown(child.epoch, child.progress.running, child.cause(status))
+        if status not in (DRAINED, TAKEN, RECYCLED):
+            self._fencing.fence(child.epoch, child.progress.running, child.cause(status))
         final = self._final(child, status)
         if final is not None:
             return final
-        after = self._after_renewal if status == RENEWED else self._after_crash
-        return DRAINED if await self._told_within(after(child, status)) else None
+        after = self._after_recycling if status == RECYCLED else self._after_crash
+        return DRAINED if await self._stopped_within(after(child, status)) else None
 
     async def _start(self) -> Child | None:
-        """A new device process, None if told to stop before there was one."""
+        """A new device process; None if this worker was stopped before there was one."""
         while not self._stopping.is_set():
             try:
                 self._child = await Child.start(self._env, self._hot, self._registered)
-            except OSError as error:  # no memory or no process to be had, just now
-                log.error("worker %s: no device process: %s", self._worker, error)
-                await self._told_within(NO_FORK_S)
+            except OSError as error:  # no memory or no process left, for now
+                log.error("worker %s: the device process did not start: %s", self._worker, error)
+                await self._stopped_within(NO_FORK_S)
                 continue
-            if self._calm_s:
-                self._child.calm(self._calm_s)
+            if self._not_before_s:
+                self._child.refuse_restarts(self._not_before_s)
             if self._stopping.is_set():
                 self._child.send(signal.SIGTERM)
             return self._child
@@ -122,14 +130,15 @@ class Parent:
             return status
         if not self._stopping.is_set():
             return None
-        if status == RENEWED:
+        if status == RECYCLED:
             return DRAINED
         before_it_began = status == -signal.SIGTERM and not child.epoch
         return DRAINED if before_it_began else GIVEN_UP
 
     def _after_crash(self, child: Child, status: int) -> float:
-        """Note what to load again; seconds to wait before the restart."""
-        self._note_hot(child)
+        """Keep the list of models to load again; seconds to wait before the restart of a process
+        that crashed."""
+        self._keep_hot(child)
         wait_s = self._backoff.after(child.lived_s)
         log.error(
             "worker %s: %s after %.0f s; started again %s", self._worker, child.cause(status),
@@ -137,26 +146,28 @@ class Parent:
         )  # fmt: skip
         return wait_s
 
-    def _after_renewal(self, child: Child, status: int) -> float:
-        """Likewise, if it asked to be replaced: at once, unless that happens again and again."""
-        self._note_hot(child)
-        log.info("worker %s: a new device process takes over, as it asked for", self._worker)
-        self._calm_s = WITHIN_S if self._renewals.too_many() else 0.0
-        if not self._calm_s:
+    def _after_recycling(self, child: Child, status: int) -> float:
+        """Keep the list of models to load again; seconds to wait before the restart of a process
+        that requested it: 0, unless that happens again and again."""
+        self._keep_hot(child)
+        log.info("worker %s: a new device process starts, as requested", self._worker)
+        self._not_before_s = WITHIN_S if self._restart_requests.too_many() else 0.0
+        if not self._not_before_s:
             return 0.0
         log.error(
-            "worker %s: replaced again and again: the next one must serve for %.0f s before it may "
-            "ask for that", self._worker, self._calm_s,
+            "worker %s: restarted again and again: the next device process must serve for %.0f s "
+            "before it may request a restart", self._worker, self._not_before_s,
         )  # fmt: skip
         return self._backoff.after(child.lived_s)
 
-    def _note_hot(self, child: Child) -> None:
-        """What to load again. One that did not live long may not have come to all of it."""
+    def _keep_hot(self, child: Child) -> None:
+        """Keep the list of models to load again. A process that did not live long may not have
+        loaded all that it was started with."""
         lost = [] if child.lived_s >= self._backoff.settled_s else self._hot
         self._hot = [*child.hot, *(ref for ref in lost if ref not in child.hot)]
 
-    async def _told_within(self, wait_s: float) -> bool:
-        """Wait; whether a signal to stop has come."""
+    async def _stopped_within(self, wait_s: float) -> bool:
+        """Wait; whether this worker was asked to stop meanwhile."""
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._stopping.wait()
@@ -164,7 +175,7 @@ class Parent:
 
     # Watching ---------------------------------------------------------------------------------
 
-    async def _watch(self, child: Child) -> int:
+    async def _wait_for(self, child: Child) -> int:
         guard = asyncio.create_task(self._guard(child))
         try:
             return await child.ended()
@@ -172,20 +183,20 @@ class Parent:
             guard.cancel()
 
     async def _guard(self, child: Child) -> None:
-        """Kill a device process that lives but runs no Python: it holds its interpreter's lock for
-        ever. One that has not begun, or was stopped, is left alone."""
-        stillness = StallDetector(TICK_S)
+        """Kill a device process that lives but runs no Python, as a call holds the interpreter's
+        lock for ever; not one that still starts, or that was stopped by a signal."""
+        stall = StallDetector(TICK_S)
         while True:
             await asyncio.sleep(TICK_S)
             if child.progress.beats == 0 or child.stopped():
-                stillness.forgive()
-            elif stillness.seen(child.progress.beats) > self._config.lease_s:
+                stall.reset()
+            elif stall.observe(child.progress.beats) > self._config.lease_s:
                 child.kill(f"its device process stood still for {self._config.lease_s:g} s")
                 return
 
     # Signals ----------------------------------------------------------------------------------
 
-    def _told_to_stop(self) -> None:
+    def _on_stop_signal(self) -> None:
         """The first signal lets it drain, the second ends it."""
         if self._stopping.is_set():
             self._force("a second signal to stop")

@@ -1,4 +1,4 @@
-"""What a device process leaves behind when it dies: which batch ran, and a count of its heartbeats.
+"""The progress of a device process, readable after its death: the running batch, and a counter.
 
 A few numbers in memory that parent and device process share. They are written in place, so they are
 right at every moment, whatever kills the writer. Times are `clock.monotonic()`, which on one
@@ -17,7 +17,7 @@ _BEATS, _RUNNING, _OVERDUE_AT = range(3)  # words of eight bytes: each is writte
 
 
 def shared_file() -> int:
-    """A descriptor of memory for one `Progress`, to be passed on to a child. Who calls closes."""
+    """A descriptor of memory for one `Progress`, for a child process. The caller closes it."""
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("warmroute-progress")
     else:
@@ -28,9 +28,8 @@ def shared_file() -> int:
 
 
 class Progress:
-    """`start` and `end` are called on the device thread, `beat` on the heart's; all may read.
-
-    `file` comes from `shared_file`; without it the memory is this process's own.
+    """`start` and `end` are called on the device thread, `beat` on the heartbeat thread; any thread
+    may read. `file` comes from `shared_file`; without it the memory is this process's own.
     """
 
     def __init__(self, file: int = -1) -> None:
@@ -38,16 +37,16 @@ class Progress:
         self._moments = self._numbers.cast("B").cast("d")
 
     def start(self, batch: int, overdue_at: float) -> None:
-        """Batch number `batch` (over 0) goes to the model; after `overdue_at` it takes too long."""
+        """The model computes batch `batch` (a number over 0); after `overdue_at` it is too late."""
         self._moments[_OVERDUE_AT] = overdue_at
         self._numbers[_RUNNING] = batch
 
     def end(self) -> None:
-        """The model call is over, however it ended."""
+        """The model call has returned or raised."""
         self._numbers[_RUNNING] = 0
 
     def beat(self) -> None:
-        """The heart's thread still runs."""
+        """The heartbeat thread runs."""
         self._numbers[_BEATS] += 1
 
     @property
@@ -57,10 +56,10 @@ class Progress:
 
     @property
     def overdue_at(self) -> float:
-        """Of the batch that runs; of the last one if none runs."""
+        """The moment after which the running batch (else the last one) takes too long."""
         return self._moments[_OVERDUE_AT]
 
     @property
     def beats(self) -> int:
-        """How often `beat` was called."""
+        """The number of calls of `beat`."""
         return self._numbers[_BEATS]

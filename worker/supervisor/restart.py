@@ -1,18 +1,29 @@
-"""How a device process ends, in numbers and in words, and how long to wait before the next one."""
+"""How a device process ends, and when the next one starts.
+
+A process that crashed is restarted with a back-off. A process that requests a restart drains,
+leaves, and ends with `RECYCLED`; its parent starts the next one at once, with the same models. That
+is not a crash: it adds nothing to the back-off and charges no request. A process that requests it
+too often must not do so for a while: a new process does not solve its problem.
+"""
 
 from __future__ import annotations
 
 import signal
+from collections import deque
 from dataclasses import dataclass
+
+from shared import clock
 
 DRAINED = 0
 GIVEN_UP = 1  # the grace time was over, or a second signal came
 MISCONFIGURED = 2
 TAKEN = 3  # another process registered under this worker's id
-RENEWED = 4  # it drained and left, to be replaced by a new one (`renewal.py`)
+RECYCLED = 4  # drained and left, to be replaced by a new process
 LOOP_STUCK = 70
 BATCH_STUCK = 71
 DEVICE_LOST = 72
+
+MAX_REQUESTS, WITHIN_S = 3, 600.0
 
 _REASONS = {
     LOOP_STUCK: "the event loop stood still",
@@ -22,7 +33,7 @@ _REASONS = {
 
 
 def describe(status: int) -> str:
-    """The end of a device process, as a cause for those whose requests it ran."""
+    """The end of a device process, as a cause for the callers of the requests that it ran."""
     if status < 0:
         return f"its device process was killed by {_signal_name(-status)}"
     reason = f": {_REASONS[status]}" if status in _REASONS else ""
@@ -37,8 +48,8 @@ def _signal_name(number: int) -> str:
 
 
 @dataclass
-class Backoff:
-    """The first restart is immediate; who keeps dying soon waits longer each time."""
+class RestartBackoff:
+    """The first restart is immediate; each further crash soon after its start waits longer."""
 
     first_s: float = 0.5
     longest_s: float = 10.0
@@ -51,3 +62,39 @@ class Backoff:
         if self.crashes == 1:
             return 0.0
         return min(self.first_s * 2.0 ** min(self.crashes - 2, 20), self.longest_s)
+
+
+class RestartRequest:
+    """In the device process: whether it asks its parent for a restart. `reason` is '' if not."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._not_before = 0.0
+
+    def not_before(self, seconds: float) -> None:
+        """Refuse requests for the next `seconds`."""
+        self._not_before = clock.monotonic() + seconds
+
+    def request(self, reason: str) -> bool:
+        """Whether a restart is requested from now on; False while that is refused."""
+        if not self.reason and clock.monotonic() >= self._not_before:
+            self.reason = reason
+        return bool(self.reason)
+
+    def withdraw(self) -> None:
+        """This process was asked to stop: no process is to follow it."""
+        self.reason = ""
+
+
+class RestartRequestRate:
+    """In the parent: how often its device processes have asked for a restart."""
+
+    def __init__(self, most: int = MAX_REQUESTS, within_s: float = WITHIN_S) -> None:
+        self._within_s = within_s
+        self._times: deque[float] = deque(maxlen=most)
+
+    def too_many(self) -> bool:
+        """Count a request, now. Whether it is the `most`-th within the time."""
+        now = clock.monotonic()
+        self._times.append(now)
+        return len(self._times) == self._times.maxlen and now - self._times[0] < self._within_s

@@ -1,7 +1,7 @@
-"""Whether a device process still gets on: its event loop turns, its batches end.
+"""Stalls: an event loop that does not turn, a batch that does not end, a process without heartbeat.
 
-Runs on the heart's thread, so it sees what the event loop, when blocked, cannot. What it finds
-stuck cannot be helped from within: the process ends, and its parent starts another.
+The watchdog runs on the heartbeat thread, so it sees a blocked event loop. A stall cannot be
+repaired from within: the process ends, and its parent starts another.
 """
 
 from __future__ import annotations
@@ -13,18 +13,37 @@ import sys
 from shared import clock
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import BATCH_STUCK, LOOP_STUCK
-from worker.supervisor.stall_detector import StallDetector
 
 log = logging.getLogger(__name__)
 
-BLOCKED_S = 5.0  # an event loop silent for so long is worth a look at what it does
+BLOCKED_S = 5.0  # after which the stacks of a blocked event loop are logged
+
+
+class StallDetector:
+    """How long a value has not changed, in ticks of its observer. So a pause of the whole machine
+    or of both processes, in which the observer did not run either, does not count."""
+
+    def __init__(self, tick_s: float) -> None:
+        self._tick_s = tick_s
+        self._ticks = 0
+        self._last: object = None
+
+    def observe(self, value: object) -> float:
+        """Observe once per tick; seconds for which the value has been the same."""
+        self._ticks = self._ticks + 1 if value == self._last else 0
+        self._last = value
+        return self._ticks * self._tick_s
+
+    def reset(self) -> None:
+        """Begin to count again."""
+        self._ticks = 0
 
 
 class Watchdog:
-    """`look` once per `tick_s`.
+    """Detects a stuck event loop and a stuck batch. `check` once per `tick_s`.
 
     `stuck_s`: how long the event loop may stand still. `patience_s`: how long any batch may run,
-    even past its deadline: one caller who cannot wait must not end a process.
+    even past its deadline, so that one short deadline cannot end a process.
     """
 
     def __init__(
@@ -34,39 +53,39 @@ class Watchdog:
         self._stuck_s = stuck_s
         self._patience_s = patience_s
         self._loop, self._batch = StallDetector(tick_s), StallDetector(tick_s)
-        self._shown = False
+        self._logged = False
 
-    def look(self, turns: int) -> int:
+    def check(self, turns: int) -> int:
         """The exit status to end this process with, 0 to go on. `turns` of the event loop grow
         while it runs."""
-        return self._look_at_loop(turns) or self._look_at_batch()
+        return self._check_loop(turns) or self._check_batch()
 
-    def _look_at_loop(self, turns: int) -> int:
-        silent_s = self._loop.seen(turns)
-        if silent_s > self._stuck_s:
-            log.critical("stuck: the event loop stood still for %.0f s", silent_s)
-            _show_stacks()
+    def _check_loop(self, turns: int) -> int:
+        blocked_s = self._loop.observe(turns)
+        if blocked_s > self._stuck_s:
+            log.critical("stuck: the event loop stood still for %.0f s", blocked_s)
+            _log_stacks()
             return LOOP_STUCK
-        if silent_s < BLOCKED_S:
-            self._shown = False
-        elif not self._shown:
-            self._shown = True
-            log.warning("the event loop has stood still for %.0f s", silent_s)
-            _show_stacks()
+        if blocked_s < BLOCKED_S:
+            self._logged = False
+        elif not self._logged:
+            self._logged = True
+            log.warning("the event loop has stood still for %.0f s", blocked_s)
+            _log_stacks()
         return 0
 
-    def _look_at_batch(self) -> int:
+    def _check_batch(self) -> int:
         batch = self._progress.running
-        ran_s = self._batch.seen(batch)
+        ran_s = self._batch.observe(batch)
         overdue = clock.monotonic() > self._progress.overdue_at
         if not batch or ran_s < self._patience_s or not overdue:
             return 0
         log.critical("stuck: batch %d still runs after %.0f s, past its deadline", batch, ran_s)
-        _show_stacks()
+        _log_stacks()
         return BATCH_STUCK
 
 
-def _show_stacks() -> None:
-    """What every thread does, on the standard error output. Works while the lock is held by C."""
+def _log_stacks() -> None:
+    """Write the stack of every thread to standard error. Works while C code holds the lock."""
     if sys.__stderr__ is not None:
         faulthandler.dump_traceback(sys.__stderr__, all_threads=True)

@@ -1,7 +1,8 @@
-"""Whether the answer that a request got in a batch is the one it gets alone.
+"""An audit of one batch: the answer to a request in the batch against its answer alone.
 
-A difference may be the batch's fault, or rounding, or the model's dice. So what differs is asked
-again: the same alone (is it steady?), and the same batch with other mates (do they matter?).
+A difference may come from the batch, from rounding, or from a model that is not deterministic. So a
+request whose answers differ runs again: alone (is the answer steady?), and in a batch with other
+mates (do they matter?).
 """
 
 from __future__ import annotations
@@ -20,22 +21,23 @@ Ask = Callable[[Sequence[int]], Awaitable[list[Answers]]]
 
 
 class Found(NamedTuple):
-    """`reason`: why the model may not be batched, or, `unsteady`, why nothing can be said of it."""
+    """`reason`: why the model may not be batched; if `unsteady`, why that cannot be decided. '' if
+    nothing was found."""
 
     reason: str = ""
     unsteady: bool = False
 
 
 class Audit:
-    """Of one batch: what its requests were answered."""
+    """Audits one batch. `answered`: the outputs of each request, in their order."""
 
     def __init__(self, outputs: Sequence[TensorSpec], answered: Sequence[Answers]) -> None:
         self._datatypes = {spec.name: spec.datatype for spec in outputs}
         self._answered = answered
 
     async def of(self, place: int, ask: Ask, even: bool) -> Found:
-        """Judge the request at `place`. `ask(places)` runs requests of the batch in one call; with
-        `even` each of them has as many rows. WarmrouteErrors of the model are dealt with."""
+        """Audit the request at `place`. `ask(places)` runs requests of the batch in one call;
+        `even`: all have the same number of rows. Errors of the model are findings, not raised."""
         was = self._answered[place]
         try:
             (alone,) = await ask([place])
@@ -67,7 +69,7 @@ class Audit:
         )
 
     def _differs(self, one: Answers, other: Answers, within: Tolerance) -> str:
-        """The name of the first output that does, ''."""
+        """The name of the first output that differs, '' if none does."""
         for name, array in one.items():
             datatype = self._datatypes[name]
             if distance(array, other[name], datatype, within) > 1:
@@ -75,8 +77,8 @@ class Audit:
         return ""
 
     def _only_ties(self, one: Answers, other: Answers) -> bool:
-        """Whether only integers of the same shape differ: near ties of an argmax, as the mates have
-        been seen not to matter."""
+        """Whether only integers of the same shape differ: near ties of an argmax, as the mates were
+        shown not to matter."""
         return all(
             one[name].shape == other[name].shape
             for name, datatype in self._datatypes.items()

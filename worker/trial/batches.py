@@ -1,4 +1,4 @@
-"""Whether the rows of a model may share a call, and whether that pays, in a bounded time."""
+"""The trial of batches: whether rows may share a call, and whether that saves time. Bounded."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from worker.trial.independence import NotSteady, mixing
 from worker.trial.rows import Arrays, Range
 
 TRIAL_BATCH = 8
-TRIAL_S = 0.1  # the device serves nobody else during a trial: no call of it should take longer,
+TRIAL_S = 0.1  # the device serves no request during a trial: no call of it should take longer,
 LONGEST_S = 0.3  # but for a batch of two, or a slow first call would forbid batches for good
 PROOF_S = 0.05  # for what the proof asks beyond the calls that are timed anyway
 FIRST_CALLS = 3  # an interpreter optimises in the second and third of all: the best is timed
-PATIENT_S = 5.0  # instead of both where nobody waits
+PATIENT_S = 5.0  # instead of both where no request waits
 PAYS_BELOW = 0.9  # a batch of n must take less than this of n calls
-SQUARE = 16  # a batch may be as large as a row is long: what looks at its size shows then
-ENOUGH = 4  # rows: what shares a call of so many is believed to share larger ones, until the guard
-# has seen one; a smaller trial, of a slow model, allows no more than it has tried
-OTHERS = (2, 3, 5, 4, 6, 7)  # rows: what comes most often is tried too, if there is time
-INDEPENDENT = "independent"  # as a finding: the rows of a batch do not know of each other
+SQUARE = 16  # a batch may be as large as a row is long: a model that confuses the two shows then
+ENOUGH = 4  # rows: a model that passes with so many is assumed to pass with more, until the guard
+# has checked a larger batch; a smaller trial, of a slow model, allows no more than it has tried
+OTHERS = (2, 3, 5, 4, 6, 7)  # rows: the most frequent sizes are tried too, if there is time
+INDEPENDENT = "independent"  # a finding: no row of a batch changes the answer to another
 UNPROVED = "no different rows are known that the model takes: give some with push --example"
 UNSTEADY = "it is not deterministic, so nothing could be proved: "
 
@@ -37,9 +37,9 @@ class Interrupted(Exception):
 
 
 class Found(NamedTuple):
-    """`finding`: INDEPENDENT, or why rows may not share a call; '' if there was no time to find out
-    all of it: then they may, up to `most` rows. `pays`: whether batches take clearly less time than
-    requests one by one, None if that was not measured."""
+    """`finding`: INDEPENDENT, or why rows may not share a call; '' if time was too short to decide:
+    then they may, up to `most` rows. `pays`: whether batches take clearly less time than requests
+    one by one, None if that was not measured."""
 
     finding: str
     pays: bool | None
@@ -67,7 +67,7 @@ class _Timed:
         return outputs
 
     def estimate(self, rows: int) -> float:
-        """Seconds for a call of so many rows: no more than for a larger one, or for each alone."""
+        """Seconds for a call of `rows`: no more than for a larger call, or for each row alone."""
         larger = [took for size, took in self.best.items() if size >= rows]
         return min([*larger, rows * self.best[1]])
 
@@ -76,9 +76,9 @@ def try_batches(
     manifest: Manifest, model: LoadedModel, inputs: Arrays, known: str = "", *,
     patient: bool = False, go_on: Callable[[], bool] = lambda: True,
 ) -> Found:  # fmt: skip
-    """What there is to find of the model's rows; `inputs` are some that it takes. `known`: what was
-    found before. `patient`: nobody waits for the device, so a slow model is tried too. Interrupted
-    as soon as `go_on` says no."""
+    """Try whether rows of the model may share a call, with variations of `inputs` ([n, ...] each),
+    which the model takes. `known`: an earlier finding. `patient`: no request waits for the device,
+    so a slow model is tried too. Interrupted as soon as `go_on()` is False."""
     timed, most = _Timed(model, go_on), manifest.batching.max_size
     try:
         one = {name: array[:1] for name, array in inputs.items()}
@@ -103,7 +103,7 @@ def try_batches(
 
 
 def _largest(alone: float, most_s: float) -> int:
-    """How many rows to try at once, where a call of one takes `alone` seconds."""
+    """The number of rows to try at once if a call of one row takes `alone` seconds."""
     return max(2, int(most_s / alone), min(ENOUGH, int(LONGEST_S / alone)))
 
 
@@ -115,7 +115,7 @@ def _time(timed: _Timed, one: Arrays, size: int) -> None:
 def _proved(
     manifest: Manifest, timed: _Timed, inputs: Arrays, size: int, most_s: float
 ) -> tuple[str, int]:
-    """As of `Found`: the finding, and how many rows may share a call."""
+    """The finding, as in `Found`, and how many rows may share a call."""
     needed = _sizes(manifest, inputs, size)
     sizes = list(dict.fromkeys([*needed, *(other for other in OTHERS if other <= needed[0])]))
     budget = most_s + timed.spent + 3 * size * timed.best[1]
@@ -140,7 +140,7 @@ def _proved(
 
 
 def _allowed(manifest: Manifest, needed: list[int], tried: Sequence[int]) -> tuple[str, int]:
-    """What was not tried for lack of time is not used."""
+    """Sizes that were not tried for lack of time are not allowed."""
     left_out = [size for size in needed if size not in tried and size <= TRIAL_BATCH]
     if not left_out and max(tried) >= min(ENOUGH, manifest.batching.max_size):
         return INDEPENDENT, manifest.batching.max_size
@@ -148,8 +148,8 @@ def _allowed(manifest: Manifest, needed: list[int], tried: Sequence[int]) -> tup
 
 
 def _sizes(manifest: Manifest, inputs: Arrays, first: int) -> list[int]:
-    """Sizes of batches to try beside few, the one that is timed first: what looks at other rows
-    does so in any, or where a batch is as large as a row is long."""
+    """Sizes of batches to try, the timed one first: a model that mixes rows does so at any size,
+    or where a batch is as large as a row is long."""
     return list(dict.fromkeys([first, *_square(manifest.batching.max_size, inputs)]))
 
 

@@ -1,11 +1,11 @@
-"""Whether two answers are the same, as far as arithmetic in floating point can promise it.
+"""Comparison of two answers, as far as arithmetic in floating point can promise equality.
 
-Distances are in units of what may be explained by rounding: up to 1 is the same. There are two
-questions. EXACT: the same row at the same place of two batches of the same size. The same kernels
-run on the same numbers, so next to nothing may differ, whatever precision the model computes in;
-a scale taken over the whole batch (dynamic quantisation) is far above it. ROUNDED: a row alone and
-in a batch. Other kernels may run, which add in another order, at the precision of the model's
-inside and not of its output.
+Distances are in units of what rounding may explain: up to 1 counts as equal. There are two kinds.
+EXACT: the same row at the same place of two batches of the same size. The same kernels run on the
+same numbers, so next to nothing may differ, whatever precision the model computes in; a scale taken
+over the whole batch (dynamic quantisation) is far above it. ROUNDED: a row alone and in a batch.
+Other kernels may run, which add in another order, at the precision inside of the model and not of
+its output.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shared.tensor_bytes import bf16_to_float32
+
 Array = np.ndarray
 
 
 class Tolerance(NamedTuple):
-    """What may differ of a value: a share of the value, and a share of the row's largest value.
-    `unequal`: the share of the elements that may be other integers (near ties of an argmax)."""
+    """Allowed differences: `relative`, a share of the value, and `of_scale`, a share of the row's
+    largest value. `unequal`: the share of elements that may be other integers (near ties)."""
 
     relative: dict[str, float]
     of_scale: dict[str, float]
@@ -41,8 +43,8 @@ FAR = float("inf")
 
 
 def distance(one: Array, other: Array, datatype: str, within: Tolerance) -> float:
-    """How far two outputs are apart, in units of `within`; FAR for another shape or kind. NaN is
-    NaN, and infinity is itself."""
+    """The distance of two outputs in units of `within`; FAR for another shape or dtype. NaN equals
+    NaN, and infinity equals itself."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return FAR
     if one.size == 0:
@@ -53,14 +55,14 @@ def distance(one: Array, other: Array, datatype: str, within: Tolerance) -> floa
 
 
 def is_exact(datatype: str) -> bool:
-    """Whether values of it are equal or not, with nothing between."""
+    """Whether values of this datatype are either equal or different (integers, texts)."""
     return datatype not in EPSILON
 
 
 def numbers(array: Array, datatype: str) -> Array:
-    """Floating point values as FP64; BF16 comes as its 16 bits."""
+    """Floating point values (any shape) as FP64; BF16 is given as its 16 bits."""
     if datatype == "BF16":
-        array = (array.astype(np.uint32) << 16).view(np.float32)
+        array = bf16_to_float32(array)
     return array.astype(np.float64)
 
 

@@ -1,11 +1,11 @@
-"""Proves that the rows of a batch do not know of each other.
+"""Proves that the rows of a batch are independent: no row changes the answer to another.
 
-    alone:    a row gives the same again (else nothing can be said), and one row gives one row
-    mates:    in a batch of the same size, at the same place, with other rows beside it: the same
-    together: as alone, but for rounding; also with a row that comes twice
+    alone:    a row gives the same answer again (else nothing can be decided), and one row gives one
+    mates:    the same answer in a batch of the same size, at the same place, beside other rows
+    together: the same answer as alone, but for rounding; also beside a copy of the row
 
-A model that looks across the batch (a mean, a sort, a scale of all rows, a first dimension that is
-time) fails the second, one that looks at its size or drops rows fails the third.
+A model that computes over the batch (a mean, a sort, a scale of all rows, a first dimension that is
+time) fails `mates`; one that depends on the batch's size or drops rows fails `together`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Trial:
         self._noise = 1.0  # what counts as the same, in units of EXACT
 
     def steady(self) -> str:
-        """Learn how much two calls with the first row differ. NotSteady if by more than rounding;
-        else why it is no row, or ''."""
+        """Measure how much two calls with the first row differ. NotSteady if by more than rounding;
+        else the reason why one row does not give one row, or ''."""
         first, why = self._outputs([0])
         if why:
             return why
@@ -55,8 +55,8 @@ class Trial:
         return ""
 
     def mates(self, places: Sequence[int], others: Sequence[int]) -> str:
-        """Why the rows at `places` know of their mates, '' if not: first the odd places, then the
-        even ones are taken by `others`. BatchFailed is a reason too."""
+        """Why the rows at `places` depend on their mates, '' if they do not: first the odd places,
+        then the even ones are replaced by `others`. A batch that fails is a reason too."""
         whole, why = self._together(places)
         for parity in (0, 1):
             if why:
@@ -73,7 +73,7 @@ class Trial:
         return why
 
     def second_of_pair(self) -> str:
-        """Why row 1 knows whether the first row or the last stands before it, or ''."""
+        """Why row 1 depends on whether the first or the last row precedes it, '' if it does not."""
         whole, why = self._together([0, 1])
         if not why:
             changed, why = self._together([len(self._rows) - 1, 1])
@@ -81,7 +81,7 @@ class Trial:
 
     def together(self, places: Sequence[int], checked: Sequence[int]) -> tuple[str, bool]:
         """Why the rows at the `checked` of `places` give other answers together than alone, '' if
-        they do not. The second: only integers differ, so it may have been a near tie."""
+        they do not; and whether only integers differ, so that it may be a near tie."""
         whole, why = self._together(places)
         if why:
             return why, False
@@ -107,7 +107,7 @@ class Trial:
         return doubt, bool(doubt)
 
     def _check_steady(self, places: Sequence[int], whole: list[np.ndarray]) -> None:
-        """NotSteady if the same batch gives something else now: of dice, one row shows too few."""
+        """NotSteady if the same batch gives other answers now: one row shows too little chance."""
         if not whole:
             return
         again, _ = self._together(places)
@@ -127,13 +127,13 @@ class Trial:
         try:
             return self._outputs(rows)
         except WarmrouteError as error:
-            for row in dict.fromkeys(rows):  # is it the batch, or one of its rows?
+            for row in dict.fromkeys(rows):  # does the batch fail, or one of its rows?
                 self._one(row)
             return [], f"a batch of {len(rows)} fails, its rows alone do not: {error.message}"
 
     def _outputs(self, rows: Sequence[int]) -> tuple[list[np.ndarray], str]:
-        """The outputs of one call, and why they are not as many rows as were given. The arrays are
-        new ones: a model may write to its input, and may return a view of it."""
+        """The outputs [len(rows), ...] of one call; else [] and the reason why they do not have as
+        many rows. The arrays are copies: a model may write to its input, or return a view of it."""
         given = {
             name: np.concatenate([self._rows[row][name] for row in rows]) for name in self._rows[0]
         }
@@ -166,7 +166,7 @@ class Trial:
 
 
 class Proof(NamedTuple):
-    """`reason`: why rows may not share a call, or ''. `tried`: sizes of batches looked at."""
+    """`reason`: why rows may not share a call, or ''. `tried`: the sizes of the tried batches."""
 
     reason: str
     tried: Sequence[int] = ()
@@ -176,15 +176,16 @@ def mixing(
     run: Run, outputs: Sequence[TensorSpec], rows: Sequence[Arrays], sizes: Sequence[int],
     more: More = lambda size, calls: True,
 ) -> Proof:  # fmt: skip
-    """Whether rows may share a call of the model. `rows` are at least twice the largest of `sizes`.
-    The first size is always tried, what follows if there is time for so many `more(size, calls)`.
+    """Whether rows may share a call of the model. `rows` ([1, ...] each): at least twice as many as
+    the largest of `sizes`. The first size is always tried, each other one if `more(size, calls)`:
+    whether there is time for so many calls of that size.
 
-    WarmrouteError if the model fails on a row alone: that says nothing, try others. NotSteady.
+    WarmrouteError if the model fails on a row alone: try other rows. NotSteady.
     """
     trial = Trial(run, outputs, rows)
     if why := trial.steady():
         return Proof(why)
-    doubt = ""  # of a near tie: a second one, or one that nothing speaks against, is none
+    doubt = ""  # of a near tie; a second one proves a difference
     tried: list[int] = []
     for number, size in enumerate(sizes):
         if number and not more(size, 3):
@@ -197,12 +198,12 @@ def mixing(
             return Proof(why, tried)
         doubt = why if number == 0 or not doubt else ""
     if more(3, 1) or doubt:
-        why, near_tie = trial.together([0, 1, 0], range(3))  # what drops doubles
+        why, near_tie = trial.together([0, 1, 0], range(3))  # for models that drop duplicates
         if why and (doubt or not near_tie):
             return Proof(why, tried)
     return Proof("", tried)
 
 
 def _checked(size: int, more: More) -> list[int]:
-    """The places that are compared with what their rows give alone: all, if there is time."""
+    """The places whose rows are compared with their answers alone: all, if there is time."""
     return [place for place in range(size) if place < 2 or more(1, 1)]

@@ -1,7 +1,7 @@
-"""Inputs to warm a model up with: the manifest's own, else made up, in the order to try them.
+"""Inputs to warm up a model with: the manifest's, else generated ones, in the order to try them.
 
-Only what the manifest gives decides whether a model may be served. What is made up (sizes of free
-dimensions, zeros) may be nothing that the model takes, so there are several.
+Only inputs of the manifest decide whether a model may be served. A model may refuse generated ones
+(sizes of free dimensions, zeros), so there are several.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from shared.manifest import Manifest, TensorSpec, WarmupTensor
 from worker.serving import batch_tensors
 from worker.trial.rows import FLOATS, Arrays, from_floats
 
-SIZES = (2, 16, 32, 224, 1)  # of free dimensions: export knows 2 best, an image has 32 or 224
-MOST_ELEMENTS = 1 << 22  # of an input that is made up
+SIZES = (2, 16, 32, 224, 1)  # of free dimensions: torch.export uses 2, an image has 32 or 224
+MAX_ELEMENTS = 1 << 22  # of a generated input
 TEXTS = (b"", b"0", b"a")
 
 
 class Candidate(NamedTuple):
-    """Inputs, and whether the manifest gives all of them. `sized`: whether sizes besides the batch
-    were made up too, so that sizes of the outputs say nothing."""
+    """Inputs by name. `given`: the manifest gives all of them. `sized`: sizes besides the batch are
+    generated too, so that sizes of the outputs prove nothing."""
 
     inputs: Arrays
     given: bool
@@ -37,21 +37,21 @@ class Candidate(NamedTuple):
 def candidates(
     manifest: Manifest, allowed: Callable[[Sequence[int]], Sequence[Sequence[int]] | None]
 ) -> Iterator[Candidate]:
-    """What to try, best first. What may be left out is left out, unless the manifest gives it: a
-    value made up for it could break the model. `allowed(sizes)` are the shapes, one per input, that
-    the program's own rules allow and that come nearest to `sizes` for its free dimensions; None: it
-    has no rules. ValueError or OverflowError if the manifest's own are no tensors."""
+    """The inputs to try, best first. An optional input is left out unless the manifest gives it: a
+    generated value could break the model. `allowed(sizes)`: the shapes, one per input, that the
+    program's own rules allow and that come nearest to `sizes` for its free dimensions; None if it
+    has no rules. ValueError or OverflowError if the manifest's inputs are not valid tensors."""
     warmup = manifest.warmup[0] if manifest.warmup else {}
     names = _given_names(manifest, warmup)
     if warmup and all(name in warmup for name in names):
-        told = [spec for spec in manifest.inputs if spec.name in names]
-        yield Candidate({s.name: given(s, warmup[s.name]) for s in told}, given=True)
+        specs = [spec for spec in manifest.inputs if spec.name in names]
+        yield Candidate({s.name: given(s, warmup[s.name]) for s in specs}, given=True)
         return
     seen: set[tuple[tuple[int, ...], ...]] = set()
     for size in SIZES:
         shapes = allowed([size]) or _shapes(manifest, size)
         form = tuple(tuple(shape) for shape in shapes)
-        if form in seen or max(math.prod(shape) for shape in form) > MOST_ELEMENTS:
+        if form in seen or max(math.prod(shape) for shape in form) > MAX_ELEMENTS:
             continue
         seen.add(form)
         sized = any(-1 in spec.shape[_batched(manifest) :] for spec in manifest.inputs)
@@ -61,31 +61,31 @@ def candidates(
 
 
 def tried_names(manifest: Manifest) -> frozenset[str] | None:
-    """The inputs that `candidates` gives, None if none of the model's may be left out. That rows do
-    not know of each other is proved for requests with these inputs and no others."""
+    """The names of the inputs that `candidates` gives; None if no input of the model is optional.
+    Rows are proved independent for requests with exactly these inputs."""
     if not any(spec.optional for spec in manifest.inputs):
         return None
     return frozenset(_given_names(manifest, manifest.warmup[0] if manifest.warmup else {}))
 
 
 def _given_names(manifest: Manifest, warmup: dict[str, WarmupTensor]) -> list[str]:
-    told = [spec.name for spec in manifest.inputs if spec.name in warmup]
-    needed = [spec.name for spec in manifest.inputs if not spec.optional and spec.name not in told]
-    if told and not needed:
-        return told
-    # A program that needs none of its inputs is given all of them: no call is without any.
-    return [*told, *needed] if needed else [spec.name for spec in manifest.inputs]
+    named = [spec.name for spec in manifest.inputs if spec.name in warmup]
+    needed = [spec.name for spec in manifest.inputs if not spec.optional and spec.name not in named]
+    if named and not needed:
+        return named
+    # A program whose inputs are all optional is given all of them: a call needs at least one.
+    return [*named, *needed] if needed else [spec.name for spec in manifest.inputs]
 
 
 def given(spec: TensorSpec, tensor: WarmupTensor) -> np.ndarray:
-    """An input as the manifest gives it: raw bytes, values, or zeros. ValueError, OverflowError or
-    InvalidInput if it is no tensor of this datatype and shape."""
+    """An input of the manifest as an array of its shape: from raw bytes, from values, or zeros.
+    ValueError, OverflowError or InvalidInput if it does not match its datatype and shape."""
     shape = tensor.shape
     if tensor.raw is not None:
         try:
             data = base64.b64decode(tensor.raw, validate=True)
         except binascii.Error as error:
-            raise ValueError(f"input {spec.name!r}: raw is no base64: {error}") from error
+            raise ValueError(f"input {spec.name!r}: raw is not base64: {error}") from error
         return batch_tensors.to_array(Tensor(spec.name, spec.datatype, shape, memoryview(data)))
     if spec.datatype == datatypes.BYTES:
         values = [str(item).encode() for item in tensor.data or []]
@@ -102,13 +102,13 @@ def given(spec: TensorSpec, tensor: WarmupTensor) -> np.ndarray:
 
 
 def as_given(spec: TensorSpec, array: np.ndarray) -> WarmupTensor:
-    """An array as the manifest keeps it, bit by bit."""
+    """An array as an entry of the manifest, bit for bit."""
     raw = batch_tensors.pack(spec, array).data
     return WarmupTensor(list(array.shape), raw=base64.b64encode(raw).decode())
 
 
 def _batched(manifest: Manifest) -> int:
-    """How many of an input's dimensions are the batch: 1 or 0."""
+    """1 if the first dimension of each input is the batch, else 0."""
     return int(manifest.batching.max_size > 1)
 
 
@@ -132,7 +132,7 @@ def _filled(
 
 
 def _same(spec: TensorSpec, shape: Sequence[int], turn: int) -> np.ndarray:
-    """Zeros, then ones, then halves (of integers: ones again)."""
+    """An array of zeros, then ones, then halves (ones again for integers), by `turn`."""
     if spec.datatype == datatypes.BYTES:
         return np.full(shape, TEXTS[turn], dtype=object)
     value = (0.0, 1.0, 0.5)[turn] if spec.datatype in FLOATS else float(turn > 0)

@@ -1,9 +1,9 @@
-"""Rows to try a model with: made up, all different, and of several kinds.
+"""Rows to try a model with: generated, all different, and of several kinds.
 
-A model that mixes rows may do so only for some: what it drops is negative, what it clips is large.
-So rows are near the example, small, large, negative, huge, positive, zero and normal; the first few
-are the most unlike, as a short trial has no others. Integers stay in what the example shows, as
-they may be indices: on a GPU one out of range costs the process.
+A model that mixes rows may do so for some values only: it may drop negative ones, or clip large
+ones. So rows are near the example, small, large, negative, huge, positive, zero and normal; the
+first few differ most, as a short trial uses no others. Integers stay in the range of the example:
+they may be indices, and on a GPU an index out of range ends the process.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 
 import numpy as np
-from numpy.random import Generator, default_rng  # here: it takes long, and a load should not
+from numpy.random import (  # here: this import is slow, and a load must not wait for it
+    Generator,
+    default_rng,
+)
 
 from shared import datatypes
 from shared.manifest import TensorSpec
+from shared.tensor_bytes import bf16_to_float32, float32_to_bf16
 
 Arrays = dict[str, np.ndarray]
 
-TRIES = 8  # to make a row that no other is like
+TRIES = 8  # to make a row that differs from all others
 TEXTS = (b"a", b"b c", b"0", b"1", b"22")
 DIGITS = (b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7")
 FLOATS = frozenset({"FP16", "BF16", "FP32", "FP64"})
@@ -56,15 +60,15 @@ def made(
 
 
 def key(row: Arrays) -> bytes:
-    """Equal for equal rows."""
+    """Bytes that are equal for equal rows."""
     return b"|".join(_bytes(array) for array in row.values())
 
 
 def from_floats(values: np.ndarray, datatype: str) -> np.ndarray:
-    """FP64 as an array of a floating point datatype; BF16 as its 16 bits."""
+    """FP64 values (any shape) as an array of a floating point datatype; BF16 as its 16 bits."""
     if datatype != "BF16":
         return values.astype(datatypes.NUMPY[datatype])
-    return (values.astype("<f4").view("<u4") >> 16).astype("<u2")
+    return float32_to_bf16(values)
 
 
 def _bytes(array: np.ndarray) -> bytes:
@@ -74,7 +78,7 @@ def _bytes(array: np.ndarray) -> bytes:
 def _row(
     specs: Sequence[TensorSpec], example: Arrays, kind: int, of: Range, random: Generator
 ) -> Arrays:
-    """Of what the example gives: an optional input may be left out."""
+    """One row, of the inputs that the example has: an optional input may be left out."""
     given = [spec for spec in specs if spec.name in example]
     return {spec.name: _tensor(spec, example[spec.name], kind, of, random) for spec in given}
 
@@ -96,7 +100,7 @@ def _tensor(
 
 def _as_floats(row: np.ndarray, datatype: str) -> np.ndarray:
     if datatype == "BF16":
-        row = (row.astype("<u4") << 16).view("<f4")
+        row = bf16_to_float32(row)
     return row.astype(np.float64)
 
 
@@ -132,7 +136,7 @@ def _texts(given: np.ndarray, shape: tuple[int, ...], of: Range, random: Generat
     known = [bytes(text) for text in given.reshape(-1) if text]
     if of is Range.WIDE:
         choice = [*known, *TEXTS]
-    else:  # what takes a number takes another
+    else:  # an input of numbers takes other numbers
         choice = [*known, *DIGITS] if all(text.isdigit() for text in known) else known
     array = np.empty(shape, dtype=object)
     array.reshape(-1)[:] = [choice[random.integers(len(choice))] for _ in range(array.size)]

@@ -1,7 +1,7 @@
-"""The first run of a model: with inputs that its manifest gives, else with some that are made up.
+"""The first run of a model: with inputs of its manifest, else with generated ones.
 
-What the manifest gives decides whether the model may be served, and so do outputs that are not as
-declared. That the model does not take what we made up is no fault of it: real requests decide.
+A model that fails on inputs of its manifest is not served, nor is one whose outputs are not as
+declared. A model that refuses generated inputs is served: real requests decide.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from worker.runtimes.failures import WrongOutput
 from worker.trial.inputs import Candidate, candidates
 from worker.trial.rows import Arrays
 
-WARM_UP_S = 5.0  # for inputs that are made up, all tries together
+WARM_UP_S = 5.0  # for all tries with generated inputs
 
 
 def warm_up(manifest: Manifest, model: LoadedModel) -> tuple[Arrays | None, str]:
-    """Run the model once. The inputs it took, or None and why it took none that were made up.
-    LoadFailed if it fails on those of its manifest, or gives other outputs than that says."""
+    """Run the model once. The inputs that it took; or None, and why it took none of the generated
+    ones. LoadFailed if it fails on inputs of its manifest, or its outputs are not as declared."""
     until = time.perf_counter() + WARM_UP_S
     cause, sizes = "", _Sizes()
     try:
@@ -48,14 +48,14 @@ def _candidates(manifest: Manifest, model: LoadedModel) -> Iterator[Candidate]:
 
 
 class _Sizes:
-    """Sizes of outputs that are not as declared. One that is the same whatever size of ours the
-    input has is the model's own; another may be right for a size that we did not think of."""
+    """Sizes of outputs that are not as declared. A size that stays the same for inputs of different
+    sizes is wrong; one that changes may be right for a size that was not tried."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[tuple[int, ...], ...]] = {}
 
     def check(self, wrong: str, candidate: Candidate) -> str:
-        """`wrong` if it decides nothing (yet), WrongOutput if it does."""
+        """`wrong` if it proves nothing (yet); else raise WrongOutput."""
         form = tuple(array.shape for array in candidate.inputs.values())
         if wrong and (not candidate.sized or self._seen.setdefault(wrong, form) != form):
             raise WrongOutput(wrong)
@@ -65,7 +65,7 @@ class _Sizes:
 def _tried(
     manifest: Manifest, model: LoadedModel, candidate: Candidate, number: int, sizes: _Sizes
 ) -> str:
-    """Why the model does not take these inputs, ''. What decides is raised as LoadFailed."""
+    """Why the model refuses these inputs, '' if it takes them; LoadFailed if that decides."""
     try:
         outputs = model.run({name: array.copy() for name, array in candidate.inputs.items()})
     except WrongOutput:
@@ -82,7 +82,8 @@ def _tried(
 
 
 def check_outputs(outputs: Arrays, manifest: Manifest) -> str:
-    """Which size of an output is not as declared, '' if none. WrongOutput for a name or a rank."""
+    """The first size of an output that is not as declared, '' if none. WrongOutput if an output is
+    missing, or has another rank."""
     wrong = ""
     for spec in manifest.outputs:
         array = outputs.get(spec.name)

@@ -1,1 +1,1 @@
-"""Files of model versions on this host: content-addressed, verified, within a budget."""
+"""The cache of model files on this host: content-addressed, verified, within a budget."""

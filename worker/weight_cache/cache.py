@@ -1,8 +1,8 @@
 """The files of model versions on this host: content-addressed, verified, within a byte budget.
 
-Several worker processes may share one root. The journey is `ensure`: pin, look, fetch what is
-missing, verify, name; the rest is in the modules it calls. Blobs of a file:// repository are
-copied too, not linked: a file that changes later must not change what was verified.
+Several worker processes may share one root. `ensure` pins the blobs, looks for them, fetches what
+is missing, verifies and names it; the steps are in the modules that it calls. Blobs of a file://
+repository are copied too, not linked: a file that changes later must not change what was verified.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ from shared.repository.base import Repository
 from shared.repository.disk import disk_errors
 from worker.weight_cache.fetch import Fetch, Fetcher
 from worker.weight_cache.files import CACHE, CacheFiles
-from worker.weight_cache.host_locks import HostLocks
 from worker.weight_cache.loop_thread import run_in
-from worker.weight_cache.pins import Pins
+from worker.weight_cache.pins import HostLocks, Pins
 from worker.weight_cache.space import CacheSpace, Partial
 
-_SEAL_AFTER_S = 1.0  # the load that needed the blobs comes before their flushing
-_LOOK_AGAIN_S = 0.02  # another process tells nobody that it has fetched a blob
+_SEAL_AFTER_S = 1.0  # the load that needed the blobs has priority over their flushing
+_LOOK_AGAIN_S = 0.02  # another process does not report that it has fetched a blob
 
 OnBytes = Callable[[int], None]
 
 
 class BlobCache:
-    """Blobs under `root`, at most `budget_bytes` of them, least recently used out first.
+    """Blobs under `root`, at most `budget_bytes` of them; the least recently used is evicted first.
 
     Use from one event loop. `fetcher` is closed with the cache.
     """
@@ -61,17 +60,17 @@ class BlobCache:
         """Have all `files` on this disk, verified: their names -> local paths, pinned.
 
         Each success needs one `release`. RepositoryError says what went wrong, and then nothing
-        stays pinned. The same blob wanted by several callers is fetched once. `on_bytes` is told
-        bytes as they come down for this caller, not those found here or fetched by another.
+        stays pinned. A blob that several callers need is fetched once. `on_bytes(count)` is called
+        as bytes arrive for this caller, not for blobs found here or fetched by another.
         """
-        wanted = _distinct(files)
-        self._refuse_what_can_never_fit(wanted.values())
-        self._pins.add(wanted)
+        needed = _distinct(files)
+        self._refuse_what_can_never_fit(needed.values())
+        self._pins.add(needed)
         try:
-            while missing := await run_in(None, self._files.missing, list(wanted.values())):
-                await self._bring(repository, missing, on_bytes)
+            while missing := await run_in(None, self._files.missing, list(needed.values())):
+                await self._fetch_or_wait(repository, missing, on_bytes)
         except BaseException:
-            self._pins.remove(wanted)
+            self._pins.remove(needed)
             raise
         return {entry.name: self._files.path(entry.sha256) for entry in files}
 
@@ -80,11 +79,12 @@ class BlobCache:
         return await run_in(None, self._files.missing, list(_distinct(files).values()))
 
     def release(self, files: Sequence[FileEntry]) -> None:
-        """Undo one `ensure` of the same files: they may be evicted once nobody else needs them."""
+        """Undo one `ensure` of the same files: once no other caller needs them they may be
+        evicted."""
         self._pins.remove(_distinct(files))
 
     async def close(self) -> None:
-        """Finish what flushes, drop all pins; once is enough. Cancel `ensure` calls before."""
+        """Finish flushing and drop all pins; may be called twice. Cancel `ensure` calls before."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -92,13 +92,11 @@ class BlobCache:
         await asyncio.to_thread(self._sealing.shutdown)
         self._locks.close()
 
-    async def _bring(
+    async def _fetch_or_wait(
         self, repository: Repository, missing: list[FileEntry], on_bytes: OnBytes | None
     ) -> None:
-        """Fetch those that nobody here fetches yet; if there are none, wait for one of the others.
-
-        Another caller's failure is not ours: we look again, and then it is our turn to try.
-        """
+        """Fetch those that this process does not fetch yet; if there are none, wait for one of the
+        others. If that fetch fails, the caller looks again and fetches the blob itself."""
         ours = [entry for entry in missing if entry.sha256 not in self._under_way]
         if not ours:
             await self._under_way[missing[0].sha256].wait()
@@ -151,9 +149,9 @@ class BlobCache:
         total = sum(entry.size for entry in entries)
         if total > self._budget:
             never = DiskFull(
-                f"{CACHE}: the files take {total} bytes, over the whole budget of {self._budget}"
+                f"{CACHE}: the files have {total} bytes, the whole budget is {self._budget}"
             )
-            never.retryable = False  # nobody is to wait for that
+            never.retryable = False  # waiting does not help
             raise never
 
 
@@ -162,5 +160,7 @@ def _distinct(files: Iterable[FileEntry]) -> dict[str, FileEntry]:
     found: dict[str, FileEntry] = {}
     for entry in files:
         if found.setdefault(entry.sha256, entry).size != entry.size:
-            raise Corrupt(f"file {entry.name!r}: another with the same sha256 has another size")
+            raise Corrupt(
+                f"file {entry.name!r}: another file with the same sha256 has another size"
+            )
     return found

@@ -1,4 +1,4 @@
-"""Bringing blobs to partial files of this host: several at once, each by several ranged GETs."""
+"""Fetching blobs into partial files of this host: several at once, each by several ranged GETs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from worker.weight_cache.landing import Landing
 from worker.weight_cache.loop_thread import LoopThread, run_in
 from worker.weight_cache.ranged import Part, Pinned, Retry, get_part, plan_parts
 
-# A store gives each connection a part of its bandwidth, so more are faster, up to a point; with few
-# cores they only take turns on them (measured: 6 were slower than 4 on 2 cores).
+# A store gives each connection a share of its bandwidth, so more are faster, up to a point; with
+# few cores they only take turns (measured: 6 were slower than 4 on 2 cores).
 CONNECTIONS = min(8, max(4, 2 * (os.cpu_count() or 1)))
 _READ_BUFFER_BYTES = 1 << 20
-# A part is 4 to 16 MiB: slower than 16 MiB in 300 s is as good as no answer.
+# A part is 4 to 16 MiB: slower than 16 MiB in 300 s counts as no answer.
 _TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=5, sock_read=30)
 
 
@@ -33,7 +33,8 @@ _Download = tuple[Pinned, Landing]
 
 @dataclass(frozen=True)
 class Fetch:
-    """One blob to bring: from where, into which open file, what it must be, what to do then."""
+    """One blob to fetch: its source, the open file for it, its hash and size, and what to do
+    then."""
 
     name: str
     sha256: str
@@ -45,9 +46,7 @@ class Fetch:
 
 class Fetcher:
     """Owns the connections to the stores and the threads that hash. One for each cache.
-
-    `connections` bounds the requests at a time, over all fetches.
-    """
+    `connections`: the most requests at a time, over all fetches."""
 
     def __init__(self, connections: int = CONNECTIONS, retry: Retry | None = None) -> None:
         self._connections = connections
@@ -60,11 +59,11 @@ class Fetcher:
     async def fetch(
         self, fetches: Sequence[Fetch], on_bytes: Callable[[int], None] | None = None
     ) -> None:
-        """Bring and verify all; the first error cancels the rest and is raised.
+        """Fetch and verify all; the first error cancels the rest and is raised.
 
-        Corrupt if the bytes are not those that the hash promises. `on_bytes` is told, in the
-        caller's loop, the bytes of each part that has come. Cancellable: nothing writes to the
-        files once this has returned or raised.
+        Corrupt if the bytes are not those that the hash promises. `on_bytes(count)` is
+        called in the caller's loop for each part that has arrived. Cancellable: nothing writes to
+        the files once this has returned or raised.
         """
         report = _in_loop(asyncio.get_running_loop(), on_bytes)
         await self._thread.run(self._fetch_all(fetches, report))
@@ -77,7 +76,7 @@ class Fetcher:
         await asyncio.to_thread(self._pool.shutdown)
 
     async def _fetch_all(self, fetches: Sequence[Fetch], report: Report) -> None:
-        """The largest blob first: hashing it takes longest, and no two threads can share that."""
+        """The largest blob first: hashing it takes longest, and two threads cannot share that."""
         downloads: list[_Download] = []
         try:
             async with asyncio.TaskGroup() as group:

@@ -2,7 +2,7 @@
 
     <root>/sha256/<hash>            a blob: mode 0600 until it is known to be on the disk, then 0400
     <root>/partial/<hash>.<random>  one that is being fetched, at its full size; or being evicted
-    <root>/locks                    see host_locks
+    <root>/locks                    see pins
 
 A name under sha256/ appears by rename, after its bytes were verified. Mode 0400 says that a power
 cut cannot undo them: flushing takes as long as a third of a download, so it happens after a load
@@ -56,7 +56,7 @@ class CacheFiles:
         self.root = root
         self.blobs = root / "sha256"
         self.partial = root / "partial"
-        self._verified: set[str] = set()  # by this process, which needs no proof that it did
+        self._verified: set[str] = set()  # by this process
         with disk_errors(CACHE):
             for folder in (self.blobs, self.partial):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -66,7 +66,7 @@ class CacheFiles:
         return self.blobs / sha256
 
     def missing(self, entries: Iterable[FileEntry]) -> list[FileEntry]:
-        """Those not on disk; the others count as used now. Corrupt if an entry lies on its size."""
+        """Those not on disk; the others count as used now. Corrupt if an entry has a wrong size."""
         with disk_errors(CACHE):
             return [entry for entry in entries if not self._find(entry)]
 

@@ -1,4 +1,4 @@
-"""Where a blob's bytes come down: a partial file that is hashed while it is still arriving."""
+"""The partial file of a blob, which is hashed while its bytes are still arriving."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ _CACHE_FILE = "blob cache"
 
 
 class Landing:
-    """Takes chunks in any order, hashes them in theirs. Used on one event loop.
-
-    Claims its disk blocks at once, so that a full disk shows before a download and not in it.
-    """
+    """Accepts chunks in any order, and hashes them from the first to the last. Used on one event
+    loop. Allocates its disk blocks at once, so that a full disk shows before a download."""
 
     def __init__(self, fd: int, size: int, pool: Executor) -> None:
         self._fd = fd
@@ -34,7 +32,7 @@ class Landing:
                 os.posix_fallocate(fd, 0, size)
 
     def write(self, data: bytes, offset: int) -> None:
-        """Write one chunk; DiskFull or RepositoryError if the disk does not take it."""
+        """Write one chunk; DiskFull or RepositoryError if the disk refuses it."""
         with disk_errors(_CACHE_FILE):
             write_all(self._fd, data, offset)
         self._ends[offset] = offset + len(data)
@@ -44,7 +42,7 @@ class Landing:
             self._enough.set()
 
     async def sha256(self) -> str:
-        """The hex digest, once all bytes have come; hashes along as they do."""
+        """The hex digest, once all bytes have arrived; hashes them as they do."""
         hasher = hashlib.sha256()
         while self._hashed < self._size:
             if not self._is_enough():
@@ -55,7 +53,8 @@ class Landing:
         return hasher.hexdigest()
 
     def _catch_up(self, hasher: hashlib._Hash) -> None:
-        """On a thread: hash what has come, and what comes meanwhile, to save handing over again."""
+        """On a thread: hash what has arrived, and what arrives meanwhile, to save another
+        switch."""
         while self._hashed < (end := self._contiguous):
             hash_range(hasher, self._fd, self._hashed, end)
             self._hashed = end

@@ -1,7 +1,7 @@
-"""An event loop on a thread of its own, and awaiting what runs there or in a pool to its real end.
+"""An event loop on a thread of its own, and waiting for the real end of what runs there.
 
 A download is many small reads and writes, and a write may wait for the disk: on its own thread it
-never holds up the loop that serves requests.
+never delays the loop that serves requests.
 """
 
 from __future__ import annotations
@@ -77,4 +77,4 @@ async def to_the_end(future: asyncio.Future[Any]) -> None:
         except asyncio.CancelledError:
             continue
     if not future.cancelled():
-        future.exception()  # looked at: the cancellation is what gets reported
+        future.exception()  # retrieved: the cancellation is what is reported

@@ -1,7 +1,18 @@
-"""Which blobs are in use, here and in the host's other processes, and so which may go."""
+"""Which blobs are in use, in this process and in others of this host, and which may be evicted.
+
+The processes share one lock file, which is never written: each blob owns two bytes of its range to
+lock, at places taken from its hash. The kernel releases the locks of a process that dies, so
+nothing is ever stale. They belong to the open file (F_OFD_SETLK), not to the process: two caches in
+one process exclude each other too, and closing one does not release the other's. Within one cache
+they exclude nothing; that is the job of its own mutex.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -9,11 +20,70 @@ from pathlib import Path
 
 from shared.repository.disk import disk_errors
 from worker.weight_cache.files import CACHE, CachedFile
-from worker.weight_cache.host_locks import HostLocks
+
+_IN_USE = 0
+_FETCHING = 1 << 60
+_LEDGER = 1 << 61
+_BUSY = {errno.EACCES, errno.EAGAIN}
+
+
+class HostLocks:
+    """Opens (or creates) the lock file; `close()` releases everything held through it."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def close(self) -> None:
+        """Release all locks."""
+        os.close(self._fd)
+
+    def use(self, sha256: str) -> None:
+        """Mark the blob as in use; waits while another process is about to evict it."""
+        self._lock(fcntl.F_RDLCK, _IN_USE + _place(sha256), wait=True)
+
+    def try_evict(self, sha256: str) -> bool:
+        """Whether no other process uses the blob; if so none can until `end_use`."""
+        return self._lock(fcntl.F_WRLCK, _IN_USE + _place(sha256))
+
+    def end_use(self, sha256: str) -> None:
+        """Undo `use` or `try_evict`."""
+        self._lock(fcntl.F_UNLCK, _IN_USE + _place(sha256))
+
+    def try_fetch(self, sha256: str) -> bool:
+        """Whether no other process fetches the blob; if so none will until `end_fetch`."""
+        return self._lock(fcntl.F_WRLCK, _FETCHING + _place(sha256))
+
+    def end_fetch(self, sha256: str) -> None:
+        """Undo `try_fetch`."""
+        self._lock(fcntl.F_UNLCK, _FETCHING + _place(sha256))
+
+    def lock_ledger(self) -> None:
+        """Wait until no other process counts and reserves space."""
+        self._lock(fcntl.F_WRLCK, _LEDGER, wait=True)
+
+    def unlock_ledger(self) -> None:
+        """Undo `lock_ledger`."""
+        self._lock(fcntl.F_UNLCK, _LEDGER)
+
+    def _lock(self, kind: int, start: int, *, wait: bool = False) -> bool:
+        """Set one byte's lock; False if another holds it and `wait` is not set."""
+        request = struct.pack("hhqqi0q", kind, os.SEEK_SET, start, 1, 0)  # struct flock
+        try:
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, request)
+        except OSError as error:
+            if error.errno in _BUSY and not wait:
+                return False
+            raise
+        return True
+
+
+def _place(sha256: str) -> int:
+    """A byte below 2**60. Two blobs with one place would only be evicted later than they could."""
+    return int(sha256[:15], 16)
 
 
 class Pins:
-    """Counts uses in this process and shows them to the others through `locks`."""
+    """Counts uses in this process, and shows them to the others through `locks`."""
 
     def __init__(self, locks: HostLocks) -> None:
         self._locks = locks
@@ -46,9 +116,9 @@ class Pins:
         set_aside: Callable[[str], Path],
     ) -> list[Path] | None:
         """Set aside the least recently used until `excess` bytes may go; None, and nothing
-        touched, if too few may. Nobody can pin a blob between the choice and the deed."""
+        touched, if too few may. No blob can be pinned between the choice and the eviction."""
         with self._mutex:
-            victims = choose_victims(by_last_use, excess, self._may_go)
+            victims = choose_victims(by_last_use, excess, self._may_evict)
             try:
                 if sum(victim.size for victim in victims) < excess:
                     return None
@@ -57,22 +127,22 @@ class Pins:
                 for victim in victims:
                     self._locks.end_use(victim.name)
 
-    def _may_go(self, sha256: str) -> bool:
+    def _may_evict(self, sha256: str) -> bool:
         return not self._counts[sha256] and self._locks.try_evict(sha256)
 
 
 def choose_victims(
-    by_last_use: Sequence[CachedFile], excess: int, may_go: Callable[[str], bool]
+    by_last_use: Sequence[CachedFile], excess: int, may_evict: Callable[[str], bool]
 ) -> list[CachedFile]:
     """The first of `by_last_use` that may go, until `excess` bytes are covered or none is left.
 
-    `may_go` is asked only while more is needed, as a yes may take a lock.
+    `may_evict` is asked only while more is needed, as a yes may take a lock.
     """
     victims: list[CachedFile] = []
     for file in by_last_use:
         if excess <= 0:
             break
-        if may_go(file.name):
+        if may_evict(file.name):
             victims.append(file)
             excess -= file.size
     return victims

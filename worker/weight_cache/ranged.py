@@ -1,6 +1,6 @@
-"""One ranged GET of one part of a blob: what is asked, what answers are accepted, what is retried.
+"""One ranged GET of one part of a blob: the request, the answers that are accepted, the retries.
 
-Nothing of a URL goes into a message: it holds a signature.
+No message contains any part of a URL: it has a signature.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 @dataclass(frozen=True)
 class Retry:
-    """How often a part is asked for, and how long between: a random time up to `first_s`, then up
-    to twice that and so on, up to `longest_s`. Only what is transient is asked for again."""
+    """The attempts for a part, and the wait between two: a random time up to `first_s`, then up to
+    twice that and so on, up to `longest_s`. Only transient failures are retried."""
 
     attempts: int = 8
     first_s: float = 0.1
@@ -50,7 +50,8 @@ class Pinned:
     etag: str | None = None  # None until the first answer
 
     def headers(self, start: int, end: int) -> dict[str, str]:
-        """A range that is the whole object is not asked for as one: an empty object has none."""
+        """The request headers. The whole object is not requested as a range: an empty object has
+        none."""
         headers = {"Accept-Encoding": "identity"}
         if self.is_range(start, end):
             headers["Range"] = f"bytes={start}-{end - 1}"
@@ -79,9 +80,9 @@ async def get_part(
     landing: Landing,
     retry: Retry,
 ) -> None:
-    """Bring bytes [start, end) of the pinned object down; what has come is not asked for again.
+    """Fetch bytes [start, end) of the pinned object; what has arrived is not requested again.
 
-    Raises the one error that says why not; StoreUnavailable once the attempts are used up.
+    Raises the error that says why it failed; StoreUnavailable once the attempts are used up.
     """
     start, end = part
     try:
@@ -114,7 +115,7 @@ async def _chunks(
             pinned.url,
             headers=pinned.headers(start, end),
             proxy=pinned.proxy,
-            allow_redirects=False,  # the address was signed; another host gets nothing from us
+            allow_redirects=False,  # the address was signed: no request to another host
         ) as response:
             await _refuse_failure(response, pinned)
             _check_object(response, pinned, start, end)
@@ -137,7 +138,7 @@ async def _refuse_failure(response: aiohttp.ClientResponse, pinned: Pinned) -> N
 
 
 def _check_object(response: aiohttp.ClientResponse, pinned: Pinned, start: int, end: int) -> None:
-    """Refuse, before any byte of the body is read, what is not the part that was asked for."""
+    """Refuse a response that is not the requested part, before any byte of its body is read."""
     etag = response.headers.get("ETag")
     if pinned.etag is not None and etag != pinned.etag:
         raise ChangedMeanwhile(f"{pinned.what}: changed while it was read")
@@ -150,6 +151,6 @@ def _check_object(response: aiohttp.ClientResponse, pinned: Pinned, start: int, 
         as_asked = response.status == 200
         total = response.content_length
     if not as_asked:
-        raise RepositoryError(f"{pinned.what}: the store does not answer ranges as asked")
+        raise RepositoryError(f"{pinned.what}: the store does not answer ranges as requested")
     if total not in (None, pinned.size):
         raise Corrupt(f"{pinned.what}: holds {total} bytes, the manifest says {pinned.size}")

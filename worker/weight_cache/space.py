@@ -1,4 +1,4 @@
-"""The blob cache's room: reserving it for what is fetched, within a budget, by evicting.
+"""The disk space of the blob cache: reserved for what is fetched, within a budget, by evicting.
 
 The budget holds for the root, not for a process: what another process has reserved counts too,
 since a reservation is a file of the blob's full size.
@@ -18,8 +18,7 @@ from shared.errors import DiskFull
 from shared.manifest import SHA256, FileEntry
 from shared.repository.disk import disk_errors
 from worker.weight_cache.files import CACHE, CacheFiles, scan
-from worker.weight_cache.host_locks import HostLocks
-from worker.weight_cache.pins import Pins
+from worker.weight_cache.pins import HostLocks, Pins
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,16 @@ class Partial:
 
 
 class CacheSpace:
-    """Hands out partials. All methods block; all may be called from any thread."""
+    """Reserves space. All methods block; all may be called from any thread."""
 
     def __init__(self, files: CacheFiles, pins: Pins, locks: HostLocks, budget_bytes: int) -> None:
         self._files = files
         self._pins = pins
         self._locks = locks
         self._budget = budget_bytes
-        self._counting = threading.Lock()  # the host's ledger lock does not part our own threads
+        self._counting = (
+            threading.Lock()
+        )  # the host's ledger lock does not exclude threads of this process
         self._open: set[Path] = set()
         self._remove_leftovers()
 
@@ -50,15 +51,13 @@ class CacheSpace:
         return sum(file.size for file in found)
 
     def reserve(self, entries: Sequence[FileEntry]) -> list[Partial]:
-        """Places for those of `entries` that no other process fetches, or has fetched by now.
-
-        All or none: DiskFull, and nothing evicted, if there is no room for all of them.
-        """
+        """Reserve space for those of `entries` that no other process fetches, or has fetched by
+        now. All or none: DiskFull, and nothing is evicted, if they do not all fit."""
         with disk_errors(CACHE), self._ledger():
             ours = [entry for entry in entries if self._may_fetch(entry.sha256)]
             made: list[Partial] = []
             try:
-                self._make_room(sum(entry.size for entry in ours))
+                self._free_space(sum(entry.size for entry in ours))
                 for entry in ours:
                     made.append(self._make_partial(entry))
             except BaseException:
@@ -75,7 +74,7 @@ class CacheSpace:
         self.abandon(partial)
 
     def abandon(self, partial: Partial) -> None:
-        """Let go of a partial and of what it still holds on disk; once is enough."""
+        """Remove a partial and its bytes on disk; may be called twice."""
         if partial.path not in self._open:
             return
         self._open.remove(partial.path)
@@ -98,19 +97,19 @@ class CacheSpace:
         os.ftruncate(fd, entry.size)  # counted from now on; its blocks are allocated by the fetch
         return Partial(entry, path, fd)
 
-    def _make_room(self, incoming: int) -> None:
+    def _free_space(self, incoming: int) -> None:
         blobs = sorted(scan(self._files.blobs))
         used = sum(file.size for file in (*blobs, *scan(self._files.partial)))
         excess = used + incoming - self._budget
         if excess <= 0:
             return
-        doomed = self._pins.evict(blobs, excess, self._set_aside)
-        if doomed is None:
+        evicted = self._pins.evict(blobs, excess, self._set_aside)
+        if evicted is None:
             raise DiskFull(
-                f"{CACHE}: no room for {incoming} bytes: of a budget of {self._budget} bytes "
-                f"{used} are taken, and too few of them may go"
+                f"{CACHE}: {incoming} bytes do not fit: {used} of {self._budget} bytes are in use, "
+                "and too few of them may be evicted"
             )
-        for path in doomed:
+        for path in evicted:
             path.unlink(missing_ok=True)
 
     def _set_aside(self, sha256: str) -> Path:

@@ -1,5 +1,35 @@
-"""One module per measurement, each with its `CASE`; `every.py` lists them.
+"""All measurements, in the order in which they run.
 
-Shared between them: beside_echo.py and tiny_mlp.py (HTTP), variants.py (MiniLM), crowds.py (models
-by the hundred). Cases about residency have a `Size`, so that tests can run small ones.
+Cases about residency have a `Size`, so that tests can run small ones.
 """
+
+from __future__ import annotations
+
+from deploy.bench.cases import (
+    churn,
+    cold,
+    cycles,
+    density,
+    herd,
+    http,
+    interference,
+    profile,
+    soak,
+    warm,
+)
+from deploy.bench.workbench import Case
+
+_WARM_VARIANTS, _HOT = warm.CASES
+CASES: tuple[Case, ...] = (
+    *http.CASES,
+    _WARM_VARIANTS,
+    *cold.CASES,
+    herd.CASE,
+    density.CASE,
+    churn.CASE,
+    _HOT,
+    interference.CASE,
+    cycles.CASE,
+    soak.CASE,
+    profile.CASE,
+)

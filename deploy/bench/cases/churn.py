@@ -1,4 +1,4 @@
-"""A hundred models, room for forty on two workers, Zipf: how few loads, and how fast.
+"""A hundred models, memory for forty on two workers, Zipf: how few loads, and how fast.
 
 The references are caches of whole models that answer one request at a time (`caching.py`), on the
 same trace. Beside them stand figures of other servers on the same kind of work, measured elsewhere.
@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-
 from deploy.bench.caching import belady_loads, lru_loads, zipf_trace
-from deploy.bench.cases.crowds import Crowd, mlps, room_for, settings
 from deploy.bench.history import double_loads, read_events, stays
 from deploy.bench.load import in_order
 from deploy.bench.measure import Pair, spread
+from deploy.bench.models import Crowd, budget_for, mlps, settings
+from deploy.bench.observer import loads_reported, observing
 from deploy.bench.results import Figure, Note, Target, compare
-from deploy.bench.watch import loads_reported, watched
 from deploy.bench.workbench import Case, Store, Workbench
 
 NAME = "churn"
@@ -26,7 +24,7 @@ EXPONENT = 1.1
 AT_A_TIME = 16
 WITHIN_S = 300.0
 # Measured elsewhere, on 2 cores of another machine: 100 models of 20 MB (TorchScript, from local
-# files in the page cache), Zipf 1.1, 2,000 requests, 16 at a time, room for 20 on each of 2
+# files in the page cache), Zipf 1.1, 2,000 requests, 16 at a time, memory for 20 on each of 2
 # processes. On that trace the best cache of 40 needs 225 loads, LRU 426.
 ELSEWHERE = {
     "LitServe 0.2.19, requests/s": 112.0,
@@ -42,12 +40,12 @@ TIMES_LITSERVE = 3.0
 
 @dataclass(frozen=True)
 class Size:
-    """How much work; `room` is that of each worker, in models. With 16 rows two processes of plain
-    torch that hold all they ask do 521 inferences a second here, on both cores; with the models
-    that were measured elsewhere they did 533."""
+    """How much work; `capacity` is that of each worker, in models. With 16 rows two processes of
+    plain torch that hold all they ask do 521 inferences a second here, on both cores; with the
+    models that were measured elsewhere they did 533."""
 
     models: int = 100
-    room: int = 20
+    capacity: int = 20
     workers: int = 2
     requests: int = 2000
     megabytes: int = 20
@@ -81,12 +79,12 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
         _fill_cache(store, folder / "fill", models, size)
         for at, trace in enumerate(traces):
             outcomes.append(_serve(store, folder / f"round-{at}", models, trace, size))
-            best = belady_loads(trace, size.room * size.workers)
+            best = belady_loads(trace, size.capacity * size.workers)
             pairs.append(Pair(outcomes[-1].loads, best))
-            bench.tell(at, pairs[-1], f"loads, {outcomes[-1].per_second:.0f} requests/s")
+            bench.show_round(at, pairs[-1], f"loads, {outcomes[-1].per_second:.0f} requests/s")
         one_row = _serve(store, folder / "one-row", light, traces[0], size)
     figure = compare(
-        f"{size.models} models of {size.megabytes} MB, room for {size.room} on each of "
+        f"{size.models} models of {size.megabytes} MB, memory for {size.capacity} on each of "
         f"{size.workers} workers, Zipf {EXPONENT}, {size.requests} requests of {size.rows} "
         f"rows, {AT_A_TIME} at a time, all models in the disk cache: loads",
         "loads",
@@ -115,19 +113,16 @@ def _is_fast_and_single(outcomes: Sequence[Outcome]) -> bool:
 def _serve(store: Store, folder: Path, models: Crowd, trace: Sequence[int], size: Size) -> Outcome:
     """One run of the trace on fresh workers; BenchError if an answer is wrong or missing."""
     folder.mkdir()
-    given = settings(room_for(models.samples, size.room), folder.parent / "cache")
-    with (
-        store.stack(folder, given, workers=size.workers) as stack,
-        redis.Redis.from_url(stack.redis.url) as client,
-    ):
-        with watched(stack.port, every_s=0.25) as seen:
+    given = settings(budget_for(models.samples, size.capacity), folder.parent / "cache")
+    with store.cluster(folder, given, workers=size.workers) as cluster:
+        with observing(cluster.port, every_s=0.25) as seen:
             load = in_order(
-                stack.port, models.posts, trace, connections=AT_A_TIME, within_s=WITHIN_S
+                cluster.port, models.posts, trace, connections=AT_A_TIME, within_s=WITHIN_S
             )
         models.check(load.kept)
         seen.check()
-        loads = loads_reported(stack, client)
-        copies = stays(read_events(client, stack.keys))
+        loads = loads_reported(cluster)
+        copies = stays(read_events(cluster.redis, cluster.keys))
     double = len(double_loads(copies)) if copies else -1
     return Outcome(load.per_second, load.latency_ms(), load.latency_ms(0.99), loads, double)
 
@@ -135,16 +130,16 @@ def _serve(store: Store, folder: Path, models: Crowd, trace: Sequence[int], size
 def _fill_cache(store: Store, folder: Path, models: Crowd, size: Size) -> None:
     """Have every model on the disk."""
     folder.mkdir()
-    given = settings(room_for(models.samples, size.room), folder.parent / "cache")
-    with store.stack(folder, given) as stack:
+    given = settings(budget_for(models.samples, size.capacity), folder.parent / "cache")
+    with store.cluster(folder, given) as cluster:
         for at in range(len(models.samples)):
-            models.ask(stack, at)
+            models.ask(cluster, at)
 
 
 def _notes(
     outcomes: Sequence[Outcome], traces: Sequence[Sequence[int]], size: Size
 ) -> dict[str, Note]:
-    pooled = size.room * size.workers
+    pooled = size.capacity * size.workers
 
     def shown(values: Sequence[float]) -> str:
         median, low, high = spread(values)
@@ -161,8 +156,8 @@ def _notes(
         f"LRU of {pooled} on the same traces, loads": shown(
             [lru_loads(trace, pooled) for trace in traces]
         ),
-        f"LRU of {size.room} on the same traces, loads": shown(
-            [lru_loads(trace, size.room) for trace in traces]
+        f"LRU of {size.capacity} on the same traces, loads": shown(
+            [lru_loads(trace, size.capacity) for trace in traces]
         ),
     }
 

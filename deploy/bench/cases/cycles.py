@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import redis
-
-from deploy.bench.cases.crowds import Crowd, mlps, room_for, settings
-from deploy.bench.errors import BenchError
-from deploy.bench.measure import percentile
-from deploy.bench.memory import Memory, memory_of, slope
+from deploy.bench.measure import BenchError, percentile
+from deploy.bench.models import Crowd, budget_for, mlps, settings
+from deploy.bench.observer import device_process, loads_reported
+from deploy.bench.probes import Memory, memory_of, slope
 from deploy.bench.results import Figure, Target, alone
-from deploy.bench.servers import Stack
-from deploy.bench.watch import device_process, loads_reported
 from deploy.bench.workbench import Case, Workbench
+from deploy.local.cluster import Cluster
 
 NAME = "cycles"
 MODELS = 3
@@ -32,20 +29,20 @@ class Size:
 
 
 def run(bench: Workbench, size: Size = Size()) -> Figure:
-    """By how much the memory of a worker with room for one model grows per load; KB. What no file
+    """By how much the memory of a worker with memory for one model grows per load; KB. What no file
     backs: pages of mapped weights belong to the page cache. One round: it is long enough."""
     folder = bench.scratch(NAME)
     models = mlps(bench, MODELS, size.megabytes)
-    budget = room_for(models.samples, 1)
+    budget = budget_for(models.samples, 1)
     with bench.store(models.samples) as store:
-        with store.stack(folder, settings(budget, folder / "cache", **EVICT_AT_ONCE)) as stack:
-            grown, took_ms = _cycle(stack, models, size.cycles)
+        with store.cluster(folder, settings(budget, folder / "cache", **EVICT_AT_ONCE)) as cluster:
+            grown, took_ms = _cycle(cluster, models, size.cycles)
     counted = grown[round(TO_SETTLE * len(grown)) :]
     anonymous = [each.anonymous / KB for each in counted]
     resident = [each.resident / KB for each in counted]
     return alone(
-        f"{size.cycles} loads of {size.megabytes} MB models on a worker with room for one: growth "
-        "of its memory that no file backs, per load",
+        f"{size.cycles} loads of {size.megabytes} MB models on a worker with memory for one: "
+        "growth of its memory that no file backs, per load",
         "KB/load",
         [slope(anonymous)],
         target=TARGET,
@@ -61,17 +58,16 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
     )
 
 
-def _cycle(stack: Stack, models: Crowd, cycles: int) -> tuple[list[Memory], list[float]]:
-    """The memory after each load, and the time of each; BenchError if one was no load."""
-    device = device_process(stack)
-    with redis.Redis.from_url(stack.redis.url) as client:
-        before = loads_reported(stack, client)
-        grown, took_ms = [], []
-        for at in range(cycles):
-            took_ms.append(models.ask(stack, at % MODELS).latency_ms())
-            grown.append(memory_of(device))
-        loads = loads_reported(stack, client) - before
-    if loads != cycles or device_process(stack) != device:
+def _cycle(cluster: Cluster, models: Crowd, cycles: int) -> tuple[list[Memory], list[float]]:
+    """The memory after each load, and the time of each; BenchError if one did not load."""
+    device = device_process(cluster)
+    before = loads_reported(cluster)
+    grown, took_ms = [], []
+    for at in range(cycles):
+        took_ms.append(models.ask(cluster, at % MODELS).latency_ms())
+        grown.append(memory_of(device))
+    loads = loads_reported(cluster) - before
+    if loads != cycles or device_process(cluster) != device:
         raise BenchError(f"{loads} loads in {cycles} cycles, or the process was replaced")
     return grown, took_ms
 

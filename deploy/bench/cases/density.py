@@ -1,4 +1,4 @@
-"""Sixty BERTs of a hundred at the same time on one worker: with room for all, and for forty.
+"""Sixty BERTs of a hundred at the same time on one worker: with memory for all, and for forty.
 
 Plain torch gives the answers they must give, and is the reference for memory: the same models as
 modules in one process.
@@ -11,18 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-
-from deploy.bench.cases.crowds import Crowd, settings
-from deploy.bench.cases.variants import post_of
-from deploy.bench.errors import BenchError
 from deploy.bench.load import volley
-from deploy.bench.measure import Pair, spread
-from deploy.bench.memory import Memory, memory_of
+from deploy.bench.measure import BenchError, Pair, spread
+from deploy.bench.models import Crowd, post_of, settings
+from deploy.bench.observer import device_process, loads_reported, observing
 from deploy.bench.plain import running_plain
+from deploy.bench.probes import Memory, memory_of
 from deploy.bench.results import Figure, Note, compare
-from deploy.bench.watch import device_process, loads_reported, watched
-from deploy.bench.workbench import ROOMY_BYTES, SAMPLES, WHEELS, Case, Store, Workbench
+from deploy.bench.workbench import ROOMY_BYTES, Case, Store, Workbench
+from deploy.local.folders import SAMPLES, WHEELS
 from deploy.samples.models import crowd, minilm
 from deploy.samples.sample import Sample
 from deploy.samples.store import BuiltSample
@@ -35,11 +32,11 @@ SLACK = 1.05
 
 @dataclass(frozen=True)
 class Size:
-    """So many models registered, asked at once, and with room for, in the second part."""
+    """So many models registered, asked at once, and with memory for, in the second part."""
 
     registered: int = 100
     asked: int = 60
-    room: int = 40
+    capacity: int = 40
     light: bool = False
 
 
@@ -67,22 +64,22 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
         for at in range(bench.rounds):
             budget = round(first.used * SLACK)
             roomy.append(ask_all(store, folder / f"roomy-{at}", expected, budget))
-            less = first.used - (size.asked - size.room) * own_bytes(chosen)
+            less = first.used - (size.asked - size.capacity) * own_bytes(chosen)
             tight.append(ask_all(store, folder / f"tight-{at}", expected, less))
-            bench.tell(at, _pair(roomy[-1], plain), "MB")
+            bench.show_round(at, _pair(roomy[-1], plain), "MB")
     if any(outcome.loads != size.asked for outcome in roomy):
-        raise BenchError(f"{roomy[0].loads} loads of {size.asked} models that all had room")
+        raise BenchError(f"{roomy[0].loads} loads of {size.asked} models that all fit")
     return compare(
         f"{size.asked} of {size.registered} MiniLM variants at the same time on one worker, which "
-        f"has room for them and {SLACK - 1:.0%} more: resident memory of its one device process",
+        f"has memory for them and {SLACK - 1:.0%} more: resident memory of its one device process",
         "MB",
         [_pair(outcome, plain) for outcome in roomy],
         reference_is="the same models as plain torch modules in one process",
         notes={
             "what the models need by the worker's ledger, MB": round(first.used / MB),
             "first time, from S3: all answered after, s": first.seconds,
-            **_notes(f"room for {size.asked}", roomy),
-            **_notes(f"room for {size.room}", tight),
+            **_notes(f"memory for {size.asked}", roomy),
+            **_notes(f"memory for {size.capacity}", tight),
         },
     )
 
@@ -116,15 +113,14 @@ def ask_all(store: Store, folder: Path, models: Crowd, budget: int) -> Outcome:
     folder.mkdir()
     given = settings(budget, folder.parent / "cache")
     with (
-        store.stack(folder, given) as stack,
-        redis.Redis.from_url(stack.redis.url) as client,
-        watched(stack.port) as seen,
+        store.cluster(folder, given) as cluster,
+        observing(cluster.port) as seen,
     ):
-        load = volley(stack.port, models.posts)
+        load = volley(cluster.port, models.posts)
         models.check(load.kept)
-        loads = loads_reported(stack, client)
-        used = stack.client.residency()[0]["used_bytes"]
-        memory = memory_of(device_process(stack))
+        loads = loads_reported(cluster)
+        used = cluster.client().workers()[0]["used_bytes"]
+        memory = memory_of(device_process(cluster))
     seen.check()
     return Outcome(load.seconds, loads, seen.fullest, memory, used)
 

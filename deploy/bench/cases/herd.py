@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import redis
-
-from deploy.bench.cases.crowds import Crowd, mlps, settings
-from deploy.bench.cases.variants import was_cold
-from deploy.bench.errors import BenchError
 from deploy.bench.load import volley
-from deploy.bench.measure import spread
+from deploy.bench.measure import BenchError, spread
+from deploy.bench.models import Crowd, mlps, settings, was_cold
+from deploy.bench.observer import loads_reported
 from deploy.bench.results import Figure, Note, Target, alone
-from deploy.bench.servers import Stack
-from deploy.bench.watch import loads_reported
 from deploy.bench.workbench import ROOMY_BYTES, Case, Workbench
+from deploy.local.cluster import Cluster
 
 NAME = "herd"
 WITHIN_S = 180
@@ -49,12 +45,12 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
     with bench.store(models.samples) as store:
         given = settings(ROOMY_BYTES, folder / "cache", WARMROUTE_TIMEOUT_S=str(WITHIN_S))
         (folder / "fill").mkdir()
-        with store.stack(folder / "fill", given) as stack:
-            models.ask(stack, 0)
+        with store.cluster(folder / "fill", given) as cluster:
+            models.ask(cluster, 0)
         for at in range(bench.rounds):
             (folder / f"round-{at}").mkdir()
-            with store.stack(folder / f"round-{at}", given, workers=size.workers) as stack:
-                caused, took = _stampede(stack, models, size.at_once)
+            with store.cluster(folder / f"round-{at}", given, workers=size.workers) as cluster:
+                caused, took = _stampede(cluster, models, size.at_once)
             loads.append(float(caused))
             seconds.append(took)
             shown = f"{caused} loads, all answered after {took:.3f} s"
@@ -69,22 +65,21 @@ def run(bench: Workbench, size: Size = Size()) -> Figure:
         notes={
             "until all are answered, s": took_all.median,
             "the quickest and the slowest round, s": f"{took_all.low:.3f} to {took_all.high:.3f}",
-            **{f"measured elsewhere: {who}": what for who, what in ELSEWHERE.items()},
+            **{f"measured elsewhere: {name}": what for name, what in ELSEWHERE.items()},
         },
     )
     figure.reached = max(loads) <= 1  # no median: one round with two loads would be a fault
     return figure
 
 
-def _stampede(stack: Stack, models: Crowd, at_once: int) -> tuple[int, float]:
+def _stampede(cluster: Cluster, models: Crowd, at_once: int) -> tuple[int, float]:
     """Loads, and seconds until all were answered; BenchError if an answer is wrong."""
-    with redis.Redis.from_url(stack.redis.url) as client:
-        load = volley(stack.port, [models.posts[0]] * at_once, within_s=WITHIN_S)
-        for answer in load.kept:
-            models.check([answer._replace(post=0)])
-        if not was_cold(load):
-            raise BenchError(f"{models.names[0]} was warm already")
-        return loads_reported(stack, client), load.seconds
+    load = volley(cluster.port, [models.posts[0]] * at_once, within_s=WITHIN_S)
+    for answer in load.kept:
+        models.check([answer._replace(post=0)])
+    if not was_cold(load):
+        raise BenchError(f"{models.names[0]} was warm already")
+    return loads_reported(cluster), load.seconds
 
 
 CASE = Case(NAME, run)

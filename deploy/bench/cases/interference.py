@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-from deploy.bench.cases.cold_s3 import empty
-from deploy.bench.cases.crowds import Crowd, mlps, settings
-from deploy.bench.errors import BenchError
-from deploy.bench.inputs import sentence
+from deploy.bench.cases.cold import empty
 from deploy.bench.load import steady, volley
-from deploy.bench.operator import Operator
-from deploy.bench.posts import Tensors, binary_post, check_close, outputs_of
+from deploy.bench.measure import BenchError
+from deploy.bench.models import Crowd, mlps, settings
+from deploy.bench.posts import Tensors, binary_post, check_close, outputs_of, sentence
 from deploy.bench.results import Figure, Note, Target, compare
-from deploy.bench.servers import Stack
 from deploy.bench.workbench import Case, Store, Workbench
+from deploy.local.cluster import Cluster
 from deploy.samples.models import minilm
 from deploy.samples.store import BuiltSample
 
@@ -41,7 +39,7 @@ class Size:
 class Scene:
     """A worker that holds the warm model, and the large ones."""
 
-    stack: Stack
+    cluster: Cluster
     large: Crowd
     post: bytes
     expected: Tensors
@@ -53,7 +51,7 @@ class Scene:
     def p99_ms(self) -> float:
         """Of the warm model; BenchError if an answer is wrong."""
         load = steady(
-            self.stack.port, [self.post], lambda: 0, connections=CONNECTIONS,
+            self.cluster.port, [self.post], lambda: 0, connections=CONNECTIONS,
             seconds=self.seconds, keep_every=10,
         )  # fmt: skip
         for answer in load.kept:
@@ -72,11 +70,10 @@ class Scene:
 
         def load_again_and_again() -> None:
             try:
-                with Operator(self.stack.port) as operator:
-                    for at in cycle(range(len(self.large.names))):
-                        if ended.is_set():
-                            return
-                        self.load_once(operator, at, answers=answers)
+                for at in cycle(range(len(self.large.names))):
+                    if ended.is_set():
+                        return
+                    self.load_once(at, answers=answers)
             except Exception as error:
                 errors.append(error)
 
@@ -90,15 +87,17 @@ class Scene:
         if errors:
             raise BenchError(f"the loads beside: {errors[0]}")
 
-    def load_once(self, operator: Operator, at: int, *, answers: bool) -> None:
+    def load_once(self, at: int, *, answers: bool) -> None:
+        """Load, perhaps ask, and unload a large model."""
         name = self.large.names[at]
         if self.from_store:
             empty(self.cache)
-        operator.load(name)
+        client = self.cluster.client()
+        client.load(name)
         self.loads += 1
         if answers:
-            operator.must("POST", f"/v2/models/{name}/infer", _as_json(self.large.samples[at]))
-        operator.unload(name)
+            client.infer(name, self.large.samples[at].sample_request())
+        client.unload(name)
 
 
 def run(bench: Workbench, size: Size = Size()) -> Figure:
@@ -135,12 +134,11 @@ def _scene(
     folder.mkdir()
     budget = warm.total_bytes + round(1.5 * large.samples[0].total_bytes)
     post = binary_post(MODEL, sentence(MODEL))
-    with store.stack(folder, settings(budget, folder / "cache")) as stack:
-        expected = outputs_of(volley(stack.port, [post]).kept[0])
-        scene = Scene(stack, large, post, expected, seconds, folder / "cache", from_store=False)
-        with Operator(stack.port) as operator:  # their program is loaded, their files are there
-            for at in range(len(large.names)):
-                scene.load_once(operator, at, answers=True)
+    with store.cluster(folder, settings(budget, folder / "cache")) as cluster:
+        expected = outputs_of(volley(cluster.port, [post]).kept[0])
+        scene = Scene(cluster, large, post, expected, seconds, folder / "cache", from_store=False)
+        for at in range(len(large.names)):  # their program is loaded, their files are there
+            scene.load_once(at, answers=True)
         scene.loads = 0
         yield scene
 
@@ -154,14 +152,6 @@ def _more(what: str, scene: Scene, *, answers: bool = False) -> dict[str, Note]:
         f"{what}: p99 beside and alone, ms": f"{beside:.1f} and {alone:.1f}",
         f"{what}: each second": (scene.loads - before) / scene.seconds,
     }
-
-
-def _as_json(sample: BuiltSample) -> dict[str, object]:
-    inputs = [
-        {"name": n, "datatype": "FP32", "shape": list(a.shape), "data": a.reshape(-1).tolist()}
-        for n, a in sample.sample_request().items()
-    ]
-    return {"inputs": inputs}
 
 
 CASE = Case(NAME, run)

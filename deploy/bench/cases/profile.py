@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-import redis
 from rich import box
 from rich.table import Table
 
-from deploy.bench.cases.mlp_json_64 import CONNECTIONS
-from deploy.bench.cases.tiny_mlp import tiny_mlp
+from deploy.bench.cases.http import CONNECTIONS, tiny_mlp
 from deploy.bench.load import Load
 from deploy.bench.measure import spread
+from deploy.bench.observer import processes
+from deploy.bench.probes import Calls, logged_calls, measured
 from deploy.bench.results import Figure, Note, compare
-from deploy.bench.usage import Calls, logged_calls, measured
 from deploy.bench.workbench import Case, Workbench
 
 NAME = "profile"
@@ -32,21 +31,20 @@ def run(bench: Workbench) -> Figure:
     ours: list[Costs] = []
     echo: list[Costs] = []
     with tiny_mlp(bench, NAME) as running:
-        stack, generator = running.stack, {GENERATOR: os.getpid()}
+        cluster, generator = running.cluster, {GENERATOR: os.getpid()}
         with_echo = {ECHO: running.echo_server.child.pid, **generator}
 
-        def costs(into: list[Costs], processes: dict[str, int], load: Callable[[], Load]) -> float:
-            into.append(_costs(processes, load))
+        def costs(into: list[Costs], by_name: dict[str, int], load: Callable[[], Load]) -> float:
+            into.append(_costs(by_name, load))
             return sum(us for name, us in into[-1].items() if not name.startswith(GENERATOR))
 
         pairs = bench.alternate(
-            lambda: costs(ours, stack.processes | generator, lambda: running.ours(CONNECTIONS)),
+            lambda: costs(ours, processes(cluster) | generator, lambda: running.ours(CONNECTIONS)),
             lambda: costs(echo, with_echo, lambda: running.echo(CONNECTIONS)),
             "us/request",
         )
-        with redis.Redis.from_url(stack.redis.url) as client:
-            with logged_calls(client) as calls:
-                logged = running.ours(CONNECTIONS)
+        with logged_calls(cluster.redis) as calls:
+            logged = running.ours(CONNECTIONS)
     medians = _medians(ours) | {
         f"{name}, beside the echo": us for name, us in _medians(echo).items()
     }
@@ -60,9 +58,9 @@ def run(bench: Workbench) -> Figure:
     )
 
 
-def _costs(processes: dict[str, int], load: Callable[[], Load]) -> Costs:
+def _costs(by_name: dict[str, int], load: Callable[[], Load]) -> Costs:
     """Microseconds per request by process, over one load."""
-    with measured(processes) as spent:
+    with measured(by_name) as spent:
         answers = load().all_answers
     return {name: seconds / answers * 1e6 for name, seconds in spent.items()}
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from deploy.samples import audio
-from deploy.samples.models.specs import ANY, fp32, zeros
+from deploy.samples import media
 from deploy.samples.packages import BASIC_PITCH
-from deploy.samples.sample import Files, Known, Made, Model, Sample, Tensors, Workplace
+from deploy.samples.sample import (
+    ANY,
+    Files,
+    Known,
+    Made,
+    Model,
+    Sample,
+    Tensors,
+    Workplace,
+    fp32,
+    zeros,
+)
 from deploy.samples.wheels import WheelFolder
 from shared.manifest import Batching
 
@@ -34,20 +44,20 @@ def make(place: Workplace) -> Made:
 
 def request(wheels: WheelFolder) -> Tensors:
     """A chord of three sines: C4, E4 and G4."""
-    chord = np.sum([audio.tone(hertz, SAMPLES, RATE) for hertz in C_MAJOR_HZ], axis=0)
+    chord = np.sum([media.tone(hertz, SAMPLES, RATE) for hertz in C_MAJOR_HZ], axis=0)
     return {AUDIO: (0.3 * chord).astype(np.float32)[None, :, None]}
 
 
 def reference(wheels: WheelFolder, files: Files) -> Model:
-    from deploy.samples.onnx_model import session
+    from deploy.samples.sample import onnx_session
 
-    return session(wheels.read(BASIC_PITCH, MODEL))
+    return onnx_session(wheels.read(BASIC_PITCH, MODEL))
 
 
 def say(outputs: Tensors, known: Known) -> str:
     notes = _sounding(outputs)
-    heard = " ".join(audio.note(midi) for midi in notes)
-    return f"{heard} (C major)" if notes == [60, 64, 67] else heard or "no note"
+    named = " ".join(media.note(midi) for midi in notes)
+    return f"{named} (C major)" if notes == [60, 64, 67] else named or "no note"
 
 
 def right(outputs: Tensors, known: Known) -> bool:

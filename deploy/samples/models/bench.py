@@ -6,8 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deploy.samples.models.specs import ANY, fp32, zeros
-from deploy.samples.sample import Files, Known, Made, Model, Sample, Tensors, Workplace, same
+from deploy.samples.sample import (
+    ANY,
+    Files,
+    Known,
+    Made,
+    Model,
+    Sample,
+    Tensors,
+    Workplace,
+    fp32,
+    same,
+    zeros,
+)
 from deploy.samples.wheels import WheelFolder
 from shared.manifest import Batching
 

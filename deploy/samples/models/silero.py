@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deploy.samples import audio
-from deploy.samples.models.specs import ANY, fp32, zeros
+from deploy.samples import media
 from deploy.samples.packages import PYANNOTE_AUDIO, SILERO_VAD
-from deploy.samples.sample import Files, Known, Made, Model, Sample, Tensors, Workplace
+from deploy.samples.sample import (
+    ANY,
+    Files,
+    Known,
+    Made,
+    Model,
+    Sample,
+    Tensors,
+    Workplace,
+    fp32,
+    zeros,
+)
 from deploy.samples.wheels import WheelFolder
 from shared.manifest import Batching
 
@@ -30,16 +40,16 @@ WARM_STEPS = 31  # a second of sound before the window that is asked about
 def make(place: Workplace) -> Made:
     import torch
 
-    from deploy.samples import torchscript
+    from deploy.samples import exporting
 
     examples = (torch.zeros(2, WINDOW), torch.zeros(2, *STATE))
-    torchscript.write(_module(place.wheels), examples, place.folder / "model.pt")
+    exporting.write_torchscript(_module(place.wheels), examples, place.folder / "model.pt")
     return Made({"model.pt": place.folder / "model.pt"})
 
 
 def request(wheels: WheelFolder) -> Tensors:
     """Row 0 is silence, row 1 is speech; each with the state after the second before it."""
-    signal = audio.speech(wheels)
+    signal = media.speech(wheels)
     model = reference(wheels, {})
     rows = [_listen(model, signal, start_s) for start_s in (SILENCE_S, SPEECH_S)]
     return {name: np.concatenate([row[name] for row in rows]) for name in ("audio", "state")}
@@ -61,16 +71,16 @@ def right(outputs: Tensors, known: Known) -> bool:
     return bool(speech > 0.9 and silence < 0.1)
 
 
-def _listen(model: Model, signal: audio.Signal, start_s: float) -> Tensors:
-    """What the model is given after it heard `WARM_STEPS` windows from `start_s` on."""
+def _listen(model: Model, signal: media.Signal, start_s: float) -> Tensors:
+    """What the model is given after `WARM_STEPS` windows from `start_s` on."""
     state = np.zeros((1, *STATE), np.float32)
     for step in range(WARM_STEPS):
         state = model({"audio": _window(signal, start_s, step), "state": state})["state"]
     return {"audio": _window(signal, start_s, WARM_STEPS), "state": state}
 
 
-def _window(signal: audio.Signal, start_s: float, step: int) -> audio.Signal:
-    first = round(start_s * audio.SPEECH_RATE) + step * STEP - CONTEXT
+def _window(signal: media.Signal, start_s: float, step: int) -> media.Signal:
+    first = round(start_s * media.SPEECH_RATE) + step * STEP - CONTEXT
     return signal[None, first : first + WINDOW].copy()
 
 

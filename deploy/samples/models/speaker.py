@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deploy.samples import audio
-from deploy.samples.models.specs import ANY, fp32, zeros
+from deploy.samples import media
 from deploy.samples.packages import PYANNOTE_AUDIO, RESEMBLYZER
-from deploy.samples.sample import Files, Known, Made, Model, Sample, Tensors, Workplace
+from deploy.samples.sample import (
+    ANY,
+    Files,
+    Known,
+    Made,
+    Model,
+    Sample,
+    Tensors,
+    Workplace,
+    fp32,
+    zeros,
+)
 from deploy.samples.wheels import WheelFolder
 from shared.manifest import Batching
 
@@ -27,19 +37,19 @@ MARGIN = 0.1
 def make(place: Workplace) -> Made:
     import torch
 
-    from deploy.samples import torchscript
+    from deploy.samples import exporting
 
     # A traced LSTM keeps its loop in one call; an exported one is unrolled over 160 steps.
-    example = (torch.zeros(2, FRAMES, audio.MELS),)
-    torchscript.write(_module(place.wheels), example, place.folder / "model.pt")
+    example = (torch.zeros(2, FRAMES, media.MELS),)
+    exporting.write_torchscript(_module(place.wheels), example, place.folder / "model.pt")
     return Made({"model.pt": place.folder / "model.pt"})
 
 
 def request(wheels: WheelFolder) -> Tensors:
     """1.6 s each of one person, the same person again, and the other person."""
-    signal = audio.speech(wheels)
+    signal = media.speech(wheels)
     parts = [
-        audio.mel_power(audio.cut(signal, start_s, FRAMES * audio.HOP))[:FRAMES]
+        media.mel_power(media.cut(signal, start_s, FRAMES * media.HOP))[:FRAMES]
         for start_s in (SAME_S, SAME_AGAIN_S, OTHER_S)
     ]
     return {"mel": np.stack(parts)}
@@ -82,10 +92,10 @@ SAMPLE = Sample(
     wheels=(RESEMBLYZER, PYANNOTE_AUDIO),
     licence=RESEMBLYZER.licence,
     platform="pytorch_torchscript",
-    inputs=[fp32("mel", ANY, FRAMES, audio.MELS)],
+    inputs=[fp32("mel", ANY, FRAMES, media.MELS)],
     outputs=[fp32("embedding", ANY, WIDTH)],
     batching=Batching(max_size=16),
-    warmup=[{"mel": zeros(1, FRAMES, audio.MELS)}],
+    warmup=[{"mel": zeros(1, FRAMES, media.MELS)}],
     make=make,
     request=request,
     reference=reference,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PERTURBED = 18
-# Noise against a matrix's own deviation. Vectors turn by about 17 degrees: enough to tell any two
+# Noise against a matrix's own deviation. Vectors turn by about 17 degrees: enough to keep any two
 # variants apart, little enough that meanings stay.
 NOISE = 0.1
 

@@ -1,7 +1,7 @@
-"""GET /v2/events: what happened to model copies, as a page of JSON or as server-sent events.
+"""GET /v2/events: events of model copies, as a page of JSON or as server-sent events.
 
-The event stream is written here and not by a library: it is three lines of text per event, and what
-is asked for beside them (resuming, bounds, the end of a gateway) no library has.
+Server-sent events are written without a library: they are three lines of text per event, and no
+library offers resuming, limits and the stop of a gateway.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import msgspec
 from aiohttp import web
 
 from router.events.followers import Followers
-from router.events.pages import Page
-from router.events.query import Wanted, parse_limit, parse_since, parse_wanted
+from router.events.pages import EventFilter, Page, parse_filter, parse_since
+from router.rest.arguments import parse_limit
+from router.rest.bodies import json_response
 from router.rest.context import GatewayContext
 from shared import clock
 from shared.errors import WarmrouteError
 from shared.events import Position, id_of
 
-WRITE_S = 30.0  # a follower that takes in nothing for so long gives its place to another
+WRITE_S = 30.0  # a follower that reads nothing for so long is disconnected
+
+DEFAULT_LIMIT = 100
 
 log = logging.getLogger(__name__)
 
@@ -31,78 +34,77 @@ RETRY_MS = 1000  # how soon a browser connects again
 HEADERS = {"Content-Type": STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-async def get(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def get(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """`?model=&worker=&kind=&since=&limit=`. With `Accept: text/event-stream` it goes on until the
     client hangs up, from `Last-Event-ID`, else `since`, else now on.
 
     Else a page, newest last: the first `limit` behind `since`, or the last `limit` of all. `last`
-    is the `since` of the page that follows; `gap` says that some in between are no longer kept.
+    is the `since` of the page that follows; `gap` says that events in between were dropped.
     """
-    wanted = parse_wanted(request.query, request.query.getall("kind", []))
-    limit = parse_limit(request.query.get("limit"))
-    since = await _since(request, doors)
+    accepts = parse_filter(request.query, request.query.getall("kind", []))
+    limit = parse_limit(request.query.get("limit"), DEFAULT_LIMIT)
+    since = await _since(request, context)
     if STREAM in request.headers.get("Accept", "") and request.method == "GET":
-        with doors.followers.joined():
-            position = await doors.events.end() if since is None else since
-            return await _follow(request, doors.followers, wanted, position)
+        with context.followers.joined():
+            position = await context.events.end() if since is None else since
+            return await _follow(request, context.followers, accepts, position)
     if since is None:
-        page = await doors.events.newest(limit, wanted)
+        page = await context.events.newest(limit, accepts)
     else:
-        page = await doors.events.after(since, limit, wanted)
-    raw = msgspec.json.encode(
+        page = await context.events.after(since, limit, accepts)
+    return json_response(
         {
             "events": [event.document() for event in page.events],
             "last": id_of(page.position),
             "gap": page.gap,
         }
     )
-    return web.Response(body=raw, content_type="application/json")
 
 
-async def _since(request: web.Request, doors: GatewayContext) -> Position | None:
-    # Who connects again sends both, and the header is the later one.
+async def _since(request: web.Request, context: GatewayContext) -> Position | None:
+    # A client that connects again sends both, and the header is the later one.
     field = "Last-Event-ID" if request.headers.get("Last-Event-ID") else "since"
     text = request.headers.get("Last-Event-ID") or request.query.get("since")
     if text is None:
         return None
-    now_ms = await doors.events.clock_ms() if text[-1:].isalpha() else 0
+    now_ms = await context.events.clock_ms() if text[-1:].isalpha() else 0
     return parse_since(text, now_ms, field)
 
 
 async def _follow(
-    request: web.Request, followers: Followers, wanted: Wanted, position: Position
+    request: web.Request, followers: Followers, accepts: EventFilter, position: Position
 ) -> web.StreamResponse:
-    """Write events until somebody has had enough; a client that does not read waits here alone."""
+    """Write events until the client disconnects or the gateway stops."""
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
     with suppress(ConnectionResetError, TimeoutError):  # it has hung up, or does not read
-        # An id alone is no event, but from it on the client resumes.
+        # An id alone is not an event, but the client resumes from it.
         await response.write(f"retry: {RETRY_MS}\nid: {id_of(position)}\n\n".encode())
-        said = clock.monotonic()
+        written_at = clock.monotonic()
         while not followers.ended:
             try:
                 page = await followers.next(position, KEEP_ALIVE_S)
             except WarmrouteError as error:
-                log.info("a follower of events is let go: %s", error.message)
+                log.info("a follower of events is disconnected: %s", error.message)
                 break
             position = page.position
-            text = render(page, wanted)
-            if not text and clock.monotonic() - said >= KEEP_ALIVE_S:
+            text = render(page, accepts)
+            if not text and clock.monotonic() - written_at >= KEEP_ALIVE_S:
                 text = f": nothing new\nid: {id_of(position)}\n\n".encode()
             if text:
                 async with asyncio.timeout(WRITE_S):
                     await response.write(text)
-                said = clock.monotonic()
+                written_at = clock.monotonic()
         await response.write_eof()
     return response
 
 
-def render(page: Page, wanted: Wanted) -> bytes:
-    """The wanted events of a page as server-sent events, and `event: gap` where some are missing
+def render(page: Page, accepts: EventFilter) -> bytes:
+    """The accepted events of a page as server-sent events, and `event: gap` where some are missing
     before them."""
     parts = [b"event: gap\ndata: {}\n\n"] if page.gap else []
     for event in page.events:
-        if wanted(event):
+        if accepts(event):
             data = msgspec.json.encode(event.document())
             parts.append(b"id: %s\ndata: %s\n\n" % (event.id.encode(), data))
     return b"".join(parts)

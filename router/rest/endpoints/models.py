@@ -1,4 +1,5 @@
-"""Metadata, readiness and listing of models and of the server (Open Inference Protocol)."""
+"""Models and the server: metadata, readiness and listing (Open Inference Protocol), policy, and
+residency."""
 
 from __future__ import annotations
 
@@ -8,50 +9,46 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from router.rest.bodies import read_body
+from router.rest.bodies import json_response, read_body, read_object
 from router.rest.context import GatewayContext, resolve_model
 from router.rest.error_responses import problem, retry_after
 from shared import datatypes
 from shared.errors import InvalidInput, Unavailable
 from shared.manifest import TensorSpec
 from shared.names import ModelRef
+from shared.policy import OVERRIDES
 
-# Triton's names of what is offered: exactly that.
+# The extensions that are offered, by Triton's names.
 EXTENSIONS = [
     "binary_tensor_data", "model_configuration", "model_repository",
     "model_repository(unload_dependents)", "parameters", "schedule_policy",
 ]  # fmt: skip
 
 
-def _json(document: Any, status: int = 200) -> web.Response:
-    raw = msgspec.json.encode(document)
-    return web.Response(status=status, body=raw, content_type="application/json")
-
-
-async def server(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def server(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2."""
-    return _json({"name": "warmroute", "version": "0.1.0", "extensions": EXTENSIONS})
+    return json_response({"name": "warmroute", "version": "0.1.0", "extensions": EXTENSIONS})
 
 
-async def live(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def live(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/health/live: this process answers."""
-    return _json({"live": True})
+    return json_response({"live": True})
 
 
-async def ready(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
-    """GET /v2/health/ready: Redis answers, the loops run, it is not stopping and sees as many
-    workers as are wanted; else 503."""
-    body = await doors.health.document()
+async def ready(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """GET /v2/health/ready: 200 if Redis answers, the loops run, enough workers are live and the
+    gateway is not stopping; else 503."""
+    body = await context.health.document()
     if body["ready"]:
-        return _json(body)
+        return json_response(body)
     return problem(Unavailable(body["error"], retry_after_s=1), also=body)
 
 
-async def metadata(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def metadata(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/models/{model}[/versions/{version}]."""
-    manifest = (await resolve_model(request, doors)).manifest
-    versions = await doors.catalog.versions(manifest.name)
-    return _json(
+    manifest = (await resolve_model(request, context)).manifest
+    versions = await context.catalog.versions(manifest.name)
+    return json_response(
         {
             "name": manifest.name,
             "versions": [str(version) for version in versions],
@@ -62,11 +59,11 @@ async def metadata(request: web.Request, doors: GatewayContext) -> web.StreamRes
     )
 
 
-async def config(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
-    """GET .../config: what the manifest says, in the words of Triton's model configuration."""
-    manifest = (await resolve_model(request, doors)).manifest
+async def config(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """GET .../config: what the manifest says, in the form of Triton's model configuration."""
+    manifest = (await resolve_model(request, context)).manifest
     batched = manifest.batching.max_size > 1
-    return _json(
+    return json_response(
         {
             "name": manifest.name,
             "platform": manifest.platform,
@@ -82,37 +79,43 @@ async def config(request: web.Request, doors: GatewayContext) -> web.StreamRespo
 
 
 def _in_triton(spec: TensorSpec, batched: bool) -> dict[str, Any]:
-    """Without the batch, which `max_batch_size` stands for."""
+    """One tensor, without the batch dimension, which `max_batch_size` replaces."""
     datatype = "STRING" if spec.datatype == datatypes.BYTES else spec.datatype
     dims = spec.shape[1:] if batched else spec.shape
     return {"name": spec.name, "data_type": f"TYPE_{datatype}", "dims": dims}
 
 
-async def versions(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
-    """GET /v2/models/{model}/versions: which are live, held, or cannot be loaded, and why."""
-    return _json(await doors.versions.of(request.match_info["model"]))
+async def versions(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """GET /v2/models/{model}/versions: which are loaded, held, or cannot be loaded, and why."""
+    return json_response(await context.versions.of(request.match_info["model"]))
 
 
-async def model_ready(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def model_ready(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET .../ready: 200, warm or cold, as a cold model is loaded on demand; 503 with the cause if
-    a request for it would be refused just now; 404 if unknown."""
-    entry = await resolve_model(request, doors)
-    warm, trouble = await doors.residency.standing(entry.ref)
-    shown = {"name": entry.ref.name, "version": str(entry.ref.version), "ready": trouble is None}
+    requests for it are refused now; 404 if unknown."""
+    entry = await resolve_model(request, context)
+    warm, trouble = await context.residency.readiness(entry.ref)
+    shown: dict[str, Any] = {
+        "name": entry.ref.name,
+        "version": str(entry.ref.version),
+        "ready": trouble is None,
+    }
     if trouble is None:
-        return _json({**shown, "warm": warm})
-    response = _json({**shown, "warm": warm, "code": trouble.code, "error": trouble.message}, 503)
+        return json_response({**shown, "warm": warm})
+    response = json_response(
+        {**shown, "warm": warm, "code": trouble.code, "error": trouble.message}, 503
+    )
     response.headers["Warmroute-Error"] = trouble.code
     response.headers["Retry-After"] = str(retry_after(trouble.left_ms / 1000))
     return response
 
 
-async def index(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
-    """POST /v2/repository/index, GET /v2/models: all versions; READY if some worker holds it."""
+async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """POST /v2/repository/index, GET /v2/models: all versions; READY if a worker holds it."""
     only_ready = _only_ready(await read_body(request, 1 << 16))
-    held, troubles = await asyncio.gather(doors.residency.held(), doors.residency.troubles())
+    held, troubles = await asyncio.gather(context.residency.held(), context.residency.troubles())
     rows = []
-    for model in await doors.catalog.index():
+    for model in await context.catalog.index():
         for version in model.versions:
             warm = (model.name, version) in held
             if warm or not only_ready:
@@ -120,7 +123,7 @@ async def index(request: web.Request, doors: GatewayContext) -> web.StreamRespon
                 rows.append(_row(ref, warm, troubles.get((model.name, version))))
         if model.error and not only_ready:
             rows.append({"name": model.name, "state": "UNAVAILABLE", "reason": model.error})
-    return _json(rows)
+    return json_response(rows)
 
 
 def _row(ref: ModelRef, warm: bool, trouble: str | None) -> dict[str, str]:
@@ -140,3 +143,27 @@ def _only_ready(body: bytes) -> bool:
     if not isinstance(ready, bool):
         raise InvalidInput("ready: want true or false")
     return ready
+
+
+async def get_policy(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """GET .../policy: the policy in force, its fields that the API overrides, and those of the
+    manifest."""
+    return json_response(await context.policies.get(await resolve_model(request, context)))
+
+
+async def put_policy(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """PUT .../policy {field: value or null}: set overrides, or remove them; the others stay."""
+    document = await read_object(request, OVERRIDES)
+    entry = await resolve_model(request, context)
+    return json_response(await context.policies.set(entry, document))
+
+
+async def fleet(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """GET /v2/residency: workers and the copies of each, totals of models, loads in flight."""
+    return json_response(await context.residency.report())
+
+
+async def residency(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """GET .../residency of a model: its copies, why its requests wait, and its policy."""
+    entry = await resolve_model(request, context)
+    return json_response(await context.residency.model(entry.ref, entry.manifest.residency))

@@ -1,37 +1,36 @@
-"""/v2/requests: poll, long-poll or cancel a submitted request; list those that have not ended."""
+"""/v2/requests: poll, long-poll or cancel a request, list the open ones. /v2/dead: dead letters."""
 
 from __future__ import annotations
 
-import msgspec
 from aiohttp import web
 
-from router.requests.records import Record, parse_wait
+from router.requests.records import Record
+from router.rest.arguments import parse_limit, parse_wait
+from router.rest.bodies import json_response
 from router.rest.context import GatewayContext
-from router.rest.endpoints.dead import parse_limit
 from router.v2 import response as v2_response
 from shared.errors import InvalidInput
 
 BINARY = "application/octet-stream"
 
 
-async def index(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/requests?limit=&after=: accepted and not ended, the nearest deadline first; `next` is
     the `after` of the page that follows."""
     limit = parse_limit(request.query.get("limit"))
-    page = await doors.open_requests.page(limit, request.query.get("after", ""))
-    document = {"requests": page.rows, "next": page.next}
-    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
+    page = await context.open_requests.page(limit, request.query.get("after", ""))
+    return json_response({"requests": page.rows, "next": page.next})
 
 
-async def get(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def get(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """200 with the status document; the V2 response is in it under `response` once succeeded.
 
-    `?wait=SECONDS` holds the answer back until the request has ended. With
+    `?wait=SECONDS` delays the answer until the request has ended. With
     `Accept: application/octet-stream` a request that succeeded is answered with its V2 response,
     tensors as binary.
     """
     wait_s = parse_wait(request.query.get("wait"))
-    record = await doors.records.get(request.match_info["id"].lower(), wait_s)
+    record = await context.records.get(request.match_info["id"].lower(), wait_s)
     if BINARY in request.headers.get("Accept", ""):
         binary = _binary(record)
         if binary is not None:
@@ -39,9 +38,9 @@ async def get(request: web.Request, doors: GatewayContext) -> web.StreamResponse
     return _json(record)
 
 
-async def delete(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
-    """204 when taken back; 409 if it has ended already."""
-    await doors.records.cancel(request.match_info["id"].lower())
+async def delete(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """204 when cancelled; 409 if it has ended already."""
+    await context.records.cancel(request.match_info["id"].lower())
     return web.Response(status=204)
 
 
@@ -72,6 +71,38 @@ def _json(record: Record) -> web.Response:
     headers = _headers(record)
     if not record.terminal:
         headers["Retry-After"] = "1"
-    return web.Response(
-        body=msgspec.json.encode(shown), headers=headers, content_type="application/json"
+    return json_response(shown, headers=headers)
+
+
+async def dead_letters(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """GET /v2/dead?limit=&after=: newest first; `next` is the `after` of the page that follows."""
+    limit = parse_limit(request.query.get("limit"))
+    letters = await context.dead_letters.newest(limit, request.query.get("after", ""))
+    follows = letters[-1].entry if len(letters) == limit else None
+    return json_response({"letters": [letter.document() for letter in letters], "next": follows})
+
+
+async def dead_letter(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """GET /v2/dead/{entry}: the letter and its request."""
+    return json_response(
+        (await context.dead_letters.get(request.match_info["entry"])).full_document()
     )
+
+
+async def replay(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """POST /v2/dead/{entry}/replay: 202 with where to poll for the new request.
+
+    A stream entry goes back into the stream door, and will be answered on its own stream.
+    """
+    entry = request.match_info["entry"]
+    request_id, placed = await context.dead_letters.replay(entry)
+    if placed.status == "ingress":
+        return json_response({"status": "queued", "entry": placed.entry}, 202)
+    headers = {"Location": f"/v2/requests/{request_id}", "Retry-After": "1"}
+    return json_response({"id": request_id, "status": "queued"}, 202, headers)
+
+
+async def drop_dead_letter(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """DELETE /v2/dead/{entry}: 204."""
+    await context.dead_letters.drop(request.match_info["entry"])
+    return web.Response(status=204)

@@ -11,10 +11,9 @@ from typing import Any
 from aiohttp import web
 
 from router.catalog.catalog import LATEST, Entry
+from router.rest.arguments import parse_limit, read_timeout
+from router.rest.bodies import json_response, read_object, refuse_others
 from router.rest.context import GatewayContext
-from router.rest.endpoints.dead import parse_limit
-from router.rest.endpoints.infer import read_timeout
-from router.rest.json_body import answer, read_object, refuse_others
 from shared.errors import InvalidInput, NotFound
 from shared.names import VERSION
 
@@ -25,49 +24,49 @@ USUAL_TTL_S, SHORTEST_TTL_S, LONGEST_TTL_S = 60.0, 1, 86_400
 FIELDS = ("models", "ttl_s", "id", "wait")
 
 
-async def create(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def create(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """POST /v2/sessions: 201; 200 if a session of this `id` with these models is open already.
 
-    With `wait` it is answered when every model is ready or has failed, or the time is over.
+    With `wait` it is answered when every model is ready or has failed, or at the deadline.
     """
     document = await read_object(request, FIELDS, MAX_BODY)
     session, ttl_s = _id_of(document), _ttl_of(document) or USUAL_TTL_S
     wait = document.get("wait", False)
     if not isinstance(wait, bool):
         raise InvalidInput("wait: want true or false")
-    timeout_s = read_timeout(request, None, doors.config)
-    with doors.copies.admitted():
-        entries = await _entries(document.get("models"), doors)
-        is_new = await doors.sessions.open(session, ttl_s, entries)
+    timeout_s = read_timeout(request, None, context.config)
+    with context.control.admitted():
+        entries = await _entries(document.get("models"), context)
+        is_new = await context.sessions.open(session, ttl_s, entries)
         if wait:
-            await doors.sessions.settled(session, ttl_s, timeout_s)
+            await context.sessions.settled(session, ttl_s, timeout_s)
         headers = {"Location": f"/v2/sessions/{session}"}
-        return answer(await doors.sessions.get(session), 201 if is_new else 200, headers)
+        return json_response(await context.sessions.get(session), 201 if is_new else 200, headers)
 
 
-async def index(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/sessions?limit=&after=: by id; `next` is the `after` of the page that follows."""
     limit, after = parse_limit(request.query.get("limit")), request.query.get("after", "")
-    rows = await doors.sessions.page(limit, after)
+    rows = await context.sessions.page(limit, after)
     follows = rows[-1]["id"] if len(rows) == limit else None
-    return answer({"sessions": rows, "next": follows})
+    return json_response({"sessions": rows, "next": follows})
 
 
-async def get(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
-    """GET /v2/sessions/{id}: until when it is open, and how far each model is."""
-    return answer(await doors.sessions.get(_named(request)))
+async def get(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """GET /v2/sessions/{id}: its expiry, and the state of each model."""
+    return json_response(await context.sessions.get(_named(request)))
 
 
-async def heartbeat(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
-    """POST /v2/sessions/{id}/heartbeat: its client lives; open for `ttl_s` from now on, or for as
-    long as when it was opened."""
+async def heartbeat(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """POST /v2/sessions/{id}/heartbeat: open for `ttl_s` from now on, by default its TTL at the
+    opening."""
     document = await read_object(request, ("ttl_s",))
-    return answer(await doors.sessions.keep(_named(request), _ttl_of(document)))
+    return json_response(await context.sessions.keep(_named(request), _ttl_of(document)))
 
 
-async def delete(request: web.Request, doors: GatewayContext) -> web.StreamResponse:
+async def delete(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """DELETE /v2/sessions/{id}: 204, its models may be evicted again."""
-    await doors.sessions.close(_named(request))
+    await context.sessions.close(_named(request))
     return web.Response(status=204)
 
 
@@ -97,12 +96,12 @@ def _ttl_of(document: dict[str, Any]) -> float | None:
     return float(ttl_s)
 
 
-async def _entries(models: Any, doors: GatewayContext) -> list[Entry]:
+async def _entries(models: Any, context: GatewayContext) -> list[Entry]:
     """The models that are named, each once; InvalidInput names the place in the list."""
     if not isinstance(models, list) or not 1 <= len(models) <= MAX_MODELS:
         raise InvalidInput(f"models: want a list of 1 to {MAX_MODELS} models")
-    wanted = [_wanted(model, f"models[{at}]") for at, model in enumerate(models)]
-    entries = await asyncio.gather(*(doors.catalog.resolve(*one) for one in wanted))
+    named = [_named_model(model, f"models[{at}]") for at, model in enumerate(models)]
+    entries = await asyncio.gather(*(context.catalog.resolve(*one) for one in named))
     return _distinct(entries)
 
 
@@ -115,7 +114,7 @@ def _distinct(entries: Sequence[Entry]) -> list[Entry]:
     return list(entries)
 
 
-def _wanted(model: Any, field: str) -> tuple[str, int]:
+def _named_model(model: Any, field: str) -> tuple[str, int]:
     """Name and version of one entry of `models`: a name, or an object with both."""
     if isinstance(model, str):
         return model, LATEST

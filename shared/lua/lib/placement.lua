@@ -1,10 +1,9 @@
 -- place_item: put a request on the work stream of its least loaded live holder, or park it.
--- item: id, model (ref), deadline, reply, flags, attempts, body, maybe carried (fields that are not known). Without limits it was accepted before.
--- Returns 'placed', worker, entry | 'parked', '', entry | 'full', what, '', ms to wait
+-- item: id, model (ref), deadline, reply, flags, attempts, body, maybe carried (fields of a newer
+--   release). Without limits it was accepted before.
+-- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
 local NOTHING = {}
-local CELL_FULL = 'the requests pending in this cell'
-
 -- What a newer release has put into the entry goes along.
 local function add(stream, item)
   local carried = item.carried or NOTHING
@@ -24,7 +23,7 @@ end
 local function park(item, now, limits, state)
   local stream = k('parked', item.model)
   if limits and redis.call('XLEN', stream) >= limits.parked then
-    return 'full', 'the requests that wait for this model to load', '', until_loaded(item.model, now)
+    return 'full', 'parked', '', until_loaded(item.model, now)
   end
   item.flags = with_flag(with_flag(item.flags, KEEP), COLD)
   local entry = add(stream, item)
@@ -55,11 +54,11 @@ local function place_item(item, now, limits)
   if state ~= 'open' then worker, queued = least_loaded(item.model, now) end
   if worker and state == 'closed' then scale_out(item.model, worker, queued, now) end
   if worker and limits and queued >= limits.work then
-    return 'full', 'every holder of this model', '', until_half(queued, completed_per_s(worker))
+    return 'full', 'work', '', until_half(queued, completed_per_s(worker))
   end
   local kept = not worker or state == 'probe' or has_flag(item.flags, KEEP)
   if kept and limits and limits.records < 1 then
-    return 'full', CELL_FULL, '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell())
+    return 'full', 'pending', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell())
   end
   if worker then return put_on(worker, item, now, limits, state) end
   local why, passing = unloadable(item.model)

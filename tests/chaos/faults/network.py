@@ -11,9 +11,9 @@ from tests.chaos.faults.base import Fault, require
 from tests.chaos.faults.processes import lease_of
 from tests.chaos.ground import Ground, accepts_and_keeps, open_client
 from tests.chaos.links import Link
-from tests.chaos.patience import until
 from tests.chaos.slot import Slot
 from tests.helpers.stack import LEASE_S
+from tests.helpers.wait import came_true
 
 SHORT_S, LONG_S = 1.0, LEASE_S + 1.5
 LATENCY_S = 0.1
@@ -32,14 +32,14 @@ class LinkFault(Fault):
         self.lost = target.lost
 
     def inject(self) -> None:
-        until(lambda: self.target.open, self.patience_s)  # Redis itself may be away just now
+        came_true(lambda: self.target.open, self.patience_s)  # Redis itself may be away just now
         self.aim.go_down()
         time.sleep(self.hold_s)
 
     def verify(self) -> None:
         require(self.target.severed > self.severed, "no open connection was cut")
         require(
-            until(lambda: self.target.refused > self.refused, min(5, self.patience_s)),
+            came_true(lambda: self.target.refused > self.refused, min(5, self.patience_s)),
             "nobody tried to connect again and was refused",
         )
 
@@ -60,7 +60,7 @@ class CutWorker(LinkFault):
     def verify(self) -> None:
         super().verify()
         require(
-            until(lambda: lease_of(self.slot) is None, self.patience_s),
+            came_true(lambda: lease_of(self.slot) is None, self.patience_s),
             f"{self.slot.name} was not reaped while it was cut off",
         )
 
@@ -81,7 +81,7 @@ class DarkWorker(CutWorker):
     def verify(self) -> None:
         require(self.target.lost > self.lost, "the link swallowed nothing")
         require(
-            until(lambda: lease_of(self.slot) is None, self.patience_s),
+            came_true(lambda: lease_of(self.slot) is None, self.patience_s),
             f"{self.slot.name} was not reaped while it was cut off",
         )
 
@@ -102,7 +102,7 @@ class SlowWorker(LinkFault):
 
     def verify(self) -> None:
         took: list[float] = []
-        until(lambda: took.extend(self._ping_s()) or took, self.patience_s)
+        came_true(lambda: took.extend(self._ping_s()) or took, self.patience_s)
         require(took, "no PING went over the link")
         require(took[0] > LATENCY_S, f"PING over the link took {took[0] * 1e3:.0f} ms")
 

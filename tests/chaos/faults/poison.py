@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 
-from deploy.client.tensors import encode
 from tests.chaos.faults.base import Fault, require
 from tests.chaos.ground import Ground
 from tests.chaos.history import History
-from tests.chaos.patience import until
 from tests.helpers.fragile import poison
 from tests.helpers.http import Answer, ask
 from tests.helpers.models import Mlp
+from tests.helpers.wait import came_true
+from warmroute.encoding import encode
 
 KIND = "poison"
 _LIMIT_S = 60.0
@@ -42,8 +42,8 @@ class Poison(Fault):
 
     def verify(self) -> None:
         """A device process is gone, and the request has ended as failed."""
-        require(until(self._crashed, self.patience_s), "no device process died")
-        require(until(self._ended, self.patience_s), "the poison request did not end")
+        require(came_true(self._crashed, self.patience_s), "no device process died")
+        require(came_true(self._ended, self.patience_s), "the poison request did not end")
         require(self.document["status"] == "failed", f"it ended as {self.document}")
 
     def heal(self) -> None:

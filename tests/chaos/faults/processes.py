@@ -9,11 +9,11 @@ import redis
 
 from tests.chaos.faults.base import Fault, require
 from tests.chaos.ground import Ground, accepts
-from tests.chaos.patience import stays, until
 from tests.chaos.proc import state_of
 from tests.chaos.slot import Slot
 from tests.helpers.pair import runs, send
 from tests.helpers.stack import LEASE_S
+from tests.helpers.wait import came_true, stayed_true
 
 BUSY_WITHIN_S = 1.0
 
@@ -29,7 +29,7 @@ class ProcessFault(Fault):
         self.device = target.device_pid
         self.epoch = 0
         if not target.url:  # Redis may be away just now
-            until(lambda: target.epoch, self.patience_s)
+            came_true(lambda: target.epoch, self.patience_s)
             self.epoch = target.epoch
 
     def heal(self) -> None:
@@ -40,11 +40,11 @@ class ProcessFault(Fault):
         """So that it dies with something in its hands, if there is any load."""
         begun = self.target.stack.keys.started(self.target.name)
         with suppress(redis.RedisError, OSError):
-            until(lambda: self.target.redis.hlen(begun), min(BUSY_WITHIN_S, self.patience_s))
+            came_true(lambda: self.target.redis.hlen(begun), min(BUSY_WITHIN_S, self.patience_s))
 
     def _require_gone(self, pids: list[int]) -> None:
         require(pids, f"{self.target.name} was not running")
-        gone = until(lambda: not any(map(runs, pids)), min(5.0, self.patience_s))
+        gone = came_true(lambda: not any(map(runs, pids)), min(5.0, self.patience_s))
         require(gone, f"{self.target.name}: {pids} still run")
 
 
@@ -63,14 +63,14 @@ class KillDevice(ProcessFault):
         self._require_gone([self.device])
 
     def heal(self) -> None:
-        until(lambda: self.target.device_pid not in (0, self.device), self.patience_s)
+        came_true(lambda: self.target.device_pid not in (0, self.device), self.patience_s)
         super().heal()
 
     def verify_healed(self) -> None:
         """Its parent has put another there, and that has registered."""
         require(self.before[0] in self.target.pids, f"{self.target.name}: its parent ended too")
         require(
-            until(lambda: self.target.epoch > self.epoch, self.patience_s),
+            came_true(lambda: self.target.epoch > self.epoch, self.patience_s),
             f"{self.target.name}: no new epoch",
         )
 
@@ -92,7 +92,7 @@ class KillWorker(ProcessFault):
         """Another pair has registered under its name."""
         require(not set(self.before) & set(self.target.pids), f"{self.target.name}: the same pids")
         require(
-            until(lambda: self.target.epoch > self.epoch, self.patience_s),
+            came_true(lambda: self.target.epoch > self.epoch, self.patience_s),
             f"{self.target.name}: no new epoch",
         )
 
@@ -125,7 +125,7 @@ class TerminateWorker(ProcessFault):
         process = self.target.process
         require(process is not None, f"{self.target.name} was never started")
         require(
-            until(lambda: process and not process.running, self.patience_s),
+            came_true(lambda: process and not process.running, self.patience_s),
             f"{self.target.name} did not end within {self.patience_s:g} s of SIGTERM",
         )
         status = process.child.returncode if process else None
@@ -149,11 +149,11 @@ class StopWorker(ProcessFault):
 
     def verify(self) -> None:
         require(self.before, f"{self.target.name} was not running")
-        stopped = until(self._stopped, min(2.0, self.patience_s))
-        held = stopped and stays(self._stopped, min(LEASE_S + 1.5, self.patience_s))
+        stopped = came_true(self._stopped, min(2.0, self.patience_s))
+        held = stopped and stayed_true(self._stopped, min(LEASE_S + 1.5, self.patience_s))
         require(held, f"{self.target.name}: not in state T all the time")
         require(
-            until(lambda: lease_of(self.target) is None, self.patience_s),
+            came_true(lambda: lease_of(self.target) is None, self.patience_s),
             f"{self.target.name} was not reaped while it stood still",
         )
 
@@ -165,7 +165,7 @@ class StopWorker(ProcessFault):
     def verify_healed(self) -> None:
         """It found itself fenced, and has registered again."""
         require(
-            until(lambda: self.target.epoch > self.epoch, self.patience_s),
+            came_true(lambda: self.target.epoch > self.epoch, self.patience_s),
             f"{self.target.name}: no new epoch after its lease was lost",
         )
 

@@ -10,8 +10,8 @@ import redis
 
 from tests.chaos.faults.base import Fault, require
 from tests.chaos.ground import Ground, accepts
-from tests.chaos.patience import until
 from tests.helpers.stack import LEASE_S
+from tests.helpers.wait import came_true
 
 PAUSE_MS = 1200
 _marks = itertools.count(1)
@@ -38,7 +38,7 @@ class RedisFault(Fault):
 
     def heal(self) -> None:
         """Nothing to put back."""
-        until(self._answers, self.patience_s)
+        came_true(self._answers, self.patience_s)
 
     def _answers(self) -> bool:
         try:

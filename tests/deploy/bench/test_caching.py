@@ -15,7 +15,7 @@ TRACES = st.lists(st.integers(0, 5), max_size=14)
 
 
 def fewest_loads(trace: list[int], capacity: int) -> int:
-    """By trying every choice of whom to throw out."""
+    """By trying every choice of what to throw out."""
 
     @cache
     def fewest(at: int, held: frozenset[int]) -> int:

@@ -1,4 +1,4 @@
-"""Cases over a real stack and the real sample models, one short round each."""
+"""Cases over a real cluster and the real sample models, one short round each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deploy.bench.cases import churn, cold_s3, cycles, herd, interference, mlp_json_64
-from deploy.bench.cases.variants import BASE, NAMES, plain_models
+from deploy.bench.cases import churn, cold, cycles, herd, http, interference
+from deploy.bench.models import BASE, NAMES, plain_models
 from deploy.bench.workbench import Workbench
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -21,9 +21,9 @@ def bench(tmp_path: Path) -> Workbench:
     return Workbench(tmp_path, 1, 0.3, Console(file=io.StringIO(), width=200))
 
 
-def test_a_case_measures_a_real_stack_beside_an_echo(bench: Workbench) -> None:
+def test_a_case_measures_a_real_cluster_beside_an_echo(bench: Workbench) -> None:
     """Both were really asked, and every answer that was looked at was right."""
-    figure = mlp_json_64.run(bench)
+    figure = http.mlp_json_64(bench)
     assert figure.ours > 0
     assert figure.reference is not None
     assert figure.ratio == pytest.approx(figure.ours / figure.reference)
@@ -33,7 +33,7 @@ def test_a_case_measures_a_real_stack_beside_an_echo(bench: Workbench) -> None:
 
 def test_a_cold_answer_takes_longer_than_a_warm_one(bench: Workbench) -> None:
     """The case itself refuses to measure a variant that was warm already."""
-    figure = cold_s3.run(bench)
+    figure = cold.cold_s3(bench)
     assert figure.ours > figure.notes["a warm answer, ms"] > 0
     assert figure.reference > 0
 
@@ -47,7 +47,7 @@ def test_a_herd_causes_one_load(bench: Workbench) -> None:
 
 def test_a_churn_is_compared_with_the_best_cache(bench: Workbench) -> None:
     """At least the models that are asked for must be loaded, and each answer is right."""
-    size = churn.Size(models=8, room=2, requests=120, megabytes=1, rows=2)
+    size = churn.Size(models=8, capacity=2, requests=120, megabytes=1, rows=2)
     figure = churn.run(bench, size)
     assert figure.ours >= 8
     assert figure.reference == churn.belady_loads(churn.zipf_trace(8, 1.1, 120, 0), 4)
@@ -55,7 +55,7 @@ def test_a_churn_is_compared_with_the_best_cache(bench: Workbench) -> None:
 
 
 def test_cycles_are_loads_each_and_memory_is_measured(bench: Workbench) -> None:
-    """The case itself refuses a cycle that was no load."""
+    """The case itself refuses a cycle that did not load."""
     figure = cycles.run(bench, cycles.Size(cycles=12, megabytes=1))
     assert figure.unit == "KB/load"
     assert abs(figure.ours) < 10_000

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.bench.errors import BenchError
 from deploy.bench.load import in_order, steady, volley
+from deploy.bench.measure import BenchError
 from deploy.bench.posts import body_of, check_echo, json_post
-from deploy.bench.servers import running_echo
+from deploy.bench.references import running_echo
 from deploy.local.ports import free_ports
 from tests.deploy.bench.conftest import RawServer
 
@@ -92,7 +92,7 @@ def test_an_answer_that_does_not_come_stops_the_load(server: RawServer) -> None:
         volley(server.port, [POSTS[0]], within_s=0.2)
 
 
-def test_nobody_listening_stops_the_load() -> None:
+def test_a_port_without_a_server_stops_the_load() -> None:
     """At once."""
     (port,) = free_ports(1)
     with pytest.raises(BenchError, match=f"port {port}"):

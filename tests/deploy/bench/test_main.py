@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from deploy.bench.__main__ import exit_status, main, measure
-from deploy.bench.cases.every import CASES
-from deploy.bench.errors import BenchError
+from deploy.bench.cases import CASES
+from deploy.bench.measure import BenchError
 from deploy.bench.results import Figure, Target, alone, load
 from deploy.bench.workbench import Case, Workbench
 
@@ -71,7 +71,7 @@ def test_a_missed_target_is_an_error_only_when_that_is_asked_for() -> None:
 
 
 def test_a_case_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
-    """Its cause is told, the others' figures are written, and it has none."""
+    """Its cause is shown, the others' figures are written, and it has none."""
     bench = bench_in(tmp_path)
     cases = [Case("broken", failing), Case("fine", lambda bench: REACHED)]
     figures, failed = measure(bench, cases)

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from deploy.bench.connection import Answer
-from deploy.bench.errors import BenchError
-from deploy.bench.inputs import TOKENS, sentence
+from deploy.bench.measure import BenchError
+from deploy.bench.models import BASE, NAMES, per_round
 from deploy.bench.posts import (
+    TOKENS,
     binary_post,
     body_of,
     check_close,
     check_echo,
     json_post,
     outputs_of,
+    sentence,
 )
 
 ROW = np.array([[1.5, -2.0]], np.float32)
@@ -88,3 +90,22 @@ def test_each_variant_is_asked_a_sentence_of_its_own() -> None:
     assert first["input_ids"].shape == first["attention_mask"].shape == (1, TOKENS)
     assert np.array_equal(first["input_ids"], sentence("minilm-01")["input_ids"])
     assert not np.array_equal(first["input_ids"], second["input_ids"])
+
+
+def test_no_variant_is_cold_twice() -> None:
+    """Each round has its own, as many as there are enough of, at most as many as asked for."""
+    names = [f"m{at}" for at in range(7)]
+    assert per_round(names, 3, 4) == [["m0", "m1"], ["m2", "m3"], ["m4", "m5"]]
+    assert per_round(names, 3, 1) == [["m0"], ["m1"], ["m2"]]
+
+
+def test_too_few_variants_for_the_rounds_are_an_error() -> None:
+    """Instead of rounds that measure nothing."""
+    with pytest.raises(BenchError, match="only 2 models"):
+        per_round(["a", "b"], 3, 1)
+
+
+def test_there_are_twenty_variants_and_their_base_is_none_of_them() -> None:
+    """The base loads the program; what is measured then is a variant's weights alone."""
+    assert len(NAMES) == 20
+    assert BASE not in NAMES

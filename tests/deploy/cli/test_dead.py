@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from deploy.cli.main import main
-from deploy.client import Client
+from warmroute import Client
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub
@@ -59,7 +59,7 @@ def letters(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, 
         stub.answer("DELETE", f"/v2/dead/{entry}", drop)
         stub.answer("POST", f"/v2/dead/{entry}/replay", replay)
     monkeypatch.setenv("WARMROUTE_URL", stub.url)
-    monkeypatch.setattr("deploy.client.client.PAGE", 2)
+    monkeypatch.setattr("warmroute.operations.ROWS", 2)
     return kept
 
 
@@ -96,7 +96,7 @@ def test_letters_are_replayed_and_the_new_requests_named(
     assert main(["dead", "replay", "1-0", "2-0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [
         {"entry": "1-0", "done": "replayed", "request": NEW_ID},
-        {"entry": "2-0", "done": "back in the stream door"},
+        {"entry": "2-0", "done": "returned to the ingress stream"},
     ]
     assert list(letters) == ["3-0"]
 
@@ -139,6 +139,6 @@ def test_a_command_line_that_does_not_add_up_is_refused(
 @pytest.mark.usefixtures("letters")
 def test_the_client_hands_out_a_request_to_wait_for(client: Client) -> None:
     """Or None, where the stream door has it again."""
-    pending = client.replay("1-0")
+    pending = client.replay_dead_letter("1-0")
     assert pending is not None and pending.id == NEW_ID
-    assert client.replay("2-0") is None
+    assert client.replay_dead_letter("2-0") is None

@@ -97,7 +97,7 @@ def test_following_prints_a_line_per_event_until_interrupted(
         if len(log.seen) > 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("deploy.client.events.time.sleep", interrupted)
+    monkeypatch.setattr("warmroute.events.time.sleep", interrupted)
     options = ["--json"] if form == "json" else []
     assert main(["events", "--follow", *options]) == 130
     lines = capsys.readouterr().out.splitlines()
@@ -141,7 +141,7 @@ def test_following_says_at_once_that_no_gateway_answers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Once, and goes on for a while before it gives up."""
-    monkeypatch.setattr("deploy.client.events.PATIENCE_S", 0.6)
+    monkeypatch.setattr("warmroute.events.PATIENCE_S", 0.6)
     assert main(["events", "--follow", "--url", "http://127.0.0.1:9"]) == 1
     asking, gave_up = capsys.readouterr().err.splitlines()
-    assert asking.endswith("; asking again") and gave_up == asking.removesuffix("; asking again")
+    assert asking.endswith("; retrying") and gave_up == asking.removesuffix("; retrying")

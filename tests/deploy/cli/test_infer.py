@@ -12,7 +12,7 @@ import pytest
 from deploy.cli.answers import as_document, preview, save
 from deploy.cli.errors import CannotDo
 from deploy.cli.main import main
-from deploy.client import Result
+from warmroute import Result
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.cli.errors import WrongUse
-from deploy.cli.inputs import read_inputs
-from deploy.cli.json_values import NoJson, parse
-from deploy.client.casting import take
+from deploy.cli.inputs import NoJson, parse, read_inputs
+from warmroute.casting import to_tensor
 
 
 def read(value: str, datatype: str, shape: tuple[int, ...] = (-1,)) -> Any:
@@ -32,7 +31,7 @@ LOOKS_LIKE_JSON = ["123", "true", "null", '"quoted"', "NaN", "", "a=b", "[1,2]",
 @pytest.mark.parametrize("text", LOOKS_LIKE_JSON)
 def test_text_for_a_text_input_is_itself(text: str) -> None:
     """Whatever it looks like."""
-    assert take("x", read(f"={text}", "BYTES")).array.tolist() == [text.encode()]
+    assert to_tensor("x", read(f"={text}", "BYTES")).array.tolist() == [text.encode()]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
@@ -40,7 +39,7 @@ def test_any_text_that_is_no_list_and_no_file_is_itself(text: str) -> None:
     """By any `=`."""
     if text.startswith("@") or text.lstrip().startswith("["):
         return
-    assert take("x", read(f"={text}", "BYTES")).array.tolist() == [text.encode()]
+    assert to_tensor("x", read(f"={text}", "BYTES")).array.tolist() == [text.encode()]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ def test_any_text_that_is_no_list_and_no_file_is_itself(text: str) -> None:
 )
 def test_a_json_list_of_strings_is_several(value: str, elements: Any) -> None:
     """And `:=` is JSON always, so that any text can be given."""
-    assert take("x", read(value, "BYTES"), "BYTES").array.tolist() == elements
+    assert to_tensor("x", read(value, "BYTES"), "BYTES").array.tolist() == elements
 
 
 def test_text_has_as_many_dimensions_as_the_model() -> None:
@@ -67,9 +66,9 @@ def test_text_has_as_many_dimensions_as_the_model() -> None:
 @pytest.mark.parametrize(
     ("value", "datatype", "word"),
     [
-        ("=[1,2", "FP32", "no JSON"), ("=hello", "FP32", "FP32"), ("=", "INT64", "no JSON"),
+        ("=[1,2", "FP32", "not JSON"), ("=hello", "FP32", "FP32"), ("=", "INT64", "not JSON"),
         ("=[1e400]", "FP64", "1e400"), (f"=[{'1' * 5000}]", "INT64", "digits"),
-        ("=" + "[" * 5000, "FP32", "JSON|deeply"), (":=hello", "BYTES", "no JSON"),
+        ("=" + "[" * 5000, "FP32", "JSON|deeply"), (":=hello", "BYTES", "not JSON"),
         ("=[1e999999999]", "INT64", "1e999999999"), ("=@/no/such.npy", "FP32", "No such"),
         ("=@/no/such.json", "BYTES", "No such"), ("=@/", "BYTES", "directory"),
     ],
@@ -95,7 +94,7 @@ def test_what_is_no_value_is_one_sentence(value: str, datatype: str, word: str) 
 )  # fmt: skip
 def test_numbers_arrive_as_they_are_written(value: str, datatype: str, got: Any) -> None:
     """Beyond what a float can hold, too."""
-    assert take("x", read(value, datatype), datatype).array.tolist() == got
+    assert to_tensor("x", read(value, datatype), datatype).array.tolist() == got
 
 
 @given(st.recursive(st.floats() | st.integers(-(2**70), 2**70), st.lists, max_leaves=9))

@@ -144,7 +144,7 @@ def test_what_nobody_foresaw_is_one_sentence_too(
     def fail(options: object) -> int:
         raise error
 
-    monkeypatch.setattr("deploy.cli.workers.run", fail)
+    monkeypatch.setattr("deploy.cli.residency.run_workers", fail)
     assert main(["workers"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("warmroute: ") and said.count("\n") == 1
@@ -184,7 +184,7 @@ def test_it_watches_until_it_is_stopped(
         if len(slept) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("deploy.cli.watching.time.sleep", sleep)
+    monkeypatch.setattr("deploy.cli.options.time.sleep", sleep)
     assert main(["workers", "--watch", "0.5"]) == 130
     assert slept == [0.5] * 3 and capsys.readouterr().out.count("draining") == 3
 

@@ -31,7 +31,7 @@ async def fleet(
 
 
 async def ref(fleet: Fleet, name: str = "bert", version: int = 2) -> str:
-    return str((await fleet.gateway.doors.catalog.resolve(name, version)).ref)
+    return str((await fleet.gateway.context.catalog.resolve(name, version)).ref)
 
 
 class Command:
@@ -85,7 +85,7 @@ async def test_what_does_not_come_in_time_is_said(fleet: Fleet, command: Command
     """Status 1, with the server's own words."""
     status, _, errors = await command.run("load", "bert", "--timeout", "0.05")
     assert status == 1
-    assert errors == "warmroute: model bert version 2: still loading; that goes on (HTTP 504)\n"
+    assert errors == "warmroute: model bert version 2: still loading; it goes on (HTTP 504)\n"
 
 
 async def test_a_policy_is_shown_and_changed(fleet: Fleet, command: Command) -> None:

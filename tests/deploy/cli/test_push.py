@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from deploy.cli.main import main
 from shared.repository import open_repository
 from tests.deploy.cli.pushing import manifest, push
+from tests.helpers.paths import PYTHONPATH
 
-ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.usefixtures("repository")
 
 
@@ -128,7 +128,7 @@ def test_a_push_that_was_killed_is_taken_up_again(
 def test_the_command_runs_as_a_process(pt2: Path) -> None:
     """`python -m deploy.cli push`, with a table for people."""
     command = [sys.executable, "-m", "deploy.cli", "push", "net", "--file", str(pt2)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": PYTHONPATH}
     run = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip().splitlines()[-1].split()[:3] == ["net", "1", "pytorch_program"]

@@ -19,8 +19,8 @@ from safetensors.torch import save as safetensors_bytes
 from deploy.cli.main import main
 from shared.repository import open_repository
 from tests.helpers.onnx_models import adding, pointing_to, save, scaled
+from tests.helpers.paths import PYTHONPATH
 
-ROOT = Path(__file__).parents[3]
 MUTANTS = 60  # of each kind of file
 
 
@@ -160,7 +160,7 @@ def without(absent: tuple[str, ...], *arguments: str) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
 
 

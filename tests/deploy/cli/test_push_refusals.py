@@ -70,11 +70,11 @@ def test_names_that_forward_does_not_have_are_refused_with_those_it_has(
     [
         ([], "--file, --module and --architecture"),
         (["--file", "no.pt2"], "no such file"),
-        (["--file", "nets.py"], "want .pt2"),
+        (["--file", "nets.py"], "want one of .pt2"),
         (["--module", "nets", "--input", "x:FP32:1"], "PACKAGE.MODULE:FACTORY"),
         (["--module", "nowhere:f", "--input", "x:FP32:1"], "nowhere"),
         (["--architecture", "bert_encoder"], "--weights"),
-        (["--module", "nets:Net"], "--input is needed"),
+        (["--module", "nets:Net"], "give an --input"),
         (["--module", "nets:Net", "--input", "z:FP32:-1,4"], "forward() has no 'z', it has 'x'"),
         (["--module", "nets:Net", "--input", "x"], "datatype and shape"),
         (["--module", "nets:gone", "--input", "x:FP32:1"], "nets has no 'gone'"),

@@ -69,7 +69,7 @@ def test_a_model_that_mixes_rows_is_published_without_batches(
     """Why is told. Without the option there is nothing to tell."""
     options = ["--file", script(MIXING_MODULES[name]()), *X, *Y]
     *_, note = pushed(capsys, *options, "--max-batch", 8)
-    assert "may not share a batch" in note and "served one by one" in note
+    assert "may not share a batch" in note and "one request at a time" in note
     assert manifest(repository).batching.max_size == 1
     assert pushed(capsys, *options) == []
     assert open_repository(repository).list_versions("m") == [1]
@@ -206,8 +206,8 @@ def test_an_example_that_the_model_does_not_take_is_refused(
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({}, "no array 'x'"),
-        ({"z": np.zeros((1, 3), "<f4")}, "'z' is no input"),
+        ({}, "input 'x' is missing"),
+        ({"z": np.zeros((1, 3), "<f4")}, "'z' is not an input"),
         ({"x": np.zeros((1, 3))}, "float64 [1, 3], the model takes FP32 [-1, 3]"),
         ({"x": np.zeros((1, 4), "<f4")}, "float32 [1, 4]"),
         ({"x": np.zeros(3, "<f4")}, "float32 [3]"),

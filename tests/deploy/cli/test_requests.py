@@ -105,7 +105,7 @@ def test_cancel_takes_back_what_has_not_ended(capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     assert main(["requests", "cancel", ENDED, UNKNOWN, OPEN, "--json"]) == 1
     shown = {one["id"]: one for one in json.loads(capsys.readouterr().out)}
-    assert "ended already" in shown[ENDED]["error"] and "error" in shown[UNKNOWN]
+    assert "already ended" in shown[ENDED]["error"] and "error" in shown[UNKNOWN]
     assert shown[OPEN] == {"id": OPEN, "status": "cancelled"}
 
 

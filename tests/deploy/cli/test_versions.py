@@ -89,10 +89,10 @@ def test_one_version_is_deleted_or_all_of_them(
         (["delete", "bert", "--version", "9", "--yes"], 1, "no version 9, but versions 1, 2, 3"),
         (["delete", "a/b", "--yes"], 1, "model name"),
         (["delete", "bert", "two", "--yes"], 2, "delete NAME"),
-        (["delete", "bert", "--watch", "--yes"], 2, "only looks"),
+        (["delete", "bert", "--watch", "--yes"], 2, "change nothing"),
         (["bert", "--yes"], 2, "belong to"),
         (["bert", "--version", "1"], 2, "belong to"),
-        (["bert", "--ready"], 2, "without a NAME"),
+        (["bert", "--ready"], 2, "takes no NAME"),
     ],
 )
 def test_what_cannot_be_deleted_or_shown_is_told(
@@ -144,12 +144,12 @@ def test_a_push_says_what_becomes_of_it(gateway: Stub, capsys: pytest.CaptureFix
     assert pushing() == 0
     assert "once a worker has loaded it" in capsys.readouterr().err
     assert pushing() == 0
-    assert "unchanged: version 1 is there already" in capsys.readouterr().err
+    assert "unchanged: version 1 exists already" in capsys.readouterr().err
     assert pushing("--wait", "--json") == 0
     done = json.loads(capsys.readouterr().out)
     assert (done["unchanged"], done["workers"]) == (True, ["w1"])
     gateway.answer("POST", load, fails)
     assert pushing("--wait") == 1
-    assert "net version 1 is published, and not live: no operator" in capsys.readouterr().err
+    assert "net version 1 is published, but not loaded: no operator" in capsys.readouterr().err
     assert pushing("--wait", "--url", "http://127.0.0.1:9") == 1
     assert "no gateway answers" in capsys.readouterr().err

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from deploy.client import ClientError, InvalidInput
-from deploy.client.casting import take
-from deploy.client.exact import FLOATS, INTEGERS, widened
-from deploy.client.tensors import encode_tensor, from_binary
 from shared import datatypes
+from warmroute import ClientError, InvalidInput
+from warmroute.casting import to_tensor
+from warmroute.datatypes import FLOATS, INTEGERS
+from warmroute.encoding import encode_tensor
+from warmroute.exact import widened
+from warmroute.framing import from_binary
 
 NUMBERS = sorted(INTEGERS | set(FLOATS))
 ANY = sorted(datatypes.ALL)
@@ -112,7 +114,7 @@ def test_an_array_arrives_as_it_is_or_not_at_all(data: Any, dtype: Any, wanted: 
 def test_what_would_change_is_named(wanted: str, value: Any, word: str) -> None:
     """The input, the element and the way out, in an error of the client's tree."""
     with pytest.raises(InvalidInput, match=word) as caught:
-        take("x", value, wanted)
+        to_tensor("x", value, wanted)
     assert isinstance(caught.value, ClientError | TypeError | ValueError)
     assert "input 'x'" in str(caught.value)
 
@@ -124,28 +126,28 @@ MASKED = np.ma.masked_array([1.0, 2.0], mask=[False, True])
 def test_what_is_masked_is_refused_wherever_it_hides(value: Any) -> None:
     """The numbers below a mask are not meant to be seen."""
     with pytest.raises(InvalidInput, match="mask"):
-        take("x", value, "FP32")
+        to_tensor("x", value, "FP32")
 
 
 def test_text_keeps_its_zero_bytes_and_is_not_made_of_numbers() -> None:
     """numpy's own fixed width would cut them off."""
     assert arrived(["a\0", b"\0"], None) == [b"a\0", b"\0"]
     with pytest.raises(InvalidInput):
-        take("x", ["a", 1], None)
+        to_tensor("x", ["a", 1], None)
 
 
 def test_empty_lists_have_the_datatype_of_the_model() -> None:
     """And their shape, of as many dimensions as they show."""
-    taken = take("x", [[], []], "INT32")
+    taken = to_tensor("x", [[], []], "INT32")
     assert (taken.datatype, taken.array.shape) == ("INT32", (2, 0))
 
 
 def test_lists_of_arrays_are_stacked() -> None:
     """If they are alike."""
     rows = [np.float32([1, 2]), np.float32([3, 4])]
-    assert take("x", rows, "FP32").array.tolist() == [[1, 2], [3, 4]]
+    assert to_tensor("x", rows, "FP32").array.tolist() == [[1, 2], [3, 4]]
     with pytest.raises(InvalidInput, match="differ"):
-        take("x", [rows[0], np.float32([1])], "FP32")
+        to_tensor("x", [rows[0], np.float32([1])], "FP32")
 
 
 def test_tensors_of_torch_need_no_conversion() -> None:
@@ -153,12 +155,12 @@ def test_tensors_of_torch_need_no_conversion() -> None:
     import torch
 
     grown = torch.tensor([1.5, -2.0], requires_grad=True)
-    assert take("x", grown, "FP32").array.tolist() == [1.5, -2.0]
-    assert take("x", [grown, grown], "FP32").array.shape == (2, 2)
-    half = take("x", grown.to(torch.bfloat16), None)
+    assert to_tensor("x", grown, "FP32").array.tolist() == [1.5, -2.0]
+    assert to_tensor("x", [grown, grown], "FP32").array.shape == (2, 2)
+    half = to_tensor("x", grown.to(torch.bfloat16), None)
     assert (half.datatype, widened(half.array, "BF16").tolist()) == ("BF16", [1.5, -2.0])
     with pytest.raises(InvalidInput, match="to_dense"):
-        take("x", grown.detach().to_sparse(), "FP32")
+        to_tensor("x", grown.detach().to_sparse(), "FP32")
 
 
 class Table:
@@ -173,4 +175,4 @@ class Table:
 def test_a_table_of_mixed_columns_is_not_made_one_datatype_first() -> None:
     """The integer that float64 has not is refused, not changed."""
     with pytest.raises(InvalidInput, match="9007199254740993"):
-        take("x", Table(), "FP64")
+        to_tensor("x", Table(), "FP64")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from deploy.client import (
+from warmroute import (
     Client,
     ConnectionFailed,
     KeyReused,
@@ -22,6 +22,7 @@ from deploy.client import (
 )
 
 if TYPE_CHECKING:
+    from tests.deploy.client.conftest import MakeClient
     from tests.deploy.conftest import Stub
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -122,14 +123,16 @@ def test_overload_is_tried_again_after_the_time_the_server_asked_for(
     assert tries == 2
 
 
-def test_without_retries_overload_is_raised_with_its_retry_after(stub: Stub) -> None:
+def test_without_retries_overload_is_raised_with_its_retry_after(
+    stub: Stub, make_client: MakeClient
+) -> None:
     """The error tells when to come back."""
 
     async def full(request: web.Request) -> web.Response:
         return web.json_response({"error": "full"}, status=503, headers={"Retry-After": "7"})
 
     stub.answer("POST", "/v2/models/m/infer", full)
-    with Client(stub.url, retries=0) as client, pytest.raises(Overloaded) as caught:
+    with make_client(stub.url, retries=0) as client, pytest.raises(Overloaded) as caught:
         client.infer("m", {"x": np.zeros(1)})
     assert (caught.value.retry_after_s, len(stub.seen)) == (7.0, 1)
 
@@ -213,11 +216,11 @@ def test_when_a_gateway_stops_the_answer_comes_from_another(stub: Stub, client: 
     assert client.infer("m", {"x": np.zeros(1)})["output"][0] == 1.0
 
 
-def test_no_gateway_is_an_error_that_names_the_address() -> None:
+def test_no_gateway_is_an_error_that_names_the_address(make_client: MakeClient) -> None:
     """A closed port gives ConnectionFailed with the URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with Client(url, retries=0) as client:
+    with make_client(url, retries=0) as client:
         with pytest.raises(ConnectionFailed, match=url):
             client.models()
         assert not client.ready()

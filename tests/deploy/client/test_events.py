@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from deploy.client import Client, ConnectionFailed, Overloaded
-from deploy.client import events as module
-from deploy.client.events import blocks
 from tests.helpers.cell import Cell
 from tests.helpers.following import write_many
 from tests.helpers.gateway import publish_nothing, running_gateway
 from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
+from warmroute import Client, ConnectionFailed, Overloaded, operations
+from warmroute import events as module
+from warmroute.events import Blocks
+from warmroute.response import Response
 
 if TYPE_CHECKING:
+    from tests.deploy.client.conftest import MakeClient
     from tests.deploy.conftest import Stub
 
 
@@ -30,13 +32,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_follower_sees_each_event_once_though_its_connections_break(
-    cell: Cell, tmp_path: Path
+    cell: Cell, tmp_path: Path, make_client: MakeClient
 ) -> None:
     """In order; cut off in the middle of whatever was on its way."""
     async with running_gateway(cell, publish_nothing(tmp_path)) as gateway:
         async with Proxy.to(gateway.url) as proxy:
             seen: list[int] = []
-            with Client(f"http://127.0.0.1:{proxy.url.split(':')[2].split('/')[0]}") as client:
+            with make_client(f"http://127.0.0.1:{proxy.url.split(':')[2].split('/')[0]}") as client:
                 following = asyncio.create_task(asyncio.to_thread(_take, client, seen, 200))
                 for first in range(0, 200, 20):
                     await write_many(cell, 20, first=first, reason="x" * 300)
@@ -52,13 +54,13 @@ def _take(client: Client, seen: list[int], count: int) -> None:
 
 
 async def test_pages_come_one_after_the_other(
-    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_client: MakeClient
 ) -> None:
     """With `since` all of them, with `limit` so many at most."""
-    monkeypatch.setattr(module, "PAGE", 10)
+    monkeypatch.setattr(operations, "EVENTS", 10)
     await write_many(cell, 25)
     async with running_gateway(cell, publish_nothing(tmp_path)) as gateway:
-        with Client(gateway.url) as client:
+        with make_client(gateway.url) as client:
 
             def numbers(**given: object) -> list[int]:
                 return [event["bytes"] for event in client.events(**given)]  # type: ignore[arg-type]
@@ -67,7 +69,7 @@ async def test_pages_come_one_after_the_other(
             assert await asyncio.to_thread(numbers, since="0", limit=12) == list(range(12))
             assert await asyncio.to_thread(numbers, limit=3) == [22, 23, 24]
             assert await asyncio.to_thread(numbers, kinds=["evicted"]) == []
-            fleet = await asyncio.to_thread(client.fleet)
+            fleet = await asyncio.to_thread(client.residency)
             assert fleet == {"workers": [], "models": [], "loads": []}
             one = await asyncio.to_thread(client.model_residency, "mnist", 1)
             assert (one["name"], one["copies"]) == ("mnist", [])
@@ -98,7 +100,7 @@ def test_without_a_gateway_following_ends_in_the_end(
         next(client.events(follow=True))
 
 
-def test_a_follower_gives_its_connection_back(stub: Stub) -> None:
+def test_a_follower_gives_its_connection_back(stub: Stub, make_client: MakeClient) -> None:
     """However it ends, others can use the client."""
 
     async def one(request: web.Request) -> web.Response:
@@ -106,7 +108,7 @@ def test_a_follower_gives_its_connection_back(stub: Stub) -> None:
         return web.Response(text=text, content_type="text/event-stream")
 
     stub.answer("GET", "/v2/events", one)
-    with Client(stub.url, connections=1, timeout=5) as client:
+    with make_client(stub.url, connections=1, timeout=5) as client:
         for _ in range(3):
             following = client.events(follow=True)
             assert next(following) == {"kind": "loaded"}
@@ -114,16 +116,12 @@ def test_a_follower_gives_its_connection_back(stub: Stub) -> None:
         assert not client.ready()  # answered, with 404
 
 
-def test_blocks_are_read_as_the_standard_says() -> None:
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_blocks_are_read_as_the_standard_says(size: int) -> None:
     """An empty line ends one; a comment is the field without a name; CRLF is a line end too; what
-    was cut short is no event."""
-    lines = [
-        b": hello\n",
-        b"id:1-0\r\n",
-        b"data: {}\r\n",
-        b"\r\n",
-        b"event: gap\n",
-        b"\n",
-        b"id: 2",
-    ]
-    assert list(blocks(lines)) == [{"": "hello", "id": "1-0", "data": "{}"}, {"event": "gap"}]
+    was cut short is no event. However the bytes are cut into chunks."""
+    stream = b": hello\nid:1-0\r\ndata: {}\r\n\r\nevent: gap\n\nid: 2"
+    blocks = Blocks(Response(200, {"Content-Type": "text/event-stream"}, b""))
+    chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
+    found = [block for chunk in chunks for block in blocks.feed(chunk)]
+    assert found == [{"": "hello", "id": "1-0", "data": "{}"}, {"event": "gap"}]

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from deploy.client import Client, Gone, RequestFailed, TimedOut
+from warmroute import Client, Gone, RequestFailed, TimedOut
 
 if TYPE_CHECKING:
+    from tests.deploy.client.conftest import MakeClient
     from tests.deploy.conftest import Stub
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -58,11 +59,11 @@ def test_submit_then_result_waits_until_the_request_has_ended(
 
 
 def test_result_outlives_a_gateway_that_is_replaced(
-    stub: Stub, client: Client, answers: Answers
+    stub: Stub, make_client: MakeClient, answers: Answers
 ) -> None:
     """A poll answered 503 in between does not lose the outcome."""
     answers += [refuses(503), lambda: stub.outputs({"output": np.float32([1])})]
-    with Client(stub.url, retries=0) as impatient:
+    with make_client(stub.url, retries=0) as impatient:
         assert impatient.pending(ID).result(timeout=10)["output"][0] == 1
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.client import Client, NotFound, ServerError, Session
+from tests.deploy.client.conftest import MakeClient
 from tests.helpers.cell import Cell
 from tests.helpers.fleet import Fleet, fleet_of, publish_made_up
 from tests.helpers.wait import wait_until
+from warmroute import Client, NotFound, ServerError, Session
 
 
 @pytest.fixture
@@ -25,9 +26,9 @@ async def fleet(cell: Cell, tmp_path: Path) -> AsyncIterator[Fleet]:
 
 
 @pytest.fixture
-def client(fleet: Fleet) -> Iterator[Client]:
+def client(fleet: Fleet, make_client: MakeClient) -> Iterator[Client]:
     """Its methods block: each is called in a thread."""
-    with Client(fleet.gateway.url, timeout=10, retries=0) as made:
+    with make_client(fleet.gateway.url, timeout=10, retries=0) as made:
         yield made
 
 
@@ -53,7 +54,7 @@ async def test_a_session_is_kept_while_its_block_runs(fleet: Fleet, client: Clie
     assert session.error is None
     await left(session)
     with pytest.raises(NotFound):
-        await asyncio.to_thread(client.find_session, session.id)
+        await asyncio.to_thread(client.session_info, session.id)
 
 
 async def later(fleet: Fleet, session: str, than: float) -> bool:
@@ -83,7 +84,7 @@ async def test_one_that_cannot_be_opened_again_says_so(fleet: Fleet, client: Cli
 
 async def test_what_does_not_fit_is_refused_before_the_block(fleet: Fleet, client: Client) -> None:
     """With the server's words."""
-    with pytest.raises(ServerError, match="models: 2 take 200 bytes") as caught:
+    with pytest.raises(ServerError, match="models: 2 need 200 bytes") as caught:
         await entered(client.session(["a", ("b", 1)], wait=False))
     assert (caught.value.status, caught.value.code) == (507, "does_not_fit")
 
@@ -92,7 +93,7 @@ async def test_sessions_are_listed_over_all_pages(
     fleet: Fleet, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many there are."""
-    monkeypatch.setattr("deploy.client.admin.PAGE", 2)
+    monkeypatch.setattr("warmroute.operations.ROWS", 2)
     for number in range(5):
         await asyncio.to_thread(client.session(["a"], id=f"s{number}", wait=False).open)
     listed = await asyncio.to_thread(lambda: list(client.sessions()))

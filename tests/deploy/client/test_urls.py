@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.client import Client, ConnectionFailed, InvalidInput, NoGateway, NotFound
-from deploy.client.urls import DEFAULT_URL, read_url
+from warmroute import Client, ConnectionFailed, InvalidInput, NoGateway, NotFound
+from warmroute.urls import DEFAULT_URL, read_url
 
 if TYPE_CHECKING:
+    from tests.deploy.client.conftest import MakeClient
     from tests.deploy.conftest import Stub
 
 
@@ -50,24 +51,24 @@ def test_without_an_address_the_environment_has_one(monkeypatch: pytest.MonkeyPa
     assert repr(Client()) == f"Client({DEFAULT_URL!r})"
 
 
-def test_a_name_without_scheme_reaches_a_gateway(stub: Stub) -> None:
-    """urllib3 would take `localhost` for the scheme."""
-    with Client(stub.url.replace("http://127.0.0.1", "localhost"), retries=0) as client:
+def test_a_name_without_scheme_reaches_a_gateway(stub: Stub, make_client: MakeClient) -> None:
+    """`localhost` is not taken for the scheme."""
+    with make_client(stub.url.replace("http://127.0.0.1", "localhost"), retries=0) as client:
         with pytest.raises(NotFound):
             client.model("m")
 
 
-def test_https_where_http_is_spoken_says_so(stub: Stub) -> None:
+def test_https_where_http_is_spoken_says_so(stub: Stub, make_client: MakeClient) -> None:
     """In words of ours."""
-    with Client(stub.url.replace("http:", "https:"), retries=0) as client:
-        with pytest.raises(NoGateway, match="no TLS"):
+    with make_client(stub.url.replace("http:", "https:"), retries=0) as client:
+        with pytest.raises(NoGateway, match="does not use TLS"):
             client.models()
 
 
-def test_who_speaks_no_http_is_named() -> None:
+def test_a_server_that_does_not_use_http_is_named(make_client: MakeClient) -> None:
     """A Redis, say."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        client = Client(f"127.0.0.1:{server.getsockname()[1]}", retries=0, timeout=5)
+        client = make_client(f"127.0.0.1:{server.getsockname()[1]}", retries=0, timeout=5)
 
         def answer() -> None:
             peer, _ = server.accept()
@@ -77,6 +78,6 @@ def test_who_speaks_no_http_is_named() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(ConnectionFailed, match="no HTTP"):
+        with pytest.raises(ConnectionFailed, match="HTTP"):
             client.models()
         thread.join(5)

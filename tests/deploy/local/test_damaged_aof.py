@@ -1,4 +1,4 @@
-"""F29: an append-only file that was damaged is not read over, and who starts Redis says so."""
+"""F29: an append-only file that was damaged is not read over, and the error says so."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def filled(folder: Path) -> Path:
 
 
 def test_redis_refuses_a_file_that_is_damaged_in_the_middle(tmp_path: Path) -> None:
-    """It does not begin with a part of its data; its own last words are in the error."""
+    """It does not begin with a part of its data; the end of its log is in the error."""
     folder = tmp_path / "redis"
     file = filled(folder)
     content = bytearray(file.read_bytes())
@@ -35,7 +35,7 @@ def test_redis_refuses_a_file_that_is_damaged_in_the_middle(tmp_path: Path) -> N
 
 
 def test_a_file_whose_end_is_missing_is_read_up_to_there(tmp_path: Path) -> None:
-    """As after a loss of power: that is no damage."""
+    """As after a loss of power: that is not damage."""
     folder = tmp_path / "redis"
     file = filled(folder)
     with file.open("r+b") as opened:

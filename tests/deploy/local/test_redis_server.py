@@ -64,7 +64,7 @@ def test_two_run_side_by_side(start_it: StartIt, tmp_path: Path) -> None:
 def test_a_folder_in_use_is_refused(start_it: StartIt) -> None:
     """Two servers would destroy one append-only file."""
     server = start_it()
-    with pytest.raises(ConfigError, match="another server"):
+    with pytest.raises(ConfigError, match="another process"):
         start_it()
     assert server.child.returncode is None
 

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from deploy.local import s3_server as module
-from deploy.local.processes import Child
-from deploy.local.s3_account import load_or_make_account
 from deploy.local.s3_server import S3Server, find_weed, start_s3
+from deploy.local.s3_settings import environment, load_or_make_account
 from shared.errors import ConfigError, Forbidden, StoreUnavailable
 from shared.repository import Repository, open_repository
 from shared.repository.s3_client import make_client
@@ -91,13 +90,13 @@ def test_two_that_want_the_same_ports_both_start(
     """Ports are free when chosen and may be taken a moment later: then others are chosen. The first
     is not disturbed."""
     first = start_it(tmp_path / "a")
-    real: Callable[..., dict[str, int]] = module._choose_ports
+    real: Callable[..., dict[str, int]] = module.choose_ports
     choices = iter([dict(first.ports)])
-    monkeypatch.setattr(module, "_choose_ports", lambda last: next(choices, None) or real({}))
+    monkeypatch.setattr(module, "choose_ports", lambda last: next(choices, None) or real({}))
     second = start_it(tmp_path / "b")
     assert not set(second.ports.values()) & set(first.ports.values())
     assert answers(first) and answers(second)
-    with pytest.raises(ConfigError, match="another server"):
+    with pytest.raises(ConfigError, match="another process"):
         start_it(tmp_path / "b")
 
 
@@ -114,14 +113,14 @@ def test_the_environment_of_others_does_not_reach_it(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "users-own")
     monkeypatch.setenv("S3_BUCKET", "other")
     account = load_or_make_account(tmp_path)
-    given = module._environment(tmp_path, account)
+    given = environment(tmp_path, account)
     assert given["AWS_ACCESS_KEY_ID"] == account.access_key
     assert "S3_BUCKET" not in given
 
 
-def test_its_settings_are_what_our_variables_say(tmp_path: Path) -> None:
+def test_its_settings_are_what_our_variables_say() -> None:
     """What a Procfile's processes need to find it."""
-    child = Child("weed", 1, tmp_path / "log", None)  # type: ignore[arg-type]
+    child: Any = None
     server = S3Server("http://127.0.0.1:1", "key", "secret", "models", "us-east-1", child, {})
     assert server.url == "s3://models"
     assert server.environment == {

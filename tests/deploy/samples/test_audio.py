@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deploy.samples import audio
+from deploy.samples import media
 from deploy.samples.wheels import WheelFolder
 
 
@@ -14,27 +14,27 @@ from deploy.samples.wheels import WheelFolder
 )
 def test_a_frequency_has_the_name_of_its_key(hertz: float, name: str) -> None:
     """Concert pitch: 440 Hz is A4."""
-    assert audio.note(audio.nearest_midi(hertz)) == name
+    assert media.note(media.nearest_midi(hertz)) == name
 
 
 def test_a_higher_tone_lights_a_higher_mel_band() -> None:
     """Each tone is strongest in one of the 40 bands, and the order is kept."""
-    tones = [audio.tone(hertz, 16_000, 16_000).astype(np.float32) for hertz in (200, 1000, 4000)]
-    bands = [int(audio.mel_power(tone).mean(0).argmax()) for tone in tones]
+    tones = [media.tone(hertz, 16_000, 16_000).astype(np.float32) for hertz in (200, 1000, 4000)]
+    bands = [int(media.mel_power(tone).mean(0).argmax()) for tone in tones]
     assert bands == sorted(set(bands))
 
 
 def test_a_quiet_voice_is_made_as_loud_as_the_encoder_expects() -> None:
     """Below -30 dBFS the level does not matter; above it is left alone."""
-    tone = audio.tone(440, 16_000, 16_000).astype(np.float32)
-    quiet, quieter = audio.mel_power(tone / 100), audio.mel_power(tone / 1000)
+    tone = media.tone(440, 16_000, 16_000).astype(np.float32)
+    quiet, quieter = media.mel_power(tone / 100), media.mel_power(tone / 1000)
     np.testing.assert_allclose(quiet, quieter, rtol=1e-3, atol=1e-6)
-    assert audio.mel_power(tone).max() > 100 * quiet.max()
+    assert media.mel_power(tone).max() > 100 * quiet.max()
 
 
 def test_the_recording_is_half_a_minute_of_16_khz(wheels: WheelFolder) -> None:
     """Thirty seconds, one channel, within -1 and 1."""
-    signal = audio.speech(wheels)
-    assert signal.shape == (30 * audio.SPEECH_RATE,)
+    signal = media.speech(wheels)
+    assert signal.shape == (30 * media.SPEECH_RATE,)
     assert signal.dtype == np.float32
     assert 0.1 < np.abs(signal).max() <= 1

@@ -13,7 +13,8 @@ import pytest
 from deploy.samples import catalogue
 from deploy.samples.store import BuiltSample
 from shared.errors import NotFound
-from shared.manifest import PLATFORMS, FileEntry, parse
+from shared.manifest import FileEntry, parse
+from shared.platforms import PLATFORMS
 from shared.repository import open_repository
 
 NEEDED = ("magika", "tiny-mlp", "minilm", "minilm-01")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deploy.samples import torchscript
+from deploy.samples import exporting
 from deploy.samples.nets.speaker import SpeakerEncoder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -20,10 +20,10 @@ EXAMPLE = (torch.zeros(2, 160, 40),)
 WRITE = """
 import sys, torch
 from pathlib import Path
-from deploy.samples import torchscript
+from deploy.samples import exporting
 from deploy.samples.nets.speaker import SpeakerEncoder
 torch.manual_seed(1)
-torchscript.write(SpeakerEncoder(), (torch.zeros(2, 160, 40),), Path(sys.argv[1]))
+exporting.write_torchscript(SpeakerEncoder(), (torch.zeros(2, 160, 40),), Path(sys.argv[1]))
 """
 
 
@@ -35,7 +35,7 @@ def encoder() -> SpeakerEncoder:
 
 def test_the_archive_computes_what_the_module_does(tmp_path: Path, encoder: SpeakerEncoder) -> None:
     """Also at a batch size that was not traced."""
-    torchscript.write(encoder, EXAMPLE, tmp_path / "model.pt")
+    exporting.write_torchscript(encoder, EXAMPLE, tmp_path / "model.pt")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         loaded = torch.jit.load(str(tmp_path / "model.pt"))
@@ -46,7 +46,7 @@ def test_the_archive_computes_what_the_module_does(tmp_path: Path, encoder: Spea
 
 def test_the_archive_holds_no_path_of_this_machine(tmp_path: Path, encoder: SpeakerEncoder) -> None:
     """Neither the checkout nor the place of torch."""
-    torchscript.write(encoder, EXAMPLE, tmp_path / "model.pt")
+    exporting.write_torchscript(encoder, EXAMPLE, tmp_path / "model.pt")
     with zipfile.ZipFile(tmp_path / "model.pt") as archive:
         content = b"".join(archive.read(name) for name in archive.namelist())
     for path in (ROOT, Path(torch.__file__).parent):

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from router.catalog.catalog import Catalog
-from router.catalog.entries import MAX_LOOKUPS
+from router.catalog.versions import MAX_READS
 from shared.errors import Corrupt, InvalidInput, NotFound, StoreUnavailable
 from shared.manifest import digest_of
 from tests.helpers.factories import manifest
@@ -150,7 +150,7 @@ async def test_a_flood_of_unknown_names_does_not_flood_the_store(
     repository.hold.set()
     answers = await asyncio.gather(*callers, return_exceptions=True)
     assert {type(answer) for answer in answers} == {NotFound}
-    assert repository.most_inside <= MAX_LOOKUPS
+    assert repository.most_inside <= MAX_READS
 
 
 async def test_the_index_lists_every_model_with_its_versions(repository: FakeRepository) -> None:

@@ -7,11 +7,13 @@ import contextlib
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.events.query import LAST, Wanted, parse_limit, parse_since, parse_wanted
-from router.fleet.load_status import load_state, number, waits
+from router.events.pages import LAST, EventFilter, parse_filter, parse_since
+from router.fleet.load_status import explain_wait, load_state
+from router.rest.arguments import parse_limit
 from shared import worker_report
 from shared.errors import InvalidInput
 from shared.events import Event, decode, encode, id_of, position_of
+from shared.redis_decode import number
 from tests.helpers.factories import OTHER_REF, REF
 
 NOW = 1_767_323_045_678
@@ -38,7 +40,7 @@ def test_a_query_is_understood_or_refused(
 ) -> None:
     """With InvalidInput, which names the field."""
     with contextlib.suppress(InvalidInput):
-        wanted = parse_wanted({"model": model, "worker": worker}, kinds)
+        wanted = parse_filter({"model": model, "worker": worker}, kinds)
         wanted(Event(kind="loaded", ref=REF))
     with contextlib.suppress(InvalidInput):
         assert 1 <= parse_limit(limit) <= 1000
@@ -64,7 +66,7 @@ def test_any_entry_of_the_log_can_be_shown(fields: dict[bytes, bytes]) -> None:
 @given(st.dictionaries(st.sampled_from(["phase", "since", "worker", "refused", "why"]), st.text()))
 def test_any_lease_makes_a_sentence(lease: dict[str, str]) -> None:
     """And its numbers are numbers."""
-    assert waits(load_state(lease), None, NOW)
+    assert explain_wait(load_state(lease), None, NOW)
     assert abs(number(lease.get("since", ""))) < 1e18
     if (state := load_state(lease)) is not None:
         assert state.document(NOW)["since"]
@@ -73,6 +75,6 @@ def test_any_lease_makes_a_sentence(lease: dict[str, str]) -> None:
 def test_a_filter_lets_through_what_it_names() -> None:
     """And all, if it names nothing."""
     event = Event(kind="loaded", worker="w1", ref=OTHER_REF)
-    assert Wanted()(event) and Wanted("bert", "w1", frozenset({"loaded"}))(event)
-    assert not Wanted("mnist")(event) and not Wanted(kinds=frozenset({"evicted"}))(event)
-    assert not Wanted("bert")(Event(kind="restarted"))
+    assert EventFilter()(event) and EventFilter("bert", "w1", frozenset({"loaded"}))(event)
+    assert not EventFilter("mnist")(event) and not EventFilter(kinds=frozenset({"evicted"}))(event)
+    assert not EventFilter("bert")(Event(kind="restarted"))

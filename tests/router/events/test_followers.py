@@ -113,7 +113,7 @@ async def test_all_followers_share_one_read(
     cell: Cell, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And without any, nothing is read."""
-    channel = gateway.doors.followers._channel
+    channel = gateway.context.followers._channel
     ask, under_way = channel.execute_command, [0]
 
     async def counted(*args: object) -> object:
@@ -132,7 +132,7 @@ async def test_all_followers_share_one_read(
         for follower in followers:
             assert numbers(await follower.take(3)) == [0, 1, 2]
         assert under_way == [1]
-    await wait_until(lambda: len(gateway.doors.followers) == 0)
+    await wait_until(lambda: len(gateway.context.followers) == 0)
 
 
 async def test_beyond_the_limit_a_follower_is_told_to_come_back(
@@ -143,8 +143,8 @@ async def test_beyond_the_limit_a_follower_is_told_to_come_back(
     async with following(gateway):
         async with gateway.http.get("/v2/events", headers=STREAM) as answer:
             assert answer.status == 503 and int(answer.headers["Retry-After"]) >= 5
-            assert "limit of 1 followers" in (await answer.json())["error"]
-    await wait_until(lambda: len(gateway.doors.followers) == 0)
+            assert "1 followers, its limit" in (await answer.json())["error"]
+    await wait_until(lambda: len(gateway.context.followers) == 0)
     async with following(gateway):
         pass
 
@@ -157,7 +157,7 @@ async def test_a_stopping_gateway_lets_its_followers_go(
         draining = asyncio.create_task(gateway.drain(60))
         assert await follower.next() is None
         await draining
-    assert gateway.doors.followers.ended
+    assert gateway.context.followers.ended
 
 
 async def test_a_quiet_stream_is_kept_alive(

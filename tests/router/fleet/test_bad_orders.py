@@ -157,10 +157,10 @@ async def test_only_so_many_wait_for_models_at_one_gateway(
     """429, until one of them has gone: each of them asks Redis again and again."""
     monkeypatch.setattr(model_control, "MAX_WAITING", 2)
     waiting = [asyncio.create_task(fleet.ask("POST", LOAD)) for _ in range(2)]
-    await wait_until(lambda: fleet.gateway.doors.copies.waiting == 2)
+    await wait_until(lambda: fleet.gateway.context.control.waiting == 2)
     status, headers, _ = await fleet.ask("POST", UNLOAD)
     assert (status, headers["Warmroute-Error"]) == (429, "overloaded")
     for task in waiting:
         task.cancel()
-    await wait_until(lambda: fleet.gateway.doors.copies.waiting == 0)
+    await wait_until(lambda: fleet.gateway.context.control.waiting == 0)
     assert (await fleet.ask("POST", LOAD, Prefer="respond-async"))[0] == 202

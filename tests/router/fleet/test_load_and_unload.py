@@ -27,7 +27,7 @@ async def fleet(cell: Cell, tmp_path: Path) -> AsyncIterator[Fleet]:
 
 
 async def ref(fleet: Fleet, version: int = 2) -> str:
-    return str((await fleet.gateway.doors.catalog.resolve("bert", version)).ref)
+    return str((await fleet.gateway.context.catalog.resolve("bert", version)).ref)
 
 
 async def test_a_load_is_answered_when_a_worker_holds_the_model(fleet: Fleet) -> None:
@@ -93,7 +93,7 @@ async def test_a_model_that_was_refused_by_all_says_if_it_can_ever_fit(
     assert await fleet.cell.scripts.refuse_load("w1", bert, token) == "crowded"
     answer = await asked
     assert answer[0] == status
-    assert ("takes 100 bytes, the largest budget is 50" in answer[2]["error"]) == (status == 507)
+    assert ("the largest budget of a worker is 50" in answer[2]["error"]) == (status == 507)
 
 
 async def test_a_load_is_waited_for_until_the_callers_deadline(fleet: Fleet) -> None:
@@ -141,7 +141,7 @@ async def test_holders_are_told_again_until_they_have_freed_it(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An order that was lost with a process is no reason to wait for ever."""
-    monkeypatch.setattr(model_control, "TELL_EVERY_S", 0.05)
+    monkeypatch.setattr(model_control, "ORDER_EVERY_S", 0.05)
     epoch, bert = await fleet.worker(), await ref(fleet)
     await fleet.have("w1", epoch, bert)
     asked = asyncio.create_task(fleet.ask("POST", UNLOAD))

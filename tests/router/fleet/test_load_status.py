@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from router.fleet.load_status import Failure, LoadState, failure, load_state, number, waits
+from router.fleet.load_status import Failure, LoadState, explain_wait, failure, load_state
 from router.fleet.model_report import learned, quarantine
+from shared.redis_decode import number
 
 NOW = 100_000
 LEASE = {"phase": "ordered", "worker": "", "since": "97000", "refused": "", "token": "t"}
@@ -16,23 +17,23 @@ LEASE = {"phase": "ordered", "worker": "", "since": "97000", "refused": "", "tok
     [
         ({}, "", "no load is ordered yet"),
         ({}, "~store_unavailable the store is away",
-         "the last load failed (the store is away), and is tried again in 4 s"),
-        (LEASE, "", "a load is ordered for 3 s, and no worker has begun it yet"),
+         "the last load failed (the store is away); the next one is tried in 4 s"),
+        (LEASE, "", "a load is ordered for 3 s, and no worker has started it yet"),
         (LEASE | {"for": "w2", "refused": " w1 w3 w1"}, "",
-         "a load is ordered for 3 s, and no worker has begun it yet; w2 was asked first; "
+         "a load is ordered for 3 s, and no worker has started it yet; w2 was asked first; "
          "not possible on w1, w3"),
         (LEASE | {"phase": "loading", "worker": "w1"}, "~x y", "loading on worker w1 for 3 s"),
         (LEASE | {"phase": "loading", "worker": "w1", "why": "bert is pinned"}, "",
          "loading on worker w1 for 3 s: bert is pinned"),
         (LEASE | {"since": "200000"}, "",
-         "a load is ordered for 0 s, and no worker has begun it yet"),
+         "a load is ordered for 0 s, and no worker has started it yet"),
         (LEASE | {"since": "soon"}, "",
-         "a load is ordered for 100 s, and no worker has begun it yet"),
+         "a load is ordered for 100 s, and no worker has started it yet"),
     ],
 )  # fmt: skip
 def test_why_it_waits_is_a_sentence(lease: dict[str, str], unloadable: str, sentence: str) -> None:
     """By the load lease, or else by the failure that is still remembered."""
-    assert waits(load_state(lease), failure(unloadable, 4000), NOW) == sentence
+    assert explain_wait(load_state(lease), failure(unloadable, 4000), NOW) == sentence
 
 
 def test_a_lease_is_shown_without_its_token() -> None:

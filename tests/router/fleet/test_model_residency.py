@@ -84,8 +84,8 @@ async def test_it_says_what_its_requests_wait_for(cell: Cell, gateway: RunningGa
     await cell.place(item, kept(ref=ref))
     found, request = await look(gateway), await look(gateway, f"/v2/requests/{item.id}")
     assert (found["parked"], found["load"]["phase"]) == (2, "ordered")
-    assert "no worker has begun it yet" in found["waits"]
-    assert "no worker has begun it yet" in request["waits"]
+    assert "no worker has started it yet" in found["waits"]
+    assert "no worker has started it yet" in request["waits"]
     assert request["reason"] == "waits for its model to be loaded"
     await cell.claim("w1", epoch, ref)
     await cell.client.hset(cell.keys.load(ref), "why", "bert is too young to be evicted")
@@ -98,7 +98,7 @@ async def test_a_request_whose_load_is_not_ordered_says_that(
     cell: Cell, gateway: RunningGateway
 ) -> None:
     """Its order got lost: the sweep will see to it; or the last load failed, and may do better."""
-    await gateway.doors.handover._supervisor.stop("sweep")
+    await gateway.context.handover._supervisor.stop("sweep")
     ref, item = await gateway.ref(), kept()
     item = item._replace(ref=ref)
     await cell.place(item)
@@ -108,7 +108,7 @@ async def test_a_request_whose_load_is_not_ordered_says_that(
     )
     await cell.client.set(cell.keys.unloadable(ref), "~store_unavailable it is away", px=60_000)
     waits = (await look(gateway, f"/v2/requests/{item.id}"))["waits"]
-    assert "the last load failed (it is away), and is tried again in " in waits
+    assert "the last load failed (it is away); the next one is tried in " in waits
 
 
 async def test_a_request_that_is_placed_waits_for_no_load(

@@ -41,7 +41,7 @@ async def fleet(cell: Cell, tmp_path: Path) -> AsyncIterator[Fleet]:
 
 
 async def ref(fleet: Fleet) -> str:
-    return str((await fleet.gateway.doors.catalog.resolve("bert")).ref)
+    return str((await fleet.gateway.context.catalog.resolve("bert")).ref)
 
 
 async def test_the_policy_in_force_is_shown_beside_what_made_it(fleet: Fleet) -> None:

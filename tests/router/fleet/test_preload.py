@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from router.catalog.catalog import Catalog
-from router.catalog.live_versions import LiveVersions
+from router.catalog.versions import LoadedVersions
 from router.fleet import preload as module
 from router.fleet.preload import MAX_ORDERS, TRIES, Preload
 from shared.errors import StoreUnavailable
@@ -32,7 +32,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def preload(cell: Cell, repository: FakeRepository) -> Preload:
     """Of a gateway over a repository in memory."""
-    live = LiveVersions(cell.channel, cell.keys, cell.scripts)
+    live = LoadedVersions(cell.channel, cell.keys, cell.scripts)
     catalog = Catalog(repository, 0.0, live)
     return Preload(repository, catalog, cell.channel, cell.keys, cell.scripts)
 

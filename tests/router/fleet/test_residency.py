@@ -130,7 +130,7 @@ async def test_loads_in_flight_say_where_they_are_and_what_they_wait_for(cell: C
     report = await residency_of(cell).report()
     ordered, loading = report["loads"]
     assert (ordered["name"], ordered["phase"]) == ("bert", "ordered")
-    assert "no worker has begun it yet" in ordered["waits"]
+    assert "no worker has started it yet" in ordered["waits"]
     assert (loading["name"], loading["phase"], loading["worker"]) == ("mnist", "loading", "w1")
     assert loading["why"] == "no copy may be evicted yet"
     assert "loading on worker w1" in loading["waits"] and loading["why"] in loading["waits"]
@@ -148,20 +148,20 @@ async def test_a_worker_whose_lease_ran_out_is_not_shown(cell: Cell) -> None:
     """Nor counted as a holder."""
     await cell.worker("w1", holds=[REF])
     residency = residency_of(cell)
-    assert (await residency.standing(ModelRef.parse(REF)))[0]
+    assert (await residency.readiness(ModelRef.parse(REF)))[0]
     assert await residency.held() == {("mnist", 1)}
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
     assert await residency.live_workers() == []
     assert await residency.held() == set()
-    assert not (await residency.standing(ModelRef.parse(REF)))[0]
+    assert not (await residency.readiness(ModelRef.parse(REF)))[0]
 
 
 async def test_a_model_nobody_holds_is_cold(cell: Cell) -> None:
     """Also if another version of it is warm."""
     await cell.worker("w1", holds=[REF])
     residency = residency_of(cell)
-    assert not (await residency.standing(ModelRef.parse(OTHER_REF)))[0]
-    assert not (await residency.standing(ModelRef("mnist", 2, "0123456789ab")))[0]
+    assert not (await residency.readiness(ModelRef.parse(OTHER_REF)))[0]
+    assert not (await residency.readiness(ModelRef("mnist", 2, "0123456789ab")))[0]
 
 
 async def test_the_report_takes_few_round_trips_however_large_the_fleet(

@@ -29,7 +29,7 @@ async def fleet(cell: Cell, tmp_path: Path) -> AsyncIterator[Fleet]:
 
 
 async def ref(fleet: Fleet, name: str) -> str:
-    return str((await fleet.gateway.doors.catalog.resolve(name)).ref)
+    return str((await fleet.gateway.context.catalog.resolve(name)).ref)
 
 
 async def opened(fleet: Fleet, *models: Any, **fields: Any) -> dict[str, Any]:
@@ -95,8 +95,10 @@ async def test_what_cannot_fit_is_refused_at_once_with_the_bytes(fleet: Fleet) -
     await opened(fleet, "a", "b")
     status, headers, said = await fleet.ask("POST", SESSIONS, {"models": ["c", "d"], "id": "no"})
     assert (status, headers["Warmroute-Error"]) == (507, "does_not_fit")
-    assert said["error"].startswith("models: 2 take 200 bytes. Beside what open sessions have")
-    assert said["error"].endswith("takes 100 bytes, the most that is left on a worker is 50")
+    assert said["error"].startswith(
+        "models: 2 need 200 bytes. Beside the models that open sessions pin, "
+    )
+    assert said["error"].endswith("needs 100 bytes, the most free on a worker is 50")
     assert "Retry-After" not in headers
     assert await unpinned(fleet, await ref(fleet, "c"))
     assert (await fleet.ask("GET", f"{SESSIONS}/no"))[0] == 404
@@ -110,7 +112,7 @@ async def test_what_loads_have_shown_counts_before_what_the_manifest_says(fleet:
     await fleet.cell.client.hset(known, mapping={"own:cpu": 700, "own:H100": 950})
     await fleet.cell.client.expire(known, 60)
     _, _, said = await fleet.ask("POST", SESSIONS, {"models": ["a"]})
-    assert "takes 1050 bytes" in said["error"]
+    assert "needs 1050 bytes" in said["error"]
     _, _, said = await fleet.ask("POST", SESSIONS, {"models": ["half", "b", "c", "d"]})
     row = await fleet.cell.client.hget(fleet.cell.keys.session(said["id"]), "models")
     assert row.split()[:2] == [(await ref(fleet, "half")).encode(), b"500"]
@@ -130,7 +132,7 @@ async def test_there_are_only_so_many_sessions(fleet: Fleet) -> None:
         await opened(fleet, "a")
     status, headers, said = await fleet.ask("POST", SESSIONS, {"models": ["a"]})
     assert (status, headers["Warmroute-Error"]) == (429, "overloaded")
-    assert said["error"] == "the limit is reached for open sessions: 3"
+    assert said["error"] == "3 sessions are open, the limit; close one or retry later"
 
 
 async def test_the_same_id_with_the_same_models_is_the_same_session(fleet: Fleet) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from router.requests.admission import Admission, expected_bytes
+from router.requests.intake import Admission
+from router.rest.bodies import expected_bytes
 from shared.errors import Overloaded
 
 

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from router.app import routes
 from router.requests.dead_letters import SHOWN_BYTES, DeadLetters
 from router.rest.context import CONTEXT, GatewayContext
+from router.rest.routes import routes
 from shared.envelope import Envelope, pack
 from shared.errors import Conflict, NotFound
 from shared.shared_memory import MARK
@@ -41,7 +41,7 @@ async def http(dead: DeadLetters) -> AsyncIterator[TestClient[Any, Any]]:
     app = web.Application()
     app.add_routes(routes())
 
-    app[CONTEXT] = cast(GatewayContext, SimpleNamespace(dead=dead))
+    app[CONTEXT] = cast(GatewayContext, SimpleNamespace(dead_letters=dead))
     async with TestClient(TestServer(app)) as client:
         yield client
 

@@ -93,7 +93,7 @@ async def test_who_can_be_answered_soon_is_answered(
     call = asyncio.create_task(leaver.infer())
     await wait_until(lambda: leaver.waiting == 1)
     draining = asyncio.create_task(leaver.drain(60))
-    await wait_until(lambda: leaver.doors.dispatch.draining)
+    await wait_until(lambda: leaver.draining)
     assert not draining.done()
     await answer_all(cell, epoch)
     assert (await call)[0] == 200
@@ -106,7 +106,7 @@ async def test_a_reply_that_nobody_has_read_yet_is_an_answer(
     """The outcome of a request that was about to be handed over: 200, not 202."""
     call = asyncio.create_task(leaver.infer())
     await wait_until(lambda: leaver.waiting == 1)
-    await leaver.doors.handover._supervisor.stop("replies")
+    await leaver.context.handover._supervisor.stop("replies")
     await answer_all(cell, epoch)
     await leaver.drain()
     status, _, document = await call
@@ -119,8 +119,8 @@ async def test_who_polls_is_told_how_things_stand(
     """At once, not when the gateway's time is over; as is who waits a while for its 202."""
     _, headers, _ = await leaver.infer(Prefer="respond-async")
     poll = asyncio.create_task(leaver.get(headers["Location"] + "?wait=60"))
-    await wait_until(lambda: len(leaver.doors.records._waiters) == 1)
-    await leaver.doors.handover.begin()
+    await wait_until(lambda: len(leaver.context.records._waiters) == 1)
+    await leaver.context.handover.begin()
     status, _, document = await poll
     assert (status, document["status"]) == (200, "queued")
     await answer_all(cell, epoch)
@@ -143,10 +143,10 @@ async def test_tensors_in_this_gateways_memory_cannot_be_handed_over(
     cell: Cell, leaver: RunningGateway, epoch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such a request is taken back, and its caller told to ask again: nothing was promised."""
-    bulk = leaver.doors.bulk
-    if bulk._bulk is None:
+    bulk = leaver.context.handover._shared_memory
+    if bulk._store is None:
         pytest.skip("no shared memory here")
-    await cell.client.hset(cell.keys.worker("w1"), "host_id", bulk._bulk.host)
+    await cell.client.hset(cell.keys.worker("w1"), "host_id", bulk._store.host)
     assert await bulk.look_once()
     monkeypatch.setattr(shared_memory, "BULK_BYTES", 1)  # all tensors are large
     call = asyncio.create_task(leaver.infer())
@@ -167,8 +167,8 @@ async def test_a_stopping_gateway_takes_nothing_new(
     await wait_until(lambda: leaver.waiting == 1)
     await leaver.get("/v2")  # so a second connection is open and idle
     draining = asyncio.create_task(leaver.drain(60))
-    await wait_until(lambda: leaver.doors.dispatch.draining)
-    assert "stopping" in (await leaver.doors.health.document())["error"]
+    await wait_until(lambda: leaver.draining)
+    assert "stopping" in (await leaver.context.health.document())["error"]
     status, headers, document = await leaver.infer()
     assert status == 503 and headers["Retry-After"] and headers["Connection"] == "close"
     assert "stopping" in document["error"]
@@ -183,11 +183,11 @@ async def test_stream_entries_in_its_hands_go_to_another_gateway(
     cell: Cell, leaver: RunningGateway, heir: RunningGateway, epoch: str
 ) -> None:
     """At once: its lease ends with it."""
-    await leaver.doors.handover._supervisor.stop("ingress")
-    await heir.doors.handover._supervisor.stop("ingress", "lease", "outbox")
+    await leaver.context.handover._supervisor.stop("ingress")
+    await heir.context.handover._supervisor.stop("ingress", "lease", "outbox")
     (gateway,) = [
         name.decode() for name in await cell.client.zrange(cell.keys.gateways, 0, -1)
-        if name.decode() == leaver.doors.handover._gateway
+        if name.decode() == leaver.context.handover._gateway
     ]  # fmt: skip
     await cell.client.xadd(cell.keys.ingress, {"model": "mnist", "body": BODY})
     await cell.client.xreadgroup("g", gateway, {cell.keys.ingress: ">"})
@@ -216,7 +216,7 @@ async def test_a_lost_answer_of_the_hand_over_is_asked_for_again(
     cell: Cell, leaver: RunningGateway, epoch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one finds what the first has done."""
-    scripts = leaver.doors.handover._scripts
+    scripts = leaver.context.handover._scripts
     hand_over, times = scripts.hand_over, 0
 
     async def lose_the_first(*given):

@@ -8,16 +8,15 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
+from router.requests.call import Call
 from router.requests.dispatch import Dispatch
-from router.requests.placement import Placement
 from router.requests.shared_memory import GatewaySharedMemory
-from router.requests.submission import Submission
 from shared.channel import Channel
-from shared.envelope import Envelope, Outcome, pack
+from shared.envelope import Outcome, pack
 from shared.errors import Expired, OutcomeUnknown, Unavailable
-from shared.names import ModelRef
 from shared.scripts import Scripts
 from shared.service import Loop, Supervisor
+from tests.helpers.calls import checked
 from tests.helpers.cell import WIDE
 from tests.helpers.factories import REF, tensor
 from tests.helpers.proxy import Proxy
@@ -27,10 +26,12 @@ ANSWER = pack(Outcome([tensor(np.ones((1, 2), "<f4"), "y")]))
 KEY = {"key": "k", "fingerprint": "f"}
 
 
-def submission(**changes: object) -> Submission:
-    envelope = Envelope([tensor(np.zeros((1, 2), "<f4"))])
-    usual = {"ref": ModelRef.parse(REF), "envelope": envelope, "timeout_s": 30.0}
-    return Submission(**{**usual, **changes})
+def call(keep: bool = False, **changes: object) -> Call:
+    return checked(mode="respond-async" if keep else "wait", **changes)
+
+
+def unrecorded(ticket: object, error: object) -> None:
+    """No log is kept."""
 
 
 class Far:
@@ -41,8 +42,8 @@ class Far:
         self.channel = Channel(proxy.url)
         scripts = Scripts(self.channel, self.cell.keys)
         self.dispatch = Dispatch(
-            "gw1", self.cell.keys, scripts, Placement(scripts, WIDE), parts.waiters, 3600.0,
-            GatewaySharedMemory(self.cell.client, self.cell.keys, "gw1", None, 0),
+            "gw1", self.cell.keys, scripts, WIDE, parts.waiters,
+            GatewaySharedMemory(self.cell.client, self.cell.keys, "gw1", None, 0), unrecorded,
         )  # fmt: skip
 
     async def lose_the_next_answer(self) -> None:
@@ -74,7 +75,7 @@ async def test_a_lost_answer_is_told_as_unknown(far: Far, keep: bool) -> None:
     not know. What has a record is taken back."""
     await far.lose_the_next_answer()
     with pytest.raises(OutcomeUnknown, match="Idempotency-Key"):
-        await far.dispatch.submit(submission(wait=not keep, keep=keep))
+        await far.dispatch.submit(call(keep=keep))
     assert len(far.parts.waiters) == 0
     if keep:
         await wait_until(lambda: _none_queued(far))
@@ -89,19 +90,20 @@ async def _none_queued(far: Far) -> bool:
 async def test_with_a_key_the_gateway_asks_again_itself(far: Far) -> None:
     """One request, although it was placed twice; its caller notices nothing."""
     await far.lose_the_next_answer()
-    ticket = await far.dispatch.submit(submission(**KEY))
+    ticket = await far.dispatch.submit(call(**KEY))
     assert not ticket.joined
     entries = await far.cell.read("w1")
     assert [e.fields["id"].decode() for e in entries] == [ticket.id]
     await far.cell.complete("w1", far.parts.epoch, entries, outcome=ANSWER)
-    assert (await far.dispatch.answer(ticket)).worker == "w1"
+    await far.dispatch.answer(ticket)
+    assert ticket.worker == "w1"
 
 
 async def test_what_was_never_sent_is_not_unknown(far: Far) -> None:
     """Nothing was accepted, and the caller may come again."""
     far.dispatch._placement._scripts._channel = Channel("redis://127.0.0.1:1/0")
     with pytest.raises(Unavailable) as caught:
-        await far.dispatch.submit(submission())
+        await far.dispatch.submit(call())
     assert type(caught.value) is Unavailable
     assert await far.queued() == 0
 
@@ -113,7 +115,7 @@ async def test_while_redis_is_silent_a_caller_hears_of_its_deadline(far: Far, wa
     await far.channel.execute_command("PING")
     far.proxy.hold = True
     with pytest.raises(Expired):
-        await far.dispatch.submit(submission(timeout_s=0.05, wait=wait, keep=not wait))
+        await far.dispatch.submit(call(timeout_s=0.05, keep=not wait))
     assert len(far.parts.waiters) == 0
     assert await far.queued() == 1
     far.proxy.release()
@@ -122,7 +124,7 @@ async def test_while_redis_is_silent_a_caller_hears_of_its_deadline(far: Far, wa
 
 async def test_a_deadline_is_not_held_up_by_taking_the_request_back(far: Far) -> None:
     """It was placed and waits; then Redis falls silent."""
-    ticket = await far.dispatch.submit(submission(timeout_s=0.05))
+    ticket = await far.dispatch.submit(call(timeout_s=0.05))
     far.proxy.hold = True
     with pytest.raises(Expired, match=ticket.id):
         await far.dispatch.answer(ticket)
@@ -134,7 +136,7 @@ async def test_who_leaves_while_redis_is_asked_takes_the_request_back(far: Far) 
     """Where it was placed is learned afterwards."""
     await far.channel.execute_command("PING")
     far.proxy.hold = True
-    asking = asyncio.create_task(far.dispatch.submit(submission()))
+    asking = asyncio.create_task(far.dispatch.submit(call()))
 
     async def placed() -> bool:
         return await far.queued() == 1
@@ -152,7 +154,7 @@ async def test_who_leaves_with_a_key_leaves_the_request(far: Far) -> None:
     """It will ask again."""
     await far.channel.execute_command("PING")
     far.proxy.hold = True
-    asking = asyncio.create_task(far.dispatch.submit(submission(**KEY)))
+    asking = asyncio.create_task(far.dispatch.submit(call(**KEY)))
 
     async def placed() -> bool:
         return await far.queued() == 1
@@ -162,7 +164,7 @@ async def test_who_leaves_with_a_key_leaves_the_request(far: Far) -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     far.proxy.release()
-    again = await far.parts.dispatch.submit(submission(**KEY))
+    again = await far.parts.dispatch.submit(call(**KEY))
     await far.dispatch.finish()
     assert again.joined and await far.queued() == 1
     far.parts.dispatch.forget(again)
@@ -170,7 +172,7 @@ async def test_who_leaves_with_a_key_leaves_the_request(far: Far) -> None:
 
 async def test_who_heard_nothing_by_the_deadline_looks_at_the_record_first(far: Far) -> None:
     """Its reply was lost, as after an outage of Redis; the request had succeeded."""
-    submitted = submission(timeout_s=0.2, **KEY)
+    submitted = call(timeout_s=0.2, **KEY)
     ticket = await far.dispatch.submit(submitted)
     answering = asyncio.create_task(far.dispatch.answer(ticket))
     cell = far.cell
@@ -178,4 +180,5 @@ async def test_who_heard_nothing_by_the_deadline_looks_at_the_record_first(far: 
     await cell.begin("w1", far.parts.epoch, entries)
     await cell.client.delete(cell.keys.replies("gw1"))  # what is written now nobody reads
     await cell.complete("w1", far.parts.epoch, entries, outcome=ANSWER)
-    assert (await answering).worker == "w1"
+    await answering
+    assert ticket.worker == "w1"

@@ -37,7 +37,7 @@ async def hold_wide_model(faulty: Faulty, folder: Path) -> None:
     )
     repository = open_repository((folder / "models").as_uri())
     publish(repository, wide, {"weights/0.safetensors": folder / "weights"})
-    ref = str((await faulty.gateway.doors.catalog.resolve("wide", LATEST)).ref)
+    ref = str((await faulty.gateway.context.catalog.resolve("wide", LATEST)).ref)
     await faulty.cell.scripts.announce("w1", faulty.epoch, ref, "", "device 1")
 
 

@@ -7,7 +7,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from router.requests.records import MAX_WAIT_S, parse_wait
+from router.requests.records import MAX_WAIT_S
+from router.rest.arguments import parse_wait
 from shared.envelope import Outcome, pack
 from shared.errors import Conflict, Gone, InvalidInput, NotFound
 from tests.helpers.factories import REF, kept, placing, tensor

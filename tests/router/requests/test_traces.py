@@ -36,10 +36,10 @@ async def gateway(cell: Cell, tmp_path: Path) -> AsyncIterator[RunningGateway]:
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture):
     """The lines about one request, or about all."""
-    caplog.set_level(logging.INFO, logger="router.requests.failure_log")
+    caplog.set_level(logging.INFO, logger="router.requests.outcome_log")
 
     def found(request_id: str = "") -> list[str]:
-        said = [r.getMessage() for r in caplog.records if r.name == "router.requests.failure_log"]
+        said = [r.getMessage() for r in caplog.records if r.name == "router.requests.outcome_log"]
         return [line for line in said if request_id in line]
 
     return found
@@ -216,7 +216,7 @@ async def test_a_gateway_without_enough_workers_is_not_ready(cell: Cell, tmp_pat
         status, headers, document = await gateway.get("/v2/health/ready")
         assert (status, document["workers"], document["ready"]) == (503, 0, False)
         assert headers["Warmroute-Error"] == "unavailable" and int(headers["Retry-After"]) >= 1
-        assert "WARMROUTE_MIN_WORKERS wants 1" in document["error"]
+        assert "WARMROUTE_MIN_WORKERS is 1" in document["error"]
         await cell.worker("w1")
 
         async def ready() -> bool:

@@ -91,11 +91,11 @@ async def test_at_the_deadline_a_waiter_is_told_so(waiters: Waiters) -> None:
     late, later, answered, gone, endless, freed = (waiters.register(c * 32) for c in "abcdef")
     now = asyncio.get_running_loop().time()
     for future in (late, answered, gone, freed):
-        waiters.limit(future, now)
-    waiters.limit(later, now + 60)
+        waiters.set_deadline(future, now)
+    waiters.set_deadline(later, now + 60)
     answered.set_result(Reply("succeeded", "w1", False, b"42"))
     waiters.forget("d" * 32, gone)
-    waiters.unlimit(freed)
+    waiters.clear_deadline(freed)
     assert await waiters.expire_once() == 2
     with pytest.raises(Expired):
         late.result()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router.rest import connection_limits, open_files
+from router.rest import connection_limits, server
 from shared.envelope import Outcome, pack
 from tests.helpers.cell import Cell
 from tests.helpers.factories import tensor
@@ -182,7 +182,7 @@ async def test_too_many_connections_are_refused(
         for _ in range(3):
             extra = await Client.to(gateway)
             status, body = await extra.answer()
-            assert (status, json.loads(body)) == (503, {"error": "too many connections"})
+            assert (status, json.loads(body)) == (503, {"error": connection_limits.TOO_MANY})
             await extra.close()
         await wait_until(lambda: "connections refused" in caplog.text)
     assert caplog.text.count("connections refused") == 1
@@ -207,7 +207,7 @@ def test_open_files_bound_the_connections(monkeypatch: pytest.MonkeyPatch) -> No
     limits = {(1024, 4096): 976, (64, 64): 16, (20, 20): 1, (20_000, 20_000): 10_000}
     for limit, allowed in limits.items():
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: limit)
-        assert open_files.connections_allowed(10_000) == allowed
+        assert server.connections_allowed(10_000) == allowed
 
 
 @pytest.mark.parametrize(
@@ -221,5 +221,5 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_may(
     made: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: before)
     monkeypatch.setattr(resource, "setrlimit", lambda _, limit: made.append(limit))
-    open_files.raise_limit(10_000)
+    server.raise_limit(10_000)
     assert made == ([] if after is None else [(after, before[1])])

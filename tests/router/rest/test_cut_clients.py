@@ -59,7 +59,7 @@ async def test_half_a_request_is_no_request(
     status, headers, _ = await call
     assert status == 200 and "Idempotency-Replayed" not in headers
     assert gateway.waiting == 0 and await _queued(cell, 0)
-    assert gateway.doors.admission.requests == 0
+    assert gateway.context.intake.admission.requests == 0
 
 
 async def _queued(cell: Cell, count: int) -> bool:

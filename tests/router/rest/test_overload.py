@@ -29,5 +29,5 @@ async def test_ten_times_too_much_is_refused_with_when_to_come_back_and_leaves_n
             assert Counter(status for status, _, _ in answers) == {200: QUEUE, 429: 9 * QUEUE}
             told = [int(h["Retry-After"]) for status, h, _ in answers if status == 429]
             assert all(seconds >= 1 for seconds in told)
-            assert gateway.waiting == 0 and gateway.doors.admission.requests == 0
+            assert gateway.waiting == 0 and gateway.context.intake.admission.requests == 0
             assert await cell.client.xlen(cell.keys.work("w1")) == 0

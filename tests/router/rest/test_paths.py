@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from router.app import routes
-from router.rest.not_offered import SHARED_MEMORY
+from router.rest.routes import SHARED_MEMORY, routes
 from tests.helpers.cell import Cell
 from tests.helpers.gateway import (
     BODY,

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from router.catalog import catalog as module
-from router.requests.failure_log import FailureLog
-from router.requests.recent_outcomes import RecentOutcomes
 from router.stream.ingress import Ingress
 from shared.channel import Channel
 from tests.helpers.cell import Cell
@@ -29,10 +27,8 @@ async def world(cell: Cell, repository: FakeRepository) -> World:
 async def stream(parts, world: World) -> AsyncIterator[Ingress]:
     """The door of a gateway whose models are all idle."""
     channel, cell = Channel(world.cell.url), world.cell
-    yield Ingress(
-        channel, cell.keys, cell.scripts, parts.dispatch, world.catalog, "gw1", 30.0, 1 << 20,
-        FailureLog(channel, cell.keys, "gw1", RecentOutcomes(cell.scripts, 100)),
-    )  # fmt: skip
+    intake = parts.intake(world.catalog)
+    yield Ingress(channel, cell.keys, cell.scripts, intake, "gw1", 1 << 20)
     await channel.aclose()
 
 

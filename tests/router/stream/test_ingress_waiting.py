@@ -18,12 +18,12 @@ async def test_an_entry_that_cannot_be_taken_now_waits(parts, door, repository, 
     its loop would wait longer each time, and make the gateway unready."""
     await send(parts)
     if isinstance(error, Overloaded):
-        parts.placement._limits = parts.placement._limits._replace(parked=0)
+        parts.placement.limits = parts.placement.limits._replace(parked=0)
     else:
         repository.error = error
     assert await door.run_once() == 1
     assert await parts.cell.client.xlen(parts.cell.keys.ingress) == 1
-    parts.placement._limits = parts.placement._limits._replace(parked=10)
+    parts.placement.limits = parts.placement.limits._replace(parked=10)
     repository.error = None
     await taken_in(parts, door)
     assert len(await parked(parts, repository)) == 1
@@ -32,7 +32,7 @@ async def test_an_entry_that_cannot_be_taken_now_waits(parts, door, repository, 
 async def test_a_full_model_does_not_hold_up_the_others(parts, door, repository) -> None:
     """Entries behind one that must wait are taken."""
     raw = repository.add(manifest(name="other"))
-    parts.placement._limits = parts.placement._limits._replace(parked=1)
+    parts.placement.limits = parts.placement.limits._replace(parked=1)
     for _ in range(2):
         await send(parts)
     await door.run_once()
@@ -47,10 +47,10 @@ async def test_every_entry_that_waits_gets_its_turn(parts, door, repository, mon
     repository.add(manifest(name="other"))
     full, submit = {"mnist", "other"}, parts.dispatch.submit
 
-    async def refuse_the_full(submission):
-        if submission.ref.name in full:
+    async def refuse_the_full(call):
+        if call.ref.name in full:
             raise Overloaded("full")
-        return await submit(submission)
+        return await submit(call)
 
     monkeypatch.setattr(parts.dispatch, "submit", refuse_the_full)
     for _ in range(READ_COUNT + 8):
@@ -70,13 +70,13 @@ async def test_every_entry_that_waits_gets_its_turn(parts, door, repository, mon
 async def test_when_many_wait_nothing_new_is_read(parts, door, repository, monkeypatch) -> None:
     """It is left to other gateways, and this one's list stays short."""
     monkeypatch.setattr(pending_entries, "MAX_WAITING", 2)
-    parts.placement._limits = parts.placement._limits._replace(parked=0)
+    parts.placement.limits = parts.placement.limits._replace(parked=0)
     for _ in range(3):
         await send(parts)
         await door.run_once()
     (group,) = await parts.cell.client.xinfo_groups(parts.cell.keys.ingress)
     assert group["pending"] == 2
-    parts.placement._limits = parts.placement._limits._replace(parked=10)
+    parts.placement.limits = parts.placement.limits._replace(parked=10)
     await taken_in(parts, door)
     assert len(await parked(parts, repository)) == 3
 
@@ -120,7 +120,7 @@ async def test_the_time_it_may_wait_can_be_in_the_body(parts, door, repository) 
 async def test_a_quarantined_model_is_told_at_once(parts, door, monkeypatch) -> None:
     """The letter can be replayed when it is well again; waiting would hold up others."""
 
-    async def quarantined(submission):
+    async def quarantined(call):
         raise Quarantined("it crashed 5 workers", retry_after_s=10)
 
     monkeypatch.setattr(parts.dispatch, "submit", quarantined)

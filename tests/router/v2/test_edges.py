@@ -18,6 +18,7 @@ from shared.envelope import Envelope, Outcome, pack, unpack_envelope, unpack_out
 from shared.errors import InvalidInput
 from shared.manifest import Batching, Manifest
 from shared.names import ModelRef
+from shared.tensor_bytes import pack_bytes
 from tests.helpers.factories import manifest, spec
 from worker.serving.batch_tensors import to_array
 from worker.serving.queued_request import QueuedRequest
@@ -40,7 +41,7 @@ def arrays(datatype: str) -> st.SearchStrategy[np.ndarray]:
 def raw_of(array: np.ndarray) -> bytes:
     if array.dtype != object:
         return array.tobytes()
-    return tensors.pack_bytes([text.encode() for text in array.reshape(-1)])
+    return pack_bytes([text.encode() for text in array.reshape(-1)])
 
 
 def ask(array: np.ndarray, datatype: str, form: str) -> InferRequest:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.v2.request import InferRequest, parse
-from router.v2.tensors import pack_bytes
 from shared.errors import InvalidInput
 from shared.manifest import Batching, Manifest, TensorSpec
+from shared.tensor_bytes import pack_bytes
 from tests.helpers.factories import manifest, spec
 
 X = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from router.v2 import response
-from router.v2.tensors import pack_bytes
 from shared.envelope import Outcome, Tensor
 from shared.errors import InvalidInput
 from shared.names import ModelRef
+from shared.tensor_bytes import pack_bytes
 from tests.helpers.factories import tensor
 
 REF = ModelRef("mnist", 3, "0123456789ab")

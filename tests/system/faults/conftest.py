@@ -43,17 +43,13 @@ def cell(
 ) -> Iterator[Stack]:
     """Gateways and workers are added by the tests."""
     settings = {
-        **store.environment,
         "S3_ENDPOINT_URL": store_link.address,
         "WARMROUTE_CATALOG_TTL_S": "0.5",
         "WARMROUTE_UNLOADABLE_S": "1",
         "WARMROUTE_STUCK_S": "3",
     }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in store.environment.items():
-            patch.setenv(name, value)  # for publishing, which this process does
-        with Stack(tmp_path_factory.mktemp("faults"), store.url, settings) as stack:
-            yield stack
+    with Stack(tmp_path_factory.mktemp("faults"), store, settings) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ import pytest
 
 from tests.chaos.links import Link, Links
 from tests.helpers.models import Mlp, Slow
-from tests.helpers.patience import wait_until
+from tests.helpers.pair import loads
 from tests.helpers.stack import Process, Stack
+from tests.helpers.wait import block_until
 
 PROMPTLY_S = 40
 
@@ -29,7 +30,7 @@ def worker(cell: Stack, link: Link) -> Iterator[Process]:
     worker = cell.add_worker(REDIS_URL=link.url)
     yield worker
     link.mend()
-    assert cell.stop(worker) == 0
+    assert worker.stop() == 0
 
 
 def test_a_worker_that_nobody_hears_is_reaped_and_comes_back_with_its_models(
@@ -42,10 +43,10 @@ def test_a_worker_that_nobody_hears_is_reaped_and_comes_back_with_its_models(
     client.infer(slow.name, slow.question(0.01))
     device, before = cell.device_pid(worker), cell.redis.hget(record, "epoch")
     running = client.submit(slow.name, slow.question(2.0), timeout=PROMPTLY_S)
-    wait_until(lambda: running.status() == "running")
+    block_until(lambda: running.status() == "running")
 
     link.go_dark()
-    wait_until(lambda: running.status() == "queued")
+    block_until(lambda: running.status() == "queued")
     assert cell.residency() == {}
     waiting = client.submit(model.name, model.question(1), timeout=PROMPTLY_S)
     assert waiting.status() == "queued"
@@ -55,4 +56,4 @@ def test_a_worker_that_nobody_hears_is_reaped_and_comes_back_with_its_models(
     assert running.result(timeout=PROMPTLY_S)["done"] > 0
     assert link.lost > 0 and cell.redis.hget(record, "epoch") != before
     assert cell.device_pid(worker) == device
-    assert (worker.loads(model.name), worker.loads(slow.name)) == (1, 1)
+    assert (loads(worker, model.name), loads(worker, slow.name)) == (1, 1)

@@ -11,8 +11,8 @@ import pytest
 
 from tests.helpers.http import Answer
 from tests.helpers.models import Mlp, publish_mlp
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import ONE_ROW
 
 DISK_BYTES = 4 << 20
@@ -45,7 +45,7 @@ def worker(cell: Stack, disk: Path) -> Iterator[Process]:
     cell.scale(gateways=1, workers=0)
     worker = cell.add_worker(WARMROUTE_DISK_CACHE=str(disk))
     yield worker
-    assert cell.stop(worker) == 0
+    assert worker.stop() == 0
 
 
 def free_bytes(folder: Path) -> int:
@@ -70,16 +70,16 @@ def test_a_full_disk_fails_the_load_and_nothing_else(
     large = publish_mlp(cell.repository, cell.folder, size=LARGE_BYTES)
 
     said: list[Answer] = []
-    wait_until(lambda: said.append(ask(cell, large)) or said[-1].status == 503)
+    block_until(lambda: said.append(ask(cell, large)) or said[-1].status == 503)
 
     assert {answer.status for answer in said} <= {503, 504}
     assert b"No space left" in said[-1].body
     assert said[-1].headers["warmroute-error"] == "disk_full"
     assert said[-1].headers["retry-after"]
-    wait_until(lambda: free_bytes(disk) >= left - LARGE_BYTES // 16)
+    block_until(lambda: free_bytes(disk) >= left - LARGE_BYTES // 16)
     assert ask(cell, model).status == 200
 
     ballast.unlink()
 
-    wait_until(lambda: ask(cell, large).status == 200)
+    block_until(lambda: ask(cell, large).status == 200)
     assert worker.running and "Traceback" not in worker.log

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.client import ServerError
 from tests.chaos.links import Link
 from tests.helpers.models import Mlp, publish_mlp
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from tests.helpers.wait import block_until
+from warmroute import ServerError
 
 PROMPTLY_S = 40
 ASKED = 200
@@ -41,7 +41,7 @@ def test_warm_traffic_goes_on_while_the_store_is_gone(
     with pytest.raises(ServerError) as caught:
         client.infer(cold.name, cold.question())
     assert caught.value.status == 503
-    wait_until(lambda: store_link.refused > refused)
+    block_until(lambda: store_link.refused > refused)
 
     store_link.mend()
 
@@ -54,7 +54,7 @@ def test_a_device_process_that_dies_meanwhile_brings_its_models_back_from_the_di
     """Its successor starts without the store, and loads what is in the cache."""
     store_link.go_down()
     before = cell.kill_device(worker)
-    wait_until(lambda: cell.device_pid(worker) not in (0, before), PROMPTLY_S)
+    block_until(lambda: cell.device_pid(worker) not in (0, before), PROMPTLY_S)
     question = model.question(7)
     answer = cell.client().infer(model.name, question, timeout=PROMPTLY_S)
     assert model.right(question, answer["y"]) and answer.worker == worker.name

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.models import Mlp, Slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 
 PROMPTLY_S = 60
 HUNG_S = 300
@@ -27,9 +27,9 @@ def test_a_call_that_does_not_return_is_told_at_its_deadline_and_its_worker_repl
     device, logged = cell.device_pid(worker), len(worker.log)
 
     hung = client.submit(slow.name, slow.question(HUNG_S), timeout=2)
-    wait_until(lambda: hung.status() == "running")
+    block_until(lambda: hung.status() == "running")
     behind = client.submit(model.name, model.question(1), timeout=PROMPTLY_S)
-    wait_until(lambda: hung.status() == "expired")
+    block_until(lambda: hung.status() == "expired")
     assert cell.device_pid(worker) == device, "it was told before its process was given up"
 
     answer = behind.result(timeout=PROMPTLY_S)

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from deploy.client import NotFound
-from deploy.client.pending import Pending
 from deploy.local.redis_server import start_redis
 from tests.helpers.models import Mlp, Slow
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Process, Stack
+from tests.helpers.wait import block_until
+from warmroute import NotFound
+from warmroute.pending import Pending
 
 PROMPTLY_S = 30
 CUT_BYTES = 10_000
@@ -49,7 +49,7 @@ def fill(stack: Stack, model: Mlp, slow: Slow, timeout: float) -> list[tuple[Pen
     """One request that runs for a second, and four that wait behind it, with their checks."""
     client = stack.client()
     first = client.submit(slow.name, slow.question(1.0), timeout=timeout)
-    wait_until(lambda: first.status() == "running")
+    block_until(lambda: first.status() == "running")
     questions = [model.question(seed) for seed in range(4)]
     rest = [(client.submit(model.name, q, timeout=timeout), q) for q in questions]
     return [
@@ -87,8 +87,8 @@ def test_a_work_stream_that_was_deleted_is_made_again_and_its_requests_expire(
     question = model.question(99)
     said = cell.client().infer(model.name, question, timeout=PROMPTLY_S)
     assert model.right(question, said["y"]) and said.worker == worker.name
-    wait_until(lambda: epoch(cell, worker) not in (None, before))
-    wait_until(lambda: {pending.status() for pending, _ in lost} == {"expired"})
+    block_until(lambda: epoch(cell, worker) not in (None, before))
+    block_until(lambda: {pending.status() for pending, _ in lost} == {"expired"})
     assert cell.redis.zcard(cell.keys.deadlines) == 0
 
 
@@ -103,7 +103,7 @@ def test_what_an_append_only_file_lost_is_lost_and_nothing_else(
     cut(cell.folder / "redis")
     port = int(cell.redis_server.url.rpartition(":")[2].partition("/")[0])
     cell.redis_server = start_redis(cell.folder / "redis", port=port)
-    wait_until(lambda: cell.http("GET", "/v2/health/ready").status == 200)
+    block_until(lambda: cell.http("GET", "/v2/health/ready").status == 200)
 
     later = [_submitted(cell, model, seed) for seed in range(SENT, SENT + 5)]
     question = model.question(SENT + 5)

@@ -10,16 +10,16 @@ import signal
 import numpy as np
 import pytest
 
-from deploy.client import ClientError
-from deploy.client.pending import Pending
 from shared.envelope import unpack_envelope
 from tests.helpers.fragile import MAGIC, poison, publish_fragile
 from tests.helpers.http import Answer
 from tests.helpers.models import Mlp
 from tests.helpers.pair import send
-from tests.helpers.patience import wait_until
 from tests.helpers.stack import Stack
+from tests.helpers.wait import block_until
 from tests.system.setup import ONE_ROW
+from warmroute import ClientError
+from warmroute.pending import Pending
 
 MATES = 3
 MAX_ATTEMPTS = 3
@@ -73,9 +73,9 @@ def test_a_poison_request_dies_alone_and_its_batch_mates_are_answered(
     """F17. Twice it takes its batch with it; the third time it runs alone, and is a dead letter."""
     cell.client().infer(fragile.name, fragile.question())
     bad, mates = send_together(cell, fragile)
-    wait_until(lambda: parked_attempts(cell) == [2] * (1 + MATES), PROMPTLY_S)
+    block_until(lambda: parked_attempts(cell) == [2] * (1 + MATES), PROMPTLY_S)
 
-    wait_until(lambda: bad.status() == "failed", PROMPTLY_S)
+    block_until(lambda: bad.status() == "failed", PROMPTLY_S)
     for pending, question in mates:
         answer = pending.result(timeout=PROMPTLY_S)
         assert fragile.right(question, answer["y"])
@@ -92,7 +92,7 @@ def test_a_poison_request_dies_alone_and_its_batch_mates_are_answered(
     assert np.frombuffer(sent.data, "<f4")[0] == MAGIC
     with pytest.raises(ClientError, match="SIGSEGV"):
         bad.result(timeout=1)
-    wait_until(lambda: cell.failures(bad.id), PROMPTLY_S)
+    block_until(lambda: cell.failures(bad.id), PROMPTLY_S)
     (line,) = cell.failures(bad.id)
     assert "code=dead_lettered" in line and "SIGSEGV" in line
     assert not any(cell.failures(pending.id) for pending, _ in mates)
@@ -104,7 +104,7 @@ def test_a_model_that_crashes_again_and_again_is_quarantined_and_comes_back(
     """F18. 503 with the reason for this version only; a request that succeeds ends it."""
     client = cell.client()
     bad = client.submit(fragile.name, poison(), timeout=PROMPTLY_S)
-    wait_until(lambda: crashes(cell) == CRASHES, PROMPTLY_S)
+    block_until(lambda: crashes(cell) == CRASHES, PROMPTLY_S)
     answer = _ask(cell, fragile)
     assert answer.status == 503 and answer.headers["warmroute-error"] == "quarantined"
     assert "crashed workers 5 times" in answer.json()["error"]
@@ -115,7 +115,9 @@ def test_a_model_that_crashes_again_and_again_is_quarantined_and_comes_back(
     assert bad.cancel()
 
     answers: list[Answer] = []
-    wait_until(lambda: answers.append(_ask(cell, fragile)) or answers[-1].status != 503, PROMPTLY_S)
+    block_until(
+        lambda: answers.append(_ask(cell, fragile)) or answers[-1].status != 503, PROMPTLY_S
+    )
 
     assert answers[-1].status == 200, "the request that was let through"
     assert crashes(cell) == CRASHES

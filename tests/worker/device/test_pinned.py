@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from worker.device.base import DeviceOutOfMemory
-from worker.device.pinned import pinned_copy
+from worker.device.staging import pinned_copy
 
 
 class FakeRegistrar:
@@ -74,7 +74,7 @@ def test_a_host_without_memory_is_told_apart(monkeypatch: pytest.MonkeyPatch):
     def refuse(*given: object, **named: object) -> None:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr("worker.device.pinned._Memory", refuse)
+    monkeypatch.setattr("worker.device.staging._Memory", refuse)
     with pytest.raises(DeviceOutOfMemory, match="the host has no 12293 bytes left"):
         pinned_copy(CONTENT, FakeRegistrar())
 

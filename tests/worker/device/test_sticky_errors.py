@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from shared.errors import ModelFailed, WarmrouteError
-from worker.device.sticky_errors import is_sticky
+from worker.device.thread import is_sticky
 from worker.runtimes import failures
 from worker.supervisor.restart import DEVICE_LOST
 

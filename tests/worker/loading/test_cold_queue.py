@@ -17,7 +17,7 @@ from tests.conftest import RQ_CELL
 from tests.helpers.cell import LEASE_MS, Cell, open_cell
 from tests.helpers.factories import OTHER_REF, REF, placing
 from tests.helpers.wait import wait_until
-from worker.loading.cold_queue import ColdQueue
+from worker.loading.orders import ColdQueue
 
 
 class Worker:
@@ -59,7 +59,7 @@ async def make_worker(rq_cell: Cell) -> AsyncIterator[Callable[[str], Worker]]:
     yield make
     started = [worker.queue for worker in made if worker.epoch]
     await asyncio.gather(*(queue.stop() for queue in started))
-    assert not any(queue.alive for queue in started)
+    assert not any(queue._thread.is_alive() for queue in started)
 
 
 async def test_rq_runs_what_the_script_wrote(rq_cell: Cell, make_worker) -> None:
@@ -146,7 +146,7 @@ async def test_nobody_can_stop_the_worker_through_redis(rq_cell: Cell, make_work
         await rq_cell.channel.execute_command("PING")
     await rq_cell.place(placing())
     await wait_until(lambda: worker.claims)
-    assert worker.queue.alive
+    assert worker.queue._thread.is_alive()
 
 
 async def test_when_redis_has_no_room_the_thread_goes_on_afterwards(

@@ -18,7 +18,10 @@ from torch import nn
 from shared.manifest import TensorSpec
 from tests.worker.runtimes import formats
 from tests.worker.runtimes.formats import Mlp
-from worker.packaging.packers import Packed, pack_module, pack_onnx, pack_torchscript
+from worker.packaging.module import pack_module
+from worker.packaging.onnx import pack_onnx
+from worker.packaging.result import Packed
+from worker.packaging.whole_file import pack_torchscript
 
 pytestmark = pytest.mark.timeout(300)  # a process of its own for each format
 

@@ -138,7 +138,7 @@ async def test_a_load_that_never_finds_memory_fails_and_touches_no_copy_in_use(
     """What it waited for is told why; the worker lives."""
     busy, ref = loading.publish("busy", 20), loading.publish("a", 20)
     await loading.load(busy)
-    copy = loading.parts.copies.hold(busy)
+    copy = loading.parts.copies.acquire(busy)
     loading.errors["a"] = DeviceOutOfMemory("the device has no memory left for this")
     await loading.order(ref)
 
@@ -149,7 +149,7 @@ async def test_a_load_that_never_finds_memory_fails_and_touches_no_copy_in_use(
     (reply,) = await loading.cell.replies()
     assert reply["outcome"].startswith(b"insufficient_memory")
     assert not loading.models["busy"].unloaded
-    loading.parts.copies.let_go(copy)
+    loading.parts.copies.release(copy)
     assert loading.parts.ledger.used == 20
 
 

@@ -36,7 +36,7 @@ async def test_it_is_renewed_while_the_load_runs(cell: Cell) -> None:
     async def renewed() -> bool:
         return await cell.client.pttl(key) > LEASE_MS - 1000
 
-    async with lease.kept():
+    async with lease.renewed():
         await wait_until(renewed)
     await asyncio.sleep(0)
     await cell.client.pexpire(key, 5_000)
@@ -50,7 +50,7 @@ async def test_who_loses_it_is_cancelled(cell: Cell) -> None:
     reached = asyncio.Event()
 
     async def load() -> None:
-        async with lease.kept():
+        async with lease.renewed():
             reached.set()
             await asyncio.sleep(60)
 
@@ -85,7 +85,7 @@ async def test_what_is_given_back_is_ordered_again_for_who_waits(cell: Cell) -> 
     """Without waiting for the lease's end; nobody is blamed."""
     lease = await claimed(cell)
     await cell.client.delete(cell.keys.rq_queue())
-    await lease.give_back()
+    await lease.release()
 
     async def ordered() -> bool:
         await cell.scripts.sweep()
@@ -100,6 +100,6 @@ async def test_a_lease_that_was_lost_gives_back_nothing_of_another(cell: Cell) -
     """Its token is not the lease's any more."""
     lease = await claimed(cell)
     await cell.client.hset(cell.keys.load(REF), "token", "another")
-    await lease.give_back()
+    await lease.release()
     await asyncio.sleep(0.01)
     assert await cell.token() == "another"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.helpers.wait import wait_until
-from worker.loading.load_limiter import MOST_HELD, LoadLimiter
+from worker.loading.load_limiter import MAX_DEBOUNCED, LoadLimiter
 
 
 async def test_two_loads_of_one_model_follow_each_other() -> None:
@@ -13,7 +13,7 @@ async def test_two_loads_of_one_model_follow_each_other() -> None:
     turns, inside, go = LoadLimiter(2, 0.0), [], asyncio.Event()
 
     async def load(ref: str, number: int) -> None:
-        async with turns.by_itself(ref):
+        async with turns.exclusive(ref):
             inside.append(number)
             await go.wait()
             if number == 1:
@@ -47,13 +47,13 @@ async def test_what_is_held_back_takes_no_slot_but_is_bounded() -> None:
     turns = LoadLimiter(1, 60.0)
 
     async def load(number: int) -> None:
-        async with turns.by_itself(f"model-{number}"):
-            await turns.hold(contended=True)
+        async with turns.exclusive(f"model-{number}"):
+            await turns.debounce(contended=True)
 
     held = [asyncio.create_task(_first(turns))]
-    held += [asyncio.create_task(load(number)) for number in range(1, MOST_HELD + 6)]
+    held += [asyncio.create_task(load(number)) for number in range(1, MAX_DEBOUNCED + 6)]
     await wait_until(lambda: turns.without_slot())
-    assert turns.without_slot() == MOST_HELD
+    assert turns.without_slot() == MAX_DEBOUNCED
     for task in held:
         task.cancel()
     await asyncio.gather(*held, return_exceptions=True)
@@ -63,18 +63,18 @@ async def test_what_is_held_back_takes_no_slot_but_is_bounded() -> None:
 async def test_nothing_is_held_back_where_nobody_is_pushed_out() -> None:
     """Nor where the operator does not want it."""
     for turns, contended in ((LoadLimiter(1, 60.0), False), (LoadLimiter(1, 0.0), True)):
-        async with asyncio.timeout(20), turns.by_itself("a"), turns.by_itself("b"):
-            await turns.hold(contended)
+        async with asyncio.timeout(20), turns.exclusive("a"), turns.exclusive("b"):
+            await turns.debounce(contended)
 
 
 async def test_a_load_that_is_alone_is_not_held_back() -> None:
     """A client that asks for one cold model after another waits for nobody."""
     turns = LoadLimiter(1, 60.0)
-    async with asyncio.timeout(20), turns.by_itself("a"):
-        await turns.hold(contended=True)
+    async with asyncio.timeout(20), turns.exclusive("a"):
+        await turns.debounce(contended=True)
 
 
 async def _first(turns: LoadLimiter) -> None:
     """A load that takes its time."""
-    async with turns.by_itself("first"):
+    async with turns.exclusive("first"):
         await asyncio.sleep(60)

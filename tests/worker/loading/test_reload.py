@@ -98,7 +98,7 @@ async def test_a_reload_that_fails_is_over_and_the_next_one_begins(worker: Loadi
     assert await worker.holders(hot) == [b"w1"]
     assert await leases(worker, broken) == []
     (placed,) = await worker.cell.place(placing(ref=broken))
-    assert (placed.status, placed.where) == ("unloadable", "load_failed its graph makes no sense")
+    assert (placed.status, placed.detail) == ("unloadable", "load_failed its graph makes no sense")
 
 
 async def test_orders_come_before_reloads(worker: LoadingWorker) -> None:

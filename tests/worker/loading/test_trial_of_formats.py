@@ -17,7 +17,7 @@ from shared.manifest import Batching, FileEntry, Manifest, TensorSpec
 from tests.helpers.scripts import MIXING_MODULES, Heavy
 from worker.device.cpu import CpuDevice
 from worker.loading.warmup import Ready, Warmup
-from worker.packaging.packers import pack_pt2
+from worker.packaging.program import pack_pt2
 from worker.runtimes.base import LoadedModel, Trust, load
 from worker.trial.batches import INDEPENDENT, try_batches
 from worker.trial.warming import warm_up

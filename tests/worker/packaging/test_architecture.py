@@ -7,7 +7,7 @@ import torch
 
 from shared.errors import Corrupt, LoadFailed
 from tests.worker.runtimes.formats import onet
-from worker.packaging.packers import pack_architecture
+from worker.packaging.architecture import pack_architecture
 from worker.runtimes.architectures.bert_encoder import BertConfig, BertEncoder
 from worker.runtimes.base import Trust, load
 

@@ -10,7 +10,7 @@ from shared.errors import InvalidInput, LoadFailed
 from shared.manifest import TensorSpec
 from tests.worker.runtimes.formats import Mlp
 from worker.packaging.example import example_inputs, varying_sizes
-from worker.packaging.packers import pack_module
+from worker.packaging.module import pack_module
 
 IDS = TensorSpec("ids", "INT64", [-1, -1])
 IMAGE = TensorSpec("image", "FP32", [-1, 3, 8])

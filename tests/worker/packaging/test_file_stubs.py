@@ -144,7 +144,7 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
     for name, told in {
         "folder.onnx": "a folder", "link.onnx": "a link to nothing", "no.onnx": "no such file",
-        "pipe.onnx": "no regular file", "zero\0.onnx": "no such file",
+        "pipe.onnx": "not a regular file", "zero\0.onnx": "no such file",
         "x" * 300: "not readable",
     }.items():  # fmt: skip
         assert told in explain(tmp_path / name, ".onnx")

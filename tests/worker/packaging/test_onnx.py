@@ -184,5 +184,5 @@ def test_what_is_no_protobuf_is_named(tmp_path: Path) -> None:
     """Before onnxruntime sees it."""
     path = tmp_path / "m.onnx"
     path.write_bytes(b"not a model" * 10)
-    with pytest.raises(Corrupt, match=r"m\.onnx: it is no ONNX model"):
+    with pytest.raises(Corrupt, match=r"m\.onnx: it is not an ONNX model"):
         pack_onnx(path)

@@ -97,17 +97,17 @@ def test_a_file_for_each_tensor_is_a_file_of_the_version(
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 16\n"
 CASES = {
     "missing": ("nothere.bin", "'nothere.bin' is missing"),
-    "above": ("../outside.bin", "'../outside.bin' leads out"),
-    "above and back": ("sub/../w.bin", "leads out"),
+    "above": ("../outside.bin", "'../outside.bin' lies outside"),
+    "above and back": ("sub/../w.bin", "lies outside"),
     "absolute": ("/etc/passwd", "'/etc/passwd' has an absolute path"),
     "drive": ("C:\\w.bin", "absolute path"),
-    "memory": ("*/_ORT_MEM_ADDR_/*", "can be called so"),
-    "nowhere": ("", "its external data is nowhere"),
+    "memory": ("*/_ORT_MEM_ADDR_/*", "the name is not allowed"),
+    "nowhere": ("", "its external data has no valid location"),
     "itself": ("m.onnx", "the name of the model itself"),
     "its later name": ("model.onnx", "the name of the model itself"),
-    "folder": ("sub", "is no file"),
-    "link out": ("out.bin", "'out.bin' is a link that leads out"),
-    "folder that leads out": ("elsewhere/outside.bin", "is a link that leads out"),
+    "folder": ("sub", "is not a file"),
+    "link out": ("out.bin", "'out.bin' is a link to a place outside"),
+    "folder that lies outside": ("elsewhere/outside.bin", "is a link to a place outside"),
     "link to nothing": ("dead.bin", "'dead.bin' is a link to nothing"),
     "short": ("short.bin", "'short.bin' holds 8 bytes of 16"),
     "empty": ("empty.bin", "'empty.bin' is empty"),
@@ -144,7 +144,7 @@ def test_offsets_count_and_must_be_numbers(tmp_path: Path) -> None:
         pack_onnx(path)
     for offset in ("x", "-4"):
         save(adding(pointing_to("w.bin", offset=offset)), path)
-        with pytest.raises(InvalidInput, match="nowhere"):
+        with pytest.raises(InvalidInput, match="no valid location"):
             pack_onnx(path)
 
 

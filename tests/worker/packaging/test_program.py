@@ -13,7 +13,8 @@ from torch import nn
 
 from shared.errors import Corrupt, InvalidInput
 from tests.worker.runtimes.formats import BATCH, WIDTH, Mlp, pack_program
-from worker.packaging.packers import pack_module, pack_pt2
+from worker.packaging.module import pack_module
+from worker.packaging.program import pack_pt2
 from worker.runtimes.base import Trust, load
 
 TRUSTED = Trust(code=True)
@@ -156,7 +157,7 @@ def test_a_module_that_gives_another_answer_each_time_is_refused(tmp_path):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x + torch.rand(2)
 
-    with pytest.raises(InvalidInput, match="does not answer as the module does"):
+    with pytest.raises(InvalidInput, match="does not return what the module returns"):
         pack_module(Noisy(), None, (torch.ones(2),), None, None, None, tmp_path)
 
 
@@ -172,7 +173,7 @@ def test_a_pt2_that_changes_its_own_state_is_refused(tmp_path):
             self.calls += 1
             return x + self.calls
 
-    with pytest.raises(Corrupt, match="state of its own"):
+    with pytest.raises(Corrupt, match="that keeps state"):
         pack_pt2(save(Counting(), tmp_path / "m.pt2"), tmp_path / "out")
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from shared.errors import InvalidInput
 from shared.manifest import FILE_NAME
-from worker.packaging.sharding import file_name, split_weights, take_aliases
+from worker.packaging.weight_files import file_name, split_weights, take_aliases
 
 LARGE = torch.arange(1 << 18, dtype=torch.float32)  # exactly 1 MiB
 

@@ -55,8 +55,8 @@ def test_an_index_joins_its_files(tmp_path: Path):
     ("weight_map", "error", "told"),
     [
         ({"a": "gone.safetensors"}, InvalidInput, "gone.safetensors"),
-        ({"a": "../one.safetensors"}, InvalidInput, "no file beside it"),
-        ({"c": "one.safetensors"}, Corrupt, "'c' in none"),
+        ({"a": "../one.safetensors"}, InvalidInput, "not the name of a file beside it"),
+        ({"c": "one.safetensors"}, Corrupt, "none of its files contains 'c'"),
     ],
 )
 def test_an_index_that_is_not_so_is_refused_by_name(weight_map, error, told, tmp_path: Path):

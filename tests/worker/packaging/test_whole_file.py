@@ -11,7 +11,8 @@ from onnx import TensorProto, helper
 from shared.errors import InvalidInput, LoadFailed
 from shared.manifest import TensorSpec
 from tests.worker.runtimes.formats import WIDTH, pack_onnx_mlp, pack_pt2, pack_script
-from worker.packaging.packers import pack_onnx, pack_whole_pt2
+from worker.packaging.onnx import pack_onnx
+from worker.packaging.whole_file import pack_whole_pt2
 
 
 def described(specs: list[TensorSpec]) -> list[tuple[str, str, list[int]]]:

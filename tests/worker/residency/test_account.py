@@ -5,12 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.footprint import Footprint
 from shared.worker_report import CopyBytes
 from tests.helpers.evicting import Model
 from tests.helpers.factories import manifest
 from worker.residency.account import Bookkeeper, account
 from worker.residency.copies import Copies, Copy
-from worker.residency.ledger import Footprint, Ledger
+from worker.residency.ledger import Ledger
 
 BLOBS = {"program": 5, "base": 100, "mine": 10}
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from shared.footprint import Footprint
 from tests.helpers.scenes import own, resident, shares
-from worker.residency.candidates import Resident, Wanted
-from worker.residency.eviction import Plan, Refusal, in_order, plan
+from worker.residency.eviction import Plan, in_order, plan
 from worker.residency.eviction_policy import Lru
-from worker.residency.ledger import Footprint, Ledger
+from worker.residency.ledger import Ledger
+from worker.residency.outcome import Stays
+from worker.residency.projection import LoadCandidate, Resident
 
 A10B20C30 = {"a": own(10), "b": own(20), "c": own(30)}
 NOW = 1000.0
@@ -32,11 +34,11 @@ def scene(
 
 
 def decide(
-    ledger: Ledger, wanted: Wanted | int, residents: list[Resident], **how: object
-) -> Plan | Refusal:
+    ledger: Ledger, wanted: LoadCandidate | int, residents: list[Resident], **how: object
+) -> Plan | Stays:
     """The plan, least recently used first."""
     if isinstance(wanted, int):
-        wanted = Wanted("new", own(wanted))
+        wanted = LoadCandidate("new", own(wanted))
     return plan(ledger, wanted, residents, Lru(), NOW, **how)
 
 
@@ -63,16 +65,16 @@ def test_who_is_busy_stays_unless_it_may_be_drained() -> None:
     ledger, residents = scene(60, A10B20C30, a={"busy": True})
     assert decide(ledger, 10, residents, may_drain=True) == Plan(("b",))
     assert decide(ledger, 50, residents) == Plan(("b", "c"))
-    assert isinstance(decide(ledger, 60, residents), Refusal)
+    assert isinstance(decide(ledger, 60, residents), Stays)
     assert decide(ledger, 60, residents, may_drain=True) == Plan(("b", "c", "a"))
 
 
 def test_who_is_pinned_never_goes() -> None:
     """Whatever may be drained, and whatever the newcomer's priority."""
     ledger, residents = scene(60, A10B20C30, a={"pinned": True, "priority": 9})
-    urgent = Wanted("new", own(60), priority=1)
+    urgent = LoadCandidate("new", own(60), priority=1)
     assert decide(ledger, 10, residents) == Plan(("b",))
-    assert isinstance(decide(ledger, urgent, residents, may_drain=True), Refusal)
+    assert isinstance(decide(ledger, urgent, residents, may_drain=True), Stays)
 
 
 def test_priority_is_worth_more_than_any_rank() -> None:
@@ -88,8 +90,8 @@ def test_a_young_copy_stays_for_a_newcomer_of_no_higher_priority() -> None:
     young = {"loaded_at": NOW - 1, "min_residency_s": 2.0}
     ledger, residents = scene(60, A10B20C30, a=young)
     assert decide(ledger, 10, residents) == Plan(("b",))
-    assert decide(ledger, Wanted("new", own(10), priority=6), residents) == Plan(("b",))
-    assert decide(ledger, Wanted("new", own(10), priority=4), residents) == Plan(("a",))
+    assert decide(ledger, LoadCandidate("new", own(10), priority=6), residents) == Plan(("b",))
+    assert decide(ledger, LoadCandidate("new", own(10), priority=4), residents) == Plan(("a",))
     grown = [replace(r, min_residency_s=1.0) for r in residents]
     assert decide(ledger, 10, grown) == Plan(("a",))
 
@@ -98,10 +100,10 @@ def test_a_less_important_newcomer_evicts_what_was_not_just_used() -> None:
     """Priority is no pin: what has rested for its minimum residency makes way."""
     used = {"priority": 3, "last_used": NOW - 1, "min_residency_s": 2.0}
     ledger, residents = scene(10, {"a": own(10)}, a=used)
-    assert isinstance(decide(ledger, Wanted("new", own(10), priority=4), residents), Refusal)
-    assert decide(ledger, Wanted("new", own(10), priority=3), residents) == Plan(("a",))
+    assert isinstance(decide(ledger, LoadCandidate("new", own(10), priority=4), residents), Stays)
+    assert decide(ledger, LoadCandidate("new", own(10), priority=3), residents) == Plan(("a",))
     rested = [replace(residents[0], min_residency_s=1.0)]
-    assert decide(ledger, Wanted("new", own(10), priority=4), rested) == Plan(("a",))
+    assert decide(ledger, LoadCandidate("new", own(10), priority=4), rested) == Plan(("a",))
 
 
 def test_a_surplus_copy_goes_first_once_it_has_rested() -> None:
@@ -136,36 +138,38 @@ def test_a_load_under_way_counts_as_a_model_and_the_newcomer_only_once() -> None
     """Its own reservation is what the newcomer's footprint replaces."""
     ledger, residents = scene(100, {"a": own(10)}, loading=10)
     assert decide(ledger, 10, residents, max_models=2) == Plan(("a",))
-    assert decide(ledger, Wanted("loading", own(90)), residents, max_models=2) == Plan(())
-    assert decide(ledger, Wanted("loading", own(91)), residents, max_models=2) == Plan(("a",))
+    assert decide(ledger, LoadCandidate("loading", own(90)), residents, max_models=2) == Plan(())
+    assert decide(ledger, LoadCandidate("loading", own(91)), residents, max_models=2) == Plan(
+        ("a",)
+    )
 
 
 def test_a_group_has_no_more_models_than_it_may() -> None:
     """One of the same group goes, although another is cheaper and all bytes would fit."""
     k = {"group": "k"}
     ledger, residents = scene(100, A10B20C30, b=k, c=k)
-    assert decide(ledger, Wanted("new", own(1), 5, "k", 3), residents) == Plan(())
-    assert decide(ledger, Wanted("new", own(1), 5, "k", 2), residents) == Plan(("b",))
-    assert decide(ledger, Wanted("new", own(1), 5, "k", 1), residents) == Plan(("b", "c"))
-    assert decide(ledger, Wanted("new", own(1), 5, "other", 1), residents) == Plan(())
+    assert decide(ledger, LoadCandidate("new", own(1), 5, "k", 3), residents) == Plan(())
+    assert decide(ledger, LoadCandidate("new", own(1), 5, "k", 2), residents) == Plan(("b",))
+    assert decide(ledger, LoadCandidate("new", own(1), 5, "k", 1), residents) == Plan(("b", "c"))
+    assert decide(ledger, LoadCandidate("new", own(1), 5, "other", 1), residents) == Plan(())
 
 
 def test_a_model_that_is_loading_counts_in_its_group() -> None:
     """The ledger knows the group of what is reserved."""
     ledger = Ledger(100)
     ledger.reserve("loading", own(1), "k")
-    refused = decide(ledger, Wanted("new", own(1), 5, "k", 1), [])
-    assert isinstance(refused, Refusal)
+    refused = decide(ledger, LoadCandidate("new", own(1), 5, "k", 1), [])
+    assert isinstance(refused, Stays)
     assert refused.why == (
         "of group k 1 model is here, at most 1 may be; 1 model is loading or leaving"
     )
-    assert decide(ledger, Wanted("loading", own(2), 5, "k", 1), []) == Plan(())
+    assert decide(ledger, LoadCandidate("loading", own(2), 5, "k", 1), []) == Plan(())
 
 
 def test_a_variant_needs_only_what_is_its_own() -> None:
     """Its base is here already: nobody goes for it."""
     ledger, residents = scene(100, {"a": shares(10), "b": own(30)})
-    assert decide(ledger, Wanted("new", shares(10)), residents) == Plan(())
+    assert decide(ledger, LoadCandidate("new", shares(10)), residents) == Plan(())
 
 
 def test_evicting_a_variant_frees_only_what_is_its_own() -> None:
@@ -177,13 +181,13 @@ def test_evicting_a_variant_frees_only_what_is_its_own() -> None:
 def test_a_newcomer_may_keep_the_base_of_whom_it_replaces() -> None:
     """The base counts once, before and after."""
     ledger, residents = scene(70, {"a": shares(20)})
-    assert decide(ledger, Wanted("new", shares(20)), residents) == Plan(("a",))
+    assert decide(ledger, LoadCandidate("new", shares(20)), residents) == Plan(("a",))
 
 
 def test_memory_is_freed_for_no_model() -> None:
     """A budget that shrank, or bytes that a batch needs; no place among the models is taken."""
     ledger, residents = scene(100, A10B20C30)
-    nobody = Wanted("", own(0), priority=0)
+    nobody = LoadCandidate("", own(0), priority=0)
     assert decide(ledger, nobody, residents, max_models=3) == Plan(())
     ledger.budget = 35
     assert decide(ledger, nobody, residents, max_models=3) == Plan(("a", "b"))

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from shared.footprint import Footprint
 from tests.helpers.scenes import own, resident
-from worker.residency.candidates import Resident, Wanted
-from worker.residency.eviction import Plan, Refusal, in_order, plan
+from worker.residency.eviction import Plan, in_order, plan
 from worker.residency.eviction_policy import Lru
-from worker.residency.ledger import Footprint, Ledger, union_bytes
+from worker.residency.ledger import Ledger, Tally
+from worker.residency.outcome import Stays
+from worker.residency.projection import LoadCandidate, Resident
 
 NOW = 100.0
 BLOBS = st.frozensets(st.sampled_from([(c * 64, n) for n, c in enumerate("abcde", 5)]), max_size=3)
@@ -27,12 +29,12 @@ class Scene:
     """What a plan is made of."""
 
     ledger: Ledger
-    wanted: Wanted
+    wanted: LoadCandidate
     residents: list[Resident]
     max_models: int
     may_drain: bool
 
-    def decide(self, now: float = NOW) -> Plan | Refusal:
+    def decide(self, now: float = NOW) -> Plan | Stays:
         """The plan."""
         how = {"max_models": self.max_models, "may_drain": self.may_drain}
         return plan(self.ledger, self.wanted, self.residents, Lru(), now, **how)
@@ -43,7 +45,7 @@ class Scene:
         group = [r for r in self.residents if r.group == self.wanted.group and r.ref not in gone]
         capped = self.wanted.group and self.wanted.group_max
         return (
-            union_bytes([*left.values(), self.wanted.footprint]) <= self.ledger.budget
+            Tally([*left.values(), self.wanted.footprint]).bytes <= self.ledger.budget
             and not (self.max_models and len(left) + 1 > self.max_models)
             and not (capped and len(group) + 1 > self.wanted.group_max)
         )
@@ -87,7 +89,7 @@ def scenes(draw: st.DrawFn) -> Scene:
             held.append(draw(residents(f"m{n}")))
             ledger.reserve(f"m{n}", footprint)
     wanted = st.builds(
-        Wanted, st.just("new"), FOOTPRINTS, PRIORITIES, GROUPS, st.integers(0, 2)
+        LoadCandidate, st.just("new"), FOOTPRINTS, PRIORITIES, GROUPS, st.integers(0, 2)
     )  # fmt: skip
     cap = draw(st.sampled_from([0, 0, 1, 2, 4]))
     return Scene(ledger, draw(wanted), held, cap, draw(st.booleans()))
@@ -126,8 +128,8 @@ def test_nobody_goes_who_is_pinned_busy_or_loading(scene: Scene) -> None:
 def test_a_refusal_means_that_no_set_of_victims_is_enough(scene: Scene) -> None:
     """And the other way round; it says so in words, and is for good only above the budget."""
     decision = scene.decide()
-    assert isinstance(decision, Refusal) == (next(scene.enough(), None) is None)
-    if isinstance(decision, Refusal):
+    assert isinstance(decision, Stays) == (next(scene.enough(), None) is None)
+    if isinstance(decision, Stays):
         assert decision.why
         assert decision.never == (scene.wanted.footprint.total > scene.ledger.budget)
 
@@ -191,14 +193,14 @@ def test_a_less_important_newcomer_takes_nothing_just_used(scene: Scene) -> None
 def test_a_refusal_with_a_time_is_over_then_and_not_before(scene: Scene) -> None:
     """Without one, time alone does not help."""
     decision = scene.decide()
-    assume(isinstance(decision, Refusal) and not decision.never)
-    assert isinstance(decision, Refusal)
+    assume(isinstance(decision, Stays) and not decision.never)
+    assert isinstance(decision, Stays)
     if decision.until is None:
         assert next(scene.enough(now=NOW + 1e6), None) is None
         return
     assert decision.until > NOW
     assert isinstance(scene.decide(now=decision.until), Plan)
-    assert isinstance(scene.decide(now=decision.until - 0.5), Refusal)
+    assert isinstance(scene.decide(now=decision.until - 0.5), Stays)
 
 
 @given(scenes(), st.randoms(use_true_random=False))
@@ -211,4 +213,4 @@ def test_planning_changes_nothing_and_takes_the_residents_in_any_order(scene, ra
     random.shuffle(scene.residents)
     again = scene.decide()
     assert (dict(scene.ledger.entries), scene.ledger.used) == (entries, used)
-    assert first == again or (isinstance(first, Refusal) and isinstance(again, Refusal))
+    assert first == again or (isinstance(first, Stays) and isinstance(again, Stays))

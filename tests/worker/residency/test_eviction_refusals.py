@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tests.helpers.scenes import own, resident
-from worker.residency.candidates import Wanted
-from worker.residency.eviction import Refusal, plan
+from worker.residency.eviction import plan
 from worker.residency.eviction_policy import Lru
 from worker.residency.ledger import Ledger
+from worker.residency.outcome import Stays
+from worker.residency.projection import LoadCandidate
 
 NOW = 1000.0
 PINNED, BUSY = {"pinned": True}, {"busy": True}
@@ -21,31 +22,29 @@ ABOVE = {"priority": 2, "last_used": NOW - 1, "min_residency_s": 5.0}
 
 def refuse(
     budget: int, held: list[tuple[str, int, dict[str, Any]]], wanted: int = 60, **how: Any
-) -> Refusal:
+) -> Stays:
     """The refusal for a newcomer of `wanted` bytes."""
     ledger = Ledger(budget)
     for ref, size, _ in held:
         ledger.reserve(ref, own(size))
     residents = [resident(ref, **changes) for ref, _, changes in held if not ref.startswith("load")]
-    decision = plan(ledger, Wanted("new", own(wanted)), residents, Lru(), NOW, **how)
-    assert isinstance(decision, Refusal)
+    decision = plan(ledger, LoadCandidate("new", own(wanted)), residents, Lru(), NOW, **how)
+    assert isinstance(decision, Stays)
     return decision
 
 
 def test_what_is_larger_than_the_budget_is_refused_for_good() -> None:
     """With both figures; nothing is evicted for it."""
     refused = refuse(50, [("a", 10, {})])
-    assert refused == Refusal(True, "needs 60 bytes, the whole budget is 50")
+    assert refused == Stays("needs 60 bytes, the whole budget is 50", never=True)
 
 
 def test_what_is_larger_than_a_shrunken_budget_is_not_refused_for_good() -> None:
     """Other processes may give back what they took."""
     ledger = Ledger(100)
     ledger.budget = 50
-    refused = plan(ledger, Wanted("new", own(60)), [], Lru(), NOW)
-    assert refused == Refusal(
-        False, "needs 60 bytes, only 50 of 100 can be used just now"
-    )  # fmt: skip
+    refused = plan(ledger, LoadCandidate("new", own(60)), [], Lru(), NOW)
+    assert refused == Stays("needs 60 bytes, only 50 of 100 can be used just now")
 
 
 @pytest.mark.parametrize(

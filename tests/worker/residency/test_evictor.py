@@ -10,6 +10,7 @@ import pytest
 from shared import clock, retry
 from shared.errors import Unavailable
 from shared.events import Event, decode
+from shared.footprint import Footprint
 from tests.helpers.cell import Cell
 from tests.helpers.evicting import hold, holders, made_evictor, own
 from tests.helpers.factories import OTHER_REF, REF
@@ -17,7 +18,7 @@ from tests.helpers.wait import wait_until
 from worker.residency.context import WorkerContext
 from worker.residency.evictor import Evictor
 from worker.residency.gauge import Gauge, Span
-from worker.residency.ledger import Footprint
+from worker.residency.outcome import FREED
 
 
 async def test_a_retirement_that_redis_does_not_answer_is_repeated(
@@ -42,13 +43,13 @@ async def test_a_retirement_that_redis_does_not_answer_is_repeated(
 async def test_who_loads_a_model_again_waits_until_it_is_freed(parts, evictor) -> None:
     """A copy on its way out is not mistaken for one that is there."""
     await hold(parts, REF, 60)
-    copy = parts.copies.hold(REF)
+    copy = parts.copies.acquire(REF)
     leaving = asyncio.create_task(evictor.evict(REF, "room for another"))
     await wait_until(lambda: copy.retiring)
     waiting = asyncio.create_task(evictor.until_freed(REF))
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    parts.copies.let_go(copy)
+    parts.copies.release(copy)
     await asyncio.gather(leaving, waiting)
     assert parts.copies.get(REF) is None and parts.ledger.used == 0
 
@@ -56,12 +57,12 @@ async def test_who_loads_a_model_again_waits_until_it_is_freed(parts, evictor) -
 async def test_a_load_that_is_given_up_leaves_no_copy_half_evicted(parts, room) -> None:
     """Its lease was lost while it made room: the eviction ends, and nothing stays reserved."""
     old = await hold(parts, REF, 60)
-    copy = parts.copies.hold(REF)
+    copy = parts.copies.acquire(REF)
     making = asyncio.create_task(room.made(OTHER_REF, own(60)))
     await wait_until(lambda: copy.retiring)
     making.cancel()
     await asyncio.gather(making, return_exceptions=True)
-    parts.copies.let_go(copy)
+    parts.copies.release(copy)
     await wait_until(lambda: parts.copies.get(REF) is None)
     assert old.freed and parts.ledger.used == 0
 
@@ -89,8 +90,8 @@ async def test_a_copy_that_another_takes_back_is_evicted_all_the_same(parts, evi
     left = await evictor.retire(REF)
     asked = asyncio.create_task(evictor.evict(REF, "the API asked for it"))
     await asyncio.sleep(0)
-    await evictor.take_back(left)
-    assert await asked == ""
+    await evictor.reinstate(left)
+    assert await asked == FREED
     assert old.freed and parts.copies.get(REF) is None
 
 
@@ -160,5 +161,5 @@ async def test_a_copy_that_is_being_announced_is_retired_after_that(
     await parts.membership.announce(REF, "")
     assert not asked.done()
     parts.copies.announced(REF)
-    assert await asked == ""
+    assert await asked == FREED
     assert await cell.client.hlen(cell.keys.holders(REF)) == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.residency.gauge import NOISE, Gauge, Span, taken
+from worker.residency.gauge import NOISE, Gauge, Span, own_bytes
 
 MIB = 1 << 20
 
@@ -85,7 +85,7 @@ def test_a_call_that_raises_ends_its_measuring(bench: Bench) -> None:
 def test_a_device_that_cannot_tell_measures_nothing(bench: Bench) -> None:
     """Then the runtime's own figure stands."""
     bench.live = None
-    assert not bench.gauge.can_tell
+    assert not bench.gauge.can_measure
     assert bench.gauge.end(bench.begun()) is None
 
 
@@ -106,7 +106,7 @@ def test_the_measured_counts_but_never_less_than_the_weights(
     certain: int, change: int | None, learned: int | None, own: int
 ) -> None:
     """Without a measurement what was learned stands."""
-    assert taken(certain, change, learned) == own
+    assert own_bytes(certain, change, learned) == own
 
 
 @given(
@@ -117,5 +117,5 @@ def test_no_figure_is_below_what_is_certain(
     certain: int, change: int | None, learned: int | None
 ) -> None:
     """Nor above all that anybody has ever said."""
-    own = taken(certain, change, learned)
+    own = own_bytes(certain, change, learned)
     assert certain <= own <= max(certain, change or 0, learned or 0)

@@ -90,7 +90,7 @@ async def test_outputs_and_little_are_not_kept(bench: Bench) -> None:
     """Outputs wait for their caller."""
     bench.call(0.9, size=1)
     bench.call(0, size=2, outputs=5 * NOTICED)
-    assert bench.copy.kept is None
+    assert bench.copy.retained is None
     assert await bench.growth.run_once() == 0 and bench.entry == 10
 
 
@@ -108,12 +108,12 @@ async def test_beside_a_load_nothing_is_told(bench: Bench) -> None:
     load = Span()
     bench.parts.gauge.begin(load)
     bench.call(30)
-    assert bench.copy.kept is None
+    assert bench.copy.retained is None
     assert bench.parts.gauge.end(load) is None
     bench.call(30)
     later = Span()
     bench.parts.gauge.begin(later, look=False)
-    assert await bench.growth.run_once() == 0 and bench.copy.kept
+    assert await bench.growth.run_once() == 0 and bench.copy.retained
     bench.parts.gauge.close(later)
     assert await bench.growth.run_once() == 1 and bench.entry == 40
 

@@ -15,7 +15,7 @@ from worker.residency.idle_eviction import IdleEvictor
 def idle_eviction(loading: LoadingWorker, monkeypatch: pytest.MonkeyPatch) -> IdleEvictor:
     """Of a worker whose shares are known at once."""
     monkeypatch.setattr(module, "SETTLED_S", -1.0)
-    return IdleEvictor(loading.parts, loading.evictor, loading.facts)
+    return IdleEvictor(loading.parts, loading.evictor, loading.stats)
 
 
 async def second_holder(loading: LoadingWorker, ref: str, busy: float = 0.0) -> None:
@@ -66,10 +66,10 @@ async def test_a_copy_in_use_does_not_leave(
     """Whatever its clock says."""
     ref = loading.publish("a", 60, residency=Policy(idle_ttl_s=100))
     await loading.load(ref)
-    copy = loading.parts.copies.hold(ref)
+    copy = loading.parts.copies.acquire(ref)
     copy.last_used -= 101
     assert await idle_eviction.run_once() == 0
-    loading.parts.copies.let_go(copy)
+    loading.parts.copies.release(copy)
 
 
 async def test_a_further_copy_leaves_when_the_others_have_time_for_its_work(
@@ -108,5 +108,5 @@ async def test_the_last_copy_never_counts_as_a_further_one(
     await idle_eviction._refresh(loading.parts.copies.all())
     epoch = (await loading.cell.client.hget(loading.cell.keys.worker("w2"), "epoch")).decode()
     assert await loading.cell.scripts.retire("w2", epoch, ref, "", "spare", 0.0) == "0-0"
-    assert not await idle_eviction._leaves(loading.parts.copies.get(ref))
+    assert not await idle_eviction._is_evicted(loading.parts.copies.get(ref))
     assert await loading.holders(ref) == [b"w1"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from shared.footprint import Footprint, predict
 from tests.helpers.factories import OTHER_REF, REF, file_entry, manifest
-from worker.residency.ledger import Footprint, Ledger, predict, union_bytes
+from worker.residency.ledger import Ledger, Tally
 
 A, B, C = ("a" * 64, 10), ("b" * 64, 20), ("c" * 64, 30)
 
@@ -21,8 +22,8 @@ def test_a_copy_takes_its_blobs_and_its_own_bytes() -> None:
 
 def test_shared_blobs_count_once() -> None:
     """Twenty variants of one base take the base once."""
-    assert union_bytes([takes(A, B), takes(A, C), takes(A, own=7)]) == 10 + 20 + 30 + 7
-    assert union_bytes([]) == 0
+    assert Tally([takes(A, B), takes(A, C), takes(A, own=7)]).bytes == 10 + 20 + 30 + 7
+    assert Tally([]).bytes == 0
 
 
 def test_a_program_is_predicted_by_its_weights() -> None:
@@ -57,7 +58,7 @@ def test_a_copy_counts_as_at_least_what_it_was_promised() -> None:
     """Also beside others that share its blobs; one that takes more anyway goes on sharing."""
     assert takes(A, own=5).at_least(15) == takes(A, own=5)
     assert takes(A, own=5).at_least(16) == takes(own=16)
-    assert union_bytes([takes(A).at_least(25), takes(A).at_least(25)]) == 50
+    assert Tally([takes(A).at_least(25), takes(A).at_least(25)]).bytes == 50
     assert takes(A).at_least(0) == takes(A)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.residency.ledger import Footprint, Ledger, Tally
+from shared.footprint import Footprint
+from worker.residency.ledger import Ledger, Tally
 
 BLOBS = st.frozensets(st.sampled_from([(c * 64, n) for n, c in enumerate("abcde", 5)]), max_size=3)
 FOOTPRINTS = st.builds(Footprint, BLOBS, st.integers(0, 30))

@@ -21,12 +21,12 @@ async def test_room_is_made_by_retiring_draining_and_freeing(cell, parts, room) 
 async def test_a_copy_in_use_is_freed_only_when_its_batch_has_ended(cell, parts, room) -> None:
     """It takes no new requests meanwhile."""
     old = await hold(parts, REF, 60)
-    copy = parts.copies.hold(REF)
+    copy = parts.copies.acquire(REF)
     making = asyncio.create_task(room.made(OTHER_REF, own(60)))
     await wait_until(lambda: copy.retiring)
     await asyncio.sleep(0.05)
     assert not old.freed and not making.done()
-    parts.copies.let_go(copy)
+    parts.copies.release(copy)
     assert await making
     assert old.freed
 

@@ -11,10 +11,11 @@ from tests.helpers.cell import Cell
 from tests.helpers.evicting import Rooms, hold, holders, own
 from tests.helpers.factories import OTHER_REF, REF
 from tests.helpers.wait import wait_until
-from worker.residency.candidates import Wanted
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.residency.evictor import Evictor
+from worker.residency.outcome import FREED, Stays
+from worker.residency.projection import LoadCandidate
 
 NEW = "clip:1:111111111111"
 
@@ -38,16 +39,16 @@ async def test_nobody_is_evicted_in_vain_beside_a_session(
 async def test_what_is_only_pinned_refuses_at_once(parts: WorkerContext, room: Rooms) -> None:
     """Another worker may have room: nobody waits here."""
     await hold(parts, REF, 60)
-    parts.copies.get(REF).wanted = True
-    refused = await room.make(Wanted(NEW, own(60)))
-    assert refused is not None and refused.stuck and not refused.never
+    parts.copies.get(REF).in_session = True
+    refused = await room.reserve(LoadCandidate(NEW, own(60)))
+    assert isinstance(refused, Stays) and refused.stuck and not refused.never
 
 
 async def test_who_waits_in_vain_gives_up(parts: WorkerContext, room: Rooms, monkeypatch) -> None:
     """So that another worker may take the load."""
     monkeypatch.setattr("worker.residency.memory_manager.LONGEST_S", 0.05)
     parts.ledger.reserve(REF, own(60))  # it loads, and never ends
-    refused = await room.make(Wanted(NEW, own(60)))
+    refused = await room.reserve(LoadCandidate(NEW, own(60)))
     assert refused is not None and not refused.never
     assert parts.ledger.used == 60
 
@@ -60,7 +61,7 @@ async def test_a_copy_that_begins_to_leave_beside_the_plan(
     making = asyncio.create_task(room.made(NEW, own(60)))
     unload = asyncio.create_task(evictor.evict(REF, "the API asked for it"))
     assert await making
-    assert await unload == ""
+    assert await unload == FREED
     assert parts.ledger.used == 60
 
 
@@ -69,14 +70,14 @@ async def test_who_fits_does_not_wait_while_another_drains(
 ) -> None:
     """Nor does a load that has ended and is measured."""
     await hold(parts, REF, 60)
-    copy = parts.copies.hold(REF)
+    copy = parts.copies.acquire(REF)
     large = asyncio.create_task(room.made(NEW, own(60)))
     await wait_until(lambda: copy.retiring)
     async with asyncio.timeout(20):
         assert await room.made(OTHER_REF, own(10))
         assert await room.corrected(OTHER_REF, own(20))
     assert not large.done()
-    parts.copies.let_go(copy)
+    parts.copies.release(copy)
     assert await large
     assert parts.ledger.used == 80
 
@@ -86,12 +87,12 @@ async def test_a_newcomer_that_is_given_up_while_another_drains_leaves_nothing(
 ) -> None:
     """The eviction ends all the same, and nothing is reserved."""
     old = await hold(parts, REF, 60)
-    copy: Copy = parts.copies.hold(REF)
+    copy: Copy = parts.copies.acquire(REF)
     making = asyncio.create_task(room.made(NEW, own(60)))
     await wait_until(lambda: copy.retiring)
     making.cancel()
     await asyncio.gather(making, return_exceptions=True)
-    parts.copies.let_go(copy)
+    parts.copies.release(copy)
     await wait_until(lambda: old.freed)
     await wait_until(lambda: parts.ledger.used == 0)
 
@@ -102,7 +103,7 @@ async def test_nobody_else_goes_while_what_is_enough_drains(
     """Neither for a copy that proved larger, nor for a newcomer that it would be enough for."""
     await hold(parts, REF, 40)
     await hold(parts, OTHER_REF, 40)
-    copies = [parts.copies.hold(ref) for ref in (REF, OTHER_REF)]
+    copies = [parts.copies.acquire(ref) for ref in (REF, OTHER_REF)]
     parts.ledger.reserve(NEW, own(10))
     growing = asyncio.create_task(room.corrected(NEW, own(25)))
     await wait_until(lambda: any(copy.retiring for copy in copies))
@@ -110,7 +111,7 @@ async def test_nobody_else_goes_while_what_is_enough_drains(
         await asyncio.sleep(0.005)
     assert [copy.retiring for copy in copies].count(True) == 1
     for copy in copies:
-        parts.copies.let_go(copy)
+        parts.copies.release(copy)
     assert await growing
     assert parts.ledger.used == 65
 

@@ -15,14 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from shared.manifest import FileEntry, Manifest, TensorSpec
-from worker.packaging.packers import (
-    Packed,
-    pack_architecture,
-    pack_module,
-    pack_onnx,
-    pack_torchscript,
-    pack_whole_pt2,
-)
+from worker.packaging.architecture import pack_architecture
+from worker.packaging.module import pack_module
+from worker.packaging.onnx import pack_onnx
+from worker.packaging.result import Packed
+from worker.packaging.whole_file import pack_torchscript, pack_whole_pt2
 from worker.runtimes.architectures.mtcnn_onet import ONet, ONetConfig
 
 WIDTH = 520  # 520 x 520 float32: one weight over 1 MiB, so that it gets a file of its own

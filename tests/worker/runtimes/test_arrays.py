@@ -82,10 +82,10 @@ def test_outputs_are_found_in_whatever_a_model_returns(outputs):
 @pytest.mark.parametrize(
     ("outputs", "reason"),
     [
-        (A, "gave 1 outputs, the manifest names 2"),
-        ((A, B, A), "gave 3 outputs"),
-        ((A, 3), "'b' is no tensor but int"),
-        ((A, None), "'b' is no tensor but NoneType"),
+        (A, "returned 1 outputs, the manifest names 2"),
+        ((A, B, A), "returned 3 outputs"),
+        ((A, 3), "'b' is not a tensor but int"),
+        ((A, None), "'b' is not a tensor but NoneType"),
         ({"a": A}, "no output 'b'"),
     ],
 )

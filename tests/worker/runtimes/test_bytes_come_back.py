@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.manifest import DECODER, PLATFORMS
+from shared.manifest import DECODER
+from shared.platforms import PLATFORMS
 from tests.worker.runtimes import formats
 from tests.worker.runtimes.formats import FORMATS, Publish
-from worker.packaging.packers import Packed, pack_architecture
+from worker.packaging.architecture import pack_architecture
+from worker.packaging.result import Packed
 from worker.runtimes.architectures import architecture
 from worker.runtimes.pytorch_architecture import build_skeleton
 

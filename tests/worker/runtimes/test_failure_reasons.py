@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from shared.errors import Corrupt, InvalidInput
-from worker.packaging.packers import pack_module, pack_pt2
+from worker.packaging.module import pack_module
+from worker.packaging.program import pack_pt2
 from worker.runtimes import failures
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -126,7 +127,7 @@ def test_the_line_that_is_told_says_the_reason(
     [
         (Sums(), None, ["data-dependent", "x * 2 if x.sum() > 0", "TorchScript or ONNX"]),
         (Fixes(), ({0: torch.export.Dim("n", min=1)},), ["specialized it to be a constant (6)"]),
-        (Multiplies(), None, ["does not answer the example", "--example"]),
+        (Multiplies(), None, ["fails with the example", "--example"]),
     ],
 )
 def test_a_module_that_cannot_be_exported_is_told_why_in_one_line(

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from shared.errors import BlobMissing, Corrupt
+from shared.footprint import WEIGHTS
 from tests.worker.runtimes.formats import FORMATS, Local, Publish
 from worker.device.cpu import CpuDevice
 from worker.runtimes.base import Trust, load
-from worker.runtimes.weights import WEIGHTS, map_file, parse
+from worker.runtimes.weights import map_file, parse
 
 TRUSTED = Trust(code=True)
 

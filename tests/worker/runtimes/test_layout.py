@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from worker.runtimes.layout import from_stored, memory_order, to_stored
+from worker.runtimes.canonical import from_stored, memory_order, to_stored
 
 WEIGHTS = {
     "row-major": torch.randn(4, 3, 2, 5),

@@ -19,9 +19,12 @@ from tests.worker.runtimes.formats import Publish
 from tests.worker.runtimes.modules import CASES, Case, Scored
 from worker.device.cpu import CpuDevice
 from worker.packaging.example import arguments, nested
-from worker.packaging.packers import Packed, pack_module, pack_pt2, pack_torchscript
-from worker.packaging.packers import pack_whole_pt2 as pack_whole
-from worker.packaging.returned import leaves_of
+from worker.packaging.exporting import leaves_of
+from worker.packaging.module import pack_module
+from worker.packaging.program import pack_pt2
+from worker.packaging.result import Packed
+from worker.packaging.whole_file import pack_torchscript
+from worker.packaging.whole_file import pack_whole_pt2 as pack_whole
 from worker.runtimes import dtypes
 from worker.runtimes.base import Trust, load
 

@@ -13,7 +13,8 @@ from shared.errors import InvalidInput, LoadFailed, ModelFailed
 from shared.manifest import TensorSpec
 from tests.helpers.onnx_models import model, save, scaled, squares, value
 from tests.worker.runtimes.formats import Local, Publish
-from worker.packaging.packers import Packed, pack_onnx
+from worker.packaging.onnx import pack_onnx
+from worker.packaging.result import Packed
 from worker.runtimes.base import Trust, load
 from worker.runtimes.onnx_session import open_session
 
@@ -74,7 +75,7 @@ def test_an_output_of_another_type_is_the_models_failure(publish, device, tmp_pa
     [
         (["z"], ["y"], "has no input 'z'"),
         (["x"], ["z"], "has no output 'z'"),
-        (["scale"], ["y"], "input 'x' is not in it"),
+        (["scale"], ["y"], "input 'x' is missing"),
     ],
 )
 def test_a_manifest_with_other_names_does_not_load(

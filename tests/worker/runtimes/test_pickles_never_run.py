@@ -18,7 +18,7 @@ import torch
 from shared.errors import Corrupt, LoadFailed, WarmrouteError
 from tests.worker.runtimes.formats import FORMATS, Local, Publish, pack_pt2
 from worker.device.cpu import CpuDevice
-from worker.packaging.packers import pack_pt2 as pack_program_of_pt2
+from worker.packaging.program import pack_pt2 as pack_program_of_pt2
 from worker.runtimes.base import Trust, load
 
 TRUSTED = Trust(code=True)
@@ -234,7 +234,7 @@ def test_expressions_in_a_program_are_never_evaluated(text, publish, device, mar
 
 
 def _load_changed(local: Local, program: object, publish: Publish, tmp_path: Path) -> None:
-    from worker.packaging.packers import Packed
+    from worker.packaging.result import Packed
 
     changed = tmp_path / "changed.json"
     changed.write_text(json.dumps(program))

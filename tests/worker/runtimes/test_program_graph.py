@@ -125,8 +125,8 @@ class InTraining(nn.Module):
 REFUSED = {
     "writes to": Counter(),
     "training mode": InTraining(),
-    "no tensor": Call(lambda x: (x, 3)),
-    "higher_order.while_loop' is not offered": Call(
+    "not a tensor": Call(lambda x: (x, 3)),
+    "higher_order.while_loop' is not supported": Call(
         lambda x: torch._higher_order_ops.while_loop(
             lambda a: a.sum() < 10, lambda a: (a + 1,), (x,)
         )
@@ -179,19 +179,19 @@ ARGUMENT = {"name": "x", "arg": {"as_tensor": {"name": "x"}}, "kind": 1}
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("target", "torch.os.system", "not offered"),
-        ("target", "torch.ops.aten.__class__.__call__", "not offered"),
-        ("target", "torch.ops.aten.from_file.default", "not offered"),
-        ("target", "torch.ops.evil.run.default", "not offered"),
-        ("target", "torch.ops.aten.linear", "not offered"),
-        ("target", "math.factorial", "not offered"),
+        ("target", "torch.os.system", "not supported"),
+        ("target", "torch.ops.aten.__class__.__call__", "not supported"),
+        ("target", "torch.ops.aten.from_file.default", "not supported"),
+        ("target", "torch.ops.evil.run.default", "not supported"),
+        ("target", "torch.ops.aten.linear", "not supported"),
+        ("target", "math.factorial", "not supported"),
         ("inputs", [{**ARGUMENT, "arg": {"as_tensor": {"name": "ghost"}}}], "does not parse"),
-        ("inputs", [{**ARGUMENT, "arg": {"as_custom_obj": {"name": "x"}}}], "is not offered"),
-        ("inputs", [{**ARGUMENT, "arg": {"as_operator": "torch.os.system"}}], "is not offered"),
+        ("inputs", [{**ARGUMENT, "arg": {"as_custom_obj": {"name": "x"}}}], "is not supported"),
+        ("inputs", [{**ARGUMENT, "arg": {"as_operator": "torch.os.system"}}], "is not supported"),
         ("inputs", [{**ARGUMENT, "arg": {"as_ints": 3}}], "does not parse"),
         ("inputs", [{**ARGUMENT, "arg": {"as_scalar_type": 99}}], "does not parse"),
         ("outputs", [{"as_tensor": {"name": "x"}}], "computed twice"),
-        ("outputs", [{"as_custom_obj": {"name": "y"}}, {"as_none": True}], "is not offered"),
+        ("outputs", [{"as_custom_obj": {"name": "y"}}, {"as_none": True}], "is not supported"),
         ("outputs", [{"as_tensor": {}}], "has no name"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from shared.errors import Corrupt
 from tests.worker.runtimes.formats import Local
-from worker.runtimes.program_canonical import encode
+from worker.runtimes.canonical import encode
 from worker.runtimes.program_schema import MAX_PROGRAM_BYTES, decode
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from shared.manifest import TensorSpec
 from tests.worker.runtimes.formats import FORMATS
-from worker.packaging.packers import pack_torchscript
+from worker.packaging.whole_file import pack_torchscript
 from worker.runtimes.base import Trust, load
 
 TRUSTED = Trust(code=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shared.errors import BlobMissing, InvalidInput, LoadFailed, ModelFailed, Untrusted
-from shared.manifest import PLATFORMS
+from shared.platforms import PLATFORMS
 from tests.worker.runtimes.formats import FORMATS
 from worker.runtimes.base import Trust, load
 
@@ -122,7 +122,7 @@ def test_formats_that_can_run_code_are_refused_unread_without_trust(
 ):
     """Without the operator's word only data is loaded, and the refusal names the setting."""
     local = publish(model_format.pack(tmp_path / "packed", 0))
-    if PLATFORMS[local.manifest.platform] == "data":
+    if PLATFORMS[local.manifest.platform].trust == "data":
         load(local.manifest, local.files, device, Trust())
         return
     unreadable = dict.fromkeys(local.files, Path("/nonexistent"))

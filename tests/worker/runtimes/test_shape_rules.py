@@ -12,7 +12,9 @@ from torch import nn
 from shared.errors import InvalidInput
 from tests.worker.runtimes.formats import Publish
 from worker.device.cpu import CpuDevice
-from worker.packaging.packers import pack_module, pack_pt2, pack_whole_pt2
+from worker.packaging.module import pack_module
+from worker.packaging.program import pack_pt2
+from worker.packaging.whole_file import pack_whole_pt2
 from worker.runtimes.base import LoadedModel, Trust, load
 
 AUTO = torch.export.Dim.AUTO

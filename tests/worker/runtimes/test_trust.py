@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import Untrusted
-from shared.manifest import PLATFORMS, FileEntry, Manifest, TensorSpec
+from shared.manifest import FileEntry, Manifest, TensorSpec
+from shared.platforms import PLATFORMS
 from worker.runtimes.trust import Trust, is_within
 
 PROGRAM = "ab" * 32
@@ -26,7 +27,7 @@ def manifest(platform: str) -> Manifest:
 @pytest.mark.parametrize("code", [False, True])
 def test_data_is_always_allowed_and_code_only_when_trusted(platform, code):
     """The table of platforms decides, and the operator's word for code."""
-    allowed = code or PLATFORMS[platform] == "data"
+    allowed = code or PLATFORMS[platform].trust == "data"
     assert Trust(code=code).allows(manifest(platform), PROGRAM) is allowed
 
 
@@ -34,7 +35,7 @@ def test_data_is_always_allowed_and_code_only_when_trusted(platform, code):
 def test_a_listed_program_is_allowed_as_a_program_only(platform):
     """A hash in the list opens the program of that hash, and no other format."""
     trust = Trust(programs=frozenset({PROGRAM}))
-    wanted = PLATFORMS[platform] == "data" or platform == "pytorch_program"
+    wanted = PLATFORMS[platform].trust == "data" or platform == "pytorch_program"
     assert trust.allows(manifest(platform), PROGRAM) is wanted
     assert not trust.allows(manifest("pytorch_program"), "cd" * 32)
     assert not trust.allows(manifest("pytorch_program"), None)

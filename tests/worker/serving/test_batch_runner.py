@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 
 from shared.envelope import Outcome
 from shared.errors import InvalidInput, ModelFailed, OutOfMemory, Unavailable, WarmrouteError
+from shared.footprint import Footprint
 from tests.helpers.factories import REF, manifest, work
 from worker.device.base import DeviceOutOfMemory
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge
-from worker.residency.ledger import Footprint
-from worker.serving.batch_runner import BatchRunner, parts_of, told
+from worker.serving.batch_runner import BatchRunner, caller_error, split_failed
+from worker.serving.batch_start import RedisClock
 from worker.serving.batch_tensors import Arrays
-from worker.serving.execution import Result
+from worker.serving.completions import Result
 from worker.serving.load_meter import Meter
-from worker.serving.oom_recovery import OomRecovery, Relieve, nothing_to_free
-from worker.serving.redis_clock import RedisClock
+from worker.serving.oom_recovery import FreeMemory, OomRecovery, nothing_to_free
 from worker.supervisor.progress import Progress
 
 FULL = DeviceOutOfMemory("the device has no memory left for this")
@@ -72,7 +72,7 @@ class Here:
 def results(
     model: Model,
     values: list[float],
-    relieve: Relieve = nothing_to_free,
+    free_memory: FreeMemory = nothing_to_free,
     meter: Meter | None = None,
 ) -> list[float | str]:  # fmt: skip
     """What becomes of a request for each value: its answer, or the code of its error."""
@@ -80,8 +80,8 @@ def results(
         thread=Here(), progress=Progress(), meter=meter or Meter(), gauge=Gauge(lambda: None)
     )
     redis_clock = RedisClock()
-    redis_clock.told(0)
-    runner = BatchRunner(parts, redis_clock, OomRecovery(relieve, nullcontext))
+    redis_clock.observe(0)
+    runner = BatchRunner(parts, redis_clock, OomRecovery(free_memory, nullcontext))
     batch = [work(np.array([[value, 0]], "<f4")) for value in values]
     copy = Copy(REF, manifest(), model, Footprint(frozenset(), 0))
     return [_seen(result) for result in asyncio.run(runner.run(copy, 1, batch))]
@@ -107,13 +107,13 @@ def test_who_fits_alone_succeeds_and_who_does_not_fails_alone(
     def refuse(rows: list[float]) -> Exception | None:
         return FULL if sum(rows) > room else None
 
-    async def relieve() -> bool:
+    async def free_memory() -> bool:
         nonlocal room
         room += more or 0
         return more is not None
 
     model = Model(refuse)
-    found = results(model, list(map(float, sizes)), relieve)
+    found = results(model, list(map(float, sizes)), free_memory)
     enough = room if sum(sizes) > least else least
     assert found == [2.0 * size if size <= enough else "out_of_memory" for size in sizes]
     assert len(model.calls) <= 2 * len(sizes)
@@ -141,9 +141,9 @@ def test_each_request_gets_what_it_would_get_alone(kinds: list[str], seed: int) 
 
 def test_halves_are_of_equal_length_and_keep_the_order() -> None:
     """The second one has one more of an odd number; what fails otherwise is taken apart at once."""
-    assert parts_of([1, 2, 3, 4, 5], FULL) == [[1, 2], [3, 4, 5]]
-    assert parts_of([1, 2], FULL) == [[1], [2]]
-    assert parts_of([1, 2, 3], ModelFailed("no")) == [[1], [2], [3]]
+    assert split_failed([1, 2, 3, 4, 5], FULL) == [[1, 2], [3, 4, 5]]
+    assert split_failed([1, 2], FULL) == [[1], [2]]
+    assert split_failed([1, 2, 3], ModelFailed("no")) == [[1], [2], [3]]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_caller_is_told_what_concerns_him(
     error: WarmrouteError, kind: type[WarmrouteError]
 ) -> None:
     """Errors of ours that are none of a request become the model's."""
-    assert type(told(error)) is kind
+    assert type(caller_error(error)) is kind
 
 
 def test_what_failed_as_a_batch_counts_once_and_all_its_time_counts() -> None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.v2.tensors import pack_bytes, unpack_bytes
 from shared import datatypes
 from shared.envelope import Envelope, Tensor, Timing
 from shared.errors import ModelFailed
+from shared.tensor_bytes import pack_bytes, unpack_bytes
 from tests.helpers.factories import spec, tensor, work
 from worker.serving import batch_tensors
 from worker.serving.queued_request import QueuedRequest
@@ -84,11 +84,11 @@ def test_texts_come_back_as_they_are() -> None:
     batch = [work(np.zeros((n, 2), "<f4")) for n in (1, 2)]
     output = np.array([b"\xff", "ä", b""], dtype=object)
     outcomes = split({"y": output}, batch, spec("y", "BYTES", [-1]))
-    sent = [unpack_bytes(o.outputs[0].data, "y") for o in outcomes]
+    sent = [unpack_bytes(o.outputs[0].data) for o in outcomes]
     assert sent == [[b"\xff"], ["ä".encode(), b""]]
     half = np.array(["\ud800"], dtype=object)  # no character: a text cannot hold it
     (outcome,) = split({"y": half}, batch[:1], spec("y", "BYTES", [-1]))
-    assert unpack_bytes(outcome.outputs[0].data, "y") == [b"?"]
+    assert unpack_bytes(outcome.outputs[0].data) == [b"?"]
 
 
 def test_the_callers_id_is_given_back() -> None:

@@ -34,11 +34,11 @@ async def test_a_read_that_is_cancelled_again_and_again_loses_nothing(worker: Wo
 
 async def _read_on(worker: Worker) -> None:
     while True:
-        await worker.consumer.receive_once()
+        await worker.receiver.receive_once()
 
 
 async def _ended(worker: Worker, count: int) -> bool:
-    return len(await worker.cell.replies()) >= count and not worker.consumer.inflight
+    return len(await worker.cell.replies()) >= count and not worker.inflight
 
 
 async def test_what_a_dead_reader_had_been_sent_goes_to_another_worker(cell: Cell) -> None:

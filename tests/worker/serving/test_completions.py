@@ -9,14 +9,15 @@ import pytest
 
 from shared import retry
 from shared.channel import Channel
-from shared.errors import Unavailable
+from shared.envelope import unpack_error
+from shared.errors import InvalidInput, Unavailable
 from shared.script_runner import load_source
 from shared.scripts import Completion, Scripts
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import REF, placing
 from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
-from worker.serving.completions import MAX_BATCH, MAX_BATCH_BYTES, Completions
+from worker.serving.completions import MAX_BATCH, MAX_BATCH_BYTES, Completions, refusal
 
 
 class Member:
@@ -171,3 +172,21 @@ async def test_under_a_new_epoch_nothing_of_the_old_one_is_committed(cell: Cell)
 async def test_draining_with_nothing_to_commit_returns() -> None:
     """At once."""
     await Completions(Calls(), Member, lambda _: None).drain()
+
+
+@pytest.mark.parametrize(
+    ("flat", "known"),
+    [
+        ([b"id", b"a", b"reply", b"gw1", b"flags", b"kp"], (b"a", b"gw1", b"kp")),
+        ([b"id", b"a", b"reply"], (b"a", b"", b"")), ([b"x"], (b"", b"", b"")),
+        ([], (b"", b"", b"")),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_to_whom_is_known(
+    flat: list[bytes], known: tuple[bytes, bytes, bytes]
+) -> None:
+    """Whatever fields it has."""
+    made = refusal(b"1-1", flat, InvalidInput("not the fields"))
+    assert (made.id, made.reply, made.flags) == known
+    assert (made.entry, made.status) == (b"1-1", "failed")
+    assert isinstance(unpack_error(made.outcome), InvalidInput)

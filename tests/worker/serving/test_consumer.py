@@ -62,7 +62,7 @@ async def test_what_no_gateway_wrote_is_answered_and_does_not_stop_the_rest(
     outcomes = await worker.outcomes(2)
     assert outcomes[good] == ("succeeded", 2.0)
     assert outcomes["f" * 32][0] == "failed"
-    await wait_until(lambda: not worker.consumer.inflight)
+    await wait_until(lambda: not worker.inflight)
     assert await worker.cell.client.xlen(stream) == 0
 
 
@@ -87,8 +87,8 @@ async def test_a_request_that_is_late_does_not_run(worker: Worker) -> None:
 async def test_a_request_that_was_taken_back_is_not_answered(worker: Worker) -> None:
     """Its batch-mate is."""
     ids = await worker.send(1.0, 2.0, flags="kp")
-    await worker.consumer.receive_once()  # pending of before: none
-    await worker.consumer.receive_once()
+    await worker.receiver.receive_once()  # pending of before: none
+    await worker.receiver.receive_once()
     await worker.cell.scripts.cancel(ids[0])
     worker.supervisor.start()
     outcomes = await worker.outcomes(2)
@@ -96,15 +96,15 @@ async def test_a_request_that_was_taken_back_is_not_answered(worker: Worker) -> 
     assert outcomes[ids[0]][0] == "cancelled"
     assert outcomes[ids[1]] == ("succeeded", 4.0)
     assert len(await worker.cell.replies()) == 2
-    await wait_until(lambda: not worker.consumer.inflight)
+    await wait_until(lambda: not worker.inflight)
 
 
 async def test_no_more_is_taken_in_than_the_prefetch(worker: Worker) -> None:
     """The rest stays for others, until there is room."""
     await worker.send(*range(3 * PREFETCH))
-    receiving = Supervisor([Loop("receive", worker.consumer.receive_once)])
+    receiving = Supervisor([Loop("receive", worker.receiver.receive_once)])
     receiving.start()
-    await wait_until(lambda: len(worker.consumer.inflight) == PREFETCH)
+    await wait_until(lambda: len(worker.inflight) == PREFETCH)
     pending = await worker.cell.client.xpending(
         worker.cell.keys.work("w1"), await worker.cell.epoch("w1")
     )
@@ -120,8 +120,8 @@ async def test_entries_that_were_delivered_but_never_arrived_are_read_again(cell
     async with Proxy.to(cell.url) as proxy:
         reads = Channel(proxy.url)
         worker = Worker(cell, reads)
-        await worker.parts.membership.register()
-        await worker.consumer.receive_once()  # nothing pending: from now on new ones are read
+        await worker.context.membership.register()
+        await worker.receiver.receive_once()  # nothing pending: from now on new ones are read
         ids = await worker.send(1.0, 2.0)
         proxy.drop_answers = True
         worker.supervisor.start()
@@ -130,7 +130,7 @@ async def test_entries_that_were_delivered_but_never_arrived_are_read_again(cell
         await worker.consumer.drain()
         await reads.aclose()
     assert len(await cell.replies()) == 2
-    worker.parts.thread.close()
+    worker.context.thread.close()
 
 
 async def test_when_all_is_answered_nothing_is_in_hand(worker: Worker) -> None:
@@ -140,8 +140,8 @@ async def test_when_all_is_answered_nothing_is_in_hand(worker: Worker) -> None:
     await worker.cell.client.xadd(worker.cell.keys.work("w1"), {"garbage": "x" * 1000})
     worker.supervisor.start()
     await worker.outcomes(3)
-    await wait_until(lambda: not worker.consumer.inflight)
-    assert worker.consumer.inflight.bytes == 0
+    await wait_until(lambda: not worker.inflight)
+    assert worker.inflight.bytes == 0
 
 
 async def test_a_redis_that_does_not_answer_is_asked_again(
@@ -189,7 +189,7 @@ async def test_who_was_reaped_answers_nothing_of_before(worker: Worker) -> None:
     await worker.cell.client.zadd(worker.cell.keys.workers, {"w1": 0})
     await worker.cell.scripts.reap(MAX_ATTEMPTS)
     go.set()
-    await wait_until(lambda: not worker.consumer.inflight)
+    await wait_until(lambda: not worker.inflight)
     assert await worker.cell.replies() == []
-    assert worker.consumer.completions.counts == {"fenced": 1}
+    assert worker.completions.counts == {"fenced": 1}
     assert await worker.cell.client.xlen(worker.cell.keys.parked(REF)) == 1

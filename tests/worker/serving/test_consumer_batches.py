@@ -17,8 +17,8 @@ async def test_a_batch_is_known_by_its_number(worker: Worker) -> None:
     (first,) = await worker.send(1.0)
     worker.supervisor.start()
     await wait_until(lambda: worker.model.calls)
-    assert worker.parts.progress.running == 1
-    assert worker.parts.progress.overdue_at > clock.monotonic() + 50  # its deadline is a minute
+    assert worker.context.progress.running == 1
+    assert worker.context.progress.overdue_at > clock.monotonic() + 50  # its deadline is a minute
     (second,) = await worker.send(2.0)
 
     async def numbers() -> list[bytes]:
@@ -28,19 +28,19 @@ async def test_a_batch_is_known_by_its_number(worker: Worker) -> None:
         return await numbers() == [b"1", b"2"]
 
     await wait_until(both)
-    assert worker.parts.progress.running == 1
+    assert worker.context.progress.running == 1
     worker.model.go.set()
     assert set(await worker.outcomes(2)) == {first, second}
-    assert worker.parts.progress.running == 0
+    assert worker.context.progress.running == 0
 
 
 async def test_the_most_urgent_runs_first(worker: Worker) -> None:
     """Of what waits; what runs is not interrupted."""
-    worker.parts.batcher.open(REF, Batching(max_size=1))
+    worker.context.batcher.open(REF, Batching(max_size=1))
     for value, priority in ((1.0, 9), (2.0, 5), (3.0, 1), (4.0, 5)):
         await worker.send(value, priority=priority)
     for _ in range(2):  # what was pending of before, and these
-        await worker.consumer.receive_once()
+        await worker.receiver.receive_once()
     worker.supervisor.start()
     await worker.outcomes(4)
     assert worker.model.values == [3.0, 2.0, 4.0, 1.0]
@@ -63,7 +63,7 @@ async def test_a_request_that_has_died_twice_runs_alone(worker: Worker) -> None:
     await worker.cell.client.xadd(worker.cell.keys.work("w1"), fields)
     await worker.send(3.0, 4.0)
     for _ in range(2):
-        await worker.consumer.receive_once()
+        await worker.receiver.receive_once()
     worker.supervisor.start()
     assert (await worker.outcomes(5))["f" * 32] == ("succeeded", 18.0)
     assert sorted(worker.model.calls) == [1, 4]
@@ -82,7 +82,7 @@ async def test_who_is_alone_waits_for_what_runs_and_holds_up_the_rest(worker: Wo
     entered, leave = asyncio.Event(), asyncio.Event()
 
     async def load() -> None:
-        async with worker.consumer.alone():
+        async with worker.consumer.paused():
             entered.set()
             await leave.wait()
 
@@ -92,9 +92,9 @@ async def test_who_is_alone_waits_for_what_runs_and_holds_up_the_rest(worker: Wo
     worker.model.go.set()
     await asyncio.wait_for(entered.wait(), 20)
     ids += await worker.send(2.0, 3.0)
-    await wait_until(lambda: len(worker.consumer.inflight) == 2)
+    await wait_until(lambda: len(worker.inflight) == 2)
     await asyncio.sleep(0.05)
-    assert worker.model.calls == [1] and worker.parts.progress.running == 0
+    assert worker.model.calls == [1] and worker.context.progress.running == 0
     assert await worker.cell.exists(worker.cell.keys.started("w1")) == []
     leave.set()
     await loading
@@ -107,7 +107,7 @@ async def test_on_an_idle_worker_who_asks_is_alone_at_once(worker: Worker) -> No
     inside: list[str] = []
 
     async def load(name: str) -> None:
-        async with worker.consumer.alone():
+        async with worker.consumer.paused():
             assert not inside
             inside.append(name)
             await asyncio.sleep(0.01)
@@ -126,13 +126,13 @@ async def test_who_gives_up_waiting_to_be_alone_holds_up_nobody(worker: Worker) 
     await wait_until(lambda: worker.model.calls)
 
     async def load() -> None:
-        async with worker.consumer.alone():
+        async with worker.consumer.paused():
             raise AssertionError("a batch still runs")
 
     loading = asyncio.create_task(load())
     await asyncio.sleep(0.01)
     await worker.send(2.0)
-    await wait_until(lambda: len(worker.consumer.inflight) == 2)
+    await wait_until(lambda: len(worker.inflight) == 2)
     loading.cancel()
     await asyncio.wait([loading])
 

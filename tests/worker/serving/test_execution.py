@@ -1,4 +1,4 @@
-"""One device call as its parent process sees it, and what is published of it."""
+"""One device call as its parent process sees it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import os
 import numpy as np
 import pytest
 
-from shared.envelope import unpack_error
-from shared.errors import InvalidInput, ModelFailed
+from shared.errors import ModelFailed
+from shared.footprint import Footprint
 from tests.helpers.factories import REF, manifest, work
 from worker.residency.copies import Copy
-from worker.residency.ledger import Footprint
 from worker.serving import execution
 from worker.serving.batch_tensors import Arrays
-from worker.serving.execution import Watch
+from worker.serving.execution import DeviceCall
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import DEVICE_LOST
 
@@ -47,7 +46,7 @@ def test_while_the_model_runs_its_batch_is_known() -> None:
     """With the moment from which on it takes too long; afterwards none runs."""
     progress = Progress()
     model = Model(progress)
-    (outcome,) = execution.run(copy_of(model), [work()], Watch(progress, 7, 123.5))
+    (outcome,) = execution.run(copy_of(model), [work()], DeviceCall(progress, 7, 123.5))
     assert np.frombuffer(outcome.outputs[0].data, "<f4").tolist() == [0, 0]
     assert model.seen == [(7, 123.5)]
     assert progress.running == 0
@@ -58,7 +57,7 @@ def test_a_model_that_raises_runs_no_more() -> None:
     progress = Progress()
     model = Model(progress, ModelFailed("a bad row"))
     with pytest.raises(ModelFailed, match="a bad row"):
-        execution.run(copy_of(model), [work()], Watch(progress, 7, 123.5))
+        execution.run(copy_of(model), [work()], DeviceCall(progress, 7, 123.5))
     assert (model.seen, progress.running) == ([(7, 123.5)], 0)
 
 
@@ -70,23 +69,5 @@ def test_who_loses_its_device_ends_while_its_batch_counts_as_running(
     monkeypatch.setattr(os, "_exit", lambda status: ended.append((status, progress.running)))
     model = Model(progress, RuntimeError("CUDA error: an illegal memory access was encountered"))
     with pytest.raises(RuntimeError):  # only here: in truth nothing follows
-        execution.run(copy_of(model), [work()], Watch(progress, 7, 123.5))
+        execution.run(copy_of(model), [work()], DeviceCall(progress, 7, 123.5))
     assert ended == [(DEVICE_LOST, 7)]
-
-
-@pytest.mark.parametrize(
-    ("flat", "known"),
-    [
-        ([b"id", b"a", b"reply", b"gw1", b"flags", b"kp"], (b"a", b"gw1", b"kp")),
-        ([b"id", b"a", b"reply"], (b"a", b"", b"")), ([b"x"], (b"", b"", b"")),
-        ([], (b"", b"", b"")),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_read_is_refused_to_whom_is_known(
-    flat: list[bytes], known: tuple[bytes, bytes, bytes]
-) -> None:
-    """Whatever fields it has."""
-    refusal = execution.refusal(b"1-1", flat, InvalidInput("not the fields"))
-    assert (refusal.id, refusal.reply, refusal.flags) == known
-    assert (refusal.entry, refusal.status) == (b"1-1", "failed")
-    assert isinstance(unpack_error(refusal.outcome), InvalidInput)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import clock
-from worker.serving.load_meter import Meter
+from worker.serving.load_meter import CompletionRate, Meter
 
 
 @pytest.fixture
@@ -101,3 +101,22 @@ def test_shares_are_shares_and_add_up(calls: list[tuple[float, float, str, int]]
             shares = [meter.share(each) for each in "abc"]
             assert all(0 <= share <= 1 for share in shares)
             assert sum(shares) == pytest.approx(meter.busy, abs=1e-6)
+
+
+def test_a_steady_rate_is_shown_and_fades_when_it_ends(now: list[float]) -> None:
+    """Within a few times five seconds either way."""
+    rate = CompletionRate()
+    for second in range(1, 41):
+        now[0] += 1
+        found = rate.at(100 * second)
+    assert found == pytest.approx(100, rel=0.01)
+    now[0] += 40
+    assert rate.at(4000) < 1
+
+
+def test_reading_the_rate_twice_at_the_same_moment_changes_nothing(now: list[float]) -> None:
+    """The second has seen no time pass."""
+    rate = CompletionRate()
+    now[0] += 1
+    first = rate.at(10)
+    assert rate.at(10) == first > 0

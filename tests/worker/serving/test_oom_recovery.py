@@ -15,43 +15,43 @@ from worker.serving.oom_recovery import OomRecovery, nothing_to_free
 async def test_room_that_could_not_be_made_is_no_room(error: Exception) -> None:
     """Whatever went wrong: the batch is split then."""
 
-    async def relieve() -> bool:
+    async def free_memory() -> bool:
         raise error
 
-    assert not await OomRecovery(relieve, nullcontext).make_room("a", 1)
+    assert not await OomRecovery(free_memory, nullcontext).free_memory("a", 1)
 
 
 async def test_who_wants_room_at_the_same_time_shares_it() -> None:
     """One eviction for all; the next one is asked for anew."""
     asked = 0
 
-    async def relieve() -> bool:
+    async def free_memory() -> bool:
         nonlocal asked
         asked += 1
         await asyncio.sleep(0)
         return True
 
-    room = OomRecovery(relieve, nullcontext)
-    assert await asyncio.gather(*(room.make_room(ref, 1) for ref in "abc")) == [True] * 3
+    room = OomRecovery(free_memory, nullcontext)
+    assert await asyncio.gather(*(room.free_memory(ref, 1) for ref in "abc")) == [True] * 3
     assert asked == 1
-    assert await room.make_room("a", 1)
+    assert await room.free_memory("a", 1)
     assert asked == 2
 
 
 async def test_what_was_in_vain_is_remembered_by_model_and_size() -> None:
     """Something smaller of the same model, and another model, may still be helped."""
 
-    async def relieve() -> bool:
+    async def free_memory() -> bool:
         return True
 
-    room = OomRecovery(relieve, nullcontext)
+    room = OomRecovery(free_memory, nullcontext)
     room.mark_ineffective("a", 100)
-    assert [await room.make_room("a", size) for size in (99, 100, 101)] == [True, False, False]
-    assert await room.make_room("b", 100)
+    assert [await room.free_memory("a", size) for size in (99, 100, 101)] == [True, False, False]
+    assert await room.free_memory("b", 100)
     room.mark_ineffective("a", 50)
-    assert not await room.make_room("a", 99)
+    assert not await room.free_memory("a", 99)
 
 
 async def test_where_nothing_can_be_freed_there_is_no_room() -> None:
     """The default of a consumer."""
-    assert not await OomRecovery(nothing_to_free, nullcontext).make_room("a", 1)
+    assert not await OomRecovery(nothing_to_free, nullcontext).free_memory("a", 1)

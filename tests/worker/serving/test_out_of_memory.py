@@ -24,21 +24,21 @@ class Limited:
         self.rows = rows
         self.calls: list[int] = []
         self.batches: set[int] = set()
-        self.relieved = 0
+        self.asked = 0
         self._worker, self._run = worker, worker.model.run
         worker.model.run = self.run
-        worker.relieve = self.relieve
+        worker.free_memory = self.free_memory
 
     def run(self, inputs: Arrays) -> Arrays:
         self.calls.append(len(inputs["x"]))
-        self.batches.add(self._worker.parts.progress.running)
+        self.batches.add(self._worker.context.progress.running)
         if len(inputs["x"]) > self.rows:
             raise DeviceOutOfMemory("the device has no memory left for this")
         return self._run(inputs)
 
-    async def relieve(self) -> bool:
+    async def free_memory(self) -> bool:
         """Nothing can be freed; tests replace it."""
-        self.relieved += 1
+        self.asked += 1
         return False
 
 
@@ -50,7 +50,7 @@ async def test_a_batch_too_large_for_the_device_runs_one_by_one(worker: Worker) 
     outcomes = await worker.outcomes(4)
     assert [outcomes[i] for i in ids] == [("succeeded", 2.0 * n) for n in (1, 2, 3, 4)]
     assert limited.calls == [4, 2, 1, 1, 2, 1, 1]
-    assert limited.relieved == 1
+    assert limited.asked == 1
 
 
 async def test_a_request_too_large_for_the_device_fails_and_the_next_is_served(
@@ -71,11 +71,11 @@ async def test_room_is_made_and_the_batch_runs_whole(worker: Worker) -> None:
     """Once it has, it is tried again as it is."""
     limited = Limited(worker, rows=3)
 
-    async def relieve() -> bool:
+    async def free_memory() -> bool:
         limited.rows = 4
         return True
 
-    worker.relieve = relieve
+    worker.free_memory = free_memory
     ids = await worker.send(1.0, 2.0, 3.0, 4.0)
     worker.supervisor.start()
     assert await worker.outcomes(4) == {i: ("succeeded", 2.0 * (n + 1)) for n, i in enumerate(ids)}
@@ -98,11 +98,11 @@ async def test_what_the_failed_call_held_is_free_before_room_is_made(worker: Wor
         except MemoryError as error:
             raise DeviceOutOfMemory(f"no memory left beside {scratch.nbytes} bytes") from error
 
-    async def relieve() -> bool:
+    async def free_memory() -> bool:
         alive.extend(ref() is not None for ref in held)
         return True
 
-    worker.model.run, worker.relieve = hungry, relieve
+    worker.model.run, worker.free_memory = hungry, free_memory
     (sent,) = await worker.send(1.0)
     worker.supervisor.start()
     assert await worker.outcomes(1) == {sent: ("succeeded", 2.0)}
@@ -116,7 +116,7 @@ async def test_every_try_is_charged_to_the_batch(worker: Worker) -> None:
     worker.supervisor.start()
     await worker.outcomes(4)
     assert limited.batches == {1}
-    assert worker.parts.progress.running == 0
+    assert worker.context.progress.running == 0
 
 
 async def test_a_bad_request_in_a_batch_that_is_too_large_fails_alone(worker: Worker) -> None:
@@ -138,14 +138,14 @@ async def test_while_room_is_made_others_run(worker: Worker) -> None:
     limited = Limited(worker, rows=1)
     asked = 0
 
-    async def relieve() -> bool:
+    async def free_memory() -> bool:
         nonlocal asked
         asked += 1
         await wait_until(lambda: 9.0 in worker.model.values)
         limited.rows = 4
         return True
 
-    worker.relieve = relieve
+    worker.free_memory = free_memory
     ids = await worker.send(*range(3, 9))
     worker.supervisor.start()
     await wait_until(lambda: limited.calls == [4, 2])
@@ -159,19 +159,19 @@ async def test_room_that_takes_too_long_is_not_waited_for(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while someone waits to be alone, which keeps the copy that goes from draining."""
-    monkeypatch.setattr(oom_recovery, "LONGEST_S", 0.05)
+    monkeypatch.setattr(oom_recovery, "MAX_WAIT_S", 0.05)
     limited, never = Limited(worker, rows=1), asyncio.Event()
     begun = asyncio.Event()
 
-    async def relieve() -> bool:
+    async def free_memory() -> bool:
         begun.set()
         return await never.wait()
 
-    worker.relieve = relieve
+    worker.free_memory = free_memory
     ids = await worker.send(1.0, 2.0)
     worker.supervisor.start()
     await begun.wait()
-    async with asyncio.timeout(20), worker.consumer.alone():
+    async with asyncio.timeout(20), worker.consumer.paused():
         assert limited.calls == [2, 1, 1]
     assert set(await worker.outcomes(2)) == set(ids)
     never.set()
@@ -184,17 +184,17 @@ async def test_what_is_too_large_anyway_does_not_empty_the_device(
     limited, now = Limited(worker, rows=0), clock.monotonic()
     asked: list[float] = []
 
-    async def relieve() -> bool:
+    async def free_memory() -> bool:
         asked.append(clock.monotonic())
         return True
 
-    worker.relieve = relieve
+    worker.free_memory = free_memory
     worker.supervisor.start()
     for count in (1, 2, 3):
         await worker.send(1.0)
         await worker.outcomes(count)
     assert (limited.calls, len(asked)) == ([1, 1, 1, 1], 1)
-    monkeypatch.setattr(clock, "monotonic", lambda: now + oom_recovery.IN_VAIN_S + 1000)
+    monkeypatch.setattr(clock, "monotonic", lambda: now + oom_recovery.INEFFECTIVE_S + 1000)
     await worker.send(1.0)
     await worker.outcomes(4)
     assert len(asked) == 2

@@ -16,10 +16,10 @@ async def test_messages_arrive_in_their_order_and_whole() -> None:
     """A list of thousands of models too."""
     parent, child = await both_ends()
     hot = [f"model-{n}:1:0123456789ab" for n in range(10_000)]
-    child.tell(epoch="12")
-    child.tell(hot=hot)
-    assert await parent.hear() == {"epoch": "12"}
-    assert await parent.hear() == {"hot": hot}
+    child.send(epoch="12")
+    child.send(hot=hot)
+    assert await parent.receive() == {"epoch": "12"}
+    assert await parent.receive() == {"hot": hot}
     parent.close(), child.close()
 
 
@@ -29,7 +29,7 @@ async def test_the_end_of_one_is_seen_by_the_other() -> None:
     parent = await Link.open(one)
     other.sendall(b'{"epoch": "3"}\n{"hot": ["a')
     other.close()
-    assert await parent.hear() == {"epoch": "3"}
-    assert await parent.hear() is None
-    parent.tell(hot=[])  # to nobody: harmless
+    assert await parent.receive() == {"epoch": "3"}
+    assert await parent.receive() is None
+    parent.send(hot=[])  # to nobody: harmless
     parent.close()

@@ -14,7 +14,7 @@ from tests.helpers.wait import wait_until
 from worker.supervisor import parent as parents
 from worker.supervisor.parent import Parent, make_worker_id
 from worker.supervisor.progress import Progress
-from worker.supervisor.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RENEWED, TAKEN
+from worker.supervisor.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RECYCLED, TAKEN
 
 LEASE_S = 1.0
 SIGTERM, SIGKILL = -15, -9
@@ -102,8 +102,8 @@ async def test_one_that_is_stopped_or_has_not_begun_is_left_alone(
         (TAKEN, False, True, "1", TAKEN),
         (MISCONFIGURED, False, False, "", MISCONFIGURED),
         (MISCONFIGURED, False, True, "", None),  # its settings were right: Redis is away
-        (RENEWED, False, True, "1", None),
-        (RENEWED, True, True, "1", DRAINED),
+        (RECYCLED, False, True, "1", None),
+        (RECYCLED, True, True, "1", DRAINED),
         (SIGKILL, False, True, "1", None),
         (70, False, True, "1", None),
         (SIGKILL, True, True, "1", GIVEN_UP),

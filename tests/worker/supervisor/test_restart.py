@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.supervisor.restart import BATCH_STUCK, LOOP_STUCK, Backoff, describe
+from worker.supervisor.restart import BATCH_STUCK, LOOP_STUCK, RestartBackoff, describe
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ def test_the_cause_of_an_end_is_told(status: int, said: str) -> None:
 
 def test_the_first_restart_is_immediate_and_each_further_one_waits_longer() -> None:
     """Up to ten seconds."""
-    backoff = Backoff()
+    backoff = RestartBackoff()
     assert [backoff.after(1.0) for _ in range(8)] == [0, 0.5, 1, 2, 4, 8, 10, 10]
 
 
 def test_who_lived_long_is_restarted_at_once() -> None:
     """Its earlier crashes are forgotten."""
-    backoff = Backoff()
+    backoff = RestartBackoff()
     for _ in range(5):
         backoff.after(1.0)
     assert backoff.after(30.0) == 0
@@ -40,4 +40,4 @@ def test_who_lived_long_is_restarted_at_once() -> None:
 
 def test_ten_thousand_crashes_overflow_nothing() -> None:
     """The wait is bounded before it is computed."""
-    assert Backoff(crashes=10_000).after(0.0) == 10
+    assert RestartBackoff(crashes=10_000).after(0.0) == 10

@@ -1,4 +1,4 @@
-"""A device process that asks to be replaced: who follows it, with what, and how often."""
+"""A device process that requests a restart: what the next one loads, and how often."""
 
 from __future__ import annotations
 
@@ -16,8 +16,15 @@ from worker.supervisor import parent as parents
 from worker.supervisor.child import Child
 from worker.supervisor.parent import Parent
 from worker.supervisor.progress import Progress
-from worker.supervisor.restart import DRAINED, GIVEN_UP, RENEWED
-from worker.supervisor.restart_request import MOST, WITHIN_S, Renewals, RestartRequest
+from worker.supervisor.restart import (
+    DRAINED,
+    GIVEN_UP,
+    MAX_REQUESTS,
+    RECYCLED,
+    WITHIN_S,
+    RestartRequest,
+    RestartRequestRate,
+)
 
 
 @pytest.fixture
@@ -28,33 +35,37 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return moment
 
 
-def test_who_is_held_back_does_not_ask(now: list[float]) -> None:
+def test_a_request_is_refused_for_a_while(now: list[float]) -> None:
     """Until the time is over."""
-    renewal = RestartRequest()
-    renewal.hold(600)
-    assert not renewal.ask("it leaks") and renewal.why == ""
+    restart = RestartRequest()
+    restart.not_before(600)
+    assert not restart.request("it leaks") and restart.reason == ""
     now[0] += 600
-    assert renewal.ask("it leaks") and renewal.ask("it leaks more") and renewal.why == "it leaks"
+    assert (
+        restart.request("it leaks")
+        and restart.request("it leaks more")
+        and restart.reason == "it leaks"
+    )
 
 
-def test_who_was_told_to_stop_is_not_replaced() -> None:
+def test_a_process_that_was_asked_to_stop_is_not_replaced() -> None:
     """Whatever it had asked for."""
-    renewal = RestartRequest()
-    renewal.ask("it leaks")
-    renewal.drop()
-    assert renewal.why == ""
+    restart = RestartRequest()
+    restart.request("it leaks")
+    restart.withdraw()
+    assert restart.reason == ""
 
 
 def test_three_within_ten_minutes_are_too_many(now: list[float]) -> None:
     """Now and then is all right."""
-    renewals = Renewals()
+    requests = RestartRequestRate()
     for _ in range(10):
-        assert not renewals.too_many()
+        assert not requests.too_many()
         now[0] += WITHIN_S / 2
-    assert (MOST, WITHIN_S) == (3, 600)
-    assert [Renewals().too_many() for _ in range(5)] == [False] * 5
-    renewals = Renewals()
-    assert [renewals.too_many() for _ in range(4)] == [False, False, True, True]
+    assert (MAX_REQUESTS, WITHIN_S) == (3, 600)
+    assert [RestartRequestRate().too_many() for _ in range(5)] == [False] * 5
+    requests = RestartRequestRate()
+    assert [requests.too_many() for _ in range(4)] == [False, False, True, True]
 
 
 class Line:
@@ -63,10 +74,10 @@ class Line:
     def __init__(self, said: Sequence[dict[str, Any]]) -> None:
         self.said, self.told = list(said), []
 
-    async def hear(self) -> dict[str, Any] | None:
+    async def receive(self) -> dict[str, Any] | None:
         return self.said.pop(0) if self.said else None
 
-    def tell(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         self.told.append(message)
 
     def close(self) -> None:
@@ -89,7 +100,7 @@ class Process:
 
     def send_signal(self, number: signal.Signals) -> None:
         self.signals.append(number)
-        self.status = RENEWED  # it was about to leave when the signal came
+        self.status = RECYCLED  # it was about to leave when the signal came
         self._over.set()
 
 
@@ -105,8 +116,8 @@ class Children:
         self.lines: list[Line] = []
         self.at_start: Callable[[int], object] = lambda number: None
 
-    async def start(self, env: Mapping[str, str], hot: Sequence[str], again: bool) -> Child:
-        self.started.append((list(hot), again))
+    async def start(self, env: Mapping[str, str], hot: Sequence[str], served_before: bool) -> Child:
+        self.started.append((list(hot), served_before))
         status, said = self._lives.pop(0)
         self.lines.append(Line(said))
         child = Child(Process(status), self.lines[-1], Progress())  # type: ignore[arg-type]
@@ -114,7 +125,7 @@ class Children:
         return child
 
     @property
-    def calmed(self) -> list[list[dict[str, Any]]]:
+    def refused(self) -> list[list[dict[str, Any]]]:
         """What was told to each after its start."""
         return [line.told for line in self.lines]
 
@@ -122,8 +133,8 @@ class Children:
 def lived(status: int | None, *hot: str) -> Life:
     """Registered, held `hot`; asked to be replaced before it let go of them, if it did."""
     said: list[dict[str, Any]] = [{"epoch": "1"}, {"hot": list(hot)}]
-    if status == RENEWED:
-        said += [{"hot": list(hot), "renewing": True}, {"hot": []}]
+    if status == RECYCLED:
+        said += [{"hot": list(hot), "recycling": True}, {"hot": []}]
     return status, said
 
 
@@ -132,7 +143,7 @@ def parent_of(children: Children, monkeypatch: pytest.MonkeyPatch) -> tuple[Pare
     monkeypatch.setattr(parents, "Child", children)
     parent = Parent(WorkerConfig(redis_url="redis://127.0.0.1:1/0", worker_id="w1"), {})
     given_up: list[Any] = []
-    monkeypatch.setattr(parent._disowner, "disown", lambda *given: given_up.append(given))
+    monkeypatch.setattr(parent._fencing, "fence", lambda *given: given_up.append(given))
     return parent, given_up
 
 
@@ -140,12 +151,12 @@ async def test_the_next_one_starts_at_once_with_what_it_held(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As it was before it drained. No crash: nobody is charged, none is counted or logged."""
-    children = Children(lived(RENEWED, "a", "b"), lived(DRAINED))
+    children = Children(lived(RECYCLED, "a", "b"), lived(DRAINED))
     parent, given_up = parent_of(children, monkeypatch)
     with caplog.at_level(logging.INFO, "worker.supervisor"):
         assert await parent.run() == DRAINED
     assert children.started == [([], False), (["a", "b"], True)]
-    assert (given_up, parent._backoff.crashes, children.calmed) == ([], 0, [[], []])
+    assert (given_up, parent._backoff.crashes, children.refused) == ([], 0, [[], []])
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
@@ -155,12 +166,12 @@ async def test_who_asks_again_and_again_is_held_back(
     """The one after the third has to serve for ten minutes first. What is not loaded again yet is
     not forgotten."""
     children = Children(
-        lived(RENEWED, "a", "b"), lived(RENEWED, "b"), lived(RENEWED, "b"), lived(DRAINED)
+        lived(RECYCLED, "a", "b"), lived(RECYCLED, "b"), lived(RECYCLED, "b"), lived(DRAINED)
     )
     parent, _ = parent_of(children, monkeypatch)
     assert await parent.run() == DRAINED
     assert [hot for hot, _ in children.started] == [[], ["a", "b"], ["b", "a"], ["b", "a"]]
-    assert children.calmed == [[], [], [], [{"calm_s": WITHIN_S}]]
+    assert children.refused == [[], [], [], [{"restart_not_before_s": WITHIN_S}]]
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 1 and "again and again" in errors[0]
 
@@ -170,22 +181,22 @@ async def test_one_that_does_not_let_itself_be_held_back_is_started_later_each_t
 ) -> None:
     """As if it had crashed."""
     waits: list[float] = []
-    children = Children(*[lived(RENEWED)] * 6, lived(DRAINED))
+    children = Children(*[lived(RECYCLED)] * 6, lived(DRAINED))
     parent, _ = parent_of(children, monkeypatch)
 
     async def told_within(wait_s: float) -> bool:
         waits.append(wait_s)
         return False
 
-    monkeypatch.setattr(parent, "_told_within", told_within)
+    monkeypatch.setattr(parent, "_stopped_within", told_within)
     assert await parent.run() == DRAINED
     assert waits == [0, 0, 0, 0.5, 1, 2]
 
 
 async def test_a_crash_while_it_drains_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it held is known from before."""
-    status, said = lived(RENEWED, "a")
-    assert status == RENEWED
+    status, said = lived(RECYCLED, "a")
+    assert status == RECYCLED
     children = Children((-signal.SIGSEGV, said), lived(DRAINED))
     parent, given_up = parent_of(children, monkeypatch)
     assert await parent.run() == DRAINED
@@ -202,9 +213,9 @@ async def test_a_signal_to_stop_ends_the_pair_all_the_same(
     parent, _ = parent_of(children, monkeypatch)
 
     def told(number: int) -> None:
-        parent._told_to_stop()
+        parent._on_stop_signal()
         if forced:
-            parent._told_to_stop()
+            parent._on_stop_signal()
 
     children.at_start = told
     async with asyncio.timeout(20):

@@ -9,8 +9,7 @@ import pytest
 from shared import clock
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import BATCH_STUCK, LOOP_STUCK
-from worker.supervisor.stall_detector import StallDetector
-from worker.supervisor.watchdog import Watchdog
+from worker.supervisor.watchdog import StallDetector, Watchdog
 
 LONG_AGO = 0.0
 
@@ -29,7 +28,7 @@ def watchdog(progress: Progress) -> Watchdog:
 def first_verdict(watchdog: Watchdog, looks: int, turns: int | None = None) -> tuple[int, int]:
     """(number of looks, exit status) of the first verdict, (0, 0) if there is none."""
     for look in range(1, looks + 1):
-        if status := watchdog.look(look if turns is None else turns):
+        if status := watchdog.check(look if turns is None else turns):
             return look, status
     return 0, 0
 
@@ -47,7 +46,7 @@ def test_an_event_loop_that_stands_still_is_shown_and_then_ended(
         assert first_verdict(watchdog, 30, turns=1) == (0, 0)
         assert [r.levelname for r in caplog.records] == ["WARNING"]
         assert "first_verdict" in capfd.readouterr().err
-        assert watchdog.look(1) == 0 and watchdog.look(1) == LOOP_STUCK
+        assert watchdog.check(1) == 0 and watchdog.check(1) == LOOP_STUCK
 
 
 def test_it_is_shown_again_when_it_stands_still_again(
@@ -81,15 +80,15 @@ def test_short_batches_past_their_deadlines_are_no_stuck_one(
     """A caller with little time, or the end of a pause, ends no process."""
     for batch in range(1, 100):
         progress.start(batch, LONG_AGO)
-        assert watchdog.look(batch) == 0
+        assert watchdog.check(batch) == 0
         progress.end()
 
 
-def test_stillness_counts_the_observers_own_ticks() -> None:
+def test_stall_counts_the_observers_own_ticks() -> None:
     """And begins anew with each change, or when told to."""
-    stillness = StallDetector(0.5)
-    assert [stillness.seen(1) for _ in range(3)] == [0, 0.5, 1]
-    assert stillness.seen(2) == 0
-    stillness.seen(2)
-    stillness.forgive()
-    assert stillness.seen(2) == 0.5
+    stall = StallDetector(0.5)
+    assert [stall.observe(1) for _ in range(3)] == [0, 0.5, 1]
+    assert stall.observe(2) == 0
+    stall.observe(2)
+    stall.reset()
+    assert stall.observe(2) == 0.5

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from shared.errors import ModelFailed
-from shared.event_log import EventLog
 from shared.manifest import Batching, TensorSpec, WarmupTensor
 from tests.helpers.consuming import Worker
 from tests.helpers.factories import REF, manifest, spec
@@ -18,7 +17,6 @@ from tests.helpers.wait import wait_until
 from worker.serving.batch_tensors import Arrays
 from worker.trial import guard as guards
 from worker.trial.batches import INDEPENDENT
-from worker.trial.guard import Guard
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -28,13 +26,10 @@ class Guarded:
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        self.events = EventLog(worker.cell.channel, worker.cell.keys, "w1")
-        self.copy = worker.parts.copies.get(REF)
+        self.events = worker.events
+        self.copy = worker.context.copies.get(REF)
         self.sizes: list[int] = []
-        self.guard = Guard(worker.parts, self.events)
-        consumer = worker.consumer
-        self.guard.idle = consumer.guard.idle
-        consumer.guard = self.guard
+        self.guard = worker.consumer.guard
         self.serves(lambda x: x * 2)
 
     def serves(self, function: Function) -> None:
@@ -56,7 +51,7 @@ class Guarded:
         """What the cell has learned."""
         return await self.worker.cell.client.hgetall(self.worker.cell.keys.stats(REF))
 
-    async def told(self) -> list[bytes]:
+    async def reasons(self) -> list[bytes]:
         """Reasons of the events."""
         await self.events.finish(1.0)
         rows = await self.worker.cell.client.xrange(self.worker.cell.keys.events)
@@ -65,7 +60,7 @@ class Guarded:
     @property
     def batched(self) -> bool:
         """Whether requests still share calls."""
-        return not self.worker.parts.batcher.limit(REF, Batching(max_size=4))
+        return not self.worker.context.batcher.limit(REF, Batching(max_size=4))
 
 
 @pytest.fixture
@@ -79,7 +74,7 @@ async def guarded(worker: Worker) -> Guarded:
 async def start(guarded: Guarded, count: int = 4) -> None:
     guarded.worker.supervisor.start()
     await guarded.worker.outcomes(count)
-    await wait_until(lambda: guarded.guard.idle())
+    await wait_until(lambda: guarded.guard._is_idle())
 
 
 MIXING: dict[str, Function] = {
@@ -99,7 +94,7 @@ async def test_a_batch_that_mixed_its_rows_is_found_out(guarded: Guarded, name: 
     await start(guarded)
     assert guarded.sizes == [4]
     assert await guarded.guard.run_once() == 1
-    assert (await guarded.known())[b"rows"] == (await guarded.told())[0] != b""
+    assert (await guarded.known())[b"rows"] == (await guarded.reasons())[0] != b""
     await guarded.answered(5.0, 6.0, 7.0)
     assert guarded.sizes[-3:] == [1, 1, 1]
 
@@ -110,7 +105,7 @@ async def test_an_honest_batch_is_checked_and_goes_on(guarded: Guarded) -> None:
     assert await guarded.guard.run_once() == 0
     assert guarded.sizes == [4, 1, 1, 1, 1]
     assert guarded.batched
-    assert (await guarded.known(), await guarded.told()) == ({}, [])
+    assert (await guarded.known(), await guarded.reasons()) == ({}, [])
 
 
 async def test_the_next_check_waits_for_its_time(guarded: Guarded) -> None:
@@ -129,13 +124,13 @@ async def test_the_next_check_waits_for_its_time(guarded: Guarded) -> None:
 async def test_nothing_is_checked_while_the_device_has_work(guarded: Guarded) -> None:
     """It waits until nothing runs and nothing waits."""
     await start(guarded)
-    real, busy = guarded.guard.idle, True
-    guarded.guard.idle = lambda: not busy and real()
+    real, busy = guarded.guard._is_idle, True
+    guarded.guard._is_idle = lambda: not busy and real()
     checking = asyncio.create_task(guarded.guard.run_once())
     await guarded.answered(5.0)
     assert guarded.sizes == [4, 1]
     busy = False
-    guarded.guard.look()
+    guarded.guard.batch_ended()
     assert await checking == 0
     assert guarded.sizes == [4, 1, 1, 1, 1, 1]
 
@@ -177,7 +172,7 @@ async def test_a_model_without_inputs_is_proved_by_a_real_one(guarded: Guarded) 
     """From the first request on that was answered alone, if batches pay."""
     guarded.copy.unproved = True
     guarded.copy.manifest = manifest(batching=Batching(max_size=4))
-    guarded.worker.parts.batcher.limit(REF, Batching(max_size=1))
+    guarded.worker.context.batcher.limit(REF, Batching(max_size=1))
     guarded.serves(slow(lambda x: x * 2))
     await start(guarded)
     assert guarded.sizes == [1, 1, 1, 1]
@@ -190,11 +185,11 @@ async def test_a_model_without_inputs_that_mixes_rows_stays_alone(guarded: Guard
     """And the reason is told."""
     guarded.copy.unproved = True
     guarded.copy.manifest = manifest(batching=Batching(max_size=4))
-    guarded.worker.parts.batcher.limit(REF, Batching(max_size=1))
+    guarded.worker.context.batcher.limit(REF, Batching(max_size=1))
     guarded.serves(lambda x: x - x.mean(0))
     await start(guarded)
     await guarded.guard.run_once()
-    assert len(await guarded.told()) == 1
+    assert len(await guarded.reasons()) == 1
     assert not guarded.copy.unproved
 
 

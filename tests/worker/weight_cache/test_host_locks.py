@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.weight_cache.host_locks import HostLocks
+from worker.weight_cache.pins import HostLocks
 
 A, B = "a" * 64, "b" * 64
 

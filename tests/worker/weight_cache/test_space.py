@@ -53,7 +53,7 @@ async def test_what_is_pinned_stays_and_a_full_cache_says_so(
     await cache.ensure(folder, [a])
     await used_and_released(cache, folder, [b])
     large = stored(folder, tmp_path, {"large": 2000})
-    with pytest.raises(DiskFull, match="no room for 2000 bytes"):
+    with pytest.raises(DiskFull, match="2000 bytes do not fit"):
         await cache.ensure(folder, large)
     assert on_disk(tmp_path / "cache") == {a.sha256, b.sha256}
     cache.release([a])
@@ -70,7 +70,7 @@ async def test_files_over_the_whole_budget_are_refused_at_once(
     """Together they count, even if each would fit."""
     cache = make_cache(budget_bytes=1500)
     files = stored(folder, tmp_path, {"a": 1000, "b": 1000})
-    with pytest.raises(DiskFull, match="2000 bytes, over the whole budget of 1500") as never:
+    with pytest.raises(DiskFull, match="2000 bytes, the whole budget is 1500") as never:
         await cache.ensure(folder, files)
     assert not never.value.retryable, "nobody is to wait for what never comes"
     assert cache.used_bytes == 0

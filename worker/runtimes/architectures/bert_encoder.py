@@ -36,7 +36,7 @@ class BertConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def inputs(config: BertConfig) -> list[TensorSpec]:
-    """Token ids, and 1 for each that is no padding."""
+    """Token ids, and 1 for each that is not padding."""
     return [TensorSpec(name, "INT64", [-1, -1]) for name in ("input_ids", "attention_mask")]
 
 

@@ -1,0 +1,110 @@
+"""The paths of the HTTP door, and those of Triton's extensions that it does not offer (501)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from aiohttp import web
+
+from router.rest.context import GatewayContext, handle_errors
+from router.rest.endpoints import events, infer, models, repository, requests, sessions
+from router.rest.error_responses import no_such_path, not_offered, other_verbs
+from shared.errors import NotFound
+
+MODEL = "/v2/models/{model}"
+SESSION = "/v2/sessions/{id}"
+VERSION = MODEL + "/versions/{version}"
+STATISTICS = "model statistics"
+OF_A_MODEL = {
+    "/stats": STATISTICS,
+    "/trace/setting": "trace settings",
+    "/generate": "the generate extension",
+    "/generate_stream": "the generate extension",
+}
+OF_THE_SERVER = {
+    "/v2/trace/setting": "trace settings",
+    "/v2/logging": "log settings",
+    "/v2/repository/{repository}/index": "repositories by name",
+    "/v2/repository/{repository}/models/{model}/{verb:load|unload}": "repositories by name",
+}
+SHARED_MEMORY = ("system", "cuda", "xpu")
+_REGIONS = (
+    "/status", "/unregister", "/region/{region}/status", "/region/{region}/register",
+    "/region/{region}/unregister",
+)  # fmt: skip
+
+
+def routes() -> list[web.RouteDef]:
+    """Every path of the HTTP door, the busiest first; then the same with a slash at the end, and
+    handlers for unknown paths and verbs.
+    A middleware for aiohttp's own 404 and 405 would be one more call around every request.
+    """
+    found = [
+        web.post(MODEL + "/infer", handle_errors(infer.infer, infer.refused)),
+        web.post(VERSION + "/infer", handle_errors(infer.infer, infer.refused)),
+        web.get("/v2", handle_errors(models.server)),
+        web.get("/v2/models", handle_errors(models.index)),
+        web.get(MODEL + "/versions", handle_errors(models.versions)),
+        web.get("/v2/health/live", handle_errors(models.live)),
+        web.get("/v2/health/ready", handle_errors(models.ready)),
+        web.post("/v2/repository/index", handle_errors(models.index)),
+        web.get("/v2/residency", handle_errors(models.fleet)),
+        web.get("/v2/events", handle_errors(events.get)),
+        web.get("/v2/requests", handle_errors(requests.index)),
+        web.get("/v2/requests/{id}", handle_errors(requests.get)),
+        web.delete("/v2/requests/{id}", handle_errors(requests.delete)),
+        web.get("/v2/dead", handle_errors(requests.dead_letters)),
+        web.get("/v2/dead/{entry}", handle_errors(requests.dead_letter)),
+        web.post("/v2/dead/{entry}/replay", handle_errors(requests.replay)),
+        web.delete("/v2/dead/{entry}", handle_errors(requests.drop_dead_letter)),
+        web.post("/v2/sessions", handle_errors(sessions.create)),
+        web.get("/v2/sessions", handle_errors(sessions.index)),
+        web.get(SESSION, handle_errors(sessions.get)),
+        web.post(SESSION + "/heartbeat", handle_errors(sessions.heartbeat)),
+        web.delete(SESSION, handle_errors(sessions.delete)),
+    ]
+    found += [*_not_offered(), *_of_a_model(MODEL), *_of_a_model(VERSION)]
+    verbs: dict[str, set[str]] = {}
+    for route in found:
+        verbs.setdefault(route.path, set()).add(route.method)
+    found += [
+        web.route("*", path, other_verbs(taken))
+        for path, taken in verbs.items()
+        if "*" not in taken
+    ]
+    found += [web.route(route.method, route.path + "/", route.handler) for route in found]
+    return [*found, web.route("*", "/{path:.*}", no_such_path)]
+
+
+def _of_a_model(base: str) -> list[web.RouteDef]:
+    """The paths below that of a model, or of one version of it."""
+    kept = base.replace("/v2/", "/v2/repository/", 1)
+    return [
+        web.get(base, handle_errors(models.metadata)),
+        web.get(base + "/ready", handle_errors(models.model_ready)),
+        web.get(base + "/config", handle_errors(models.config)),
+        web.get(base + "/residency", handle_errors(models.residency)),
+        web.get(base + "/policy", handle_errors(models.get_policy)),
+        web.put(base + "/policy", handle_errors(models.put_policy)),
+        web.post(kept + "/load", handle_errors(repository.load)),
+        web.post(kept + "/unload", handle_errors(repository.unload)),
+    ]
+
+
+def _not_offered() -> list[web.RouteDef]:
+    """One for each such path, whatever the verb."""
+    found = {base + path: what for base in (MODEL, VERSION) for path, what in OF_A_MODEL.items()}
+    found |= OF_THE_SERVER
+    for kind in SHARED_MEMORY:
+        found |= {f"/v2/{kind}sharedmemory{path}": f"{kind} shared memory" for path in _REGIONS}
+    refused = [web.route("*", path, not_offered(what)) for path, what in found.items()]
+    return [web.route("*", "/v2/models/stats", handle_errors(statistics)), *refused]
+
+
+async def statistics(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """/v2/models/stats: those of all models, unless there is a model of that name."""
+    request.match_info["model"] = "stats"
+    with suppress(NotFound):
+        if request.method in ("GET", "HEAD"):
+            return await models.metadata(request, context)
+    return await not_offered(STATISTICS)(request)
