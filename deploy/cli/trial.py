@@ -35,7 +35,7 @@ UNTRIED = "the model failed with generated inputs ({}): give real ones with --ex
 UNBATCHED = "it is served unbatched until a request shows which inputs it accepts"
 MIXES = (
     "--max-batch: requests may not share a batch of this model: {}. So it is published without "
-    "batches, and serves one request at a time"
+    "batches, and each request runs alone"
 )
 
 

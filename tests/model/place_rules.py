@@ -112,8 +112,8 @@ def _asked(run: Run, c: Choices) -> Placing:
         keyed = usual._replace(reply="", flags="kp", key=key, fingerprint=print_)
         run.seen.keyed.append((run.now, keyed))
         return keyed
-    if kind == "stream" and run.seen.context:
-        door = c.of(list(run.state.ingress)) if run.state.ingress else run.seen.context[-1]
+    if kind == "stream" and run.seen.doors:
+        door = c.of(list(run.state.ingress)) if run.state.ingress else run.seen.doors[-1]
         to = f"{run.keys.answers}{c.below(2)}"
         key, print_ = c.of((("", ""), ("A", "1"), ("A", "1"), ("B", "2")))
         return usual._replace(

@@ -204,7 +204,7 @@ class Run:
         for worker, entries in self.state.work.items():
             known = {entry for entry, _ in self.seen.entries[worker]}
             self.seen.entries[worker] += [p for p in entries.items() if p[0] not in known]
-        self.seen.context += [e for e in self.state.ingress if e not in self.seen.context]
+        self.seen.doors += [e for e in self.state.ingress if e not in self.seen.doors]
         for ref, load in self.state.loads.items():
             if load.token not in self.seen.tokens[ref]:
                 self.seen.tokens[ref].append(load.token)

@@ -18,7 +18,7 @@ from worker.residency.ledger import Ledger
 from worker.residency.projection import Projection
 
 MOST_SEEDS = 300
-FOUND_BEFORE = (0, 87, 131, 70, 20, 18, 17, 14, 8)  # what found these bugs last time is tried first
+FOUND_BEFORE = (0, 87, 131, 70, 21, 20, 18, 17, 14, 8)  # what found them last time comes first
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # it may have to make
 SIZE = density.Size(registered=30, asked=18, capacity=12, light=True)
 
 
-def test_more_models_than_there_is_budget_for_are_all_answered(tmp_path: Path) -> None:
+def test_more_models_than_fit_are_all_answered(tmp_path: Path) -> None:
     """A random 18 of 30 variants of MiniLM at once, on one device process. The case fails if an
     answer is not plain torch's, or if the worker is ever over its budget."""
     bench = Workbench(tmp_path, 1, 0.3, Console(file=io.StringIO(), width=200))

@@ -1,4 +1,4 @@
-"""The heart beats on its own thread: a blocked event loop costs no lease, a stuck one is seen."""
+"""The heartbeat has its own thread: a blocked event loop keeps its lease, a stuck one is found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEASE_S = 1.0
 
 
 class Beating:
-    """Worker w1, registered, with a heart whose verdicts are noted instead of carried out."""
+    """Worker w1, registered, whose heartbeat thread notes exit statuses instead of exiting."""
 
     def __init__(self, cell: Cell, url: str) -> None:
         self.cell = cell
@@ -33,12 +33,12 @@ class Beating:
             cell.scripts, "w1", LEASE_S, MAX_ATTEMPTS, dict, lambda: dict(self.held)
         )
         config = WorkerConfig(redis_url=url, cell=cell.name, lease_s=LEASE_S, stuck_s=1.0)
-        self.heart = HeartbeatThread(config, self.member, self.progress, self.ends.append)
+        self.heartbeat = HeartbeatThread(config, self.member, self.progress, self.ends.append)
 
     async def start(self) -> None:
         self.member.state = "ready"
         await self.member.register()
-        self.heart.start()
+        self.heartbeat.start()
 
     async def lease_left_ms(self) -> float:
         """By Redis's clock; below zero once it has run out."""
@@ -57,7 +57,7 @@ async def made_beating(cell: Cell, url: str) -> AsyncIterator[Beating]:
     try:
         yield made
     finally:
-        await made.heart.close()
+        await made.heartbeat.close()
 
 
 @pytest.fixture
@@ -87,35 +87,38 @@ async def test_a_batch_that_never_ends_is_ended(beating: Beating) -> None:
     await wait_until(lambda: BATCH_STUCK in beating.ends)
 
 
-async def test_it_beats_for_the_parent_while_it_lives(beating: Beating) -> None:
+async def test_progress_is_shown_to_the_parent_while_the_thread_runs(beating: Beating) -> None:
     """Also when it renews no more, while the worker leaves."""
     before = beating.progress.beats
     await wait_until(lambda: beating.progress.beats > before + 2)
-    await beating.heart.stop_renewing()
+    await beating.heartbeat.stop_renewing()
     before = beating.progress.beats
     await wait_until(lambda: beating.progress.beats > before + 2)
 
 
-async def test_who_is_fenced_registers_again_and_announces_what_it_holds(
+async def test_a_fenced_worker_registers_again_and_announces_its_copies(
     beating: Beating, cell: Cell
 ) -> None:
     """Its lease ran out unnoticed, its entries were moved: what it can serve comes back to it."""
     old = beating.member.epoch
-    await cell.client.zadd(cell.keys.workers, {"w1": 0})
-    while await cell.scripts.reap(MAX_ATTEMPTS):
-        pass
+
+    async def reaped() -> bool:
+        await cell.client.zadd(cell.keys.workers, {"w1": 0})
+        return await cell.scripts.reap(MAX_ATTEMPTS) is not None  # unless a heartbeat came between
+
+    await wait_until(reaped)
     await wait_until(lambda: beating.member.epoch != old)
     await wait_until(lambda: cell.client.hexists(cell.keys.holders(REF), "w1"))
     assert (await cell.place(placing()))[0].detail == "w1"
 
 
-async def test_a_map_that_lacks_a_model_is_told_again(beating: Beating, cell: Cell) -> None:
+async def test_a_model_that_the_map_lacks_is_announced_again(beating: Beating, cell: Cell) -> None:
     """As after a lost announcement."""
     await cell.client.delete(cell.keys.holders(REF), cell.keys.holds("w1"))
     await wait_until(lambda: cell.client.hexists(cell.keys.holders(REF), "w1"))
 
 
-async def test_who_finds_its_name_taken_ends(beating: Beating, cell: Cell) -> None:
+async def test_a_worker_whose_name_was_taken_ends(beating: Beating, cell: Cell) -> None:
     """Another process registered under it: two must not serve as one."""
     fields = {"incarnation": "another", "state": "ready"}
     await cell.scripts.register("w1", 10_000, MAX_ATTEMPTS, fields)
@@ -123,11 +126,11 @@ async def test_who_finds_its_name_taken_ends(beating: Beating, cell: Cell) -> No
     assert await cell.client.hget(cell.keys.worker("w1"), "incarnation") == b"another"
 
 
-async def test_after_rest_nothing_is_renewed_and_nobody_registers(
+async def test_after_stop_renewing_no_lease_is_renewed_or_registered(
     beating: Beating, cell: Cell
 ) -> None:
     """A worker that leaves is not to come back by a late beat."""
-    await beating.heart.stop_renewing()
+    await beating.heartbeat.stop_renewing()
     await beating.member.leave()
     before = beating.progress.beats
     await wait_until(lambda: beating.progress.beats > before + 6)

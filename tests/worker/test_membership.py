@@ -55,7 +55,7 @@ async def holders(cell: Cell, ref: str) -> list[bytes]:
     return await cell.client.hkeys(cell.keys.holders(ref))
 
 
-async def test_who_registers_tells_what_it_holds(cell: Cell, member: Membership) -> None:
+async def test_a_registration_announces_the_copies_held(cell: Cell, member: Membership) -> None:
     """With the bytes of each copy, and its report."""
     assert (await cell.client.hget(cell.keys.holders(REF), "w1")).startswith(b"device 10 ")
     assert await holders(cell, OTHER_REF) == [b"w1"]
@@ -63,7 +63,7 @@ async def test_who_registers_tells_what_it_holds(cell: Cell, member: Membership)
     assert (record[b"state"], record[b"used_bytes"]) == (b"ready", b"30")
 
 
-async def test_a_beat_renews(cell: Cell, member: Membership) -> None:
+async def test_a_heartbeat_renews_the_lease(cell: Cell, member: Membership) -> None:
     """And shows a state that has changed."""
     before = await cell.client.zscore(cell.keys.workers, "w1")
     member.state = "draining"
@@ -96,7 +96,9 @@ async def test_after_a_flush_the_map_is_back_with_the_next_beat(
     assert await beat(member) == "ok"
 
 
-async def test_a_map_that_lacks_a_model_is_told_again(cell: Cell, member: Membership) -> None:
+async def test_a_model_that_the_map_lacks_is_announced_again(
+    cell: Cell, member: Membership
+) -> None:
     """The beat notices."""
     await cell.client.delete(cell.keys.holders(REF), cell.keys.holds("w1"))
     assert await beat(member) == "resync"
@@ -119,7 +121,9 @@ async def test_a_copy_that_is_evicted_meanwhile_is_not_announced_again(
     assert await beat(member) == "ok"
 
 
-async def test_an_announcement_that_came_too_late_is_told(cell: Cell, member: Membership) -> None:
+async def test_an_announcement_that_came_too_late_is_a_conflict(
+    cell: Cell, member: Membership
+) -> None:
     """The load was given to another, or the worker is fenced."""
     with pytest.raises(Conflict, match="another"):
         await member.announce("resnet:1:0123456789ab", "0" * 24)
@@ -128,7 +132,7 @@ async def test_an_announcement_that_came_too_late_is_told(cell: Cell, member: Me
         await member.announce(REF, "")
 
 
-async def test_who_retires_takes_no_more_and_who_leaves_is_forgotten(
+async def test_a_retired_copy_takes_no_request_and_a_worker_that_left_has_no_record(
     cell: Cell, member: Membership, held: dict[str, int]
 ) -> None:
     """As a draining worker does."""
@@ -150,7 +154,7 @@ async def test_each_registration_is_passed_on_and_carries_the_incarnation(cell: 
     assert known == member.incarnation.encode()
 
 
-async def test_who_finds_its_name_taken_does_not_register_again(
+async def test_a_worker_whose_name_was_taken_does_not_register_again(
     cell: Cell, member: Membership
 ) -> None:
     """It is told, and leaves the other alone."""

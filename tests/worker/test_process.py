@@ -1,4 +1,4 @@
-"""How a device process ends, as its parent is told: by what it was asked for."""
+"""The exit status of a device process, by which its parent knows what to do next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Left(Exception):
 
 
 class Worker:
-    """A worker that runs until it is told to stop, or asks to be replaced."""
+    """A worker that runs until it is stopped, or requests a restart."""
 
     def __init__(self) -> None:
         self.restart = RestartRequest()
@@ -45,7 +45,7 @@ class Worker:
 
 
 class Line:
-    """The line to the parent. What the worker tells comes first of all from the worker itself."""
+    """The link to the parent. The first message comes from the worker itself."""
 
     def __init__(self) -> None:
         self.said: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -100,7 +100,7 @@ async def pair(monkeypatch: pytest.MonkeyPatch) -> Pair:
     return made
 
 
-async def test_who_asked_to_be_replaced_says_so_with_its_status(pair: Pair) -> None:
+async def test_a_requested_restart_shows_in_the_exit_status(pair: Pair) -> None:
     """Its parent starts the next one."""
     assert pair.worker.restart.request("it leaks")
     pair.worker.stop()
@@ -108,7 +108,7 @@ async def test_who_asked_to_be_replaced_says_so_with_its_status(pair: Pair) -> N
 
 
 @pytest.mark.parametrize("how", ["signal", "its parent has gone"])
-async def test_who_is_told_to_stop_is_not_replaced(pair: Pair, how: str) -> None:
+async def test_a_process_that_was_asked_to_stop_is_not_replaced(pair: Pair, how: str) -> None:
     """Though it had asked for that just before."""
     pair.worker.restart.request("it leaks")
     if how == "signal":
@@ -118,7 +118,7 @@ async def test_who_is_told_to_stop_is_not_replaced(pair: Pair, how: str) -> None
     assert await pair.status() == DRAINED
 
 
-async def test_its_parent_can_hold_it_back(pair: Pair) -> None:
+async def test_its_parent_can_refuse_restarts(pair: Pair) -> None:
     """Then it goes on to serve."""
     pair.line.said.put_nowait({"restart_not_before_s": 600})
     await wait_until(lambda: pair.line.said.empty() and pair.worker.restart._not_before > 0)

@@ -96,11 +96,6 @@ class Ledger:
         return self._used
 
     @property
-    def over(self) -> int:
-        """Bytes over a budget that shrank."""
-        return max(0, self._used - self._budget)
-
-    @property
     def entries(self) -> Mapping[str, Footprint]:
         """Everything that is reserved or resident."""
         return self._entries

@@ -102,7 +102,7 @@ async def test_a_load_is_waited_for_until_the_callers_deadline(fleet: Fleet) -> 
     body = {"parameters": {"timeout": 50_000}}
     status, headers, said = await fleet.ask("POST", LOAD, body, **{"Warmroute-Timeout": "30"})
     assert (status, headers["Warmroute-Error"]) == (504, "expired")
-    assert said["error"] == "model bert version 2: still loading; that goes on"
+    assert said["error"] == "model bert version 2: still loading; it goes on"
     assert await fleet.cell.token(await ref(fleet))
 
 
@@ -183,7 +183,7 @@ async def test_a_holder_that_takes_too_long_is_named(fleet: Fleet) -> None:
     epoch, bert = await fleet.worker(), await ref(fleet)
     await fleet.have("w1", epoch, bert)
     status, _, said = await fleet.ask("POST", UNLOAD, **{"Warmroute-Timeout": "0.05"})
-    assert (status, said["error"]) == (504, "model bert version 2: still held by w1; that goes on")
+    assert (status, said["error"]) == (504, "model bert version 2: still held by w1; it goes on")
 
 
 async def test_a_pinned_model_is_not_unloaded(fleet: Fleet) -> None:

@@ -1,4 +1,4 @@
-"""One GPU per worker: eight workers on eight GPUs, and the ninth is told."""
+"""One GPU per worker: eight workers on eight GPUs, and the ninth is refused."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_threads_that_want_the_same_object_wait_for_one_maker():
     assert len(set(map(id, got))) == 1
 
 
-def test_a_failure_goes_to_who_asked_and_is_not_remembered():
+def test_a_failure_is_raised_in_its_thread_and_not_kept():
     """The next asker tries again."""
     shared = SharedObjects()
 

@@ -97,7 +97,7 @@ def _seen(result: Result) -> float | str:
     sizes=st.lists(st.integers(1, 20), min_size=1, max_size=12),
     room=st.integers(0, 60), more=st.none() | st.integers(0, 60),
 )  # fmt: skip
-def test_who_fits_alone_succeeds_and_who_does_not_fails_alone(
+def test_a_request_succeeds_if_it_fits_alone_and_else_fails_alone(
     sizes: list[int], room: int, more: int | None
 ) -> None:
     """Whatever the sizes, whether room can be made, and however much it is. A batch of n takes at
@@ -153,7 +153,7 @@ def test_halves_are_of_equal_length_and_keep_the_order() -> None:
         (Unavailable("a foreign one"), ModelFailed),
     ],
 )  # fmt: skip
-def test_a_caller_is_told_what_concerns_him(
+def test_a_caller_gets_the_error_of_its_request(
     error: WarmrouteError, kind: type[WarmrouteError]
 ) -> None:
     """Errors of ours that are none of a request become the model's."""

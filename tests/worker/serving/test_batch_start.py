@@ -1,4 +1,4 @@
-"""What a worker knows of Redis's clock: only what is certain."""
+"""Bounds on Redis's clock: only what is certain."""
 
 from __future__ import annotations
 

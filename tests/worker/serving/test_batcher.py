@@ -82,7 +82,7 @@ def test_an_older_head_that_still_waits_does_not_hold_up_the_ready() -> None:
     assert choose([waits, ready], 2.0) == (waits, None)
 
 
-def test_with_nothing_ready_the_time_to_look_again_is_told() -> None:
+def test_with_nothing_ready_the_time_to_look_again_is_given() -> None:
     """The soonest of all; none if nothing waits."""
     late, soon = queue(at(1.0), max_wait_ms=500), queue(at(1.0), ref=OTHER_REF, max_wait_ms=100)
     assert choose([late, soon], 1.0) == (None, 1.1)

@@ -182,7 +182,7 @@ async def test_draining_with_nothing_to_commit_returns() -> None:
         ([], (b"", b"", b"")),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_refused_to_whom_is_known(
+def test_an_entry_that_cannot_be_read_is_refused_to_its_caller(
     flat: list[bytes], known: tuple[bytes, bytes, bytes]
 ) -> None:
     """Whatever fields it has."""

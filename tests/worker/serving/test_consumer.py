@@ -171,7 +171,7 @@ async def test_a_redis_that_does_not_answer_is_asked_again(
     assert len(worker.model.calls) == 1
 
 
-async def test_who_was_reaped_answers_nothing_of_before(worker: Worker) -> None:
+async def test_a_reaped_worker_commits_no_earlier_outcome(worker: Worker) -> None:
     """Its requests are another's by then."""
     entered, go = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()

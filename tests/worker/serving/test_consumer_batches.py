@@ -73,7 +73,7 @@ async def test_a_request_that_has_died_twice_runs_alone(worker: Worker) -> None:
 # alone ----------------------------------------------------------------------------------------
 
 
-async def test_who_is_alone_waits_for_what_runs_and_holds_up_the_rest(worker: Worker) -> None:
+async def test_a_pause_waits_for_running_batches_and_delays_the_rest(worker: Worker) -> None:
     """Nothing is begun meanwhile; afterwards everything is served."""
     worker.model.go.clear()
     ids = await worker.send(1.0)
@@ -101,7 +101,7 @@ async def test_who_is_alone_waits_for_what_runs_and_holds_up_the_rest(worker: Wo
     assert set(await worker.outcomes(3)) == set(ids)
 
 
-async def test_on_an_idle_worker_who_asks_is_alone_at_once(worker: Worker) -> None:
+async def test_an_idle_worker_pauses_at_once(worker: Worker) -> None:
     """Also while the loop waits for a first request. One after the other."""
     worker.supervisor.start()
     inside: list[str] = []
@@ -118,7 +118,7 @@ async def test_on_an_idle_worker_who_asks_is_alone_at_once(worker: Worker) -> No
     assert await worker.outcomes(1) == {sent: ("succeeded", 2.0)}
 
 
-async def test_who_gives_up_waiting_to_be_alone_holds_up_nobody(worker: Worker) -> None:
+async def test_a_cancelled_pause_delays_no_batch(worker: Worker) -> None:
     """Its load lost its lease: what came meanwhile is served."""
     worker.model.go.clear()
     await worker.send(1.0)

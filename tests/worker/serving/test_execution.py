@@ -61,7 +61,7 @@ def test_a_model_that_raises_runs_no_more() -> None:
     assert (model.seen, progress.running) == ([(7, 123.5)], 0)
 
 
-def test_who_loses_its_device_ends_while_its_batch_counts_as_running(
+def test_a_process_that_loses_its_device_ends_while_its_batch_counts_as_running(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """So its parent knows which batch to charge."""

@@ -1,4 +1,4 @@
-"""What the device's time goes to, lately."""
+"""Device time per request and model, and requests per second, over the last seconds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_requests_take_now_counts_more_than_what_they_took(now: list[float]
     assert meter.service_ms == pytest.approx(50, rel=0.1)
 
 
-def test_time_that_answered_nobody_makes_requests_dearer(now: list[float]) -> None:
+def test_time_without_an_answer_makes_requests_dearer(now: list[float]) -> None:
     """A batch that failed and ran again took both."""
     meter = Meter()
     meter.add("a", 0.01, 0)

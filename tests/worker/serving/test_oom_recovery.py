@@ -1,4 +1,4 @@
-"""Asking for room: shared, and never a reason to fail."""
+"""Freeing memory: shared, and never a reason to fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.serving.oom_recovery import OomRecovery, nothing_to_free
 
 
 @pytest.mark.parametrize("error", [Unavailable("Redis is away"), ZeroDivisionError("a bug")])
-async def test_room_that_could_not_be_made_is_no_room(error: Exception) -> None:
+async def test_an_eviction_that_fails_frees_nothing(error: Exception) -> None:
     """Whatever went wrong: the batch is split then."""
 
     async def free_memory() -> bool:
@@ -21,7 +21,7 @@ async def test_room_that_could_not_be_made_is_no_room(error: Exception) -> None:
     assert not await OomRecovery(free_memory, nullcontext).free_memory("a", 1)
 
 
-async def test_who_wants_room_at_the_same_time_shares_it() -> None:
+async def test_batches_that_need_memory_at_the_same_time_share_one_eviction() -> None:
     """One eviction for all; the next one is asked for anew."""
     asked = 0
 
@@ -38,7 +38,7 @@ async def test_who_wants_room_at_the_same_time_shares_it() -> None:
     assert asked == 2
 
 
-async def test_what_was_in_vain_is_remembered_by_model_and_size() -> None:
+async def test_an_ineffective_eviction_is_remembered_by_model_and_size() -> None:
     """Something smaller of the same model, and another model, may still be helped."""
 
     async def free_memory() -> bool:
@@ -52,6 +52,6 @@ async def test_what_was_in_vain_is_remembered_by_model_and_size() -> None:
     assert not await room.free_memory("a", 99)
 
 
-async def test_where_nothing_can_be_freed_there_is_no_room() -> None:
+async def test_where_nothing_can_be_freed_nothing_is_freed() -> None:
     """The default of a consumer."""
     assert not await OomRecovery(nothing_to_free, nullcontext).free_memory("a", 1)

@@ -67,7 +67,7 @@ async def test_a_request_too_large_for_the_device_fails_and_the_next_is_served(
     assert (await worker.outcomes(2))[small] == ("succeeded", 4.0)
 
 
-async def test_room_is_made_and_the_batch_runs_whole(worker: Worker) -> None:
+async def test_memory_is_freed_and_the_batch_runs_whole(worker: Worker) -> None:
     """Once it has, it is tried again as it is."""
     limited = Limited(worker, rows=3)
 
@@ -133,7 +133,7 @@ async def test_a_bad_request_in_a_batch_that_is_too_large_fails_alone(worker: Wo
 # making room ----------------------------------------------------------------------------------
 
 
-async def test_while_room_is_made_others_run(worker: Worker) -> None:
+async def test_while_memory_is_freed_other_batches_run(worker: Worker) -> None:
     """The copy that goes may have requests left. Two batches wait, for the same room."""
     limited = Limited(worker, rows=1)
     asked = 0
@@ -155,7 +155,7 @@ async def test_while_room_is_made_others_run(worker: Worker) -> None:
     assert asked == 1
 
 
-async def test_room_that_takes_too_long_is_not_waited_for(
+async def test_an_eviction_that_takes_too_long_is_not_waited_for(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while someone waits to be alone, which keeps the copy that goes from draining."""

@@ -1,4 +1,4 @@
-"""What a worker has taken in is bounded in requests and in bytes."""
+"""The in-flight window is bounded in requests and in bytes."""
 
 from __future__ import annotations
 

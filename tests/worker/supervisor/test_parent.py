@@ -61,7 +61,7 @@ def ticks(n: int) -> Callable[[], bool]:
     return lambda: asyncio.get_running_loop().time() > ends
 
 
-async def test_a_device_process_whose_heart_stands_still_is_killed(parent: Parent) -> None:
+async def test_a_device_process_without_a_heartbeat_is_killed(parent: Parent) -> None:
     """It lives and is not stopped: some call holds the interpreter's lock for ever."""
     child = DeviceProcess()
     child.progress.beat()

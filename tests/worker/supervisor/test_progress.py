@@ -38,7 +38,7 @@ def test_nothing_runs_before_the_first_batch_and_after_each() -> None:
     assert progress.running == 0
 
 
-def test_two_of_them_share_nothing_unless_told_to() -> None:
+def test_two_of_them_share_nothing_without_a_file() -> None:
     """Without a file the memory is its own."""
     one, other = Progress(), Progress()
     one.start(3, 1.0)

@@ -18,7 +18,7 @@ from worker.supervisor.restart import BATCH_STUCK, LOOP_STUCK, RestartBackoff, d
         (BATCH_STUCK, "its device process ended with status 71: a batch ran on past its deadline"),
     ],
 )
-def test_the_cause_of_an_end_is_told(status: int, said: str) -> None:
+def test_an_end_has_a_cause_in_words(status: int, said: str) -> None:
     """As requests that ran will tell it."""
     assert describe(status) == said
 

@@ -160,7 +160,7 @@ async def test_the_next_one_starts_at_once_with_what_it_held(
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
-async def test_who_asks_again_and_again_is_held_back(
+async def test_requests_for_restarts_again_and_again_are_refused(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The one after the third has to serve for ten minutes first. What is not loaded again yet is
