@@ -1,4 +1,4 @@
-"""When a connection may be tried again: later each time, with jitter, so that a server that comes
+"""When something may be tried again: later each time, with jitter, so that a server that comes
 back is not met by all its clients at once.
 """
 
@@ -9,6 +9,13 @@ import random
 from shared import clock
 
 FIRST_S, LONGEST_S = 0.05, 1.0
+
+
+def wait_s(failures: int, first_s: float, longest_s: float) -> float:
+    """Seconds to wait after so many failures in a row (1 or more): twice as long each time, at most
+    `longest_s`, less up to half of it at random."""
+    longest = min(first_s * 2.0 ** min(failures - 1, 30), longest_s)
+    return longest * random.uniform(0.5, 1.0)
 
 
 class Backoff:
@@ -35,5 +42,4 @@ class Backoff:
 
     def _wait(self, failures: int) -> None:
         if failures > 0:
-            longest = min(FIRST_S * 2 ** (failures - 1), LONGEST_S)
-            self._until = clock.monotonic() + longest * random.uniform(0.5, 1.0)
+            self._until = clock.monotonic() + wait_s(failures, FIRST_S, LONGEST_S)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from contextlib import suppress
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from shared import clock, events
+from shared.backoff import wait_s
 from shared.channel import Channel
 from shared.connection import may_have_run, redis_errors
 from shared.errors import Unavailable
@@ -81,9 +81,8 @@ class EventLog:
             if await self._send_some():
                 failures = 0
                 continue
-            longest = min(FIRST_WAIT_S * 2**failures, LONGEST_WAIT_S)
-            failures = min(failures + 1, 10)
-            await asyncio.sleep(longest * random.uniform(0.5, 1.0))
+            failures += 1
+            await asyncio.sleep(wait_s(failures, FIRST_WAIT_S, LONGEST_WAIT_S))
 
     async def _send_some(self) -> bool:
         """Send the oldest; False if there are some to be sent again."""

@@ -12,8 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
-
+from shared.backoff import wait_s
 from shared.errors import WarmrouteError
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,6 @@ class Loop:
         self.failures = 0
         self._run_once = run_once
         self._every_s = every_s
-        self._wait = wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
 
     async def run(self) -> None:
         """Run until cancelled. A failed round waits with back-off and jitter."""
@@ -61,9 +59,7 @@ class Loop:
             # What is ours was foreseen (Redis away); anything else is a bug and shows its stack.
             foreseen = isinstance(error, WarmrouteError)
             log.warning("loop %s: %s", self.name, error, exc_info=not foreseen)
-        state = RetryCallState(AsyncRetrying(), None, (), {})
-        state.attempt_number = self.failures
-        await asyncio.sleep(self._wait(state))
+        await asyncio.sleep(wait_s(self.failures, FIRST_WAIT_S, LONGEST_WAIT_S))
 
 
 class Supervisor:

@@ -24,8 +24,7 @@ from shared.constants import KEEP, POLL
 from shared.envelope import Outcome, pack
 from shared.errors import Expired, OutcomeUnknown, Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.placed import Limits, Placed
-from shared.scripts import Placing, Scripts
+from shared.scripts import Limits, Placed, Placing, Scripts
 
 STOPPING = "this gateway is stopping; retry at another one"
 # A caller gets the answer of a passed deadline from its gateway at the latest this long after it.
