@@ -69,7 +69,7 @@ def test_a_model_that_mixes_rows_is_published_without_batches(
     """Why is told. Without the option there is nothing to tell."""
     options = ["--file", script(MIXING_MODULES[name]()), *X, *Y]
     *_, note = pushed(capsys, *options, "--max-batch", 8)
-    assert "may not share a batch" in note and "serves one request at a time" in note
+    assert "may not share a batch" in note and "each request runs alone" in note
     assert manifest(repository).batching.max_size == 1
     assert pushed(capsys, *options) == []
     assert open_repository(repository).list_versions("m") == [1]
