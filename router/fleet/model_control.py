@@ -132,7 +132,7 @@ class ModelControl:
 
     async def _checked(self, entry: Entry, ordered: Ordered) -> str:
         """The status; raises why the model is not being loaded."""
-        if ordered.status == "nobody":
+        if ordered.status == "no_worker":
             raise await self._impossible(entry)
         if ordered.status in ("unloadable", "quarantined"):
             raise unpack_error(ordered.detail.encode())

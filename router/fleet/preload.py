@@ -140,7 +140,7 @@ class Preload:
         await self._turn()
         least = entry.manifest.residency.min_copies or None
         ordered = await until_answered(lambda: self._scripts.order_copy(str(entry.ref), least))
-        if ordered.status != "nobody":  # that can pass, and it costs nothing
+        if ordered.status != "no_worker":  # that can pass, and it costs nothing
             self._tries[entry.ref] += TRIES if ordered.status == "held" else 1
 
     async def _policy(self, entry: Entry) -> Policy:

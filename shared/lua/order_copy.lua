@@ -3,7 +3,7 @@
 -- KEYS[1] prefix. ARGV: now, ref, least copies to keep from now on ('' leaves that as it is), '1' if it is
 --   a trial (else '').
 -- Returns {'held', copies} | {'loading', phase} | {'ordered', ''} | {'unloadable' | 'quarantined', cause}
---   | {'nobody', ''} (no worker is there, or none can take it) | {'resting', ''} (a trial is not due, or it
+--   | {'no_worker', ''} (no worker is there, or none can take it) | {'resting', ''} (a trial is not due, or it
 --   has crashed workers). With 0 copies to keep nothing is ordered: {'held', copies}.
 local now, ref, least, trial = clock(), ARGV[2], ARGV[3], ARGV[4] == '1'
 if least ~= '' then
@@ -25,4 +25,4 @@ if order_missing(ref, now, trial and 'trial' or 'requested') then
   if trial then note_trial(ref, now) end
   return {'ordered', ''}
 end
-return {'nobody', ''}
+return {'no_worker', ''}

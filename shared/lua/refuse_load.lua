@@ -1,7 +1,7 @@
 -- refuse_load: hand an order back to the other workers because this one cannot hold the model.
 -- use: keys, constants, report, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token.
--- Returns 'ordered' (a new order, without this worker) | 'nobody' (no other live worker is left: the
+-- Returns 'ordered' (a new order, without this worker) | 'no_worker' (no other live worker is left: the
 --   lease stays with this worker, which must fail the load) | 'crowded' (nor is one left for a further
 --   copy, which is not ordered again for a while) | 'stale'.
 -- A request that a live holder can serve does not fail: the sweep places what is parked there.
@@ -36,4 +36,4 @@ if extra ~= '' and another_than(worker) then
   return 'ordered'
 end
 redis.call('HSET', k('load', ref), 'worker', worker)
-return 'nobody'
+return 'no_worker'

@@ -120,7 +120,7 @@ async def test_when_no_other_live_worker_is_left_nobody_can_load(cell: Cell) -> 
     await cell.place(placing())
     await cell.scripts.refuse_load("w1", REF, await cell.claim("w1", first))
     token = await cell.claim("w2", second)
-    assert await cell.scripts.refuse_load("w2", REF, token) == "nobody"
+    assert await cell.scripts.refuse_load("w2", REF, token) == "no_worker"
     assert await cell.token() == token
     assert await cell.scripts.fail_load("w2", REF, token, CAUSE, 1000) == 0
 
@@ -134,7 +134,7 @@ async def test_who_was_told_refused_may_find_that_nobody_is_left(cell: Cell) -> 
     await cell.client.zrem(cell.keys.workers, "w2")
     token = await cell.token()
     assert await claim(cell, "w1", epoch, token) == "refused"
-    assert await cell.scripts.refuse_load("w1", REF, token) == "nobody"
+    assert await cell.scripts.refuse_load("w1", REF, token) == "no_worker"
     assert await cell.scripts.fail_load("w1", REF, token, CAUSE, 1000) == 0
 
 

@@ -39,10 +39,10 @@ async def test_what_is_held_is_not_ordered(cell: Cell) -> None:
 async def test_without_a_live_worker_nobody_is_asked(cell: Cell) -> None:
     """None at all, or only dead ones: nothing is left behind."""
     cell.scripts.now_ms = NOW_MS
-    assert await cell.scripts.order_copy(REF) == ("nobody", "")
+    assert await cell.scripts.order_copy(REF) == ("no_worker", "")
     await worker(cell, lease_ms=1)
     cell.scripts.now_ms += 1
-    assert await cell.scripts.order_copy(REF) == ("nobody", "")
+    assert await cell.scripts.order_copy(REF) == ("no_worker", "")
     assert await cell.exists(cell.keys.load(REF), cell.keys.stats(REF), cell.keys.min_copies) == []
 
 
@@ -50,7 +50,7 @@ async def test_where_nobody_could_take_it_a_moment_ago_nobody_is_asked(cell: Cel
     """`crowded` is told as `nobody`."""
     await worker(cell)
     await cell.client.set(cell.keys.no_capacity(REF), "w1", px=5000)
-    assert await cell.scripts.order_copy(REF) == ("nobody", "")
+    assert await cell.scripts.order_copy(REF) == ("no_worker", "")
 
 
 async def test_what_failed_a_moment_ago_is_not_ordered(cell: Cell) -> None:
@@ -82,7 +82,7 @@ async def _claimed(cell: Cell, epoch: str) -> bool:
 
 async def test_a_least_number_is_kept_from_then_on(cell: Cell) -> None:
     """Also when there is nobody yet: the copies come with the workers. None leaves it as it is."""
-    assert await cell.scripts.order_copy(REF, 2) == ("nobody", "")
+    assert await cell.scripts.order_copy(REF, 2) == ("no_worker", "")
     assert await members(cell, cell.keys.min_copies) == {REF}
     assert await cell.client.hget(cell.keys.stats(REF), "min_copies") == b"2"
     assert 0 < await cell.client.pttl(cell.keys.stats(REF)) <= WEEK_MS

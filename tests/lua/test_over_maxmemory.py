@@ -87,7 +87,7 @@ async def test_an_order_can_be_handed_back(cell: Cell) -> None:
     token = await cell.claim("w1", epoch)
     await fill(cell)
     assert await cell.scripts.refuse_load("w1", REF, token) == "ordered"
-    assert await cell.scripts.refuse_load("w2", REF, await cell.token()) == "nobody"
+    assert await cell.scripts.refuse_load("w2", REF, await cell.token()) == "no_worker"
 
 
 async def test_a_load_goes_where_it_belongs(cell: Cell) -> None:

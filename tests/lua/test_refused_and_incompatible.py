@@ -51,7 +51,7 @@ async def test_what_somebody_waits_for_is_not_crowded(cell: Cell) -> None:
     await cell.scripts.order_copy(REF)
     await cell.place(kept())
     token = await cell.claim("w1", epoch)
-    assert await cell.scripts.refuse_load("w1", REF, token) == "nobody"
+    assert await cell.scripts.refuse_load("w1", REF, token) == "no_worker"
     assert await fail(cell, "w1", "cpu") == 0
 
 
@@ -65,7 +65,7 @@ async def test_a_former_holder_is_asked_when_somebody_waits(cell: Cell) -> None:
     token = await cell.claim("w2", second)
     assert await cell.scripts.refuse_load("w2", REF, token) == "ordered"
     assert await claim(cell, "w1", first) == "claimed"
-    assert await cell.scripts.refuse_load("w1", REF, await cell.token()) == "nobody"
+    assert await cell.scripts.refuse_load("w1", REF, await cell.token()) == "no_worker"
 
 
 async def test_nobody_is_failed_whom_a_holder_can_serve(cell: Cell) -> None:

@@ -72,7 +72,7 @@ async def order_copy(run: Run, c: Choices) -> None:
         if least_copies(m.state, ref) > 0:
             m.state.min_copies.add(ref)
     held, load = len(m.live_holders(ref)), m.state.loads.get(ref)
-    want, detail = "nobody", ""
+    want, detail = "no_worker", ""
     if held or least == 0:
         want, detail = "held", str(held)
     elif load:

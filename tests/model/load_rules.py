@@ -143,7 +143,7 @@ async def refuse_load(run: Run, c: Choices) -> None:
         f"refuse_load {worker} {ref} {token}", run.scripts.refuse_load(worker, ref, token)
     )
     must(answer == _refused(m, worker, ref, token), f"refuse_load says {answer}")
-    if answer == "nobody":  # to fail it
+    if answer == "no_worker":  # to fail it
         run.history.copies.claimed(ref, worker, token)
     run.count("refuse_load", answer)
     run.check("refuse_load", m)
@@ -169,7 +169,7 @@ def _refused(m: Model, worker: str, ref: str, token: str) -> str:
         m.order(ref, {worker})
         return "ordered"
     m.state.loads[ref] = load._replace(worker=worker)
-    return "nobody"
+    return "no_worker"
 
 
 async def route_by_affinity(run: Run, c: Choices) -> None:

@@ -42,7 +42,7 @@ class Loads:
         """What a script made so."""
         if ran.script == "claim_load" and ran.reply in (b"claimed", b"suspect"):
             self._claim(str(args[ARGS + 2]), str(args[ARGS + 3]))
-        elif ran.script == "refuse_load" and ran.reply == b"nobody":
+        elif ran.script == "refuse_load" and ran.reply == b"no_worker":
             self._claimed[str(args[ARGS + 1])] = str(args[ARGS + 2])  # to fail it, no more
         elif ran.script == "reload" and ran.reply:
             self._claim(str(args[ARGS + 2]), ran.reply.decode())

@@ -84,9 +84,9 @@ class LoadLease:
         answer = await until_answered(
             lambda: self._scripts.refuse_load(self._worker, self.ref, self.token)
         )
-        if answer == "nobody" and error is not None:
+        if answer == "no_worker" and error is not None:
             await self.fail(error)
-        elif answer == "nobody":
+        elif answer == "no_worker":
             self._why = why or "no worker can load it just now"
             with suppress(Unavailable):
                 await self._renew_for(AGAIN_MS)
