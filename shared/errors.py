@@ -180,7 +180,8 @@ class ConfigError(WarmrouteError):
 
 
 def _tree(root: type[WarmrouteError]) -> dict[str, type[WarmrouteError]]:
-    found = {root.code: root}
+    """Code -> class. A class without a code of its own travels as the class above it."""
+    found = {root.code: root} if "code" in vars(root) else {}
     for child in root.__subclasses__():
         found.update(_tree(child))
     return found

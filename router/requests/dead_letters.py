@@ -26,6 +26,7 @@ from shared.shared_memory import is_reference
 
 MAX_LISTED = 1000
 SHOWN_BYTES = 1 << 20  # a larger payload is not written out as JSON; it can still be replayed
+_CARRIED = b"entry."  # before a field that a letter keeps for its replay only (constants.lua)
 READ_AT_ONCE = 8  # each letter includes its payload, of up to 16 MiB
 ENTRY = re.compile(r"\d{1,19}-\d{1,19}")
 
@@ -149,7 +150,8 @@ def _check(entry: str) -> str:
 
 
 def _letter(entry: bytes, fields: dict[bytes, bytes], *, keep_body: bool) -> Letter:
-    raw = {name.decode(errors="replace"): value for name, value in fields.items()}
+    """The letter of an entry. Fields of a newer release stay in Redis."""
+    raw = {name.decode(): fields[name] for name in fields if not name.startswith(_CARRIED)}
     body = raw.pop("body", b"")
     texts = {name: value[:1024].decode(errors="replace") for name, value in raw.items()}
     return Letter(entry.decode(), texts, body if keep_body else b"", len(body))

@@ -22,9 +22,12 @@ if ARGV[6] == '1' then
       letter[#letter + 1] = sent[name]
     end
   end
+  local left = LARGEST_KEPT  -- for all fields that are not known
   for i = 1, math.min(#original[2], 2 * CARRIED_MAX), 2 do
     local name, value = original[2][i], original[2][i + 1]
-    if not DOOR_FIELDS[name] and #value <= LARGEST_KEPT then
+    local size = #name + #value
+    if not DOOR_FIELDS[name] and size <= left then
+      left = left - size
       letter[#letter + 1] = CARRIED .. name
       letter[#letter + 1] = value
     end

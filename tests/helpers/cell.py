@@ -136,7 +136,7 @@ class Cell:
 
 def decoded(row: Any) -> dict[str, bytes]:
     """Field names as text; `row` as a client without decoding answers it."""
-    return {name.decode(): value for name, value in row.items()}
+    return {name.decode(errors="replace"): value for name, value in row.items()}
 
 
 def open_cell(url: str, name: str) -> Cell:
