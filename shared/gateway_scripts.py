@@ -14,7 +14,7 @@ from shared.script_runner import CHUNK, ScriptRunner, flat_of
 
 
 class Placing(NamedTuple):
-    """One request for `place`. Times in ms, `flags` as in `lua/lib/publish.lua`. `key`: idempotency
+    """One request for `place`. Times in ms, `flags`: those of `constants.py`. `key`: idempotency
     key ('' none); `fingerprint`: digest of what is asked under it."""
 
     id: str

@@ -24,7 +24,6 @@ from shared.placed import Limits, Placed
 from shared.scripts import Scripts
 from shared.shared_memory import is_reference
 
-MAX_LISTED = 1000
 SHOWN_BYTES = 1 << 20  # a larger payload is not written out as JSON; it can still be replayed
 _CARRIED = b"entry."  # before a field that a letter keeps for its replay only (constants.lua)
 READ_AT_ONCE = 8  # each letter includes its payload, of up to 16 MiB

@@ -1,4 +1,4 @@
-"""lib/live.lua: which versions have been loaded, what they may keep, and when a trial is due."""
+"""`lib/loaded_versions.lua`: which versions have been loaded, and when a trial is due."""
 
 from __future__ import annotations
 

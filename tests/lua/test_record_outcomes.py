@@ -1,4 +1,4 @@
-"""lib/ended.lua: every failure is written down once, and its end can be asked for by id."""
+"""lib/outcomes.lua: every failure is written down once, and its end can be asked for by id."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 
 from shared import failpoints
 from shared.errors import Conflict, InsufficientMemory, LoadFailed, WarmrouteError
@@ -18,6 +18,7 @@ from shared.event_log import EventLog
 from shared.manifest import Manifest
 from shared.names import ModelRef
 from shared.retry import until_answered
+from shared.tasks import BackgroundTasks
 from worker.loading.load_lease import LOAD_LEASE_MS, LoadLease
 from worker.loading.load_limiter import LoadLimiter
 from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult, NoMemoryNow
@@ -58,8 +59,8 @@ class Loader:
         self._events = events
         self._limiter = limiter
         self._unloadable_ms = round(unloadable_s * 1000)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._later: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks[None]()
+        self._later = BackgroundTasks[None]()  # they take no slot: mostly the other worker loads
         self.loads = 0
 
     def may_take_order(self) -> bool:
@@ -77,14 +78,12 @@ class Loader:
         lease = self._lease(ref, token)
         match claim:
             case "later":
-                later = asyncio.create_task(self._after_head_start(lease))
-                self._later.add(later)  # it takes no slot: mostly the other worker loads
-                later.add_done_callback(self._later.discard)
+                self._later.start(self._after_head_start(lease))
             case "refused":
                 await asyncio.sleep(PAUSE_S)  # no other worker may take orders now: do not spin
                 await lease.refuse()
             case "claimed" | "suspect":
-                self._start(self._run(lease, suspect=claim == "suspect"))
+                self._tasks.start(self._run(lease, suspect=claim == "suspect"))
         return claim
 
     async def _claim(self, ref: str, token: str) -> str:
@@ -101,7 +100,7 @@ class Loader:
             case "refused":
                 await lease.refuse()
             case "claimed" | "suspect" as claim:
-                self._start(self._run(lease, suspect=claim == "suspect"))
+                self._tasks.start(self._run(lease, suspect=claim == "suspect"))
 
     async def _until_free_slot(self) -> None:
         while len(self._tasks) >= self._limiter.slots:
@@ -115,7 +114,7 @@ class Loader:
             await self._until_free_slot()
             if self._membership.state != "ready":
                 return
-            await asyncio.wait([self._start(self._reload(ref))])
+            await asyncio.wait([self._tasks.start(self._reload(ref))])
 
     async def _reload(self, ref: str) -> None:
         try:
@@ -132,12 +131,6 @@ class Loader:
         )
         if token:
             await self._run(self._lease(ref, token), evict=False)
-
-    def _start(self, load: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(load)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     def _lease(self, ref: str, token: str) -> LoadLease:
         return LoadLease(

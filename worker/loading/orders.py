@@ -23,6 +23,7 @@ from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import ConfigError
 from shared.keys import Keys
+from shared.tasks import BackgroundTasks
 from worker.loading import rq_worker
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Orders:
         self._may_load = may_load
         self._load = load
         self._unload = unload
-        self._unloading: set[asyncio.Task[object]] = set()
+        self._unloading = BackgroundTasks[object]()  # a copy may have to drain first
 
     async def run_once(self) -> str:
         """Wait for an order and begin it; the order, '' if there was none."""
@@ -62,18 +63,12 @@ class Orders:
                 if self._may_load():
                     await self._load(ref, token)
             case ["unload", ref, *_]:
-                self._begin_to_unload(ref)
+                self._unloading.start(self._unload(ref))
             case [""]:
                 pass
             case _:
                 log.error("an order of unknown form is ignored: %.100r", order)
         return order
-
-    def _begin_to_unload(self, ref: str) -> None:
-        """Unload in the background: it may have to drain first."""
-        task = asyncio.create_task(self._unload(ref))
-        self._unloading.add(task)
-        task.add_done_callback(self._unloading.discard)
 
 
 class ColdQueue:

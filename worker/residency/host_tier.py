@@ -18,6 +18,7 @@ from shared.footprint import Footprint, predict, sharing, weight_files
 from shared.manifest import FileEntry, Manifest
 from shared.platforms import Sharing
 from shared.repository import Repository
+from shared.tasks import BackgroundTasks
 from worker.device.base import Device
 from worker.residency.copies import Copy
 from worker.residency.ledger import Ledger
@@ -37,7 +38,7 @@ class HostTier:
         self._keeping: dict[str, asyncio.Task[bool]] = {}
         self._leaving: set[str] = set()
         self._in_use: list[frozenset[str]] = []
-        self._freeing: set[asyncio.Task[None]] = set()
+        self._freeing = BackgroundTasks[None]()
 
     @property
     def budget(self) -> int:
@@ -179,9 +180,7 @@ class HostTier:
         needed = {sha256 for other in self._booked.values() for sha256, _ in other.blobs}
         orphans = [sha256 for sha256, _ in footprint.blobs if sha256 not in needed]
         dropped = [self._device.hosted.drop(sha256) for sha256 in orphans]
-        task = asyncio.create_task(asyncio.to_thread(dropped.clear))
-        self._freeing.add(task)
-        task.add_done_callback(self._freeing.discard)
+        self._freeing.start(asyncio.to_thread(dropped.clear))
 
     def _is_used(self, footprint: Footprint) -> bool:
         return any(_has(footprint, blobs) for blobs in self._in_use)
@@ -195,7 +194,7 @@ class Demotion:
         self._host = host
         self._cache = cache
         self._repository = repository
-        self._moving: set[asyncio.Task[None]] = set()
+        self._moving = BackgroundTasks[None]()
 
     def tier_of(self, copy: Copy) -> str:
         """The tier to which the copy moves: `host` if it can be kept there, else `disk`."""
@@ -205,9 +204,7 @@ class Demotion:
         """Start the move; a load that needs the device's memory does not wait for it."""
         if tier != "host":
             return
-        task = asyncio.create_task(self._move(copy))
-        self._moving.add(task)
-        task.add_done_callback(self._moving.discard)
+        self._moving.start(self._move(copy))
 
     async def stop(self) -> None:
         """Cancel the moves that are under way."""

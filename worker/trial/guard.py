@@ -203,7 +203,7 @@ class Guard:
             finally:
                 device_call.end()
 
-        copy.running += 1  # not freed meanwhile; unlike `hold`, it does not count as used
+        copy.running += 1  # not freed meanwhile; unlike `acquire`, it does not count as used
         try:
             return await self._context.thread.run(run)
         except DeviceOutOfMemory as error:
