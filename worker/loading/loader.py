@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 
-from shared import failpoints
+from shared import failpoints, statuses
 from shared.errors import Conflict, InsufficientMemory, LoadFailed, WarmrouteError
 from shared.event_log import EventLog
 from shared.manifest import Manifest
@@ -76,15 +76,15 @@ class Loader:
         claim = await self._claim(ref, token)
         lease = self._lease(ref, token)
         match claim:
-            case "later":
+            case statuses.LATER:
                 later = asyncio.create_task(self._after_head_start(lease))
                 self._later.add(later)  # it takes no slot: mostly the other worker loads
                 later.add_done_callback(self._later.discard)
-            case "refused":
+            case statuses.REFUSED:
                 await asyncio.sleep(PAUSE_S)  # no other worker may take orders now: do not spin
                 await lease.refuse()
-            case "claimed" | "suspect":
-                self._start(self._run(lease, suspect=claim == "suspect"))
+            case statuses.CLAIMED | statuses.SUSPECT:
+                self._start(self._run(lease, suspect=claim == statuses.SUSPECT))
         return claim
 
     async def _claim(self, ref: str, token: str) -> str:
@@ -98,10 +98,10 @@ class Loader:
         await asyncio.sleep(HEAD_START_S)
         await self._until_free_slot()
         match await until_answered(lambda: self._claim(lease.ref, lease.token)):
-            case "refused":
+            case statuses.REFUSED:
                 await lease.refuse()
-            case "claimed" | "suspect" as claim:
-                self._start(self._run(lease, suspect=claim == "suspect"))
+            case statuses.CLAIMED | statuses.SUSPECT as claim:
+                self._start(self._run(lease, suspect=claim == statuses.SUSPECT))
 
     async def _until_free_slot(self) -> None:
         while len(self._tasks) >= self._limiter.slots:
@@ -216,11 +216,11 @@ class Loader:
                 worker, lease.ref, lease.token, affinity.key, affinity.mode, most
             )
         )
-        if where == "nowhere":
+        if where == statuses.NOWHERE:
             raise InsufficientMemory(
                 f"affinity: the worker that has the models of {affinity.key!r} cannot take it"
             )
-        if where != "here":
+        if where != statuses.HERE:
             raise HandedOn
 
     def _report(self, result: LoadResult, stats: ModelStats) -> None:
