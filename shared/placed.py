@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from shared import statuses
 from shared.envelope import unpack_error
 from shared.errors import (
     Expired,
@@ -15,7 +16,7 @@ from shared.errors import (
     WarmrouteError,
 )
 
-ACCEPTED = frozenset({"placed", "parked", "joined"})
+ACCEPTED = frozenset({statuses.PLACED, statuses.PARKED, statuses.JOINED})
 
 
 class Limits(NamedTuple):
@@ -43,17 +44,17 @@ class Placed(NamedTuple):
     @property
     def worker(self) -> str:
         """The worker on which it was placed, '' otherwise."""
-        return self.detail if self.status == "placed" else ""
+        return self.detail if self.status == statuses.PLACED else ""
 
     @property
     def joined_id(self) -> str:
         """The id of the earlier request of the same idempotency key, '' otherwise."""
-        return self.detail if self.status in ("joined", "gone") else ""
+        return self.detail if self.status in (statuses.JOINED, statuses.GONE) else ""
 
     @property
     def limit_name(self) -> str:
         """The field of `Limits` that is reached, '' unless the status is `full`."""
-        return self.detail if self.status == "full" else ""
+        return self.detail if self.status == statuses.FULL else ""
 
     def raise_for_status(self, limits: Limits) -> None:
         """Raise why a request was not accepted; nothing if it was. `limits`: those that it was
@@ -65,19 +66,19 @@ class Placed(NamedTuple):
 
     def _error(self, limits: Limits) -> WarmrouteError:
         match self.status:
-            case "full":
+            case statuses.FULL:
                 return Overloaded(_full(self.limit_name, limits))
-            case "memory":
+            case statuses.MEMORY:
                 return Unavailable("Redis's memory is nearly full; retry later")
-            case "unloadable" | "quarantined":
+            case statuses.UNLOADABLE | statuses.QUARANTINED:
                 return unpack_error(self.detail.encode())
-            case "mismatch":
+            case statuses.MISMATCH:
                 return KeyReused("the idempotency key was used for another request")
-            case "gone":
+            case statuses.GONE:
                 return Gone(f"request {self.joined_id}: its outcome is no longer kept")
-            case "late":
+            case statuses.LATE:
                 return Expired("its deadline passed before it could be placed")
-            case "duplicate":
+            case statuses.DUPLICATE:
                 return InvalidInput("this stream entry was accepted before")
         return WarmrouteError(f"place returned {self.status!r}")
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from shared import statuses
 from shared.channel import Channel
 from shared.config import WorkerConfig
 from shared.errors import Unavailable, WarmrouteError
@@ -140,8 +141,8 @@ class HeartbeatThread:
                 raise
             return
         self._silent = False
-        if answer == "taken":
+        if answer == statuses.TAKEN:
             self._end(TAKEN)
-        elif answer != "ok" and not self._stopping.is_set():
+        elif answer != statuses.OK and not self._stopping.is_set():
             with suppress(RuntimeError):  # the main loop has ended
                 self._main.call_soon_threadsafe(self._on_answer, answer, epoch)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from shared import retry
+from shared import retry, statuses
 from shared.errors import Conflict
 from shared.scripts import Scripts
 
@@ -86,7 +86,9 @@ class Membership:
         while left > 0:
             left = await self._scripts.announce(self.worker, self.epoch, ref, token, tier, learned)
         if left < 0:
-            raise Conflict("fenced" if left == -2 else f"the load of {ref} was given to another")
+            raise Conflict(
+                statuses.FENCED if left == -2 else f"the load of {ref} was given to another"
+            )
 
     async def retire(self, refs: list[str]) -> None:
         """Take no new requests for these models."""
@@ -106,12 +108,12 @@ class Membership:
         async with self._joining:
             if epoch != self.epoch:
                 return  # it crossed a registration
-            if answer == "fenced":
+            if answer == statuses.FENCED:
                 log.warning(
                     "worker %s lost its lease or Redis its state: registering again", self.worker
                 )
                 await retry.until_answered(self._take_epoch)
-            if answer in ("fenced", "resync"):
+            if answer in (statuses.FENCED, statuses.RESYNC):
                 await self.announce_held()
 
     async def leave(self) -> None:

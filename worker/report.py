@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.statuses import COMPLETED
 from shared.worker_report import WorkerReport, encode
 from worker.loading.loader import Loader
 from worker.residency.account import Bookkeeper
@@ -13,8 +14,6 @@ from worker.residency.memory_manager import MemoryManager
 from worker.residency.memory_monitor import MemoryMonitor
 from worker.serving.completions import Completions
 from worker.serving.load_meter import CompletionRate
-
-COMPLETED = ("succeeded", "failed", "expired")
 
 
 class Reporter:

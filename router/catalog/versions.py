@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from shared import manifest as manifests
+from shared import statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import BlobMissing, NotFound
@@ -26,7 +27,6 @@ from shared.scripts import Scripts
 
 MAX_READS = 8
 LIFE_MS = 604_800_000  # since the last read
-HELD, COMING = ("held",), ("ordered", "loading")
 
 TrialState = Literal["live", "coming", "failed"]
 
@@ -99,8 +99,7 @@ class LoadedVersions:
 
     async def try_out(self, entry: Entry) -> TrialState:
         """Order a load of a version beside serving, unless that failed a short while ago."""
-        status = (await self._scripts.order_copy(str(entry.ref), trial=True)).status
-        return "live" if status in HELD else "coming" if status in COMING else "failed"
+        return _trial_state((await self._scripts.order_copy(str(entry.ref), trial=True)).status)
 
     async def trial_state(self, entry: Entry) -> TrialState:
         """The state of a trial."""
@@ -113,3 +112,9 @@ class LoadedVersions:
         if digest == ref.digest.encode():
             return "live"
         return "coming" if load else "failed"
+
+
+def _trial_state(status: str) -> TrialState:
+    if status == statuses.HELD:
+        return "live"
+    return "coming" if status in statuses.PHASES else "failed"

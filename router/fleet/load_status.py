@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from shared import statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.events import LATEST_MS
@@ -111,7 +112,7 @@ def _waits(state: LoadState | None, failed: Failure | None, now_ms: int) -> str:
     if state is None:
         return "no load is ordered yet"
     for_s = f"for {seconds_between(state.since_ms, now_ms):.0f} s"
-    if state.phase == "ordered":
+    if state.phase == statuses.ORDERED:
         text = f"a load is ordered {for_s}, and no worker has started it yet"
         if state.chosen:
             text += f"; {state.chosen} was asked first"

@@ -16,7 +16,7 @@ from typing import TypeVar
 from router.catalog.catalog import Entry
 from router.fleet.copy_states import CopyState, CopyStates
 from router.fleet.footprints import Footprints
-from shared import clock
+from shared import clock, statuses
 from shared.envelope import unpack_error
 from shared.errors import Conflict, Expired, InsufficientMemory, Overloaded, Unavailable
 from shared.names import ModelRef
@@ -64,7 +64,7 @@ class ModelControl:
         """Workers that hold the model, once there is one. Expired, or the error of the load."""
         ends, pauses, ref = clock.monotonic() + within_s, longer_pauses(), str(entry.ref)
         status = await self.order(entry)
-        while status != "held":
+        while status != statuses.HELD:
             await _pause(next(pauses), ends, f"{_named(entry.ref)}: still loading")
             ordered = await _until(lambda: self._scripts.order_copy(ref), ends)
             status = await self._checked(entry, ordered)
@@ -132,9 +132,9 @@ class ModelControl:
 
     async def _checked(self, entry: Entry, ordered: Ordered) -> str:
         """The status; raises why the model is not being loaded."""
-        if ordered.status == "no_worker":
+        if ordered.status == statuses.NO_WORKER:
             raise await self._impossible(entry)
-        if ordered.status in ("unloadable", "quarantined"):
+        if ordered.status in (statuses.UNLOADABLE, statuses.QUARANTINED):
             raise unpack_error(ordered.detail.encode())
         return ordered.status
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from router.catalog.catalog import Catalog, Entry
+from shared import statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import (
@@ -140,8 +141,8 @@ class Preload:
         await self._turn()
         least = entry.manifest.residency.min_copies or None
         ordered = await until_answered(lambda: self._scripts.order_copy(str(entry.ref), least))
-        if ordered.status != "no_worker":  # that can pass, and it costs nothing
-            self._tries[entry.ref] += TRIES if ordered.status == "held" else 1
+        if ordered.status != statuses.NO_WORKER:  # that can pass, and it costs nothing
+            self._tries[entry.ref] += TRIES if ordered.status == statuses.HELD else 1
 
     async def _policy(self, entry: Entry) -> Policy:
         with redis_errors():

@@ -17,7 +17,7 @@ from router.fleet.copy_states import FAILED, READY, CopyState, CopyStates
 from router.fleet.footprints import Footprints
 from router.fleet.load_status import time_of
 from router.fleet.model_control import longer_pauses
-from shared import clock
+from shared import clock, statuses
 from shared.connection import redis_errors
 from shared.errors import DoesNotFit, Gone, KeyReused, NotFound, Overloaded, Unavailable
 from shared.event_log import EventLog
@@ -53,7 +53,7 @@ class Sessions:
         models = [(str(entry.ref), size) for entry, size in zip(entries, sizes, strict=True)]
         for _ in range(2):
             opened = await self._scripts.open_session(session, _ms(ttl_s), self._most, models)
-            if opened.status != "exists":
+            if opened.status != statuses.EXISTS:
                 _refuse(opened, models, budgets)
                 reason = f"session {session}: {len(models)} models"
                 self._events.emit("session_opened", reason=reason, bytes=sum(sizes))
@@ -142,11 +142,11 @@ class Sessions:
 
 def _refuse(opened: Opened, models: Sequence[tuple[str, int]], budgets: Sequence[int]) -> None:
     """Raise why the session was not opened; nothing if it was."""
-    if opened.status == "too_many":
+    if opened.status == statuses.TOO_MANY:
         raise Overloaded(
             f"{opened.details[0]} sessions are open, the limit; close one or retry later"
         )
-    if opened.status != "full":
+    if opened.status != statuses.FULL:
         return
     if not budgets:
         raise Unavailable("no worker is ready to load the models of a session", retry_after_s=1)

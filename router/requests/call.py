@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from router.requests.waiters import Reply
 from router.v2.request import InferRequest
+from shared import statuses
 from shared.envelope import Envelope
 from shared.errors import InvalidInput
 from shared.manifest import Manifest
@@ -85,7 +86,7 @@ class Ticket(Struct, kw_only=True, eq=False):
     placed: Placed
     future: asyncio.Future[Reply] | None
     joined: bool = False
-    status: str = "queued"
+    status: str = statuses.QUEUED
     worker: str = ""
     cold: bool = False
 

@@ -16,7 +16,7 @@ from functools import partial
 from router.requests.call import Ticket
 from router.requests.records import read_record
 from router.requests.waiters import Reply
-from shared import retry
+from shared import retry, statuses
 from shared.errors import Expired, Unavailable, WarmrouteError
 from shared.keys import Keys
 from shared.scripts import Scripts
@@ -25,7 +25,7 @@ from shared.tasks import BackgroundTasks
 MOST = 1000  # under way at once; a cancel costs little, but Redis may be away for long
 GIVE_UP_S = 30.0
 LOOK_S = 0.5  # how long the reply of a passed deadline may wait for Redis
-TRACED = ("expired", "failed")
+TRACED = (statuses.EXPIRED, statuses.FAILED)
 AFTER = "; its answer came after that, or Redis did not answer"
 
 
@@ -76,7 +76,7 @@ class DeadlineReplies:
     async def get(self, ticket: Ticket) -> Reply:
         """The outcome of a request if it has one after all, else Expired, with the reason. One with
         a key goes on until its own deadline, as its caller may send it again."""
-        if ticket.call.key or ticket.placed.status == "parked":
+        if ticket.call.key or ticket.placed.status == statuses.PARKED:
             reply = await self._look(ticket)
             if reply is not None:
                 return reply

@@ -16,6 +16,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from router.v2 import tensors
+from shared import statuses
 from shared.connection import redis_errors
 from shared.envelope import USUAL, Envelope, Tensor, unpack_envelope
 from shared.errors import Conflict, InvalidInput, NotFound, WarmrouteError
@@ -133,11 +134,11 @@ class DeadLetters:
         placed = await self._scripts.replay(
             _check(entry), request_id, self._timeout_ms, self._limits
         )
-        if placed.status == "unknown":
+        if placed.status == statuses.UNKNOWN:
             raise NotFound(f"dead letter {entry}: unknown")
-        if placed.status == "unkept":
+        if placed.status == statuses.UNKEPT:
             raise Conflict(f"dead letter {entry}: its tensors were in shared memory that is freed")
-        if placed.status != "ingress":
+        if placed.status != statuses.INGRESS:
             placed.raise_for_status(self._limits)
         return request_id, placed
 

@@ -19,6 +19,7 @@ from router.requests.placement import Placement
 from router.requests.records import read_record
 from router.requests.shared_memory import GatewaySharedMemory
 from router.requests.waiters import Reply, Waiters
+from shared import statuses
 from shared.connection import may_have_run
 from shared.constants import KEEP, POLL
 from shared.envelope import Outcome, pack
@@ -69,7 +70,7 @@ class Dispatch:
             if isinstance(error, WarmrouteError):
                 error.request_id, error.ref = request_id, str(call.ref)
             raise
-        if placed.status == "joined" and placed.joined_id != request_id:
+        if placed.status == statuses.JOINED and placed.joined_id != request_id:
             self._release(request_id, future)
             return await self._join(placed, call, until)
         if future is not None:
@@ -181,7 +182,7 @@ class Dispatch:
 
     def _abandoned(self, item: Placing, placed: Placed) -> None:
         """It was placed, but its caller left meanwhile."""
-        if placed.status in ("placed", "parked") and not item.key and not item.ingress:
+        if placed.status in statuses.PENDING and not item.key and not item.ingress:
             self._cancel(item.id, placed)
 
     def _cancel(self, request_id: str, placed: Placed) -> None:
@@ -193,15 +194,14 @@ class Dispatch:
 
         The waiter is registered before the record is read, so no outcome falls between.
         """
-        request_id, ref, status = placed.joined_id, call.ref, "queued"
+        request_id, ref, status = placed.joined_id, call.ref, statuses.QUEUED
         future = self._waiters.register(request_id) if call.waits else None
         try:
             if call.mode != "stream":  # its answer is written by the outbox
                 subscriber = self._gateway if call.waits else ""
                 async with asyncio.timeout_at(until):
-                    record = read_record(
-                        request_id, await self._scripts.subscribe(request_id, subscriber)
-                    )
+                    fields = await self._scripts.subscribe(request_id, subscriber)
+                record = read_record(request_id, fields)
                 ref, status = record.ref, record.shown
                 if future is not None and record.terminal and not future.done():
                     future.set_result(record.reply())

@@ -15,7 +15,7 @@ from router.requests.call import Ticket
 from router.requests.dispatch import STOPPING, Dispatch
 from router.requests.shared_memory import GatewaySharedMemory
 from router.requests.waiters import HandedOver, Waiters, fail
-from shared import failpoints
+from shared import failpoints, statuses
 from shared.errors import Unavailable
 from shared.keys import Keys
 from shared.retry import until_answered
@@ -73,7 +73,7 @@ class Handover:
         for ticket in tickets:
             where = self._place_of(ticket)
             answer = await until_answered(partial(self._scripts.cancel, ticket.id, *where))
-            if answer == "cancelled":
+            if answer == statuses.CANCELLED:
                 cancelled.add(ticket.id)
                 self._refuse([ticket])
         return cancelled

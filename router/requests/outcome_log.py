@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from router.requests.call import Ticket
-from shared import clock
+from shared import clock, statuses
 from shared.causes import bounded, one_line, word
 from shared.channel import Channel
 from shared.connection import redis_errors
@@ -174,8 +174,8 @@ class End(NamedTuple):
 
     def text(self) -> bytes:
         """As `lua/lib/outcomes.lua` keeps it: status, worker, cold, ref, outcome."""
-        status = "expired" if isinstance(self.error, Expired) else "failed"
-        status = "succeeded" if self.error is None else status
+        status = statuses.EXPIRED if isinstance(self.error, Expired) else statuses.FAILED
+        status = statuses.SUCCEEDED if self.error is None else status
         outcome = b"" if self.error is None else pack_error(self.error)[:ERROR_BYTES]
         return f"{status} {self.worker or '-'} {self.cold:d} {self.ref} ".encode() + outcome
 

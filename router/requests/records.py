@@ -9,17 +9,17 @@ from typing import Any
 
 from router.fleet.load_status import LoadStatus
 from router.requests.waiters import Reply, Waiters
+from shared import statuses
 from shared.envelope import Outcome, unpack_error, unpack_outcome
 from shared.errors import Conflict, Gone, NotFound
 from shared.names import ModelRef
 from shared.scripts import Scripts
 
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
-TERMINAL = ("succeeded", "failed", "cancelled", "expired")
 # Of a request that has no record.
 NOT_KEPT = "its caller got the outcome, which is not kept"
 # For callers a request that is parked or placed is queued.
-SHOWN = {"parked": "queued", "placed": "queued"}
+SHOWN = {statuses.PARKED: statuses.QUEUED, statuses.PLACED: statuses.QUEUED}
 MAX_WAIT_S = 60.0
 
 
@@ -37,7 +37,7 @@ class Record:
 
     @property
     def terminal(self) -> bool:
-        return self.status in TERMINAL
+        return self.status in statuses.TERMINAL
 
     @property
     def shown(self) -> str:
@@ -50,7 +50,7 @@ class Record:
 
     def succeeded(self) -> Outcome | None:
         """The outcome, if it succeeded and is kept."""
-        kept = self.status == "succeeded" and self.outcome
+        kept = self.status == statuses.SUCCEEDED and self.outcome
         return unpack_outcome(self.outcome) if kept else None
 
     def document(self) -> dict[str, Any]:
@@ -63,13 +63,13 @@ class Record:
         }
         if self.worker:
             shown["worker"] = self.worker
-        if self.status == "parked":
+        if self.status == statuses.PARKED:
             shown["reason"] = "waits for its model to be loaded"
         if self.waits:
             shown["waits"] = self.waits
-        if self.status == "succeeded" and not self.outcome:
+        if self.status == statuses.SUCCEEDED and not self.outcome:
             shown["reason"] = NOT_KEPT
-        if self.terminal and self.status != "succeeded":
+        if self.terminal and self.status != statuses.SUCCEEDED:
             error = unpack_error(self.outcome)
             shown |= {"error": error.message, "code": error.code}
         return shown
@@ -106,14 +106,14 @@ class Records:
         """Cancel a request. Conflict if it has ended already; Gone, NotFound."""
         request_id = _check_id(request_id)
         answer = await self._scripts.cancel(request_id)
-        if answer in ("unknown", "gone"):
-            raise _unknown(request_id, answer == "gone")
-        if answer != "cancelled":
+        if answer in (statuses.UNKNOWN, statuses.GONE):
+            raise _unknown(request_id, answer == statuses.GONE)
+        if answer != statuses.CANCELLED:
             raise Conflict(f"request {request_id}: it has {answer} already")
 
     async def _read_with_reason(self, request_id: str) -> Record:
         record = await self._read(request_id, "")
-        if record.status != "parked":
+        if record.status != statuses.PARKED:
             return record
         return replace(record, waits=await self._loads.waits(str(record.ref)))
 
@@ -123,10 +123,10 @@ class Records:
 
 def read_record(request_id: str, fields: dict[str, bytes]) -> Record:
     """A record as the script returns it. Gone or NotFound without one."""
-    if "ended" in fields:
-        return _ended(request_id, fields["ended"])
+    if statuses.ENDED in fields:
+        return _ended(request_id, fields[statuses.ENDED])
     if "model" not in fields:
-        raise _unknown(request_id, "gone" in fields)
+        raise _unknown(request_id, statuses.GONE in fields)
     status = fields["status"].decode()
     return Record(
         id=request_id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
-from shared import failpoints
+from shared import failpoints, statuses
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
 from shared.envelope import unpack_error
@@ -33,7 +33,7 @@ class Reply(NamedTuple):
 
     def raise_for_status(self) -> None:
         """Raise the error of a request that did not succeed."""
-        if self.status != "succeeded":
+        if self.status != statuses.SUCCEEDED:
             error = unpack_error(self.outcome)
             error.worker = self.worker
             error.traced = True  # by the process that decided it

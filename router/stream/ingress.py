@@ -17,7 +17,7 @@ from router.requests.call import MAX_KEY, Call, check_key
 from router.requests.intake import Intake
 from router.stream.pending_entries import PendingEntries
 from router.v2 import request as v2_request
-from shared import failpoints
+from shared import failpoints, statuses
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
 from shared.constants import DOOR_GROUP
@@ -166,7 +166,7 @@ class Ingress:
             reply_to = ""
         answer: list[Any] = [
             "id", fields.get(b"id", b"")[:MAX_KEY],
-            "status", "expired" if isinstance(error, Expired) else "failed",
+            "status", statuses.EXPIRED if isinstance(error, Expired) else statuses.FAILED,
             "code", error.code, "error", error.message, "entry", entry,
         ]  # fmt: skip
         # An answered entry that came too late is not a dead letter: a flood would push out others.

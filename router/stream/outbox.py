@@ -12,10 +12,9 @@ from typing import Any
 
 import msgspec
 
-from router.requests.records import TERMINAL
 from router.stream.ingress import ANSWER_LIFE_MS
 from router.v2 import response as v2_response
-from shared import failpoints
+from shared import failpoints, statuses
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
 from shared.constants import DOOR_GROUP
@@ -64,7 +63,7 @@ class Outbox:
         request_id, reply_to = given.get(b"id", b"").decode(errors="replace"), given.get(b"to", b"")
         record = await self._scripts.subscribe(request_id, "")
         fields: list[Any] = []
-        if record.get("status", b"").decode() in TERMINAL:
+        if record.get("status", b"").decode() in statuses.TERMINAL:
             fields = render(request_id, record)
         elif reply_to:
             fields = gone(request_id)
@@ -76,7 +75,7 @@ class Outbox:
 def gone(request_id: str) -> list[Any]:
     """The answer of a request that ended while no gateway ran, and whose outcome was dropped."""
     return [
-        "request", request_id, "status", "gone", "code", Gone.code,
+        "request", request_id, "status", statuses.GONE, "code", Gone.code,
         "error", "its outcome is no longer kept",
     ]  # fmt: skip
 
@@ -89,7 +88,7 @@ def render(request_id: str, record: dict[str, bytes]) -> list[Any]:
         "request", request_id, "id", record.get("caller_id", b""), "status", record["status"],
         "model", ref.name, "worker", record.get("worker", b""),
     ]  # fmt: skip
-    if record["status"] != b"succeeded":
+    if record["status"] != statuses.SUCCEEDED.encode():
         error = unpack_error(record["outcome"])
         return [*head, "code", error.code, "error", error.message]
     try:

@@ -2,7 +2,7 @@
 -- use: keys, constants
 -- KEYS[1] prefix. ARGV: now, worker, epoch, number of the batch, then per item in stream order: entry,
 --   id, deadline ms, flags.
--- Returns {now, per item run | expired | gone (cancelled or moved)}, or {now, 'fenced'} if the epoch is
+-- Returns {now, per item 'run' | 'expired' | 'gone' (cancelled or moved)}, or {now, 'fenced'} if the epoch is
 -- not ours.
 local now, worker = clock(), ARGV[2]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return {now, 'fenced'} end

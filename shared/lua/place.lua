@@ -4,10 +4,10 @@
 --   records, number of fields, their names (those of `Placing` in shared/gateway_scripts.py), then per
 --   item the values in that order.
 -- Returns per item {status, detail, entry, deadline, ms to wait}; detail: the worker, an id, a cause, or
---   the limit that is reached (work, parked or pending, as the fields of Limits); status placed | parked
---   | joined (an earlier request of that key, its id) | mismatch (another payload under that key) |
---   gone (its outcome is no longer kept) | full | memory | unloadable | quarantined | duplicate |
---   late (a stream entry whose deadline has passed). An ingress entry is deleted in the same step as
+--   the limit that is reached (work, parked or pending, as the fields of Limits); status 'placed' |
+--   'parked' | 'joined' (an earlier request of that key, its id) | 'mismatch' (another payload under that
+--   key) | 'gone' (its outcome is no longer kept) | 'full' | 'memory' | 'unloadable' | 'quarantined' |
+--   'duplicate' | 'late' (a stream entry whose deadline has passed). An ingress entry is deleted in the same step as
 --   its request is accepted; its deadline counts from when it was written.
 local OVERHEAD, NAMES = 512, 5
 local now = clock()

@@ -2,8 +2,9 @@
 -- use: keys, constants, report, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, dead entry, id of the new request, timeout ms, limit per work stream, limit
 --   per parked stream, limit of pending records.
--- Returns as place: {status, where, entry, deadline, ms to wait}; status also ingress (put back into the
---   door) | unknown (no such letter) | unkept (its payload was in shared memory). Kept unless it went.
+-- Returns {status, where, entry, deadline, ms to wait}; status as in place: 'placed' | 'parked' | 'full' |
+--   'unloadable' | 'quarantined', or 'ingress' (put back into the door) | 'unknown' (no such letter) |
+--   'unkept' (its payload was in shared memory). The letter is kept unless it went.
 local now, entry = clock(), ARGV[2]
 local found = redis.call('XRANGE', DEAD_LETTERS, entry, entry)[1]
 if not found then return {'unknown', '', '', '0', '0'} end

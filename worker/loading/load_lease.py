@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from shared import statuses
 from shared.causes import full_text, one_line
 from shared.envelope import pack_error
 from shared.errors import InsufficientMemory, Unavailable, WarmrouteError
@@ -84,9 +85,9 @@ class LoadLease:
         answer = await until_answered(
             lambda: self._scripts.refuse_load(self._worker, self.ref, self.token)
         )
-        if answer == "no_worker" and error is not None:
+        if answer == statuses.NO_WORKER and error is not None:
             await self.fail(error)
-        elif answer == "no_worker":
+        elif answer == statuses.NO_WORKER:
             self._why = why or "no worker can load it just now"
             with suppress(Unavailable):
                 await self._renew_for(AGAIN_MS)

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from shared import failpoints
+from shared import failpoints, statuses
 from shared.errors import Conflict, InsufficientMemory, LoadFailed, WarmrouteError
 from shared.event_log import EventLog
 from shared.manifest import Manifest
@@ -77,13 +77,13 @@ class Loader:
         claim = await self._claim(ref, token)
         lease = self._lease(ref, token)
         match claim:
-            case "later":
+            case statuses.LATER:
                 self._later.start(self._after_head_start(lease))
-            case "refused":
+            case statuses.REFUSED:
                 await asyncio.sleep(PAUSE_S)  # no other worker may take orders now: do not spin
                 await lease.refuse()
-            case "claimed" | "suspect":
-                self._tasks.start(self._run(lease, suspect=claim == "suspect"))
+            case statuses.CLAIMED | statuses.SUSPECT:
+                self._tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
         return claim
 
     async def _claim(self, ref: str, token: str) -> str:
@@ -97,10 +97,10 @@ class Loader:
         await asyncio.sleep(HEAD_START_S)
         await self._until_free_slot()
         match await until_answered(lambda: self._claim(lease.ref, lease.token)):
-            case "refused":
+            case statuses.REFUSED:
                 await lease.refuse()
-            case "claimed" | "suspect" as claim:
-                self._tasks.start(self._run(lease, suspect=claim == "suspect"))
+            case statuses.CLAIMED | statuses.SUSPECT as claim:
+                self._tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
 
     async def _until_free_slot(self) -> None:
         while len(self._tasks) >= self._limiter.slots:
@@ -209,11 +209,11 @@ class Loader:
                 worker, lease.ref, lease.token, affinity.key, affinity.mode, most
             )
         )
-        if where == "nowhere":
+        if where == statuses.NOWHERE:
             raise InsufficientMemory(
                 f"affinity: the worker that has the models of {affinity.key!r} cannot take it"
             )
-        if where != "here":
+        if where != statuses.HERE:
             raise HandedOn
 
     def _report(self, result: LoadResult, stats: ModelStats) -> None:

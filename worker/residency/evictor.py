@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from shared import clock, failpoints
+from shared import clock, failpoints, statuses
 from shared.errors import Conflict
 from shared.event_log import EventLog
 from shared.retry import until_answered
@@ -24,7 +24,7 @@ from worker.residency.polling import until
 log = logging.getLogger(__name__)
 
 STAYS_S = 1.0  # after a refusal the script is not asked again for this long
-REFUSALS = ("pinned", "needed")  # answers of the script `retire`
+REFUSALS = (statuses.PINNED, statuses.NEEDED)  # answers of the script `retire`
 
 
 class Retired(NamedTuple):

@@ -16,7 +16,7 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 
-from shared import clock
+from shared import clock, statuses
 from shared.errors import Expired
 from shared.retry import until_answered
 from shared.scripts import Scripts
@@ -25,6 +25,10 @@ from worker.serving.completions import Completions
 from worker.serving.queued_request import QueuedRequest
 
 BELIEVED_S = 60.0
+# Answers of `begin`, as they arrive.
+RUN, EXPIRED, GONE, FENCED = (
+    status.encode() for status in (statuses.RUN, statuses.EXPIRED, statuses.GONE, statuses.FENCED)
+)
 MARGIN_MS = 15_000  # over the command timeout: later answers are not waited for
 
 
@@ -98,14 +102,14 @@ class BatchStarter:
             lambda: self._scripts.begin(member.worker, member.epoch, number, items)
         )
         self._clock.observe(now_ms)
-        if answers == [b"fenced"]:
-            answers = [b"gone"] * len(batch)
-        by_answer: dict[bytes, list[QueuedRequest]] = {b"run": [], b"expired": [], b"gone": []}
+        if answers == [FENCED]:
+            answers = [GONE] * len(batch)
+        by_answer: dict[bytes, list[QueuedRequest]] = {RUN: [], EXPIRED: [], GONE: []}
         for request, answer in zip(batch, answers, strict=True):
             by_answer[answer].append(request)
-        expired = by_answer[b"expired"]
+        expired = by_answer[EXPIRED]
         self._completions.finish(
             expired, [Expired("the deadline passed before it could run")] * len(expired)
         )
-        self._completions.release(request.entry for request in by_answer[b"gone"])
-        return by_answer[b"run"]
+        self._completions.release(request.entry for request in by_answer[GONE])
+        return by_answer[RUN]

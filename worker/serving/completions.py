@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
+from shared import statuses
 from shared.causes import full_text
 from shared.constants import POLL
 from shared.envelope import Outcome, pack, pack_error
@@ -85,7 +86,7 @@ class Completions:
     def _count(self, batch: list[Completion], won: list[int], repeated: bool) -> None:
         lost = "repeat" if repeated else "not ours"
         if won == [-1]:
-            self.counts["fenced"] += len(batch)
+            self.counts[statuses.FENCED] += len(batch)
             return
         for completion, first in zip(batch, won, strict=True):
             self.counts[completion.status if first else lost] += 1
@@ -98,8 +99,8 @@ def completion(
     head = (request.entry, request.id, request.reply, request.flags)
     result = _within_limit(result)
     if isinstance(result, Outcome):
-        return Completion(*head, "succeeded", _packed(request, result, shared_memory))
-    status = "expired" if isinstance(result, Expired) else "failed"
+        return Completion(*head, statuses.SUCCEEDED, _packed(request, result, shared_memory))
+    status = statuses.EXPIRED if isinstance(result, Expired) else statuses.FAILED
     full = full_text(result).encode(errors="replace")
     return Completion(*head, status, pack_error(result), request.ref, full)
 
@@ -111,7 +112,7 @@ def refusal(entry: bytes, flat: Sequence[bytes], error: WarmrouteError) -> Compl
     request_id, reply, flags, ref = (
         fields.get(n, b"") for n in (b"id", b"reply", b"flags", b"model")
     )
-    return Completion(entry, request_id, reply, flags, "failed", pack_error(error), ref)
+    return Completion(entry, request_id, reply, flags, statuses.FAILED, pack_error(error), ref)
 
 
 def _within_limit(result: Result) -> Result:

@@ -16,6 +16,7 @@ from router.rest.arguments import parse_prefer, read_timeout
 from router.rest.bodies import json_response, read_object, refuse_others
 from router.rest.context import GatewayContext, named_model, resolve_model
 from router.v2.json_form import timeout_of
+from shared import statuses
 from shared.errors import InvalidInput, UnsupportedInput, WarmrouteError
 from shared.names import ModelRef, check_model_name, parse_version
 
@@ -69,7 +70,7 @@ async def _targets(request: web.Request, context: GatewayContext) -> tuple[list[
 
 def _accepted(entry: Entry, status: str) -> web.Response:
     where = f"/v2/models/{entry.ref.name}/versions/{entry.ref.version}/residency"
-    state = "READY" if status == "held" else "LOADING"
+    state = "READY" if status == statuses.HELD else "LOADING"
     headers = {
         "Location": where, "Retry-After": "1", "Preference-Applied": "respond-async",
         "Vary": "Prefer",

@@ -9,6 +9,7 @@ from router.rest.arguments import parse_limit, parse_wait
 from router.rest.bodies import json_response
 from router.rest.context import GatewayContext
 from router.v2 import response as v2_response
+from shared import statuses
 from shared.errors import InvalidInput
 
 BINARY = "application/octet-stream"
@@ -96,10 +97,10 @@ async def replay(request: web.Request, context: GatewayContext) -> web.StreamRes
     """
     entry = request.match_info["entry"]
     request_id, placed = await context.dead_letters.replay(entry)
-    if placed.status == "ingress":
-        return json_response({"status": "queued", "entry": placed.entry}, 202)
+    if placed.status == statuses.INGRESS:
+        return json_response({"status": statuses.QUEUED, "entry": placed.entry}, 202)
     headers = {"Location": f"/v2/requests/{request_id}", "Retry-After": "1"}
-    return json_response({"id": request_id, "status": "queued"}, 202, headers)
+    return json_response({"id": request_id, "status": statuses.QUEUED}, 202, headers)
 
 
 async def drop_dead_letter(request: web.Request, context: GatewayContext) -> web.StreamResponse:
