@@ -1,9 +1,9 @@
--- gateway_beat: renew a gateway's lease, and take back what dead gateways had read and not finished.
+-- gateway_beat: renew a gateway's lease, and return to the doors what dead gateways had read and not finished.
 -- use: keys, constants, protocol
 -- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk, protocol that it writes, oldest that it reads.
 -- The failures that are to be logged are read like a door.
--- Returns the number of door entries taken back from dead gateways (a move is delete + new entry) |
---   {a live process, its protocol, the oldest it reads}: the two cannot work together, nothing is done.
+-- Returns the number of door entries returned from dead gateways (a move is delete + new entry) |
+--   {a live process, its protocol, the oldest it reads}: the two cannot work together, nothing is changed.
 local now, gateway, moved = clock(), ARGV[2], 0
 -- A gateway without a lease may only be cut off: what was written for its callers outlives the lease.
 local OUTAGE = 60000
@@ -46,7 +46,7 @@ local function is_dead(name)
   return not lease or tonumber(lease) <= now
 end
 
-local function take_back(door, name)
+local function return_entries(door, name)
   for _, p in ipairs(redis.call('XPENDING', door, DOOR_GROUP, '-', '+', ARGV[4], name)) do
     local e = redis.call('XRANGE', door, p[1], p[1])[1]
     if not e or put_back(door, e) then
@@ -63,7 +63,7 @@ end
 local left = 0
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do
   for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', door, DOOR_GROUP)) do
-    if is_dead(consumer[2]) then left = left + take_back(door, consumer[2]) end
+    if is_dead(consumer[2]) then left = left + return_entries(door, consumer[2]) end
   end
 end
 if left == 0 then redis.call('ZREMRANGEBYSCORE', GATEWAYS, '-inf', now) end

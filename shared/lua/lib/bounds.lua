@@ -26,7 +26,7 @@ local function count_record(limits)
   if limits then limits.records = limits.records - 1 end
 end
 
--- Whether Redis has room for so many bytes more below its maxmemory. Asked twice a second, counted
+-- Whether Redis has headroom for `bytes` more below its maxmemory. Read twice a second, counted
 -- down between, so that a burst cannot pass.
 local function memory_fits(bytes)
   local left = redis.call('DECRBY', HEADROOM, bytes)

@@ -46,8 +46,8 @@ local function forget_version(ref)
   if redis.call('HGET', live, version) == digest then redis.call('HDEL', live, version) end
 end
 
--- A trial is an order beside serving, to see whether a newer version can be loaded. Who has failed one
--- rests, twice as long each time; stats:<ref> holds how often it was tried, and until when it rests.
+-- A trial is an order beside serving, to see whether a newer version can be loaded. A version
+-- that failed one rests, twice as long each time; stats:<ref> has the number of trials and the end of the rest.
 local TRIAL_REST, LONGEST_REST, TRIAL_CRASHES = 10000, 600000, 1
 
 local function rests(ref, now)

@@ -67,8 +67,8 @@ local function take_place(free, model)
   end
 end
 
--- Take it out of the worker with the most room. Returns that worker, nil if it fits nowhere.
-local function take_room(free, model)
+-- Reserve it on the worker with the most free bytes. Returns that worker, nil if it fits on none.
+local function take_most_free(free, model)
   local best
   for _, bin in ipairs(free) do
     if not best or bin.bytes > best.bytes then best = bin end
