@@ -1,8 +1,9 @@
--- cancel: delete a request, wherever it waits or runs; one whose deadline has passed ends as expired.
+-- cancel: end a request, waiting or running, as cancelled; one whose deadline has passed ends as expired.
 -- use: keys, constants, report, outcomes, deadline, publish, entries, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, id, stream and entry (for a request without a record, else ''), and the ref
 --   if its deadline has passed and its caller gets that outcome, else ''.
--- Returns 'cancelled' | of one that is late its outcome, 'expired ...' | 'unknown' | 'gone' (ended; no longer kept) | the terminal status it already has.
+-- Returns 'cancelled' | 'expired ...', the outcome of a late request | 'unknown' | 'gone' (ended; no longer
+--   kept) | the terminal status it already has.
 local now, id = clock(), ARGV[2]
 local r = redis.call('HMGET', k('request', id), 'status', 'stream', 'entry', 'flags', 'reply')
 local stream, entry = r[2] or ARGV[3], r[3] or ARGV[4]

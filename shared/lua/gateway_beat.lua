@@ -5,7 +5,7 @@
 -- Returns the number of door entries returned from dead gateways (a move is delete + new entry) |
 --   {a live process, its protocol, the oldest it reads}: the two cannot work together, nothing is changed.
 local now, gateway, moved = clock(), ARGV[2], 0
--- A gateway without a lease may only be cut off: what was written for its callers outlives the lease.
+-- A gateway without a lease may only be disconnected: replies for its callers outlive the lease.
 local OUTAGE = 60000
 local MOST_FIELDS = 100 -- far more than a request has; Lua's unpack fails at some thousands
 
@@ -19,7 +19,7 @@ local function ensure_group(door)
 end
 
 local function put_back(door, e)
-  -- (A door whose last id has been used takes nothing more: then the entry stays where it is.)
+  -- (A door whose last id has been used accepts no entries: then the entry stays.)
   if #e[2] <= 2 * MOST_FIELDS then
     if redis.pcall('XADD', door, '*', unpack(e[2])).err then return false end
     moved = moved + 1
@@ -59,7 +59,7 @@ local function return_entries(door, name)
   return 0
 end
 
--- By consumers, not by the list of gateways: one that was dropped while its read was blocked may have read on.
+-- By consumers, not by the list of gateways: a removed gateway whose read was blocked may have read more.
 local left = 0
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do
   for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', door, DOOR_GROUP)) do
