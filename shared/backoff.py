@@ -19,7 +19,7 @@ def wait_s(failures: int, first_s: float, longest_s: float) -> float:
 
 
 class Backoff:
-    """Counts failures in a row. Until a wait is over, `waits()` tells callers to fail at once."""
+    """Counts failures in a row. Until a wait is over `waits()` is true: callers fail at once."""
 
     def __init__(self) -> None:
         self._failures = 0

@@ -179,7 +179,7 @@ class _Link(asyncio.Protocol):
         (An answer without a request is Redis saying why it closes the connection.)
         """
         error = reply if isinstance(reply, Exception) else None
-        self._lose(error or redis.exceptions.ConnectionError("an answer that nobody asked for"))
+        self._lose(error or redis.exceptions.ConnectionError("an answer without a request"))
 
     def _lose(self, error: Exception) -> None:
         if self.lost is None:

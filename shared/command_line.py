@@ -38,14 +38,14 @@ def parse(
 ) -> None:  # fmt: skip
     """Answer --help and --version, and refuse every other argument: SystemExit then. `settings`:
     variable, default and meaning of each."""
-    told = [
+    described = [
         f"  {variable} ({default})\n" + textwrap.indent(textwrap.fill(meaning, _WIDTH), " " * 6)
         for variable, default, meaning in settings
     ]
     parser = ArgumentParser(
         prog=f"python -m {program}",
         description=does,
-        epilog="\n".join(["All is set by environment:\n", *told]) if told else None,
+        epilog="\n".join(["All is set by environment:\n", *described]) if described else None,
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"warmroute {version()}")

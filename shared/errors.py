@@ -12,13 +12,13 @@
     ├── Overloaded            a queue is full: come back later
     ├── Unavailable           Redis, the repository or the fleet cannot answer now
     │   ├── Quarantined       the model version crashed workers again and again
-    │   └── OutcomeUnknown    Redis's answer was lost: what was asked may have been done
+    │   └── OutcomeUnknown    Redis's answer was lost: the call may have been carried out
     ├── Expired               the deadline passed first
-    ├── Cancelled             the caller took the request back
+    ├── Cancelled             the caller cancelled the request
     ├── ModelFailed           the model raised, or gave something that is not a tensor
     │   └── DeadLettered      workers died over this request, as often as is allowed
     ├── OutOfMemory           the device has no memory for this request, even alone
-    ├── DoesNotFit            models that are to be in memory together have no room there
+    ├── DoesNotFit            models that are to be in memory together do not fit
     ├── LoadFailed            the model cannot be loaded
     │   ├── Untrusted         its format can run code and the operator did not allow that
     │   ├── InsufficientMemory no worker's budget can ever hold it
@@ -27,8 +27,8 @@
     │       ├── Forbidden         the store refused the credentials
     │       ├── ChangedMeanwhile  the object changed while it was read
     │       ├── Corrupt           size, hash or manifest is not what was promised
-    │       ├── StoreUnavailable  the store does not answer (tried again, in vain)
-    │       └── DiskFull          the local cache has no room
+    │       ├── StoreUnavailable  the store does not answer (retries failed too)
+    │       └── DiskFull          the disk of the local cache is full
     └── ConfigError           the settings are wrong: the process does not start
 
 `code` travels over Redis and is turned into an HTTP status in one table

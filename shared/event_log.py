@@ -1,8 +1,8 @@
-"""Writes events. Whoever emits one is never held up, and never hears of a failure.
+"""Writes events. The caller of `emit` never waits and never gets an error.
 
-All of one turn of the event loop are sent together. While Redis is away the newest are kept, and
-when it is back an event tells how many were lost. One whose answer was lost is not sent again: an
-event that is missing is counted and reported, one that stands twice would be a second load.
+All events of one turn of the event loop are sent together. While Redis is away the newest are kept,
+and when it is back an event reports how many were lost. An event whose answer was lost is not sent
+again: a missing event is counted and reported, a duplicate would look like a second load.
 """
 
 from __future__ import annotations

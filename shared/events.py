@@ -31,8 +31,8 @@ START: Position = (0, 0)
 class Event(Struct, frozen=True, kw_only=True):
     """One thing that happened.
 
-    A load that comes to nothing, of a newer version that is being tried too, is `load_failed` (it
-    cannot be loaded) or `refused` (no room for it beside what stays); `reason` says why.
+    A load that does not succeed, also in the trial of a newer version, is `load_failed` (the model
+    cannot be loaded) or `refused` (no free memory beside the copies that stay); `reason` says why.
 
     `ref`: the model, name:version:digest. Tiers: device, host, disk, remote. `reason`: a sentence.
     `bytes`: what the copy takes; `bytes_regained`: what was measured to be free after it went.
@@ -128,7 +128,7 @@ def _number(text: str) -> float | int | None:
         found = float(text)
     except ValueError:
         return None
-    if not abs(found) < 1 << 53:  # nor if it is no number at all
+    if not abs(found) < 1 << 53:  # a NaN too
         return None
     return int(found) if found.is_integer() else found
 

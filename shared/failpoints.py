@@ -1,4 +1,4 @@
-"""Named moments at which a test makes this very process die, stop, wait or fail.
+"""Named moments at which a test makes this process die, stop, wait or fail.
 
     WARMROUTE_FAILPOINT=complete.before:kill@2,run.mid:sleep=200@0.1
     WARMROUTE_FAILPOINT=@/tmp/points       the same text in a file, looked at again at each arrival
@@ -8,8 +8,8 @@
 | action | what happens there |
 |---|---|
 | `kill` | SIGKILL to itself, as the out-of-memory killer does it |
-| `stop` | SIGSTOP to itself, until somebody sends SIGCONT |
-| `sleep=MS` | it waits so long (`reach` lets the event loop go on, `reach_now` does not) |
+| `stop` | SIGSTOP to itself, until it gets SIGCONT |
+| `sleep=MS` | it waits for that time (`reach` lets the event loop go on, `reach_now` does not) |
 | `raise` | `Unavailable`: after a script, as if its answer had been lost |
 
 `@n` acts the n-th time the point is reached (default: the first), and then never again, nor in any

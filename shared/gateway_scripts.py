@@ -45,8 +45,8 @@ class Waiting(NamedTuple):
 
 
 class Ordered(NamedTuple):
-    """Answer of `order_copy`: held | loading | ordered | unloadable | quarantined | nobody |
-    resting, and beside it what stands in `lua/order_copy.lua`."""
+    """Answer of `order_copy`: held | loading | ordered | unloadable | quarantined | no_worker
+    | resting, and the detail that `lua/order_copy.lua` describes."""
 
     status: str
     detail: str
@@ -93,7 +93,7 @@ class GatewayScripts(ScriptRunner):
         return answer.decode(errors="replace")
 
     async def record_outcomes(self, most: int, ends: Sequence[str | bytes]) -> bool:
-        """Keep what became of requests (id, text, id, text ...); False if Redis has no room."""
+        """Store how requests ended (id, text, id, text ...); False if Redis has no headroom."""
         return bool(await self._run("record_outcomes", most, *ends))
 
     async def subscribe(self, request_id: str, gateway: str) -> dict[str, bytes]:
@@ -112,8 +112,8 @@ class GatewayScripts(ScriptRunner):
     # The gateway, and the cell -----------------------------------------------------------------
 
     async def gateway_beat(self, gateway: str, lease_ms: int) -> int:
-        """Renew a gateway's lease; the number of door entries taken back from dead ones.
-        ConfigError if it joins beside a process whose protocol does not go with its own."""
+        """Renew a gateway's lease; the number of door entries returned from dead ones.
+        ConfigError if a live process has a protocol that does not work with its own."""
         answer = await self._run("gateway_beat", gateway, lease_ms, CHUNK, *self.protocol)
         if isinstance(answer, list):
             raise protocol.conflict("gateway", self.protocol, answer)
@@ -122,14 +122,14 @@ class GatewayScripts(ScriptRunner):
     async def hand_over(
         self, gateway: str, last_read: str, waiting: Iterable[Waiting]
     ) -> tuple[list[int], list[list[bytes]]]:
-        """A gateway leaves. Per request 1 it goes on and can be polled, 0 it has ended; and the
-        fields of the replies that were not read yet."""
+        """A gateway stops. Per request 1 if it continues and can be polled, 0 if it has ended; and
+        the fields of the replies that were not read yet."""
         flat = [field for item in waiting for field in item]
         kept, unread = await self._run("hand_over", gateway, last_read, *flat)
         return kept, unread
 
     async def reap(self, max_attempts: int) -> tuple[str, int] | None:
-        """Wipe one dead worker, a chunk of it: (worker, entries left), or None."""
+        """Release one dead worker, a chunk of it: (worker, entries left), or None."""
         row = await self._run("reap", max_attempts, CHUNK)
         return (row[0].decode(), int(row[1])) if row else None
 

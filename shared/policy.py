@@ -33,9 +33,9 @@ class Policy(Struct, frozen=True, kw_only=True):
     """The residency policy of one model version.
 
     Seconds are of a worker's clock. `max_copies` 0: as many as workers. `idle_ttl_s` 0: an idle
-    copy stays. `min_residency_s` -1: as the worker decides. `priority`: 1 stays longest, 9 goes
-    first. `preload`: loaded before anybody asks. `fraction`: the least share of a device's budget
-    that a copy is counted as.
+    copy stays. `min_residency_s` -1: as the worker decides. `priority`: 1 stays longest, 9 is
+    evicted first. `preload`: loaded before the first request. `fraction`: the least share of a
+    device's budget that a copy is counted as.
     """
 
     min_copies: Copies = 0
@@ -50,7 +50,7 @@ class Policy(Struct, frozen=True, kw_only=True):
 
     @property
     def least_copies(self) -> int:
-        """Copies to have before anybody asks."""
+        """Copies to have before the first request."""
         return max(self.min_copies, 1 if self.preload else 0)
 
 

@@ -1,4 +1,4 @@
-"""The start-up check: can Redis keep the promise of the README's table "What survives what"?"""
+"""The start-up check: whether Redis is as durable as `deploy/docs/guarantees.md` describes."""
 
 from __future__ import annotations
 

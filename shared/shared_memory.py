@@ -1,11 +1,11 @@
 """Large tensors of callers that wait, through shared memory instead of through Redis.
 
 A megabyte through Redis is copied many times and written to its append-only file, request and
-answer alike: 54 to 70 requests/s where a bare echo did 557 to 667 beside it, 8 at a time. A caller
-who waits has been promised nothing until the answer, and without its gateway cannot get one. So
-while gateway and workers share a host, such a request's tensors lie in a file in memory that
-belongs to the gateway, and the work entry carries the file's name. What is accepted (202, streams)
-goes through Redis.
+answer alike: 54 to 70 requests/s where a bare echo did 557 to 667 beside it, 8 at a time. A waiting
+caller has not been promised anything before the answer, and cannot get one without its gateway. So
+while gateway and workers share a host, such a request's tensors are in a file in memory that
+belongs to the gateway, and the work entry carries the file's name. An accepted request (202,
+streams) goes through Redis.
 
     <folder>/warmroute-<uid>-<hash of cell and Redis>/host-id    equal where memory is shared
     <folder>/warmroute-<uid>-<hash of cell and Redis>/<gateway>/<id>.in | <id>.out

@@ -1,4 +1,4 @@
-"""Tasks that nobody awaits: referenced until they end, so they are not collected before."""
+"""Tasks that are not awaited: referenced until they end, so that they are not collected before."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class WorkerScripts(ScriptRunner):
         return bool(await self._run("renew_load", worker, ref, token, lease_ms, why))
 
     async def refuse_load(self, worker: str, ref: str, token: str) -> str:
-        """`ordered` for another worker, `nobody` (no other is left), `crowded`, or `stale`."""
+        """`ordered` for another worker, `no_worker` (none is left), `no_capacity` or `stale`."""
         answer: bytes = await self._run("refuse_load", worker, ref, token)
         return answer.decode()
 

@@ -54,7 +54,7 @@ def as_table(workers: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]
     """One row per model, one column per worker; a cell is the tier there, or empty."""
     tiers: dict[str, dict[str, str]] = {}
     for worker in workers:
-        for model in worker["models"] + worker.get("near", []):
+        for model in worker["models"] + worker.get("warm", []):
             name = f"{model['name']} {model['version']}"
             tiers.setdefault(name, {})[worker["id"]] = model["tier"]
     ids = [worker["id"] for worker in workers]
@@ -130,7 +130,7 @@ def facts(found: dict[str, Any]) -> list[str]:
         "served unbatched": found.get("unbatched"),
         "not warmed up": found.get("unwarmed"),
         "not deterministic": found.get("unsteady"),
-        "cannot load it": ", ".join(found["unfit"]),
+        "cannot load it": ", ".join(found["incompatible"]),
     }
     return [f"{name}: {text}" for name, text in lines.items() if text]
 

@@ -31,11 +31,11 @@ class WorkerFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A model version: `holders` worker -> 'tier bytes since', `near` worker -> 'tier epoch',
+    """A model version: `holders` worker -> 'tier bytes since', `warm` worker -> 'tier epoch',
     `settings`: pin and priority as far as they are known."""
 
     holders: Mapping[str, str] = field(default_factory=dict)
-    near: Mapping[str, str] = field(default_factory=dict)
+    warm: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     sessions: int = 0
     parked: int = 0
@@ -60,7 +60,7 @@ def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> di
     elif reported is not None and reported.tier != "device":
         row = {"tier": reported.tier, "bytes": reported.bytes}
     else:
-        tier, _, epoch = model.near.get(worker.id, "").partition(" ")
+        tier, _, epoch = model.warm.get(worker.id, "").partition(" ")
         if tier == "disk" or (tier and epoch == worker.epoch):
             row = {"tier": tier}
     part = worker.report.copy_bytes.get(ref)
@@ -85,10 +85,10 @@ def document(
             tiers[ref][copy["tier"]] += 1
     rows = []
     for worker in workers:
-        row: dict[str, Any] = {**worker_row(worker), "models": [], "near": []}
+        row: dict[str, Any] = {**worker_row(worker), "models": [], "warm": []}
         for ref, copy in sorted(copies[worker.id].items()):
             shown = {**named(ref), **copy, **_totals(models[ref], tiers[ref])}
-            row["models" if copy["tier"] == "device" else "near"].append(shown)
+            row["models" if copy["tier"] == "device" else "warm"].append(shown)
         rows.append(row)
     return {
         "workers": rows,
@@ -112,7 +112,7 @@ def _copies(
     models would be too many."""
     mentioned = {worker.id: {*worker.holds, *worker.report.copies} for worker in workers}
     for ref, model in models.items():
-        for worker_id in model.near:
+        for worker_id in model.warm:
             mentioned.get(worker_id, set()).add(ref)
     found = {
         worker.id: {

@@ -24,7 +24,7 @@ def commands(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
     """The commands for Redis, by the names under which `document` takes the replies."""
     return {
         "holders": ("hgetall", keys.holders(ref)),
-        "near": ("hgetall", keys.warm(ref)),
+        "warm": ("hgetall", keys.warm(ref)),
         "load": ("hgetall", keys.load(ref)),
         "parked": ("xlen", keys.parked(ref)),
         "policy": ("hgetall", keys.policy(ref)),
@@ -33,8 +33,8 @@ def commands(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
         "unloadable_ms": ("pttl", keys.unloadable(ref)),
         "sessions": ("smembers", keys.pinned(ref)),
         "breaker": ("hgetall", keys.breaker(ref)),
-        "crowded": ("exists", keys.no_capacity(ref)),
-        "unfit": ("smembers", keys.incompatible(ref)),
+        "no_capacity": ("exists", keys.no_capacity(ref)),
+        "incompatible": ("smembers", keys.incompatible(ref)),
     }
 
 
@@ -44,7 +44,7 @@ def document(
 ) -> dict[str, Any]:  # fmt: skip
     """Copies and their tiers, the load under way or the last failure, and the policy. `alive`: the
     number of live workers."""
-    model = ModelFacts(texts(replies["holders"]), texts(replies["near"]))
+    model = ModelFacts(texts(replies["holders"]), texts(replies["warm"]))
     state = load_state(texts(replies["load"]))
     failed = failure(text_of(replies["unloadable"]), replies["unloadable_ms"])
     overrides = texts(replies["policy"])
@@ -67,8 +67,8 @@ def document(
         "last_failure": None if failed is None else failed.document(),
         "quarantine": quarantine(texts(replies["breaker"]), now_ms),
         "sessions": sorted(session.decode() for session in replies["sessions"]),
-        "crowded": bool(replies["crowded"]),
-        "unfit": sorted(name.decode() for name in replies["unfit"]),
+        "no_capacity": bool(replies["no_capacity"]),
+        "incompatible": sorted(name.decode() for name in replies["incompatible"]),
     }
 
 

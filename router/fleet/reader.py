@@ -103,7 +103,7 @@ class ResidencyReader:
         clock, leases, *answers = await self._ask([("time",), self._leases(), *asked.values()])
         now_ms, live = _now_and_live(clock, leases)
         replies = dict(zip(asked, answers, strict=True))
-        mentioned = {worker.decode() for worker in (*replies["holders"], *replies["near"])}
+        mentioned = {worker.decode() for worker in (*replies["holders"], *replies["warm"])}
         workers = await self._workers([worker for worker in live if worker in mentioned])
         return model_report.document(ref, given, replies, workers, now_ms, len(live))
 
@@ -184,7 +184,7 @@ def _worker(
 
 
 def _model(
-    holders: dict[bytes, bytes], near: dict[bytes, bytes], known: list[bytes | None],
+    holders: dict[bytes, bytes], warm: dict[bytes, bytes], known: list[bytes | None],
     policy: list[bytes | None], sessions: int, load: dict[bytes, bytes], parked: int,
 ) -> ModelFacts:  # fmt: skip
     values = [
@@ -194,5 +194,5 @@ def _model(
         name: text for name, text in zip(fleet_report.SETTINGS, values, strict=True) if text
     }
     return ModelFacts(
-        texts(holders), texts(near), settings, sessions, parked, load_state(texts(load))
+        texts(holders), texts(warm), settings, sessions, parked, load_state(texts(load))
     )

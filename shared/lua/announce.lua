@@ -1,14 +1,14 @@
--- announce: a loaded model becomes a holder, and live; it takes its parked requests, in bounded chunks.
+-- announce: make a worker a holder of a loaded model and its version live; place parked requests, in chunks.
 -- use: keys, constants, report, outcomes, publish, entries, holders, load_target, loaded_versions, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
---   'tier bytes', chunk, then field value pairs learned by the load (`stats`).
--- Returns parked requests left to take (call again) | -1 stale token | -2 fenced.
+--   'tier bytes', chunk, then field value pairs that the load measured (`stats`).
+-- Returns parked requests left to place (call again) | -1 stale token | -2 fenced.
 local now, worker, ref, token = clock(), ARGV[2], ARGV[4], ARGV[5]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return -2 end
 local load, parked = k('load', ref), k('parked', ref)
 local lease = redis.call('HMGET', load, 'token', 'worker')
 if token ~= '' and (lease[1] ~= token or lease[2] ~= worker) then
-  -- Announced before, and the answer was lost: it is a holder already.
+  -- Announced before, and the answer was lost: the worker is a holder already.
   if redis.call('HEXISTS', k('holders', ref), worker) == 0 then return -1 end
   token = ''
 end
@@ -22,11 +22,11 @@ if #ARGV > 7 then
 end
 note_loaded_version(ref)
 if #ARGV > 7 and least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) end
--- A worker whose lease ran out gets nothing. What is parked waits for the sweep, which places it when
+-- A worker whose lease has expired gets nothing. Parked requests wait for the sweep, which places them when
 -- the lease is renewed, or orders another load.
 local alive = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
 for _, e in ipairs(alive and redis.call('XRANGE', parked, '-', '+', 'COUNT', ARGV[7]) or {}) do
-  if breaker(ref, now) == 'open' then -- one is tried; the rest waits for what becomes of it
+  if breaker(ref, now) == 'open' then -- one is tried; the rest waits for its result
     alive = false
     break
   end

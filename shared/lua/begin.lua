@@ -1,12 +1,12 @@
--- begin: count the start of a batch, and refuse what must not start any more.
+-- begin: count the start of a batch, and refuse requests that must not start any more.
 -- use: keys, constants
 -- KEYS[1] prefix. ARGV: now, worker, epoch, number of the batch, then per item in stream order: entry,
 --   id, deadline ms, flags.
 -- Returns {now, per item 'run' | 'expired' | 'gone' (cancelled or moved)}, or {now, 'fenced'} if the epoch is
--- not ours.
+-- not current.
 local now, worker = clock(), ARGV[2]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return {now, 'fenced'} end
-local stream, begun, out, started = k('work', worker), k('started', worker), {now}, {}
+local stream, key, out, started = k('work', worker), k('started', worker), {now}, {}
 open_with_harmless_write()
 local pending = {}
 for _, p in ipairs(redis.call('XPENDING', stream, ARGV[3], ARGV[5], ARGV[#ARGV - 3], 1000000)) do
@@ -26,5 +26,5 @@ for i = 5, #ARGV, 4 do
     out[#out + 1] = 'run'
   end
 end
-if #started > 0 then redis.call('HSET', begun, unpack(started)) end
+if #started > 0 then redis.call('HSET', key, unpack(started)) end
 return out

@@ -1,4 +1,4 @@
--- cancel: delete a request, wherever it waits or runs; one whose deadline has passed ends as expired.
+-- cancel: end a request, waiting or running, as cancelled; one whose deadline has passed ends as expired.
 -- use: keys, constants, report, outcomes, deadline, publish, entries, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, id, stream and entry (for a request without a record, else ''), and the ref
 --   if its deadline has passed and its caller gets that outcome, else ''.

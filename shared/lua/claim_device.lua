@@ -1,7 +1,7 @@
--- claim_device: a worker takes a GPU that no other worker has. The heartbeat keeps it.
+-- claim_device: claim a GPU that no other worker has. The heartbeat keeps the claim.
 -- use: keys, constants
 -- KEYS[1] prefix. ARGV: now, worker, lease ms, then uuids in the order of preference.
--- Returns the number of the uuid from 1 on: one that was its own already before a free one | 0 none.
+-- Returns the number of the uuid from 1 on: one that the worker had already is preferred to a free one | 0 none.
 local worker, free = ARGV[2], 0
 for i = 4, #ARGV do
   local holder = redis.call('GET', k('device', ARGV[i]))

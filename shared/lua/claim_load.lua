@@ -1,10 +1,10 @@
--- claim_load: take the load that an order invites to.
+-- claim_load: take the load of an order.
 -- use: keys, constants, report, holders, load_target, order, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token, lease ms.
 -- Returns 'claimed' | 'suspect' (claimed, but it has crashed a worker: load it while nothing else runs)
 --   | 'stale' (token taken or replaced) | 'unwanted' (no request waits) | 'refused'
---   (this worker handed it back before, or holds it) | 'later' (another worker can have it sooner and
---   has a head start: ask again after it) | 'fenced'.
+--   (this worker refused it before, or holds the model) | 'later' (another worker can load it sooner and
+--   has a head start: call again after it) | 'fenced'.
 local worker, ref, token, now = ARGV[2], ARGV[4], ARGV[5], clock()
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return 'fenced' end
 local load = k('load', ref)

@@ -1,8 +1,8 @@
 -- complete: delete the work entries AND publish their outcomes, or neither.
 -- use: keys, constants, outcomes, publish
 -- KEYS[1] prefix. ARGV: now, worker, epoch, then per item: entry, id, reply gateway, flags, status
---   (succeeded | failed | expired), outcome, and of a failure its ref and its cause in full (or '').
--- Returns per item 1 won | 0 not ours any more (repeat, cancelled, moved); {-1} if fenced.
+--   (succeeded | failed | expired), outcome, and for a failure its ref and its full cause (or '').
+-- Returns per item 1 won | 0 lost (repeat, cancelled, moved); {-1} if fenced.
 -- Begins with XDEL and XACK, which Redis allows over maxmemory.
 local worker = ARGV[2]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return {-1} end

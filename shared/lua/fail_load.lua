@@ -1,9 +1,9 @@
--- fail_load: a load failed. For good: answer what is parked with the cause. For a passing reason: what was
---   accepted waits on, up to its deadline. Either way the cause is remembered, and new requests get it.
+-- fail_load: record a failed load. A permanent cause answers the parked requests. With a temporary cause they
+--   keep waiting, up to their deadlines. In both cases the cause is kept, and new requests get it.
 -- use: keys, constants, report, outcomes, publish, entries, holders, load_target, loaded_versions, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk,
---   passing ('1' or ''), device class, the cause in full for the log. It is ordered from the workers of another class first, if there
---   are any that have not failed too. A request that a live holder can serve does not fail.
+--   temporary ('1' or ''), device class, the full cause for the log. Workers of another class that have not failed
+--   get the order first. A request that a live holder can serve does not fail.
 -- Returns parked requests still to be answered (call again) | -1 stale.
 local now, worker, ref, cause = clock(), ARGV[2], ARGV[3], ARGV[5]
 local load, parked = k('load', ref), k('parked', ref)
@@ -15,11 +15,11 @@ if ARGV[8] ~= '1' then
   redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])
   local extra, refused = r[4], (r[3] or '') .. ' ' .. worker
   if (extra or '') ~= '' and redis.call('XLEN', parked) > 0 then
-    extra, refused = '', worker -- a further copy was not for its holders; now a request waits for a first one
+    extra, refused = '', worker -- holders could not take a further copy; now a request waits for a first one
   end
-  local unfit = incompatible_workers(ref, now, refused)
+  local incompatible = incompatible_workers(ref, now, refused)
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if not is_among(other, refused .. unfit) then
+    if not is_among(other, refused .. incompatible) then
       redis.call('SREM', k('loads', worker), ref)
       order_load(ref, ARGV[4], now, {refused = refused, extra = extra})
       return 0

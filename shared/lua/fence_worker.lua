@@ -1,4 +1,4 @@
--- fence_worker: the parent of a dead device process gives up its epoch. It knows which batch was on the device:
+-- fence_worker: end the epoch of a dead device process. Its parent knows which batch was on the device:
 --   only that batch, and the loads in flight, are charged.
 -- use: keys, constants, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, batch (0: none ran), cause, max attempts.

@@ -1,11 +1,11 @@
--- gateway_beat: renew a gateway's lease, and take back what dead gateways had read and not finished.
+-- gateway_beat: renew a gateway's lease, and return to the doors what dead gateways had read and not finished.
 -- use: keys, constants, protocol
 -- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk, protocol that it writes, oldest that it reads.
 -- The failures that are to be logged are read like a door.
--- Returns the number of door entries taken back from dead gateways (a move is delete + new entry) |
---   {a live process, its protocol, the oldest it reads}: the two cannot work together, nothing is done.
+-- Returns the number of door entries returned from dead gateways (a move is delete + new entry) |
+--   {a live process, its protocol, the oldest it reads}: the two cannot work together, nothing is changed.
 local now, gateway, moved = clock(), ARGV[2], 0
--- A gateway without a lease may only be cut off: what was written for its callers outlives the lease.
+-- A gateway without a lease may only be disconnected: replies for its callers outlive the lease.
 local OUTAGE = 60000
 local MOST_FIELDS = 100 -- far more than a request has; Lua's unpack fails at some thousands
 
@@ -19,7 +19,7 @@ local function ensure_group(door)
 end
 
 local function put_back(door, e)
-  -- (A door whose last id has been used takes nothing more: then the entry stays where it is.)
+  -- (A door whose last id has been used accepts no entries: then the entry stays.)
   if #e[2] <= 2 * MOST_FIELDS then
     if redis.pcall('XADD', door, '*', unpack(e[2])).err then return false end
     moved = moved + 1
@@ -46,7 +46,7 @@ local function is_dead(name)
   return not lease or tonumber(lease) <= now
 end
 
-local function take_back(door, name)
+local function return_entries(door, name)
   for _, p in ipairs(redis.call('XPENDING', door, DOOR_GROUP, '-', '+', ARGV[4], name)) do
     local e = redis.call('XRANGE', door, p[1], p[1])[1]
     if not e or put_back(door, e) then
@@ -59,11 +59,11 @@ local function take_back(door, name)
   return 0
 end
 
--- By consumers, not by the list of gateways: one that was dropped while its read was blocked may have read on.
+-- By consumers, not by the list of gateways: a removed gateway whose read was blocked may have read more.
 local left = 0
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do
   for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', door, DOOR_GROUP)) do
-    if is_dead(consumer[2]) then left = left + take_back(door, consumer[2]) end
+    if is_dead(consumer[2]) then left = left + return_entries(door, consumer[2]) end
   end
 end
 if left == 0 then redis.call('ZREMRANGEBYSCORE', GATEWAYS, '-inf', now) end

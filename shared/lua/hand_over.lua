@@ -1,9 +1,9 @@
--- hand_over: a stopping gateway gives away what its callers wait for, and leaves.
+-- hand_over: end a stopping gateway; the requests of its waiting callers get records.
 -- use: keys, constants, report, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, gateway, id of the last reply it has read, then per request: id, ref,
 --   deadline ms, stream and entry where it was placed.
--- Returns {per request 1 it can be polled from here on | 0 it has ended, replies not read yet (fields)}.
--- The reply stream goes in the same step: what ends later finds no gateway, but a record.
+-- Returns {per request 1 it can be polled from now on | 0 it has ended, replies not read yet (fields)}.
+-- The reply stream is deleted in the same step: later outcomes are kept in the records.
 local now, gateway, out, unread = clock(), ARGV[2], {}, {}
 local replies = k('replies', gateway)
 open_with_harmless_write()

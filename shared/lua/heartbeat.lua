@@ -1,4 +1,4 @@
--- heartbeat: renew a worker's lease and report what it holds.
+-- heartbeat: renew a worker's lease and write its report.
 -- use: keys, constants, report
 -- KEYS[1] prefix. ARGV: now, worker, epoch, incarnation, lease ms, number of models held, then field value pairs.
 -- Returns 'ok' | 'resync' (the map lacks models: announce them again) | 'fenced' (register again)

@@ -1,4 +1,4 @@
--- keep_session: the client of a session lives: its expiry moves.
+-- keep_session: extend the expiry of a session whose client is alive.
 -- use: keys, constants, report, sessions
 -- KEYS[1] prefix. ARGV: now, id, ttl ms ('' as before). Returns the new expiry, ms | 0 (closed, or expired).
 local now, id = clock(), ARGV[2]

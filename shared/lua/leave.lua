@@ -1,4 +1,4 @@
--- leave: a drained worker hands back what it has not begun and is forgotten.
+-- leave: deregister a drained worker; requests that it has not started are placed again.
 -- use: keys, constants, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, max attempts. Returns 1 left | 0 not registered any more.
 local worker = ARGV[2]

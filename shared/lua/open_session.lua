@@ -1,9 +1,9 @@
 -- open_session: pin a set of models until the session is closed or expires; refused if it cannot fit.
 -- use: keys, constants, report, holders, load_target, order, breaker, copies, sessions
 -- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
--- Returns {'open', expiry ms} | {'full', ref that finds no room, its bytes, the most bytes left on one
+-- Returns {'open', expiry ms} | {'full', ref that does not fit, its bytes, the most bytes left on one
 --   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).
--- Fits: what a ready worker holds or loads stays there; the rest, largest first, has room beside that.
+-- It fits if models that a ready worker holds or loads stay there, and the rest, largest first, fits beside them.
 local now, id = clock(), ARGV[2]
 local known = redis.call('ZSCORE', SESSIONS, id)
 if known and tonumber(known) > now then return {'exists', known} end

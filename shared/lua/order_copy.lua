@@ -1,9 +1,9 @@
--- order_copy: have a model loaded ahead of requests (preload, the load API, a trial).
+-- order_copy: order a load ahead of requests (preload, the load API, a trial).
 -- use: keys, constants, report, holders, load_target, loaded_versions, order, breaker, copies
--- KEYS[1] prefix. ARGV: now, ref, least copies to keep from now on ('' leaves that as it is), '1' if it is
+-- KEYS[1] prefix. ARGV: now, ref, minimum number of copies from now on ('' leaves it unchanged), '1' if it is
 --   a trial (else '').
 -- Returns {'held', copies} | {'loading', phase} | {'ordered', ''} | {'unloadable' | 'quarantined', cause}
---   | {'no_worker', ''} (no worker is there, or none can take it) | {'resting', ''} (a trial is not due, or it
+--   | {'no_worker', ''} (no worker is alive, or none can take it) | {'resting', ''} (a trial is not due, or it
 --   has crashed workers). With 0 copies to keep nothing is ordered: {'held', copies}.
 local now, ref, least, trial = clock(), ARGV[2], ARGV[3], ARGV[4] == '1'
 if least ~= '' then

@@ -1,8 +1,8 @@
--- order_unload: have every copy of a model freed. The next request loads it again.
+-- order_unload: free every copy of a model. The next request loads it again.
 -- use: keys, constants, report, holders, load_target, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref.
 -- Returns the number of live workers that got the order | -1 (it is pinned, or a session requires it).
--- The least number of copies becomes 0, or they would come back by themselves.
+-- The minimum number of copies becomes 0, otherwise the copies would be loaded again.
 local now, ref = clock(), ARGV[2]
 if setting_of(ref, 'pin') == 1 or redis.call('EXISTS', k('pinned', ref)) == 1 then return -1 end
 if least_copies(ref) > 0 then redis.call('HSET', k('policy', ref), 'min_copies', '0', 'preload', '0') end

@@ -1,4 +1,4 @@
--- place: accept requests, each onto a holder's work stream or into its model's parked requests.
+-- place: accept requests; each goes to a holder's work stream or to the parked requests of its model.
 -- use: keys, constants, report, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement, idempotency
 -- KEYS[1] prefix. ARGV: now, limit per work stream, limit per parked stream, limit of pending
 --   records, number of fields, their names (those of `Placing` in shared/gateway_scripts.py), then per
@@ -8,14 +8,14 @@
 --   'parked' | 'joined' (an earlier request of that key, its id) | 'mismatch' (another payload under that
 --   key) | 'gone' (its outcome is no longer kept) | 'full' | 'memory' | 'unloadable' | 'quarantined' |
 --   'duplicate' | 'late' (a stream entry whose deadline has passed). An ingress entry is deleted in the same step as
---   its request is accepted; its deadline counts from when it was written.
+--   its request is accepted; its deadline counts from the time in its entry id.
 local OVERHEAD, NAMES = 512, 5
 local now = clock()
 local limits = {work = tonumber(ARGV[2]), parked = tonumber(ARGV[3]),
   records = tonumber(ARGV[4]) - redis.call('ZCARD', DEADLINES)}
 local out, known, bytes = {}, {[''] = true}, 0
 local count = tonumber(ARGV[NAMES])
-local first, at = NAMES + count + 1, {}  -- at: where each field stands in a row
+local first, at = NAMES + count + 1, {}  -- at: the position of each field in a row
 for f = 1, count do at[ARGV[NAMES + f]] = f - 1 end
 for i = first, #ARGV, count do bytes = bytes + #ARGV[i + at.body] + OVERHEAD end
 local fits = memory_fits(bytes)
@@ -23,7 +23,7 @@ local fits = memory_fits(bytes)
 local function ensure_replies(gateway)
   if known[gateway] then return end
   known[gateway] = true
-  local replies = k('replies', gateway)  -- a FLUSHALL takes it; a reply is not to be lost too
+  local replies = k('replies', gateway)  -- a FLUSHALL deletes it; the reply must not be lost too
   if redis.call('EXISTS', replies) == 1 then return end
   redis.call('XADD', replies, '*', 'id', '')
   redis.call('PEXPIRE', replies, REPLIES_TTL_MS)

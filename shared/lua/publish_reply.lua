@@ -1,10 +1,10 @@
 -- publish_reply: write the rendered outcome of a streamed request to its reply_to, once.
 -- use: keys, constants
 -- KEYS[1] prefix. ARGV: now, door ('outbox' or 'ingress'), entry, reply_to ('' writes nothing), life ms,
---   dead ('1' also keeps a dead letter: the answer, and what was sent if it is not too large), then
+--   dead ('1' also keeps a dead letter: the answer, and the entry if it is not too large), then
 --   field value pairs of the answer.
--- Returns 1 answered | 0 another gateway did. A reply_to that is no stream, or one that takes no more
--- entries, gets nothing; the entry goes.
+-- Returns 1 answered | 0 another gateway did. A reply_to that is not a stream, or one that takes no more
+-- entries, gets nothing; the entry is deleted.
 local LARGEST_KEPT = 1048576
 local door, entry, reply_to = P .. ARGV[2], ARGV[3], ARGV[4]
 local original = redis.call('XRANGE', door, entry, entry)[1]

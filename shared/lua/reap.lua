@@ -1,7 +1,7 @@
--- reap: wipe one worker whose lease ran out and place its requests again, in bounded chunks.
+-- reap: release one worker whose lease has expired and place its requests again, in bounded chunks.
 -- use: keys, constants, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, max attempts, chunk.
--- Returns {worker, entries left}, or {} when no lease has run out. Any gateway may call it at any time.
+-- Returns {worker, entries left}, or {} if no lease has expired. Any gateway may call it at any time.
 local now = clock()
 local worker = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, 1)[1]
 if not worker then return {} end

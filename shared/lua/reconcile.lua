@@ -1,4 +1,4 @@
--- reconcile: end sessions that have expired, and order copies that should be there and are not.
+-- reconcile: end sessions that have expired, and order the missing copies of models with a minimum number.
 -- use: keys, constants, report, holders, load_target, order, breaker, copies, sessions
 -- KEYS[1] prefix. ARGV: now, chunk. Returns {sessions ended, copies ordered}.
 local now, ended, ordered = clock(), 0, 0
@@ -9,11 +9,11 @@ end
 for _, ref in ipairs(redis.call('SRANDMEMBER', MIN_COPIES, ARGV[2])) do
   unpin_lost(ref)
   local least = least_copies(ref)
-  redis.call('PEXPIRE', k('stats', ref), STATS_TTL)  -- the statistics of a model that is to stay do not expire with its last load
+  redis.call('PEXPIRE', k('stats', ref), STATS_TTL)  -- with a minimum number of copies they do not expire
   if least == 0 then
     redis.call('SREM', MIN_COPIES, ref)
   elseif redis.call('LLEN', COLD_QUEUE) > most then
-    break  -- loads that requests wait for go before those that none waits for
+    break  -- loads with waiting requests have precedence
   elseif #live_holders(ref, now) < least and order_missing(ref, now, 'min_copies') then
     ordered = ordered + 1
   end

@@ -1,7 +1,7 @@
--- record_outcomes: requests that a gateway has answered and that have no record can be asked for.
+-- record_outcomes: make the outcomes of answered requests without a record available by id.
 -- use: keys, constants, report, bounds, outcomes
 -- KEYS[1] prefix. ARGV: now, the most that the cell keeps, then id and text pairs (see lib/outcomes).
--- Returns 1 | 0 Redis has no room for them: nothing is kept.
+-- Returns 1 | 0 Redis has no headroom for them: nothing is kept.
 local now, ends, bytes = clock(), {}, 0
 for i = 3, #ARGV do
   ends[#ends + 1] = ARGV[i]

@@ -1,7 +1,7 @@
--- record_stats: what a worker found out of a model that it serves, for later loads and for people (`stats`).
+-- record_stats: store what a worker found about a model in service, for later loads and for reports (`stats`).
 -- use: keys, constants, report, load_target
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, then field value pairs.
--- Returns 1 | -2 fenced. Writing the same again changes nothing.
+-- Returns 1 | -2 fenced. Repeating the call changes nothing.
 local worker, ref = ARGV[2], ARGV[4]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return -2 end
 open_with_harmless_write()

@@ -1,10 +1,10 @@
--- refuse_load: hand an order back to the other workers because this one cannot hold the model.
+-- refuse_load: offer an order to the other workers because this one cannot hold the model.
 -- use: keys, constants, report, holders, load_target, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token.
 -- Returns 'ordered' (a new order, without this worker) | 'no_worker' (no other live worker is left: the
---   lease stays with this worker, which must fail the load) | 'crowded' (nor is one left for a further
+--   lease stays with this worker, which must fail the load) | 'no_capacity' (no worker can take a further
 --   copy, which is not ordered again for a while) | 'stale'.
--- A request that a live holder can serve does not fail: the sweep places what is parked there.
+-- A request that a live holder can serve does not fail: the sweep places parked requests on it.
 local NO_CAPACITY_TTL = 5000
 local now, worker, ref = clock(), ARGV[2], ARGV[3]
 local r = redis.call('HMGET', k('load', ref), 'token', 'worker', 'refused', 'extra')
@@ -28,9 +28,9 @@ open_with_harmless_write()
 if #live_holders(ref, now) > 0 or (extra ~= '' and redis.call('XLEN', k('parked', ref)) == 0) then
   redis.call('DEL', k('load', ref))
   redis.call('SET', k('no_capacity', ref), worker, 'PX', NO_CAPACITY_TTL)
-  return 'crowded'
+  return 'no_capacity'
 end
--- It was a further copy, so workers that held one were not asked. A request waits now: it is a first one.
+-- Workers that held a copy were not asked for a further one. Now a request waits for a first one.
 if extra ~= '' and another_than(worker) then
   order_load(ref, ARGV[4], now, {refused = worker})
   return 'ordered'

@@ -1,9 +1,9 @@
--- retire: stop placing requests for a model on this worker. It drains what was placed, then frees.
+-- retire: stop placing requests for a model on this worker, which drains the placed ones, then frees it.
 -- use: keys, constants, report, holders, load_target, order, breaker, copies
--- KEYS[1] prefix. ARGV: now, worker, epoch, ref, tier in which it leaves the model ('' | host | disk),
---   mode ('' whatever | evict unless it must stay | spare also unless the other holders have time for
---   it), its share of this device's time (0 to 1).
--- Returns the last entry id of the work stream: what it must drain up to | '' fenced | 'pinned' |
+-- KEYS[1] prefix. ARGV: now, worker, epoch, ref, tier in which a copy remains ('' | host | disk),
+--   mode ('' always | evict unless it must stay | spare also unless the other holders have time for
+--   its work), its share of this device's time (0 to 1).
+-- Returns the last entry id of the work stream: the worker must drain up to it | '' fenced | 'pinned' |
 --   'needed' (it stays: nothing was changed).
 local worker, epoch, ref, mode, now = ARGV[2], ARGV[3], ARGV[4], ARGV[6], clock()
 if redis.call('HGET', k('worker', worker), 'epoch') ~= epoch then return '' end

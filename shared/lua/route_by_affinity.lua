@@ -3,7 +3,7 @@
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, affinity key, mode (prefer | require), most models of
 --   the key on one worker (0: any number).
 -- Returns 'here' | 'elsewhere' (the order was handed on to that worker) | 'nowhere' (the worker that has
---   those models cannot take it: only with require) | 'stale'.
+--   those models cannot take it; only with require) | 'stale'.
 -- With prefer an order is handed on once; with require until it is there.
 local CHUNK = 256
 local now, worker, ref, mode, most = clock(), ARGV[2], ARGV[3], ARGV[6], tonumber(ARGV[7])
@@ -19,7 +19,7 @@ local function add(other)
   count[other] = (count[other] or 0) + 1
 end
 
--- With prefer a worker that has as many as it may is passed over: the next model begins on another worker.
+-- With prefer a worker that has its maximum is skipped: the next model starts on another worker.
 local function is_full(other) return mode == 'prefer' and most > 0 and (count[other] or 0) >= most end
 
 local function choose(workers)
@@ -35,7 +35,7 @@ for i = 1, math.min(#siblings, CHUNK) do
     for _, holder in ipairs(live_holders(siblings[i], now)) do add(holder) end
     local loader = redis.call('HGET', k('load', siblings[i]), 'worker')
     if tonumber(redis.call('ZSCORE', WORKERS, loader or '') or 0) > now then add(loader) end
-    -- A model that no worker holds or loads leaves the set until it is loaded again.
+    -- A model without a holder or a load is removed from the set until it is loaded again.
     if not loader and #live_holders(siblings[i], now) == 0 then redis.call('SREM', family, siblings[i]) end
   end
 end

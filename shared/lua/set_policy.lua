@@ -1,6 +1,6 @@
--- set_policy: the API overrides fields of a model version's residency policy.
+-- set_policy: override fields of a model version's residency policy.
 -- use: keys, constants, report, holders, load_target
--- KEYS[1] prefix. ARGV: now, ref, then field value pairs ('' takes the override back).
+-- KEYS[1] prefix. ARGV: now, ref, then field value pairs ('' removes the override).
 -- Returns the overrides that are now in force, as a flat list.
 local ref, key = ARGV[2], k('policy', ARGV[2])
 for i = 3, #ARGV, 2 do

@@ -1,4 +1,4 @@
--- sweep: expire what is past its deadline; order again what is parked without a live load.
+-- sweep: end requests past their deadlines; order loads again for parked requests without one.
 -- use: keys, constants, report, outcomes, deadline, publish, entries, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
@@ -7,7 +7,7 @@ local expired, ordered, placed = 0, 0, 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, chunk)) do
   local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model')
   redis.call('ZREM', DEADLINES, id)
-  -- A request with a place has not ended. If its entry is missing, the stream was lost: it ends all the same.
+  -- A request whose record names an entry has not ended. If the entry is missing, the stream was lost: it ends here.
   if r[1] then
     take_entry(r[1], r[2])
     local outcome, worker = expired_outcome(r[5], r[1], now)
@@ -28,7 +28,7 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
       redis.call('PEXPIRE', load, ORDER_TTL_MS)
       redis.call('EXPIRE', job, JOB_TTL_S)
     elseif redis.call('PTTL', load) > CLAIM_TTL_MS then
-      redis.call('PEXPIRE', load, CLAIM_TTL_MS)  -- taken: it is claimed at once, or never
+      redis.call('PEXPIRE', load, CLAIM_TTL_MS)  -- taken: it is claimed soon, or never
     end
   elseif lease[2] == 'loading' and not redis.call('ZSCORE', WORKERS, lease[3]) then
     redis.call('DEL', load)  -- its worker was reaped: the next sweep orders again

@@ -64,7 +64,7 @@ class Repository(Protocol):
     def put_blob(self, sha256: str, path: Path, on_bytes: Callable[[int], None]) -> None:
         """Store the file at `path` under its hash; Corrupt (and nothing stored) if it has another.
 
-        `on_bytes` is told the bytes sent since its last call.
+        `on_bytes` gets the bytes sent since its last call.
         """
 
     def put_manifest(self, model: str, version: int, raw: bytes) -> None:

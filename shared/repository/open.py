@@ -12,7 +12,7 @@ from shared.repository.folder import FolderRepository
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
-WANTED = "want s3://bucket, s3://bucket/prefix or file:///folder"
+EXPECTED = "want s3://bucket, s3://bucket/prefix or file:///folder"
 
 
 def open_repository(
@@ -32,7 +32,7 @@ def open_repository(
     if "@" in parts.netloc:
         raise ConfigError("model repository URL: credentials do not belong in it, use AWS_*")
     if parts.query or parts.fragment:
-        raise ConfigError(f"model repository URL: '?' and '#' mean nothing in it; {WANTED}")
+        raise ConfigError(f"model repository URL: '?' and '#' mean nothing in it; {EXPECTED}")
     if parts.scheme == "file":
         return _open_folder(url, parts)
     if parts.scheme == "s3":
@@ -42,13 +42,13 @@ def open_repository(
         bucket, prefix = _bucket_and_prefix(url, parts)
         client = make_client(endpoint_url, region, access_key, secret_key)
         return S3Repository(client, bucket, prefix)
-    raise ConfigError(f"model repository URL {url!r}: {WANTED}")
+    raise ConfigError(f"model repository URL {url!r}: {EXPECTED}")
 
 
 def _open_folder(url: str, parts: SplitResult) -> Repository:
     path = Path(unquote(parts.path))
     if parts.netloc not in ("", "localhost") or not path.is_absolute() or path == Path("/"):
-        raise ConfigError(f"model repository URL {url!r}: {WANTED}")
+        raise ConfigError(f"model repository URL {url!r}: {EXPECTED}")
     return FolderRepository(path)
 
 
@@ -56,5 +56,5 @@ def _bucket_and_prefix(url: str, parts: SplitResult) -> tuple[str, str]:
     prefix = parts.path.strip("/")
     sane = not prefix or (PREFIX.fullmatch(prefix) and not {".", ".."} & set(prefix.split("/")))
     if not BUCKET.fullmatch(parts.netloc) or not sane:
-        raise ConfigError(f"model repository URL {url!r}: {WANTED}")
+        raise ConfigError(f"model repository URL {url!r}: {EXPECTED}")
     return parts.netloc, prefix

@@ -22,7 +22,7 @@ from shared.repository.disk import disk_errors, sha256_of
 _AT_ONCE = 4  # blobs under way: hides the store's latency where a model has many small ones
 
 Progress = Callable[[int, int], None]
-"""Told (bytes done, bytes in all); done counts what was sent and what was there already."""
+"""Called with (bytes done, bytes in all); done includes the bytes that were there already."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def publish(
     files: Mapping[str, Path],
     progress: Progress | None = None,
 ) -> PublishResult:
-    """Publish `files` (name in the manifest -> local file) as the version that `manifest` tells.
+    """Publish `files` (name in the manifest -> local file) as the version that `manifest` names.
 
     `manifest.files` may be empty and is filled in. Idempotent: the same content again sends
     nothing. Conflict if the version holds other content, InvalidInput for a manifest that no

@@ -1,4 +1,4 @@
-"""What an S3 answer that is no success means, in our errors; shared by boto3's calls and ours."""
+"""Errors of S3 answers in our own types; shared by boto3's calls and ours."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class S3Repository:
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def blob_sources(self, sha256: str, size: int) -> UrlSource:
-        """A GET URL, signed locally; whoever reads it compares `size` with the first answer."""
+        """A GET URL, signed locally; the reader compares `size` with the first answer."""
         with s3_errors(f"blob {sha256[:12]}"):
             url = self._client.generate_presigned_url(
                 "get_object",

@@ -53,7 +53,7 @@ def make_client(
         where = session.region_name or DEFAULT_REGION
         try:
             return session.client("s3", where, endpoint_url=endpoint_url, config=config)
-        except ValueError as error:  # botocore's answer to an endpoint that is no URL
+        except ValueError as error:  # botocore's answer to an endpoint that is not a URL
             raise RepositoryError("model repository: the S3 endpoint is not a URL") from error
 
 

@@ -1,7 +1,7 @@
 """Putting one file into S3 under its hash, so that it appears whole and right or not at all.
 
-Not boto3's own upload manager: that reads parts of the file in any order, so it cannot tell that
-the bytes sent are those the hash stands for before the object appears.
+Not boto3's own upload manager: that reads parts of the file in any order, so it cannot check
+the hash of the bytes sent before the object appears.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def upload(
 ) -> None:
     """Store the file at `path` as `key`; Corrupt, and nothing stored, if its hash is not `sha256`.
 
-    `on_bytes` is told the bytes of each part once the store has it.
+    `on_bytes` gets the bytes of each part once the store has it.
     """
     what = f"blob {sha256[:12]}"
     with s3_errors(what), disk_errors(f"{what}: the file to publish"), path.open("rb") as file:
@@ -72,7 +72,7 @@ class _MultipartUpload:
         self._parts: list[dict[str, Any]] = []
 
     def run(self, file: BinaryIO, sha256: str, part_bytes: int) -> None:
-        """Send all of `file`; on any error the store is told to forget the parts."""
+        """Send all of `file`; on any error the parts are deleted from the store."""
         self._object["UploadId"] = self._client.create_multipart_upload(**self._object)["UploadId"]
         try:
             _check(self._send_all(file, part_bytes), sha256)

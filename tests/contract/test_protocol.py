@@ -103,7 +103,7 @@ def test_a_reply_and_a_record_have_the_fields_that_the_scripts_write() -> None:
 
 def test_an_ingress_entry_has_the_fields_that_the_door_takes() -> None:
     """Those it needs, then those it may have."""
-    assert {*fields("(stream `ingress`): "), *fields("and, if wanted, ")} == FIELDS
+    assert {*fields("(stream `ingress`): "), *fields("and optionally ")} == FIELDS
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_an_ingress_entry_has_the_fields_that_the_door_takes() -> None:
     [
         ("tensors that take ", f"{shared_memory.BULK_BYTES >> 10} KiB or more"),
         ("the byte ", f"0x{shared_memory.MARK.hex().upper()} and the file's name"),
-        ("gateway, when it reads it; after ", f"{shared_memory.UNCLAIMED_S:g} s if nobody did"),
+        ("gateway, when it reads it; after ", f"{shared_memory.UNCLAIMED_S:g} s if it is unread"),
         ("is kept for pollers is kept for ", "an hour"),
-        ("The answer stream goes ", "an hour after its last answer"),
+        ("The answer stream expires ", "an hour after its last answer"),
         ("The lease is then renewed every ", f"{load_lease.RENEW_EVERY_S:g} s"),
         (
             "between `claim_load` and `announce` | the lease | it times out ",

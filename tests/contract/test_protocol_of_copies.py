@@ -46,7 +46,7 @@ def test_a_load_lease_has_the_fields_that_the_scripts_write() -> None:
 
 def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
     """`extra`, in the lease."""
-    said = after("why it was ordered although nobody waits: ").partition(".")[0].split(", ")
+    said = after("why it was ordered although no request waits: ").partition(".")[0].split(", ")
     text = "".join(lua(n) for n in ("copies", "reconcile", "order_copy", "open_session"))
     given = re.findall(r"extra = '(\w+)'|order_missing\(ref, now, (.+?)\)", text)
     words = {word for first, why in given for word in (first, *re.findall(r"'(\w+)'", why)) if word}
@@ -78,7 +78,7 @@ def test_a_number_in_the_text_is_the_one_in_the_scripts(phrase: str, said: str) 
 def test_times_in_words_are_those_of_the_scripts() -> None:
     """Hints live for an hour; a GPU's claim for three leases; two orders for each worker."""
     assert constant("WARM_TTL", "load_target") == 3600 * 1000
-    assert "are hints, forgotten an hour after the last one" in " ".join(TEXT.split())
+    assert "are hints that expire an hour after the last one" in " ".join(TEXT.split())
     assert "'PX', 3 * ARGV[5]" in lua("heartbeat") and "keeps it for three leases" in TEXT
     assert "local most = 2 * redis.call('ZCOUNT', WORKERS" in lua("reconcile")
     assert "while more than two orders per worker wait" in TEXT

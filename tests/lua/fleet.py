@@ -22,7 +22,7 @@ async def worker(
     return epoch
 
 
-async def near(cell: Cell, name: str, tier: str, epoch: str = "any", ref: str = REF) -> None:
+async def warm_hint(cell: Cell, name: str, tier: str, epoch: str = "any", ref: str = REF) -> None:
     """The worker keeps the model in a lower tier, as `retire` notes it."""
     await cell.client.hset(cell.keys.warm(ref), name, f"{tier} {epoch}")
     await cell.client.expire(cell.keys.warm(ref), 600)

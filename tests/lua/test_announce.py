@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.scripts import CHUNK
 from tests.helpers.cell import LEASE_MS, Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
-from tests.lua.fleet import loaded_once, members, near
+from tests.lua.fleet import loaded_once, members, warm_hint
 
 
 async def announce(cell: Cell, worker: str, epoch: str, token: str, ref: str = REF) -> int:
@@ -184,7 +184,7 @@ async def test_who_is_fenced_or_stale_teaches_nothing(cell: Cell) -> None:
     """Nor does it take a hint away."""
     old = await cell.worker("w1")
     epoch = await cell.worker("w1")
-    await near(cell, "w1", "disk")
+    await warm_hint(cell, "w1", "disk")
     learned = {"min_copies": 2}
     assert await cell.scripts.announce("w1", old, REF, "", "device 1", learned) == -2
     assert await cell.scripts.announce("w1", epoch, REF, "0" * 24, "device 1", learned) == -1

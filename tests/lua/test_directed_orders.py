@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.cell import LEASE_MS, WIDE, Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
-from tests.lua.fleet import NOW_MS, claim, lease, loaded_once, near, told, worker
+from tests.lua.fleet import NOW_MS, claim, lease, loaded_once, told, warm_hint, worker
 
 HEAD_START_MS = 250
 
@@ -32,7 +32,7 @@ async def test_where_nothing_is_known_anybody_may_take_the_order(cell: Cell) -> 
 
 async def test_without_any_worker_the_order_waits_in_the_queue(cell: Cell) -> None:
     """As for a fleet that is scaled to zero."""
-    await near(cell, "gone", "disk")
+    await warm_hint(cell, "gone", "disk")
     await cell.place(placing())
     assert (await lease(cell))["for"] == ""
     assert len(await cell.orders()) == 1
@@ -42,7 +42,7 @@ async def test_without_any_worker_the_order_waits_in_the_queue(cell: Cell) -> No
 async def test_who_has_the_model_near_is_told_by_name_and_the_queue_too(cell: Cell) -> None:
     """With the same token, so that only one of the two is ever taken; its list has a lifetime."""
     await worker(cell)
-    await near(cell, "w1", "disk")
+    await warm_hint(cell, "w1", "disk")
     await cell.place(placing())
     token = await cell.token()
     assert await told(cell) == [f"load {REF} {token}"]
@@ -55,7 +55,7 @@ async def test_the_others_are_told_later_until_the_head_start_is_over(cell: Cell
     """Nothing is changed by asking; after it the first to claim has the load."""
     await worker(cell, "w1")
     other = await worker(cell, "w2")
-    await near(cell, "w1", "disk")
+    await warm_hint(cell, "w1", "disk")
     await cell.place(placing())
     before = await lease(cell)
     cell.scripts.now_ms = NOW_MS + HEAD_START_MS - 1
@@ -69,7 +69,7 @@ async def test_the_others_are_told_later_until_the_head_start_is_over(cell: Cell
 async def test_the_one_it_is_for_does_not_wait(cell: Cell) -> None:
     """And who claims late after it finds the token taken, not `later`."""
     first, other = await worker(cell, "w1"), await worker(cell, "w2")
-    await near(cell, "w1", "disk")
+    await warm_hint(cell, "w1", "disk")
     await cell.place(placing())
     assert await claim(cell, "w1", first) == "claimed"
     assert await claim(cell, "w2", other) == "stale"
@@ -79,7 +79,7 @@ async def test_when_the_one_it_is_for_dies_another_takes_it(cell: Cell) -> None:
     """The order in its hand was a copy of the one in the queue."""
     await worker(cell, "w1", lease_ms=100)
     other = await worker(cell, "w2")
-    await near(cell, "w1", "disk")
+    await warm_hint(cell, "w1", "disk")
     await cell.place(placing())
     cell.scripts.now_ms = NOW_MS + 101
     await cell.scripts.reap(3)
@@ -95,9 +95,9 @@ async def test_a_hint_that_is_worth_nothing_is_passed_over(cell: Cell, trouble: 
     state = "draining" if trouble == "draining" else "ready"
     epoch = await worker(cell, "w1", lease_ms=lease_ms, state=state)
     if trouble == "another epoch":
-        await near(cell, "w1", "host", "before")
+        await warm_hint(cell, "w1", "host", "before")
     else:
-        await near(cell, "w1", "tape" if trouble == "unknown tier" else "disk", epoch)
+        await warm_hint(cell, "w1", "tape" if trouble == "unknown tier" else "disk", epoch)
     cell.scripts.now_ms = NOW_MS + 1
     await cell.place(placing())
     assert (await lease(cell))["for"] == ""
@@ -110,13 +110,13 @@ async def test_a_copy_on_disk_outlives_its_process_and_one_in_host_memory_does_n
     """After a restart of w1 the disk of w2 is nearer than nothing."""
     await worker(cell, "w1")
     before = await worker(cell, "w2")
-    await near(cell, "w1", "disk", "before")
-    await near(cell, "w2", "host", before)
+    await warm_hint(cell, "w1", "disk", "before")
+    await warm_hint(cell, "w2", "host", before)
     await cell.place(placing())
     assert (await lease(cell))["for"] == "w2"
     await worker(cell, "w2")
-    await near(cell, "w2", "host", before, OTHER_REF)
-    await near(cell, "w1", "disk", "before", OTHER_REF)
+    await warm_hint(cell, "w2", "host", before, OTHER_REF)
+    await warm_hint(cell, "w1", "disk", "before", OTHER_REF)
     await cell.place(placing(ref=OTHER_REF))
     assert (await lease(cell, OTHER_REF))["for"] == "w1"
 
@@ -125,8 +125,8 @@ async def test_a_queue_counts_against_who_is_near(cell: Cell) -> None:
     """Its requests, each as long as it says, and what its tier takes."""
     first = await worker(cell, "w1", holds=[OTHER_REF], service_ms=100)
     await worker(cell, "w2")
-    await near(cell, "w1", "host", first)
-    await near(cell, "w2", "disk")
+    await warm_hint(cell, "w1", "host", first)
+    await warm_hint(cell, "w2", "disk")
     await loaded_once(cell, host=50, disk=300, remote=5000)
     await cell.place(placing())
     assert (await lease(cell))["for"] == "w1"
@@ -139,7 +139,7 @@ async def test_who_is_near_but_slower_than_the_store_is_not_waited_for(cell: Cel
     """Anybody can have it from remote in that time."""
     await worker(cell, "w1", holds=[OTHER_REF], service_ms=1000)
     await worker(cell, "w2")
-    await near(cell, "w1", "disk")
+    await warm_hint(cell, "w1", "disk")
     await cell.place(*(placing(ref=OTHER_REF) for _ in range(2)))
     await loaded_once(cell, disk=100, remote=2000)
     await cell.place(placing())
@@ -150,7 +150,7 @@ async def test_where_everybody_has_a_queue_who_is_near_is_waited_for(cell: Cell)
     """The store is no sooner, behind as many requests."""
     for name in ("w1", "w2"):
         await worker(cell, name, holds=[OTHER_REF], service_ms=1000)
-    await near(cell, "w2", "disk")
+    await warm_hint(cell, "w2", "disk")
     await cell.place(*(placing(ref=OTHER_REF) for _ in range(4)), placing())
     assert (await lease(cell))["for"] == "w2"
 
@@ -158,7 +158,7 @@ async def test_where_everybody_has_a_queue_who_is_near_is_waited_for(cell: Cell)
 async def test_who_claims_by_name_takes_the_order_out_of_the_queue(cell: Cell) -> None:
     """Nobody need find out that it is taken. What RQ has taken is RQ's to tidy."""
     epoch = await worker(cell)
-    await near(cell, "w1", "disk")
+    await warm_hint(cell, "w1", "disk")
     await cell.place(placing(), placing(ref=OTHER_REF))
     jobs = [cell.keys.rq_job(order) for order in await cell.orders()]
     await cell.claim("w1", epoch)
@@ -173,7 +173,7 @@ async def test_a_worker_that_takes_no_orders_does_not_fill_redis(cell: Cell) -> 
     refs = [f"m{number}:1:0123456789ab" for number in range(1003)]
     await worker(cell)
     for ref in refs:
-        await near(cell, "w1", "disk", ref=ref)
+        await warm_hint(cell, "w1", "disk", ref=ref)
     await cell.place(*(placing(ref=ref) for ref in refs), limits=WIDE._replace(pending=2000))
     orders = await told(cell)
     assert [order.split()[1] for order in orders] == refs[3:]
@@ -184,7 +184,7 @@ async def test_of_two_that_are_as_near_the_first_by_name_is_chosen(cell: Cell) -
     """So that two gateways choose alike."""
     for name in ("w3", "w1", "w2"):
         await worker(cell, name)
-        await near(cell, name, "disk")
+        await warm_hint(cell, name, "disk")
     await cell.place(placing())
     assert (await lease(cell))["for"] == "w1"
     assert await told(cell, "w2") == await told(cell, "w3") == []
@@ -194,8 +194,8 @@ async def test_who_refused_is_not_preferred_again(cell: Cell) -> None:
     """The next nearest is."""
     epoch = await worker(cell, "w1")
     await worker(cell, "w2")
-    await near(cell, "w1", "host", epoch)
-    await near(cell, "w2", "disk")
+    await warm_hint(cell, "w1", "host", epoch)
+    await warm_hint(cell, "w2", "disk")
     await cell.place(placing())
     token = await cell.claim("w1", epoch)
     assert await cell.scripts.refuse_load("w1", REF, token) == "ordered"
@@ -206,7 +206,7 @@ async def test_a_ref_of_ten_thousand_characters_is_ordered_whole(cell: Cell) -> 
     """The token is still the last word of the order."""
     ref = f"{'m' * 10_000}:1:0123456789ab"
     epoch = await worker(cell)
-    await near(cell, "w1", "disk", ref=ref)
+    await warm_hint(cell, "w1", "disk", ref=ref)
     await cell.place(placing(ref=ref))
     (order,) = await told(cell)
     assert order.split(" ") == ["load", ref, await cell.token(ref)]

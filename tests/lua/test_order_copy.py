@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
-from tests.lua.fleet import NOW_MS, lease, loaded_once, members, near, told, worker
+from tests.lua.fleet import NOW_MS, lease, loaded_once, members, told, warm_hint, worker
 
 WEEK_MS = 604_800_000
 
@@ -14,7 +14,7 @@ WEEK_MS = 604_800_000
 async def test_it_is_ordered_like_any_other_load(cell: Cell) -> None:
     """For the worker that is nearest, and in the cold queue; a repeat finds it on its way."""
     epoch = await worker(cell)
-    await near(cell, "w1", "disk")
+    await warm_hint(cell, "w1", "disk")
     assert await cell.scripts.order_copy(REF) == ("ordered", "")
     order = await lease(cell)
     assert (order["for"], order["extra"], order["phase"]) == ("w1", "requested", "ordered")
@@ -47,7 +47,7 @@ async def test_without_a_live_worker_nobody_is_asked(cell: Cell) -> None:
 
 
 async def test_where_nobody_could_take_it_a_moment_ago_nobody_is_asked(cell: Cell) -> None:
-    """`crowded` is told as `nobody`."""
+    """`no_capacity` is told as `nobody`."""
     await worker(cell)
     await cell.client.set(cell.keys.no_capacity(REF), "w1", px=5000)
     assert await cell.scripts.order_copy(REF) == ("no_worker", "")

@@ -100,7 +100,7 @@ async def test_a_load_goes_where_it_belongs(cell: Cell) -> None:
             ("w3", {"device_class": "b"}),
         )
     }
-    await fleet.near(cell, "w1", "disk")
+    await fleet.warm_hint(cell, "w1", "disk")
     await cell.client.sadd(cell.keys.affinity("team"), OTHER_REF)
     await cell.place(kept())
     await fill(cell)
@@ -126,7 +126,7 @@ async def test_a_further_copy_that_nobody_can_take_is_given_up(cell: Cell) -> No
     await cell.scripts.reconcile()
     token = await cell.claim("w2", second)
     await fill(cell)
-    assert await cell.scripts.refuse_load("w2", REF, token) == "crowded"
+    assert await cell.scripts.refuse_load("w2", REF, token) == "no_capacity"
     assert await cell.scripts.retire("w1", first, REF, "disk") == "0-0"
     assert await cell.exists(cell.keys.no_capacity(REF), cell.keys.warm(REF)) != []
 

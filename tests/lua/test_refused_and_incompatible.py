@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.helpers.cell import LEASE_MS, Cell
 from tests.helpers.factories import REF, kept, placing
-from tests.lua.fleet import NOW_MS, claim, lease, members, near, worker
+from tests.lua.fleet import NOW_MS, claim, lease, members, warm_hint, worker
 
 CAUSE = b"corrupt it does not run here"
 
@@ -17,13 +17,13 @@ async def fail(cell: Cell, name: str, device_class: str, backoff_ms: int = 5000)
 
 
 async def test_a_further_copy_that_nobody_can_take_is_not_ordered_for_a_while(cell: Cell) -> None:
-    """`crowded`: the lease goes, the holder serves on, and after five seconds it may be tried."""
+    """`no_capacity`: the lease goes, the holder serves on, and it may be tried after 5 s."""
     await worker(cell, "w1", holds=[REF])
     epoch = await worker(cell, "w2")
     await cell.scripts.order_copy(REF, 2)
     assert await cell.scripts.reconcile() == (0, 1)
     token = await cell.claim("w2", epoch)
-    assert await cell.scripts.refuse_load("w2", REF, token) == "crowded"
+    assert await cell.scripts.refuse_load("w2", REF, token) == "no_capacity"
     assert await cell.exists(cell.keys.load(REF), cell.keys.loads("w2")) == []
     assert 0 < await cell.client.pttl(cell.keys.no_capacity(REF)) <= 5000
     assert await cell.scripts.reconcile() == (0, 0)
@@ -42,7 +42,7 @@ async def test_a_further_copy_goes_round_before_it_is_given_up(cell: Cell) -> No
     for name, epoch in epochs.items():
         token = await cell.claim(name, epoch)
         answers.append(await cell.scripts.refuse_load(name, REF, token))
-    assert answers == ["ordered", "crowded"]
+    assert answers == ["ordered", "no_capacity"]
 
 
 async def test_what_somebody_waits_for_is_not_crowded(cell: Cell) -> None:
@@ -76,7 +76,7 @@ async def test_nobody_is_failed_whom_a_holder_can_serve(cell: Cell) -> None:
     await cell.place(kept())
     token = await cell.claim("w2", second)
     assert await cell.scripts.heartbeat("w1", first, "one", LEASE_MS, 1, {}) == "ok"
-    assert await cell.scripts.refuse_load("w2", REF, token) == "crowded"
+    assert await cell.scripts.refuse_load("w2", REF, token) == "no_capacity"
     assert await cell.scripts.sweep() == (0, 0, 1)
     assert await cell.client.xlen(cell.keys.work("w1")) == 1
 
@@ -125,7 +125,7 @@ async def test_a_class_that_failed_is_not_asked_while_that_is_known(cell: Cell) 
     """Not the nearest of them either; afterwards it may."""
     first = await worker(cell, "w1", device_class="a")
     await worker(cell, "w2", device_class="b")
-    await near(cell, "w1", "disk")
+    await warm_hint(cell, "w1", "disk")
     await cell.place(placing())
     await cell.claim("w1", first)
     await fail(cell, "w1", "a")

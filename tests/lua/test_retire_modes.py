@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.cell import Cell
 from tests.helpers.factories import REF, kept, placing
-from tests.lua.fleet import NOW_MS, lease, loaded_once, near, worker
+from tests.lua.fleet import NOW_MS, lease, loaded_once, warm_hint, worker
 
 
 async def retire(cell: Cell, epoch: str, mode: str, share: float = 0, name: str = "w1") -> str:
@@ -127,7 +127,7 @@ async def test_hints_of_workers_that_are_gone_go_with_the_next(cell: Cell) -> No
     epoch = await worker(cell, holds=[REF])
     await worker(cell, "w2")
     for name in ("gone", "w2"):
-        await near(cell, name, "disk")
+        await warm_hint(cell, name, "disk")
     await cell.scripts.retire("w1", epoch, REF, "disk")
     assert set(await cell.client.hkeys(cell.keys.warm(REF))) == {b"w1", b"w2"}
 

@@ -7,7 +7,7 @@ import pytest
 from shared.placed import Limits
 from tests.helpers.cell import WIDE, Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
-from tests.lua.fleet import NOW_MS, lease, loaded_once, near, told, worker
+from tests.lua.fleet import NOW_MS, lease, loaded_once, told, warm_hint, worker
 
 SPILL_FROM = 4
 
@@ -128,7 +128,7 @@ async def test_a_near_copy_is_worth_it_earlier_and_its_queue_counts(cell: Cell) 
     """From disk in 200 ms; behind other requests of that worker it takes longer."""
     await worker(cell, "w1", holds=[REF], service_ms=100, busy_share=1)
     await worker(cell, "w2", holds=[OTHER_REF], service_ms=100)
-    await near(cell, "w2", "disk")
+    await warm_hint(cell, "w2", "disk")
     await crowd(cell, 3, OTHER_REF)
     await crowd(cell, SPILL_FROM + 2)
     assert await lease(cell) == {}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF, kept
-from tests.lua.fleet import NOW_MS, lease, members, near, told, worker
+from tests.lua.fleet import NOW_MS, lease, members, told, warm_hint, worker
 
 TTL_MS = 30_000
 MOST = 10
@@ -176,7 +176,7 @@ async def test_who_is_near_but_has_no_room_is_not_chosen(cell: Cell) -> None:
     """Room comes first: the model is to stay there."""
     await worker(cell, "w1", budget_bytes=10)
     await worker(cell, "w2", budget_bytes=100)
-    await near(cell, "w1", "disk")
+    await warm_hint(cell, "w1", "disk")
     await open_session(cell, (REF, 50))
     assert (await lease(cell))["for"] == "w2"
 

@@ -47,7 +47,7 @@ LOADS = [
         "refuse_load", "refuse_load reload announce",
         ("holders_are_asked", "if not holds and", "if"),
         ("who_waits_is_failed_beside_a_holder", "#live_holders(ref, now) > 0 or", ""),
-        ("what_is_crowded_is_ordered_at_once", "redis.call('SET', k('no_capacity', ref)",
+        ("what_has_no_capacity_is_ordered_at_once", "redis.call('SET', k('no_capacity', ref)",
          "redis.call('SET', k('none', ref)"),
     ),
     *of(
@@ -64,7 +64,7 @@ LOADS = [
     ),
     *of(
         "announce", "announce retire order_copy",
-        ("it_is_still_near", "note_warm(ref, worker, '', '')", ""),
+        ("it_is_still_warm", "note_warm(ref, worker, '', '')", ""),
         ("what_it_learned_stays_for_ever", "redis.call('PEXPIRE', k('stats', ref), STATS_TTL)", ""),
         ("nobody_looks_after_what_is_wanted", "redis.call('SADD', MIN_COPIES, ref)", ""),
     ),
@@ -80,10 +80,10 @@ LOADS = [
         ("a_passing_cause_ends_requests", "if ARGV[8] == '1' or", "if"),
         ("the_cause_is_forgotten",
          "redis.call('SET', k('unloadable', ref)", "redis.call('SET', k('none', ref)"),
-        ("no_other_class_is_tried", "if not is_among(other, refused .. unfit) then",
+        ("no_other_class_is_tried", "if not is_among(other, refused .. incompatible) then",
          "if false then"),
-        ("a_class_that_failed_is_tried", "refused .. unfit", "refused"),
-        ("a_class_is_unfit_for_ever", "redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])", ""),
+        ("a_class_that_failed_is_tried", "refused .. incompatible", "refused"),
+        ("a_class_is_out_for_ever", "redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])", ""),
     ),
     *of(
         "fail_load", "fail_load claim_load crashed_before place",
@@ -203,7 +203,7 @@ COPIES = [
     ),
     *of(
         "lib/load_target", "retire order_copy heartbeat",
-        ("who_drains_is_near", "if own[2] == 'ready' and not", "if not"),
+        ("a_draining_worker_is_warm", "if own[2] == 'ready' and not", "if not"),
     ),
     *of(
         "lib/load_target", "announce retire leave",
@@ -216,7 +216,7 @@ COPIES = [
     ),
     *of(
         "lib/order", "order_copy sweep cancel retire announce",
-        ("who_is_near_is_not_told", "if chosen ~= '' then", "if false then"),
+        ("the_warm_worker_gets_no_order", "if chosen ~= '' then", "if false then"),
         ("a_further_copy_is_taken_back", "or ((lease[3] or '') ~= '' and not extra)", ""),
         ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)", ""),
     ),

@@ -36,7 +36,7 @@ async def retire(run: Run, c: Choices) -> None:
         must(last == why, f"retire says {last}, not {why}")
     else:
         why = _retired(m, worker, ref, last)
-        m.near(ref, worker, epoch, tier)
+        m.note_warm(ref, worker, epoch, tier)
     if last not in ("pinned", "needed") and mode:
         _enough_are_left(m, ref)
     run.count("retire", why)

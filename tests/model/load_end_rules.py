@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.model.load_rules import end_load, lease_of, loader, under_way
-from tests.model.load_target import KNOWN_TTL, least_copies, live_workers, unfit_workers
+from tests.model.load_target import KNOWN_TTL, incompatible_workers, least_copies, live_workers
 from tests.model.loaded_versions import not_live, note_live
 from tests.model.model import Model, must
 from tests.model.moves import PASSING_MARK, moving, place_item, publish
@@ -49,7 +49,7 @@ def _announced(
         token = ""  # it was announced before, and the answer was lost
     m.state.holders.setdefault(ref, set()).add(worker)
     m.state.holds.setdefault(worker, set()).add(ref)
-    m.near(ref, worker, "", "")
+    m.note_warm(ref, worker, "", "")
     if learned:
         m.state.stats.setdefault(ref, {}).update(learned)
         m.lives(f"stats:{ref}", KNOWN_TTL)
@@ -121,8 +121,8 @@ def _failed(m: Model, run: Run, worker: str, ref: str, token: str, failing: str)
         # A further copy was not for who held one; who waits by now waits for a first one.
         further = bool(load.extra and m.state.parked.get(ref))
         refused = {worker} if further else load.refused | {worker}
-        unfit = unfit_workers(m.state, m.now, ref)
-        if set(live_workers(m.state, m.now)) - refused - unfit:
+        incompatible = incompatible_workers(m.state, m.now, ref)
+        if set(live_workers(m.state, m.now)) - refused - incompatible:
             m.state.loading.get(worker, set()).discard(ref)
             m.order(ref, refused, "" if further else load.extra)
             return 0, "elsewhere"

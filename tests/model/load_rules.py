@@ -9,7 +9,7 @@ from tests.model.model import Model, must
 from tests.model.run import LOAD_LEASE_MS, Choices, Run
 from tests.model.state import Load
 
-HEAD_START_MS, CROWDED_MS = 250, 5000
+HEAD_START_MS, NO_CAPACITY_MS = 250, 5000
 KEY = "tenant"  # of their affinity
 
 
@@ -162,8 +162,8 @@ def _refused(m: Model, worker: str, ref: str, token: str) -> str:
     if m.live_holders(ref) or (load.extra and not m.state.parked.get(ref)):
         m.forget(f"load:{ref}")
         m.state.no_capacity[ref] = worker
-        m.lives(f"no_capacity:{ref}", CROWDED_MS)
-        return "crowded"
+        m.lives(f"no_capacity:{ref}", NO_CAPACITY_MS)
+        return "no_capacity"
     if load.extra and others - {worker}:
         m.note("refuse_load: a first copy now")
         m.order(ref, {worker})

@@ -1,4 +1,4 @@
-"""The model of `lua/lib/load_target.lua` and of who is unfit: pure looks at a state."""
+"""The model of `lua/lib/load_target.lua` and of who is incompatible: pure looks at a state."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def soonest(state: State, now: int, ref: str, refused: Iterable[str]) -> tuple[s
     return best
 
 
-def unfit_workers(state: State, now: int, ref: str) -> set[str]:
+def incompatible_workers(state: State, now: int, ref: str) -> set[str]:
     """Live workers of a device class on which it could not be loaded a short while ago."""
     classes = state.incompatible.get(ref, set())
     live = live_workers(state, now)

@@ -171,8 +171,8 @@ class Model:
         must(load is not None, f"I17: no load was ordered for {ref}")
         assert load is not None
         token = self.new_token(ref, load.token)
-        unfit = load_target.unfit_workers(self.state, self.now, ref)
-        out = frozenset(refused) | unfit
+        incompatible = load_target.incompatible_workers(self.state, self.now, ref)
+        out = frozenset(refused) | incompatible
         if not chosen:
             chosen = load_target.soonest(self.state, self.now, ref, out)[0]
             self.note(
@@ -212,7 +212,7 @@ class Model:
             self.state.orders.discard(job)
             self.forget(f"rq:job:{job}")
 
-    def near(self, ref: str, worker: str, epoch: str, tier: str) -> None:
+    def note_warm(self, ref: str, worker: str, epoch: str, tier: str) -> None:
         """A hint that a worker keeps a model in this tier; '' takes it back."""
         if tier:
             hints = self.state.warm.setdefault(ref, {}) | {worker: f"{tier} {epoch}"}

@@ -96,10 +96,10 @@ def _integers(name: str, elements: list[Any], shape: Sequence[int], datatype: st
     whole = [_whole(element) for element in elements]
     if None in whole:
         bad = [number is None for number in whole]
-        raise _unfit(name, elements, shape, bad, f"is not a whole number, want {datatype}")
+        raise _invalid(name, elements, shape, bad, f"is not a whole number, want {datatype}")
     if whole and not info.min <= min(whole) <= max(whole) <= info.max:
         bad = [not info.min <= number <= info.max for number in whole]
-        raise _unfit(name, elements, shape, bad, f"is out of range: {range_of(datatype)}")
+        raise _invalid(name, elements, shape, bad, f"is out of range: {range_of(datatype)}")
     return np.array(whole, datatypes.NUMPY[datatype]).reshape(shape)
 
 
@@ -116,16 +116,16 @@ def _floats(name: str, elements: list[Any], shape: Sequence[int], datatype: str)
     except OverflowError:
         bad = [abs(element) > sys.float_info.max for element in elements]
         why = f"is out of range: {range_of(datatype)}"
-        raise _unfit(name, elements, shape, bad, why) from None
+        raise _invalid(name, elements, shape, bad, why) from None
     made = rounded(name, array, datatype)
     pairs = zip(elements, widened(made, datatype).reshape(-1).tolist(), strict=True)
     bad = [isinstance(given, WHOLES) and int(given) != held for given, held in pairs]
     if any(bad):
-        raise _unfit(name, elements, shape, bad, f"cannot be represented exactly in {datatype}")
+        raise _invalid(name, elements, shape, bad, f"cannot be represented exactly in {datatype}")
     return made
 
 
-def _unfit(
+def _invalid(
     name: str, elements: list[Any], shape: Sequence[int], bad: list[bool], why: str
 ) -> InvalidInput:
     array = np.empty(len(elements), object)
@@ -150,7 +150,7 @@ def _wrong(
 ) -> InvalidInput:
     bad = [type(element) in kinds for element in elements]
     kind = type(elements[bad.index(True)]).__name__
-    return _unfit(name, elements, shape, bad, f"is of type {kind}, {why}")
+    return _invalid(name, elements, shape, bad, f"is of type {kind}, {why}")
 
 
 def _ragged(name: str, what: str) -> InvalidInput:

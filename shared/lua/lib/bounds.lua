@@ -1,11 +1,11 @@
--- bounds: what place refuses, and when it says to come back. limits: work, parked, and how many more
--- records the cell may have (a request that is placed and not kept has none).
+-- bounds: the limits of place, and the time to retry. limits: work, parked, and how many more
+-- records the cell may have (a placed request that is not kept has none).
 local SHORTEST, LONGEST_WAIT = 1000, 60000
 local MEMORY_SHARE, LOOK_EVERY = 0.9, 500
 
 local function bounded(ms) return math.floor(math.max(SHORTEST, math.min(LONGEST_WAIT, ms))) end
 
--- Until half of `queued` is served at the rate that workers report (requests per second).
+-- Milliseconds until half of `queued` is served at the rate that workers report (requests per second).
 local function until_half(queued, rate)
   if rate <= 0 then return SHORTEST end
   return bounded(queued / rate / 2 * 1000)
@@ -17,7 +17,7 @@ local function rate_of_cell()
   return sum
 end
 
--- A load takes at least as long again as it has taken.
+-- A load is assumed to take at least its elapsed time again.
 local function until_loaded(ref, now)
   return bounded(now - tonumber(redis.call('HGET', k('load', ref), 'since') or now))
 end
@@ -26,7 +26,7 @@ local function count_record(limits)
   if limits then limits.records = limits.records - 1 end
 end
 
--- Whether Redis has room for so many bytes more below its maxmemory. Asked twice a second, counted
+-- Whether Redis has headroom for `bytes` more below its maxmemory. Read twice a second, counted
 -- down between, so that a burst cannot pass.
 local function memory_fits(bytes)
   local left = redis.call('DECRBY', HEADROOM, bytes)

@@ -1,4 +1,4 @@
--- breaker: a model version that crashes worker processes again and again is quarantined.
+-- breaker: a model version that crashes worker processes repeatedly is quarantined.
 -- breaker:<ref> holds crashes, opens, until (ms), cause and probe_until. After `until` one request at
 -- a time is let through to try; one success closes it, one crash opens it for twice as long.
 local CRASHES, WINDOW, FIRST, LONGEST, PROBE_MS = 5, 600000, 10000, 600000, 30000
@@ -24,7 +24,7 @@ local function crashes_of(ref)
   return tonumber(redis.call('HGET', k('breaker', ref), 'crashes') or 0)
 end
 
--- Returns 'closed' | 'probe' (one request may go, marked by as_probe) | 'open', cause, ms to wait.
+-- Returns 'closed' | 'probe' (one request may run, marked by as_probe) | 'open', cause, ms to wait.
 local function breaker(ref, now)
   if closed[ref] then return 'closed' end
   local r = redis.call('HMGET', k('breaker', ref), 'until', 'cause', 'probe_until', 'crashes')
@@ -38,7 +38,7 @@ local function breaker(ref, now)
     .. r[2], opens_at - now
 end
 
--- PROBE closes the breaker when the request succeeds; its record says of which model.
+-- PROBE closes the breaker when the request succeeds; its record names the model.
 local function as_probe(item, now)
   redis.call('HSET', k('breaker', item.model), 'probe_until', now + PROBE_MS)
   item.flags = with_flag(item.flags .. PROBE, KEEP)

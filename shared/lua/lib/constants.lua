@@ -10,7 +10,7 @@ local RESULT_TTL_MS, REPLIES_TTL_MS, KEY_TTL_MS = 3600000, 60000, 86400000
 local CARRIED = 'entry.'  -- before the name of a field that a dead letter keeps for its replay
 local CARRIED_MAX = 100  -- fields; Lua's unpack fails at some thousands
 local SHARED_MEMORY = 193  -- the first byte of a body or an outcome that is a reference to shared memory
--- The fields of a work entry that these scripts know. Others, of a newer release, are carried through.
+-- The fields of a work entry that these scripts know. Other fields, of a newer release, are kept.
 local ENTRY_FIELDS = {id = true, model = true, deadline = true, reply = true, flags = true,
   attempts = true, body = true}
 

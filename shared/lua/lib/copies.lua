@@ -1,8 +1,8 @@
--- copies: when to order another copy, and which copy may go.
--- One rule for both: a copy is worth having while the devices of the others have no time for its work.
--- It is ordered when, besides, what waits for them takes longer than a first answer from a new copy.
-local SCALE_OUT_FROM = 4        -- a shorter queue is not looked at: the warm path stays short
-local SPARE = 0.7          -- how busy a device may be that still has time, as a share of time
+-- copies: when to order another copy, and which copy may be evicted.
+-- One rule for both: a copy is justified while the devices of the other holders have no time for its work.
+-- It is ordered if, besides, their queues take longer than a first answer from a new copy.
+local SCALE_OUT_FROM = 4        -- shorter queues are not checked: the warm path stays short
+local SPARE = 0.7          -- a device that is less busy than this, as a share of time, can take more work
 local looked = {}
 
 local function could_be_more(ref, live, now)
@@ -12,7 +12,7 @@ local function could_be_more(ref, live, now)
   return redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf') > #live
 end
 
--- Live workers whose devices have no time, or whose models push each other out: a list of names.
+-- Live workers whose devices are busy, or whose models evict each other: a list of names.
 local function without_time(now)
   local list = ''
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
@@ -22,7 +22,7 @@ local function without_time(now)
 end
 
 -- `queued` requests wait on the least loaded holder: order another copy if no holder has time for them
--- and a worker that has could answer sooner. In one call it is looked at again at twice the queue.
+-- and a worker that has could answer sooner. In one call this is checked again at twice the queue.
 local function scale_out(ref, worker, queued, now)
   if queued < math.max(SCALE_OUT_FROM, 2 * (looked[ref] or 0)) then return end
   looked[ref] = queued
@@ -40,8 +40,8 @@ local function scale_out(ref, worker, queued, now)
 end
 
 -- Why this copy must stay, or nil: 'pinned' (by the API, or the last one of a session) or 'needed'
--- (fewer than the least number would be left; or, of a spare one, the others have no time for its
--- `share` of a device).
+-- (fewer than the minimum number would be left; or, for a spare copy, the other holders have no time for
+-- its `share` of a device).
 local function eviction_veto(ref, worker, share, now)
   local live = live_holders(ref, now)
   local others, free = 0, 0
@@ -59,7 +59,7 @@ local function eviction_veto(ref, worker, share, now)
   if share and (others == 0 or share > free) then return 'needed' end
 end
 
--- A gateway's loop and the API: one more copy where it is missing. Returns whether it was ordered.
+-- For a gateway's loop and the API: order one more copy if one is missing. Returns whether it was ordered.
 local function order_missing(ref, now, why)
   local live = live_holders(ref, now)
   if not could_be_more(ref, live, now) or breaker(ref, now) == 'open' then return false end

@@ -1,5 +1,5 @@
--- deadline: the outcome of a request whose deadline has passed, with what it waited for, as far as known;
--- and the worker on which it was, or ''. stream: where it was.
+-- deadline: the outcome of a request whose deadline has passed, with the reason for its wait, if known;
+-- and the worker that had it, or ''. stream: the stream of its entry.
 local function expired_outcome(ref, stream, now)
   local said, work = 'expired the deadline passed', P .. 'work:'
   if string.find(stream, work, 1, true) == 1 then

@@ -1,5 +1,5 @@
--- entries: work entries are read and deleted. Deleting one is the right to publish or to move its request.
--- Delete a request from the stream where it waits or runs. True for the one caller that wins.
+-- entries: read and delete work entries. Only the call that deletes an entry may publish or move its request.
+-- Delete a request from the stream in which it waits or runs. True for the one call that wins.
 local function take_entry(stream, entry)
   if redis.call('XDEL', stream, entry) == 0 then return false end
   if string.find(stream, P .. 'work:', 1, true) == 1 then
@@ -11,7 +11,7 @@ local function take_entry(stream, entry)
   return true
 end
 
--- The request of an entry that is to move, as an item for place_item; its record may know more flags than
+-- The request of an entry, as an item for place_item that moves it; its record may have more flags than
 -- its entry (hand_over). An entry that `place` did not write becomes a dead letter: nil.
 local function moving(flat, stream, entry)
   local item = {reply = '', flags = '', attempts = 0, carried = {}}

@@ -1,4 +1,4 @@
--- holders: the workers that hold a model and whose lease has not run out.
+-- holders: the workers that hold a model and whose lease has not expired.
 local holders_of, load_of = {}, {}
 
 local function live_holders(ref, now)

@@ -1,5 +1,5 @@
--- idempotency: the same question under the same key is the same request, for a day.
--- item: id, key ('' none), fingerprint (of what is asked), reply_to, caller_id (the producer's own).
+-- idempotency: the same content under the same key is the same request, for a day.
+-- item: id, key ('' none), fingerprint (of the content), reply_to, caller_id (the producer's own).
 
 local function join(id, item)
   local reply_to = item.reply_to
@@ -20,13 +20,13 @@ local function idem(item)
   return k('idempotency', digest), digest
 end
 
--- nil | 'joined' or 'gone', its id | 'mismatch' (another question under that key)
+-- nil | 'joined' or 'gone', its id | 'mismatch' (other content under that key)
 local function asked_before(item)
   if item.key == '' then return nil end
   local prior = redis.call('HMGET', (idem(item)), 'id', 'fingerprint')
   if prior[1] and prior[2] ~= item.fingerprint then return 'mismatch', '' end
   if prior[1] then return join(prior[1], item) end
-  -- A place whose answer was lost is repeated, and meanwhile its request has ended and freed the key.
+  -- A place call whose answer was lost is repeated; its request may have ended and freed the key by then.
   if redis.call('EXISTS', k('request', item.id)) == 1 then return join(item.id, item) end
 end
 

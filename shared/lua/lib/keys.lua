@@ -15,10 +15,10 @@ local function clock()
 end
 
 -- Over maxmemory Redis refuses a script whose first write may need memory, and none that has begun to
--- write. What ends, moves or renews what was accepted must go on then, and opens with this.
+-- write. Scripts that end, move or renew accepted requests must work then, and open with this.
 local function open_with_harmless_write() redis.call('DEL', P .. 'none') end
 
--- The index of what is unloadable or quarantined just now.
+-- The index of models that are unloadable or quarantined now.
 local function note_refused(ref, now, ms)
   redis.call('ZREMRANGEBYSCORE', REFUSED_MODELS, '-inf', now)
   redis.call('ZADD', REFUSED_MODELS, now + ms, ref)

@@ -1,16 +1,16 @@
--- load_target: which worker can have a model soonest, and how many copies of it there should be.
--- warm:<ref> holds hints, worker -> 'tier epoch': a copy in host memory goes with its process, one on
--- disk does not. stats:<ref> holds what the last load from each tier took, in ms.
+-- load_target: which worker can load a model soonest, and how many copies of it there should be.
+-- warm:<ref> holds hints, worker -> 'tier epoch': a copy in host memory is lost with its process, one on
+-- disk is not. stats:<ref> has the duration of the last load from each tier, in ms.
 local WARM_TTL, STATS_TTL = 3600000, 604800000
 local EXPECTED = {host = 50, disk = 200, remote = 2000}
 
--- What the API has set, else what the manifest said when it was last loaded.
+-- The override of the API, else the manifest's value at its last load.
 local function setting_of(ref, field)
   return tonumber(redis.call('HGET', k('policy', ref), field) or redis.call('HGET', k('stats', ref), field)
     or 0) or 0
 end
 
--- The least number of copies to keep: a session requires one of each of its models.
+-- The minimum number of copies to keep: a session requires one of each of its models.
 local function least_copies(ref)
   local n = math.max(setting_of(ref, 'min_copies'), setting_of(ref, 'preload'))
   if redis.call('EXISTS', k('pinned', ref)) == 1 then n = math.max(n, 1) end
@@ -23,18 +23,18 @@ local function ms_from(ref, tier)
   return tonumber(redis.call('HGET', k('stats', ref), tier)) or EXPECTED[tier]
 end
 
--- A worker keeps a model in this tier from now on ('' forgets what is noted).
+-- Note that a worker has a model in this tier from now on ('' deletes the note).
 local function note_warm(ref, worker, epoch, tier)
-  local near = k('warm', ref)
-  if tier == '' then return redis.call('HDEL', near, worker) end
-  redis.call('HSET', near, worker, tier .. ' ' .. epoch)
-  for _, other in ipairs(redis.call('HKEYS', near)) do
-    if not redis.call('ZSCORE', WORKERS, other) then redis.call('HDEL', near, other) end
+  local warm = k('warm', ref)
+  if tier == '' then return redis.call('HDEL', warm, worker) end
+  redis.call('HSET', warm, worker, tier .. ' ' .. epoch)
+  for _, other in ipairs(redis.call('HKEYS', warm)) do
+    if not redis.call('ZSCORE', WORKERS, other) then redis.call('HDEL', warm, other) end
   end
-  redis.call('PEXPIRE', near, WARM_TTL)
+  redis.call('PEXPIRE', warm, WARM_TTL)
 end
 
--- How long the device of a worker is busy with what is queued there, ms.
+-- How long the device of a worker is busy with its queue, ms.
 local function wait_on(worker, queued)
   return queued * service_ms(worker)
 end
@@ -46,9 +46,9 @@ local function tier_at(ref, worker, epoch)
   return 'remote'
 end
 
--- The live worker that can have `ref` soonest because it has it in a near tier ('' if none is sooner
--- than another would be from remote), and when the first answer can be there: ms, after what is
--- queued there (nil: no worker is left). Not one of `refused`.
+-- The live worker that can load `ref` soonest because it has it in host memory or on disk ('' if none is sooner
+-- than another from remote), and the time to its first answer after its queue,
+-- ms (nil: no worker is left). Never one of `refused`.
 local function fastest_loader(ref, now, refused)
   local best, least = '', nil
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do

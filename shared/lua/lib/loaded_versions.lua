@@ -1,5 +1,5 @@
 -- loaded_versions: the versions of a model that have been loaded, and not failed since: loaded_versions:<name>, version ->
--- digest, the newest few. What a manifest asks to keep (pin, min_copies) holds for the newest of them.
+-- digest, the newest few. The residency settings of a manifest (pin, min_copies) apply to the newest of them.
 local LIVE_MOST = 8
 
 -- 'name', version, 'digest'.
@@ -20,7 +20,7 @@ local function is_replaced(ref)
   end
 end
 
--- A worker holds this version. Older ones are replaced by it, and it by a newer one.
+-- Record that a worker holds this version. It replaces older ones, and a newer one replaces it.
 local function note_loaded_version(ref)
   local name, version, digest = parts_of(ref)
   local live, others = k('loaded_versions', name), 0
@@ -39,15 +39,15 @@ local function note_loaded_version(ref)
   if others > LIVE_MOST then redis.call('HDEL', live, string.format('%d', oldest)) end
 end
 
--- It could not be loaded any more.
+-- Remove a version that can no longer be loaded.
 local function forget_version(ref)
   local name, version, digest = parts_of(ref)
   local live = k('loaded_versions', name)
   if redis.call('HGET', live, version) == digest then redis.call('HDEL', live, version) end
 end
 
--- A trial is an order beside serving, to see whether a newer version can be loaded. Who has failed one
--- rests, twice as long each time; stats:<ref> holds how often it was tried, and until when it rests.
+-- A trial is an order beside serving, to see whether a newer version can be loaded. A version
+-- that failed one rests, twice as long each time; stats:<ref> has the number of trials and the end of the rest.
 local TRIAL_REST, LONGEST_REST, TRIAL_CRASHES = 10000, 600000, 1
 
 local function rests(ref, now)

@@ -1,6 +1,6 @@
 -- order_load: write the load lease and its invitation, an RQ job in RQ's own format, in one step.
 -- The job carries (ref, token); the worker that claims the token loads. Late or double jobs find it taken. The
--- worker that can have the model soonest (`for`) gets the order directly too, and has a head start.
+-- worker that can load the model soonest (`for`) gets the order directly too, and has a head start.
 local JOB_TTL_S = 3600
 
 local function job_id(ref, token)
@@ -10,17 +10,17 @@ end
 -- Live workers, other than `refused`, of the device classes on which this model could not be loaded a
 -- short while ago.
 local function incompatible_workers(ref, now, refused)
-  local unfit, list = {}, ''
-  for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do unfit[class] = true end
-  if not next(unfit) then return list end
+  local incompatible, list = {}, ''
+  for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do incompatible[class] = true end
+  if not next(incompatible) then return list end
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if unfit[device_class(worker)] and not is_among(worker, refused) then list = list .. ' ' .. worker end
+    if incompatible[device_class(worker)] and not is_among(worker, refused) then list = list .. ' ' .. worker end
   end
   return list
 end
 
--- more: refused (workers that are not to load it), extra (why it is ordered although it need not be
--- parked for: it is not cancelled when no request waits), worker (that is to load it).
+-- more: refused (workers that are not to load it), extra (why it is ordered without a parked
+-- request: such an order is not cancelled when no request waits), worker (that is to load it).
 local function order_load(ref, seed, now, more)
   more = more or {}
   local refused = more.refused or ''
@@ -47,8 +47,8 @@ local function order_load(ref, seed, now, more)
   return token
 end
 
--- No request waits for `ref` any more: an order that no worker has claimed is cancelled; one that was
--- given ahead of requests only if `extra` too.
+-- Cancel the unclaimed order of `ref`, for which no request waits any more; one that was
+-- written ahead of requests only if `extra` is true.
 local function cancel_order(ref, extra)
   local load = k('load', ref)
   if redis.call('XLEN', k('parked', ref)) > 0 then return end
@@ -61,7 +61,7 @@ local function cancel_order(ref, extra)
   redis.call('DEL', load, P .. 'rq:job:' .. id)
 end
 
--- Why the last load failed, if that was a short while ago, and whether it may pass.
+-- Why the last load failed, if that was recent, and whether the cause is temporary.
 local function unloadable(ref)
   local why = redis.call('GET', k('unloadable', ref))
   local passing = why and string.sub(why, 1, 1) == '~'

@@ -1,7 +1,7 @@
--- outcomes: what became of requests that have no record, by id, for an hour; of each kind the newest.
+-- outcomes: how requests without a record ended, by id, for an hour; of each kind the newest.
 -- kind: 'failed' (written where the outcome is decided) | 'answered' (reported by gateways, in batches).
--- The text of one is 'status worker cold ref outcome'. It lies in generations, of which the oldest
--- goes as a whole: three quarters of the most are there at least, for an hour at least.
+-- The text of one is 'status worker cold ref outcome'. Texts are stored in generations, and the oldest
+-- is deleted as a whole: at least three quarters of the maximum are kept, or one hour.
 local GENERATIONS, TURN, LIFE = 4, 1200000, 4800000
 local FAILED_MOST, SHOWN_CHARS = 10000, 600
 
@@ -35,7 +35,7 @@ local function find_outcome(id)
   end
 end
 
--- A request failed: it gets a line in a gateway's log, and its end is kept if it has no record.
+-- Record a failed request: for a line in a gateway's log, and its end if it has no record.
 local function record_failure(item, status, worker, cold, outcome, now, kept)
   if status == 'succeeded' or status == 'cancelled' then return end
   redis.call('XADD', FAILURES, 'MAXLEN', '~', FAILURES_MAX, '*', 'id', item.id, 'model',

@@ -1,10 +1,10 @@
 -- place_item: put a request on the work stream of its least loaded live holder, or park it.
 -- item: id, model (ref), deadline, reply, flags, attempts, body, maybe carried (fields of a newer
---   release). Without limits it was accepted before.
+--   release). Without limits: an accepted request that moves.
 -- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
 local NOTHING = {}
--- What a newer release has put into the entry goes along.
+-- Fields of a newer release are kept.
 local function add(stream, item)
   local carried = item.carried or NOTHING
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',

@@ -6,7 +6,7 @@ local function numbers_of(text)
   return tonumber(writes) or 1, tonumber(reads) or 1
 end
 
--- Returns nil, or {the live process that stands against it, what that writes, what it reads from}.
+-- Returns nil, or {the live process in conflict, the protocol it writes, the oldest it reads}.
 local function protocol_conflict(id, writes, reads, now)
   local live = '(' .. now
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, live, '+inf')) do

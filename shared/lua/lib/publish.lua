@@ -1,8 +1,8 @@
--- publish: the one way a request reaches a terminal state. Callers must have won it by XDEL first.
--- Outcome of a failure is 'code message'. Replies go only to gateways that still live (NOMKSTREAM).
+-- publish: the one way a request reaches a terminal state. The caller must have deleted its entry by XDEL first.
+-- Outcome of a failure is 'code message'. Replies go only to live gateways (NOMKSTREAM).
 -- item: id, reply (gateway or ''), flags, model, maybe cause (in full, for the log).
 
--- Ends that may be different next time: their idempotency key is free again.
+-- Outcomes that may differ next time: their idempotency key is free again.
 local PASSING = {expired = true, cancelled = true, overloaded = true, unavailable = true,
   quarantined = true, changed_meanwhile = true, store_unavailable = true, disk_full = true}
 
@@ -14,7 +14,7 @@ end
 local function publish(item, status, worker, outcome, now)
   local cold = has_flag(item.flags, COLD) and '1' or '0'
   local sent = item.reply == '' or reply(item.reply, item.id, status, worker, cold, outcome)
-  -- A gateway that stopped may have made a record for what had none (hand_over).
+  -- A gateway that stopped may have written a record (hand_over).
   local record = not sent or has_flag(item.flags, KEEP)
   if not record then return record_failure(item, status, worker, cold, outcome, now) end
   local key = k('request', item.id)
@@ -27,7 +27,7 @@ local function publish(item, status, worker, outcome, now)
   end
   if has_flag(flags, PROBE) and status == 'succeeded' then
     redis.call('DEL', k('breaker', kept[4]))
-  elseif has_flag(flags, PROBE) then -- it proved nothing: the next one may try
+  elseif has_flag(flags, PROBE) then -- it proved nothing: the next request may probe
     redis.call('HDEL', k('breaker', kept[4]), 'probe_until')
   end
   item.model = kept[4] or item.model

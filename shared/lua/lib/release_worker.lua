@@ -1,6 +1,6 @@
--- release_worker: forget a worker's residency and place what it had again; attempts + 1 for what ran.
--- how: attempts (most allowed), cause (text), batch (only that batch ran; nil: all that had begun).
--- Past the most attempts a request becomes a dead letter. Returns entries left (chunked).
+-- release_worker: delete a worker's residency and place its requests again; attempts + 1 for those that ran.
+-- how: attempts (maximum), cause (text), batch (only that batch ran; nil: all that had started).
+-- Over the maximum a request becomes a dead letter. Returns entries left (chunked).
 
 local function dead_letter(item, worker, cause, now)
   local letter = {'kind', 'request', 'id', item.id, 'model', item.model, 'worker', worker, 'attempts',
@@ -19,7 +19,7 @@ local function move(item, worker, how, now)
   if item.attempts >= how.attempts then
     return dead_letter(item, worker, 'dead_lettered after ' .. item.attempts .. ' starts: ' .. how.cause, now)
   end
-  -- Its gateway does not learn of the move: from here on the record says where it is.
+  -- Its gateway gets no message about the move: from now on the record has its place.
   item.flags = with_flag(item.flags, KEEP)
   local status, cause = place_item(item, now)
   if status == 'unloadable' then publish(item, 'failed', worker, cause, now) end
@@ -38,7 +38,7 @@ local function give_up_loads(worker, now)
 end
 
 local function release_worker(worker, how, chunk, now)
-  local stream, begun, holds = k('work', worker), k('started', worker), k('holds', worker)
+  local stream, started, holds = k('work', worker), k('started', worker), k('holds', worker)
   redis.call('DEL', k('worker', worker))
   for _, ref in ipairs(redis.call('SMEMBERS', holds)) do
     redis.call('HDEL', k('holders', ref), worker)
@@ -47,10 +47,10 @@ local function release_worker(worker, how, chunk, now)
   give_up_loads(worker, now)
   for _, e in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk)) do
     local item = moving(e[2], stream, e[1])
-    if item and ran(redis.call('HGET', begun, e[1]), how) then item.attempts = item.attempts + 1 end
+    if item and ran(redis.call('HGET', started, e[1]), how) then item.attempts = item.attempts + 1 end
     if item and take_entry(stream, e[1]) then move(item, worker, how, now) end
   end
   local left = redis.call('XLEN', stream)
-  if left == 0 then redis.call('DEL', stream, begun) end
+  if left == 0 then redis.call('DEL', stream, started) end
   return left
 end

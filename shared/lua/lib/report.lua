@@ -1,5 +1,5 @@
--- report: what a worker says of itself in its registration and its heartbeats (shared/worker_report.py).
--- The names of its fields stand here once. What is missing or cannot be read counts as 0, or empty.
+-- report: the fields of a worker's registration and heartbeats (shared/worker_report.py).
+-- Their names are written here once. A field that is missing or cannot be read counts as 0, or empty.
 local function reported(worker, field) return redis.call('HGET', k('worker', worker), field) end
 
 local function is_ready(worker) return reported(worker, 'state') == 'ready' end

@@ -1,4 +1,4 @@
--- sessions: sets of models that stay while their session is kept alive.
+-- sessions: sets of models that stay pinned while their session is alive.
 -- session:<id> holds `models` as 'ref bytes ref bytes ...'; pinned:<ref> the ids of its sessions.
 local KEPT_AFTER = 60000
 
@@ -18,7 +18,7 @@ local function end_session(id)
   return redis.call('ZREM', SESSIONS, id)
 end
 
--- What policies pin on a worker beside the models of sessions (`counted`): bytes, and how many.
+-- Models that policies pin on a worker beside those of sessions (`counted`): bytes, and how many.
 local function pinned_bytes(worker, counted)
   local sum, number = 0, 0
   for _, ref in ipairs(redis.call('SMEMBERS', k('holds', worker))) do
@@ -30,7 +30,7 @@ local function pinned_bytes(worker, counted)
   return sum, number
 end
 
--- Where no gateway was there to end a session, its hash is gone, and its models are pinned still.
+-- Without a gateway to end a session, its hash expires, and its models are still pinned.
 local function unpin_lost(ref)
   for _, id in ipairs(redis.call('SMEMBERS', k('pinned', ref))) do
     if not redis.call('ZSCORE', SESSIONS, id) then redis.call('SREM', k('pinned', ref), id) end
@@ -58,7 +58,7 @@ local function take(bin, model)
   return bin.worker
 end
 
--- Take `model` out of the worker that holds or loads it. Returns that worker, nil if there is none.
+-- Reserve `model` on the worker that holds or loads it. Returns that worker, nil if none does.
 local function take_place(free, model)
   local loader = redis.call('HGET', k('load', model.ref), 'worker')
   for _, bin in ipairs(free) do
@@ -67,8 +67,8 @@ local function take_place(free, model)
   end
 end
 
--- Take it out of the worker with the most room. Returns that worker, nil if it fits nowhere.
-local function take_room(free, model)
+-- Reserve it on the worker with the most free bytes. Returns that worker, nil if it fits on none.
+local function take_most_free(free, model)
   local best
   for _, bin in ipairs(free) do
     if not best or bin.bytes > best.bytes then best = bin end

@@ -34,7 +34,7 @@ WORKERS = [
     },
     {"id": "w2", "device": "cpu", "state": "draining", "models": []}
     | {"budget_bytes": 0, "used_bytes": 0, "queue": 0}
-    | {"near": [{"name": "double", "version": "1", "tier": "host", "bytes": 3 << 20}]},
+    | {"warm": [{"name": "double", "version": "1", "tier": "host", "bytes": 3 << 20}]},
 ]
 LOADS = [
     {"name": "other", "version": "1", "phase": "loading", "worker": "w2", "seconds": 3.0}
@@ -48,7 +48,7 @@ ONE = {
          "idle_s": 2.0, "hits": 7},
         {"worker": "w2", "tier": "disk"},
     ],
-    "policy": {"min_copies": 1, "pin": True, "affinity": None}, "unfit": ["H100"],
+    "policy": {"min_copies": 1, "pin": True, "affinity": None}, "incompatible": ["H100"],
     "waits": "loading on worker w3 for 1 s: bert is pinned",
     "learned": {"bytes": {"cpu": 1 << 20}, "shared_bytes": {"cpu": 2 << 20},
                  "load_ms": {"disk": 31.3}},

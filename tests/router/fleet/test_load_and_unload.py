@@ -90,7 +90,7 @@ async def test_a_model_that_was_refused_by_all_says_if_it_can_ever_fit(
     asked = asyncio.create_task(fleet.ask("POST", LOAD))
     await wait_until(lambda: fleet.cell.token(bert))
     token = await fleet.cell.claim("w1", epoch, bert)
-    assert await fleet.cell.scripts.refuse_load("w1", bert, token) == "crowded"
+    assert await fleet.cell.scripts.refuse_load("w1", bert, token) == "no_capacity"
     answer = await asked
     assert answer[0] == status
     assert ("the largest budget of a worker is 50" in answer[2]["error"]) == (status == 507)

@@ -39,7 +39,8 @@ async def test_a_model_that_nobody_has_says_so(gateway: RunningGateway) -> None:
         "name": "mnist", "version": "1", "digest": digest, "copies": [], "load": None,
         "waits": None, "parked": 0, "overrides": [],
         "learned": {"bytes": {}, "shared_bytes": {}, "load_ms": {}},
-        "last_failure": None, "quarantine": None, "sessions": [], "crowded": False, "unfit": [],
+        "last_failure": None, "quarantine": None, "sessions": [],
+        "no_capacity": False, "incompatible": [],
         "unbatched": None, "unwarmed": None, "unsteady": None,
     }  # fmt: skip
 
@@ -140,7 +141,11 @@ async def test_what_rules_it_is_shown(cell: Cell, gateway: RunningGateway) -> No
     found = await look(gateway)
     assert (found["policy"]["min_copies"], found["policy"]["pin"]) == (2, True)
     assert found["overrides"] == ["min_copies", "pin", "wrong"]
-    assert found["sessions"] == ["s1", "s2"] and found["unfit"] == ["cpu"] and found["crowded"]
+    assert (
+        found["sessions"] == ["s1", "s2"]
+        and found["incompatible"] == ["cpu"]
+        and found["no_capacity"]
+    )
     assert found["learned"] == {
         "bytes": {"cpu": 10}, "shared_bytes": {"cpu": 30}, "load_ms": {"host": 40.0},
     }  # fmt: skip

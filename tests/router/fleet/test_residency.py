@@ -41,7 +41,7 @@ async def test_the_report_lists_workers_and_what_each_holds(cell: Cell) -> None:
         "id": "w1", "device": "cpu", "class": "NVIDIA_H100", "state": "ready", "budget_bytes": 100,
         "used_bytes": 40, "shared_bytes": 30, "reserved_bytes": 4, "host_budget_bytes": 50,
         "host_used_bytes": 5, "queue": 0,
-        "service_ms": 2.5, "busy": 0.25, "max_models": 8, "models": [], "near": [],
+        "service_ms": 2.5, "busy": 0.25, "max_models": 8, "models": [], "warm": [],
     }  # fmt: skip
     assert (second["id"], second["queue"], second["max_models"]) == ("w2", 2, None)
     assert [(m["name"], m["version"], m["tier"], m["bytes"]) for m in second["models"]] == [
@@ -57,11 +57,11 @@ async def test_a_worker_tells_how_much_each_copy_is_used(cell: Cell) -> None:
     copies = {REF: ["device", 1, 2500, 7], OTHER_REF: ["host", 20, 60_000, 3]}
     await beat(cell, "w1", epoch, copies=copies)
     (worker,) = (await residency_of(cell).report())["workers"]
-    (held,), (near,) = worker["models"], worker["near"]
+    (held,), (warm,) = worker["models"], worker["warm"]
     assert (held["name"], held["idle_s"], held["hits"], held["copies"]) == ("mnist", 2.5, 7, 1)
     assert held["last_used"] > "2024"
-    assert (near["name"], near["tier"], near["bytes"], near["idle_s"]) == ("bert", "host", 20, 60.0)
-    assert near["copies"] == 0
+    assert (warm["name"], warm["tier"], warm["bytes"], warm["idle_s"]) == ("bert", "host", 20, 60.0)
+    assert warm["copies"] == 0
 
 
 async def test_own_and_shared_bytes_of_each_copy_are_shown(cell: Cell) -> None:
@@ -92,16 +92,16 @@ async def test_copies_that_were_noted_below_the_device_are_shown(cell: Cell) -> 
     """Disk outlives the process; host memory goes with its epoch."""
     epoch = await cell.worker("w1")
     await cell.worker("w2", holds=[REF])
-    near = cell.keys.warm(REF)
-    await cell.client.hset(near, mapping={"w1": "disk of-before", "w9": f"disk {epoch}"})
-    await cell.client.expire(near, 60)
+    warm = cell.keys.warm(REF)
+    await cell.client.hset(warm, mapping={"w1": "disk of-before", "w9": f"disk {epoch}"})
+    await cell.client.expire(warm, 60)
     first, *_ = (await residency_of(cell).report())["workers"]
-    assert [(m["name"], m["tier"]) for m in first["near"]] == [("mnist", "disk")]
-    await cell.client.hset(near, "w1", "host of-before")
-    assert (await residency_of(cell).report())["workers"][0]["near"] == []
-    await cell.client.hset(near, "w1", f"host {epoch}")
+    assert [(m["name"], m["tier"]) for m in first["warm"]] == [("mnist", "disk")]
+    await cell.client.hset(warm, "w1", "host of-before")
+    assert (await residency_of(cell).report())["workers"][0]["warm"] == []
+    await cell.client.hset(warm, "w1", f"host {epoch}")
     report = await residency_of(cell).report()
-    assert report["workers"][0]["near"][0]["tier"] == "host"
+    assert report["workers"][0]["warm"][0]["tier"] == "host"
     assert report["models"][0]["copies"] == {"device": 1, "host": 1, "disk": 0}
 
 
