@@ -9,7 +9,7 @@ import uvloop
 
 from router.app import build_app
 from router.rest.server import raise_limit, serve
-from shared import command_line, process
+from shared import command_line, failpoints, process
 from shared import config as settings
 from shared.errors import WarmrouteError
 
@@ -23,6 +23,7 @@ def main() -> int:
     try:
         config = settings.read(settings.RouterConfig, os.environ)
         settings.check_names(os.environ, config)
+        failpoints.arm(os.environ)
         raise_limit(config.max_connections)
         uvloop.run(serve(build_app(config), config))
     except WarmrouteError as error:

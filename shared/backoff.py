@@ -11,11 +11,16 @@ from shared import clock
 FIRST_S, LONGEST_S = 0.05, 1.0
 
 
+def doubled_s(failures: int, first_s: float, longest_s: float) -> float:
+    """`first_s` after one failure, twice as long after each further one in a row, at most
+    `longest_s`; seconds."""
+    return min(first_s * 2.0 ** min(failures - 1, 30), longest_s)
+
+
 def wait_s(failures: int, first_s: float, longest_s: float) -> float:
-    """Seconds to wait after so many failures in a row (1 or more): twice as long each time, at most
-    `longest_s`, less up to half of it at random."""
-    longest = min(first_s * 2.0 ** min(failures - 1, 30), longest_s)
-    return longest * random.uniform(0.5, 1.0)
+    """Seconds to wait after so many failures in a row (1 or more): `doubled_s`, less up to half of
+    it at random."""
+    return doubled_s(failures, first_s, longest_s) * random.uniform(0.5, 1.0)
 
 
 class Backoff:

@@ -11,9 +11,8 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 
-from shared.cell_config import CellConfig, describe, needed
 from shared.errors import ConfigError
-from shared.setting import show_default
+from shared.setting import CellConfig, describe, needed, show_default
 
 OTHERS = frozenset(
     {"WARMROUTE_URL", "WARMROUTE_DEBUG", "WARMROUTE_FAILPOINT", "WARMROUTE_FAILPOINT_SEED",

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared import command_line
-from shared.cell_config import CellConfig, describe, read
 from shared.names import MODEL_NAME
-from shared.setting import MIB, setting
+from shared.setting import MIB, CellConfig, describe, read, setting
 
 __all__ = ["CellConfig", "RouterConfig", "WorkerConfig", "check_names", "describe", "read"]
 log = logging.getLogger(__name__)

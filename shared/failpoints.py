@@ -15,8 +15,8 @@
 `@n` acts the n-th time the point is reached (default: the first), and then never again, nor in any
 later process with the same log: a restarted process lives. `@0.1`, with a dot, acts each time with
 that probability. Points are `<script>.before` and `<script>.after` for every script
-(`script_runner.py`), and those that the code names itself. Unset, as it is outside of tests,
-`ACTIVE` is False and nothing happens here.
+(`script_runner.py`), and those that the code names itself. Each process
+arms them with `arm`; unset, as it is outside of tests, `ACTIVE` is False and nothing happens here.
 """
 
 from __future__ import annotations
@@ -147,8 +147,16 @@ def _armed(text: str, seed: str, acted: set[tuple[str, ...]]) -> Armed:
     )  # fmt: skip
 
 
-_points = read(os.environ)
-ACTIVE = bool(_points.armed or _points.file)
+_points = Points([])
+ACTIVE = False
+
+
+def arm(env: Mapping[str, str]) -> None:
+    """Arm the points that the environment of this process names, before anything else runs;
+    ConfigError if they cannot be read."""
+    global _points, ACTIVE
+    _points = read(env)
+    ACTIVE = bool(_points.armed or _points.file)
 
 
 async def reach(name: str) -> None:

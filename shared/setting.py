@@ -1,12 +1,23 @@
-"""One setting: how it is declared, read from text, and shown to people."""
+"""What all settings have in common: how each is declared, read from text and shown to people, and
+those of a cell.
+
+Each field says its variable, its unit and, in one sentence, what it trades. Nothing else in
+`shared`, `router` or `worker` reads the environment.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
+from shared.errors import ConfigError
+from shared.names import RESERVED_NAMES
+
+CELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MIB = 1 << 20
 SIZES = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
@@ -30,6 +41,106 @@ def convert(kind: type, text: str, low: float) -> Any:
             f"{text} is below the least value {low:g}" if value < low else "not finite"
         )
     return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellConfig:
+    """What every process of a cell must agree on."""
+
+    redis_url: str = setting("REDIS_URL", "", "Redis of the cell, redis:// rediss:// or unix://.")
+    model_repository: str = setting(
+        "MODEL_REPOSITORY", "", "Where models live: s3://bucket/prefix or file:///folder."
+    )
+    s3_endpoint_url: str = setting(
+        "S3_ENDPOINT_URL", "", "An S3 server other than AWS; empty means AWS."
+    )
+    cell: str = setting("WARMROUTE_CELL", "warmroute", "Prefix and hash tag of every key.")
+    lease_s: float = setting(
+        "WARMROUTE_LEASE_S", 10.0, "How long a silent worker or gateway counts as alive: shorter "
+        "detects failures sooner, longer tolerates pauses.", low=1, unit="s",
+    )  # fmt: skip
+    shared_memory: str = setting(
+        "WARMROUTE_SHARED_MEMORY", "/dev/shm", "Folder in memory for large tensors of callers that "
+        "wait, used while gateway and workers share a host; 'off' sends all through Redis.",
+    )  # fmt: skip
+    max_attempts: int = setting(
+        "WARMROUTE_MAX_ATTEMPTS",
+        3,
+        "Starts of one request before it is a dead letter; from the third on it runs alone.",
+        low=3,
+    )
+    strict: int = setting(
+        "WARMROUTE_STRICT", 0, "1 refuses to start on a Redis whose settings cannot keep what was "
+        "accepted; 0 only warns.",
+    )  # fmt: skip
+
+    def faults(self) -> list[str]:
+        """What is wrong between settings, beyond each one's own limits."""
+        return []
+
+
+Config = TypeVar("Config", bound=CellConfig)
+
+
+def read(cls: type[Config], env: Mapping[str, str]) -> Config:
+    """Build a config from `env`; ConfigError lists every fault at once."""
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    types = get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        name = field.metadata["env"]
+        if env.get(name, "") == "":
+            continue
+        try:
+            values[field.name] = convert(types[field.name], env[name], field.metadata["low"])
+        except ValueError as error:
+            faults.append(f"{name}: {error}")
+    config = cls(**values)
+    faults += _check(config)
+    if faults:
+        raise ConfigError("settings: " + "; ".join(faults))
+    return config
+
+
+def _check(config: CellConfig) -> list[str]:
+    faults = []
+    if not re.match(r"(redis|rediss|unix)://", config.redis_url):
+        faults.append("REDIS_URL: want redis://host:port/db, rediss:// or unix:///path")
+    elif not _parts_are_clear(config.redis_url):
+        faults.append(
+            "REDIS_URL: what stands for its port is none; a user or password in it must be "
+            "percent-encoded"
+        )
+    if not re.match(r"(s3|file)://", config.model_repository):
+        faults.append("MODEL_REPOSITORY: want s3://bucket/prefix or file:///folder")
+    if not CELL.fullmatch(config.cell) or config.cell in RESERVED_NAMES:
+        faults.append("WARMROUTE_CELL: want 1 to 64 of A-Z a-z 0-9 _ - after a letter or digit")
+    return faults + config.faults()
+
+
+def _parts_are_clear(url: str) -> bool:
+    """A / or # in a password ends the host too early: what is taken for the port is none then."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def describe(cls: type[CellConfig]) -> list[tuple[str, str, str, str]]:
+    """Rows (variable, unit, default, meaning) for the README and `--help`."""
+    return [
+        (f.metadata["env"], f.metadata["unit"], str(f.default), f.metadata["doc"])
+        for f in dataclasses.fields(cls)
+    ]
+
+
+def needed() -> set[str]:
+    """Variables without which a process does not start, found by giving none."""
+    try:
+        read(CellConfig, {})
+    except ConfigError as error:
+        return {row[0] for row in describe(CellConfig) if f"{row[0]}: " in error.message}
+    return set()
 
 
 def show_default(value: str, unit: str) -> str:

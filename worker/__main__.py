@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 
-from shared import command_line, process
+from shared import command_line, failpoints, process
 from shared import config as settings
 from shared.config import WorkerConfig
 from shared.errors import ConfigError
@@ -31,6 +31,7 @@ def main() -> int:
     try:
         config = settings.read(WorkerConfig, os.environ)
         settings.check_names(os.environ, config)
+        failpoints.arm(os.environ)
     except ConfigError as error:
         print(f"warmroute worker: {error.message}", file=sys.stderr)
         return MISCONFIGURED

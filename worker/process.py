@@ -18,7 +18,7 @@ from collections.abc import Callable
 import uvloop
 
 from shared import config as settings
-from shared import process
+from shared import failpoints, process
 from shared.config import WorkerConfig
 from shared.errors import ConfigError, WarmrouteError
 from shared.keys import Keys
@@ -108,6 +108,7 @@ def main() -> int:
     os.set_inheritable(link, False)
     try:
         config = settings.read(WorkerConfig, os.environ)
+        failpoints.arm(os.environ)
         uvloop.run(_run(config, parent, end, Progress(memory)))
     except WarmrouteError as error:
         print(f"warmroute worker: {error.message}", file=sys.stderr)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deploy.samples.catalogue import licences
-from shared.cell_config import needed
 from shared.config import CellConfig, RouterConfig, WorkerConfig, describe
-from shared.setting import show_default
+from shared.setting import needed, show_default
 
 FOLDER = Path(__file__).resolve().parent
 

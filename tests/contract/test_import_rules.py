@@ -14,7 +14,6 @@ from tests.contract.sources import PACKAGES, ROOT, files, imports, named, tree
 MAY_SERVE_HTTP = ("router/rest/", "router/app.py", "deploy/bench/")
 MAY_READ_ENVIRONMENT = (
     "deploy/", "router/__main__.py", "worker/__main__.py", "worker/process.py",
-    "shared/failpoints.py",
 )  # fmt: skip
 IMPORT_NAMES = {"boto3": {"boto3", "botocore"}}
 

@@ -16,7 +16,7 @@ from shared import failpoints
 from shared.errors import ConfigError, Unavailable
 from tests.helpers.pair import runs
 
-PYTHON = "from shared import failpoints; "
+PYTHON = "import os; from shared import failpoints; failpoints.arm(os.environ); "
 
 
 def points(text: str, **more: str) -> failpoints.Points:

@@ -19,6 +19,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from shared.backoff import wait_s
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import ConfigError
@@ -112,7 +113,7 @@ class ColdQueue:
     def _supervise(self) -> None:
         """Run RQ's worker again and again: its loop ends on any Redis error but a lost
         connection."""
-        wait = FIRST_WAIT_S
+        failures = 0
         while not self._stopping.is_set():
             begun = time.monotonic()
             try:
@@ -122,8 +123,8 @@ class ColdQueue:
             except Exception:
                 log.exception("cold queue: RQ's worker raised")
             steady = time.monotonic() - begun > STEADY_S
-            wait = FIRST_WAIT_S if steady else min(wait * 2, LONGEST_WAIT_S)
-            self._stopping.wait(wait)
+            failures = 1 if steady else failures + 1
+            self._stopping.wait(wait_s(failures, FIRST_WAIT_S, LONGEST_WAIT_S))
 
     def _work(self) -> None:
         # RQ changes the socket timeout of the pool that it is given: it gets one of its own.

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from shared import clock
+from shared.backoff import doubled_s
 
 DRAINED = 0
 GIVEN_UP = 1  # the grace time was over, or a second signal came
@@ -61,7 +62,7 @@ class RestartBackoff:
         self.crashes = 1 if lived_s >= self.settled_s else self.crashes + 1
         if self.crashes == 1:
             return 0.0
-        return min(self.first_s * 2.0 ** min(self.crashes - 2, 20), self.longest_s)
+        return doubled_s(self.crashes - 1, self.first_s, self.longest_s)
 
 
 class RestartRequest:
