@@ -1,5 +1,5 @@
-"""When something may be tried again: later each time, with jitter, so that a server that comes
-back is not met by all its clients at once.
+"""Waits between retries: longer each time, with jitter, so that the clients of a restarted server
+do not all reconnect at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ FIRST_S, LONGEST_S = 0.05, 1.0
 
 
 def wait_s(failures: int, first_s: float, longest_s: float) -> float:
-    """Seconds to wait after so many failures in a row (1 or more): twice as long each time, at most
+    """Seconds to wait after `failures` in a row (1 or more): twice as long each time, at most
     `longest_s`, less up to half of it at random."""
     longest = min(first_s * 2.0 ** min(failures - 1, 30), longest_s)
     return longest * random.uniform(0.5, 1.0)

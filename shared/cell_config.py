@@ -1,6 +1,6 @@
-"""What all settings have in common: those of a cell, how they are read, and how they are shown.
+"""The settings of a cell, and how settings are read and shown.
 
-Each field says its variable, its unit and, in one sentence, what it trades. Nothing else in
+Each field names its variable, its unit and, in one sentence, its effect. No other module of
 `shared`, `router` or `worker` reads the environment.
 """
 
@@ -22,7 +22,7 @@ CELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True, kw_only=True)
 class CellConfig:
-    """What every process of a cell must agree on."""
+    """Settings that must be equal in every process of a cell."""
 
     redis_url: str = setting("REDIS_URL", "", "Redis of the cell, redis:// rediss:// or unix://.")
     model_repository: str = setting(
@@ -52,7 +52,7 @@ class CellConfig:
     )  # fmt: skip
 
     def faults(self) -> list[str]:
-        """What is wrong between settings, beyond each one's own limits."""
+        """Errors between settings, beyond the limits of each one."""
         return []
 
 
@@ -96,7 +96,7 @@ def _check(config: CellConfig) -> list[str]:
 
 
 def _parts_are_clear(url: str) -> bool:
-    """A / or # in a password ends the host too early: what is taken for the port is none then."""
+    """A / or # in a password ends the host too early, so the port is not a number."""
     try:
         return urlsplit(url).port != 0
     except ValueError:
@@ -104,7 +104,7 @@ def _parts_are_clear(url: str) -> bool:
 
 
 def describe(cls: type[CellConfig]) -> list[tuple[str, str, str, str]]:
-    """Rows (variable, unit, default, meaning) for the README and `--help`."""
+    """Rows (variable, unit, default, meaning) for the documentation and `--help`."""
     return [
         (f.metadata["env"], f.metadata["unit"], str(f.default), f.metadata["doc"])
         for f in dataclasses.fields(cls)

@@ -119,14 +119,14 @@ class ColdQueue:
         connection."""
         wait = FIRST_WAIT_S
         while not self._stopping.is_set():
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
                 self._work()
             except redis.RedisError as error:
                 log.warning("cold queue: %s", error)
             except Exception:
                 log.exception("cold queue: RQ's worker raised")
-            steady = time.monotonic() - begun > STEADY_S
+            steady = time.monotonic() - started > STEADY_S
             wait = FIRST_WAIT_S if steady else min(wait * 2, LONGEST_WAIT_S)
             self._stopping.wait(wait)
 
