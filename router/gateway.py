@@ -79,7 +79,7 @@ class Gateway:
             self._keys,
             self.id,
             open_shared_memory(config.shared_memory, config.cell, config.redis_url),
-            config.bulk_bytes,
+            config.shared_memory_bytes,
         )
         self._events = EventPages(self._client, self._keys)
         self._followers = Followers(self._news, self._keys, self._events)
@@ -176,7 +176,7 @@ class Gateway:
             Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
-            Loop("bulk", self._shared_memory.look_once, LOOK_EVERY_S),
+            Loop("shared memory", self._shared_memory.look_once, LOOK_EVERY_S),
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),

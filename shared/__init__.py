@@ -1,4 +1,4 @@
-"""What gateways and workers agree on: words, messages, keys, scripts, the model repository.
+"""What gateways and workers share: names, messages, keys, scripts, the model repository.
 
 Imports nothing of router, worker or deploy. The written protocol is PROTOCOL.md beside this file.
 """

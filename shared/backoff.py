@@ -1,5 +1,5 @@
-"""When something may be tried again: later each time, with jitter, so that a server that comes
-back is not met by all its clients at once.
+"""Waits between retries: longer each time, with jitter, so that the clients of a restarted server
+do not all reconnect at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What went wrong, in full, as one line of a log: bounded, unforgeable, without secrets."""
+"""The full cause of an error as one line of a log: bounded, unforgeable, without secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CUT = " [...] "
 
 
 def full_text(error: BaseException) -> str:
-    """The message of `error`, and of each error behind it that says more."""
+    """The message of `error`, and of each of its causes that adds to it."""
     found: list[str] = []
     cause: BaseException | None = error
     for _ in range(MOST_CAUSES):  # they may be each other's cause
@@ -25,7 +25,7 @@ def full_text(error: BaseException) -> str:
 
 
 def bounded(text: str, most: int = MAX_CHARS) -> str:
-    """At most so many characters, of its beginning and its end: some say it first, some last."""
+    """At most `most` characters, of the beginning and the end of `text`."""
     if len(text) <= most:
         return text
     half = (most - len(_CUT)) // 2
@@ -33,8 +33,8 @@ def bounded(text: str, most: int = MAX_CHARS) -> str:
 
 
 def one_line(text: str) -> str:
-    """With what could begin another line, or hide a part of this one, escaped; passwords of URLs
-    left out."""
+    """Escape characters that could begin another line or hide a part of this one, and replace
+    passwords of URLs."""
     hidden = _SECRET.sub("***", text)
     if hidden.isprintable() and "\\" not in hidden:
         return hidden

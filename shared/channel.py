@@ -21,7 +21,7 @@ from redis.asyncio.connection import parse_url
 from shared import clock
 from shared.backoff import Backoff
 from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, keep_alive
-from shared.refusals import UNFIT, NotSent, reply_error, word_of
+from shared.refusals import UNUSABLE, NotSent, reply_error, word_of
 
 
 class Channel:
@@ -74,7 +74,7 @@ class Channel:
             self._link = None
 
     async def _try(self) -> None:
-        """Notes an error instead of raising it: perhaps no caller is left."""
+        """Stores an error instead of raising it: there may be no caller left."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 self._link = await self._open()
@@ -159,7 +159,7 @@ class _Link(asyncio.Protocol):
         self._answered = self._loop.time()
         while (reply := self._reader.gets()) is not False:
             future = self._pending.popleft() if self._pending else None
-            if isinstance(reply, UNFIT) or future is None:
+            if isinstance(reply, UNUSABLE) or future is None:
                 self._dismiss(reply)
             if future is None or future.done():
                 continue  # its caller went away
@@ -174,9 +174,9 @@ class _Link(asyncio.Protocol):
         self._fail(redis.exceptions.ConnectionError(str(error or "connection closed")))
 
     def _dismiss(self, reply: object) -> None:
-        """Take no new calls: behind the same address there may be another server by now.
+        """Accept no new calls: the address may lead to another server by now.
 
-        (An answer without a request is Redis saying why it closes the connection.)
+        (In an answer without a request, Redis reports why it closes the connection.)
         """
         error = reply if isinstance(reply, Exception) else None
         self._lose(error or redis.exceptions.ConnectionError("an answer without a request"))
@@ -194,7 +194,7 @@ class _Link(asyncio.Protocol):
         self._transport.abort()
 
     def _check(self) -> None:
-        """A server that answers nothing for the timeout is as good as gone."""
+        """Close the connection if the server has not answered for the timeout."""
         self._watch = None
         if not self._pending:
             return

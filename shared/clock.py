@@ -1,6 +1,6 @@
-"""The one clock of a process for what it decides by time. The simulation replaces it.
+"""The clock for all time-based decisions of a process. The simulation replaces it.
 
-Leases and deadlines that others rely on are counted by Redis's clock only.
+Leases and deadlines that are shared between processes use Redis's clock only.
 """
 
 from __future__ import annotations
@@ -9,5 +9,5 @@ import time
 
 
 def monotonic() -> float:
-    """Seconds since some moment; never goes back."""
+    """Seconds since an arbitrary moment; never decreases."""
     return time.monotonic()

@@ -1,5 +1,5 @@
 """The command line of a process that reads all settings from the environment: it only prints its
-help. And names of settings that no process reads, which would have no effect without a word.
+help. Also finds settings that no process reads, which would silently have no effect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WIDTH = 90
 
 
 def version() -> str:
-    """Of the distribution that is installed."""
+    """The version of the installed distribution."""
     try:
         return metadata.version("warmroute")
     except metadata.PackageNotFoundError:
@@ -52,15 +52,15 @@ def parse(
 
 
 def settings_of(kind: type[CellConfig]) -> list[tuple[str, str, str]]:
-    """For `parse`: what a process of ours reads."""
+    """The settings of one of our processes, for `parse`."""
     must = needed()
     return [
-        (name, "must be set" if name in must else told_default(default, unit), meaning)
+        (name, "must be set" if name in must else default_text(default, unit), meaning)
         for name, unit, default, meaning in describe(kind)
     ]
 
 
-def told_default(default: str, unit: str) -> str:
+def default_text(default: str, unit: str) -> str:
     """`default: 10 s`."""
     measured = f" {unit}" if unit not in ("", "bytes") else ""
     return f"default: {show_default(default, unit)}{measured}"

@@ -19,7 +19,7 @@ class RouterConfig(CellConfig):
     """Settings of a gateway."""
 
     def faults(self) -> list[str]:
-        """A port that exists, and a default deadline that is allowed."""
+        """Check the port and the default deadline."""
         found = []
         if self.port > 65535:
             found.append(f"PORT: {self.port} is above 65535")
@@ -45,9 +45,9 @@ class RouterConfig(CellConfig):
         low=1,
         unit="s",
     )
-    bulk_bytes: int = setting(
-        "WARMROUTE_BULK_BYTES", 1024 * MIB, "Large tensors one gateway holds in shared memory.",
-        unit="bytes",
+    shared_memory_bytes: int = setting(
+        "WARMROUTE_SHARED_MEMORY_BYTES", 1024 * MIB,
+        "Large tensors one gateway holds in shared memory.", unit="bytes",
     )  # fmt: skip
     max_queue: int = setting(
         "WARMROUTE_MAX_QUEUE", 1000, "Requests queued and running on one worker; more are refused.",
@@ -105,7 +105,7 @@ class WorkerConfig(CellConfig):
     """Settings of a worker."""
 
     def faults(self) -> list[str]:
-        """A name that can stand in keys and lists."""
+        """Check that the worker's name can be part of keys and lists."""
         if self.worker_id and not MODEL_NAME.fullmatch(self.worker_id):
             return ["WARMROUTE_WORKER_ID: want 1 to 128 of A-Z a-z 0-9 . _ -"]
         return []

@@ -1,9 +1,9 @@
-"""Opening Redis: the one place that decides protocol, timeouts and retries.
+"""Connections to Redis: the only place that sets protocol, timeouts and retries.
 
 redis-py 8 retries each command ten times by default and gives every socket a 5 s timeout. A
 repeated script or XADD could run twice, and a blocking read would fail half-way, so retries are
-off here and each caller says what a lost connection means for it. Redis errors become ours
-(`Unavailable`) at this edge.
+off here and each caller handles a lost connection. Redis errors become ours (`Unavailable`)
+at this edge.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def open_redis(url: str, *, connections: int = 16) -> Redis:
 
 
 def keep_alive(sock: socket.socket | None) -> None:
-    """Have the system find out within half a minute that a silent connection leads nowhere."""
+    """Make the system detect a dead silent connection within half a minute."""
     if sock is None or sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -59,7 +59,7 @@ def keep_alive(sock: socket.socket | None) -> None:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Turn what redis-py raises into `Unavailable`, without Redis's own text for connections."""
+    """Turn errors of redis-py into `Unavailable`, without Redis's own text for connections."""
     try:
         yield
     except redis.exceptions.RedisError as error:
@@ -67,7 +67,7 @@ def redis_errors() -> Iterator[None]:
 
 
 def may_have_run(error: Unavailable) -> bool:
-    """Whether what was sent may have run all the same: its answer was lost, or never came."""
+    """Whether a failed call may have run: its answer was lost, or did not arrive."""
     cause = error.__cause__
     if not isinstance(cause, redis.exceptions.RedisError):
         return True  # nothing is known

@@ -1,6 +1,6 @@
 """Values that processes and scripts share. `lua/lib/constants.lua` is the twin (a test compares).
 
-Every flag, queue, cap and lifetime that both sides know stands here once.
+Every flag, queue, cap and lifetime that both sides use is defined here once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DOOR_FIELDS = frozenset({"id", "model", "version", "timeout", "reply_to", "body"
 DEAD_LETTERS_MAX = 1000
 FAILURES_MAX = 10_000
 REPLIES_MAX = 100_000
-ORDERS_MAX = 1000  # per worker; what is cut off can still be had from the cold queue
+ORDERS_MAX = 1000  # per worker; orders that are cut off are still in the cold queue
 CARRIED_MAX = 100  # fields of a work entry that this release does not know
 
 HEAD_START_MS = 250  # for the worker that can have a model soonest

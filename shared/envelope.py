@@ -33,7 +33,7 @@ class Envelope(Struct, array_like=True):
     outputs: list[str] = []
     id: str = ""  # the caller's own id, given back in the answer
     traceparent: str = ""
-    priority: int = USUAL  # added last: what an older gateway packed has it too, by default
+    priority: int = USUAL  # added last: envelopes of an older gateway get the default
 
 
 class Timing(Struct, array_like=True, frozen=True):
@@ -45,7 +45,7 @@ class Timing(Struct, array_like=True, frozen=True):
 
 
 class Outcome(Struct, array_like=True):
-    """What a request that succeeded gave."""
+    """The outcome of a successful request."""
 
     outputs: list[Tensor]
     id: str = ""

@@ -4,18 +4,18 @@
     ├── InvalidInput          the caller sent something that cannot be served
     │   ├── TooLarge          a body or count over a stated limit
     │   ├── TooSlow           the client took too long to send it
-    │   ├── KeyReused         an idempotency key that stands for another payload
+    │   ├── KeyReused         an idempotency key that was used for another payload
     │   └── UnsupportedInput  well formed, but this server does not offer it
     ├── NotFound              no such model, version or request
     │   └── Gone              it has ended, and its outcome is no longer kept
     ├── Conflict              the request is in a state that forbids this
-    ├── Overloaded            a queue is full: come back later
+    ├── Overloaded            a queue is full: retry later
     ├── Unavailable           Redis, the repository or the fleet cannot answer now
-    │   ├── Quarantined       the model version crashed workers again and again
+    │   ├── Quarantined       the model version crashed workers repeatedly
     │   └── OutcomeUnknown    Redis's answer was lost: the call may have been carried out
     ├── Expired               the deadline passed first
     ├── Cancelled             the caller cancelled the request
-    ├── ModelFailed           the model raised, or gave something that is not a tensor
+    ├── ModelFailed           the model raised, or returned something that is not a tensor
     │   └── DeadLettered      workers died over this request, as often as is allowed
     ├── OutOfMemory           the device has no memory for this request, even alone
     ├── DoesNotFit            models that are to be in memory together do not fit
@@ -26,7 +26,7 @@
     │       ├── BlobMissing       a file or manifest is not there
     │       ├── Forbidden         the store refused the credentials
     │       ├── ChangedMeanwhile  the object changed while it was read
-    │       ├── Corrupt           size, hash or manifest is not what was promised
+    │       ├── Corrupt           size, hash or manifest is wrong
     │       ├── StoreUnavailable  the store does not answer (retries failed too)
     │       └── DiskFull          the disk of the local cache is full
     └── ConfigError           the settings are wrong: the process does not start

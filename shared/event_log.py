@@ -33,7 +33,7 @@ LATE_S = 1.0
 
 
 class _Noted(NamedTuple):
-    """An event, and when it happened by this process's clock."""
+    """An event, and its time by this process's clock."""
 
     event: Event
     at: float
@@ -56,7 +56,7 @@ class EventLog:
         bytes_regained: int | None = None, seconds: float | None = None,
         warmed: bool | None = None,
     ) -> None:  # fmt: skip
-        """Have an event written soon; the fields are those of `Event`."""
+        """Queue an event to be written; the fields are those of `Event`."""
         event = Event(
             kind=kind, ref=str(ref), worker=worker or self._worker, tier_from=tier_from,
             tier_to=tier_to, reason=reason, bytes=bytes, bytes_regained=bytes_regained,
@@ -70,7 +70,7 @@ class EventLog:
                 self._task = asyncio.create_task(self._write())
 
     async def finish(self, longest_s: float) -> None:
-        """Wait for what is on its way, then give up; afterwards the channel may be closed."""
+        """Wait for events in flight, then give up; afterwards the channel may be closed."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=longest_s)
             self._task.cancel()

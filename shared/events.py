@@ -1,7 +1,7 @@
 """The event log: what happened to model copies, and why, in the capped stream `events`.
 
-An entry's fields are those of `Event` that have a value, by their names. A reader takes what it
-knows of an entry and leaves the rest: workers and gateways of two releases may share a cell.
+An entry's fields are those of `Event` that have a value, by their names. A reader ignores
+fields that it does not know: workers and gateways of two releases may share a cell.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Event(Struct, frozen=True, kw_only=True):
     cannot be loaded) or `refused` (no free memory beside the copies that stay); `reason` says why.
 
     `ref`: the model, name:version:digest. Tiers: device, host, disk, remote. `reason`: a sentence.
-    `bytes`: what the copy takes; `bytes_regained`: what was measured to be free after it went.
+    `bytes`: size of the copy; `bytes_regained`: bytes measured to be free after its eviction.
     `seconds`: how long it took; `late_s`: how long the event waited for Redis, if a second or more.
     `warmed` False: it was loaded, but no input that could be made up ran, `reason` says why.
     """
@@ -55,7 +55,7 @@ class Event(Struct, frozen=True, kw_only=True):
 
     @property
     def model(self) -> str:
-        """The model's name, '' if it is about no model."""
+        """The model's name, '' if the event is not about a model."""
         return self.ref.partition(":")[0]
 
     @property
@@ -65,11 +65,11 @@ class Event(Struct, frozen=True, kw_only=True):
 
     @property
     def position(self) -> Position:
-        """Where it stands in the log."""
+        """Its position in the log."""
         return position_of(self.id)
 
     def document(self) -> dict[str, Any]:
-        """What people and programs see; what it does not have is left out."""
+        """The document for the API; missing fields are left out."""
         shown = {
             "id": self.id,
             "time": _time_of(self.position[0] - round((self.late_s or 0) * 1000)),
@@ -99,7 +99,7 @@ def encode(event: Event) -> list[str]:
 
 
 def decode(entry: bytes, fields: Mapping[bytes, bytes]) -> Event:
-    """An entry as Redis gives it; what is not known or cannot be read is left out."""
+    """Parse an entry of the stream; fields that are unknown or unreadable are left out."""
     known: dict[str, Any] = {}
     for raw, value in fields.items():
         name, text = raw.decode(errors="replace"), value.decode(errors="replace")
@@ -113,7 +113,7 @@ def decode(entry: bytes, fields: Mapping[bytes, bytes]) -> Event:
 
 
 def position_of(entry_id: str) -> Position:
-    """An entry id as something that can be compared."""
+    """An entry id in a form that can be compared."""
     ms, _, number = entry_id.partition("-")
     return int(ms), int(number or 0)
 

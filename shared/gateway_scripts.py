@@ -148,18 +148,18 @@ class GatewayScripts(ScriptRunner):
     async def order_copy(
         self, ref: str, least: int | None = None, *, trial: bool = False
     ) -> Ordered:
-        """Have a model loaded; `least`: copies to keep from now on. A `trial` that has failed rests
-        for a while."""
+        """Order a load; `least`: minimum number of copies from now on. A `trial` that has failed is
+        not ordered again for a while."""
         kept, flag = "" if least is None else least, "1" if trial else ""
         row = await self._run("order_copy", ref, kept, flag)
         return Ordered(row[0].decode(), row[1].decode())
 
     async def order_unload(self, ref: str) -> int:
-        """Have every copy freed; live workers that got the order, -1 if it is pinned."""
+        """Order every copy freed; the number of live workers with the order, -1 if it is pinned."""
         return int(await self._run("order_unload", ref))
 
     async def set_policy(self, ref: str, fields: Mapping[str, str]) -> dict[str, str]:
-        """Override fields of a policy ('' takes one back); the overrides now in force."""
+        """Override fields of a policy ('' removes one); the overrides now in force."""
         flat = [part.decode() for part in await self._run("set_policy", ref, *flat_of(fields))]
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
@@ -172,9 +172,9 @@ class GatewayScripts(ScriptRunner):
         return Opened(status.decode(), tuple(part.decode() for part in details))
 
     async def keep_session(self, session: str, ttl_ms: int | None = None) -> int:
-        """Its client lives; the new expiry (ms), 0 if it has ended. None: for as long as before."""
+        """Extend a session; the new expiry (ms), 0 if it has ended. `ttl_ms` None: as before."""
         return int(await self._run("keep_session", session, "" if ttl_ms is None else ttl_ms))
 
     async def close_session(self, session: str) -> bool:
-        """Its models may be evicted again; False if there was none."""
+        """End a session, whose models may be evicted again; False if there was none."""
         return bool(await self._run("close_session", session))

@@ -1,22 +1,22 @@
 """Every Redis key of a cell. No other module builds a key; the Lua twin is `lua/lib/keys.lua`.
 
-All keys of a cell start with one hash tag (`{warmroute}`), so a script may touch any of them.
+All keys of a cell start with one hash tag (`{warmroute}`), so a script may use any of them.
 
 | key | type | holds | lifetime |
 |---|---|---|---|
 | `workers` | zset | worker id -> lease expiry, ms of Redis's clock | a member: `reap`, `leave` |
-| `worker:<id>` | hash | epoch, state, since, what its heartbeat reports | as the member above |
+| `worker:<id>` | hash | epoch, state, since, the fields of its heartbeat | as the member above |
 | `epoch` | string | the last epoch given out | for ever |
 | `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
 | `holds:<worker>` | set | refs that the worker holds: the reverse | goes with the worker |
 | `work:<worker>` | stream, group: its epoch | requests queued and running | goes with the worker |
-| `started:<worker>` | hash | entry id -> number of its batch, once begun | goes with the worker |
+| `started:<worker>` | hash | entry id -> number of its batch, once started | goes with the worker |
 | `parked:<ref>` | stream | requests that wait for a load | goes with its last entry |
 | `parked` | set | refs that have parked requests | goes with its last member |
 | `load:<ref>` | hash | the load lease: token, worker, for, phase, since, why, extra | TTL |
-| `loads:<worker>` | set | refs that the worker loads just now | goes with the worker |
+| `loads:<worker>` | set | refs that the worker is loading | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
-| `refused_models` | zset | ref -> until when the two beside may say why it is refused | TTL |
+| `refused_models` | zset | ref -> until when `unloadable:` or `breaker:` may refuse it | TTL |
 | `breaker:<ref>` | hash | crashes of workers over it: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
@@ -31,13 +31,13 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may touc
 | `dead_letters` | stream | dead letters | for ever, capped |
 | `failures` | stream, group `g` | failed requests, to be written to the log | for ever, drained |
 | `outcomes` | hash | the newest generation of each kind below | TTL |
-| `outcomes:<kind>` | hash | id -> what became of a request without a record | TTL |
-| `policy:<ref>` | hash | what the API set for a model version | until the API takes it back |
-| `stats:<ref>` | hash | learned: bytes of a copy (own, shared), ms to load it; pin, copies | TTL |
+| `outcomes:<kind>` | hash | id -> how a request without a record ended | TTL |
+| `policy:<ref>` | hash | overrides of the API for a model version | until the API removes them |
+| `stats:<ref>` | hash | measured: bytes of a copy (own, shared), ms to load it; pin, copies | TTL |
 | `loaded_versions:<name>` | hash | version -> digest, the newest few that were loaded | TTL |
 | `warm:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |
 | `orders:<worker>` | list | orders for that worker: `load ref token`, `unload ref` | TTL |
-| `min_copies` | set | refs with a least number of copies | a member goes when it has none |
+| `min_copies` | set | refs with a minimum number of copies | a member goes when it has none |
 | `sessions` | zset | session id -> expiry, ms | a member goes with its session |
 | `session:<id>` | hash | models: `ref bytes ...` | TTL |
 | `pinned:<ref>` | set | ids of the sessions that pin it | goes with its last session |

@@ -1,8 +1,8 @@
-"""Model names and references: the one place that says what a name may look like.
+"""Model names and references: the only place with the rules for names.
 
 A model reference is `name:version:digest`. The digest is the first 12 hex digits of the sha256 of
 the manifest, so a version that was published again with other bytes is another model to every
-queue, cache and map: what ran is what was accepted.
+queue, cache and map: the version that runs is the accepted one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RESERVED_NAMES = frozenset({"blobs", "payloads"})
 
 
 class ModelRef(NamedTuple):
-    """What a request wants: a model, its version and the digest that the version had."""
+    """The model of a request: its name, its version and the digest of that version."""
 
     name: str
     version: int

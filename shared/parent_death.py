@@ -39,7 +39,7 @@ def tied(command: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Become the command; returns never, but exits if the parent is gone or it cannot be run."""
+    """Become the command. Never returns; exits if the parent is gone or the command cannot run."""
     parent, command = int(arguments[0]), list(arguments[1:])
     if not end_with_parent(parent):
         sys.exit(1)

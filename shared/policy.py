@@ -1,7 +1,7 @@
-"""How many copies of a model there should be, which stay, and beside which others.
+"""The residency policy: how many copies, which stay longest, and beside which other models.
 
 A manifest gives a policy; the API overrides single fields of it per model version. The overrides
-lie in Redis as a hash of texts (`policy:<ref>`), so that scripts can read them too.
+are stored in Redis as a hash of texts (`policy:<ref>`), so that scripts can read them too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Copies = Annotated[int, Meta(ge=0, le=MAX_COPIES)]
 
 
 class Affinity(Struct, frozen=True):
-    """Models with one `key` go onto one worker if that can be (`prefer`), or onto no other
+    """Models with one `key` are loaded on one worker if possible (`prefer`), or on no other
     (`require`); at most `max_models_per_worker` of them are on a device at a time (0: no limit)."""
 
     key: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -54,7 +54,7 @@ class Policy(Struct, frozen=True, kw_only=True):
         return max(self.min_copies, 1 if self.preload else 0)
 
 
-# What the API may override: all but the affinity, which belongs to what the model is.
+# Fields that the API may override: all but the affinity, which is a property of the model.
 OVERRIDES = tuple(name for name in Policy.__struct_fields__ if name != "affinity")
 
 
@@ -68,8 +68,8 @@ def check(policy: Policy) -> None:
 
 
 def effective(given: Policy, overrides: Mapping[str, str]) -> Policy:
-    """The manifest's policy with the overrides of Redis; what cannot be read, or is of a newer
-    release, is left out."""
+    """The manifest's policy with the overrides of Redis; values that cannot be read, or are of a
+    newer release, are ignored."""
     merged = msgspec.structs.asdict(given)
     for name, text in overrides.items():
         value = _value(name, text)
@@ -79,13 +79,13 @@ def effective(given: Policy, overrides: Mapping[str, str]) -> Policy:
 
 
 def wishing_nothing(given: Policy) -> Policy:
-    """The manifest's policy once a newer version has taken its place: nothing need stay of it."""
+    """The manifest's policy after a newer version has replaced it: no copy has to stay."""
     return msgspec.structs.replace(given, pin=False, min_copies=0, preload=False)
 
 
 def texts(document: Any) -> dict[str, str]:
-    """The overrides of an API document {field: value or null}, as Redis keeps them ('' takes an
-    override back). InvalidInput names the field and what it may be."""
+    """The overrides of an API document {field: value or null}, as Redis keeps them ('' removes
+    an override). InvalidInput names the field and its allowed values."""
     if not isinstance(document, dict) or not document:
         raise InvalidInput(f"policy: want an object with some of {', '.join(OVERRIDES)}")
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Whether processes of different releases can work beside each other in one cell.
+"""Whether processes of different releases can work together in one cell.
 
 `register` and `gateway_beat` compare the numbers of the process that starts with those of every
 live one; this module says in words what they found.

@@ -1,4 +1,4 @@
-"""What Redis says when it refuses: one word each, what that word means, and whose class it is.
+"""The words of Redis's refusals, what each means, and its exception class.
 
 Redis puts the word first; inside a script Redis 6.2 hides it in a longer text, and redis-py takes
 it off when it makes an error of it.
@@ -48,8 +48,8 @@ _CLASSES: dict[str, type[redis.exceptions.RedisError]] = {
     "NOPERM": redis.exceptions.NoPermissionError,
     "NOAUTH": redis.exceptions.AuthenticationError,
 }
-# What a server says that cannot serve us now, while another behind its address may.
-UNFIT = (
+# Answers of a server that cannot serve us now, while another behind its address may.
+UNUSABLE = (
     redis.exceptions.ReadOnlyError, redis.exceptions.BusyLoadingError, MasterDown, MaxClients,
 )  # fmt: skip
 _WORD = re.compile(rf"\b({'|'.join(MEANING)})\b")

@@ -1,4 +1,4 @@
-"""Repeating what may be repeated: a script that changes nothing when it runs a second time.
+"""Retries of scripts that change nothing when they run a second time.
 
 A call whose answer was lost may have run. Only callers for which a second run is harmless
 wait here; the others get `Unavailable` and decide.
@@ -44,7 +44,7 @@ async def until_answered(call: Callable[[], Awaitable[Result]]) -> Result:
 
 
 def _may_pass(error: BaseException) -> bool:
-    # Exactly this class: what is under it (a quarantine) is an answer, not a silence.
+    # Exactly this class: a subclass (a quarantine) is an answer.
     return type(error) is Unavailable
 
 

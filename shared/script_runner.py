@@ -1,4 +1,4 @@
-"""How a script is run: its source, its hash, and what Redis answers when it has forgotten it.
+"""Runs a script by its hash, and sends its source when Redis does not have it.
 
 A script is `lua/<name>.lua`; its line `-- use: a, b` names the files of `lua/lib` put before it.
 """

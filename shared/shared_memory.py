@@ -37,7 +37,7 @@ Message = TypeVar("Message", Envelope, Outcome)
 
 MARK = b"\xc1"
 UNCLAIMED_S = 60.0
-BULK_BYTES = 128 << 10  # below this, going through Redis is as fast
+SHARED_MEMORY_FROM_BYTES = 128 << 10  # below this, going through Redis is as fast
 _NAME = re.compile(r"gw-[0-9a-f]{12}/[0-9a-f]{32}\.(in|out)")
 _HEAD = struct.Struct("<I")
 _request = msgspec.msgpack.Decoder(tuple[Envelope, list[int]])
@@ -73,7 +73,7 @@ class SharedMemoryStore:
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             _write_all(handle, _pieces(message))
-            # Appears as a whole: a worker that comes late must not cut what a gateway has mapped.
+            # Renamed into place: a late worker must not truncate a file that a gateway has mapped.
             fresh.rename(self._root / name)
         except OSError:
             fresh.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ class SharedMemoryStore:
         return _attached(message, data, lengths)
 
     def take_outcome(self, reference: bytes) -> Outcome:
-        """The outcome behind a reference. Its file goes, its memory with the last view of it."""
+        """The outcome behind a reference. Deletes its file; the last view frees the memory."""
         path = self._path(reference)
         header, data = _open(path)
         path.unlink(missing_ok=True)
@@ -97,7 +97,7 @@ class SharedMemoryStore:
         return _attached(message, data, lengths)
 
     def drop(self, gateway: str, request_id: str) -> None:
-        """Forget what belongs to a request."""
+        """Delete the files of a request."""
         for kind in ("in", "out"):
             (self._root / gateway / f"{request_id}.{kind}").unlink(missing_ok=True)
 

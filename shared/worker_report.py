@@ -40,7 +40,7 @@ class WorkerReport(Struct, kw_only=True, frozen=True):
 
     state: str = ""  # starting, ready or draining
     device_name: str = ""  # cpu, cuda:0
-    device_class: str = ""  # what must be alike for a model to load alike
+    device_class: str = ""  # devices of one class load a model alike
     gpu_uuid: str = ""  # the GPU that it has claimed
     host_id: str = ""  # of the memory that it shares with gateways
     budget_bytes: Count = 0

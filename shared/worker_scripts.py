@@ -14,7 +14,7 @@ from shared.script_runner import CHUNK, ScriptRunner, flat_of
 
 class Completion(NamedTuple):
     """One outcome for `complete`; status succeeded | failed | expired. Of a failure `ref`, and its
-    `cause` in full for the log (b"": the outcome says it)."""
+    `cause` in full for the log (b"": the outcome has all of it)."""
 
     entry: bytes
     id: bytes
@@ -34,8 +34,8 @@ class WorkerScripts(ScriptRunner):
     async def register(
         self, worker: str, lease_ms: int, max_attempts: int, fields: dict[str, Any]
     ) -> str:
-        """Begin a new epoch; what the old one had is placed again. `fields`: `incarnation` too.
-        ConfigError if it joins beside a process whose protocol does not go with its own."""
+        """Begin a new epoch; requests of the old one are placed again. `fields`: `incarnation` too.
+        ConfigError if a live process has a protocol that does not work with its own."""
         flat = flat_of(fields)
         args = (worker, lease_ms, max_attempts, *self.protocol, *flat)
         answer: bytes | list[bytes] = await self._run("register", *args)
@@ -56,11 +56,11 @@ class WorkerScripts(ScriptRunner):
     async def fence_worker(
         self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int
     ) -> int:
-        """Give up the epoch of a dead device process; requests moved, -1 if it is not current."""
+        """End the epoch of a dead device process; requests moved, -1 if it is not current."""
         return int(await self._run("fence_worker", worker, epoch, batch, cause, max_attempts))
 
     async def leave(self, worker: str, epoch: str, max_attempts: int) -> bool:
-        """Hand back what has not begun and be forgotten."""
+        """Deregister; requests that have not started are placed again."""
         return bool(await self._run("leave", worker, epoch, max_attempts))
 
     # Requests ----------------------------------------------------------------------------------
@@ -72,8 +72,8 @@ class WorkerScripts(ScriptRunner):
         """Per (entry, id, deadline ms, flags): run | expired | gone; [fenced] for all. And Redis's
         clock, ms."""
         flat = [field for item in items for field in item]
-        now, *verdicts = await self._run("begin", worker, epoch, batch, *flat)
-        return now, verdicts
+        now, *answers = await self._run("begin", worker, epoch, batch, *flat)
+        return now, answers
 
     async def complete(self, worker: str, epoch: str, items: Sequence[Completion]) -> list[int]:
         """Per item 1 won or 0 not ours any more; [-1] if fenced."""
@@ -108,7 +108,7 @@ class WorkerScripts(ScriptRunner):
     async def renew_load(
         self, worker: str, ref: str, token: str, lease_ms: int, why: str = ""
     ) -> bool:
-        """False if the load lease is lost. `why`: what it waits for."""
+        """False if the load lease is lost. `why`: the reason it waits."""
         return bool(await self._run("renew_load", worker, ref, token, lease_ms, why))
 
     async def refuse_load(self, worker: str, ref: str, token: str) -> str:

@@ -117,7 +117,7 @@ class Membership:
                 await self.announce_held()
 
     async def leave(self) -> None:
-        """Hand back requests that were not begun, and delete the registration."""
+        """Hand back requests that were not started, and delete the registration."""
         await self._scripts.leave(self.worker, self.epoch, self._max_attempts)
 
     def _fields(self) -> dict[str, Any]:

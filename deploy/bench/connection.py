@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, run: Run) -> None:
         self._run = run
         self._post = 0
-        self._begun = 0.0
+        self._started = 0.0
         self._head = b""
         self._left = -1  # bytes of the body that are still to come; -1 in the head
         self._body: list[bytes] | None = None
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
             self._end(None)
             return
         self._post, self._head, self._left, self._body = post, b"", -1, None
-        self._begun = time.perf_counter()
+        self._started = time.perf_counter()
         self._transport.write(self._run.posts[post])
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
             text = (self._head.partition(b"\r\n")[0] + b" " + body)[:_MOST_SHOWN]
             self._end(BenchError(f"post {self._post}: {text.decode(errors='replace')}"))
             return
-        self._run.done.append(Done(now, now - self._begun))
+        self._run.done.append(Done(now, now - self._started))
         if self._body is not None:
             self._run.kept.append(Answer(self._post, self._head, body))
         self.send()

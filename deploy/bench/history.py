@@ -28,7 +28,7 @@ class Stay:
 
     ref: str
     worker: str
-    begun: float
+    started: float
     since: float
     until: float = math.inf
     went_from: float = math.inf  # when its eviction began
@@ -51,9 +51,9 @@ def stays(events: Iterable[Event]) -> list[Stay]:
     for event in events:
         at, key = time_of(event), (event.worker, event.ref)
         if event.kind in CAME:
-            begun = at - (event.seconds or 0.0) * 1000
+            started = at - (event.seconds or 0.0) * 1000
             open_at[key] = len(found)
-            found.append(Stay(event.ref, event.worker, begun, at))
+            found.append(Stay(event.ref, event.worker, started, at))
         elif event.kind in WENT and event.tier_to != "device" and key in open_at:
             _end(found, open_at.pop(key), event)
         elif event.kind == "restarted":
@@ -68,7 +68,7 @@ def double_loads(copies: Sequence[Stay]) -> list[Stay]:
         copy
         for copy in copies
         if any(
-            other.since <= copy.begun < other.until
+            other.since <= copy.started < other.until
             for other in copies
             if other.ref == copy.ref and other.worker != copy.worker
         )
@@ -82,7 +82,7 @@ def concurrent_loads(copies: Sequence[Stay], slack_ms: float = WRITTEN_MS) -> li
         copy
         for at, copy in enumerate(copies)
         if any(
-            min(other.since, copy.since) - max(other.begun, copy.begun) > slack_ms
+            min(other.since, copy.since) - max(other.started, copy.started) > slack_ms
             for other in copies[:at]
             if other.ref == copy.ref and other.worker != copy.worker
         )
@@ -103,7 +103,7 @@ def _end(found: list[Stay], place: int, event: Event) -> None:
 
 def broken_promises(copies: Sequence[Stay], promises: Iterable[Promise]) -> list[str]:
     """Copies that went although they were pinned: of a pin any copy, of a session the last. An
-    eviction may have begun a little before its event says so."""
+    eviction may have started a little before its event says so."""
     found = []
     for promise in promises:
         until = promise.until

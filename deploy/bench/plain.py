@@ -106,13 +106,13 @@ def main(samples: Path, wheels: Path, folder: Path, names: Sequence[str]) -> Non
     print("ready", flush=True)
     choose = random.Random(0)
     for line in sys.stdin:
-        begun, calls = time.perf_counter(), 0
-        ends = begun + float(line.split()[1])
+        started, calls = time.perf_counter(), 0
+        ends = started + float(line.split()[1])
         while time.perf_counter() < ends:
             at = choose.randrange(len(models))
             models[at](inputs[at])
             calls += 1
-        print(calls, time.perf_counter() - begun, flush=True)
+        print(calls, time.perf_counter() - started, flush=True)
 
 
 def _load(name: str, samples: Path, wheels: Path) -> Model:

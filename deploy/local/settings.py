@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.folders import RunFolder
-from shared.command_line import told_default
+from shared.command_line import default_text
 from shared.errors import ConfigError, InvalidInput
 from shared.setting import MIB
 
@@ -59,7 +59,7 @@ def described() -> list[tuple[str, str, str]]:
         name = "WARMROUTE_MEMORY_BYTES" if one.name == "memory_bytes" else one.name.upper()
         default = "" if one.default in (None, False) else str(one.default)
         unit = "bytes" if name.endswith("_BYTES") else ""
-        rows.append((name, told_default(default, unit), one.metadata["doc"]))
+        rows.append((name, default_text(default, unit), one.metadata["doc"]))
     return [
         *rows,
         ("WARMROUTE_...", "each", "Settings of gateways and workers, passed on to them."),

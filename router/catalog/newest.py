@@ -133,19 +133,19 @@ class Look:
     """One look at the repository: `found` is its first result, `task` ends with its last."""
 
     def __init__(self, found: asyncio.Task[Found], task: asyncio.Task[None]) -> None:
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
         self.found = found
         self.task = task
 
     async def wait(self, patience_s: float) -> None:
         """Wait for a newer result, for a request that has an answer at hand."""
-        left_s = self.begun + min(READ_S, patience_s) - time.monotonic()
+        left_s = self.started + min(READ_S, patience_s) - time.monotonic()
         await asyncio.wait([self.found], timeout=max(left_s, 0.0))
         await self.wait_for_trial(patience_s)
 
     async def wait_for_trial(self, patience_s: float) -> None:
         """Wait for the trial, if there is one, up to `patience_s`."""
-        left_s = self.begun + min(PATIENCE_S, patience_s) - time.monotonic()
+        left_s = self.started + min(PATIENCE_S, patience_s) - time.monotonic()
         if self.found.done() and not self.is_over() and left_s > 0:
             await asyncio.wait([self.task], timeout=left_s)
 

@@ -7,7 +7,7 @@ from shared.connection import redis_errors
 from shared.envelope import Envelope, Outcome, unpack_outcome
 from shared.errors import Overloaded
 from shared.keys import Keys
-from shared.shared_memory import BULK_BYTES, SharedMemoryStore, is_reference, size_of
+from shared.shared_memory import SHARED_MEMORY_FROM_BYTES, SharedMemoryStore, is_reference, size_of
 
 LOOK_EVERY_S = 1.0
 
@@ -38,7 +38,7 @@ class GatewaySharedMemory:
         Overloaded when the memory for such requests is used up.
         """
         size = size_of(envelope)
-        if self._store is None or not self._all_here or size < BULK_BYTES:
+        if self._store is None or not self._all_here or size < SHARED_MEMORY_FROM_BYTES:
             return None
         if self._used + size > self._limit:
             raise Overloaded(

@@ -30,7 +30,7 @@ table.sort(all, largest_first)
 local free, chosen = free_bytes(seen, now), {}
 for _, model in ipairs(all) do chosen[model.ref] = take_place(free, model) end
 for _, model in ipairs(all) do
-  chosen[model.ref] = chosen[model.ref] or take_room(free, model)
+  chosen[model.ref] = chosen[model.ref] or take_most_free(free, model)
   if not chosen[model.ref] then
     local most = 0
     for _, bin in ipairs(free) do most = math.max(most, bin.bytes) end

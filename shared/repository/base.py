@@ -1,4 +1,4 @@
-"""What a model repository is to everyone else: the protocol, the layout, the sources of bytes."""
+"""The interface of a model repository: its calls, its layout, its sources of bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FileSource:
 class UrlSource:
     """A blob behind a signed GET URL. The URL is a secret for as long as it is valid.
 
-    The ETag is learnt from the first answer and pinned from then on: a HEAD before it would cost
+    The ETag is taken from the first answer and pinned from then on: a HEAD before it would cost
     a round trip for each blob and could not rule out a change either.
     """
 
@@ -39,18 +39,18 @@ BlobSource = FileSource | UrlSource
 class Repository(Protocol):
     """A store of model versions. Every call blocks: use `asyncio.to_thread` in a loop.
 
-    Each raises RepositoryError or one of its children, and nothing of the library beneath.
+    Each raises RepositoryError or a subclass, never an error of the library below.
     """
 
     @property
     def url(self) -> str:
-        """What was opened; holds no secret."""
+        """The URL that was opened; without secrets."""
 
     def check(self) -> None:
         """Return if the store can be reached and read, else raise why not."""
 
     def list_models(self) -> list[str]:
-        """Names under which something lies, sorted; `list_versions` may still be empty."""
+        """Names of folders that may be models, sorted; `list_versions` may still be empty."""
 
     def list_versions(self, model: str) -> list[int]:
         """The versions that have a manifest, ascending; [] if none."""
@@ -75,7 +75,7 @@ class Repository(Protocol):
         may share them, and a worker may be reading them."""
 
     def blob_sources(self, sha256: str, size: int) -> BlobSource:
-        """Where to read a blob of `size` bytes from."""
+        """The source of a blob of `size` bytes."""
 
 
 def is_model_name(name: str) -> bool:
@@ -88,7 +88,7 @@ def is_model_name(name: str) -> bool:
 
 
 def manifest_key(model: str, version: int) -> str:
-    """The manifest's place below the root; InvalidInput for what could lead elsewhere."""
+    """The manifest's place below the root; InvalidInput for names that could leave the root."""
     if version < 1:
         raise InvalidInput(f"model version {version}: versions are integers from 1")
     return f"{check_model_name(model)}/{version}/{MANIFEST}"

@@ -85,7 +85,7 @@ class FolderRepository:
             sync_folder(target.parent)
 
     def put_manifest(self, model: str, version: int, raw: bytes) -> None:
-        """Write aside, then link into place: a link never replaces what is there."""
+        """Write a temporary file, then link it into place: a link never replaces a file."""
         target = self._inside(manifest_key(model, version))
         with self._partial() as partial, disk_errors("model repository"):
             with partial.open("xb") as file:
@@ -100,7 +100,7 @@ class FolderRepository:
             sync_folder(target.parent)
 
     def delete_manifest(self, model: str, version: int) -> None:
-        """Unlink it, and the folders above that hold nothing else then."""
+        """Unlink it, and the folders above that are empty then."""
         path = self._inside(manifest_key(model, version))
         with _naming(f"manifest of {model} version {version}"):
             path.unlink()
@@ -108,7 +108,7 @@ class FolderRepository:
         for folder in (path.parent, path.parent.parent):
             try:
                 folder.rmdir()
-            except OSError:  # something else lies there, or a publisher has just come
+            except OSError:  # the folder has other files, or a publisher has just written one
                 return
 
     def blob_sources(self, sha256: str, size: int) -> FileSource:

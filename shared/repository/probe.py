@@ -1,4 +1,4 @@
-"""Whether an S3 store takes a write: what a server that is only just starting is asked."""
+"""Whether an S3 store accepts a write, to wait for a server that is starting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KEY = "warmroute-probe"
 
 
 def can_write(client: Any, bucket: str) -> bool:
-    """Whether a PUT into `bucket` works now; what was put is deleted."""
+    """Whether a PUT into `bucket` works now; the object is deleted again."""
     try:
         with s3_errors("probe"):
             client.put_object(Bucket=bucket, Key=KEY, Body=b"1")

@@ -78,7 +78,7 @@ class S3Repository:
         upload(self._client, self._bucket, self._key(blob_key(sha256)), path, sha256, on_bytes)
 
     def put_manifest(self, model: str, version: int, raw: bytes) -> None:
-        """Put only where nothing is.
+        """Put an object only if there is none.
 
         Looks first, because some stores ignore If-None-Match; asks for it all the same, because
         another publisher may come between.
@@ -91,7 +91,7 @@ class S3Repository:
                 self._same_or_conflict(model, version, raw)
 
     def delete_manifest(self, model: str, version: int) -> None:
-        """Looks first: S3 says nothing of what was not there."""
+        """Checks first: S3 does not report a missing object."""
         key = self._key(manifest_key(model, version))
         with s3_errors(f"manifest of {model} version {version}"):
             self._client.head_object(Bucket=self._bucket, Key=key)

@@ -15,7 +15,7 @@ AGES_OF_FILES = {
 }
 
 
-def test_only_the_age_of_a_file_is_told_by_the_hosts_clock() -> None:
+def test_only_the_age_of_a_file_uses_the_hosts_clock() -> None:
     """A clock that jumps moves no lease and no deadline (F25)."""
     found = {
         named(path)

@@ -109,7 +109,7 @@ def test_an_ingress_entry_has_the_fields_that_the_door_takes() -> None:
 @pytest.mark.parametrize(
     ("phrase", "said"),
     [
-        ("tensors that take ", f"{shared_memory.BULK_BYTES >> 10} KiB or more"),
+        ("tensors that take ", f"{shared_memory.SHARED_MEMORY_FROM_BYTES >> 10} KiB or more"),
         ("the byte ", f"0x{shared_memory.MARK.hex().upper()} and the file's name"),
         ("gateway, when it reads it; after ", f"{shared_memory.UNCLAIMED_S:g} s if it is unread"),
         ("is kept for pollers is kept for ", "an hour"),

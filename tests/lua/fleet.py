@@ -40,7 +40,7 @@ async def lease(cell: Cell, ref: str = REF) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in flat.items()}
 
 
-async def told(cell: Cell, name: str = "w1") -> list[str]:
+async def orders_by_name(cell: Cell, name: str = "w1") -> list[str]:
     """Orders that wait for this worker by name, oldest first."""
     return [order.decode() for order in await cell.client.lrange(cell.keys.orders(name), 0, -1)]
 

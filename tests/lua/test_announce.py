@@ -49,7 +49,7 @@ async def test_what_is_parked_moves_to_the_holder_in_its_order(cell: Cell) -> No
     assert record["entry"] == entries[0].entry
 
 
-async def test_a_moved_request_can_still_be_taken_back(cell: Cell) -> None:
+async def test_a_moved_request_can_be_cancelled(cell: Cell) -> None:
     """Its record was updated in the step that moved it."""
     epoch = await cell.worker("w1")
     item = kept()
@@ -170,7 +170,7 @@ async def test_what_a_load_has_taught_is_kept_for_a_week(cell: Cell) -> None:
     assert await cell.exists(cell.keys.stats(OTHER_REF), cell.keys.min_copies) == []
 
 
-async def test_a_manifest_that_wants_a_least_number_of_copies_is_heard(cell: Cell) -> None:
+async def test_the_minimum_number_of_copies_of_a_manifest_is_kept(cell: Cell) -> None:
     """From its first load on; another copy is ordered from who has none."""
     epoch = await cell.worker("w1")
     await cell.worker("w2")
@@ -180,7 +180,7 @@ async def test_a_manifest_that_wants_a_least_number_of_copies_is_heard(cell: Cel
     assert await cell.scripts.reconcile() == (0, 1)
 
 
-async def test_who_is_fenced_or_stale_teaches_nothing(cell: Cell) -> None:
+async def test_a_fenced_or_stale_worker_records_nothing(cell: Cell) -> None:
     """Nor does it take a hint away."""
     old = await cell.worker("w1")
     epoch = await cell.worker("w1")

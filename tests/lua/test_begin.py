@@ -18,7 +18,7 @@ async def test_placed_requests_may_run_and_their_start_is_counted(cell: Cell) ->
     assert (record["status"], record["worker"]) == (b"running", b"w1")
 
 
-async def test_what_was_read_but_not_begun_is_not_counted(cell: Cell) -> None:
+async def test_a_request_that_was_read_but_not_started_is_not_counted(cell: Cell) -> None:
     """Delivery alone is no attempt."""
     epoch = await cell.worker("w1", holds=[REF])
     await cell.place(placing(), placing())
@@ -39,7 +39,7 @@ async def test_nothing_starts_after_its_deadline(cell: Cell) -> None:
     assert await cell.client.hkeys(cell.keys.started("w1")) == [entries[1].entry]
 
 
-async def test_what_was_taken_back_is_gone(cell: Cell) -> None:
+async def test_a_cancelled_request_is_gone(cell: Cell) -> None:
     """First, in the middle and last in a batch; the others run."""
     epoch = await cell.worker("w1", holds=[REF])
     items = [kept() for _ in range(5)]

@@ -34,7 +34,7 @@ async def test_fewer_crashes_change_nothing(cell: Cell) -> None:
     assert placed.status == "parked"
 
 
-async def test_new_requests_are_told_why_and_when_to_come_back(open_cell: Cell) -> None:
+async def test_new_requests_get_the_cause_and_when_to_retry(open_cell: Cell) -> None:
     """Those for another model are not."""
     refused, other = await open_cell.place(placing(), placing(ref=OTHER_REF))
     assert refused.status == "quarantined" and other.status == "parked"
@@ -80,7 +80,7 @@ async def test_a_success_closes_it_and_the_rest_goes_on(open_cell: Cell) -> None
     assert (await cell.scripts.sweep())[2] == CRASHES - 1
 
 
-async def test_a_failure_that_kills_nobody_proves_nothing(open_cell: Cell) -> None:
+async def test_a_failure_without_a_crash_proves_nothing(open_cell: Cell) -> None:
     """Another one may try."""
     cell = open_cell
     cell.scripts.now_ms = 1_000_000 + FIRST_MS

@@ -19,7 +19,7 @@ async def running(cell: Cell, *items, worker: str = "w1"):
     return epoch, entries
 
 
-async def test_a_waiting_caller_is_told_the_outcome(cell: Cell) -> None:
+async def test_a_waiting_caller_gets_the_outcome(cell: Cell) -> None:
     """Its gateway gets status, worker, warmth and answer; the work entry and its start are gone."""
     await cell.gateway()
     item = placing()
@@ -59,7 +59,7 @@ async def test_a_parked_request_of_a_waiting_caller_leaves_no_record(cell: Cell)
     assert await cell.exists(cell.keys.request(item.id), cell.keys.deadlines) == []
 
 
-async def test_everyone_who_watches_is_told_once(cell: Cell) -> None:
+async def test_every_subscriber_gets_one_reply(cell: Cell) -> None:
     """The gateway that placed it and watches it too gets one reply, the others one each."""
     for gateway in ("gw1", "gw2", "gw3"):
         await cell.gateway(gateway)
@@ -90,7 +90,7 @@ async def test_a_streamed_request_goes_to_the_outbox(cell: Cell) -> None:
     assert (await cell.record(item.id))["reply_to"] == b"answers"
 
 
-async def test_who_repeats_changes_nothing(cell: Cell) -> None:
+async def test_a_repeated_call_changes_nothing(cell: Cell) -> None:
     """A commit whose answer was lost may be sent again: the first outcome stands."""
     await cell.gateway()
     item = kept(reply="gw1")

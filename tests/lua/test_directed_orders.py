@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.cell import LEASE_MS, WIDE, Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
-from tests.lua.fleet import NOW_MS, claim, lease, loaded_once, told, warm_hint, worker
+from tests.lua.fleet import NOW_MS, claim, lease, loaded_once, orders_by_name, warm_hint, worker
 
 HEAD_START_MS = 250
 
@@ -20,12 +20,12 @@ def clock(cell: Cell) -> None:
     cell.scripts.now_ms = NOW_MS
 
 
-async def test_where_nothing_is_known_anybody_may_take_the_order(cell: Cell) -> None:
+async def test_without_hints_any_worker_may_take_the_order(cell: Cell) -> None:
     """Nobody is preferred, nobody is told by name, nobody waits."""
     epoch = await worker(cell)
     await cell.place(placing())
     assert (await lease(cell))["for"] == ""
-    assert await told(cell) == []
+    assert await orders_by_name(cell) == []
     assert len(await cell.orders()) == 1
     assert await claim(cell, "w1", epoch) == "claimed"
 
@@ -36,22 +36,22 @@ async def test_without_any_worker_the_order_waits_in_the_queue(cell: Cell) -> No
     await cell.place(placing())
     assert (await lease(cell))["for"] == ""
     assert len(await cell.orders()) == 1
-    assert await told(cell, "gone") == []
+    assert await orders_by_name(cell, "gone") == []
 
 
-async def test_who_has_the_model_near_is_told_by_name_and_the_queue_too(cell: Cell) -> None:
+async def test_the_warm_worker_gets_the_order_by_name_and_the_queue_too(cell: Cell) -> None:
     """With the same token, so that only one of the two is ever taken; its list has a lifetime."""
     await worker(cell)
     await warm_hint(cell, "w1", "disk")
     await cell.place(placing())
     token = await cell.token()
-    assert await told(cell) == [f"load {REF} {token}"]
+    assert await orders_by_name(cell) == [f"load {REF} {token}"]
     (order,) = await cell.orders()
     assert order.endswith(token)
     assert 0 < await cell.client.pttl(cell.keys.orders("w1")) <= 10_000
 
 
-async def test_the_others_are_told_later_until_the_head_start_is_over(cell: Cell) -> None:
+async def test_the_others_get_later_until_the_head_start_is_over(cell: Cell) -> None:
     """Nothing is changed by asking; after it the first to claim has the load."""
     await worker(cell, "w1")
     other = await worker(cell, "w2")
@@ -101,7 +101,7 @@ async def test_a_hint_that_is_worth_nothing_is_passed_over(cell: Cell, trouble: 
     cell.scripts.now_ms = NOW_MS + 1
     await cell.place(placing())
     assert (await lease(cell))["for"] == ""
-    assert await told(cell) == []
+    assert await orders_by_name(cell) == []
 
 
 async def test_a_copy_on_disk_outlives_its_process_and_one_in_host_memory_does_not(
@@ -121,7 +121,7 @@ async def test_a_copy_on_disk_outlives_its_process_and_one_in_host_memory_does_n
     assert (await lease(cell, OTHER_REF))["for"] == "w1"
 
 
-async def test_a_queue_counts_against_who_is_near(cell: Cell) -> None:
+async def test_a_queue_counts_against_the_warm_worker(cell: Cell) -> None:
     """Its requests, each as long as it says, and what its tier takes."""
     first = await worker(cell, "w1", holds=[OTHER_REF], service_ms=100)
     await worker(cell, "w2")
@@ -135,7 +135,7 @@ async def test_a_queue_counts_against_who_is_near(cell: Cell) -> None:
     assert (await lease(cell))["for"] == "w2"
 
 
-async def test_who_is_near_but_slower_than_the_store_is_not_waited_for(cell: Cell) -> None:
+async def test_a_warm_worker_slower_than_the_store_is_not_chosen(cell: Cell) -> None:
     """Anybody can have it from remote in that time."""
     await worker(cell, "w1", holds=[OTHER_REF], service_ms=1000)
     await worker(cell, "w2")
@@ -146,7 +146,7 @@ async def test_who_is_near_but_slower_than_the_store_is_not_waited_for(cell: Cel
     assert (await lease(cell))["for"] == ""
 
 
-async def test_where_everybody_has_a_queue_who_is_near_is_waited_for(cell: Cell) -> None:
+async def test_if_all_have_queues_the_warm_worker_is_chosen(cell: Cell) -> None:
     """The store is no sooner, behind as many requests."""
     for name in ("w1", "w2"):
         await worker(cell, name, holds=[OTHER_REF], service_ms=1000)
@@ -155,7 +155,7 @@ async def test_where_everybody_has_a_queue_who_is_near_is_waited_for(cell: Cell)
     assert (await lease(cell))["for"] == "w2"
 
 
-async def test_who_claims_by_name_takes_the_order_out_of_the_queue(cell: Cell) -> None:
+async def test_a_claim_by_name_removes_the_order_from_the_queue(cell: Cell) -> None:
     """Nobody need find out that it is taken. What RQ has taken is RQ's to tidy."""
     epoch = await worker(cell)
     await warm_hint(cell, "w1", "disk")
@@ -175,22 +175,22 @@ async def test_a_worker_that_takes_no_orders_does_not_fill_redis(cell: Cell) -> 
     for ref in refs:
         await warm_hint(cell, "w1", "disk", ref=ref)
     await cell.place(*(placing(ref=ref) for ref in refs), limits=WIDE._replace(pending=2000))
-    orders = await told(cell)
+    orders = await orders_by_name(cell)
     assert [order.split()[1] for order in orders] == refs[3:]
     assert len(await cell.orders()) == len(refs)
 
 
-async def test_of_two_that_are_as_near_the_first_by_name_is_chosen(cell: Cell) -> None:
+async def test_of_two_equally_fast_workers_the_first_by_name_is_chosen(cell: Cell) -> None:
     """So that two gateways choose alike."""
     for name in ("w3", "w1", "w2"):
         await worker(cell, name)
         await warm_hint(cell, name, "disk")
     await cell.place(placing())
     assert (await lease(cell))["for"] == "w1"
-    assert await told(cell, "w2") == await told(cell, "w3") == []
+    assert await orders_by_name(cell, "w2") == await orders_by_name(cell, "w3") == []
 
 
-async def test_who_refused_is_not_preferred_again(cell: Cell) -> None:
+async def test_a_worker_that_refused_is_not_preferred_again(cell: Cell) -> None:
     """The next nearest is."""
     epoch = await worker(cell, "w1")
     await worker(cell, "w2")
@@ -208,6 +208,6 @@ async def test_a_ref_of_ten_thousand_characters_is_ordered_whole(cell: Cell) -> 
     epoch = await worker(cell)
     await warm_hint(cell, "w1", "disk", ref=ref)
     await cell.place(placing(ref=ref))
-    (order,) = await told(cell)
+    (order,) = await orders_by_name(cell)
     assert order.split(" ") == ["load", ref, await cell.token(ref)]
     assert await claim(cell, "w1", epoch, ref) == "claimed"

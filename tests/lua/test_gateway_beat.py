@@ -114,7 +114,7 @@ async def test_an_entry_that_was_finished_but_not_forgotten_is_only_forgotten(ce
     assert (await cell.client.xpending(cell.keys.ingress, "g"))["pending"] == 0
 
 
-async def test_a_zombie_cannot_place_what_was_taken_back(cell: Cell) -> None:
+async def test_a_dead_gateway_cannot_place_a_returned_entry(cell: Cell) -> None:
     """Its entry id is worthless: the request is accepted once."""
     await cell.gateway("gw1")
     await cell.client.xadd(cell.keys.ingress, {"model": "mnist"})
@@ -140,7 +140,7 @@ async def test_an_entry_of_thousands_of_fields_is_buried_not_stumbled_over(cell:
     assert letter.fields["cause"] == b"invalid has 10000 fields"
 
 
-async def test_many_gateways_take_back_at_once_and_each_entry_comes_once(cell: Cell) -> None:
+async def test_many_gateways_return_entries_at_once_and_each_comes_once(cell: Cell) -> None:
     """Ten beats over ten connections."""
     await cell.gateway("gw1")
     for n in range(100):
@@ -158,7 +158,7 @@ async def test_many_gateways_take_back_at_once_and_each_entry_comes_once(cell: C
     assert sorted(int(e.fields["n"]) for e in entries) == list(range(100))
 
 
-async def test_what_was_read_by_one_that_is_in_no_list_any_more_is_taken_back(cell: Cell) -> None:
+async def test_entries_of_a_gateway_in_no_list_are_returned(cell: Cell) -> None:
     """Forgotten while its read was blocked at the server, it was given one more entry; and died."""
     await cell.gateway("gw1")
     await die(cell, "gw1")

@@ -48,7 +48,7 @@ async def test_a_parked_request_keeps_its_outcome_too(cell: Cell) -> None:
     assert (await cell.record(item.id))["outcome"] == b"42"
 
 
-async def test_what_has_ended_is_told_by_the_replies_that_were_not_read(cell: Cell) -> None:
+async def test_unread_replies_report_the_ended_requests(cell: Cell) -> None:
     """Nothing that was published falls between the last read and the hand-over."""
     await cell.gateway()
     epoch = await cell.worker("w1", holds=[REF])

@@ -44,7 +44,7 @@ async def test_a_map_that_lacks_models_asks_for_a_report(cell: Cell) -> None:
     assert await beat(cell, epoch, held=1) == "resync"
 
 
-async def test_who_was_reaped_or_replaced_is_fenced(cell: Cell) -> None:
+async def test_a_reaped_or_replaced_worker_is_fenced(cell: Cell) -> None:
     """It must register again; its lease is not renewed."""
     old = await cell.worker("w1")
     await cell.worker("w1")
@@ -79,7 +79,7 @@ async def test_a_lost_group_is_noticed(cell: Cell) -> None:
     assert len(await cell.read("w1")) == 1
 
 
-async def test_a_worker_whose_id_was_taken_is_told_so(cell: Cell) -> None:
+async def test_a_worker_whose_id_was_taken_gets_taken(cell: Cell) -> None:
     """By another process: its own earlier registration, whose answer was lost, is no other's."""
     old = await cell.worker("w1", incarnation="one")
     await cell.worker("w1", incarnation="one")

@@ -57,7 +57,7 @@ async def test_what_was_refused_is_not_remembered(cell: Cell) -> None:
     assert [row.status for row in await cell.place(keyed())] == ["parked"]
 
 
-async def test_who_comes_after_the_end_finds_the_outcome_as_long_as_it_is_kept(cell: Cell) -> None:
+async def test_the_outcome_can_be_read_while_it_is_kept(cell: Cell) -> None:
     """Afterwards it is gone; the key still stands for it, a day long."""
     epoch = await cell.worker("w1", holds=[REF])
     item = keyed()

@@ -14,7 +14,7 @@ async def test_a_worker_that_leaves_is_forgotten(cell: Cell) -> None:
     assert sorted(left) == [cell.keys.epoch, cell.keys.loaded_versions("mnist")]
 
 
-async def test_what_it_had_not_begun_goes_to_another_holder(cell: Cell) -> None:
+async def test_requests_that_it_had_not_started_go_to_another_holder(cell: Cell) -> None:
     """Without an attempt counted, however many there are."""
     epoch = await cell.worker("w1", holds=[REF])
     await cell.place(*[placing() for _ in range(300)])

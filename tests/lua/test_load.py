@@ -49,7 +49,7 @@ async def test_an_old_order_is_stale(cell: Cell) -> None:
     assert await claim(cell, "w1", epoch, token) == "stale"
 
 
-async def test_nobody_loads_what_nobody_waits_for(cell: Cell) -> None:
+async def test_a_model_without_waiting_requests_is_not_loaded(cell: Cell) -> None:
     """The lease goes, so that the next request orders anew."""
     epoch = await cell.worker("w1")
     item = placing()
@@ -98,7 +98,7 @@ async def test_a_refused_load_is_ordered_for_the_others(cell: Cell) -> None:
     assert await claim(cell, "w2", second, new) == "claimed"
 
 
-async def test_an_order_that_comes_back_to_who_refused_is_handed_on_again(cell: Cell) -> None:
+async def test_an_order_returned_to_its_refuser_is_handed_on_again(cell: Cell) -> None:
     """Any number of times, and the lease does not grow by it."""
     epoch = await cell.worker("w1")
     await cell.worker("w2")
@@ -111,7 +111,7 @@ async def test_an_order_that_comes_back_to_who_refused_is_handed_on_again(cell: 
     assert lease[b"refused"].split() == [b"w1"]
 
 
-async def test_when_no_other_live_worker_is_left_nobody_can_load(cell: Cell) -> None:
+async def test_without_another_live_worker_the_answer_is_no_worker(cell: Cell) -> None:
     """The last to refuse keeps the lease, and fails the load with it."""
     cell.scripts.now_ms = 1_000_000
     first, second = await cell.worker("w1"), await cell.worker("w2")
@@ -125,7 +125,7 @@ async def test_when_no_other_live_worker_is_left_nobody_can_load(cell: Cell) -> 
     assert await cell.scripts.fail_load("w2", REF, token, CAUSE, 1000) == 0
 
 
-async def test_who_was_told_refused_may_find_that_nobody_is_left(cell: Cell) -> None:
+async def test_a_refused_order_may_leave_no_worker(cell: Cell) -> None:
     """The other worker died meanwhile: it fails the load without having claimed it."""
     epoch = await cell.worker("w1")
     await cell.worker("w2")
@@ -138,7 +138,7 @@ async def test_who_was_told_refused_may_find_that_nobody_is_left(cell: Cell) -> 
     assert await cell.scripts.fail_load("w1", REF, token, CAUSE, 1000) == 0
 
 
-async def test_only_who_may_load_can_refuse(cell: Cell) -> None:
+async def test_only_the_worker_that_may_load_can_refuse(cell: Cell) -> None:
     """A wrong token, another's claim and a lease that is over are stale."""
     epoch = await cell.worker("w1")
     await cell.worker("w2")

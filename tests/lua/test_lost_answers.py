@@ -168,7 +168,7 @@ async def test_a_script_whose_answer_was_lost_is_repeated_without_harm(
     assert twice == once
 
 
-async def test_a_session_of_which_nobody_heard_ends_by_itself(cell: Cell) -> None:
+async def test_a_session_whose_answer_was_lost_expires(cell: Cell) -> None:
     """Its client asked again under another id, or went away."""
     cell.scripts.now_ms = NOW_MS
     await worker(cell, budget_bytes=100, holds=[REF], lease_ms=LEASE_MS * 10)
@@ -180,7 +180,7 @@ async def test_a_session_of_which_nobody_heard_ends_by_itself(cell: Cell) -> Non
     )
 
 
-async def test_who_did_not_hear_that_its_load_was_handed_on_can_announce_nothing(
+async def test_a_worker_that_missed_a_hand_on_can_announce_nothing(
     cell: Cell,
 ) -> None:
     """It loads what another loads too; its token is not the one of the lease any more."""
@@ -194,7 +194,7 @@ async def test_who_did_not_hear_that_its_load_was_handed_on_can_announce_nothing
     assert await cell.scripts.announce("w2", other, REF, token, "device 1") == 0
 
 
-async def test_who_did_not_hear_that_its_copy_was_retired_announces_it_again(cell: Cell) -> None:
+async def test_a_worker_that_missed_a_retirement_announces_the_copy_again(cell: Cell) -> None:
     """It is told that it must stay by now; its next beat finds that the map lacks it."""
     epoch = await cell.worker("w1", holds=[REF])
     second = await cell.worker("w2", holds=[REF])

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
-from tests.lua.fleet import NOW_MS, lease, loaded_once, members, told, warm_hint, worker
+from tests.lua.fleet import NOW_MS, lease, loaded_once, members, orders_by_name, warm_hint, worker
 
 WEEK_MS = 604_800_000
 
@@ -18,7 +18,7 @@ async def test_it_is_ordered_like_any_other_load(cell: Cell) -> None:
     assert await cell.scripts.order_copy(REF) == ("ordered", "")
     order = await lease(cell)
     assert (order["for"], order["extra"], order["phase"]) == ("w1", "requested", "ordered")
-    assert len(await cell.orders()) == len(await told(cell)) == 1
+    assert len(await cell.orders()) == len(await orders_by_name(cell)) == 1
     assert await cell.scripts.order_copy(REF) == ("loading", "ordered")
     await cell.claim("w1", epoch)
     assert await cell.scripts.order_copy(REF) == ("loading", "loading")
@@ -36,7 +36,7 @@ async def test_what_is_held_is_not_ordered(cell: Cell) -> None:
     assert await cell.orders() == []
 
 
-async def test_without_a_live_worker_nobody_is_asked(cell: Cell) -> None:
+async def test_without_a_live_worker_no_copy_is_ordered(cell: Cell) -> None:
     """None at all, or only dead ones: nothing is left behind."""
     cell.scripts.now_ms = NOW_MS
     assert await cell.scripts.order_copy(REF) == ("no_worker", "")
@@ -46,7 +46,7 @@ async def test_without_a_live_worker_nobody_is_asked(cell: Cell) -> None:
     assert await cell.exists(cell.keys.load(REF), cell.keys.stats(REF), cell.keys.min_copies) == []
 
 
-async def test_where_nobody_could_take_it_a_moment_ago_nobody_is_asked(cell: Cell) -> None:
+async def test_without_capacity_a_moment_ago_no_copy_is_ordered(cell: Cell) -> None:
     """`no_capacity` is told as `nobody`."""
     await worker(cell)
     await cell.client.set(cell.keys.no_capacity(REF), "w1", px=5000)
@@ -109,7 +109,7 @@ async def test_what_the_api_has_set_counts_more_than_a_manifest(cell: Cell) -> N
     assert await cell.exists(cell.keys.min_copies) == []
 
 
-async def test_every_live_holder_is_told_to_free_it_once(cell: Cell) -> None:
+async def test_every_live_holder_gets_one_unload_order(cell: Cell) -> None:
     """However often it is asked for; the order has a lifetime."""
     cell.scripts.now_ms = NOW_MS
     for name in ("w1", "w2"):
@@ -119,13 +119,13 @@ async def test_every_live_holder_is_told_to_free_it_once(cell: Cell) -> None:
     await cell.client.rpush(cell.keys.orders("w1"), f"load {OTHER_REF} t")
     for _ in range(3):
         assert await cell.scripts.order_unload(REF) == 2
-    assert await told(cell, "w1") == [f"load {OTHER_REF} t", f"unload {REF}"]
-    assert await told(cell, "w2") == [f"unload {REF}"]
-    assert await told(cell, "w3") == []
+    assert await orders_by_name(cell, "w1") == [f"load {OTHER_REF} t", f"unload {REF}"]
+    assert await orders_by_name(cell, "w2") == [f"unload {REF}"]
+    assert await orders_by_name(cell, "w3") == []
     assert 0 < await cell.client.pttl(cell.keys.orders("w2")) <= 10_000
 
 
-async def test_an_order_that_nobody_has_claimed_is_taken_back(cell: Cell) -> None:
+async def test_an_unclaimed_order_is_cancelled(cell: Cell) -> None:
     """If nobody waits for it; a load that has begun goes on."""
     epoch = await worker(cell)
     await cell.scripts.order_copy(REF)
@@ -139,7 +139,7 @@ async def test_an_order_that_nobody_has_claimed_is_taken_back(cell: Cell) -> Non
     assert await cell.token(OTHER_REF) == token
 
 
-async def test_what_nobody_holds_tells_nobody(cell: Cell) -> None:
+async def test_a_model_without_holders_sends_no_orders(cell: Cell) -> None:
     """Zero, and no key."""
     await worker(cell)
     assert await cell.scripts.order_unload(REF) == 0
@@ -158,7 +158,7 @@ async def test_what_is_pinned_is_not_unloaded(cell: Cell, pinned_by: str) -> Non
     else:
         await cell.scripts.open_session("s", 60_000, 10, [(REF, 1)])
     assert await cell.scripts.order_unload(REF) == -1
-    assert await told(cell) == []
+    assert await orders_by_name(cell) == []
     assert not await cell.client.hexists(cell.keys.policy(REF), "min_copies")
 
 

@@ -118,7 +118,7 @@ async def test_a_load_goes_where_it_belongs(cell: Cell) -> None:
     assert await cell.client.hget(cell.keys.stats(REF), "remote") == b"5"
 
 
-async def test_a_further_copy_that_nobody_can_take_is_given_up(cell: Cell) -> None:
+async def test_a_further_copy_that_no_worker_can_take_is_cancelled(cell: Cell) -> None:
     """And what is freed is noted where it is left."""
     first = await cell.worker("w1", holds=[REF])
     second = await cell.worker("w2")
@@ -200,7 +200,7 @@ async def test_new_work_is_refused_before_redis_is_full(cell: Cell) -> None:
     assert await cell.client.zcard(cell.keys.deadlines) == sum(r.status == "parked" for r in rows)
 
 
-async def test_a_key_that_was_accepted_is_still_answered_when_there_is_no_room(cell: Cell) -> None:
+async def test_an_accepted_key_is_answered_over_maxmemory(cell: Cell) -> None:
     """Joining takes none."""
     first = kept(key="k", fingerprint="f")
     await cell.place(first)

@@ -142,7 +142,7 @@ async def test_a_model_that_just_failed_to_load_is_refused_with_the_cause(cell: 
     assert await cell.exists(cell.keys.parked(REF), cell.keys.deadlines) == []
 
 
-async def test_an_unloadable_model_that_somebody_holds_is_served(cell: Cell) -> None:
+async def test_an_unloadable_model_with_a_holder_is_served(cell: Cell) -> None:
     """One worker's failed load does not hide another's copy."""
     await cell.worker("w1", holds=[REF])
     await cell.client.set(cell.keys.unloadable(REF), "corrupt its hash is wrong", px=10_000)
@@ -208,7 +208,7 @@ async def test_the_deadline_of_a_stream_entry_counts_from_when_it_was_written(ce
     assert await cell.client.xlen(cell.keys.ingress) == 1
 
 
-async def test_who_is_refused_is_told_when_half_of_the_queue_will_be_done(cell: Cell) -> None:
+async def test_a_refusal_says_when_half_of_the_queue_will_be_done(cell: Cell) -> None:
     """At the rate that the worker reports; a second if it reports none, a minute at most."""
     epoch = await cell.worker("w1", holds=[REF])
     await cell.place(*(placing() for _ in range(40)))

@@ -54,7 +54,7 @@ async def test_it_is_answered_once(cell: Cell) -> None:
     assert await cell.client.xlen(cell.keys.dead_letters) == 1
 
 
-async def test_who_named_no_stream_gets_nothing(cell: Cell) -> None:
+async def test_a_producer_without_reply_to_gets_nothing(cell: Cell) -> None:
     """The entry goes all the same."""
     entry = await door_entry(cell)
     assert await answer(cell, entry, reply_to="")

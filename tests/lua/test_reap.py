@@ -20,7 +20,7 @@ async def dead(cell: Cell, *items, begin: int = 0, worker: str = "w1") -> str:
     return epoch
 
 
-async def test_nobody_is_reaped_before_the_lease_has_run_out(cell: Cell) -> None:
+async def test_no_worker_is_reaped_before_its_lease_has_expired(cell: Cell) -> None:
     """Not a millisecond early."""
     await dead(cell, placing())
     cell.scripts.now_ms -= 1
@@ -165,7 +165,7 @@ async def test_an_entry_that_was_cancelled_is_not_moved(cell: Cell) -> None:
     assert await cell.exists(cell.keys.parked(REF)) == []
 
 
-async def test_garbage_in_a_work_stream_holds_up_nobody(cell: Cell) -> None:
+async def test_garbage_in_a_work_stream_blocks_no_request(cell: Cell) -> None:
     """Somebody wrote there who must not. It becomes a dead letter; requests and workers go on."""
     cell.scripts.now_ms = 1_000_000
     for name in ("w1", "w2"):

@@ -10,7 +10,7 @@ from tests.lua.fleet import NOW_MS, claim, lease, loaded_once, members, worker
 TTL_MS = 30_000
 
 
-async def test_where_nothing_is_wanted_nothing_is_done(cell: Cell) -> None:
+async def test_without_requirements_nothing_is_done(cell: Cell) -> None:
     """Also in an empty cell."""
     assert await cell.scripts.reconcile() == (0, 0)
     await worker(cell, holds=[REF])
@@ -46,7 +46,7 @@ async def test_what_a_session_lost_is_loaded_again_until_it_is_closed(cell: Cell
     assert await cell.scripts.reconcile() == (0, 0)
 
 
-async def test_a_session_that_nobody_could_end_pins_nothing_for_ever(cell: Cell) -> None:
+async def test_pins_of_a_session_without_a_gateway_are_deleted(cell: Cell) -> None:
     """No gateway was there until its hash was gone: its models are let go all the same."""
     cell.scripts.now_ms = NOW_MS
     epoch = await worker(cell, budget_bytes=100, holds=[REF], lease_ms=10 * TTL_MS)
@@ -93,7 +93,7 @@ async def test_more_copies_than_workers_are_not_ordered(cell: Cell) -> None:
     assert await members(cell, cell.keys.min_copies) == {REF}
 
 
-async def test_what_failed_crashed_or_found_no_room_lately_waits(cell: Cell) -> None:
+async def test_a_model_that_failed_crashed_or_did_not_fit_lately_waits(cell: Cell) -> None:
     """And is ordered when that has passed."""
     await worker(cell)
     for key in (cell.keys.unloadable(REF), cell.keys.no_capacity(REF)):
@@ -144,7 +144,7 @@ async def test_the_order_of_a_request_that_waits_is_not_doubled(cell: Cell) -> N
     assert len(await cell.orders()) == 1
 
 
-async def test_what_is_known_of_a_wanted_model_does_not_lapse(cell: Cell) -> None:
+async def test_the_stats_of_a_model_with_a_minimum_do_not_expire(cell: Cell) -> None:
     """A copy may serve for longer than what its load has taught is kept."""
     await worker(cell, holds=[REF])
     await loaded_once(cell, min_copies=1)

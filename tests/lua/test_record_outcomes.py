@@ -32,7 +32,7 @@ async def test_a_failure_is_written_down_once(cell: Cell, make, status: str) -> 
 
 
 @pytest.mark.parametrize("make", [placing, kept], ids=["waits", "polls"])
-async def test_what_succeeded_or_was_taken_back_is_no_failure(cell: Cell, make) -> None:
+async def test_a_success_or_a_cancel_is_not_a_failure(cell: Cell, make) -> None:
     """Neither is written down."""
     items = [make(), make()]
     epoch, entries = await running(cell, *items)
@@ -50,7 +50,7 @@ async def test_a_gateway_that_is_gone_loses_no_line(cell: Cell) -> None:
     assert len(await failures(cell)) == 1
 
 
-async def test_the_end_of_who_waited_can_be_asked_for(cell: Cell) -> None:
+async def test_the_outcome_of_a_waiting_request_can_be_read(cell: Cell) -> None:
     """Status, worker, model, code and text; who polls has a record instead."""
     waited, polled = placing(), kept()
     epoch, entries = await running(cell, waited, polled)
@@ -86,7 +86,7 @@ async def test_of_many_the_newest_are_kept(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("parked", [True, False])
-async def test_who_was_told_that_it_is_late_ends_as_late(cell: Cell, parked: bool) -> None:
+async def test_a_request_reported_as_late_ends_as_expired(cell: Cell, parked: bool) -> None:
     """With what it waited for; the answer is the outcome, and it is written down once."""
     await cell.worker("w1", holds=[] if parked else [REF])
     item = placing()

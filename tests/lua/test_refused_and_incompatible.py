@@ -16,7 +16,7 @@ async def fail(cell: Cell, name: str, device_class: str, backoff_ms: int = 5000)
     )
 
 
-async def test_a_further_copy_that_nobody_can_take_is_not_ordered_for_a_while(cell: Cell) -> None:
+async def test_a_further_copy_without_capacity_is_not_ordered_for_a_while(cell: Cell) -> None:
     """`no_capacity`: the lease goes, the holder serves on, and it may be tried after 5 s."""
     await worker(cell, "w1", holds=[REF])
     epoch = await worker(cell, "w2")
@@ -45,7 +45,7 @@ async def test_a_further_copy_goes_round_before_it_is_given_up(cell: Cell) -> No
     assert answers == ["ordered", "no_capacity"]
 
 
-async def test_what_somebody_waits_for_is_not_crowded(cell: Cell) -> None:
+async def test_a_model_with_waiting_requests_is_not_refused_for_capacity(cell: Cell) -> None:
     """A first copy that was asked for ahead, and has requests by now: it must be failed."""
     epoch = await worker(cell, "w1")
     await cell.scripts.order_copy(REF)
@@ -55,7 +55,7 @@ async def test_what_somebody_waits_for_is_not_crowded(cell: Cell) -> None:
     assert await fail(cell, "w1", "cpu") == 0
 
 
-async def test_a_former_holder_is_asked_when_somebody_waits(cell: Cell) -> None:
+async def test_a_former_holder_gets_the_order_when_a_request_waits(cell: Cell) -> None:
     """It had a copy when a further one was ordered, and has freed it since."""
     first, second = await worker(cell, "w1", holds=[REF]), await worker(cell, "w2")
     await cell.scripts.order_copy(REF, 2)
@@ -68,7 +68,7 @@ async def test_a_former_holder_is_asked_when_somebody_waits(cell: Cell) -> None:
     assert await cell.scripts.refuse_load("w1", REF, await cell.token()) == "no_worker"
 
 
-async def test_nobody_is_failed_whom_a_holder_can_serve(cell: Cell) -> None:
+async def test_a_request_that_a_holder_can_serve_does_not_fail(cell: Cell) -> None:
     """Its lease had run out when they came, and it is back: the sweep places them there."""
     cell.scripts.now_ms = NOW_MS
     first, second = await worker(cell, "w1", holds=[REF], lease_ms=1), await worker(cell, "w2")
@@ -91,7 +91,7 @@ async def test_a_holder_does_not_take_a_further_copy(cell: Cell) -> None:
     assert await claim(cell, "w2", second) == "claimed"
 
 
-async def test_nobody_need_wait_for_a_further_copy(cell: Cell) -> None:
+async def test_a_further_copy_needs_no_waiting_request(cell: Cell) -> None:
     """It was ordered ahead: it is not `unwanted`, and a cancelled request does not take it back."""
     epoch = await worker(cell, "w1")
     await cell.scripts.order_copy(REF)
@@ -135,7 +135,7 @@ async def test_a_class_that_failed_is_not_asked_while_that_is_known(cell: Cell) 
     assert ((await lease(cell))["for"], (await lease(cell))["refused"]) == ("w1", "")
 
 
-async def test_who_is_unfit_is_named_once_however_often_the_order_is_handed_on(cell: Cell) -> None:
+async def test_an_incompatible_worker_is_named_once(cell: Cell) -> None:
     """The lease does not grow by it."""
     await worker(cell, "w1", device_class="a")
     second = await worker(cell, "w2", device_class="b")
@@ -150,7 +150,7 @@ async def test_who_is_unfit_is_named_once_however_often_the_order_is_handed_on(c
     assert sorted((await lease(cell))["refused"].split()) == ["w1", "w2"]
 
 
-async def test_a_failed_load_fails_nobody_whom_a_holder_can_serve(cell: Cell) -> None:
+async def test_a_failed_load_fails_no_request_that_a_holder_can_serve(cell: Cell) -> None:
     """Its lease had run out when they came, and it is back. The cause is remembered: no copies."""
     cell.scripts.now_ms = NOW_MS
     first, second = await worker(cell, "w1", holds=[REF], lease_ms=1), await worker(cell, "w2")
@@ -168,7 +168,7 @@ async def test_a_failed_load_fails_nobody_whom_a_holder_can_serve(cell: Cell) ->
     assert await cell.exists(cell.keys.unloadable(REF)) != []
 
 
-async def test_a_former_holder_is_asked_before_anybody_is_failed(cell: Cell) -> None:
+async def test_a_former_holder_gets_the_order_before_requests_fail(cell: Cell) -> None:
     """A further copy failed on another class, and the first one has gone meanwhile."""
     first = await worker(cell, "w1", holds=[REF], device_class="a")
     second = await worker(cell, "w2", device_class="b")

@@ -43,7 +43,7 @@ async def test_neighbouring_releases_work_beside_each_other(
 
 @BOTH
 @JOINS
-async def test_a_process_that_is_too_old_is_told_both_numbers(
+async def test_the_error_of_a_process_that_is_too_old_has_both_numbers(
     cell: Cell, there: str, joins: str
 ) -> None:
     """It leaves nothing behind."""
@@ -61,7 +61,7 @@ async def test_a_process_that_is_too_old_is_told_both_numbers(
 
 @BOTH
 @JOINS
-async def test_a_process_that_is_too_new_is_told_what_to_upgrade(
+async def test_the_error_of_a_process_that_is_too_new_names_the_upgrade(
     cell: Cell, there: str, joins: str
 ) -> None:
     """The older one goes on; when its lease has run out it stands in the way no longer."""

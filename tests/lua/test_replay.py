@@ -45,7 +45,7 @@ async def test_it_is_replayed_once(cell: Cell) -> None:
     assert (await replay(cell, entry)).status == "unknown"
 
 
-async def test_where_there_is_no_room_the_letter_stays(cell: Cell) -> None:
+async def test_without_headroom_the_letter_stays(cell: Cell) -> None:
     """The same bounds as for any request."""
     entry = await letter(cell)
     await replay(cell, await letter(cell))

@@ -28,7 +28,7 @@ async def test_without_a_mode_every_copy_goes(cell: Cell, pinned: dict[str, int]
     assert await retire(cell, epoch, "") == "0-0"
 
 
-async def test_a_pinned_copy_stays_whoever_else_has_one(cell: Cell) -> None:
+async def test_a_pinned_copy_stays_beside_other_copies(cell: Cell) -> None:
     """By its manifest or by the API."""
     epoch = await worker(cell, holds=[REF])
     await worker(cell, "w2", holds=[REF])

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
-from tests.lua.fleet import NOW_MS, claim, lease, members, told, worker
+from tests.lua.fleet import NOW_MS, claim, lease, members, orders_by_name, worker
 
 KEY = "team"
 THIRD_REF = "clip:1:111111111111"
@@ -32,7 +32,7 @@ async def claimed(cell: Cell, name: str, ref: str = REF, **fields: str) -> str:
 
 
 @pytest.mark.parametrize("mode", ["prefer", "require"])
-async def test_where_no_kin_is_known_it_is_loaded_here(cell: Cell, mode: str) -> None:
+async def test_without_a_known_group_it_is_loaded_here(cell: Cell, mode: str) -> None:
     """And is known from then on, for a while."""
     await claimed(cell, "w1")
     before = await lease(cell)
@@ -43,7 +43,7 @@ async def test_where_no_kin_is_known_it_is_loaded_here(cell: Cell, mode: str) ->
 
 
 @pytest.mark.parametrize("mode", ["prefer", "require"])
-async def test_it_is_handed_on_to_who_has_the_kin(cell: Cell, mode: str) -> None:
+async def test_it_is_handed_on_to_the_worker_with_the_affinity_group(cell: Cell, mode: str) -> None:
     """A new order, for that worker by name; this one's claim is over."""
     await worker(cell, "w2", holds=[OTHER_REF])
     await kin(cell, OTHER_REF)
@@ -53,12 +53,12 @@ async def test_it_is_handed_on_to_who_has_the_kin(cell: Cell, mode: str) -> None
     new = await lease(cell)
     assert (new["for"], new["worker"], new["phase"]) == ("w2", "", "ordered")
     assert new["token"] != old
-    assert await told(cell, "w2") == [f"load {REF} {new['token']}"]
+    assert await orders_by_name(cell, "w2") == [f"load {REF} {new['token']}"]
     assert await cell.exists(cell.keys.loads("w1")) == []
     assert not await cell.scripts.renew_load("w1", REF, old, 1000)
 
 
-async def test_who_has_the_most_is_chosen_and_of_equals_the_first_by_name(cell: Cell) -> None:
+async def test_the_worker_with_the_most_is_chosen_and_of_equals_the_first(cell: Cell) -> None:
     """A model that is being loaded counts like one that is held."""
     third = await worker(cell, "w3", holds=[OTHER_REF])
     await worker(cell, "w2", holds=[OTHER_REF])
@@ -75,7 +75,7 @@ async def test_who_has_the_most_is_chosen_and_of_equals_the_first_by_name(cell: 
     assert (await lease(cell))["for"] == "w3"
 
 
-async def test_who_is_nowhere_is_no_kin_any_more(cell: Cell) -> None:
+async def test_a_model_without_copies_leaves_the_affinity_group(cell: Cell) -> None:
     """Or old versions would fill the set; who is held, or being loaded, stays."""
     await worker(cell, "w2", holds=[OTHER_REF])
     await kin(cell, OTHER_REF, THIRD_REF)
@@ -116,7 +116,9 @@ async def test_with_require_it_is_handed_on_until_it_is_there(cell: Cell) -> Non
 
 
 @pytest.mark.parametrize(("mode", "answer"), [("prefer", "here"), ("require", "nowhere")])
-async def test_when_who_has_the_kin_cannot_take_it(cell: Cell, mode: str, answer: str) -> None:
+async def test_when_the_worker_with_the_affinity_group_cannot_take_it(
+    cell: Cell, mode: str, answer: str
+) -> None:
     """It refused: another may have it, unless it must be there."""
     second = await worker(cell, "w2", holds=[OTHER_REF])
     await kin(cell, OTHER_REF)
@@ -141,7 +143,7 @@ async def test_a_dead_worker_has_no_kin(cell: Cell) -> None:
     assert await ask(cell, "w1", "require") == "here"
 
 
-async def test_a_worker_that_drains_draws_nobody(cell: Cell) -> None:
+async def test_a_draining_worker_attracts_no_load(cell: Cell) -> None:
     """It would hand the order back."""
     await worker(cell, "w2", holds=[OTHER_REF], state="draining")
     await kin(cell, OTHER_REF)
@@ -160,7 +162,7 @@ async def test_a_copy_of_its_own_is_no_kin(cell: Cell) -> None:
     assert await ask(cell, "w1", "require") == "here"
 
 
-async def test_only_who_has_claimed_the_load_may_ask(cell: Cell) -> None:
+async def test_only_the_worker_that_claimed_the_load_may_ask(cell: Cell) -> None:
     """Not by another token, not another worker, not after it was handed on: nothing is changed."""
     await worker(cell, "w2", holds=[OTHER_REF])
     await claimed(cell, "w1")

@@ -7,7 +7,7 @@ import pytest
 from shared.placed import Limits
 from tests.helpers.cell import WIDE, Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
-from tests.lua.fleet import NOW_MS, lease, loaded_once, told, warm_hint, worker
+from tests.lua.fleet import NOW_MS, lease, loaded_once, orders_by_name, warm_hint, worker
 
 SPILL_FROM = 4
 
@@ -124,7 +124,7 @@ async def test_a_burst_in_one_call_is_judged_by_its_whole_queue(cell: Cell) -> N
     assert (await lease(cell))["extra"] == "scale_out"
 
 
-async def test_a_near_copy_is_worth_it_earlier_and_its_queue_counts(cell: Cell) -> None:
+async def test_a_warm_copy_is_ordered_earlier_and_its_queue_counts(cell: Cell) -> None:
     """From disk in 200 ms; behind other requests of that worker it takes longer."""
     await worker(cell, "w1", holds=[REF], service_ms=100, busy_share=1)
     await worker(cell, "w2", holds=[OTHER_REF], service_ms=100)
@@ -134,7 +134,7 @@ async def test_a_near_copy_is_worth_it_earlier_and_its_queue_counts(cell: Cell) 
     assert await lease(cell) == {}
     await crowd(cell, 1)
     assert (await lease(cell))["for"] == "w2"
-    assert await told(cell, "w2") == [f"load {REF} {await cell.token()}"]
+    assert await orders_by_name(cell, "w2") == [f"load {REF} {await cell.token()}"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ async def test_the_api_may_allow_more_copies_than_the_manifest(cell: Cell) -> No
     assert len(await cell.orders()) == 1
 
 
-async def test_the_queue_of_who_would_load_it_counts(cell: Cell) -> None:
+async def test_the_queue_of_the_loading_worker_counts(cell: Cell) -> None:
     """Two workers that are as busy do not swap their models."""
     await worker(cell, "w1", holds=[REF], service_ms=1000, busy_share=1)
     await worker(cell, "w2", holds=[OTHER_REF], service_ms=1000)
@@ -205,7 +205,7 @@ async def test_a_request_that_is_refused_orders_a_copy_too(cell: Cell) -> None:
     assert (await lease(cell))["extra"] == "scale_out"
 
 
-async def test_where_everybody_holds_it_nobody_is_asked(cell: Cell) -> None:
+async def test_if_every_worker_holds_it_no_copy_is_ordered(cell: Cell) -> None:
     """Until one more worker is there; the order names each holder once."""
     for number in range(50):
         await worker(cell, f"w{number}", holds=[REF], service_ms=60_000, busy_share=1)

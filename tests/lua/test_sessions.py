@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF, kept
-from tests.lua.fleet import NOW_MS, lease, members, told, warm_hint, worker
+from tests.lua.fleet import NOW_MS, lease, members, orders_by_name, warm_hint, worker
 
 TTL_MS = 30_000
 MOST = 10
@@ -31,7 +31,7 @@ async def untouched(cell: Cell, name: str, ref: str) -> bool:
     return found == [] and await cell.client.zscore(keys.sessions, name) is None
 
 
-async def test_its_models_are_pinned_and_what_nobody_holds_is_ordered(cell: Cell) -> None:
+async def test_its_models_are_pinned_and_missing_ones_ordered(cell: Cell) -> None:
     """For the worker with the room; what is held, or on its way, is not ordered again."""
     await worker(cell, "w1", holds=[REF], budget_bytes=100)
     await cell.place(kept(ref=THIRD_REF))
@@ -44,7 +44,7 @@ async def test_its_models_are_pinned_and_what_nobody_holds_is_ordered(cell: Cell
     order = await lease(cell, OTHER_REF)
     assert (order["extra"], order["for"]) == ("session", "w1")
     assert await cell.token(THIRD_REF) == before
-    assert await told(cell) == [f"load {OTHER_REF} {order['token']}"]
+    assert await orders_by_name(cell) == [f"load {OTHER_REF} {order['token']}"]
     assert await members(cell, cell.keys.min_copies) == {REF, OTHER_REF, THIRD_REF}
 
 
@@ -89,7 +89,7 @@ async def test_without_a_ready_worker_nothing_fits(cell: Cell) -> None:
     assert await open_session(cell, (REF, 1)) == ("full", (REF, "1", "0"))
 
 
-async def test_sessions_share_models_and_room(cell: Cell) -> None:
+async def test_sessions_share_models_and_memory(cell: Cell) -> None:
     """A model of two sessions takes its room once, and stays until both are over."""
     await worker(cell, budget_bytes=100)
     assert (await open_session(cell, (REF, 60))).status == "open"
@@ -102,7 +102,7 @@ async def test_sessions_share_models_and_room(cell: Cell) -> None:
     assert (await open_session(cell, (THIRD_REF, 100), name="s3")).status == "open"
 
 
-async def test_the_room_of_a_session_that_has_expired_is_free(cell: Cell) -> None:
+async def test_the_memory_of_an_expired_session_is_free(cell: Cell) -> None:
     """At the millisecond, though nobody has tidied up."""
     await worker(cell, budget_bytes=100, lease_ms=10 * TTL_MS)
     await open_session(cell, (REF, 100))
@@ -122,7 +122,7 @@ async def test_the_name_of_a_session_that_has_expired_may_be_used_again(cell: Ce
     assert await cell.exists(cell.keys.pinned(REF)) == []
 
 
-async def test_what_is_pinned_for_ever_takes_its_room(cell: Cell) -> None:
+async def test_permanently_pinned_models_take_their_memory(cell: Cell) -> None:
     """On the worker that holds it; not twice, where the session wants it too."""
     epoch = await worker(cell, budget_bytes=100)
     await cell.scripts.announce("w1", epoch, REF, "", "device 30")
@@ -172,7 +172,7 @@ async def test_what_cannot_be_loaded_now_is_pinned_and_not_ordered(cell: Cell) -
     assert await cell.scripts.reconcile() == (0, 1)
 
 
-async def test_who_is_near_but_has_no_room_is_not_chosen(cell: Cell) -> None:
+async def test_a_warm_worker_without_capacity_is_not_chosen(cell: Cell) -> None:
     """Room comes first: the model is to stay there."""
     await worker(cell, "w1", budget_bytes=10)
     await worker(cell, "w2", budget_bytes=100)
@@ -192,7 +192,7 @@ async def test_a_session_that_is_kept_lives_on(cell: Cell) -> None:
     assert 90_000 < await cell.client.pttl(cell.keys.session("s1")) <= 150_000
 
 
-async def test_who_does_not_say_for_how_long_keeps_it_as_long_as_at_first(cell: Cell) -> None:
+async def test_without_a_ttl_a_session_keeps_its_first_one(cell: Cell) -> None:
     """That is kept with it."""
     await worker(cell, budget_bytes=100)
     await open_session(cell, (REF, 60))

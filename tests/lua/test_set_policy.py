@@ -7,7 +7,7 @@ from tests.helpers.factories import OTHER_REF, REF
 from tests.lua.fleet import loaded_once, members, worker
 
 
-async def test_a_field_is_set_changed_and_taken_back(cell: Cell) -> None:
+async def test_a_field_is_set_changed_and_removed(cell: Cell) -> None:
     """The answer is what is in force; each version has its own. It stays until it is taken back."""
     policy = cell.scripts.set_policy
     assert await policy(REF, {"min_copies": "2", "pin": "1"}) == {"min_copies": "2", "pin": "1"}

@@ -20,7 +20,7 @@ async def test_reading_alone_changes_nothing(cell: Cell) -> None:
     assert "watchers" not in await cell.record(item.id)
 
 
-async def test_a_watching_gateway_is_told_the_outcome(cell: Cell) -> None:
+async def test_a_watching_gateway_gets_the_outcome(cell: Cell) -> None:
     """It asked while the request ran."""
     await cell.gateway("gw2")
     epoch = await cell.worker("w1", holds=[REF])

@@ -187,7 +187,7 @@ async def test_many_gateways_sweep_at_once_and_each_thing_happens_once(cell: Cel
     assert len(await cell.replies()) == 90
 
 
-async def test_garbage_among_parked_requests_holds_up_nobody(cell: Cell) -> None:
+async def test_garbage_among_parked_requests_blocks_no_request(cell: Cell) -> None:
     """It ends as a dead letter; what was parked beside it is placed, or failed with the cause."""
     await cell.place(kept())
     await cell.client.xadd(cell.keys.parked(REF), {"foo": "bar"})

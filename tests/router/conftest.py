@@ -34,11 +34,17 @@ class Parts:
         self.cell = cell
         self.replies = Channel(cell.url)
         self.waiters = Waiters(self.replies, cell.keys, gateway)
-        bulk = GatewaySharedMemory(cell.channel, cell.keys, gateway, None, 0)
+        store = GatewaySharedMemory(cell.channel, cell.keys, gateway, None, 0)
         self.recent = RecentOutcomes(cell.scripts, 100)
         self.failures = FailureLog(cell.channel, cell.keys, gateway, self.recent, STATUS)
         self.dispatch = Dispatch(
-            gateway, cell.keys, cell.scripts, limits, self.waiters, bulk, self.failures.ended
+            gateway,
+            cell.keys,
+            cell.scripts,
+            limits,
+            self.waiters,
+            store,
+            self.failures.ended,
         )
         self.placement = self.dispatch._placement
         self.records = Records(

@@ -29,7 +29,7 @@ def outcome(value: float, count: int = 1000) -> Outcome:
 
 
 @pytest.fixture
-def bulk(tmp_path: Path) -> SharedMemoryStore:
+def store(tmp_path: Path) -> SharedMemoryStore:
     """The memory of one cell, with the folder of one gateway."""
     made = open_shared_memory(str(tmp_path), "cell", "redis://localhost")
     assert made is not None
@@ -41,50 +41,52 @@ def files(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in tmp_path.glob("*/gw-*/*"))
 
 
-def test_a_request_is_read_as_it_was_written(bulk: SharedMemoryStore, tmp_path: Path) -> None:
+def test_a_request_is_read_as_it_was_written(store: SharedMemoryStore, tmp_path: Path) -> None:
     """Several tensors, one of them empty of bytes; it stays until it is dropped."""
     sent = Envelope(
         [tensor(np.arange(5000, dtype="<i8"), "a"), tensor(np.zeros((0,), "<f4"), "b")],
         ["y"], "mine", "trace",
     )  # fmt: skip
-    reference = bulk.put(GATEWAY, ID, "in", sent)
+    reference = store.put(GATEWAY, ID, "in", sent)
     assert is_reference(reference) and not is_reference(pack(sent))
     for _ in range(2):
-        assert bulk.get_request(reference) == sent
+        assert store.get_request(reference) == sent
     assert size_of(sent) == 40_000
-    bulk.drop(GATEWAY, ID)
-    bulk.drop(GATEWAY, ID)
+    store.drop(GATEWAY, ID)
+    store.drop(GATEWAY, ID)
     assert files(tmp_path) == []
     with pytest.raises(Unavailable):
-        bulk.get_request(reference)
+        store.get_request(reference)
 
 
 def test_an_outcome_is_taken_once_and_its_memory_stays_while_it_is_looked_at(
-    bulk: SharedMemoryStore, tmp_path: Path
+    store: SharedMemoryStore, tmp_path: Path
 ) -> None:
     """Its file goes at once."""
-    reference = bulk.put(GATEWAY, ID, "out", outcome(7))
-    taken = bulk.take_outcome(reference)
+    reference = store.put(GATEWAY, ID, "out", outcome(7))
+    taken = store.take_outcome(reference)
     assert files(tmp_path) == []
     assert taken == outcome(7)
     with pytest.raises(Unavailable):
-        bulk.take_outcome(reference)
+        store.take_outcome(reference)
 
 
-def test_a_worker_that_comes_late_does_not_pull_memory_away(bulk: SharedMemoryStore) -> None:
+def test_a_worker_that_comes_late_does_not_pull_memory_away(
+    store: SharedMemoryStore,
+) -> None:
     """It ran the same request, and writes its outcome while the first one is being read: what a
     gateway has mapped must not change, or shrink, which would kill it."""
-    reference = bulk.put(GATEWAY, ID, "out", outcome(7))
-    reading = bulk._path(reference).open("rb")
-    bulk.put(GATEWAY, ID, "out", outcome(8))
+    reference = store.put(GATEWAY, ID, "out", outcome(7))
+    reading = store._path(reference).open("rb")
+    store.put(GATEWAY, ID, "out", outcome(8))
     held = reading.read()
     reading.close()
-    bulk.put(GATEWAY, ID, "out", outcome(7))
-    assert held == bulk._path(reference).read_bytes()
+    store.put(GATEWAY, ID, "out", outcome(7))
+    assert held == store._path(reference).read_bytes()
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(
-    bulk: SharedMemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SharedMemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory is full, or the gateway's folder is gone: the caller takes the other way."""
 
@@ -93,12 +95,12 @@ def test_what_cannot_be_written_leaves_nothing_behind(
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError):
-        bulk.put(GATEWAY, ID, "out", outcome(7))
-    bulk.drop(GATEWAY, ID)
+        store.put(GATEWAY, ID, "out", outcome(7))
+    store.drop(GATEWAY, ID)
     assert files(tmp_path) == []
     monkeypatch.undo()
     with pytest.raises(OSError):
-        bulk.put("gw-aaaaaaaaaaaa", ID, "out", outcome(7))
+        store.put("gw-aaaaaaaaaaaa", ID, "out", outcome(7))
 
 
 @pytest.mark.parametrize(
@@ -106,29 +108,31 @@ def test_what_cannot_be_written_leaves_nothing_behind(
     [b"", b"../../etc/passwd", b"gw-0123456789ab/../x.in", b"gw-1/" + b"f" * 32 + b".in", b"\xff",
      b"gw-0123456789ab/" + b"f" * 32 + b".in\n", b"gw-0123456789ab/" + b"f" * 32 + b".txt"],
 )  # fmt: skip
-def test_a_reference_leads_nowhere_else(bulk: SharedMemoryStore, name: bytes) -> None:
+def test_a_reference_leads_nowhere_else(store: SharedMemoryStore, name: bytes) -> None:
     """Whoever wrote it."""
     with pytest.raises(Unavailable, match="garbage"):
-        bulk.get_request(MARK + name)
+        store.get_request(MARK + name)
 
 
-def test_what_nobody_took_is_dropped_after_a_while(bulk: SharedMemoryStore, tmp_path: Path) -> None:
+def test_what_nobody_took_is_dropped_after_a_while(
+    store: SharedMemoryStore, tmp_path: Path
+) -> None:
     """Outcomes of callers who left; what is young, and requests, stay."""
     for kind, number in (("out", "1"), ("out", "2"), ("in", "1")):
-        bulk.put(GATEWAY, number * 32, kind, outcome(7))
+        store.put(GATEWAY, number * 32, kind, outcome(7))
     for old in ("1" * 32 + ".out", "1" * 32 + ".in"):
         path = next(tmp_path.glob(f"*/gw-*/{old}"))
         age = path.stat().st_mtime - UNCLAIMED_S - 1
         os.utime(path, (age, age))
-    assert bulk.drop_unclaimed(GATEWAY) == 1
+    assert store.drop_unclaimed(GATEWAY) == 1
     assert files(tmp_path) == ["1" * 32 + ".in", "2" * 32 + ".out"]
 
 
-def test_the_folders_of_dead_gateways_go(bulk: SharedMemoryStore, tmp_path: Path) -> None:
+def test_the_folders_of_dead_gateways_go(store: SharedMemoryStore, tmp_path: Path) -> None:
     """With all that is in them; one's own stays."""
-    bulk.open_folder("gw-aaaaaaaaaaaa")
-    bulk.put("gw-aaaaaaaaaaaa", ID, "in", outcome(7))
-    assert bulk.close_all_but({GATEWAY}) == 1
+    store.open_folder("gw-aaaaaaaaaaaa")
+    store.put("gw-aaaaaaaaaaaa", ID, "in", outcome(7))
+    assert store.close_all_but({GATEWAY}) == 1
     assert [path.name for path in tmp_path.glob("*/gw-*")] == [GATEWAY]
 
 

@@ -110,13 +110,13 @@ class LoadPipeline:
         it does not fit now."""
         footprint = self.footprint(request.manifest, request.stats)
         await self._reserve(request, self._candidate(request, footprint))
-        begun = clock.monotonic()  # waiting for memory does not count as load time
+        started = clock.monotonic()  # waiting for memory does not count as load time
         try:
             tier, model, ready = await self._fetch_and_load(request)
         except BaseException:
             self._ledger.release(request.ref)
             raise
-        load_s = clock.monotonic() - begun
+        load_s = clock.monotonic() - started
         copy = await self._settle(request, model)
         copy.load_s = load_s
         copy.unproved = request.manifest.batching.max_size > 1 and ready.unproved

@@ -234,7 +234,7 @@ class Loader:
             await until_answered(lambda: self._membership.announce(lease.ref, lease.token, learned))
         except Conflict:
             self._copies.announced(lease.ref)  # nor will it be
-            # The end of the lease cancels the load; an eviction once begun must end.
+            # The end of the lease cancels the load; an eviction once started must end.
             reason = "its load was given to another worker"
             await asyncio.shield(self._evictor.evict(lease.ref, reason))
             raise

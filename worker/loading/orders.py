@@ -115,14 +115,14 @@ class ColdQueue:
         connection."""
         failures = 0
         while not self._stopping.is_set():
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
                 self._work()
             except redis.RedisError as error:
                 log.warning("cold queue: %s", error)
             except Exception:
                 log.exception("cold queue: RQ's worker raised")
-            steady = time.monotonic() - begun > STEADY_S
+            steady = time.monotonic() - started > STEADY_S
             failures = 1 if steady else failures + 1
             self._stopping.wait(wait_s(failures, FIRST_WAIT_S, LONGEST_WAIT_S))
 

@@ -29,12 +29,12 @@ REFUSALS = (statuses.PINNED, statuses.NEEDED)  # answers of the script `retire`
 
 class Retired(NamedTuple):
     """A copy that takes no new requests. It is drained once entry `last` has been read by a read
-    that began after `retired`; `begun` is when it was chosen. Times of `clock.monotonic`."""
+    that began after `retired`; `started` is when it was chosen. Times of `clock.monotonic`."""
 
     copy: Copy
     tier: str
     last: bytes
-    begun: float
+    started: float
     retired: float
 
 
@@ -84,7 +84,7 @@ class Evictor:
         copy.retiring = True  # before the map: from here on it is not announced again
         # An announcement received after the retirement would make it a holder again.
         await until(lambda: not copy.announcing)
-        tier, begun = self._demotion.tier_of(copy), clock.monotonic()
+        tier, started = self._demotion.tier_of(copy), clock.monotonic()
         last = await self._retire(ref, tier, mode, share)
         if last in REFUSALS:
             copy.retiring = False
@@ -92,7 +92,7 @@ class Evictor:
             return Stays(last)
         # Only a read that begins now shows that nothing more comes: until Redis retired the copy,
         # which may have taken a while, requests were placed on it.
-        return Retired(copy, tier, last.encode() or b"0-0", begun, clock.monotonic())
+        return Retired(copy, tier, last.encode() or b"0-0", started, clock.monotonic())
 
     async def reinstate(self, retired: Retired) -> None:
         """Let a retired copy take requests again."""
@@ -147,7 +147,7 @@ class Evictor:
         self._policy.evicted(ref)
         self._meter.forget(ref)
         self._demotion.begin(copy, tier)
-        took = clock.monotonic() - retired.begun
+        took = clock.monotonic() - retired.started
         self._events.emit(
             "demoted" if tier == "host" else "evicted", ref, tier_from="device", tier_to=tier,
             reason=reason, bytes=used - self._ledger.used,

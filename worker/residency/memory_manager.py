@@ -79,9 +79,9 @@ class MemoryManager:
         """Evict what the plan names and reserve the bytes. Stays if the candidate never fits, or
         not soon: then another worker may have the memory. `report_wait(why)` is called while it
         waits, and with '' after it."""
-        begun = clock.monotonic()
+        started = clock.monotonic()
         while True:
-            waited = clock.monotonic() - begun
+            waited = clock.monotonic() - started
             may_drain = waited > PATIENCE_S
             async with self._turn:
                 outcome = await self._try(candidate, may_drain)
@@ -185,7 +185,7 @@ class MemoryManager:
             return decision
         if decision.evict:
             self._evicted_at = clock.monotonic()
-            # A load may be given up here (its lease is lost); an eviction once begun must end.
+            # A load may be given up here (its lease is lost); an eviction once started must end.
             outcome = await asyncio.shield(self._evict(decision.evict, candidate.ref))
             if not isinstance(outcome, Freed):
                 return outcome

@@ -18,7 +18,7 @@ from shared.envelope import Outcome, pack, pack_error
 from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.retry import until_answered
 from shared.scripts import Completion, Scripts
-from shared.shared_memory import BULK_BYTES, SharedMemoryStore, size_of
+from shared.shared_memory import SHARED_MEMORY_FROM_BYTES, SharedMemoryStore, size_of
 from worker.membership import Membership
 from worker.serving.queued_request import QueuedRequest
 
@@ -128,7 +128,7 @@ def _packed(
 ) -> bytes:
     """A large outcome for a caller that waits on this host goes through shared memory."""
     waits_only = bool(request.reply) and _POLL not in request.flags
-    if shared_memory is None or not waits_only or size_of(outcome) < BULK_BYTES:
+    if shared_memory is None or not waits_only or size_of(outcome) < SHARED_MEMORY_FROM_BYTES:
         return pack(outcome)
     try:
         return shared_memory.put(request.reply.decode(), request.id.decode(), "out", outcome)

@@ -58,9 +58,9 @@ class _Timed:
     def run(self, inputs: Arrays) -> Arrays:
         if not self._go_on():
             raise Interrupted
-        begun = time.perf_counter()
+        started = time.perf_counter()
         outputs = self._model.run(inputs)
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - started
         rows = len(next(iter(inputs.values())))
         self.best[rows] = min(took, self.best.get(rows, took))
         self.spent += took

@@ -54,7 +54,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run of a trace. `double`: loads begun while another worker held the model, -1 if no
+    """One run of a trace. `double`: loads started while another worker held the model, -1 if no
     events say so."""
 
     per_second: float

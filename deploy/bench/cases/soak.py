@@ -118,9 +118,9 @@ def soak(cluster: Cluster, models: Crowd, size: Size) -> Report:
     ):
         operator = Operator(operating, models.names, random.Random(size.seed))
         with _repeated(operator.act, size.act_every_s):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             asked = ask_all(client, [questions[at] for at in trace], size.at_a_time)
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - started
         operator.release()
         time.sleep(SETTLE_S)
     copies = stays(events)

@@ -155,12 +155,12 @@ def _single(seen: Observed) -> bool:
 def _seconds_until(
     true: Callable[[], bool], meanwhile: Callable[[], object], within_s: float, otherwise: str
 ) -> float:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     while not true():
-        if time.perf_counter() - begun > within_s:
+        if time.perf_counter() - started > within_s:
             raise BenchError(otherwise)
         meanwhile()
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 CASES = (Case("warm_variants", warm_variants), Case("hot", hot))

@@ -55,7 +55,7 @@ class MapPlan:
 
 
 def map_blocking(infer: Callable[[Any], Result], plan: MapPlan) -> Iterator[Outcome]:
-    """Outcomes in order, computed by threads. What has not begun is dropped at an early end."""
+    """Outcomes in order, computed by threads. What has not started is dropped at an early end."""
     running: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(plan.concurrency, thread_name_prefix="warmroute map")
     try:

@@ -14,7 +14,7 @@ local function clock()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- Over maxmemory Redis refuses a script whose first write may need memory, and none that has begun to
+-- Over maxmemory Redis refuses a script whose first write may need memory, and none that has started to
 -- write. Scripts that end, move or renew accepted requests must work then, and open with this.
 local function open_with_harmless_write() redis.call('DEL', P .. 'none') end
 

@@ -143,12 +143,12 @@ async def test_tensors_in_this_gateways_memory_cannot_be_handed_over(
     cell: Cell, leaver: RunningGateway, epoch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such a request is taken back, and its caller told to ask again: nothing was promised."""
-    bulk = leaver.context.handover._shared_memory
-    if bulk._store is None:
+    store = leaver.context.handover._shared_memory
+    if store._store is None:
         pytest.skip("no shared memory here")
-    await cell.client.hset(cell.keys.worker("w1"), "host_id", bulk._store.host)
-    assert await bulk.look_once()
-    monkeypatch.setattr(shared_memory, "BULK_BYTES", 1)  # all tensors are large
+    await cell.client.hset(cell.keys.worker("w1"), "host_id", store._store.host)
+    assert await store.look_once()
+    monkeypatch.setattr(shared_memory, "SHARED_MEMORY_FROM_BYTES", 1)  # all tensors are large
     call = asyncio.create_task(leaver.infer())
     await wait_until(lambda: leaver.waiting == 1)
     await leaver.drain()
