@@ -47,7 +47,7 @@ from shared.keys import Keys
 from shared.placed import Limits
 from shared.redis_check import check_redis
 from shared.repository import open_repository
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 from shared.service import Loop, Supervisor
 from shared.shared_memory import open_shared_memory
 
@@ -68,7 +68,7 @@ class Gateway:
         # Each blocking reader has a channel of its own: it would delay the commands behind it.
         self._channels = [Channel(config.redis_url) for _ in range(5)]
         self._calls, self._replies, self._ingress, self._outbox, self._news = self._channels
-        self._scripts = Scripts(self._calls, self._keys)
+        self._scripts = GatewayScripts(self._calls, self._keys)
         self._log = EventLog(self._calls, self._keys)
         self._sweeper = Sweeper(
             self._scripts, self.id, config.lease_s, config.max_attempts, self._log

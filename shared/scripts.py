@@ -20,6 +20,7 @@ from shared.worker_scripts import Completion, WorkerScripts
 __all__ = [
     "CHUNK",
     "Completion",
+    "GatewayScripts",
     "Limits",
     "Opened",
     "Ordered",
@@ -27,6 +28,7 @@ __all__ = [
     "Placing",
     "Scripts",
     "Waiting",
+    "WorkerScripts",
 ]
 
 

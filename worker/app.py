@@ -14,7 +14,7 @@ from shared.errors import Unavailable
 from shared.keys import Keys
 from shared.redis_check import check_redis
 from shared.retry import until_answered
-from shared.scripts import Scripts
+from shared.scripts import WorkerScripts
 from shared.service import Loop, Supervisor
 from worker.composition import Composition, Send
 from worker.device.base import Device
@@ -54,7 +54,7 @@ class Worker:
         """Claim and open the device; ConfigError if it is not to be had. `visible`: the value of
         CUDA_VISIBLE_DEVICES."""
         calls = Channel(config.redis_url)
-        device = await claim_and_open(config, Scripts(calls, Keys(config.cell)), visible)
+        device = await claim_and_open(config, WorkerScripts(calls, Keys(config.cell)), visible)
         return cls(config, device, calls, progress, send)
 
     def _loops(self) -> list[Loop]:

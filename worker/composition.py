@@ -13,7 +13,7 @@ from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.manifest import Manifest
 from shared.repository import open_repository
-from shared.scripts import Scripts
+from shared.scripts import WorkerScripts
 from shared.shared_memory import open_shared_memory
 from worker.device.base import Device
 from worker.device.budget import allowed_budget, budget_of, host_budget_of
@@ -116,7 +116,7 @@ class Composition:
 
     def _make_context(self, device: Device, progress: Progress, send: Send) -> WorkerContext:
         config, policy = self.config, policy_of(self.config.eviction)
-        copies, scripts = Copies(policy.used), Scripts(self._calls, self._keys)
+        copies, scripts = Copies(policy.used), WorkerScripts(self._calls, self._keys)
         membership = Membership(
             scripts, config.worker_id, config.lease_s, config.max_attempts,
             report=lambda: self._reporter.fields(),  # called once the worker registers

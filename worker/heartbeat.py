@@ -18,7 +18,7 @@ from shared.channel import Channel
 from shared.config import WorkerConfig
 from shared.errors import Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import Scripts
+from shared.scripts import WorkerScripts
 from worker.membership import BEAT_EVERY_S, Membership
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import TAKEN
@@ -114,21 +114,21 @@ class HeartbeatThread:
         while True:
             channel = Channel(self._redis_url)
             try:
-                await self._renew_over(Scripts(channel, self._keys))
+                await self._renew_over(WorkerScripts(channel, self._keys))
             except Exception:
                 log.exception("this is a bug: the lease was not renewed")
                 await asyncio.sleep(self._every_s)
             finally:
                 await channel.aclose()
 
-    async def _renew_over(self, scripts: Scripts) -> None:
+    async def _renew_over(self, scripts: WorkerScripts) -> None:
         """Renew the lease over one connection, until that goes silent."""
         with suppress(TimeoutError):
             while True:
                 await self._renew(scripts)
                 await asyncio.sleep(self._every_s)
 
-    async def _renew(self, scripts: Scripts) -> None:
+    async def _renew(self, scripts: WorkerScripts) -> None:
         epoch = self._membership.epoch
         try:
             async with asyncio.timeout(self._answer_s):

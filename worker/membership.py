@@ -15,7 +15,7 @@ from typing import Any
 
 from shared import retry, statuses
 from shared.errors import Conflict
-from shared.scripts import Scripts
+from shared.scripts import WorkerScripts
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Membership:
     with the epoch of each registration."""
 
     def __init__(
-        self, scripts: Scripts, worker: str, lease_s: float, max_attempts: int,
+        self, scripts: WorkerScripts, worker: str, lease_s: float, max_attempts: int,
         report: Callable[[], dict[str, Any]], held: Callable[[], dict[str, int]],
         on_epoch: Callable[[str], object] = lambda epoch: None,
     ) -> None:  # fmt: skip
@@ -95,7 +95,7 @@ class Membership:
         for ref in refs:
             await self._scripts.retire(self.worker, self.epoch, ref)
 
-    async def renew(self, scripts: Scripts) -> str:
+    async def renew(self, scripts: WorkerScripts) -> str:
         """Renew the lease, from any thread over its own `scripts`: ok | resync | fenced | taken."""
         return await scripts.heartbeat(
             self.worker, self.epoch, self.incarnation, self._lease_ms, len(self._held()),

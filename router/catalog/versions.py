@@ -23,7 +23,7 @@ from shared.manifest import Manifest
 from shared.names import ModelRef
 from shared.redis_decode import pairs, texts
 from shared.repository import Repository
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 
 MAX_READS = 8
 LIFE_MS = 604_800_000  # since the last read
@@ -73,7 +73,7 @@ class Entries:
 class LoadedVersions:
     """Versions that workers have loaded. Each call is one round trip; Unavailable."""
 
-    def __init__(self, channel: Channel, keys: Keys, scripts: Scripts) -> None:
+    def __init__(self, channel: Channel, keys: Keys, scripts: GatewayScripts) -> None:
         self._channel = channel
         self._keys = keys
         self._scripts = scripts

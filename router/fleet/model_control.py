@@ -21,7 +21,7 @@ from shared.envelope import unpack_error
 from shared.errors import Conflict, Expired, InsufficientMemory, Overloaded, Unavailable
 from shared.names import ModelRef
 from shared.retry import until_answered
-from shared.scripts import Ordered, Scripts
+from shared.scripts import GatewayScripts, Ordered
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.01, 0.5, 1.4
 ORDER_EVERY_S = 1.0
@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 class ModelControl:
     """Orders copies and unloads for callers of the API."""
 
-    def __init__(self, scripts: Scripts, states: CopyStates, footprints: Footprints) -> None:
+    def __init__(self, scripts: GatewayScripts, states: CopyStates, footprints: Footprints) -> None:
         self._scripts = scripts
         self._states = states
         self._footprints = footprints

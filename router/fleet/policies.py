@@ -14,13 +14,15 @@ from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.policy import Policy
 from shared.redis_decode import texts
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 
 
 class Policies:
     """Reads and sets overrides. They last until they are removed."""
 
-    def __init__(self, client: Redis, keys: Keys, scripts: Scripts, events: EventLog) -> None:
+    def __init__(
+        self, client: Redis, keys: Keys, scripts: GatewayScripts, events: EventLog
+    ) -> None:
         self._client = client
         self._keys = keys
         self._scripts = scripts

@@ -34,7 +34,7 @@ from shared.policy import Policy, effective
 from shared.redis_decode import pairs, texts
 from shared.repository import Repository
 from shared.retry import until_answered
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Preload:
 
     def __init__(
         self, repository: Repository, catalog: Catalog, channel: Channel, keys: Keys,
-        scripts: Scripts,
+        scripts: GatewayScripts,
     ) -> None:  # fmt: skip
         self._repository = repository
         self._catalog = catalog

@@ -24,7 +24,7 @@ from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.redis_decode import after_ms, clock_ms, is_alive
-from shared.scripts import Opened, Scripts
+from shared.scripts import GatewayScripts, Opened
 
 BEATS = 3  # within the TTL of a session whose client waits for the opening
 AT_ONCE = 50
@@ -34,7 +34,7 @@ class Sessions:
     """Opens, keeps, shows and closes sessions of the cell; at most `most` at a time."""
 
     def __init__(
-        self, client: Redis, keys: Keys, scripts: Scripts, states: CopyStates,
+        self, client: Redis, keys: Keys, scripts: GatewayScripts, states: CopyStates,
         footprints: Footprints, most: int, events: EventLog,
     ) -> None:  # fmt: skip
         self._client = client

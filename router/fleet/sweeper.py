@@ -10,7 +10,7 @@ from collections import Counter
 
 from shared.event_log import EventLog
 from shared.script_runner import CHUNK
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,12 @@ class Sweeper:
     """Two loops: the lease of this gateway, and the sweep of the cell."""
 
     def __init__(
-        self, scripts: Scripts, gateway: str, lease_s: float, max_attempts: int, events: EventLog
+        self,
+        scripts: GatewayScripts,
+        gateway: str,
+        lease_s: float,
+        max_attempts: int,
+        events: EventLog,
     ) -> None:
         self._scripts = scripts
         self._events = events

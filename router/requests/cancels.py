@@ -19,7 +19,7 @@ from router.requests.waiters import Reply
 from shared import retry, statuses
 from shared.errors import Expired, Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 from shared.tasks import BackgroundTasks
 
 MOST = 1000  # under way at once; a cancel costs little, but Redis may be away for long
@@ -32,7 +32,7 @@ AFTER = "; its answer came after that, or Redis did not answer"
 class Cancels:
     """Cancels under way."""
 
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: GatewayScripts) -> None:
         self._scripts = scripts
         self._tasks: BackgroundTasks[str] = BackgroundTasks()
 
@@ -65,7 +65,7 @@ class DeadlineReplies:
     answered with 504 and did not end so in Redis."""
 
     def __init__(
-        self, keys: Keys, scripts: Scripts, cancels: Cancels,
+        self, keys: Keys, scripts: GatewayScripts, cancels: Cancels,
         unrecorded: Callable[[Ticket, WarmrouteError], None],
     ) -> None:  # fmt: skip
         self._keys = keys

@@ -22,7 +22,7 @@ from shared.envelope import USUAL, Envelope, Tensor, unpack_envelope
 from shared.errors import Conflict, InvalidInput, NotFound, WarmrouteError
 from shared.keys import Keys
 from shared.placed import Limits, Placed
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 from shared.shared_memory import is_reference
 
 SHOWN_BYTES = 1 << 20  # a larger payload is not written out as JSON; it can still be replayed
@@ -87,7 +87,7 @@ class DeadLetters:
     """Reads them by a client of its own: a large payload must not delay requests."""
 
     def __init__(
-        self, client: Redis, keys: Keys, scripts: Scripts, limits: Limits, timeout_s: float
+        self, client: Redis, keys: Keys, scripts: GatewayScripts, limits: Limits, timeout_s: float
     ) -> None:
         self._client = client
         self._stream = keys.dead_letters

@@ -25,7 +25,7 @@ from shared.constants import KEEP, POLL
 from shared.envelope import Outcome, pack
 from shared.errors import Expired, OutcomeUnknown, Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import Limits, Placed, Placing, Scripts
+from shared.scripts import GatewayScripts, Limits, Placed, Placing
 
 STOPPING = "this gateway is stopping; retry at another one"
 # A caller gets the answer of a passed deadline from its gateway at the latest this long after it.
@@ -39,7 +39,7 @@ class Dispatch:
     deadline passed here, and that did not end so in Redis."""
 
     def __init__(
-        self, gateway: str, keys: Keys, scripts: Scripts, limits: Limits, waiters: Waiters,
+        self, gateway: str, keys: Keys, scripts: GatewayScripts, limits: Limits, waiters: Waiters,
         shared_memory: GatewaySharedMemory, unrecorded: Callable[[Ticket, WarmrouteError], None],
     ) -> None:  # fmt: skip
         self._gateway = gateway

@@ -19,7 +19,7 @@ from shared import failpoints, statuses
 from shared.errors import Unavailable
 from shared.keys import Keys
 from shared.retry import until_answered
-from shared.scripts import Scripts, Waiting
+from shared.scripts import GatewayScripts, Waiting
 from shared.service import Supervisor
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,9 @@ class Handover:
     """The end of one gateway: `begin`, then `finish`."""
 
     def __init__(
-        self, gateway: str, keys: Keys, scripts: Scripts, dispatch: Dispatch, waiters: Waiters,
-        shared_memory: GatewaySharedMemory, supervisor: Supervisor, followers: Followers,
+        self, gateway: str, keys: Keys, scripts: GatewayScripts, dispatch: Dispatch,
+        waiters: Waiters, shared_memory: GatewaySharedMemory, supervisor: Supervisor,
+        followers: Followers,
     ) -> None:  # fmt: skip
         self._gateway = gateway
         self._keys = keys

@@ -29,7 +29,7 @@ from shared.errors import Cancelled, Conflict, Expired, InvalidInput, NotFound, 
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.script_runner import CHUNK
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ class End(NamedTuple):
 class RecentOutcomes:
     """The ends of this gateway's requests until they are sent to Redis. `add` is an append."""
 
-    def __init__(self, scripts: Scripts, most: int) -> None:
+    def __init__(self, scripts: GatewayScripts, most: int) -> None:
         self._scripts = scripts
         self._most = most
         self._ends: deque[End] = deque(maxlen=min(most, MOST_A_SECOND))

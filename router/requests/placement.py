@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from shared.placed import Limits, Placed
-from shared.scripts import Placing, Scripts
+from shared.scripts import GatewayScripts, Placing
 from shared.tasks import BackgroundTasks
 
 MAX_BATCH = 64
@@ -23,7 +23,7 @@ class Placement:
     although its caller had left by then."""
 
     def __init__(
-        self, scripts: Scripts, limits: Limits, abandoned: Callable[[Placing, Placed], None]
+        self, scripts: GatewayScripts, limits: Limits, abandoned: Callable[[Placing, Placed], None]
     ) -> None:
         self._scripts = scripts
         self.limits = limits

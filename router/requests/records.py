@@ -13,7 +13,7 @@ from shared import statuses
 from shared.envelope import Outcome, unpack_error, unpack_outcome
 from shared.errors import Conflict, Gone, NotFound
 from shared.names import ModelRef
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 # Of a request that has no record.
@@ -78,7 +78,9 @@ class Record:
 class Records:
     """Reads and cancels requests by id."""
 
-    def __init__(self, scripts: Scripts, waiters: Waiters, gateway: str, loads: LoadStatus) -> None:
+    def __init__(
+        self, scripts: GatewayScripts, waiters: Waiters, gateway: str, loads: LoadStatus
+    ) -> None:
         self._scripts = scripts
         self._waiters = waiters
         self._gateway = gateway

@@ -32,7 +32,7 @@ from shared.errors import (
 from shared.keys import Keys
 from shared.manifest import Manifest
 from shared.redis_decode import pairs, text_of
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Ingress:
     """Reads the ingress stream as one consumer of the gateways' group."""
 
     def __init__(
-        self, channel: Channel, keys: Keys, scripts: Scripts, intake: Intake, gateway: str,
+        self, channel: Channel, keys: Keys, scripts: GatewayScripts, intake: Intake, gateway: str,
         max_body_bytes: int,
     ) -> None:  # fmt: skip
         self._channel = channel

@@ -23,7 +23,7 @@ from shared.errors import Gone, InvalidInput, WarmrouteError
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.redis_decode import pairs
-from shared.scripts import Scripts
+from shared.scripts import GatewayScripts
 
 READ_COUNT = 64
 
@@ -31,7 +31,7 @@ READ_COUNT = 64
 class Outbox:
     """Reads the outbox as one consumer of the gateways' group."""
 
-    def __init__(self, channel: Channel, keys: Keys, scripts: Scripts, gateway: str) -> None:
+    def __init__(self, channel: Channel, keys: Keys, scripts: GatewayScripts, gateway: str) -> None:
         self._channel = channel
         self._keys = keys
         self._scripts = scripts

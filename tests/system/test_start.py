@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deploy.local.ports import free_ports
+from shared.constants import OLDEST_PROTOCOL, PROTOCOL
+from shared.keys import Keys
 from tests.helpers.stack import Stack
 
 SECRET = "hunter2-hunter2"
@@ -110,3 +112,50 @@ def test_a_gateway_whose_port_is_taken_does_not_start(stack: Stack) -> None:
     port = stack.gateways[0].url.rpartition(":")[2]
     said = last_words(stack, "router", PORT=port)
     assert said.startswith("cannot listen on") and "in use" in said.lower()
+
+
+def live_process(stack: Stack, kind: str, writes: int, reads: int) -> str:
+    """A cell with one live process of another release, named `there`; the cell's name."""
+    cell = f"beside-{kind}-{writes}"
+    keys = Keys(cell)
+    until = int(stack.redis.time()[0]) * 1000 + 600_000
+    if kind == "worker":
+        stack.redis.hset(keys.worker("there"), "protocol", f"{writes} {reads}")
+        stack.redis.zadd(keys.workers, {"there": until})
+    else:
+        stack.redis.set(keys.gateway("there"), f"{writes} {reads}")
+        stack.redis.zadd(keys.gateways, {"there": until})
+    return cell
+
+
+@BOTH
+@pytest.mark.parametrize("there", ["gateway", "worker"])
+def test_beside_a_newer_release_that_does_not_read_its_protocol_it_does_not_start(
+    system: Stack, module: str, there: str
+) -> None:
+    """The message names the numbers of both, and that this process is the one to upgrade."""
+    writes, reads = PROTOCOL + 2, PROTOCOL + 1
+    cell = live_process(system, there, writes, reads)
+    text = refusal(system, module, WARMROUTE_CELL=cell)
+    this = "gateway" if module == "router" else module
+    assert text == (
+        f"protocol: this {this} writes {PROTOCOL} and reads {OLDEST_PROTOCOL} to {PROTOCOL}, "
+        f"{there} there writes {writes} and reads {reads} to {writes}; this {this} is too old: "
+        f"start a release with protocol {reads} or newer"
+    )
+    keys = Keys(cell)
+    joined = [system.redis.zrange(key, 0, -1) for key in (keys.workers, keys.gateways)]
+    assert sorted(joined) == [[], [b"there"]]
+
+
+@BOTH
+def test_beside_an_older_release_whose_protocol_it_does_not_read_it_does_not_start(
+    system: Stack, module: str
+) -> None:
+    """The message names the process to upgrade first."""
+    cell = live_process(system, "worker", OLDEST_PROTOCOL - 1, OLDEST_PROTOCOL - 1)
+    text = refusal(system, module, WARMROUTE_CELL=cell)
+    assert f"worker there writes {OLDEST_PROTOCOL - 1} and reads" in text
+    assert text.endswith(
+        f"worker there is too old: upgrade it to protocol {OLDEST_PROTOCOL} or newer first"
+    )

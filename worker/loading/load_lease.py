@@ -16,7 +16,7 @@ from shared.causes import full_text, one_line
 from shared.envelope import pack_error
 from shared.errors import InsufficientMemory, Unavailable, WarmrouteError
 from shared.retry import until_answered
-from shared.scripts import Scripts
+from shared.scripts import WorkerScripts
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class LoadLease:
     """The load of `ref` that `worker` has claimed with `token`."""
 
     def __init__(
-        self, scripts: Scripts, worker: str, ref: str, token: str, unloadable_ms: int,
+        self, scripts: WorkerScripts, worker: str, ref: str, token: str, unloadable_ms: int,
         device_class: str = "",
     ) -> None:  # fmt: skip
         self._scripts = scripts

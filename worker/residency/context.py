@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from shared.scripts import Scripts
+from shared.scripts import WorkerScripts
 from worker.device.base import Device
 from worker.device.cpu import CpuDevice
 from worker.device.thread import DeviceThread
@@ -23,7 +23,7 @@ class WorkerContext:
     """Built once, in `worker/composition.py`. Used by code of the event loop only, except `thread`,
     and `progress`, `meter` and `gauge`, which the device thread writes."""
 
-    scripts: Scripts
+    scripts: WorkerScripts
     membership: Membership
     copies: Copies
     batcher: Batcher

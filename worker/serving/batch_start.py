@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from shared import clock, statuses
 from shared.errors import Expired
 from shared.retry import until_answered
-from shared.scripts import Scripts
+from shared.scripts import WorkerScripts
 from worker.membership import Membership
 from worker.serving.completions import Completions
 from worker.serving.queued_request import QueuedRequest
@@ -79,7 +79,11 @@ class BatchStarter:
     """Sends `begin` for batches, and finishes the requests that must not run."""
 
     def __init__(
-        self, scripts: Scripts, membership: Membership, completions: Completions, clock: RedisClock
+        self,
+        scripts: WorkerScripts,
+        membership: Membership,
+        completions: Completions,
+        clock: RedisClock,
     ) -> None:
         self._scripts = scripts
         self._membership = membership

@@ -17,7 +17,7 @@ from shared.constants import POLL
 from shared.envelope import Outcome, pack, pack_error
 from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.retry import until_answered
-from shared.scripts import Completion, Scripts
+from shared.scripts import Completion, WorkerScripts
 from shared.shared_memory import SHARED_MEMORY_FROM_BYTES, SharedMemoryStore, size_of
 from worker.membership import Membership
 from worker.serving.queued_request import QueuedRequest
@@ -34,7 +34,8 @@ class Completions:
     committed or not; `shared_memory` carries large outcomes to gateways on this host."""
 
     def __init__(
-        self, scripts: Scripts, membership: Membership, release: Callable[[Iterable[bytes]], None],
+        self, scripts: WorkerScripts, membership: Membership,
+        release: Callable[[Iterable[bytes]], None],
         shared_memory: SharedMemoryStore | None = None,
     ) -> None:  # fmt: skip
         self._scripts = scripts

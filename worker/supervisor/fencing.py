@@ -12,7 +12,7 @@ from shared.channel import Channel
 from shared.config import WorkerConfig
 from shared.errors import Unavailable
 from shared.keys import Keys
-from shared.scripts import Scripts
+from shared.scripts import WorkerScripts
 from shared.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Fencing:
         self._worker = worker
         self._max_attempts = config.max_attempts
         self._channel = Channel(config.redis_url)
-        self._scripts = Scripts(self._channel, Keys(config.cell))
+        self._scripts = WorkerScripts(self._channel, Keys(config.cell))
         self._tasks = BackgroundTasks[None]()
 
     def fence(self, epoch: str, batch: int, cause: str) -> None:
