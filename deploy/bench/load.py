@@ -49,15 +49,15 @@ def steady(
 ) -> Load:
     """Keep every connection busy with posts that `choose` picks, for `seconds` after a fifth of
     that to get going; only answers that come within those seconds count."""
-    begun = time.perf_counter() + seconds / 5
-    ends = begun + seconds
+    started = time.perf_counter() + seconds / 5
+    ends = started + seconds
 
     def feed() -> int | None:
         return choose() if time.perf_counter() < ends else None
 
     run = Run(posts, feed, keep_every)
     uvloop.run(_drive(port, run, connections, seconds * 1.2 + GIVE_UP_S))
-    counted = [done for done in run.done if begun <= done.at < ends]
+    counted = [done for done in run.done if started <= done.at < ends]
     if not counted:
         raise BenchError(f"no answer came within {seconds:g} s")
     return Load(seconds, counted, run.kept, len(run.done))
@@ -70,18 +70,18 @@ def in_order(
     answer. The seconds are from the first post to the last answer."""
     waiting = iter(order)
     run = Run(posts, lambda: next(waiting, None), 1)
-    begun = uvloop.run(_drive(port, run, connections, within_s))
+    started = uvloop.run(_drive(port, run, connections, within_s))
     last = max(done.at for done in run.done)
-    return Load(last - begun, run.done, run.kept, len(run.done))
+    return Load(last - started, run.done, run.kept, len(run.done))
 
 
 def volley(port: int, posts: list[bytes], within_s: float = GIVE_UP_S) -> Load:
     """Open one connection per post, then send all at once; keeps every answer."""
     waiting = iter(range(len(posts)))
     run = Run(posts, lambda: next(waiting, None), 1)
-    begun = uvloop.run(_drive(port, run, len(posts), within_s))
+    started = uvloop.run(_drive(port, run, len(posts), within_s))
     last = max(done.at for done in run.done)
-    return Load(last - begun, run.done, run.kept, len(run.done))
+    return Load(last - started, run.done, run.kept, len(run.done))
 
 
 async def _drive(port: int, run: Run, connections: int, within_s: float) -> float:
@@ -96,7 +96,7 @@ async def _drive(port: int, run: Run, connections: int, within_s: float) -> floa
         async with asyncio.timeout(within_s):
             for _ in range(connections):
                 made.append((await loop.create_connection(new, LOOPBACK, port))[1])
-            begun = time.perf_counter()
+            started = time.perf_counter()
             for connection in made:
                 connection.send()
             await asyncio.gather(*(connection.ended for connection in made))
@@ -108,4 +108,4 @@ async def _drive(port: int, run: Run, connections: int, within_s: float) -> floa
         for connection in made:
             connection.close()
         await asyncio.sleep(0)  # uvloop's loop does not close while a transport is open
-    return begun
+    return started

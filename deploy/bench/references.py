@@ -91,7 +91,7 @@ def download_s(repository: Repository, files: Iterable[FileEntry], folder: Path)
     The files are removed again."""
     distinct = {entry.sha256: entry for entry in files}.values()
     paths = [folder / entry.sha256 for entry in distinct]
-    begun = time.perf_counter()
+    started = time.perf_counter()
     descriptors = [os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC) for path in paths]
     try:
         parts = [
@@ -100,7 +100,7 @@ def download_s(repository: Repository, files: Iterable[FileEntry], folder: Path)
             for start, end in plan_parts(entry.size)
         ]
         uvloop.run(_download(iter(parts)))
-        return time.perf_counter() - begun
+        return time.perf_counter() - started
     finally:
         for fd, path in zip(descriptors, paths, strict=True):
             os.close(fd)

@@ -13,7 +13,7 @@ if stream == '' or not take_entry(stream, entry) then
   if ended then return string.match(ended, '^%S+') end
   return redis.call('EXISTS', k('tombstone', id)) == 1 and 'gone' or 'unknown'
 end
-local status, outcome, worker = 'cancelled', 'cancelled the caller took the request back', ''
+local status, outcome, worker = 'cancelled', 'cancelled the caller cancelled the request', ''
 if ARGV[5] ~= '' then
   status = 'expired'
   outcome, worker = expired_outcome(ARGV[5], stream, now)

@@ -5,7 +5,7 @@
 local now = clock()
 local worker = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, 1)[1]
 if not worker then return {} end
-local how = {attempts = tonumber(ARGV[2]), cause = 'its worker fell silent'}
+local how = {attempts = tonumber(ARGV[2]), cause = 'the lease of its worker expired'}
 local left = release_worker(worker, how, ARGV[3], now)
 if left == 0 then redis.call('ZREM', WORKERS, worker) end
 return {worker, left}

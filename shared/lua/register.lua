@@ -7,7 +7,7 @@ local now, worker = clock(), ARGV[2]
 local conflict = protocol_conflict(worker, tonumber(ARGV[5]), tonumber(ARGV[6]), now)
 if conflict then return conflict end
 redis.call('ZREM', WORKERS, worker)
-local how = {attempts = tonumber(ARGV[4]), cause = 'its worker lost its lease, or began anew'}
+local how = {attempts = tonumber(ARGV[4]), cause = 'its worker registered again'}
 repeat until release_worker(worker, how, 128, now) == 0
 -- Never the same again, also after a FLUSHALL: at least the time.
 local number = math.max(redis.call('INCR', EPOCH), now)

@@ -22,7 +22,7 @@ async def test_a_placed_request_is_taken_off_the_work_stream(cell: Cell) -> None
     ] == 0
     record = await cell.record(item.id)
     assert record["status"] == b"cancelled"
-    assert record["outcome"] == b"cancelled the caller took the request back"
+    assert record["outcome"] == b"cancelled the caller cancelled the request"
     assert [r["status"] for r in await cell.replies()] == [b"cancelled"]
     assert await cell.exists(cell.keys.deadlines) == []
 

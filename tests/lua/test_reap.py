@@ -90,7 +90,7 @@ async def test_a_request_that_killed_its_workers_becomes_a_dead_letter(cell: Cel
             await cell.place(innocent)
         await cell.scripts.reap(MAX_ATTEMPTS)
     (letter,) = await cell.stream(cell.keys.dead_letters)
-    cause = b"dead_lettered after 3 starts: its worker fell silent"
+    cause = b"dead_lettered after 3 starts: the lease of its worker expired"
     assert letter.fields == {
         "kind": b"request", "id": item.id.encode(), "model": REF.encode(), "worker": b"w1",
         "fingerprint": hashlib.sha1(b"poison").hexdigest().encode(), "attempts": b"3",

@@ -41,7 +41,7 @@ def _cancelled(m: Model, request: str, stream: str, entry: str, ref: str) -> str
         unknown = "gone" if request in m.state.tombstone else "unknown"
         return recall(m, request).partition(" ")[0] or unknown
     flags, reply = (record or {}).get("flags", ""), (record or {}).get("reply", "")
-    status, worker, outcome = "cancelled", "", "cancelled the caller took the request back"
+    status, worker, outcome = "cancelled", "", "cancelled the caller cancelled the request"
     if ref:
         status, (outcome, worker) = "expired", late(m, ref, kind, name)
     item = item._replace(id=request, flags=flags, reply=reply, ref=ref)

@@ -19,7 +19,7 @@ async def reap(run: Run, c: Choices) -> None:
     must((answer is None) == (not over), f"reap says {answer}, lease over: {over}")
     if answer is not None:
         worker = over[0][1]
-        left = wipe(m, worker, Wiping(run.attempts, "its worker fell silent"), run.chunk)
+        left = wipe(m, worker, Wiping(run.attempts, "the lease of its worker expired"), run.chunk)
         must(answer == (worker, left), f"reap says {answer}, not {worker, left}")
         if left == 0:
             del m.state.leases[worker]

@@ -30,7 +30,7 @@ async def register(run: Run, c: Choices) -> None:
         f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
     )
     m.state.leases.pop(worker, None)
-    wipe(m, worker, Wiping(run.attempts, "its worker lost its lease, or began anew"))
+    wipe(m, worker, Wiping(run.attempts, "its worker registered again"))
     given = {e for known in run.seen.epochs.values() for e in known}
     must(epoch not in given, f"I20: epoch {epoch} is not new")
     run.seen.epochs[worker].append(epoch)

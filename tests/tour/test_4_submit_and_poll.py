@@ -59,7 +59,7 @@ def test_a_request_that_still_waits_can_be_taken_back(stack: Stack, slow: Slow) 
 
     assert taken_back.status == 204
     assert waiting[-1].status() == "cancelled"
-    with pytest.raises(RequestFailed, match="took the request back"):
+    with pytest.raises(RequestFailed, match="cancelled the request"):
         waiting[-1].result(timeout=5)
     for request in (running, *waiting[:-1]):
         assert request.result(timeout=30)["done"] > 0

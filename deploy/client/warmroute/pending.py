@@ -1,4 +1,4 @@
-"""Handles of a submitted request, blocking or with asyncio: look, wait, or take it back."""
+"""Handles of a submitted request, blocking or with asyncio: read its status, wait, or cancel it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Pending(_Flows):
         return self._run(self._waiting(timeout))
 
     def cancel(self) -> bool:
-        """Take the request back; False if it had already ended."""
+        """Cancel the request; False if it had already ended."""
         return self._run(self._cancelling())
 
 
@@ -121,5 +121,5 @@ class AsyncPending(_Flows):
         return await self._run(self._waiting(timeout))
 
     async def cancel(self) -> bool:
-        """Take the request back; False if it had already ended."""
+        """Cancel the request; False if it had already ended."""
         return await self._run(self._cancelling())
