@@ -25,7 +25,7 @@ def test_over_its_limit_of_requests_a_gateway_refuses_unread(
         refusal = exchange(small.url, unread)
         assert refusal.status == 429
         assert int(refusal.headers["retry-after"]) >= 1
-        assert "limit of 2 requests" in refusal.json()["error"]
+        assert "handles 2 requests, its limit" in refusal.json()["error"]
         for call in running:
             call.result()
     question = mlp.question()
@@ -49,7 +49,7 @@ def test_over_its_limit_of_bytes_a_gateway_refuses_unread(
         ):
             refusal = exchange(small.url, unread)
             assert refusal.status == 429
-            assert "limit of 100000 bytes" in refusal.json()["error"]
+            assert "take 100000 bytes, its limit" in refusal.json()["error"]
         running.result()
     question = mlp.question()
     assert mlp.right(question, client.infer(mlp.name, question)["y"])
