@@ -33,7 +33,6 @@ def test_a_version_without_a_manifest_is_not_there(refused: Refused, broken: Bro
         pytest.param(lambda m: m.pop("platform"), "platform", id="no platform"),
         pytest.param(lambda m: m.update(platform="pickle"), "platform", id="unknown platform"),
         pytest.param(lambda m: m.update(format=99), "format", id="a later format"),
-        pytest.param(lambda m: m.update(extra=1), "extra", id="unknown field"),
         pytest.param(lambda m: m.update(files=[]), "files", id="no files"),
         pytest.param(
             lambda m: m["files"][0].update(name="../../../etc/passwd"), "file", id="file outside"

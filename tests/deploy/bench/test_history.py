@@ -30,7 +30,7 @@ def test_a_copy_stays_from_its_load_to_its_eviction() -> None:
             event(9_000, "evicted", seconds=0.5, reason="room for b"),
         ]
     )
-    assert (copy.begun, copy.since, copy.went_from, copy.until) == (3_000, 5_000, 8_500, 9_000)
+    assert (copy.started, copy.since, copy.went_from, copy.until) == (3_000, 5_000, 8_500, 9_000)
     assert copy.reason == "room for b"
 
 
