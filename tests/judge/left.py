@@ -50,11 +50,12 @@ def left_over(store: Store, keys: Keys, *, loads: bool = True) -> list[str]:
     `loads` also counts what is being loaded, which goes on without any request.
     """
     streams = (keys.work(""), keys.parked(""), keys.ingress, keys.outbox, keys.failures)
-    gone = (keys.started(""), keys.parked(""), keys.rq_queue())
-    of_loads = (keys.load(""), keys.loads("")) if loads else ()
+    gone = (keys.started(""), keys.parked(""), *((keys.load(""), keys.loads("")) if loads else ()))
+    # RQ's own notes begin with the name of the queue too, and expire.
+    alone = (keys.parked_refs, keys.deadlines, *((keys.rq_queue(),) if loads else ()))
     found = []
     for name in store.names():
-        if name in (keys.parked_refs, keys.deadlines) or name.startswith(gone + of_loads):
+        if name in alone or name.startswith(gone):
             found.append(f"{name} is still there")
         if name.startswith(streams) and (store.length(name) or store.pending(name)):
             found.append(f"{name}: {store.length(name)} entries, {store.pending(name)} pending")

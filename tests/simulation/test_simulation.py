@@ -15,7 +15,7 @@ REACHED = (
     "begin gone", "begin fenced", "place placed", "place parked", "place joined", "place mismatch",
     "place full", "place unloadable", "place quarantined", "cancel cancelled", "cancel succeeded",
     "claim_load claimed", "claim_load suspect", "claim_load stale", "announce done",
-    "announce fenced", "fail_load done", "refuse_load nobody",
+    "announce fenced", "fail_load done", "refuse_load no_worker",
     "refuse_load ordered", "heartbeat fenced", "heartbeat taken",
     "fence_worker done", "fence_worker late", "reap done", "register done", "reload done",
     "retire done", "leave done", "hand_over done",
