@@ -23,6 +23,8 @@ from shared.backoff import Backoff
 from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, keep_alive
 from shared.refusals import UNUSABLE, NotSent, reply_error, word_of
 
+CLOSE_TIMEOUT_S = 1.0
+
 
 class Channel:
     """`execute_command` like redis-py's, without response callbacks. Errors are redis-py's.
@@ -52,7 +54,7 @@ class Channel:
             opening.cancel()
             await asyncio.wait([opening])
         if self._link is not None:
-            self._link.close()
+            await self._link.aclose()
 
     async def _connect(self) -> _Link:
         """The next connection, which all callers of the moment share, or its error."""
@@ -129,6 +131,7 @@ class _Link(asyncio.Protocol):
         self._watch: asyncio.TimerHandle | None = None
         self._answered = 0.0
         self._opened = clock.monotonic()
+        self._closed = asyncio.Event()
         self.lasted_s = 0.0  # once it is lost
         self.lost: Exception | None = None  # no new calls; those in flight may have answers yet
 
@@ -171,6 +174,7 @@ class _Link(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._closed.set()
         self._fail(redis.exceptions.ConnectionError(str(error or "connection closed")))
 
     def _dismiss(self, reply: object) -> None:
@@ -186,8 +190,14 @@ class _Link(asyncio.Protocol):
             self.lost = error
             self.lasted_s = clock.monotonic() - self._opened
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
+        """Close; returns when the socket is closed too, which an unread write may delay."""
         self._transport.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._closed.wait()
+        except TimeoutError:
+            self._transport.abort()
 
     def abort(self) -> None:
         """Close at once, whatever is still to be written."""

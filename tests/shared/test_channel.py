@@ -37,6 +37,18 @@ async def test_a_cancelled_call_does_not_shift_the_answers(cell: Cell) -> None:
         assert isinstance(answer, asyncio.CancelledError) if n % 3 == 0 else answer == b"%d" % n
 
 
+async def test_a_closed_channel_has_closed_its_socket(cell: Cell) -> None:
+    """Not some turns of the loop later: the loop may end before."""
+    channel = Channel(cell.url)
+    call = asyncio.ensure_future(channel.execute_command("ECHO", b"x" * (16 << 20)))
+    await channel.execute_command("PING")
+    assert channel._link is not None
+    socket = channel._link._transport.get_extra_info("socket")
+    await channel.aclose()
+    assert socket.fileno() == -1
+    await asyncio.gather(call, return_exceptions=True)
+
+
 async def test_an_error_is_raised_to_its_caller_alone(cell: Cell) -> None:
     """Neighbours in the same pipeline have their answers."""
     good, bad, other = await asyncio.gather(
