@@ -39,6 +39,7 @@ class Channel:
         self._link: _Link | None = None
         self._opening: asyncio.Task[None] | None = None
         self._backoff = Backoff()
+        self._is_closed = False
         self._error: Exception = redis.exceptions.ConnectionError("never connected")
 
     async def execute_command(self, *args: Any) -> Any:
@@ -49,7 +50,8 @@ class Channel:
         return await link.call(args)
 
     async def aclose(self) -> None:
-        """Close the connection; calls in flight fail."""
+        """Close the connection for good; calls in flight and later ones fail."""
+        self._error, self._is_closed = redis.exceptions.ConnectionError("it was closed"), True
         if (opening := self._opening) is not None:
             opening.cancel()
             await asyncio.wait([opening])
@@ -60,7 +62,7 @@ class Channel:
         """The next connection, which all callers of the moment share, or its error."""
         if self._opening is None:
             self._forget_lost()
-            if self._backoff.waits():
+            if self._is_closed or self._backoff.waits():
                 raise _again(self._error)
             self._opening = asyncio.create_task(self._try())
         opening = self._opening

@@ -46,6 +46,8 @@ async def test_a_closed_channel_has_closed_its_socket(cell: Cell) -> None:
     socket = channel._link._transport.get_extra_info("socket")
     await channel.aclose()
     assert socket.fileno() == -1
+    with pytest.raises(redis.exceptions.ConnectionError):  # a late task opens no further one
+        await channel.execute_command("PING")
     await asyncio.gather(call, return_exceptions=True)
 
 
