@@ -74,6 +74,7 @@ def test_a_server_that_does_not_use_http_is_named(make_client: MakeClient) -> No
             peer, _ = server.accept()
             peer.recv(1000)
             peer.sendall(b"-ERR unknown command\r\n")
+            peer.shutdown(socket.SHUT_WR)
             while peer.recv(1000):  # to close with unread bytes would reset the connection
                 pass
             peer.close()
