@@ -14,19 +14,17 @@ from pathlib import Path
 import msgspec
 
 from deploy.cli import push_wait, repository, sources
-from deploy.cli.errors import WrongUse
+from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.output import Subparsers, mib, say, show
 from deploy.cli.policy import add_options, read_policy
 from deploy.cli.specs import FORM
 from deploy.local.progress import bytes_bar
 from shared.errors import Conflict, LoadFailed
 from shared.manifest import Batching, Manifest, TensorSpec
-from shared.names import check_model_name
+from shared.names import MAX_VERSION, check_model_name
 from shared.policy import Policy
 from shared.repository import PublishResult, Repository, publish
 from worker.runtimes import trust
-
-MAX_NUMBER = 999_999_999
 
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:
@@ -137,8 +135,8 @@ def _prepare(
 
 def _check_numbers(options: Namespace) -> None:
     for option, value in (("--max-batch", options.max_batch), ("--version", options.version)):
-        if value is not None and not 1 <= value <= MAX_NUMBER:
-            raise WrongUse(f"{option}: {value}, want 1 to {MAX_NUMBER}")
+        if value is not None and not 1 <= value <= MAX_VERSION:
+            raise WrongUse(f"{option}: {value}, want 1 to {MAX_VERSION}")
     if options.wait and not options.timeout:
         raise WrongUse("--timeout: 0, want more than 0 seconds")
 
@@ -206,5 +204,7 @@ def _publish(
         except Conflict:
             if options.version is not None:
                 raise
+            if newest == MAX_VERSION:
+                raise CannotDo(f"version {newest} is the highest there can be") from None
             numbered = msgspec.structs.replace(manifest, version=newest + 1)
             return publish(store, numbered, files, progress)
