@@ -26,6 +26,7 @@ from shared.repository.base import (
     manifest_key,
 )
 from shared.repository.disk import copy_hashing, disk_errors, sync_folder
+from shared.repository.url import RepositoryUrl
 
 PARTIAL = "blobs/partial"
 ABANDONED_S = 24 * 3600.0  # a copy this old was left by a publisher that died
@@ -40,7 +41,7 @@ class FolderRepository:
     @property
     def url(self) -> str:
         """`file:///folder`."""
-        return self._root.as_uri()
+        return str(RepositoryUrl("", str(self._root)))
 
     def check(self) -> None:
         """RepositoryError unless the folder is there and can be listed."""

@@ -22,6 +22,7 @@ from shared.repository.base import (
 from shared.repository.s3_client import s3_errors
 from shared.repository.s3_listing import VERSION_KEY, list_by_keys
 from shared.repository.s3_upload import upload
+from shared.repository.url import RepositoryUrl
 
 # Signed once per blob, and retries use the same URL: as long as the slowest download may take.
 SIGNED_FOR_S = 6 * 3600
@@ -38,7 +39,7 @@ class S3Repository:
     @property
     def url(self) -> str:
         """`s3://bucket/prefix`."""
-        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+        return str(RepositoryUrl(self._bucket, self._prefix.removesuffix("/")))
 
     def check(self) -> None:
         """List one key: shows that bucket, credentials and the right to list are there."""
