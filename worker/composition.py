@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shared.channel import Channel
-from shared.config import WorkerConfig
+from shared.config import WorkerConfig, listed
 from shared.connection import open_redis
 from shared.event_log import EventLog
 from shared.keys import Keys
@@ -49,11 +49,6 @@ from worker.supervisor.progress import Progress
 from worker.weight_cache.cache import BlobCache
 
 Send = Callable[..., None]
-
-
-def _listed(text: str) -> list[str]:
-    """The items of a comma list."""
-    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 class Composition:
@@ -169,7 +164,7 @@ class Composition:
     def _make_loader(self) -> Loader:
         config, context = self.config, self.context
         trust = Trust.of_repository(
-            self.repository.url, _listed(config.trust_code), _listed(config.trusted_programs)
+            self.repository.url, listed(config.trust_code), listed(config.trusted_programs)
         )
 
         def load_here(manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:
