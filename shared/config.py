@@ -8,9 +8,18 @@ from dataclasses import dataclass
 
 from shared import command_line
 from shared.names import MODEL_NAME
-from shared.setting import MIB, CellConfig, describe, read, setting
+from shared.repository import url
+from shared.setting import MIB, CellConfig, describe, listed, read, setting
 
-__all__ = ["CellConfig", "RouterConfig", "WorkerConfig", "check_names", "describe", "read"]
+__all__ = [
+    "CellConfig",
+    "RouterConfig",
+    "WorkerConfig",
+    "check_names",
+    "describe",
+    "listed",
+    "read",
+]
 log = logging.getLogger(__name__)
 
 
@@ -105,10 +114,12 @@ class WorkerConfig(CellConfig):
     """Settings of a worker."""
 
     def faults(self) -> list[str]:
-        """Check that the worker's name can be part of keys and lists."""
+        """Check that the worker's name can be part of keys and lists, and that each place which is
+        to be trusted is one."""
+        found = url.faults("WARMROUTE_TRUST_CODE", listed(self.trust_code))
         if self.worker_id and not MODEL_NAME.fullmatch(self.worker_id):
-            return ["WARMROUTE_WORKER_ID: want 1 to 128 of A-Z a-z 0-9 . _ -"]
-        return []
+            found.append("WARMROUTE_WORKER_ID: want 1 to 128 of A-Z a-z 0-9 . _ -")
+        return found
 
     worker_id: str = setting("WARMROUTE_WORKER_ID", "", "Name of the worker; empty generates one.")
     device: str = setting(
@@ -162,8 +173,8 @@ class WorkerConfig(CellConfig):
         "XDG_CACHE_HOME", "", "The user's cache folder; empty means ~/.cache."
     )
     trust_code: str = setting(
-        "WARMROUTE_TRUST_CODE", "", "Comma list of repository URL prefixes whose models may be "
-        "formats that can run code.",
+        "WARMROUTE_TRUST_CODE", "", "Comma list of repository URLs whose models, and those of "
+        "the folders below them, may be formats that can run code; a comma in a name is %2C.",
     )  # fmt: skip
     trusted_programs: str = setting(
         "WARMROUTE_TRUSTED_PROGRAMS", "", "Comma list of sha256 of programs allowed everywhere."

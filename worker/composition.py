@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shared.channel import Channel
-from shared.config import WorkerConfig
+from shared.config import WorkerConfig, listed
 from shared.connection import open_redis
 from shared.event_log import EventLog
 from shared.keys import Keys
@@ -52,11 +52,6 @@ from worker.weight_cache.cache import BlobCache
 from worker.weight_cache.root import open_root
 
 Send = Callable[..., None]
-
-
-def _listed(text: str) -> list[str]:
-    """The items of a comma list."""
-    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 class Composition:
@@ -182,7 +177,7 @@ class Composition:
     def _make_loader(self) -> Loader:
         config, context = self.config, self.context
         trust = Trust.of_repository(
-            self.repository.url, _listed(config.trust_code), _listed(config.trusted_programs)
+            self.repository.url, listed(config.trust_code), listed(config.trusted_programs)
         )
 
         def load_here(manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:
