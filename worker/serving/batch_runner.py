@@ -80,7 +80,7 @@ class BatchRunner:
         self, copy: Copy, start: BatchStart, batch: Sequence[QueuedRequest]
     ) -> list[Result]:
         """A result for each request, in their order. Every exception of a model is a result, and
-        what nobody wants any more when the device takes it up does not run (WITHDRAWN)."""
+        what was cancelled before the device takes it up does not run (WITHDRAWN)."""
         return await self._results(_Batch(copy, start), batch) if batch else []
 
     async def _results(self, of: _Batch, batch: Sequence[QueuedRequest]) -> list[Result]:
@@ -112,26 +112,26 @@ class BatchRunner:
         overdue_at = self._clock.local_deadline(max(request.deadline_ms for request in batch))
         call, order = DeviceCall(self._progress, of.start.number, overdue_at), of.start.turn.order
         try:
-            return await self._device.run(lambda: self._run_wanted(of, batch, call), order)
+            return await self._device.run(lambda: self._run_allowed(of, batch, call), order)
         except WarmrouteError as error:
             return error.with_traceback(None)  # it would keep the inputs and outputs of the call
         except Exception:
             log.exception("this is a bug: a batch of %d for %s raised", len(batch), of.copy.ref)
             return ModelFailed("internal error, see the worker's log")
 
-    def _run_wanted(
+    def _run_allowed(
         self, of: _Batch, batch: Sequence[QueuedRequest], call: DeviceCall
     ) -> list[Result]:
         """On the device thread."""
-        wanted = of.start.take_up(batch)
-        if not wanted:
+        allowed = of.start.take_up(batch)
+        if not allowed:
             return [WITHDRAWN] * len(batch)
         started = clock.monotonic()
         try:
-            results = self._measured(of.copy, wanted, call)
+            results = self._measured(of.copy, allowed, call)
         finally:
             of.start.turn.device_s += clock.monotonic() - started
-        by_entry = {r.entry: result for r, result in zip(wanted, results, strict=True)}
+        by_entry = {r.entry: result for r, result in zip(allowed, results, strict=True)}
         return [by_entry.get(request.entry, WITHDRAWN) for request in batch]
 
     def _measured(

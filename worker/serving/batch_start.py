@@ -41,8 +41,8 @@ RUN, EXPIRED, GONE, FENCED = (
 MARGIN_MS = 15_000  # over the command timeout: later answers are not waited for
 FRESH_S = 0.02  # older news of a request is renewed before the device takes it up
 LOOK_S = 0.5  # how long the device waits for that
-# In place of the result of a request that did not run because nobody wants it any more.
-WITHDRAWN = Cancelled("the request was taken back before it could run")
+# In place of the result of a request that did not run because it was cancelled.
+WITHDRAWN = Cancelled("the request was cancelled before it could run")
 
 Begin = Callable[[int, Sequence[QueuedRequest]], Awaitable[set[bytes]]]
 
@@ -102,7 +102,7 @@ class BatchStart:
         return [request for request in requests if request.entry not in self._refused]
 
     def take_up(self, requests: Sequence[QueuedRequest]) -> list[QueuedRequest]:
-        """On the device thread, which runs `requests` next: those that are still wanted. Old news
+        """On the device thread, which runs `requests` next: those that may still run. Old news
         is renewed first; if Redis does not answer soon, what is known decides."""
         self.turn.on_device = True
         if not self._fresh():
