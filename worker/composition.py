@@ -99,9 +99,7 @@ class Composition:
         self._calls, self._reads, self._orders = (
             calls, Channel(config.redis_url), Channel(config.redis_url),
         )  # fmt: skip
-        self.repository = open_repository(
-            config.model_repository, endpoint_url=config.s3_endpoint_url or None
-        )
+        self.repository = open_repository(config.model_repository, **config.store_options)
         self._cache = BlobCache(Path(config.disk_cache), config.disk_cache_bytes)
         self._shared_memory = open_shared_memory(
             config.shared_memory, config.cell, config.redis_url
