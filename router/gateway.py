@@ -90,9 +90,7 @@ class Gateway:
             self.id, self._keys, self._scripts, self._limits, self._waiters, self._shared_memory,
             self._failures.ended,
         )  # fmt: skip
-        self._repository = open_repository(
-            config.model_repository, endpoint_url=config.s3_endpoint_url or None
-        )
+        self._repository = open_repository(config.model_repository, **config.store_options)
         self._loaded = LoadedVersions(self._calls, self._keys, self._scripts)
         self._catalog = Catalog(
             self._repository, config.catalog_ttl_s,
