@@ -17,9 +17,5 @@ open_with_harmless_write()
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[5]), worker)
 if #ARGV > 6 then redis.call('HSET', key, unpack(ARGV, 7)) end
 note_health(worker)
-local gpu = gpu_uuid(worker)
-if gpu ~= '' and (redis.call('GET', k('device', gpu)) or worker) == worker then
-  redis.call('SET', k('device', gpu), worker, 'PX', 3 * ARGV[5])
-end
 if redis.call('SCARD', k('holds', worker)) ~= tonumber(ARGV[6]) then return 'resync' end
 return 'ok'

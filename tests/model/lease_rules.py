@@ -7,7 +7,6 @@ import json
 from tests.model.model import Model, must
 from tests.model.releasing import Wiping, wipe
 from tests.model.run import LEASE_MS, Choices, Run
-from tests.model.worker_rules import DEVICES
 
 
 async def register(run: Run, c: Choices) -> None:
@@ -15,11 +14,8 @@ async def register(run: Run, c: Choices) -> None:
     gone = [w for w in run.workers if w not in run.state.workers]
     worker = c.of(gone) if gone and not c.chance(8) else c.of(run.workers)
     incarnation = run.incarnation(worker, fresh=c.chance(2))
-    gpu, fields = (
-        c.of(("", *DEVICES)),
-        {"incarnation": incarnation, "completed_per_s": c.of(("0", "2"))},
-    )
-    fields |= {"state": "ready", "device_class": c.of(("cpu", "h100")), "gpu_uuid": gpu}
+    fields = {"incarnation": incarnation, "completed_per_s": c.of(("0", "2"))}
+    fields |= {"state": "ready", "device_class": c.of(("cpu", "h100"))}
     fields |= {"budget_bytes": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
     fields |= _report(run, c)
     epoch, m = await run.call(
@@ -83,9 +79,6 @@ async def heartbeat(run: Run, c: Choices) -> None:
         m.state.leases[worker] = m.now + LEASE_MS
         record |= report
         _note_health(m, worker)
-        if record["gpu_uuid"] and m.state.devices.get(record["gpu_uuid"], worker) == worker:
-            m.state.devices[record["gpu_uuid"]] = worker
-            m.lives(f"device:{record['gpu_uuid']}", 3 * LEASE_MS)
         want = "ok" if len(m.state.holds.get(worker, ())) == held else "resync"
     must(answer == want, f"heartbeat says {answer}, not {want}")
     run.count("heartbeat", answer)

@@ -33,6 +33,7 @@ class Load(NamedTuple):
     why: str = ""
     handed_on: str = ""
     cause: str = ""  # the cause that who waits is being told
+    until: int = 0  # the end of a renewed lease
 
 
 @dataclass
@@ -91,7 +92,7 @@ class State:
     crashed: dict[str, dict[str, str]] = field(default_factory=dict)
     unhealthy: dict[str, str] = field(default_factory=dict)
     affinity: dict[str, set[str]] = field(default_factory=dict)
-    devices: dict[str, str] = field(default_factory=dict)
+    stall: str = ""  # last housekeeping, end of the grace, lease, whether the clock went back
     expires: dict[str, int] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
 

@@ -7,30 +7,11 @@ from tests.model.crashes import charge_crash, note_crash
 from tests.model.model import Model, must
 from tests.model.moves import IN_SHARED_MEMORY, publish
 from tests.model.releasing import Wiping, wipe
-from tests.model.run import LEASE_MS, Choices, Run
+from tests.model.run import Choices, Run
 from tests.model.state import Item
 
 BULKY = ("succeeded", IN_SHARED_MEMORY + "file")
-DEVICES = ("GPU-1", "GPU-2")
 Entries = list[tuple[str, Item]]
-
-
-async def claim_device(run: Run, c: Choices) -> None:
-    """A worker that starts takes a GPU."""
-    worker, first = c.of(run.workers), c.below(2)
-    wanted = DEVICES[first:] + DEVICES[:first]
-    index, m = await run.call(
-        f"claim_device {worker} {wanted}", run.scripts.claim_device(worker, LEASE_MS, wanted)
-    )
-    own = [i for i, uuid in enumerate(wanted) if m.state.devices.get(uuid) == worker]
-    free = [i for i, uuid in enumerate(wanted) if uuid not in m.state.devices]
-    want = [*own, *free, -1][0]
-    must(index == want, f"claim_device says {index}, not {want}")
-    if want >= 0:
-        m.state.devices[wanted[want]] = worker
-        m.lives(f"device:{wanted[want]}", LEASE_MS)
-    run.count("claim_device", "own" if own else "free" if free else "none")
-    run.check("claim_device", m)
 
 
 async def read(run: Run, c: Choices) -> None:
