@@ -1,7 +1,8 @@
 """Faults in whom a failure is charged to, and in how far an unhealthy worker is passed over.
 
-Left out because a random run hardly ever gets there: that the crash of a retried probe doubles the
-quarantine (`tests/lua/test_crashes.py` does).
+Left out because a random run hardly ever gets there (`tests/lua/test_crashes.py` does): that the
+crash of a retried probe doubles the quarantine, and that a sole worker that crashed with several
+models convicts one.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ LOADS = [
     *of(
         "claim_load", "claim_load heartbeat place",
         ("a_sick_one_takes_what_a_healthy_one_could", "if soonest and least < rank", "if false"),
+        ("it_may_claim_whenever_it_likes", "and not trial then", "and false then"),
         ("it_is_refused_though_it_is_alone", "if soonest and least < rank", "if true"),
     ),
     *of(
@@ -67,10 +69,6 @@ CRASHES = [
         ("a_worker_is_never_suspect", "if crashes > 1 and against > 1 then", "if false then"),
         ("a_crash_makes_it_suspect", "if crashes > 1 and against > 1 then", "if true then"),
         ("suspect_for_ever", "redis.call('PEXPIRE', key, CALM_MS)", ""),
-    ),
-    *of(
-        "lib/crashes", "ill_before crashed_before fence_worker begin announce",
-        ("several_models_convict_one", "or sole and own", "or own"),
     ),
     *of(
         "lib/publish", "crashed_before announce begin complete",
