@@ -90,9 +90,7 @@ class Gateway:
             self.id, self._keys, self._scripts, self._limits, self._waiters, self._shared_memory,
             self._failures.ended,
         )  # fmt: skip
-        self._repository = open_repository(
-            config.model_repository, endpoint_url=config.s3_endpoint_url or None
-        )
+        self._repository = open_repository(config.model_repository, **config.store_options)
         self._loaded = LoadedVersions(self._calls, self._keys, self._scripts)
         self._catalog = Catalog(
             self._repository, config.catalog_ttl_s,
@@ -171,7 +169,7 @@ class Gateway:
             self.config.max_body_bytes,
         )  # fmt: skip
         outbox = Outbox(self._outbox, self._keys, self._scripts, self.id)
-        preload = Preload(self._repository, self._catalog, self._calls, self._keys, self._scripts)
+        preload = Preload(self._catalog, self._calls, self._keys, self._scripts)
         return [
             Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
             Loop("replies", self._waiters.run_once),

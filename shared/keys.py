@@ -20,6 +20,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `breaker:<ref>` | hash | crashes of workers over it: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
+| `stall` | string | last housekeeping, end of the grace after a stall of Redis | TTL |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
 | `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
 | `tombstone:<id>` | string | tombstone of a request whose outcome was kept | TTL |
@@ -44,7 +45,6 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `no_capacity:<ref>` | string | no other worker could take another copy | TTL |
 | `incompatible:<ref>` | set | device classes that could not load it | TTL |
 | `affinity:<key>` | set | refs of one affinity key | TTL |
-| `device:<uuid>` | string | the worker that has claimed this GPU | TTL |
 | `events` | stream | what happened to copies | for ever, capped |
 | `rq:*` | RQ | load orders, in RQ's own format | RQ's |
 """
@@ -86,6 +86,7 @@ class Keys:
         self.min_copies = self._of("min_copies")
         self.sessions = self._of("sessions")
         self.events = self._of("events")
+        self.stall = self._of("stall")
         self.answers = self._of("answers:")
 
     def _of(self, name: str) -> str:
@@ -150,9 +151,6 @@ class Keys:
 
     def affinity(self, key: str) -> str:
         return self._of(f"affinity:{key}")
-
-    def device(self, uuid: str) -> str:
-        return self._of(f"device:{uuid}")
 
     def outcomes(self, kind: str) -> str:
         return self._of(f"outcomes:{kind}")

@@ -83,10 +83,6 @@ class WorkerScripts(ScriptRunner):
 
     # Loads -------------------------------------------------------------------------------------
 
-    async def claim_device(self, worker: str, lease_ms: int, uuids: Sequence[str]) -> int:
-        """The index of the GPU that is now this worker's, -1 if none is free."""
-        return int(await self._run("claim_device", worker, lease_ms, *uuids)) - 1
-
     async def claim_load(self, worker: str, epoch: str, ref: str, token: str, lease_ms: int) -> str:
         """`claimed`, `suspect`, `stale`, `unwanted`, `refused`, `later` or `fenced`."""
         answer: bytes = await self._run("claim_load", worker, epoch, ref, token, lease_ms)
@@ -106,10 +102,12 @@ class WorkerScripts(ScriptRunner):
         return answer.decode()
 
     async def renew_load(
-        self, worker: str, ref: str, token: str, lease_ms: int, why: str = ""
+        self, worker: str, ref: str, token: str, lease_ms: int, why: str = "", spare_ms: int = 0
     ) -> bool:
-        """False if the load lease is lost. `why`: the reason it waits."""
-        return bool(await self._run("renew_load", worker, ref, token, lease_ms, why))
+        """False if the load lease is lost. `why`: the reason it waits. `spare_ms`: how much longer
+        Redis keeps the lease, for what it does not see itself (a stall, a clock that is set)."""
+        args = (worker, ref, token, lease_ms, why, spare_ms)
+        return bool(await self._run("renew_load", *args))
 
     async def refuse_load(self, worker: str, ref: str, token: str) -> str:
         """`ordered` for another worker, `no_worker` (none is left), `no_capacity` or `stale`."""

@@ -11,14 +11,12 @@ from typing import Self
 from shared.channel import Channel
 from shared.config import WorkerConfig
 from shared.errors import ConfigError, Unavailable
-from shared.keys import Keys
 from shared.redis_check import check_redis
 from shared.retry import until_answered
-from shared.scripts import WorkerScripts
 from shared.service import Loop, Supervisor
 from worker.composition import Composition, Send
 from worker.device.base import Device
-from worker.device.opening import claim_and_open
+from worker.device.opening import open_device
 from worker.residency import growth, idle_eviction, memory_monitor
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import RestartRequest
@@ -49,13 +47,12 @@ class Worker:
 
     @classmethod
     async def open(
-        cls, config: WorkerConfig, progress: Progress, send: Send, visible: str | None = None
+        cls, config: WorkerConfig, progress: Progress, send: Send, gpu: str = ""
     ) -> Self:
-        """Claim and open the device; ConfigError if it is not to be had. `visible`: the value of
-        CUDA_VISIBLE_DEVICES."""
-        calls = Channel(config.redis_url)
-        device = await claim_and_open(config, WorkerScripts(calls, Keys(config.cell)), visible)
-        return cls(config, device, calls, progress, send)
+        """Open the device; ConfigError if it cannot be used. `gpu`: the UUID of the GPU that this
+        worker has claimed, '' for the CPU."""
+        device = open_device(config.device, gpu, threads=config.threads)
+        return cls(config, device, Channel(config.redis_url), progress, send)
 
     def _loops(self) -> list[Loop]:
         services = self._services

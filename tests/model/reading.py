@@ -51,7 +51,7 @@ def _load(flat: list[str]) -> Load:
     return Load(
         f.get("token", ""), f.get("phase", ""), f.get("worker", ""), int(f.get("since", 0)),
         frozenset(f.get("refused", "").split()), f.get("extra", ""), f.get("for", ""),
-        f.get("why", ""), f.get("handed_on", ""),
+        f.get("why", ""), f.get("handed_on", ""), int(float(f.get("until", 0))),
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ _KEYED = {
     "worker", "holders", "holds", "work", "started", "parked", "load", "loads", "unloadable",
     "breaker", "gateway", "replies", "request",
     "tombstone", "idempotency", "answers", "policy", "stats",
-    "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity", "device",
+    "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
     "loaded_versions", "outcomes",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
@@ -141,6 +141,7 @@ _READERS: dict[str, Reader] = {
     "tombstone": lambda state, key, *_: state.tombstone.add(key),
     "idempotency": _into("idempotency", _idempotency),
     "headroom": lambda *_: None,
+    "stall": _whole("stall", str),
     "deadlines": _whole("deadlines", _scores),
     "ingress": _ingress,
     "outbox": _outbox,
@@ -160,7 +161,6 @@ _READERS: dict[str, Reader] = {
     "no_capacity": _into("no_capacity", str),
     "incompatible": _into("incompatible", set),
     "affinity": _into("affinity", set),
-    "device": _into("devices", str),
     "rq:queue:cold": lambda state, _, rows, __: state.orders.update(rows),
     "rq:queues": lambda *_: None,
     "test:expiry": _test,
