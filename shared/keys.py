@@ -29,6 +29,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `deadlines` | zset | request id -> deadline, ms | a member goes with its outcome |
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
+| `reply_stream:<sha1>` | string | this cell made the stream of that name for answers | TTL |
 | `dead_letters` | stream | dead letters | for ever, capped |
 | `failures` | stream, group `g` | failed requests, to be written to the log | for ever, drained |
 | `outcomes` | hash | the newest generation of each kind below | TTL |
@@ -160,6 +161,9 @@ class Keys:
 
     def idempotency(self, digest: str) -> str:
         return self._of(f"idempotency:{digest}")
+
+    def reply_stream(self, digest: str) -> str:
+        return self._of(f"reply_stream:{digest}")
 
     def gateway(self, gateway: str) -> str:
         return self._of(f"gateway:{gateway}")

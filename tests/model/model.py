@@ -20,7 +20,8 @@ _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
     "gateway": "protocols",
     "request": "records", "tombstone": "tombstone", "idempotency": "idempotency",
-    "answers": "answers", "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
+    "answers": "answers", "reply_stream": "reply_streams",
+    "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
     "no_capacity": "no_capacity", "incompatible": "incompatible", "affinity": "affinity",
     "outcomes": "outcomes", "loaded_versions": "loaded_versions",
 }  # fmt: skip

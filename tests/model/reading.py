@@ -116,7 +116,7 @@ def _idempotency(flat: list[str]) -> tuple[str, str]:
 _KEYED = {
     "worker", "holders", "holds", "work", "started", "parked", "load", "loads", "unloadable",
     "breaker", "gateway", "replies", "request",
-    "tombstone", "idempotency", "answers", "policy", "stats",
+    "tombstone", "idempotency", "answers", "reply_stream", "policy", "stats",
     "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
     "loaded_versions", "outcomes",
 }  # fmt: skip
@@ -148,6 +148,7 @@ _READERS: dict[str, Reader] = {
     "dead_letters": _whole("dead_letters", _entries),
     "failures": _failures,
     "outcomes": _into("outcomes", _table),
+    "reply_stream": lambda state, key, *_: state.reply_streams.add(key),
     "answers": _into("answers", lambda rows: list(_entries(rows).values())),
     "policy": _into("policies", _table),
     "stats": _into("stats", _table),
