@@ -133,11 +133,12 @@ class WorkerConfig(CellConfig):
     )  # fmt: skip
     memory_bytes: int = setting(
         "WARMROUTE_MEMORY_BYTES", 0, "Budget for models on the device; 0 takes 80 % of a GPU, or "
-        "50 % of the host's memory.", unit="bytes",
+        "this worker's part of half the memory that host or control group has.", unit="bytes",
     )  # fmt: skip
     host_memory_bytes: int = setting(
         "WARMROUTE_HOST_MEMORY_BYTES", 0, "Budget for weights that stay in host memory after a "
-        "model is evicted from a GPU; 0 takes an eighth of it, or none on a CPU worker.",
+        "model is evicted from a GPU; 0 takes an eighth of it (less beside many workers: all "
+        "together half), or none on a CPU worker.",
         unit="bytes",
     )  # fmt: skip
     eviction: str = setting(
@@ -161,12 +162,15 @@ class WorkerConfig(CellConfig):
         "the device process drains and is replaced; 0 disables it.", unit="bytes",
     )  # fmt: skip
     disk_cache: str = setting(
-        "WARMROUTE_DISK_CACHE",
-        "/tmp/warmroute-cache",
-        "Folder of the content-addressed weight cache.",
-    )
+        "WARMROUTE_DISK_CACHE", "", "Folder of the content-addressed weight cache, which no other "
+        "user may own or write to; empty takes one in the user's cache folder.",
+    )  # fmt: skip
     disk_cache_bytes: int = setting(
-        "WARMROUTE_DISK_CACHE_BYTES", 20 * 1024 * MIB, "Budget of that folder.", low=1, unit="bytes"
+        "WARMROUTE_DISK_CACHE_BYTES", 0, "Budget of that folder; 0 takes 20 GiB, or less where the "
+        "disk has less.", unit="bytes",
+    )  # fmt: skip
+    cache_home: str = setting(
+        "XDG_CACHE_HOME", "", "The user's cache folder; empty means ~/.cache."
     )
     trust_code: str = setting(
         "WARMROUTE_TRUST_CODE", "", "Comma list of repository URLs whose models, and those of "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.cli.main import main
-from deploy.cli.residency import as_table
+from deploy.cli.residency import as_table, unhealthy
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub
@@ -104,3 +104,13 @@ def test_json_is_the_document_of_the_server(
     workers = document["workers"]
     assert ("loads" in document) == (subcommand == "residency")
     assert [worker["id"] for worker in workers] == ["w1", "w2"]
+
+
+def test_a_worker_that_is_not_healthy_is_shown_with_its_reason() -> None:
+    """And each model whose calls fail there; a worker of an older release reports neither."""
+    ill = {"id": "w2", "health": "sick", "health_reason": "its disk is full"}
+    partly = {"id": "w3", "health": "healthy", "health_reason": "", "failing": ["bert:2:abc"]}
+    assert unhealthy([{"id": "w1"}, ill, partly]) == [
+        "w2 is sick: its disk is full",
+        "w3: calls of bert 2 fail one after another",
+    ]
