@@ -128,9 +128,10 @@ class GatewayScripts(ScriptRunner):
         kept, unread = await self._run("hand_over", gateway, last_read, *flat)
         return kept, unread
 
-    async def reap(self, max_attempts: int) -> tuple[str, int] | None:
-        """Release one dead worker, a chunk of it: (worker, entries left), or None."""
-        row = await self._run("reap", max_attempts, CHUNK)
+    async def reap(self, max_attempts: int, lease_ms: int) -> tuple[str, int] | None:
+        """Release one dead worker, a chunk of it: (worker, entries left), or None. No worker is
+        dead before `lease_ms` have passed since Redis was last away."""
+        row = await self._run("reap", max_attempts, CHUNK, lease_ms)
         return (row[0].decode(), int(row[1])) if row else None
 
     async def sweep(self) -> tuple[int, int, int]:

@@ -20,6 +20,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `breaker:<ref>` | hash | crashes of workers over it: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
+| `stall` | string | last housekeeping, end of the grace after a stall of Redis | TTL |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
 | `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
 | `tombstone:<id>` | string | tombstone of a request whose outcome was kept | TTL |
@@ -85,6 +86,7 @@ class Keys:
         self.min_copies = self._of("min_copies")
         self.sessions = self._of("sessions")
         self.events = self._of("events")
+        self.stall = self._of("stall")
         self.answers = self._of("answers:")
 
     def _of(self, name: str) -> str:

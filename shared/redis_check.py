@@ -9,7 +9,7 @@ import redis.exceptions
 from redis.asyncio import Redis
 
 from shared.errors import ConfigError
-from shared.setting import mask_url
+from shared.redis_start import first_info
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,7 @@ async def check_redis(client: Redis, url: str, *, strict: bool = False) -> list[
 
     What holds only within limits is logged. `strict` makes a ConfigError of warnings.
     """
-    try:
-        info: Info = await client.info()
-    except redis.exceptions.RedisError as error:
-        raise ConfigError(f"REDIS_URL: {mask_url(url)} cannot be used: {error}") from error
+    info: Info = await first_info(client, url)
     version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
     if version < OLDEST:
         raise ConfigError(f"REDIS_URL: Redis {info['redis_version']}, at least 6.2 is needed")

@@ -102,10 +102,12 @@ class WorkerScripts(ScriptRunner):
         return answer.decode()
 
     async def renew_load(
-        self, worker: str, ref: str, token: str, lease_ms: int, why: str = ""
+        self, worker: str, ref: str, token: str, lease_ms: int, why: str = "", spare_ms: int = 0
     ) -> bool:
-        """False if the load lease is lost. `why`: the reason it waits."""
-        return bool(await self._run("renew_load", worker, ref, token, lease_ms, why))
+        """False if the load lease is lost. `why`: the reason it waits. `spare_ms`: how much longer
+        Redis keeps the lease, for what it does not see itself (a stall, a clock that is set)."""
+        args = (worker, ref, token, lease_ms, why, spare_ms)
+        return bool(await self._run("renew_load", *args))
 
     async def refuse_load(self, worker: str, ref: str, token: str) -> str:
         """`ordered` for another worker, `no_worker` (none is left), `no_capacity` or `stale`."""

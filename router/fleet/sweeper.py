@@ -45,7 +45,7 @@ class Sweeper:
         """Reap dead workers, expire requests, repeat unclaimed orders, end sessions."""
         counts: Counter[str] = Counter()
         for _ in range(MAX_CHUNKS):
-            reaped = await self._scripts.reap(self._max_attempts)
+            reaped = await self._scripts.reap(self._max_attempts, self._lease_ms)
             if reaped is None:
                 break
             counts["reaped"] += reaped[1] == 0

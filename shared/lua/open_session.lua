@@ -39,7 +39,7 @@ for _, model in ipairs(all) do
 end
 local expiry = now + tonumber(ARGV[3])
 redis.call('HSET', k('session', id), 'models', table.concat(text, ' '), 'ttl', ARGV[3])
-redis.call('PEXPIRE', k('session', id), tonumber(ARGV[3]) + KEPT_AFTER)
+redis.call('PEXPIRE', k('session', id), tonumber(ARGV[3]) + STALL_SPARE_MS)
 redis.call('ZADD', SESSIONS, expiry, id)
 for i = 5, #ARGV, 2 do
   local ref = ARGV[i]

@@ -28,7 +28,7 @@ from tests.model import (
     world_rules,
 )
 from tests.model.model import Wrong, must
-from tests.model.run import LEASE_MS, LONGEST_TIMEOUT_MS, Choices, Plan, Run, Step
+from tests.model.run import LONGEST_TIMEOUT_MS, Choices, Plan, Run, Step
 from tests.model.shrink import LARGEST, shrunk
 from tests.model.virtual import Mutant, VirtualScripts
 
@@ -49,7 +49,8 @@ _OPTIONAL = {
     gateway_rules.gateway_beat: 2, gateway_rules.record_outcomes: 1, gateway_rules.hand_over: 1,
     world_rules.write_ingress: 3, world_rules.read_door: 2, world_rules.fill_memory: 1,
     world_rules.publish_reply: 3, world_rules.replay: 2, world_rules.crashed_before: 2,
-    world_rules.buried_before: 1, world_rules.lose_stream: 0.5, world_rules.lose_everything: 0.2,
+    world_rules.buried_before: 1, world_rules.lose_stream: 0.5, world_rules.set_clock: 0.3,
+    world_rules.lose_everything: 0.2,
 }  # fmt: skip
 # Of these a run has few: most of what they do is done to what the others have built.
 _RARE = {
@@ -67,8 +68,9 @@ _FOR_OTHERS, _WITH_OTHERS = (
 
 async def settle(run: Run, c: Choices) -> None:
     """Every worker falls silent and every deadline passes. One gateway is enough to end it all."""
-    run.now += max(LONGEST_TIMEOUT_MS, LEASE_MS)
+    run.now += LONGEST_TIMEOUT_MS + 20 * world_rules.LEAP_MS  # the clock may have gone back often
     run.scripts.now_ms = run.now
+    await world_rules.attend(run)
     while run.state.leases or run.state.deadlines:
         before = len(run.state.leases), len(invariants.live(run.state)), len(run.state.deadlines)
         await sweep_rules.reap(run, c)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.model.load_target import KNOWN_TTL, live_workers, setting
-from tests.model.model import Model, must
+from tests.model.model import STALL_SPARE, Model, must
 from tests.model.run import LOAD_LEASE_MS, Choices, Run
 from tests.model.state import Load
 
@@ -121,15 +121,16 @@ async def renew_load(run: Run, c: Choices) -> None:
     if run.idle(c, under_way(run)):
         return
     (worker, ref, token), why = loader(run, c), c.of(("", "", "no room"))
+    spare = c.of((0, STALL_SPARE))
     kept, m = await run.call(
         f"renew_load {worker} {ref} {token} {why!r}",
-        run.scripts.renew_load(worker, ref, token, LOAD_LEASE_MS, why),
+        run.scripts.renew_load(worker, ref, token, LOAD_LEASE_MS, why, spare),
     )
     load = lease_of(m, worker, ref, token)
     must(kept == (load is not None), f"renew_load says {kept}")
     if load:
-        m.state.loads[ref] = load._replace(why=why)
-        m.lives(f"load:{ref}", LOAD_LEASE_MS)
+        m.state.loads[ref] = load._replace(why=why, until=m.now + LOAD_LEASE_MS)
+        m.lives(f"load:{ref}", LOAD_LEASE_MS + spare)
     run.count("renew_load", "kept" if kept else "lost")
     run.check("renew_load", m)
 

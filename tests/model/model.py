@@ -14,7 +14,7 @@ from tests.model import load_target
 from tests.model.state import Item, Load, State
 
 ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
-RESULT_TTL, RECORD_SPARE, REPLIES_TTL = 3_600_000, 3_600_000, 60_000
+RESULT_TTL, RECORD_SPARE, REPLIES_TTL, STALL_SPARE = 3_600_000, 3_600_000, 60_000, 900_000
 CRASHES, WINDOW, FIRST_PAUSE, LONGEST_PAUSE, PROBE = 5, 600_000, 10_000, 600_000, 30_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
@@ -76,6 +76,8 @@ class Model:
             self.state.jobs.discard(key.removeprefix("rq:job:"))
         elif kind == "refused_models":
             self.state.refused_models.clear()
+        elif kind == "stall":
+            self.state.stall = ""
         elif kind in _PARTS:
             part = getattr(self.state, _PARTS[kind])
             part.discard(name) if isinstance(part, set) else part.pop(name, None)

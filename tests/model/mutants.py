@@ -68,6 +68,17 @@ GATEWAY = [
         ("a_part_is_forgotten", "if left == 0 then redis.call('ZREM', WORKERS, worker) end",
          "redis.call('ZREM', WORKERS, worker)"),
         ("the_living_are_reaped", "'-inf', now,", "'-inf', '+inf',"),
+        ("the_dying_are_reaped_after_a_stall", "if grace then", "if false then"),
+    ),
+    *of(
+        "lib/stall", "reap gateway_beat reconcile sweep set_clock tick begin announce open_session",
+        ("silence_is_death", "return grace > now and grace or nil", "return nil"),
+        ("a_clock_that_went_back_goes_unnoticed", "math.abs(gap) > longest", "gap > longest"),
+        ("leases_outlive_the_clock", "if not back then return 0 end", "do return 0 end"),
+    ),
+    *of(
+        "sweep", "sweep tick claim_load renew_load place",
+        ("a_load_that_is_not_renewed_goes_on", "tonumber(lease[4] or now + 1) <= now", "false"),
     ),
     *of(
         "sweep", "sweep fail_load claim_load announce",

@@ -51,7 +51,7 @@ def _load(flat: list[str]) -> Load:
     return Load(
         f.get("token", ""), f.get("phase", ""), f.get("worker", ""), int(f.get("since", 0)),
         frozenset(f.get("refused", "").split()), f.get("extra", ""), f.get("for", ""),
-        f.get("why", ""), f.get("handed_on", ""),
+        f.get("why", ""), f.get("handed_on", ""), int(float(f.get("until", 0))),
     )  # fmt: skip
 
 
@@ -141,6 +141,7 @@ _READERS: dict[str, Reader] = {
     "tombstone": lambda state, key, *_: state.tombstone.add(key),
     "idempotency": _into("idempotency", _idempotency),
     "headroom": lambda *_: None,
+    "stall": _whole("stall", str),
     "deadlines": _whole("deadlines", _scores),
     "ingress": _ingress,
     "outbox": _outbox,

@@ -32,6 +32,7 @@ class Load(NamedTuple):
     chosen: str = ""  # the worker that has a head start
     why: str = ""
     handed_on: str = ""
+    until: int = 0  # the end of a renewed lease
 
 
 @dataclass
@@ -87,6 +88,7 @@ class State:
     no_capacity: dict[str, str] = field(default_factory=dict)
     incompatible: dict[str, set[str]] = field(default_factory=dict)
     affinity: dict[str, set[str]] = field(default_factory=dict)
+    stall: str = ""  # last housekeeping, end of the grace, lease, whether the clock went back
     expires: dict[str, int] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
 

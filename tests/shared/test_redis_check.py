@@ -8,6 +8,7 @@ import pytest
 import redis.exceptions
 
 from deploy.local.redis_server import RedisServer, start_redis
+from shared import redis_start
 from shared.connection import open_redis
 from shared.errors import ConfigError
 from shared.redis_check import check_redis
@@ -15,8 +16,11 @@ from tests.helpers.cell import Cell
 from tests.helpers.wait import wait_until
 
 
-async def test_a_server_that_is_not_there_is_a_wrong_setting() -> None:
+async def test_a_server_that_is_not_there_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The password is not in the message."""
+    monkeypatch.setattr(redis_start, "TRY_S", 0.05)
     url = "redis://:secret@127.0.0.1:1/0"
     client = open_redis(url)
     with pytest.raises(ConfigError, match=r"REDIS_URL: redis://:\*\*\*@127\.0\.0\.1:1/0") as caught:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 
 from shared import statuses
 from shared.causes import full_text, one_line
+from shared.constants import STALL_SPARE_MS
 from shared.envelope import pack_error
 from shared.errors import InsufficientMemory, Unavailable, WarmrouteError
 from shared.retry import until_answered
@@ -67,14 +68,14 @@ class LoadLease:
                     await asyncio.sleep(REPORT_AFTER_S)
             self._changed.clear()
             with suppress(Unavailable):
-                if not await self._renew_for(LOAD_LEASE_MS):
+                if not await self._renew_for(LOAD_LEASE_MS, STALL_SPARE_MS):
                     log.warning("the load lease of %s is lost", self.ref)
                     load.cancel()
                     return
 
-    async def _renew_for(self, lease_ms: int) -> bool:
+    async def _renew_for(self, lease_ms: int, spare_ms: int = 0) -> bool:
         return await self._scripts.renew_load(
-            self._worker, self.ref, self.token, lease_ms, self._why
+            self._worker, self.ref, self.token, lease_ms, self._why, spare_ms
         )
 
     async def refuse(self, error: InsufficientMemory | None = None, why: str = "") -> None:

@@ -7,6 +7,8 @@ local COLD_QUEUE = P .. 'rq:queue:cold'
 local DEAD_LETTERS_MAX, FAILURES_MAX, REPLIES_MAX, ORDERS_MAX = 1000, 10000, 100000, 1000
 local HEAD_START_MS, ORDER_TTL_MS, DIRECT_TTL_MS, CLAIM_TTL_MS = 250, 20000, 10000, 1000
 local RESULT_TTL_MS, REPLIES_TTL_MS, KEY_TTL_MS = 3600000, 60000, 86400000
+-- Beyond its lease a key stays this long, so that no clock that was set, and no stall, deletes it.
+local STALL_SPARE_MS = 900000
 local CARRIED = 'entry.'  -- before the name of a field that a dead letter keeps for its replay
 local CARRIED_MAX = 100  -- fields; Lua's unpack fails at some thousands
 local SHARED_MEMORY = 193  -- the first byte of a body or an outcome that is a reference to shared memory

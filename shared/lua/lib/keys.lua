@@ -4,7 +4,7 @@ local WORKERS, GATEWAYS, DEADLINES = P .. 'workers', P .. 'gateways', P .. 'dead
 local PARKED, OUTBOX, DEAD_LETTERS, INGRESS = P .. 'parked', P .. 'outbox', P .. 'dead_letters', P .. 'ingress'
 local EPOCH, HEADROOM = P .. 'epoch', P .. 'headroom'
 local FAILURES, OUTCOMES, REFUSED_MODELS = P .. 'failures', P .. 'outcomes', P .. 'refused_models'
-local MIN_COPIES, SESSIONS = P .. 'min_copies', P .. 'sessions'
+local MIN_COPIES, SESSIONS, STALL = P .. 'min_copies', P .. 'sessions', P .. 'stall'
 local function k(kind, id) return P .. kind .. ':' .. id end
 
 -- The only clock is Redis's; ARGV[1] replaces it in tests. Milliseconds.

@@ -13,7 +13,7 @@ from shared.envelope import unpack_error
 from shared.errors import InvalidInput, Unavailable
 from shared.script_runner import load_source
 from shared.scripts import Completion, Scripts
-from tests.helpers.cell import MAX_ATTEMPTS, Cell
+from tests.helpers.cell import Cell
 from tests.helpers.factories import REF, placing
 from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
@@ -143,7 +143,7 @@ async def test_a_fenced_worker_commits_nothing_and_goes_on(cell: Cell) -> None:
     """Its requests were moved; under its new epoch it commits again."""
     items = await running(cell, 3)
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
-    await cell.scripts.reap(MAX_ATTEMPTS)
+    await cell.reap()
     settled: list[bytes] = []
     completions = Completions(cell.scripts, Member, settled.extend)
     completions.add(items)
