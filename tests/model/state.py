@@ -32,6 +32,7 @@ class Load(NamedTuple):
     chosen: str = ""  # the worker that has a head start
     why: str = ""
     handed_on: str = ""
+    cause: str = ""  # the cause that who waits is being told
     until: int = 0  # the end of a renewed lease
 
 
@@ -87,6 +88,9 @@ class State:
     pinned: dict[str, set[str]] = field(default_factory=dict)
     no_capacity: dict[str, str] = field(default_factory=dict)
     incompatible: dict[str, set[str]] = field(default_factory=dict)
+    failed_on: dict[str, dict[str, str]] = field(default_factory=dict)
+    crashed: dict[str, dict[str, str]] = field(default_factory=dict)
+    unhealthy: dict[str, str] = field(default_factory=dict)
     affinity: dict[str, set[str]] = field(default_factory=dict)
     stall: str = ""  # last housekeeping, end of the grace, lease, whether the clock went back
     expires: dict[str, int] = field(default_factory=dict)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.model import invariants
-from tests.model.load_rules import KEY
+from tests.model.affinity_rules import KEY
 from tests.model.load_target import KNOWN_TTL
-from tests.model.model import WINDOW, Model, must, sha1
+from tests.model.model import Model, must, sha1
 from tests.model.moves import IN_SHARED_MEMORY, Room, place_item
 from tests.model.run import LEASE_MS, LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
 from tests.model.stall import TTL as STALL_TTL
@@ -86,22 +86,6 @@ async def fill_memory(run: Run, c: Choices) -> None:
     run.room = (700, run.now + ROOM_MS)
     m.lives("headroom", ROOM_MS)
     run.check("fill_memory", m)
-
-
-async def crashed_before(run: Run, c: Choices) -> None:
-    """A model version has crashed workers before this run: one more crash and it is quarantined, or
-    its quarantine ends soon."""
-    ref, fields = c.of(run.refs), {"crashes": "4", "cause": "before"}
-    if ref in run.state.breakers:
-        return
-    if c.chance(2):
-        fields |= {"crashes": "5", "opens": "1", "until": str(run.now + c.of((2, 400)))}
-    key, flat = run.keys.breaker(ref), [part for pair in fields.items() for part in pair]
-    await run.scripts.touch("HSET", key, *flat)
-    _, m = await run.call(f"crashed_before {ref}", run.scripts.touch("PEXPIRE", key, WINDOW))
-    m.state.breakers[ref] = fields
-    m.lives(f"breaker:{ref}", WINDOW)
-    run.check("crashed_before", m)
 
 
 async def kin_before(run: Run, c: Choices) -> None:
