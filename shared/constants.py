@@ -26,6 +26,8 @@ DEAD_LETTERS_MAX = 1000
 FAILURES_MAX = 10_000
 REPLIES_MAX = 100_000
 ORDERS_MAX = 1000  # per worker; orders that are cut off are still in the cold queue
+RECORD_BYTES = 512  # of a record and its tombstone, beside the outcome
+LETTER_BODY_MAX = 1 << 20  # a larger payload is not kept with its dead letter
 CARRIED_MAX = 100  # fields of a work entry that this release does not know
 
 HEAD_START_MS = 250  # for the worker that can have a model soonest

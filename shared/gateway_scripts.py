@@ -139,6 +139,19 @@ class GatewayScripts(ScriptRunner):
         expired, ordered, placed = await self._run("sweep", CHUNK)
         return expired, ordered, placed
 
+    async def drop_kept(self, most_bytes: int) -> tuple[int, int, bool]:
+        """Keep the oldest outcomes and dead letters no longer, where all together exceed their
+        budget (0: a share of Redis's memory): counts of both, and whether Redis has headroom."""
+        outcomes, letters, fits = await self._run("drop_kept", CHUNK, most_bytes)
+        return int(outcomes), int(letters), bool(fits)
+
+    async def list_letters(self, upto: str, count: int) -> list[tuple[bytes, int, list[bytes]]]:
+        """Dead letters from `upto` on, newest first: entry, bytes of the payload, its fields."""
+        return [
+            (entry, int(size), flat)
+            for entry, size, flat in await self._run("list_letters", upto, count)
+        ]
+
     async def reconcile(self) -> tuple[int, int]:
         """Counts of sessions that had expired, and of copies ordered."""
         ended, ordered = await self._run("reconcile", CHUNK)

@@ -30,6 +30,8 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
 | `dead_letters` | stream | dead letters | for ever, capped |
+| `kept:<kind>` | list | `ms bytes name` of each kept outcome and dead letter | for ever, drained |
+| `kept_bytes:<kind>` | string | the sum of those bytes | goes with its list |
 | `failures` | stream, group `g` | failed requests, to be written to the log | for ever, drained |
 | `outcomes` | hash | the newest generation of each kind below | TTL |
 | `outcomes:<kind>` | hash | id -> how a request without a record ended | TTL |
@@ -62,6 +64,7 @@ LASTING = (
     "workers", "worker:", "epoch", "holders:", "holds:", "work:", "started:", "loads:", "parked:",
     "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
+    "kept:", "kept_bytes:",
     "min_copies", "sessions", "pinned:", "events", "unhealthy",
     "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
 )  # fmt: skip
@@ -164,6 +167,12 @@ class Keys:
 
     def outcomes(self, kind: str) -> str:
         return self._of(f"outcomes:{kind}")
+
+    def kept(self, kind: str) -> str:
+        return self._of(f"kept:{kind}")
+
+    def kept_bytes(self, kind: str) -> str:
+        return self._of(f"kept_bytes:{kind}")
 
     def tombstone(self, request_id: str) -> str:
         return self._of(f"tombstone:{request_id}")

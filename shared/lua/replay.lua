@@ -28,7 +28,7 @@ if letter.kind == 'entry' then
   redis.call('XDEL', DEAD_LETTERS, entry)
   return {'ingress', '', back, '0', '0'}
 end
-if string.byte(letter.body) == SHARED_MEMORY then return {'unkept', '', '', '0', '0'} end
+if not letter.body or string.byte(letter.body) == SHARED_MEMORY then return {'unkept', '', '', '0', '0'} end
 local limits = {work = tonumber(ARGV[5]), parked = tonumber(ARGV[6]),
   records = tonumber(ARGV[7]) - redis.call('ZCARD', DEADLINES)}
 local item = {id = ARGV[3], model = letter.model, deadline = now + tonumber(ARGV[4]), reply = '',

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shared.constants import RECORD_BYTES
 from shared.placed import Limits
 from tests.model.copies import spill, stays_with
 from tests.model.crashes import count_success, crashed_holders
@@ -202,11 +203,18 @@ def publish(m: Model, item: Item, status: str, worker: str, outcome: str, cause:
     for name in ("stream", "entry", "watchers"):
         record.pop(name, None)
     m.lives(f"request:{item.id}", RESULT_TTL)
+    count_kept(m, "outcomes", item.id, len(outcome.encode("latin-1")) + RECORD_BYTES)
     m.state.tombstone.add(item.id)
     m.lives(f"tombstone:{item.id}", 2 * RESULT_TTL)
     for to in record.get("reply_to", "").split():
         add_outbox(m, {"id": item.id, "to": to})
     return None
+
+
+def count_kept(m: Model, kind: str, name: str, size: int) -> None:
+    """What is kept until `drop_kept` drops it."""
+    m.state.kept.setdefault(kind, []).append(f"{m.now} {size} {name}")
+    m.state.kept_bytes[kind] = str(int(m.state.kept_bytes.get(kind, 0)) + size)
 
 
 def add_outbox(m: Model, fields: dict[str, str]) -> None:

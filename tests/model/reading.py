@@ -120,7 +120,7 @@ _KEYED = {
     "tombstone", "idempotency", "answers", "policy", "stats",
     "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
     "failed_on", "crashed",
-    "loaded_versions", "outcomes",
+    "loaded_versions", "outcomes", "kept", "kept_bytes",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
     "workers": _whole("leases", _scores),
@@ -149,6 +149,8 @@ _READERS: dict[str, Reader] = {
     "outbox": _outbox,
     "dead_letters": _whole("dead_letters", _entries),
     "failures": _failures,
+    "kept": _into("kept", list),
+    "kept_bytes": _into("kept_bytes", str),
     "outcomes": _into("outcomes", _table),
     "answers": _into("answers", lambda rows: list(_entries(rows).values())),
     "policy": _into("policies", _table),

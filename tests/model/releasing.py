@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from shared.constants import RECORD_BYTES
 from tests.model.model import Model, sha1
-from tests.model.moves import EXPIRED, moving, place_item, publish, with_flag
+from tests.model.moves import EXPIRED, count_kept, moving, place_item, publish, with_flag
 from tests.model.state import Item
 
 
 def bury(m: Model, item: Item, worker: str, cause: str) -> None:
-    m.state.dead_letters[f"?d{len(m.state.dead_letters)}"] = {
+    letter = f"?d{len(m.state.dead_letters)}"
+    m.state.dead_letters[letter] = {
         "kind": "request", "id": item.id, "model": item.ref, "worker": worker,
         "attempts": str(item.attempts), "cause": cause, "fingerprint": sha1(item.body),
         "body": item.body,
     }  # fmt: skip
+    count_kept(m, "letters", letter, len(item.body.encode("latin-1")) + RECORD_BYTES)
     publish(m, item, "failed", worker, cause)
 
 

@@ -70,6 +70,8 @@ class State:
     outbox: dict[str, dict[str, str]] = field(default_factory=dict)
     outbox_pending: Pending = field(default_factory=dict)
     dead_letters: dict[str, dict[str, str]] = field(default_factory=dict)
+    kept: dict[str, list[str]] = field(default_factory=dict)  # by kind
+    kept_bytes: dict[str, str] = field(default_factory=dict)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     failures_pending: Pending = field(default_factory=dict)
     # by kind and generation; "" has the newest of each

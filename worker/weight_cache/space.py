@@ -6,12 +6,11 @@ since a reservation is a file of the blob's full size.
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from shared.manifest import SHA256, FileEntry
 from shared.repository.disk import disk_errors
 from worker.weight_cache.files import CACHE, CacheFiles, scan
 from worker.weight_cache.pins import HostLocks, Pins
-
-_LOG = logging.getLogger(__name__)
 
 Budget = Callable[[int], int]  # the bytes that may be used, given those that are used now
 
@@ -92,13 +89,11 @@ class CacheSpace:
         if partial.path not in self._open:
             return
         self._open.remove(partial.path)
-        try:
+        with suppress(OSError):  # often called while an error is handled; left to the next start
             os.close(partial.fd)
+        with suppress(OSError):
             partial.path.unlink(missing_ok=True)
-        except OSError as error:  # what failed before is to be reported, and the lock to be freed
-            _LOG.warning("%s: a partial file could not be removed: %s", CACHE, error)
-        finally:
-            self._locks.end_fetch(partial.entry.sha256)
+        self._locks.end_fetch(partial.entry.sha256)
 
     def _may_fetch(self, sha256: str) -> bool:
         if not self._locks.try_fetch(sha256):

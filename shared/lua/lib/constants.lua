@@ -12,6 +12,8 @@ local RESULT_TTL_MS, REPLIES_TTL_MS, KEY_TTL_MS = 3600000, 60000, 86400000
 local STALL_SPARE_MS = 900000
 local CARRIED = 'entry.'  -- before the name of a field that a dead letter keeps for its replay
 local CARRIED_MAX = 100  -- fields; Lua's unpack fails at some thousands
+local RECORD_BYTES = 512  -- of a record and its tombstone, beside the outcome
+local LETTER_BODY_MAX = 1048576  -- a larger payload is not kept with its dead letter
 local SHARED_MEMORY = 193  -- the first byte of a body or an outcome that is a reference to shared memory
 -- The fields of a work entry that these scripts know. Other fields, of a newer release, are kept.
 local ENTRY_FIELDS = {id = true, model = true, deadline = true, reply = true, flags = true,

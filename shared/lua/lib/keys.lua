@@ -26,6 +26,12 @@ local function note_refused(ref, now, ms)
   redis.call('PEXPIRE', REFUSED_MODELS, math.max(ms, 3600000))
 end
 
+-- Count what is kept until `drop_kept` drops it. kind: 'outcomes' | 'letters'; name: an id, or an entry.
+local function count_kept(kind, name, bytes, now)
+  redis.call('RPUSH', k('kept', kind), string.format('%.0f %.0f %s', now, bytes, name))
+  redis.call('INCRBY', k('kept_bytes', kind), bytes)
+end
+
 -- A flat field-value list as a table.
 local function as_table(flat)
   local t = {}

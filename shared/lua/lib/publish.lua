@@ -57,6 +57,7 @@ local function publish(item, status, worker, outcome, now)
     'finished', now)
   redis.call('HDEL', key, 'stream', 'entry', 'watchers')
   redis.call('PEXPIRE', key, RESULT_TTL_MS)
+  count_kept('outcomes', item.id, #outcome + RECORD_BYTES, now)
   redis.call('SET', k('tombstone', item.id), '1', 'PX', 2 * RESULT_TTL_MS)
   for to in string.gmatch(kept[3] or '', '%S+') do redis.call('XADD', OUTBOX, '*', 'id', item.id, 'to', to) end
 end

@@ -4,9 +4,15 @@
 
 local function dead_letter(item, worker, cause, now)
   local letter = {'kind', 'request', 'id', item.id, 'model', item.model, 'worker', worker, 'attempts',
-    item.attempts, 'cause', cause, 'fingerprint', redis.sha1hex(item.body), 'body', item.body}
+    item.attempts, 'cause', cause, 'fingerprint', redis.sha1hex(item.body)}
+  local kept = #item.body <= LETTER_BODY_MAX and item.body or ''
+  if kept ~= '' then
+    letter[#letter + 1] = 'body'
+    letter[#letter + 1] = kept
+  end
   for i, part in ipairs(item.carried) do letter[#letter + 1] = (i % 2 == 1 and CARRIED or '') .. part end
-  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', unpack(letter))
+  local entry = redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', unpack(letter))
+  count_kept('letters', entry, #kept + RECORD_BYTES, now)
   publish(item, 'failed', worker, cause, now)
 end
 
