@@ -82,7 +82,7 @@ CRASHES = [
         ("its_successes_are_not_watched", "if watched[item.model] then", "if false then"),
     ),
     *of(
-        "lib/placement", "crashed_before retried_before announce begin fence_worker",
+        "lib/placement", "crashed_before begin register announce tick",
         ("what_crashed_a_process_is_the_probe", "and item.attempts > 0 and not item.fewest",
          "and false"),
         ("healthy_holders_stop", "avoided = crashed_holders(item.model, now)",
@@ -115,7 +115,7 @@ HEALTH = [
         ("all_are_well", "if all_healthy then return 0 end", "if true then return 0 end"),
         ("what_fails_there_is_sent_there", "if rank == 0 and string", "if false and string"),
         ("who_is_well_again_stays_listed",
-         "return redis.call('HDEL', UNHEALTHY, worker)", "return 0"),
+         "if redis.call('HDEL', UNHEALTHY, worker) == 1 then", "if false then"),
     ),
     *of(
         "lib/load_target", "heartbeat claim_load retire order_copy",
@@ -134,7 +134,7 @@ HEALTH = [
         ("the_sick_load_it", "if not soonest or rank > 0 then", "if not soonest then"),
     ),
     *of(
-        "reconcile", "reconcile order_copy heartbeat announce",
+        "reconcile", "reconcile set_policy heartbeat announce",
         ("a_sick_copy_counts", "lasting_copies(ref, now)", "#live_holders(ref, now)"),
     ),
     *of(
