@@ -15,6 +15,8 @@ POLL = "p"  # its outcome is kept for pollers
 COLD = "c"  # it waited for a load
 PROBE = "h"  # its success closes the circuit breaker of its model
 
+ISOLATED_FROM = 2  # starts that ended in a worker's death: from then on a request runs alone
+
 DOOR_GROUP = "g"  # the consumer group of the doors `ingress`, `outbox` and `failures`
 COLD_QUEUE = "cold"  # RQ's name of the queue of load orders
 

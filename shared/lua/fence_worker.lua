@@ -1,7 +1,8 @@
 -- fence_worker: end the epoch of a dead device process. Its parent knows which batch was on the device:
---   only that batch, and the loads in flight, are charged.
+--   only that batch, and the loads in flight, are charged. If a request of the batch is to blame, no model is.
 -- use: keys, constants, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
--- KEYS[1] prefix. ARGV: now, worker, epoch, batch (0: none ran), cause, max attempts.
+-- KEYS[1] prefix. ARGV: now, worker, epoch, batch (0: none ran), cause, max attempts,
+--   charge models ('1', or '': each request of the batch runs alone next).
 -- Returns the number of requests moved | -1 the epoch is not current (another process was faster).
 local now, worker, batch, cause = clock(), ARGV[2], ARGV[4], ARGV[5]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return -1 end
@@ -16,8 +17,10 @@ end
 for _, ref in ipairs(redis.call('SMEMBERS', k('loads', worker))) do
   if redis.call('HGET', k('load', ref), 'worker') == worker then blamed[ref] = true end
 end
-for ref in pairs(blamed) do charge_crash(ref, cause, now) end
+if ARGV[7] ~= '' then
+  for ref in pairs(blamed) do charge_crash(ref, cause, now) end
+end
 local moved = redis.call('XLEN', stream)
-local how = {attempts = tonumber(ARGV[6]), cause = cause, batch = batch}
+local how = {attempts = tonumber(ARGV[6]), cause = cause, batch = batch, isolate = ARGV[7] == ''}
 repeat until release_worker(worker, how, 128, now) == 0
 return moved

@@ -19,6 +19,7 @@ from shared.manifest import Manifest
 from shared.names import ModelRef
 from shared.retry import until_answered
 from shared.tasks import BackgroundTasks
+from worker.health.load_gate import is_local
 from worker.loading.load_lease import LOAD_LEASE_MS, LoadLease
 from worker.loading.load_limiter import LoadLimiter
 from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult, NoMemoryNow
@@ -51,6 +52,7 @@ class Loader:
         self._membership = context.membership
         self._copies = context.copies
         self._device = context.device
+        self._health = context.health
         self._evictor = evictor
         self._memory = memory
         self._pipeline = pipeline
@@ -64,10 +66,12 @@ class Loader:
         self.loads = 0
 
     def may_take_order(self) -> bool:
-        """Whether a further load could start now: a slot is free and memory can be freed."""
+        """Whether a further load could start now: a slot is free, memory can be freed, and the
+        last loads did not fail through this worker's own fault."""
         ready = self._membership.state == "ready"
         busy = len(self._tasks) - self._limiter.without_slot()
-        return ready and busy < self._limiter.slots and self._memory.has_capacity()
+        may_load = ready and self._health.gate.is_open(len(self._tasks))
+        return may_load and busy < self._limiter.slots and self._memory.has_capacity()
 
     async def accept(self, ref: str, token: str) -> str:
         """Answer an order within milliseconds; the load runs in the background. Returns the answer
@@ -148,6 +152,7 @@ class Loader:
         try:
             async with lease.renewed():
                 await self.load(lease, suspect=suspect, evict=evict)
+            self._health.gate.succeeded()
         except HandedOn:
             log.info("%s is handed on to the worker that holds its affinity group", lease.ref)
         except NoMemoryNow as error:
@@ -159,6 +164,8 @@ class Loader:
             await (lease.refuse(error) if evict else lease.release())
         except WarmrouteError as error:
             self._events.emit("load_failed", lease.ref, reason=error.message)
+            if is_local(error):
+                self._health.gate.failed(error.message)
             await lease.fail(error)
         except Exception:
             log.exception("this is a bug: the load of %s raised", lease.ref)

@@ -18,6 +18,7 @@ from typing import TypeVar
 from shared import clock
 from shared.errors import InvalidInput, ModelFailed, OutOfMemory, WarmrouteError
 from worker.device.base import DeviceOutOfMemory
+from worker.device.thread import is_no_evidence
 from worker.residency import growth
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
@@ -73,6 +74,7 @@ class BatchRunner:
         self._gauge = context.gauge
         self._progress = context.progress
         self._meter = context.meter
+        self._calls = context.health.calls
         self._clock = redis_clock
         self._oom_recovery = oom_recovery
 
@@ -107,7 +109,8 @@ class BatchRunner:
         self, of: _Batch, batch: Sequence[QueuedRequest]
     ) -> list[Result] | WarmrouteError:
         overdue_at = self._clock.local_deadline(max(request.deadline_ms for request in batch))
-        call = DeviceCall(self._progress, of.number, overdue_at)
+        failed = partial(self._failed, of.copy.ref, len(batch))
+        call = DeviceCall(self._progress, of.number, overdue_at, of.copy.ref, failed)
         try:
             return list(await self._device.run(lambda: self._measured(of.copy, batch, call)))
         except WarmrouteError as error:
@@ -127,6 +130,14 @@ class BatchRunner:
                 self._gauge, copy, size, partial(execution.run, copy, batch, call)
             )
             answered = len(batch)
+            self._calls.succeeded(copy.ref)
             return outcomes
         finally:
             self._meter.add(copy.ref, clock.monotonic() - started, answered)
+
+    def _failed(self, ref: str, requests: int, error: Exception) -> None:
+        """On the device thread: a call of so many requests has raised."""
+        if is_no_evidence(error):
+            return
+        self._calls.failed(ref)
+        self._device.examine(error, requests)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from shared import clock
 from shared.errors import ModelFailed
@@ -30,6 +30,7 @@ from worker.trial.guard import Guard
 log = logging.getLogger(__name__)
 
 SLOTS = 2  # batches: one on the device, one started and ready behind it
+ANSWER_S = 5.0  # to answer the request that made the device stop, before this process ends
 
 
 class Consumer:
@@ -44,6 +45,7 @@ class Consumer:
         self._batcher = context.batcher
         self._arrived = receiver.arrived
         self._completions = completions
+        self._thread = context.thread
         self._slots = asyncio.Semaphore(SLOTS)
         self._running = BackgroundTasks[None]()
         self._pausing = asyncio.Lock()
@@ -71,6 +73,8 @@ class Consumer:
         running = batch if start.certainly_in_time else await start.allowed()
         results = await self._runner.run(copy, start.number, running)
         self._commit(await start.allowed(), running, results)
+        if self._thread.asserted:
+            await self._end_asserted()
         self.guard.observe(copy, running, results)
 
     def _commit(
@@ -83,6 +87,13 @@ class Consumer:
             (r, result) for r, result in zip(running, results, strict=True) if r.entry in entries
         ]
         self._completions.finish([r for r, _ in kept], [result for _, result in kept])
+
+    async def _end_asserted(self) -> None:
+        """No call succeeds any more: end this process once the request to blame is answered."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                await self._completions.drain()
+        self._thread.end_asserted()
 
     async def drain(self) -> None:
         """Wait for the batches that run, and for their outcomes to be committed."""

@@ -3,6 +3,7 @@
 -- load. PROBE: its success closes the circuit breaker of its model.
 local KEEP, POLL, COLD, PROBE = 'k', 'p', 'c', 'h'
 local DOOR_GROUP = 'g'
+local ISOLATED_FROM = 2
 local COLD_QUEUE = P .. 'rq:queue:cold'
 local DEAD_LETTERS_MAX, FAILURES_MAX, REPLIES_MAX, ORDERS_MAX = 1000, 10000, 100000, 1000
 local HEAD_START_MS, ORDER_TTL_MS, DIRECT_TTL_MS, CLAIM_TTL_MS = 250, 20000, 10000, 1000

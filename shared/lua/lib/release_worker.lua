@@ -1,5 +1,6 @@
 -- release_worker: delete a worker's residency and place its requests again; attempts + 1 for those that ran.
--- how: attempts (maximum), cause (text), batch (only that batch ran; nil: all that had started).
+-- how: attempts (maximum), cause (text), batch (only that batch ran; nil: all that had started), isolate (what
+--   ran is to run alone next, without a further death).
 -- Over the maximum a request becomes a dead letter. Returns entries left (chunked).
 
 local function dead_letter(item, worker, cause, now)
@@ -11,6 +12,12 @@ local function dead_letter(item, worker, cause, now)
 end
 
 local function ran(number, how) return number and (not how.batch or number == how.batch) end
+
+-- Its starts, this one included.
+local function charged(attempts, how)
+  if not how.isolate then return attempts + 1 end
+  return math.max(attempts + 1, math.min(ISOLATED_FROM, how.attempts - 1))
+end
 
 local function move(item, worker, how, now)
   if item.deadline <= now then
@@ -47,7 +54,9 @@ local function release_worker(worker, how, chunk, now)
   give_up_loads(worker, now)
   for _, e in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk)) do
     local item = moving(e[2], stream, e[1])
-    if item and ran(redis.call('HGET', started, e[1]), how) then item.attempts = item.attempts + 1 end
+    if item and ran(redis.call('HGET', started, e[1]), how) then
+      item.attempts = charged(item.attempts, how)
+    end
     if item and take_entry(stream, e[1]) then move(item, worker, how, now) end
   end
   local left = redis.call('XLEN', stream)

@@ -19,6 +19,7 @@ from shared.errors import InvalidInput, ModelFailed, OutOfMemory, Unavailable, W
 from shared.footprint import Footprint
 from tests.helpers.factories import REF, manifest, work
 from worker.device.base import DeviceOutOfMemory
+from worker.health.health import Health
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge
 from worker.serving.batch_runner import BatchRunner, caller_error, split_failed
@@ -68,6 +69,9 @@ class Here:
     async def run(self, call: Callable[[], Any]) -> Any:
         return call()
 
+    def examine(self, error: Exception, requests: int) -> None:
+        """It is sound."""
+
 
 def results(
     model: Model,
@@ -77,7 +81,11 @@ def results(
 ) -> list[float | str]:  # fmt: skip
     """What becomes of a request for each value: its answer, or the code of its error."""
     parts: Any = SimpleNamespace(
-        thread=Here(), progress=Progress(), meter=meter or Meter(), gauge=Gauge(lambda: None)
+        thread=Here(),
+        progress=Progress(),
+        meter=meter or Meter(),
+        gauge=Gauge(lambda: None),
+        health=Health(),
     )
     redis_clock = RedisClock()
     redis_clock.observe(0)
