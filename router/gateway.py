@@ -171,7 +171,7 @@ class Gateway:
             self.config.max_body_bytes,
         )  # fmt: skip
         outbox = Outbox(self._outbox, self._keys, self._scripts, self.id)
-        preload = Preload(self._repository, self._catalog, self._calls, self._keys, self._scripts)
+        preload = Preload(self._catalog, self._calls, self._keys, self._scripts)
         return [
             Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
             Loop("replies", self._waiters.run_once),

@@ -44,7 +44,6 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `no_capacity:<ref>` | string | no other worker could take another copy | TTL |
 | `incompatible:<ref>` | set | device classes that could not load it | TTL |
 | `affinity:<key>` | set | refs of one affinity key | TTL |
-| `device:<uuid>` | string | the worker that has claimed this GPU | TTL |
 | `events` | stream | what happened to copies | for ever, capped |
 | `rq:*` | RQ | load orders, in RQ's own format | RQ's |
 """
@@ -150,9 +149,6 @@ class Keys:
 
     def affinity(self, key: str) -> str:
         return self._of(f"affinity:{key}")
-
-    def device(self, uuid: str) -> str:
-        return self._of(f"device:{uuid}")
 
     def outcomes(self, kind: str) -> str:
         return self._of(f"outcomes:{kind}")

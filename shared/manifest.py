@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from shared import datatypes, policy
 from shared.errors import Corrupt, InvalidInput
-from shared.names import ModelRef, check_model_name
+from shared.names import MAX_VERSION, ModelRef, check_model_name
 from shared.platforms import PLATFORMS
 from shared.policy import Policy
 
@@ -77,7 +77,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     name: str
-    version: Annotated[int, Meta(ge=1, le=999_999_999)]
+    version: Annotated[int, Meta(ge=1, le=MAX_VERSION)]
     platform: str
     inputs: Annotated[list[TensorSpec], Meta(min_length=1, max_length=256)]
     outputs: Annotated[list[TensorSpec], Meta(min_length=1, max_length=256)]

@@ -14,6 +14,7 @@ from shared.errors import InvalidInput, NotFound
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
+MAX_VERSION = 999_999_999
 RESERVED_NAMES = frozenset({"blobs", "payloads"})
 
 
@@ -49,7 +50,10 @@ def check_model_name(name: str) -> str:
 
 
 def parse_version(text: str) -> int:
-    """A version is an integer from 1, without leading zeros. NotFound otherwise: none exists."""
+    """A version is an integer from 1 to MAX_VERSION, without leading zeros. NotFound otherwise:
+    none exists."""
     if not VERSION.fullmatch(text):
-        raise NotFound(f"model version {text[:40]!r}: versions are integers from 1")
+        raise NotFound(
+            f"model version {text[:40]!r}: versions are integers from 1 to {MAX_VERSION}"
+        )
     return int(text)

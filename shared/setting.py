@@ -43,13 +43,21 @@ def convert(kind: type, text: str, low: float) -> Any:
     return value
 
 
+def listed(text: str) -> list[str]:
+    """The items of a comma list."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellConfig:
     """What every process of a cell must agree on."""
 
     redis_url: str = setting("REDIS_URL", "", "Redis of the cell, redis:// rediss:// or unix://.")
     model_repository: str = setting(
-        "MODEL_REPOSITORY", "", "Where models live: s3://bucket/prefix or file:///folder."
+        "MODEL_REPOSITORY",
+        "",
+        "Where models live: s3://bucket/prefix or file:///folder; "
+        "%20 and the like stand for characters.",
     )
     s3_endpoint_url: str = setting(
         "S3_ENDPOINT_URL", "", "An S3 server other than AWS; empty means AWS."

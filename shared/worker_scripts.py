@@ -86,10 +86,6 @@ class WorkerScripts(ScriptRunner):
 
     # Loads -------------------------------------------------------------------------------------
 
-    async def claim_device(self, worker: str, lease_ms: int, uuids: Sequence[str]) -> int:
-        """The index of the GPU that is now this worker's, -1 if none is free."""
-        return int(await self._run("claim_device", worker, lease_ms, *uuids)) - 1
-
     async def claim_load(self, worker: str, epoch: str, ref: str, token: str, lease_ms: int) -> str:
         """`claimed`, `suspect`, `stale`, `unwanted`, `refused`, `later` or `fenced`."""
         answer: bytes = await self._run("claim_load", worker, epoch, ref, token, lease_ms)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shared.channel import Channel
-from shared.config import WorkerConfig
+from shared.config import WorkerConfig, listed
 from shared.connection import open_redis, redis_errors
 from shared.event_log import EventLog
 from shared.keys import Keys
@@ -18,6 +18,7 @@ from shared.shared_memory import open_shared_memory
 from worker.device.base import Device
 from worker.device.budget import allowed_budget, budget_of, host_budget_of
 from worker.device.self_test import SelfTest
+from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
 from worker.health.checks import LoadChecks
 from worker.health.monitor import HealthMonitor
@@ -32,11 +33,12 @@ from worker.report import Reporter
 from worker.residency.account import Bookkeeper
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
+from worker.residency.demotion import Demotion
 from worker.residency.eviction_policy import policy_of
 from worker.residency.evictor import Evictor
 from worker.residency.gauge import Gauge
 from worker.residency.growth import Growth
-from worker.residency.host_tier import Demotion, HostTier
+from worker.residency.host_tier import HostTier
 from worker.residency.idle_eviction import IdleEvictor
 from worker.residency.ledger import Ledger
 from worker.residency.memory_manager import MemoryManager
@@ -50,13 +52,9 @@ from worker.serving.load_meter import Meter
 from worker.serving.receiver import InflightWindow, Receiver
 from worker.supervisor.progress import Progress
 from worker.weight_cache.cache import BlobCache
+from worker.weight_cache.root import open_root
 
 Send = Callable[..., None]
-
-
-def _listed(text: str) -> list[str]:
-    """The items of a comma list."""
-    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 class Composition:
@@ -95,6 +93,13 @@ class Composition:
         )  # fmt: skip
         self.heartbeat = HeartbeatThread(config, self.context.membership, progress)
 
+    async def resize_host_tier(self) -> int:
+        """Follow what the workers of the host leave to this one; the bytes."""
+        device, part = self.context.device, self.host.memory
+        budget = await asyncio.to_thread(host_budget_of, self.config, device, part)
+        self._host.resize(budget)
+        return budget
+
     async def _redis_time(self) -> float:
         with redis_errors():
             seconds, microseconds = await self._calls.execute_command("TIME")
@@ -102,6 +107,7 @@ class Composition:
 
     async def close(self) -> None:
         """Close files first, connections last."""
+        self.host.leave()
         await self._demotion.stop()
         await self._host.close()
         await self.events.finish(1.0)
@@ -121,11 +127,13 @@ class Composition:
         self.repository = open_repository(
             config.model_repository, endpoint_url=config.s3_endpoint_url or None
         )
-        self._cache = BlobCache(Path(config.disk_cache), config.disk_cache_bytes)
+        root = open_root(config)
+        self.host = SharedHost(config, device, root)
+        self._cache = BlobCache(root, self.host.disk)
         self._shared_memory = open_shared_memory(
             config.shared_memory, config.cell, config.redis_url
         )
-        self._host = HostTier(host_budget_of(config, device), device)
+        self._host = HostTier(host_budget_of(config, device, self.host.memory), device)
         self.events = EventLog(calls, self._keys, config.worker_id)
 
     def _make_context(self, device: Device, progress: Progress, send: Send) -> WorkerContext:
@@ -138,7 +146,7 @@ class Composition:
         )  # fmt: skip
         return WorkerContext(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
-            ledger=Ledger(budget_of(config, device)),
+            ledger=Ledger(budget_of(config, device, self.host.memory)),
             thread=DeviceThread(SelfTest(device, progress).run), device=device,
             policy=policy, gauge=Gauge(device.live, lambda: self._inflight.bytes),
             meter=Meter(), progress=progress,
@@ -173,7 +181,7 @@ class Composition:
             device, context.thread, ledger, config.unaccounted_bytes,
             accounted=lambda: self._bookkeeper.allocated(device, self._inflight.bytes),
             settled=self._bookkeeper.settled,
-            capacity=lambda: allowed_budget(config, device, ledger.budget),
+            capacity=lambda: allowed_budget(config, device, ledger.budget, self.host.memory),
             recycle=recycle, resize=self._memory.resize,
         )  # fmt: skip
         self._stats = ModelStatsReader(self._calls, self._keys, device.device_class)
@@ -184,7 +192,7 @@ class Composition:
     def _make_loader(self) -> Loader:
         config, context = self.config, self.context
         trust = Trust.of_repository(
-            self.repository.url, _listed(config.trust_code), _listed(config.trusted_programs)
+            self.repository.url, listed(config.trust_code), listed(config.trusted_programs)
         )
 
         def load_here(manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:

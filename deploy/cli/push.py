@@ -14,19 +14,18 @@ from pathlib import Path
 import msgspec
 
 from deploy.cli import push_wait, repository, sources
-from deploy.cli.errors import WrongUse
+from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.output import Subparsers, mib, say, show
 from deploy.cli.policy import add_options, read_policy
 from deploy.cli.specs import FORM
 from deploy.local.progress import bytes_bar
 from shared.errors import Conflict, LoadFailed
 from shared.manifest import Batching, Manifest, TensorSpec
-from shared.names import check_model_name
+from shared.names import MAX_VERSION, check_model_name
 from shared.policy import Policy
 from shared.repository import PublishResult, Repository, publish
+from shared.setting import listed
 from worker.runtimes import trust
-
-MAX_NUMBER = 999_999_999
 
 
 def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentParser) -> None:
@@ -94,7 +93,7 @@ def run(options: Namespace) -> int:
 
 def _advise_trust(manifest: Manifest, url: str) -> None:
     """Print on stderr which setting the workers need, unless it is set in this environment."""
-    prefixes = os.environ.get("WARMROUTE_TRUST_CODE", "").split(",")
+    prefixes = listed(os.environ.get("WARMROUTE_TRUST_CODE", ""))
     if not trust.Trust.of_repository(url, prefixes, ()).allows(manifest):
         way_out = f"{trust.advice(url)}, or workers refuse it"
         say(f"warmroute: {manifest.platform} can run code: {way_out}", error=True)
@@ -137,8 +136,8 @@ def _prepare(
 
 def _check_numbers(options: Namespace) -> None:
     for option, value in (("--max-batch", options.max_batch), ("--version", options.version)):
-        if value is not None and not 1 <= value <= MAX_NUMBER:
-            raise WrongUse(f"{option}: {value}, want 1 to {MAX_NUMBER}")
+        if value is not None and not 1 <= value <= MAX_VERSION:
+            raise WrongUse(f"{option}: {value}, want 1 to {MAX_VERSION}")
     if options.wait and not options.timeout:
         raise WrongUse("--timeout: 0, want more than 0 seconds")
 
@@ -206,5 +205,7 @@ def _publish(
         except Conflict:
             if options.version is not None:
                 raise
+            if newest == MAX_VERSION:
+                raise CannotDo(f"version {newest} is the highest there can be") from None
             numbered = msgspec.structs.replace(manifest, version=newest + 1)
             return publish(store, numbered, files, progress)

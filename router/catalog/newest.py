@@ -4,33 +4,34 @@
 
 A newer one that is not loaded is tried beside serving, newest first. Where none is loaded, requests
 themselves load the newest that has not just failed. A version whose manifest cannot be read is
-skipped, and logged once. Requests for one model share one look at the repository; one with an
-answer at hand waits for it for a limited time.
+skipped, and logged once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Container, Iterable, Iterator
 from typing import NamedTuple
 
-from router.catalog.versions import Entries, Entry, LoadedVersions
+from router.catalog.entries import Entries, Entry
+from router.catalog.listings import Listings
+from router.catalog.recent import Recent
+from router.catalog.versions import LoadedVersions
 from shared.errors import (
     BlobMissing,
     Corrupt,
     Forbidden,
     NotFound,
+    StoreUnavailable,
     Unavailable,
-    WarmrouteError,
 )
 
 log = logging.getLogger(__name__)
 
 MOST_TRIED = 8  # the newest that are not live; older ones are left alone
 MAX_LOGGED = 1000
-READ_S = 1.0  # how long a request that has an answer at hand waits for the store
+READ_S = 1.0  # how long a caller with an answer at hand waits for the store
 PATIENCE_S = 10.0  # how long it waits for the trial of a newer version
 FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.02, 0.5, 1.3
 UNREADABLE = (NotFound, Corrupt, Forbidden, BlobMissing)
@@ -46,14 +47,16 @@ class Found(NamedTuple):
 class Newest:
     """Finds it. Without `loaded` (no cell to read) it is the newest that can be read."""
 
-    def __init__(self, entries: Entries, loaded: LoadedVersions | None) -> None:
+    def __init__(self, listings: Listings, entries: Entries, loaded: LoadedVersions | None) -> None:
+        self._listings = listings
         self._entries = entries
         self._loaded = loaded
-        self._logged: set[tuple[str, int]] = set()
+        self._logged: Recent[tuple[str, int], bool] = Recent(MAX_LOGGED)
 
     async def find(self, name: str, last: Entry | None) -> Found:
         """`last`: what requests got before. NotFound, RepositoryError or Unavailable."""
-        versions = (await self._entries.versions(name))[::-1]
+        versions = (await self._listings.versions(name, known=last is not None))[::-1]
+        self._entries.keep_only(name, versions)
         if not versions:
             raise NotFound(f"model {name!r} is not in the repository")
         if self._loaded is None:
@@ -63,7 +66,7 @@ class Newest:
         if not live:
             return Found(await self._untried(name, versions))
         looked_at = [v for at, v in enumerate(versions) if at < MOST_TRIED or v in live]
-        async for entry in self._readable(name, looked_at):
+        async for entry in self._readable(name, looked_at, live):
             if live.get(entry.ref.version) == entry.ref.digest:
                 return await self._beside(self._loaded, entry._replace(loaded=True), newer)
             newer.append(entry)
@@ -103,19 +106,28 @@ class Newest:
             return await self._entries.read(name, versions[0])
         return newest
 
-    async def _readable(self, name: str, versions: Iterable[int]) -> AsyncIterator[Entry]:
+    async def _readable(
+        self, name: str, versions: Iterable[int], live: Container[int] = ()
+    ) -> AsyncIterator[Entry]:
+        """`live`: the loaded ones. If there are any, no other one is waited for."""
         for version in versions:
+            optional = bool(live) and version not in live
             try:
-                yield await self._entries.read(name, version)
+                async with asyncio.timeout(READ_S if optional else None):
+                    entry = await self._entries.current(name, version)
             except UNREADABLE as error:
-                self._log_skipped(name, version, error)
+                self._log_skipped(name, version, error.message)
+            except (TimeoutError, StoreUnavailable):
+                if not optional:
+                    raise
+                self._log_skipped(name, version, "its manifest cannot be read in time")
+            else:
+                yield entry
 
-    def _log_skipped(self, name: str, version: int, error: WarmrouteError) -> None:
+    def _log_skipped(self, name: str, version: int, why: str) -> None:
         if (name, version) not in self._logged:
-            log.warning("model %s version %s is skipped: %s", name, version, error.message)
-            if len(self._logged) >= MAX_LOGGED:
-                self._logged.clear()
-            self._logged.add((name, version))
+            log.warning("model %s version %s is skipped: %s", name, version, why)
+            self._logged.put((name, version), True)
 
     async def settled(self, trial: Entry, pauses: Iterable[float]) -> bool:
         """Wait for the end of a trial; False if it takes longer than all the pauses."""
@@ -127,34 +139,6 @@ class Newest:
             except Unavailable:  # Redis is away: the state is unknown
                 return False
         return False
-
-
-class Look:
-    """One look at the repository: `found` is its first result, `task` ends with its last."""
-
-    def __init__(self, found: asyncio.Task[Found], task: asyncio.Task[None]) -> None:
-        self.started = time.monotonic()
-        self.found = found
-        self.task = task
-
-    async def wait(self, patience_s: float) -> None:
-        """Wait for a newer result, for a request that has an answer at hand."""
-        left_s = self.started + min(READ_S, patience_s) - time.monotonic()
-        await asyncio.wait([self.found], timeout=max(left_s, 0.0))
-        await self.wait_for_trial(patience_s)
-
-    async def wait_for_trial(self, patience_s: float) -> None:
-        """Wait for the trial, if there is one, up to `patience_s`."""
-        left_s = self.started + min(PATIENCE_S, patience_s) - time.monotonic()
-        if self.found.done() and not self.is_over() and left_s > 0:
-            await asyncio.wait([self.task], timeout=left_s)
-
-    def is_over(self) -> bool:
-        """Whether it has no further result: it failed, or no newer version is tried."""
-        if not self.found.done():
-            return False
-        failed = self.found.cancelled() or self.found.exception() is not None
-        return failed or self.found.result().trial is None or self.task.done()
 
 
 def pauses() -> Iterator[float]:

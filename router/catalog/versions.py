@@ -1,7 +1,6 @@
-"""What exists and what is loaded: versions as the repository and as Redis know them.
+"""Which versions are loaded, as Redis knows them.
 
-The repository is read a few times at once, in threads, so a flood of unknown names cannot flood the
-store. Workers record a loaded version when they announce a copy (`loaded_versions:<name>`), again
+Workers record a loaded version when they announce a copy (`loaded_versions:<name>`), again
 after Redis lost it. Gateways read that when they read the repository, never for a request. A newer
 version is tried beside serving: its trial is an order like others, one load in the whole cell; one
 that failed is not tried again for a while, longer each time.
@@ -11,63 +10,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from shared import manifest as manifests
+from router.catalog.entries import Entry
 from shared import statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
-from shared.errors import BlobMissing, NotFound
 from shared.keys import Keys
-from shared.manifest import Manifest
-from shared.names import ModelRef
 from shared.redis_decode import pairs, texts
-from shared.repository import Repository
 from shared.scripts import GatewayScripts
 
-MAX_READS = 8
 LIFE_MS = 604_800_000  # since the last read
 
 TrialState = Literal["live", "coming", "failed"]
-
-
-class Entry(NamedTuple):
-    """A model version as requests use it. `loaded`: a worker has loaded it, as far as is known."""
-
-    manifest: Manifest
-    ref: ModelRef
-    loaded: bool = False
-
-
-class Entries:
-    """Reads model versions in the repository. Each call may raise RepositoryError."""
-
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
-        self._slots = asyncio.Semaphore(MAX_READS)
-
-    async def models(self) -> list[str]:
-        """The names of all models."""
-        async with self._slots:
-            return await asyncio.to_thread(self._repository.list_models)
-
-    async def versions(self, name: str) -> list[int]:
-        """Versions of a model, ascending; [] if no model has that name."""
-        async with self._slots:
-            return await asyncio.to_thread(self._repository.list_versions, name)
-
-    async def read(self, name: str, version: int) -> Entry:
-        """One version; NotFound, or Corrupt if its manifest cannot be read."""
-        async with self._slots:
-            return await asyncio.to_thread(self._read, name, version)
-
-    def _read(self, name: str, version: int) -> Entry:
-        try:
-            raw = self._repository.read_manifest(name, version)
-        except BlobMissing:
-            raise NotFound(f"model {name!r} has no version {version}") from None
-        manifest = manifests.parse(raw, name=name, version=version)
-        return Entry(manifest, manifests.ref_of(manifest, raw))
 
 
 class LoadedVersions:

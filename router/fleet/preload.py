@@ -1,11 +1,11 @@
 """Loads models without a request: those whose manifest has `preload` or `min_copies`.
 
-A round reads the newest version of every model of the repository, one call at a time, with a pause
-after each, so it slows down neither requests nor the store. A manifest is read once. It keeps the
-version that requests get: a newer one is tried beside it, and replaces it when a worker has loaded
-it (then `announce` ends the order of the older one). Loads are ordered only while the cold queue is
-short: in it they would delay those of requests. Every gateway does this; a load that is ordered is
-not ordered twice.
+A round lists the repository in one read and compares it with the last one: only the manifests of
+new versions are read, a few at a time, behind no request. It keeps the version that requests get: a
+newer one is tried beside it, and replaces it when a worker has loaded it (then `announce` ends the
+order of the older one). A model that cannot be read is skipped, and the others go on. Loads are
+ordered only while the cold queue is short: in it they would delay those of requests. Every gateway
+does this; a load that is ordered is not ordered twice.
 """
 
 from __future__ import annotations
@@ -13,50 +13,41 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from router.catalog.catalog import Catalog, Entry
 from shared import statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
-from shared.errors import (
-    Corrupt,
-    NotFound,
-    RepositoryError,
-    StoreUnavailable,
-    WarmrouteError,
-)
+from shared.errors import Corrupt, NotFound, RepositoryError, StoreUnavailable, WarmrouteError
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy, effective
 from shared.redis_decode import pairs, texts
-from shared.repository import Repository
+from shared.repository import Listed
 from shared.retry import until_answered
 from shared.scripts import GatewayScripts
 
 log = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-
 ROUND_EVERY_S = 30.0
-PAUSE_S = 0.02  # after a call to the repository, for models that are seen the first time
-LONGER_PAUSE_S = 0.1  # for models that are only checked for a newer version
+AT_ONCE = 4  # models
+PAUSE_S = 0.02  # after each of them
 MAX_ORDERS = 8  # that wait in the cold queue
 FULL_PAUSE_S = 0.5
 SHORT_S = 1.0  # for the repository, and a newer version's trial
 TRIES = 3  # orders of a preload without a copy after it: its worker died, or it was evicted at once
+AWAY_AFTER = 8  # manifests in a row that the store did not give: the next round goes on
 
 
 class Preload:
     """`run_once` is one round."""
 
     def __init__(
-        self, repository: Repository, catalog: Catalog, channel: Channel, keys: Keys,
-        scripts: GatewayScripts,
-    ) -> None:  # fmt: skip
-        self._repository = repository
+        self, catalog: Catalog, channel: Channel, keys: Keys, scripts: GatewayScripts
+    ) -> None:
         self._catalog = catalog
         self._channel = channel
         self._keys = keys
@@ -64,57 +55,73 @@ class Preload:
         self._newest: dict[str, int] = {}
         self._kept: dict[str, Entry] = {}
         self._tries: Counter[ModelRef] = Counter()
-        self._unreadable: set[str] = set()
-        self._away = False
+        self._unreadable: set[str] = set()  # in the log already; "": the whole repository
+        self._unanswered = 0
+        self._ordering = asyncio.Lock()
 
     async def run_once(self) -> int:
-        """Read the repository, order missing copies; the number of models to keep loaded."""
-        names = await self._names()
-        for name in names:
-            await asyncio.sleep(LONGER_PAUSE_S if name in self._newest else PAUSE_S)
-            if not self._away:
-                await self._read(self._look_at(name), name)
-            if name in self._kept:
-                await self._have(await self._served(name))
+        """List the repository, order missing copies; the number of models to keep loaded."""
+        rows = await self._rows()
+        self._unanswered = 0
+        visited = iter([row for row in rows if self._is_new(row) or row.name in self._kept])
+        await asyncio.gather(*(self._visit_each(visited) for _ in range(AT_ONCE)))
         return len(self._kept)
 
-    async def _names(self) -> list[str]:
-        """The models of the repository; the last ones read, while it is away."""
-        names = await self._read(asyncio.to_thread(self._repository.list_models))
-        if names is None:
-            return list(self._newest)
-        for name in self._newest.keys() - set(names):
-            await self._forget(name)
-        return names
-
-    async def _read(self, call: Coroutine[Any, Any, Result], name: str = "") -> Result | None:
-        """Read the repository, None if it is away: it is read again in the next round, and fails no
-        loop, as a gateway is ready without it. A model that cannot be read is skipped."""
+    async def _rows(self) -> list[Listed]:
+        """The models of the repository; those that were known, while it is away. That fails no
+        loop, as a gateway is ready without it."""
         try:
-            answer = await call
+            rows = await self._catalog.index()
         except RepositoryError as error:
-            away = not name or isinstance(error, StoreUnavailable)
-            if (not self._away) if away else name not in self._unreadable:
-                log.warning("preload: %s; retried in every round", error.message)
-            self._unreadable |= set() if away else {name}
-            self._away = away
-            return None
-        self._away = False
-        self._unreadable.discard(name)
-        return answer
+            self._log_unreadable("", error.message)
+            return [Listed(name, []) for name in self._kept]
+        self._unreadable.discard("")
+        for row in rows:
+            if row.error:
+                self._log_unreadable(row.name, row.error)
+        for name in self._newest.keys() - {row.name for row in rows}:
+            await self._forget(name)
+        return rows
 
-    async def _look_at(self, name: str) -> None:
-        versions = await self._catalog.versions(name)
-        if not versions or versions[-1] == self._newest.get(name):
-            return
+    def _is_new(self, row: Listed) -> bool:
+        return bool(row.versions) and row.versions[-1] != self._newest.get(row.name)
+
+    async def _visit_each(self, rows: Iterable[Listed]) -> None:
+        """One after the other; whatever happens to one, the others go on."""
+        for row in rows:
+            try:
+                await self._visit(row)
+            except Exception:
+                log.exception("preload: model %s", row.name)
+            await asyncio.sleep(PAUSE_S)
+
+    async def _visit(self, row: Listed) -> None:
+        if self._is_new(row) and self._unanswered < AWAY_AFTER:
+            try:
+                await self._look_at(row.name, row.versions[-1])
+            except RepositoryError as error:
+                self._unanswered += isinstance(error, StoreUnavailable)
+                self._log_unreadable(row.name, error.message)
+            else:
+                self._unanswered = 0
+        if row.name in self._kept:
+            await self._have(await self._served(row.name))
+
+    def _log_unreadable(self, name: str, why: str) -> None:
+        if name not in self._unreadable:
+            log.warning("preload: %s; retried in every round", why)
+            self._unreadable.add(name)
+
+    async def _look_at(self, name: str, newest: int) -> None:
         entry: Entry | None = None
         try:
-            entry = await self._catalog.resolve(name, versions[-1])
+            entry = await self._catalog.look_into(name, newest)
         except NotFound:
-            return  # that is cached for a while: the next round may read it
+            return  # deleted meanwhile
         except Corrupt as error:
             log.warning("preload: %s", error.message)
-        self._newest[name] = versions[-1]
+        self._unreadable.discard(name)
+        self._newest[name] = newest
         if entry is not None and entry.manifest.residency.least_copies:
             self._kept.setdefault(name, entry)
 
@@ -138,9 +145,10 @@ class Preload:
         preload = policy.preload and self._tries[entry.ref] < TRIES
         if not policy.min_copies and not preload:
             return
-        await self._turn()
         least = entry.manifest.residency.min_copies or None
-        ordered = await until_answered(lambda: self._scripts.order_copy(str(entry.ref), least))
+        async with self._ordering:
+            await self._turn()
+            ordered = await until_answered(lambda: self._scripts.order_copy(str(entry.ref), least))
         if ordered.status != statuses.NO_WORKER:  # that can pass, and it costs nothing
             self._tries[entry.ref] += TRIES if ordered.status == statuses.HELD else 1
 

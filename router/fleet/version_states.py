@@ -57,7 +57,7 @@ class VersionStates:
 
     async def _read(self, name: str, version: int) -> Entry | WarmrouteError:
         try:
-            return await self._catalog.read(name, version)
+            return await self._catalog.look_into(name, version)
         except StoreUnavailable:
             raise
         except WarmrouteError as error:

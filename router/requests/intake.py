@@ -8,16 +8,23 @@ A door parses its own protocol into a `Call`, and renders the ticket, the outcom
 
 from __future__ import annotations
 
-from router.catalog.catalog import LATEST, Catalog, Entry
+from router.catalog.catalog import LATEST, LONGEST_S, Catalog, Entry, SlowStore
 from router.requests.call import Call, Ticket, fingerprint
 from router.requests.dispatch import Dispatch
 from router.requests.outcome_log import End, FailureLog, RecentOutcomes
 from router.requests.waiters import HandedOver
 from router.v2 import request as v2_request
 from router.v2.json_form import peek_timeout_us
+from shared import clock
 from shared.config import RouterConfig
 from shared.envelope import Outcome
-from shared.errors import Expired, InvalidInput, Overloaded, Unavailable, WarmrouteError
+from shared.errors import (
+    ChangedMeanwhile,
+    Expired,
+    InvalidInput,
+    Overloaded,
+    WarmrouteError,
+)
 from shared.manifest import Manifest
 from shared.names import ModelRef, parse_version
 
@@ -56,12 +63,15 @@ class Intake:
         if call.admitted_bytes and call.request is None:
             call.admitted_bytes = self.admission.settle(call.admitted_bytes, len(call.body))
         version = parse_version(call.version) if call.version else LATEST
-        entry = self._catalog.fresh(call.model, version) or await self._resolve(call, version)
+        entry, took_s = self._catalog.fresh(call.model, version), 0.0
+        if entry is None:
+            entry, took_s = await self._resolve(call, version)
         parsed = _parse(call, entry.manifest)
         call.ref = entry.ref
-        call.timeout_s = timeout_s(parsed.timeout_us, call.timeout_s, self._config)
+        given_s = timeout_s(parsed.timeout_us, call.timeout_s, self._config)
+        call.timeout_s = given_s - took_s
         if call.timeout_s < SHORTEST_S:
-            raise Expired(f"its deadline passed: {call.timeout_s * 1e6:g} microseconds")
+            raise Expired(f"its deadline passed: {given_s * 1e6:g} microseconds")
         if call.key:
             call.fingerprint = fingerprint(call.model, call.version, parsed.envelope)
         return await self._dispatch.submit(call)
@@ -82,12 +92,16 @@ class Intake:
 
     def failed(self, ticket: Ticket, error: WarmrouteError) -> None:
         """An accepted request ends with an error: log it, unless Redis has it already."""
+        if isinstance(error, ChangedMeanwhile):  # deleted, and published again
+            self._catalog.invalidate(ticket.ref.name)
         if not error.traced:
             self._failures.ended(ticket, error)
 
     def refused(self, error: WarmrouteError, model: str, version: str, entry: str = "") -> str:
         """A call was not accepted: log it. Returns the request id for its answer, which is that of
         the stream entry if there is one."""
+        if isinstance(error, ChangedMeanwhile):
+            self._catalog.invalidate(model)
         request_id = entry or error.request_id or self._dispatch.new_id()
         if error.ref and not entry:
             self._failures.refused(request_id, ModelRef.parse(error.ref), error)
@@ -105,15 +119,23 @@ class Intake:
         except WarmrouteError:
             return 0.0
 
-    async def _resolve(self, call: Call, version: int) -> Entry:
-        """A caller waits up to half of its time for a newer version. A stream entry is tried again
-        instead, so it does not delay the entries behind it."""
-        patience_s = self.peek_timeout_s(call) / 2
-        if not call.entry:
-            return await self._catalog.resolve(call.model, version, patience_s)
-        if self._catalog.settling(call.model, version, call.waited_s, patience_s):
-            raise Unavailable(f"the versions of {call.model[:80]!r} are being read; retry later")
-        return await self._catalog.resolve(call.model, version, 0)
+    async def _resolve(self, call: Call, version: int) -> tuple[Entry, float]:
+        """The entry of a model, and the part of its time that the call waited for it: until its
+        deadline for an unknown one, up to half of its time for a newer version."""
+        within_s = self.peek_timeout_s(call)
+        if call.entry:  # It is tried again instead. Its deadline counts from the time in its id.
+            entry = await self._catalog.at_hand(call.model, version, call.waited_s, within_s / 2)
+            return entry, 0.0
+        began = clock.monotonic()
+        try:
+            entry = await self._catalog.resolve(
+                call.model, version, within_s / 2, within_s or LONGEST_S
+            )
+        except SlowStore as error:
+            raise (
+                Expired(f"the deadline passed: {error.message}") if within_s else error
+            ) from None
+        return entry, clock.monotonic() - began
 
 
 def _parse(call: Call, manifest: Manifest) -> v2_request.InferRequest:

@@ -2,8 +2,9 @@
 
 `place` deletes an entry in the same step that accepts its request, so it is never both or neither.
 An invalid entry is answered and kept as a dead letter. When queues are full the entry waits in the
-stream, until its deadline; waiting entries are tried in turn, so a full model does not block the
-others (until `pending_entries.MAX_WAITING` of them wait here: then nothing new is read).
+stream, until its deadline; so does one whose model is being read from the repository. Waiting
+entries are tried in turn, so a full or a slow model does not block the others (until
+`pending_entries.MAX_WAITING` of them wait here: then nothing new is read).
 """
 
 from __future__ import annotations

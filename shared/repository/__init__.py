@@ -9,13 +9,14 @@ an s3:// URL is opened.
 
 from __future__ import annotations
 
-from shared.repository.base import BlobSource, FileSource, Repository, UrlSource
+from shared.repository.base import BlobSource, FileSource, Listed, Repository, UrlSource
 from shared.repository.open import open_repository
 from shared.repository.publish import PublishResult, publish
 
 __all__ = [
     "BlobSource",
     "FileSource",
+    "Listed",
     "PublishResult",
     "Repository",
     "UrlSource",

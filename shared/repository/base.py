@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, RepositoryError, StoreUnavailable
 from shared.manifest import SHA256
-from shared.names import check_model_name
+from shared.names import MAX_VERSION, check_model_name
 
 MANIFEST = "manifest.json"
 BLOBS = "blobs/sha256"
@@ -36,6 +36,16 @@ class UrlSource:
 BlobSource = FileSource | UrlSource
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A model of the repository and its versions, ascending. `error`: why it, or one of its
+    versions, cannot be read; such a version is left out of `versions`."""
+
+    name: str
+    versions: list[int]
+    error: str = ""
+
+
 class Repository(Protocol):
     """A store of model versions. Every call blocks: use `asyncio.to_thread` in a loop.
 
@@ -48,6 +58,11 @@ class Repository(Protocol):
 
     def check(self) -> None:
         """Return if the store can be reached and read, else raise why not."""
+
+    def list_all(self) -> list[Listed]:
+        """All models by name: those with a version, and those that cannot be read. What cannot be
+        read is in its row and fails no other; an error is raised if nothing can be listed. Reads
+        the repository once, however many models it has."""
 
     def list_models(self) -> list[str]:
         """Names of folders that may be models, sorted; `list_versions` may still be empty."""
@@ -78,6 +93,21 @@ class Repository(Protocol):
         """The source of a blob of `size` bytes."""
 
 
+def list_one_by_one(repository: Repository) -> list[Listed]:
+    """`list_all` with a call for each model."""
+    rows = [_list_one(repository, name) for name in repository.list_models()]
+    return [row for row in rows if row.versions or row.error]
+
+
+def _list_one(repository: Repository, name: str) -> Listed:
+    try:
+        return Listed(name, repository.list_versions(name))
+    except StoreUnavailable:
+        raise  # it would be the same for all others
+    except RepositoryError as error:
+        return Listed(name, [], error.message)
+
+
 def is_model_name(name: str) -> bool:
     """Whether a folder of this name can be a model's; others are passed over in listings."""
     try:
@@ -89,8 +119,10 @@ def is_model_name(name: str) -> bool:
 
 def manifest_key(model: str, version: int) -> str:
     """The manifest's place below the root; InvalidInput for names that could leave the root."""
-    if version < 1:
-        raise InvalidInput(f"model version {version}: versions are integers from 1")
+    if not 1 <= version <= MAX_VERSION:
+        raise InvalidInput(
+            f"model version {version}: versions are integers from 1 to {MAX_VERSION}"
+        )
     return f"{check_model_name(model)}/{version}/{MANIFEST}"
 
 

@@ -17,8 +17,16 @@ from pathlib import Path
 from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, RepositoryError
 from shared.manifest import MAX_MANIFEST_BYTES
 from shared.names import VERSION, check_model_name
-from shared.repository.base import MANIFEST, FileSource, blob_key, is_model_name, manifest_key
+from shared.repository.base import (
+    MANIFEST,
+    FileSource,
+    Listed,
+    blob_key,
+    is_model_name,
+    manifest_key,
+)
 from shared.repository.disk import copy_hashing, disk_errors, sync_folder
+from shared.repository.url import RepositoryUrl
 
 PARTIAL = "blobs/partial"
 ABANDONED_S = 24 * 3600.0  # a copy this old was left by a publisher that died
@@ -33,7 +41,7 @@ class FolderRepository:
     @property
     def url(self) -> str:
         """`file:///folder`."""
-        return self._root.as_uri()
+        return str(RepositoryUrl("", str(self._root)))
 
     def check(self) -> None:
         """RepositoryError unless the folder is there and can be listed."""
@@ -42,20 +50,20 @@ class FolderRepository:
                 raise BlobMissing("model repository: the folder does not exist")
             next(self._root.iterdir(), None)
 
+    def list_all(self) -> list[Listed]:
+        """One look at each folder of a model."""
+        rows = [self._list_model(name) for name in self.list_models()]
+        return [row for row in rows if row.versions or row.error]
+
     def list_models(self) -> list[str]:
-        """Sub-folders whose name a model could have."""
+        """Sub-folders whose name a model could have, and links of such a name that lead nowhere."""
         with disk_errors("model repository"):
-            names = [path.name for path in self._root.iterdir() if path.is_dir()]
+            names = [path.name for path in self._root.iterdir() if _is_folder(path)]
         return sorted(filter(is_model_name, names))
 
     def list_versions(self, model: str) -> list[int]:
         """Versions that hold a manifest; a folder without one is a version half-written."""
-        folder = self._inside(check_model_name(model))
-        if not folder.is_dir():
-            return []
-        with disk_errors("model repository"):
-            found = [path for path in folder.iterdir() if VERSION.fullmatch(path.name)]
-        return sorted(int(path.name) for path in found if (path / MANIFEST).is_file())
+        return sorted(self._versions(model))
 
     def read_manifest(self, model: str, version: int) -> bytes:
         """At most the allowed bytes of a manifest and one more, which `parse` will refuse."""
@@ -118,6 +126,33 @@ class FolderRepository:
             raise Corrupt(f"blob {sha256[:12]}: holds {found} bytes, the manifest says {size}")
         return FileSource(self._inside(blob_key(sha256)))
 
+    def _list_model(self, name: str) -> Listed:
+        try:
+            versions = self._versions(name)
+        except RepositoryError as error:
+            return Listed(name, [], error.message)
+        whole = sorted(version for version, error in versions.items() if not error)
+        return Listed(name, whole, next((text for text in versions.values() if text), ""))
+
+    def _versions(self, model: str) -> dict[int, str]:
+        """Version -> why its manifest cannot be read, "" if it can."""
+        folder = self._inside(check_model_name(model))
+        if not folder.is_dir():
+            if (self._root / model).is_symlink():
+                raise RepositoryError(f"{model}: a symbolic link leads to no folder")
+            return {}
+        with disk_errors(f"folder of model {model}"):
+            found = [path for path in folder.iterdir() if VERSION.fullmatch(path.name)]
+            there = [path for path in found if _is_there(path / MANIFEST)]
+        return {int(path.name): self._fault(model, path) for path in there}
+
+    def _fault(self, model: str, version: Path) -> str:
+        try:
+            path = self._inside(manifest_key(model, int(version.name)))
+        except RepositoryError as error:
+            return error.message
+        return "" if path.is_file() else f"{model}/{version.name}: its manifest is not a file"
+
     def _same_or_conflict(self, model: str, version: int, raw: bytes) -> None:
         if self.read_manifest(model, version) != raw:
             raise Conflict(f"{model} version {version}: published before with other content")
@@ -153,6 +188,20 @@ class FolderRepository:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder, or a link that should be one."""
+    return path.is_dir() or (path.is_symlink() and not path.is_file())
+
+
+def _is_there(manifest: Path) -> bool:
+    """Whether a manifest, a link that should be one, or a link on the way to it, is there."""
+    return manifest.is_symlink() or manifest.is_file() or _is_dangling(manifest.parent)
+
+
+def _is_dangling(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 @contextmanager

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from shared.errors import BlobMissing, Conflict
+from shared.errors import BlobMissing, Conflict, Forbidden
 from shared.manifest import MAX_MANIFEST_BYTES
 from shared.names import check_model_name
-from shared.repository.base import UrlSource, blob_key, is_model_name, manifest_key
+from shared.repository.base import (
+    Listed,
+    UrlSource,
+    blob_key,
+    is_model_name,
+    list_one_by_one,
+    manifest_key,
+)
 from shared.repository.s3_client import s3_errors
+from shared.repository.s3_listing import VERSION_KEY, list_by_keys
 from shared.repository.s3_upload import upload
+from shared.repository.url import RepositoryUrl
 
 # Signed once per blob, and retries use the same URL: as long as the slowest download may take.
 SIGNED_FOR_S = 6 * 3600
-_MANIFEST_KEY = re.compile(r"([1-9][0-9]{0,8})/manifest\.json")
 
 
 class S3Repository:
@@ -32,12 +39,20 @@ class S3Repository:
     @property
     def url(self) -> str:
         """`s3://bucket/prefix`."""
-        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+        return str(RepositoryUrl(self._bucket, self._prefix.removesuffix("/")))
 
     def check(self) -> None:
         """List one key: shows that bucket, credentials and the right to list are there."""
         with s3_errors("model repository"):
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+
+    def list_all(self) -> list[Listed]:
+        """From the keys below the prefix. A policy may forbid to list them all, but not those of
+        some models: then each is listed."""
+        try:
+            return list_by_keys(self._client, self._bucket, self._prefix)
+        except Forbidden:
+            return list_one_by_one(self)
 
     def list_models(self) -> list[str]:
         """First path segments below the prefix that a model could be called."""
@@ -53,7 +68,7 @@ class S3Repository:
         found: list[int] = []
         for page in self._pages(start):
             keys = [entry["Key"][len(start) :] for entry in page.get("Contents", [])]
-            found += [int(match[1]) for key in keys if (match := _MANIFEST_KEY.fullmatch(key))]
+            found += [int(match[1]) for key in keys if (match := VERSION_KEY.fullmatch(key))]
         return sorted(found)
 
     def read_manifest(self, model: str, version: int) -> bytes:

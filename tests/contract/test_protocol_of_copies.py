@@ -76,10 +76,9 @@ def test_a_number_in_the_text_is_the_one_in_the_scripts(phrase: str, said: str) 
 
 
 def test_times_in_words_are_those_of_the_scripts() -> None:
-    """Hints live for an hour; a GPU's claim for three leases; two orders for each worker."""
+    """Hints live for an hour; two orders for each worker."""
     assert constant("WARM_TTL", "load_target") == 3600 * 1000
     assert "are hints that expire an hour after the last one" in " ".join(TEXT.split())
-    assert "'PX', 3 * ARGV[5]" in lua("heartbeat") and "keeps it for three leases" in TEXT
     assert "local most = 2 * redis.call('ZCOUNT', WORKERS" in lua("reconcile")
     assert "while more than two orders per worker wait" in TEXT
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared.errors import BlobMissing, Forbidden
 from shared.manifest import Manifest
-from shared.repository.base import BlobSource
+from shared.repository.base import BlobSource, Listed
 
 
 class FakeRepository:
@@ -35,6 +35,11 @@ class FakeRepository:
         self.manifests[manifest.name, manifest.version] = raw
         return raw
 
+    def list_all(self) -> list[Listed]:
+        self._asked("list_all")
+        names = sorted({name for name, _ in self.manifests})
+        return [self._row(name) for name in names]
+
     def list_models(self) -> list[str]:
         self._asked("list_models")
         return sorted({name for name, _ in self.manifests})
@@ -42,8 +47,8 @@ class FakeRepository:
     def list_versions(self, model: str) -> list[int]:
         self._asked("list_versions")
         if model in self.forbidden:
-            raise Forbidden(f"{model}: a symbolic link leads out of the repository")
-        return sorted(version for name, version in self.manifests if name == model)
+            raise Forbidden(self._why(model))
+        return self._versions(model)
 
     def read_manifest(self, model: str, version: int) -> bytes:
         self._asked("read_manifest")
@@ -69,6 +74,17 @@ class FakeRepository:
 
     def blob_sources(self, sha256: str, size: int) -> BlobSource:
         raise BlobMissing(f"no blob {sha256}")
+
+    def _row(self, model: str) -> Listed:
+        if model in self.forbidden:
+            return Listed(model, [], self._why(model))
+        return Listed(model, self._versions(model))
+
+    def _versions(self, model: str) -> list[int]:
+        return sorted(version for name, version in self.manifests if name == model)
+
+    def _why(self, model: str) -> str:
+        return f"{model}: a symbolic link leads out of the repository"
 
     def _asked(self, what: str) -> None:
         with self._lock:

@@ -19,11 +19,14 @@ class Proxy:
 
     upstream: str
     url: str = ""
-    act: Act | None = None
+    act: Act | None = None  # on GETs of blobs
+    act_on_all: Act | None = None  # on whatever is asked
     alter: Callable[[bytes], bytes] = lambda body: body
     blob_requests: list[web.Request] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self.act_on_all is not None and (answer := await self.act_on_all(request)) is not None:
+            return answer
         if request.method == "GET" and "/blobs/" in request.path:
             self.blob_requests.append(request)
             if self.act is not None and (answer := await self.act(request)) is not None:

@@ -56,7 +56,7 @@ _RARE = {
     load_rules.route_by_affinity: 3, copy_rules.order_copy: 2, load_end_rules.record_stats: 1,
     copy_rules.order_unload: 1, copy_rules.set_policy: 1, copy_rules.reconcile: 3,
     session_rules.open_session: 2, session_rules.keep_session: 1, session_rules.close_session: 1,
-    worker_rules.claim_device: 1, world_rules.kin_before: 3,
+    world_rules.kin_before: 3,
 }  # fmt: skip
 # What these do, they do for another worker, or beside another model.
 _FOR_OTHERS, _WITH_OTHERS = (

@@ -22,7 +22,7 @@ _PARTS = {
     "request": "records", "tombstone": "tombstone", "idempotency": "idempotency",
     "answers": "answers", "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
     "no_capacity": "no_capacity", "incompatible": "incompatible", "affinity": "affinity",
-    "device": "devices", "outcomes": "outcomes", "loaded_versions": "loaded_versions",
+    "outcomes": "outcomes", "loaded_versions": "loaded_versions",
 }  # fmt: skip
 
 

@@ -105,12 +105,6 @@ WORKER = [
         ("a_lost_map_goes_unnoticed", "return 'resync'", "return 'ok'"),
     ),
     *of(
-        "heartbeat", "heartbeat claim_device",
-        ("anothers_gpu_is_taken", "(redis.call('GET', k('device', gpu)) or worker) == worker",
-         "true"),
-        ("its_gpu_lapses", "redis.call('SET', k('device', gpu), worker", "local _ = (worker"),
-    ),
-    *of(
         "begin", "begin announce",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
         ("what_is_late_starts", "tonumber(ARGV[i + 2]) <= now", "false"),

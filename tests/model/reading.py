@@ -117,7 +117,7 @@ _KEYED = {
     "worker", "holders", "holds", "work", "started", "parked", "load", "loads", "unloadable",
     "breaker", "gateway", "replies", "request",
     "tombstone", "idempotency", "answers", "policy", "stats",
-    "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity", "device",
+    "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
     "loaded_versions", "outcomes",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
@@ -160,7 +160,6 @@ _READERS: dict[str, Reader] = {
     "no_capacity": _into("no_capacity", str),
     "incompatible": _into("incompatible", set),
     "affinity": _into("affinity", set),
-    "device": _into("devices", str),
     "rq:queue:cold": lambda state, _, rows, __: state.orders.update(rows),
     "rq:queues": lambda *_: None,
     "test:expiry": _test,

@@ -1,4 +1,4 @@
-"""Faults in the scripts of sessions and of devices."""
+"""Faults in the scripts of sessions."""
 
 from __future__ import annotations
 
@@ -57,11 +57,5 @@ ALL = [
     *of(
         "lib/sessions", "open_session reload claim_load",
         ("what_is_loading_is_to_move", "holds or loader == bin.worker", "holds"),
-    ),
-    *of(
-        "claim_device", "claim_device heartbeat",
-        ("another_has_it", "if not holder and free == 0", "if free == 0"),
-        ("its_own_is_passed_over", "if holder == worker then", "if false then"),
-        ("it_is_kept_for_ever", "worker, 'PX', ARGV[3])", "worker, 'PX', 2 ^ 50)"),
     ),
 ]  # fmt: skip

@@ -87,7 +87,6 @@ class State:
     no_capacity: dict[str, str] = field(default_factory=dict)
     incompatible: dict[str, set[str]] = field(default_factory=dict)
     affinity: dict[str, set[str]] = field(default_factory=dict)
-    devices: dict[str, str] = field(default_factory=dict)
     expires: dict[str, int] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
 

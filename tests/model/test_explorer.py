@@ -35,7 +35,6 @@ OUTCOMES = {
     "publish_reply": "answered, too late",
     "begin": "run, expired, gone, fenced, no group",
     "cancel": "cancelled unknown expired failed succeeded late",
-    "claim_device": "own free none",
     "claim_load": "claimed suspect stale unwanted refused later fenced",
     "close_session": "closed none",
     "complete": "won lost fenced",

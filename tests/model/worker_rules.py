@@ -10,7 +10,6 @@ from tests.model.run import LEASE_MS, Choices, Run
 from tests.model.state import Item
 
 BULKY = ("succeeded", IN_SHARED_MEMORY + "file")
-DEVICES = ("GPU-1", "GPU-2")
 Entries = list[tuple[str, Item]]
 
 
@@ -19,11 +18,8 @@ async def register(run: Run, c: Choices) -> None:
     gone = [w for w in run.workers if w not in run.state.workers]
     worker = c.of(gone) if gone and not c.chance(8) else c.of(run.workers)
     incarnation = run.incarnation(worker, fresh=c.chance(2))
-    gpu, fields = (
-        c.of(("", *DEVICES)),
-        {"incarnation": incarnation, "completed_per_s": c.of(("0", "2"))},
-    )
-    fields |= {"state": "ready", "device_class": c.of(("cpu", "h100")), "gpu_uuid": gpu}
+    fields = {"incarnation": incarnation, "completed_per_s": c.of(("0", "2"))}
+    fields |= {"state": "ready", "device_class": c.of(("cpu", "h100"))}
     fields |= {"budget_bytes": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
     fields |= _report(c)
     epoch, m = await run.call(
@@ -70,31 +66,10 @@ async def heartbeat(run: Run, c: Choices) -> None:
     else:
         m.state.leases[worker] = m.now + LEASE_MS
         record |= report
-        if record["gpu_uuid"] and m.state.devices.get(record["gpu_uuid"], worker) == worker:
-            m.state.devices[record["gpu_uuid"]] = worker
-            m.lives(f"device:{record['gpu_uuid']}", 3 * LEASE_MS)
         want = "ok" if len(m.state.holds.get(worker, ())) == held else "resync"
     must(answer == want, f"heartbeat says {answer}, not {want}")
     run.count("heartbeat", answer)
     run.check("heartbeat", m)
-
-
-async def claim_device(run: Run, c: Choices) -> None:
-    """A worker that starts takes a GPU."""
-    worker, first = c.of(run.workers), c.below(2)
-    wanted = DEVICES[first:] + DEVICES[:first]
-    index, m = await run.call(
-        f"claim_device {worker} {wanted}", run.scripts.claim_device(worker, LEASE_MS, wanted)
-    )
-    own = [i for i, uuid in enumerate(wanted) if m.state.devices.get(uuid) == worker]
-    free = [i for i, uuid in enumerate(wanted) if uuid not in m.state.devices]
-    want = [*own, *free, -1][0]
-    must(index == want, f"claim_device says {index}, not {want}")
-    if want >= 0:
-        m.state.devices[wanted[want]] = worker
-        m.lives(f"device:{wanted[want]}", LEASE_MS)
-    run.count("claim_device", "own" if own else "free" if free else "none")
-    run.check("claim_device", m)
 
 
 async def read(run: Run, c: Choices) -> None:

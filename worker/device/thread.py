@@ -17,8 +17,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, TypeVar
 
 from shared.errors import InvalidInput, ModelFailed
 from worker.device.base import DeviceOutOfMemory
@@ -31,6 +33,8 @@ Result = TypeVar("Result")
 
 # As CUDA's texts have it. This decides which request is to blame, not whether the device is lost.
 _ASSERTION = "device-side assert"
+
+AT_ONCE = (-1, 0.0)  # before every batch that waits
 
 
 class DeviceAsserted(ModelFailed):
@@ -45,9 +49,10 @@ class DeviceAsserted(ModelFailed):
 
 
 class DeviceThread:
-    """Runs calls one after the other, in the order in which they were submitted. `self_test()`:
-    why the device cannot be used, '' if it can. `end(status)` ends the process without cleaning up:
-    threads may hang in calls that never return."""
+    """Runs calls one after the other: of those that wait, the one with the lowest order, then in
+    the order in which they were submitted. `self_test()`: why the device cannot be used, '' if it
+    can. `end(status)` ends the process without cleaning up: threads may hang in calls that never
+    return."""
 
     def __init__(
         self, self_test: Callable[[], str] = lambda: "", end: Callable[[int], object] = os._exit
@@ -56,6 +61,9 @@ class DeviceThread:
         self._self_test = self_test
         self._end = end
         self._asserted, self._ending = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._numbers = count()
+        self._waiting: list[tuple[tuple[int, float], int, Callable[[], Any], Future[Any]]] = []
 
     @property
     def asserted(self) -> bool:
@@ -63,10 +71,10 @@ class DeviceThread:
         process is to end with DEVICE_ASSERT."""
         return self._asserted.is_set()
 
-    async def run(self, call: Callable[[], Result]) -> Result:
+    async def run(self, call: Callable[[], Result], order: tuple[int, float] = AT_ONCE) -> Result:
         """Run `call` on the device thread; its exception is raised here. Ends this process if the
         device is lost to it."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._watched, call)
+        return await asyncio.wrap_future(self._submit(call, order))
 
     async def test(self) -> None:
         """Test the device at the start; this process ends if it cannot be used."""
@@ -79,7 +87,7 @@ class DeviceThread:
 
     async def test_after(self, error: BaseException) -> None:
         """Examine an `error` of another thread that has used the device."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self.examine, error)
+        await self.run(lambda: self.examine(error))
 
     def examine(self, error: BaseException, requests: int = 0) -> None:
         """On the device thread, after `error` in a call of so many requests: end this process if
@@ -106,6 +114,27 @@ class DeviceThread:
     def close(self) -> None:
         """Wait for the running call and accept no more."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+        for _, _, _, future in self._waiting:
+            future.cancel()
+
+    def _submit(self, call: Callable[[], Result], order: tuple[int, float]) -> Future[Result]:
+        future: Future[Result] = Future()
+        with self._lock:
+            heappush(self._waiting, (order, next(self._numbers), call, future))
+        self._executor.submit(self._run_first)
+        return future
+
+    def _run_first(self) -> None:
+        with self._lock:
+            _, _, call, future = heappop(self._waiting)
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(self._watched(call))
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            del call, future  # an error's traceback would keep them, and they it
 
     def _watched(self, call: Callable[[], Result]) -> Result:
         if self.asserted:

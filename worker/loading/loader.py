@@ -22,8 +22,9 @@ from shared.tasks import BackgroundTasks
 from worker.health.load_gate import is_local
 from worker.loading.load_lease import LOAD_LEASE_MS, LoadLease
 from worker.loading.load_limiter import LoadLimiter
-from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult, NoMemoryNow
+from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult
 from worker.loading.manifest_reader import ManifestReader
+from worker.loading.model_files import NoMemoryNow
 from worker.residency.context import WorkerContext
 from worker.residency.evictor import Evictor
 from worker.residency.memory_manager import MemoryManager

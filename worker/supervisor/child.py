@@ -37,19 +37,20 @@ class Child:
 
     @classmethod
     async def start(
-        cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool, suspect: str = ""
-    ) -> Self:
+        cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool, suspect: str = "",
+        inherited: Sequence[int] = (),
+    ) -> Self:  # fmt: skip
         """Start a process that loads `hot`. `served_before`: another process of this worker has
         served, so the settings are right, and a service that does not answer now will later.
-        `suspect`: why it is on probation. The process has a session of its own: Ctrl-C and signals
-        to the parent's group do not reach it."""
+        `suspect`: why it is on probation. `inherited`: descriptors that it keeps open. The process
+        has a session of its own: Ctrl-C and signals to the parent's group do not reach it."""
         here, there = socket.socketpair()
         file = shared_file()
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "worker.process", str(os.getpid()), str(there.fileno()),
-                str(file), env=env, pass_fds=(there.fileno(), file), start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL,
+                str(file), env=env, pass_fds=(there.fileno(), file, *inherited),
+                start_new_session=True, stdin=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
             progress = Progress(file)
         finally:

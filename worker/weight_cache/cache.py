@@ -21,7 +21,7 @@ from worker.weight_cache.fetch import Fetch, Fetcher
 from worker.weight_cache.files import CACHE, CacheFiles
 from worker.weight_cache.loop_thread import run_in
 from worker.weight_cache.pins import HostLocks, Pins
-from worker.weight_cache.space import CacheSpace, Partial
+from worker.weight_cache.space import Budget, CacheSpace, Partial
 
 _SEAL_AFTER_S = 1.0  # the load that needed the blobs has priority over their flushing
 _LOOK_AGAIN_S = 0.02  # another process does not report that it has fetched a blob
@@ -30,19 +30,20 @@ OnBytes = Callable[[int], None]
 
 
 class BlobCache:
-    """Blobs under `root`, at most `budget_bytes` of them; the least recently used is evicted first.
+    """Blobs under `root`, at most `budget` bytes of them (which may depend on those that are used);
+    the least recently used is evicted first.
 
     Use from one event loop. `fetcher` is closed with the cache.
     """
 
-    def __init__(self, root: Path, budget_bytes: int, fetcher: Fetcher | None = None) -> None:
-        self._budget = budget_bytes
+    def __init__(self, root: Path, budget: int | Budget, fetcher: Fetcher | None = None) -> None:
+        self._budget: Budget = (lambda used: budget) if isinstance(budget, int) else budget
         self._files = CacheFiles(root)
         self.manifests = root / "manifests"  # of what was loaded; small, and never evicted
         with disk_errors(CACHE):
             self._locks = HostLocks(root / "locks")
         self._pins = Pins(self._locks)
-        self._space = CacheSpace(self._files, self._pins, self._locks, budget_bytes)
+        self._space = CacheSpace(self._files, self._pins, self._locks, self._budget)
         self._fetcher = fetcher or Fetcher()
         # One thread: flushing is background work and must not keep the fetcher's threads busy.
         self._sealing = ThreadPoolExecutor(1, thread_name_prefix="blob-seal")
@@ -64,10 +65,10 @@ class BlobCache:
         as bytes arrive for this caller, not for blobs found here or fetched by another.
         """
         needed = _distinct(files)
-        self._refuse_what_can_never_fit(needed.values())
-        self._pins.add(needed)
+        self.pin(files)
         try:
             while missing := await run_in(None, self._files.missing, list(needed.values())):
+                await run_in(None, self._refuse_what_can_never_fit, needed.values())
                 await self._fetch_or_wait(repository, missing, on_bytes)
         except BaseException:
             self._pins.remove(needed)
@@ -77,6 +78,10 @@ class BlobCache:
     async def missing(self, files: Sequence[FileEntry]) -> list[FileEntry]:
         """Those of `files` that are not on this disk now."""
         return await run_in(None, self._files.missing, list(_distinct(files).values()))
+
+    def pin(self, files: Sequence[FileEntry]) -> None:
+        """Keep blobs that are on this disk from being evicted, until as many calls of `release`."""
+        self._pins.add(_distinct(files))
 
     def release(self, files: Sequence[FileEntry]) -> None:
         """Undo one `ensure` of the same files: once no other caller needs them they may be
@@ -147,10 +152,9 @@ class BlobCache:
 
     def _refuse_what_can_never_fit(self, entries: Iterable[FileEntry]) -> None:
         total = sum(entry.size for entry in entries)
-        if total > self._budget:
-            never = DiskFull(
-                f"{CACHE}: the files have {total} bytes, the whole budget is {self._budget}"
-            )
+        # Had they been here already: what a disk has free now may be different later.
+        if total > (whole := self._budget(total)):
+            never = DiskFull(f"{CACHE}: the files have {total} bytes, the whole budget is {whole}")
             never.retryable = False  # waiting does not help
             raise never
 

@@ -14,8 +14,6 @@ local function is_contended(worker) return reported(worker, 'contended') == '1' 
 
 local function device_class(worker) return reported(worker, 'device_class') or '' end
 
-local function gpu_uuid(worker) return reported(worker, 'gpu_uuid') or '' end
-
 -- Bytes of its budget, and the most models that it may hold (0: any number).
 local function capacity(worker)
   local r = redis.call('HMGET', k('worker', worker), 'budget_bytes', 'max_models')

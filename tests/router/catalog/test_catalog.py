@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import pytest
 
-from router.catalog.catalog import Catalog
-from router.catalog.versions import MAX_READS
+from router.catalog.catalog import QUICK_READS, Catalog
 from shared.errors import Corrupt, InvalidInput, NotFound, StoreUnavailable
 from shared.manifest import digest_of
+from shared.repository import Listed
 from tests.helpers.factories import manifest
 from tests.helpers.repository import FakeRepository
 from tests.helpers.wait import wait_until
@@ -150,7 +150,7 @@ async def test_a_flood_of_unknown_names_does_not_flood_the_store(
     repository.hold.set()
     answers = await asyncio.gather(*callers, return_exceptions=True)
     assert {type(answer) for answer in answers} == {NotFound}
-    assert repository.most_inside <= MAX_READS
+    assert repository.most_inside <= QUICK_READS
 
 
 async def test_the_index_lists_every_model_with_its_versions(repository: FakeRepository) -> None:
@@ -158,7 +158,7 @@ async def test_the_index_lists_every_model_with_its_versions(repository: FakeRep
     for name, version in (("b", 2), ("a", 1), ("b", 1)):
         repository.add(manifest(name=name, version=version))
     catalog = Catalog(repository, 60)
-    assert await catalog.index() == [("a", [1], ""), ("b", [1, 2], "")]
+    assert await catalog.index() == [Listed("a", [1]), Listed("b", [1, 2])]
     assert await catalog.versions("nobody") == []
 
 

@@ -113,4 +113,4 @@ async def test_what_is_fresh_costs_no_question(
     monkeypatch.setattr(world.live, "of", away)
     repository.error = StoreUnavailable("nobody should ask")
     assert world.catalog.fresh(NAME) == await world.catalog.resolve(NAME)
-    assert world.catalog.fresh(NAME, 1) is None
+    assert world.catalog.fresh(NAME, 1) is not None and world.catalog.fresh(NAME, 2) is None

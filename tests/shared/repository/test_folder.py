@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, RepositoryError
 from shared.manifest import MAX_MANIFEST_BYTES
-from shared.repository import Repository, open_repository
+from shared.repository import Listed, Repository, open_repository
 from tests.helpers.stores import entry_of, ignore, written
 
 
@@ -55,6 +55,60 @@ def test_a_link_that_leads_out_is_not_followed(
     place.symlink_to(targets.get(link, outside / "manifest.json"))
     with pytest.raises(Forbidden, match="leads out"):
         folder.read_manifest("tabby", 1)
+
+
+LINKS = {  # place of a link -> its target
+    "a link out": ("tabby", "../outside"),
+    "a link to nothing": ("tabby", "nowhere"),
+    "a link to itself": ("tabby", "tabby"),
+    "a version's link out": ("tabby/1", "../../outside/1"),
+    "a version's link to nothing": ("tabby/1", "nowhere"),
+    "a version's link to itself": ("tabby/1", "1"),
+    "a manifest's link out": ("tabby/1/manifest.json", "../../../outside/1/manifest.json"),
+    "a manifest's link to nothing": ("tabby/1/manifest.json", "nowhere"),
+    "a manifest's link to itself": ("tabby/1/manifest.json", "manifest.json"),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_what_cannot_be_read_is_a_row_with_its_error_and_fails_no_other(
+    folder: Repository, tmp_path: Path, case: str
+) -> None:
+    """Whichever part of the path is the link, and wherever it leads."""
+    (tmp_path / "outside" / "1").mkdir(parents=True)
+    (tmp_path / "outside" / "1" / "manifest.json").write_text("secret")
+    folder.put_manifest("a", 1, b"{}")
+    folder.put_manifest("z", 3, b"{}")
+    place, target = LINKS[case]
+    link = root_of(folder) / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(target)
+    first, broken, last = folder.list_all()
+    assert (first, last) == (Listed("a", [1]), Listed("z", [3]))
+    assert (broken.name, broken.versions) == ("tabby", [])
+    assert broken.error.startswith("tabby")
+    assert "tabby" in folder.list_models()
+    assert str(tmp_path) not in broken.error
+
+
+def test_a_broken_version_leaves_the_others_of_its_model(folder: Repository) -> None:
+    """They are listed, and the row says which one is broken."""
+    for version in (1, 3):
+        folder.put_manifest("tabby", version, b"{}")
+    (root_of(folder) / "tabby" / "2").symlink_to("nowhere")
+    (row,) = folder.list_all()
+    assert row.versions == [1, 3]
+    assert "tabby/2" in row.error
+    assert folder.list_versions("tabby") == [1, 2, 3]
+
+
+def test_links_that_stay_inside_are_models(folder: Repository) -> None:
+    """One model under two names, and a link to a file that no model is."""
+    folder.put_manifest("tabby", 1, b"{}")
+    (root_of(folder) / "cat").symlink_to("tabby")
+    (root_of(folder) / "notes").write_text("x")
+    (root_of(folder) / "readme").symlink_to("notes")
+    assert folder.list_all() == [Listed("cat", [1]), Listed("tabby", [1])]
 
 
 def test_a_blob_that_is_a_link_leading_out_is_not_followed(

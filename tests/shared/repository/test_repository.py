@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import BlobMissing, Conflict, Corrupt, InvalidInput
-from shared.repository import FileSource, Repository, UrlSource, publish
+from shared.names import MAX_VERSION
+from shared.repository import FileSource, Listed, Repository, UrlSource, publish
 from tests.helpers.stores import entry_of, ignore, manifest, written
 
 
@@ -130,7 +131,37 @@ def test_what_is_no_hash_is_refused(repository: Repository, sha256: str) -> None
         repository.blob_sources(sha256, 1)
 
 
-def test_a_version_below_one_is_refused(repository: Repository) -> None:
-    """Versions are integers from 1."""
+@pytest.mark.parametrize("version", [0, MAX_VERSION + 1, 9_999_999_999])
+def test_a_version_that_no_listing_shows_is_neither_read_nor_published(
+    repository: Repository, version: int
+) -> None:
+    """What can be published can be listed."""
+    with pytest.raises(InvalidInput, match="integers from 1 to 999999999"):
+        repository.read_manifest("tabby", version)
     with pytest.raises(InvalidInput):
-        repository.read_manifest("tabby", 0)
+        repository.put_manifest("tabby", version, b"{}")
+
+
+def test_the_highest_version_is_listed(repository: Repository) -> None:
+    """The limit itself is a version."""
+    repository.put_manifest("tabby", MAX_VERSION, b"{}")
+    assert repository.list_versions("tabby") == [MAX_VERSION]
+    assert repository.list_all() == [Listed("tabby", [MAX_VERSION])]
+
+
+def test_one_read_lists_all_models_and_their_versions(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """The same as a read for each; names with characters below `/` keep their order."""
+    assert repository.list_all() == []
+    files = written(tmp_path, {"model.onnx": 1000})
+    for name in ("tab", "tab-1", "tab.b", "tabby", "blobs-x", "blobs.y", "blob", "zz", "Zz"):
+        publish(repository, manifest(name), files)
+    publish(repository, manifest("tab", 10), files)
+    publish(repository, manifest("tab", 2), files)
+    rows = repository.list_all()
+    assert [row.name for row in rows] == repository.list_models()
+    assert {row.name: row.versions for row in rows} == {
+        name: repository.list_versions(name) for name in repository.list_models()
+    }
+    assert rows[[row.name for row in rows].index("tab")] == Listed("tab", [1, 2, 10])

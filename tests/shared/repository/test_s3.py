@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, StoreUnavailable
 from shared.manifest import MAX_MANIFEST_BYTES
-from shared.repository import UrlSource, open_repository
+from shared.repository import Listed, UrlSource, open_repository
 from shared.repository.probe import can_write
 from shared.repository.s3_client import make_client
 from shared.repository.s3_upload import upload
+from tests.helpers.store_proxy import Proxy
 from tests.helpers.stores import REGION, Store, entry_of, ignore, written
 
 MIB = 1 << 20
@@ -67,6 +72,83 @@ def test_objects_that_are_no_versions_are_passed_over(store: Store, prefix: str)
     repository.put_manifest("tabby", 1, b"{}")
     assert repository.list_versions("tabby") == [1]
     assert repository.list_models() == ["tabby"]
+
+
+def _key(store: Store, client: Any, key: str) -> None:
+    client.put_object(Bucket=store.bucket, Key=key, Body=b"")
+
+
+def test_listing_all_takes_a_request_for_a_thousand_models_and_none_for_more_blobs(
+    store: Store, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the blobs one page is seen, wherever they lie among the names."""
+    client = store.client()
+    names = [f"{letter}{number:03}" for letter in ("a", "blobs-", "z") for number in range(300)]
+    keys = [f"{prefix}/{name}/1/manifest.json" for name in names]
+    keys += [f"{prefix}/blobs/sha256/{number:064}" for number in range(2_500)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: _key(store, client, key), keys))
+    repository, asked = store.repository(prefix), list[str]()
+    real = repository._client.list_objects_v2  # type: ignore[attr-defined]
+
+    def counted(**where: Any) -> Any:
+        asked.append(str(where.get("StartAfter", "")))
+        return real(**where)
+
+    monkeypatch.setattr(repository._client, "list_objects_v2", counted)  # type: ignore[attr-defined]
+    assert [row.name for row in repository.list_all()] == sorted(names)
+    assert len(asked) == 2
+
+
+def test_objects_beside_versions_are_not_listed(store: Store, prefix: str) -> None:
+    """Only <model>/<version>/manifest.json makes a model, under a name that a model can have."""
+    client = store.client()
+    for key in ("tabby/2/notes.txt", "tabby/02/manifest.json", "tabby/3/manifest.json/x", "a b/x",
+                "a b/1/manifest.json", "1/manifest.json", "blobs/1/manifest.json"):  # fmt: skip
+        _key(store, client, f"{prefix}/{key}")
+    assert store.repository(prefix).list_all() == []
+    _key(store, client, f"{prefix}/tabby/1/manifest.json")
+    assert store.repository(prefix).list_all() == [Listed("tabby", [1])]
+
+
+async def test_a_policy_that_forbids_a_model_forbids_no_other(
+    proxy: Proxy, weed: Store, prefix: str
+) -> None:
+    """Where the whole may not be listed each model is; the one that must not be has the reason."""
+    direct = weed.repository(prefix)
+
+    def publish_some() -> None:
+        for name in ("a", "c", "z"):
+            direct.put_manifest(name, 1, b"{}")
+
+    await asyncio.to_thread(publish_some)
+
+    async def forbid(request: web.Request) -> web.StreamResponse | None:
+        asked, delimited = request.query.get("prefix", ""), "delimiter" in request.query
+        if asked == f"{prefix}/c/" or (asked == f"{prefix}/" and not delimited):
+            return web.Response(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
+        return None
+
+    proxy.act_on_all = forbid
+    repository = weed.repository(prefix, proxy.url)
+    rows = await asyncio.to_thread(repository.list_all)
+    assert [(row.name, row.versions, bool(row.error)) for row in rows] == [
+        ("a", [1], False), ("c", [], True), ("z", [1], False),
+    ]  # fmt: skip
+    assert "AccessDenied" in rows[1].error
+
+
+async def test_a_store_that_goes_away_while_it_is_listed_is_one_error(
+    proxy: Proxy, weed: Store, prefix: str
+) -> None:
+    """Not a row for each model."""
+
+    async def away(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=503)
+
+    proxy.act_on_all = away
+    with pytest.raises(StoreUnavailable):
+        await asyncio.to_thread(weed.repository(prefix, proxy.url).list_all)
 
 
 def test_a_prefix_is_not_the_beginning_of_another(store: Store, prefix: str) -> None:
