@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.constants import ISOLATED_FROM
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
 
@@ -29,6 +30,30 @@ async def test_only_the_batch_on_the_device_is_charged(cell: Cell) -> None:
     assert await attempts(cell, cell.keys.parked(REF)) == expected
     left = (cell.keys.worker("w1"), cell.keys.started("w1"), cell.keys.work("w1"))
     assert await cell.exists(*left, cell.keys.holders(REF), cell.keys.workers) == []
+
+
+async def test_if_a_request_is_to_blame_no_model_is_and_each_runs_alone_next(cell: Cell) -> None:
+    """The device stopped at an assertion in one of them. Nor is a load that was in flight."""
+    epoch = await cell.worker("w1", holds=[REF])
+    await cell.place(kept(ref=OTHER_REF))
+    await cell.claim("w1", epoch, OTHER_REF)
+    await cell.place(*(placing(body=body) for body in (b"ran", b"ran too", b"read")))
+    ran, too, _ = await cell.read()
+    await cell.begin("w1", epoch, [ran, too], batch=7)
+    await cell.scripts.fence_worker("w1", epoch, 7, CAUSE, MAX_ATTEMPTS, charge_models=False)
+    alone = str(ISOLATED_FROM).encode()
+    expected = {b"ran": alone, b"ran too": alone, b"read": b"0"}
+    assert await attempts(cell, cell.keys.parked(REF)) == expected
+    assert await cell.exists(cell.keys.breaker(REF), cell.keys.breaker(OTHER_REF)) == []
+
+
+async def test_running_alone_is_not_a_further_death(cell: Cell) -> None:
+    """Where two starts are the most, no request ends for the fault of another."""
+    epoch = await cell.worker("w1", holds=[REF])
+    await cell.place(placing())
+    await cell.begin("w1", epoch, await cell.read(), batch=7)
+    await cell.scripts.fence_worker("w1", epoch, 7, CAUSE, 2, charge_models=False)
+    assert await attempts(cell, cell.keys.parked(REF)) == {b"body": b"1"}
 
 
 async def test_an_epoch_that_is_not_current_is_left_alone(cell: Cell) -> None:

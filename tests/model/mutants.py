@@ -119,7 +119,9 @@ WORKER = [
     *of(
         "fence_worker", "fence_worker begin announce claim_load",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
-        ("innocents_are_charged", ", batch = batch}", "}"),
+        ("innocents_are_charged", ", batch = batch,", ","),
+        ("a_model_is_charged_for_its_request", "if ARGV[7] ~= '' then", "if true then"),
+        ("it_takes_others_with_it_again", "isolate = ARGV[7] == ''", "isolate = false"),
         ("nobody_is_blamed", "charge_crash(ref, cause, now)", ""),
         ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),
@@ -183,7 +185,8 @@ SHARED = [
     ),
     *of(
         "lib/release_worker", "begin fence_worker register announce claim_load",
-        ("a_start_is_not_counted", "item.attempts = item.attempts + 1", "local _ = 0"),
+        ("a_start_is_not_counted", "item.attempts = charged(item.attempts, how)", "local _ = 0"),
+        ("alone_too_late", "how.attempts - 1))", "how.attempts))"),
         ("one_start_too_many", "item.attempts >= how.attempts", "item.attempts > how.attempts"),
         ("the_map_keeps_the_dead", "redis.call('HDEL', k('holders', ref), worker)", ""),
         ("its_loads_stay", "redis.call('DEL', k('load', ref))", "local _ = 0"),

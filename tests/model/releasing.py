@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from shared.constants import ISOLATED_FROM
 from tests.model.model import Model, sha1
 from tests.model.moves import EXPIRED, moving, place_item, publish, with_flag
 from tests.model.state import Item
@@ -24,6 +25,12 @@ class Wiping(NamedTuple):
     attempts: int
     cause: str
     batch: str = ""
+    isolate: bool = False
+
+    def charged(self, attempts: int) -> int:
+        """The starts of a request that ran."""
+        least = min(ISOLATED_FROM, self.attempts - 1) if self.isolate else 0
+        return max(attempts + 1, least)
 
 
 def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
@@ -38,7 +45,9 @@ def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
         number = m.state.started.get(worker, {}).get(entry)
         ran = number is not None and how.batch in ("", number)
         item = moving(m, "work", worker, entry)
-        _move(m, item._replace(attempts=item.attempts + ran), worker, how)
+        if ran:
+            item = item._replace(attempts=how.charged(item.attempts))
+        _move(m, item, worker, how)
     left = len(m.state.work.get(worker, {}))
     if left == 0:
         for part in (m.state.work, m.state.pending, m.state.groups, m.state.started):

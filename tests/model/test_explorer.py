@@ -39,7 +39,7 @@ OUTCOMES = {
     "close_session": "closed none",
     "complete": "won lost fenced",
     "copies": "spilled, not sooner",
-    "fence_worker": "blamed, nobody to blame, late, opened",
+    "fence_worker": "blamed, nobody to blame, a request to blame, late, opened",
     "fail_load": "all, part, stale, waits on, elsewhere",
     "gateway_beat": "took back, nothing to take back",
     "hand_over": "goes on, ended",

@@ -175,9 +175,10 @@ async def fence_worker(run: Run, c: Choices) -> None:
         run.epoch(c, worker),
         c.of(sorted({int(n) for n in run.state.started.get(worker, {}).values()} | {0})),
     )
+    charged = c.of((True, True, False))
     answer, m = await run.call(
-        f"fence_worker {worker} {epoch} {batch}",
-        run.scripts.fence_worker(worker, epoch, batch, cause, run.attempts),
+        f"fence_worker {worker} {epoch} {batch} {charged}",
+        run.scripts.fence_worker(worker, epoch, batch, cause, run.attempts, charged),
     )
     if not m.epoch_is(worker, epoch):
         must(answer == -1, f"fence_worker says {answer} of an epoch that is not current")
@@ -188,12 +189,13 @@ async def fence_worker(run: Run, c: Choices) -> None:
     blamed = {entries[e].ref for e, n in begun.items() if n == str(batch) and e in entries}
     loading = m.state.loading.get(worker, set())
     blamed |= {r for r in loading if r in m.state.loads and m.state.loads[r].worker == worker}
-    for ref in blamed:
+    for ref in blamed if charged else ():
         m.charge_crash(ref, cause)
         run.count("fence_worker", "opened" if m.breaker(ref) == "open" else "charged")
     must(answer == len(entries), f"fence_worker moved {answer}, not {len(entries)}")
-    wipe(m, worker, Wiping(run.attempts, cause, str(batch)))
-    run.count("fence_worker", "blamed" if blamed else "nobody to blame")
+    wipe(m, worker, Wiping(run.attempts, cause, str(batch), isolate=not charged))
+    said = "blamed" if charged else "a request to blame"
+    run.count("fence_worker", said if blamed else "nobody to blame")
     return run.check("fence_worker", m)
 
 
