@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+from shared import failpoints
 from worker.device.base import Device
 from worker.device.out_of_memory import out_of_memory
 from worker.supervisor.progress import Progress
@@ -39,6 +40,7 @@ class SelfTest:
 
     def _computes(self) -> bool:
         device = self._device
+        failpoints.reach_now("self_test.mid")
         with device.computing():
             given = device.upload(_GIVEN)
             (found,) = device.download([given @ given + 1])
