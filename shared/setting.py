@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from shared.errors import ConfigError
 from shared.names import RESERVED_NAMES
+from shared.repository.options import options_of
 
 CELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MIB = 1 << 20
@@ -62,6 +63,14 @@ class CellConfig:
     s3_endpoint_url: str = setting(
         "S3_ENDPOINT_URL", "", "An S3 server other than AWS; empty means AWS."
     )
+    s3_addressing_style: str = setting(
+        "S3_ADDRESSING_STYLE", "", "path or virtual: where an S3 server expects the bucket's name; "
+        "empty takes that of the AWS config file, else path for a server other than AWS.",
+    )  # fmt: skip
+    s3_requester_pays: int = setting(
+        "S3_REQUESTER_PAYS", 0, "1 accepts that the owner of the credentials pays for requests, "
+        "as some buckets demand.",
+    )  # fmt: skip
     cell: str = setting("WARMROUTE_CELL", "warmroute", "Prefix and hash tag of every key.")
     lease_s: float = setting(
         "WARMROUTE_LEASE_S", 10.0, "How long a silent worker or gateway counts as alive: shorter "
@@ -81,6 +90,17 @@ class CellConfig:
         "WARMROUTE_STRICT", 0, "1 refuses to start on a Redis whose settings cannot keep what was "
         "accepted; 0 only warns.",
     )  # fmt: skip
+
+    @property
+    def store_options(self) -> dict[str, Any]:
+        """What `open_repository` takes beside the URL."""
+        return options_of(
+            {
+                "S3_ENDPOINT_URL": self.s3_endpoint_url,
+                "S3_ADDRESSING_STYLE": self.s3_addressing_style,
+                "S3_REQUESTER_PAYS": str(self.s3_requester_pays),
+            }
+        )
 
     def faults(self) -> list[str]:
         """What is wrong between settings, beyond each one's own limits."""

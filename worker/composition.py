@@ -108,6 +108,8 @@ class Composition:
     async def close(self) -> None:
         """Close files first, connections last."""
         self.host.leave()
+        if self._shared_memory is not None:
+            self._shared_memory.leave()
         await self._demotion.stop()
         await self._host.close()
         await self.events.finish(1.0)
@@ -124,9 +126,7 @@ class Composition:
         self._calls, self._reads, self._orders = (
             calls, Channel(config.redis_url), Channel(config.redis_url),
         )  # fmt: skip
-        self.repository = open_repository(
-            config.model_repository, endpoint_url=config.s3_endpoint_url or None
-        )
+        self.repository = open_repository(config.model_repository, **config.store_options)
         root = open_root(config)
         self.host = SharedHost(config, device, root)
         self._cache = BlobCache(root, self.host.disk)

@@ -1,14 +1,18 @@
 -- sweep: end requests past their deadlines; order loads again for parked requests without one.
--- use: keys, constants, report, outcomes, deadline, publish, entries, holders, load_target, order, breaker, bounds, copies, placement
+-- use: keys, constants, stall, report, outcomes, deadline, publish, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
 local now, chunk = clock(), tonumber(ARGV[2])
 local expired, ordered, placed = 0, 0, 0
+open_with_harmless_write()
+local grace = grace_after_stall(now)
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, chunk)) do
-  local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model')
+  local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model', 'status')
   redis.call('ZREM', DEADLINES, id)
   -- A request whose record names an entry has not ended. If the entry is missing, the stream was lost: it ends here.
-  if r[1] then
+  if r[1] and grace and r[6] == 'running' then
+    redis.call('ZADD', DEADLINES, grace, id)  -- its time may have passed in a leap of the clock
+  elseif r[1] then
     take_entry(r[1], r[2])
     local outcome, worker = expired_outcome(r[5], r[1], now)
     publish({id = id, flags = r[3], reply = r[4], model = r[5]}, 'expired', worker, outcome, now)
@@ -17,7 +21,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT',
 end
 for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
   local parked, load = k('parked', ref), k('load', ref)
-  local lease = redis.call('HMGET', load, 'token', 'phase', 'worker')
+  local lease = redis.call('HMGET', load, 'token', 'phase', 'worker', 'until')
   if redis.call('XLEN', parked) == 0 then
     cancel_order(ref)
   elseif lease[2] == 'ordered' then
@@ -30,15 +34,11 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
     elseif redis.call('PTTL', load) > CLAIM_TTL_MS then
       redis.call('PEXPIRE', load, CLAIM_TTL_MS)  -- taken: it is claimed soon, or never
     end
-  elseif lease[2] == 'loading' and not redis.call('ZSCORE', WORKERS, lease[3]) then
-    redis.call('DEL', load)  -- its worker was reaped: the next sweep orders again
+  elseif lease[2] == 'loading' and (not redis.call('ZSCORE', WORKERS, lease[3])
+      or not grace and tonumber(lease[4] or now + 1) <= now) then
+    redis.call('DEL', load)  -- its worker was reaped, or renews it no more: the next sweep orders again
   elseif not lease[1] and #live_holders(ref, now) > 0 then
-    for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', chunk)) do
-      if breaker(ref, now) == 'open' then break end
-      local item = moving(e[2], parked, e[1])
-      if item and take_entry(parked, e[1]) then place_item(item, now) end
-      placed = placed + 1
-    end
+    placed = placed + place_parked(ref, now, chunk)
   elseif not lease[1] and not unloadable(ref) and breaker(ref, now) ~= 'open' then
     local first = redis.call('XRANGE', parked, '-', '+', 'COUNT', 1)[1]
     order_load(ref, first[1], now)

@@ -11,7 +11,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, RepositoryError
@@ -187,7 +187,8 @@ class FolderRepository:
         try:
             yield path
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # the error that is being raised says more
+                path.unlink()
 
 
 def _is_folder(path: Path) -> bool:
@@ -216,8 +217,6 @@ def _naming(what: str) -> Iterator[None]:
 
 def _remove_abandoned(folder: Path) -> None:
     for path in folder.iterdir():
-        try:
+        with suppress(OSError):  # another publisher finished with it, or it is another user's
             if time.time() - path.stat().st_mtime > ABANDONED_S:
                 path.unlink()
-        except FileNotFoundError:
-            continue  # another publisher finished with it

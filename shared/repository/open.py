@@ -6,6 +6,7 @@ from pathlib import Path
 
 from shared.repository.base import Repository
 from shared.repository.folder import FolderRepository
+from shared.repository.options import S3Options
 from shared.repository.url import parse
 
 
@@ -16,17 +17,18 @@ def open_repository(
     region: str | None = None,
     access_key: str | None = None,
     secret_key: str | None = None,
+    addressing_style: str = "",
+    requester_pays: bool = False,
 ) -> Repository:
-    """The repository at `url`; nothing is contacted yet. ConfigError if the URL is not one.
-
-    `endpoint_url` names an S3 store other than AWS. Without `access_key` and `secret_key` the
-    credentials are found as botocore finds them (AWS_* variables, profile, instance role).
-    """
+    """The repository at `url`; nothing is contacted yet. ConfigError if the URL is not one. The
+    others are `S3Options`."""
     place = parse(url)
+    options = S3Options(
+        endpoint_url, region, access_key, secret_key, addressing_style, requester_pays
+    )
     if not place.bucket:
         return FolderRepository(Path(place.path))
     from shared.repository.s3 import S3Repository  # boto3 takes 0.3 s to import
-    from shared.repository.s3_client import make_client
+    from shared.repository.s3_client import Connection
 
-    client = make_client(endpoint_url, region, access_key, secret_key)
-    return S3Repository(client, place.bucket, place.path)
+    return S3Repository(Connection(options), place.bucket, place.path)

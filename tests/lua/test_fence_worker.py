@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shared.constants import ISOLATED_FROM
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
 
@@ -32,7 +31,7 @@ async def test_only_the_batch_on_the_device_is_charged(cell: Cell) -> None:
     assert await cell.exists(*left, cell.keys.holders(REF), cell.keys.workers) == []
 
 
-async def test_if_a_request_is_to_blame_no_model_is_and_each_runs_alone_next(cell: Cell) -> None:
+async def test_if_a_request_is_to_blame_neither_a_model_nor_the_worker_is(cell: Cell) -> None:
     """The device stopped at an assertion in one of them. Nor is a load that was in flight."""
     epoch = await cell.worker("w1", holds=[REF])
     await cell.place(kept(ref=OTHER_REF))
@@ -41,19 +40,9 @@ async def test_if_a_request_is_to_blame_no_model_is_and_each_runs_alone_next(cel
     ran, too, _ = await cell.read()
     await cell.begin("w1", epoch, [ran, too], batch=7)
     await cell.scripts.fence_worker("w1", epoch, 7, CAUSE, MAX_ATTEMPTS, charge_models=False)
-    alone = str(ISOLATED_FROM).encode()
-    expected = {b"ran": alone, b"ran too": alone, b"read": b"0"}
+    expected = {b"ran": b"1", b"ran too": b"1", b"read": b"0"}
     assert await attempts(cell, cell.keys.parked(REF)) == expected
     assert await cell.exists(cell.keys.breaker(REF), cell.keys.breaker(OTHER_REF)) == []
-
-
-async def test_running_alone_is_not_a_further_death(cell: Cell) -> None:
-    """Where two starts are the most, no request ends for the fault of another."""
-    epoch = await cell.worker("w1", holds=[REF])
-    await cell.place(placing())
-    await cell.begin("w1", epoch, await cell.read(), batch=7)
-    await cell.scripts.fence_worker("w1", epoch, 7, CAUSE, 2, charge_models=False)
-    assert await attempts(cell, cell.keys.parked(REF)) == {b"body": b"1"}
 
 
 async def test_an_epoch_that_is_not_current_is_left_alone(cell: Cell) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from shared.constants import ISOLATED_FROM
+from shared.constants import RECORD_BYTES
 from tests.model.model import Model, sha1
-from tests.model.moves import EXPIRED, moving, place_item, publish, with_flag
+from tests.model.moves import EXPIRED, count_kept, moving, place_item, publish, with_flag
 from tests.model.state import Item
 
 
 def bury(m: Model, item: Item, worker: str, cause: str) -> None:
-    m.state.dead_letters[f"?d{len(m.state.dead_letters)}"] = {
+    letter = f"?d{len(m.state.dead_letters)}"
+    m.state.dead_letters[letter] = {
         "kind": "request", "id": item.id, "model": item.ref, "worker": worker,
         "attempts": str(item.attempts), "cause": cause, "fingerprint": sha1(item.body),
         "body": item.body,
     }  # fmt: skip
+    count_kept(m, "letters", letter, len(item.body.encode("latin-1")) + RECORD_BYTES)
     publish(m, item, "failed", worker, cause)
 
 
@@ -25,12 +27,6 @@ class Wiping(NamedTuple):
     attempts: int
     cause: str
     batch: str = ""
-    isolate: bool = False
-
-    def charged(self, attempts: int) -> int:
-        """The starts of a request that ran."""
-        least = min(ISOLATED_FROM, self.attempts - 1) if self.isolate else 0
-        return max(attempts + 1, least)
 
 
 def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
@@ -40,13 +36,15 @@ def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
         if not m.state.holders.get(ref):
             m.state.holders.pop(ref, None)
     m.state.workers.pop(worker, None)
+    m.state.unhealthy.pop(worker, None)
     _give_up_loads(m, worker)
+    taken: list[tuple[bool, Item]] = []
     for entry in list(m.state.work.get(worker, {}))[:chunk]:
         number = m.state.started.get(worker, {}).get(entry)
         ran = number is not None and how.batch in ("", number)
         item = moving(m, "work", worker, entry)
-        if ran:
-            item = item._replace(attempts=how.charged(item.attempts))
+        taken.append((ran, item._replace(attempts=item.attempts + ran)))
+    for _, item in sorted(taken, key=lambda pair: pair[0]):  # what ran comes last
         _move(m, item, worker, how)
     left = len(m.state.work.get(worker, {}))
     if left == 0:

@@ -36,6 +36,11 @@ class LoadGate:
         self._until = clock.monotonic() + doubled_s(self._row, FIRST_S, LONGEST_S)
         self.reason = reason
 
+    def after(self, error: WarmrouteError) -> None:
+        """A load failed with `error`, through whichever fault."""
+        if is_local(error):
+            self.failed(error.message)
+
     def succeeded(self) -> None:
         """A load has succeeded: this worker can load."""
         self._row, self.reason = 0, ""

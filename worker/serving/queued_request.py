@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from shared import clock
-from shared.constants import ENTRY_FIELDS, ISOLATED_FROM
+from shared.constants import ENTRY_FIELDS
 from shared.envelope import FIRST, LAST, Envelope, Tensor, unpack_envelope
 from shared.errors import InvalidInput, Unavailable
 from shared.shared_memory import SharedMemoryStore, is_reference, size_of
@@ -15,6 +15,8 @@ from shared.shared_memory import SharedMemoryStore, is_reference, size_of
 # How `placement.lua` writes an entry: name, value, name, value ...
 FIELDS = tuple(name.encode() for name in ENTRY_FIELDS)
 _DEFAULTS = {b"reply": b"", b"flags": b"", b"attempts": b"0"}
+
+ISOLATED_FROM = 1  # starts that ended in a worker's death: from then on it runs alone
 
 
 class QueuedRequest(NamedTuple):

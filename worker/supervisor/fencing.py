@@ -33,7 +33,7 @@ class Fencing:
     def fence(self, epoch: str, batch: int, cause: str, charge_models: bool = True) -> None:
         """Fence `epoch`; nothing if it is '', which was never registered. `batch`: the number of
         the batch that ran, 0 if none did. Without `charge_models` one of its requests is to blame,
-        and no model: each of them runs alone next."""
+        and neither a model nor this worker."""
         if epoch:
             self._tasks.start(self._fence(epoch, batch, cause, charge_models))
 

@@ -8,16 +8,17 @@ repository are copied too, not linked: a file that changes later must not change
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from shared.errors import Corrupt, DiskFull
+from shared.errors import ChangedMeanwhile, Corrupt, DiskFull
 from shared.manifest import FileEntry
 from shared.repository.base import Repository
 from shared.repository.disk import disk_errors
-from worker.weight_cache.fetch import Fetch, Fetcher
+from worker.weight_cache.fetch import Fetch, Fetcher, WrongBytes
 from worker.weight_cache.files import CACHE, CacheFiles
 from worker.weight_cache.loop_thread import run_in
 from worker.weight_cache.pins import HostLocks, Pins
@@ -25,6 +26,8 @@ from worker.weight_cache.space import Budget, CacheSpace, Partial
 
 _SEAL_AFTER_S = 1.0  # the load that needed the blobs has priority over their flushing
 _LOOK_AGAIN_S = 0.02  # another process does not report that it has fetched a blob
+
+_LOG = logging.getLogger(__name__)
 
 OnBytes = Callable[[int], None]
 
@@ -61,15 +64,21 @@ class BlobCache:
         """Have all `files` on this disk, verified: their names -> local paths, pinned.
 
         Each success needs one `release`. RepositoryError says what went wrong, and then nothing
-        stays pinned. A blob that several callers need is fetched once. `on_bytes(count)` is called
-        as bytes arrive for this caller, not for blobs found here or fetched by another.
+        stays pinned. A blob that several callers need is fetched once. One of the wrong bytes is
+        fetched again: Corrupt if the same wrong bytes come, ChangedMeanwhile if others do.
+        `on_bytes(count)` is called as bytes arrive for this caller, not for blobs found here or
+        fetched by another.
         """
         needed = _distinct(files)
         self.pin(files)
+        wrong: dict[str, str] = {}
         try:
             while missing := await run_in(None, self._files.missing, list(needed.values())):
                 await run_in(None, self._refuse_what_can_never_fit, needed.values())
-                await self._fetch_or_wait(repository, missing, on_bytes)
+                try:
+                    await self._fetch_or_wait(repository, missing, on_bytes)
+                except WrongBytes as error:
+                    _refuse_twice(wrong, error)
         except BaseException:
             self._pins.remove(needed)
             raise
@@ -157,6 +166,18 @@ class BlobCache:
             never = DiskFull(f"{CACHE}: the files have {total} bytes, the whole budget is {whole}")
             never.retryable = False  # waiting does not help
             raise never
+
+
+def _refuse_twice(wrong: dict[str, str], error: WrongBytes) -> None:
+    """Raise if wrong bytes have come for this blob before. Only the same ones prove that the store
+    has them: others come of the way to here, or of this host."""
+    before = wrong.setdefault(error.sha256, "")
+    wrong[error.sha256] = error.found
+    if before == error.found:
+        raise Corrupt(f"{error.message}, twice the same") from error
+    if before:
+        raise ChangedMeanwhile(f"{error.message}, and others came the second time") from error
+    _LOG.warning("%s: it is fetched again", error.message)
 
 
 def _distinct(files: Iterable[FileEntry]) -> dict[str, FileEntry]:

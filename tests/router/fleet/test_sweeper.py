@@ -44,6 +44,7 @@ async def test_a_sweep_reaps_every_dead_worker(cell: Cell, sweeper: Sweeper) -> 
         await cell.worker(worker, holds=[REF])
     await cell.place(*[placing() for _ in range(4 * CHUNK)])
     cell.scripts.now_ms += LEASE_MS
+    await cell.attend()
     assert (await sweeper.sweep_once())["reaped"] == 2
     assert await cell.client.xlen(cell.keys.parked(REF)) == 4 * CHUNK
     assert (await sweeper.sweep_once())["reaped"] == 0
@@ -73,6 +74,7 @@ async def test_a_sweep_ends_sessions_and_orders_what_should_be_there(
     await cell.scripts.open_session("mine", 1000, 9, [(REF, 10)])
     await cell.scripts.set_policy(OTHER_REF, {"min_copies": "1"})
     cell.scripts.now_ms += 1000
+    await cell.attend()
     counts = await sweeper.sweep_once()
     assert (counts["sessions_ended"], counts["copies_ordered"]) == (1, 1)
     assert await cell.token(OTHER_REF)
@@ -98,6 +100,7 @@ async def test_ten_sweepers_at_once_do_it_once(cell: Cell) -> None:
     await cell.place(*[kept(ref="tts:1:abcdefabcdef")])
     await cell.client.delete(cell.keys.load("tts:1:abcdefabcdef"))
     cell.scripts.now_ms += LEASE_MS
+    await cell.attend()
     counts = await asyncio.gather(*(sweeper.sweep_once() for sweeper in sweepers))
     total = sum(counts, Counter())
     assert total["expired"] == CHUNK // 2
