@@ -18,7 +18,7 @@ from tests.chaos.figures import Asked, Prepared, ask
 from tests.chaos.ground import Ground
 
 CALLERS = 8
-MEASURED_S = 8.0
+MEASURED_S = 5.0
 LEAST_SHARE = 0.9  # of what the healthy ones do alone
 
 
@@ -58,13 +58,13 @@ class Trial:
     """A ground of three workers, the first of which falls sick."""
 
     def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+        self.ground = ground
         self._dice = random.Random(1)
         self._questions = [Prepared(model, rows=2) for model in ground.zoo.plain]
 
     def run(self, way: type[Sickness]) -> Found:
         """Measure the healthy ones alone, then beside one that is sick."""
-        fault = way(self._ground, self._ground.workers[0])
+        fault = way(self.ground, self.ground.workers[0])
         fault.target.kill()
         self._ask(2.0)
         alone = self._ask(MEASURED_S)
@@ -88,7 +88,7 @@ class Trial:
 
     async def _drive(self, seconds: float) -> list[Asked]:
         asked: list[Asked] = []
-        door = Door([self._ground.gateways[0].url], self._dice)
+        door = Door([self.ground.gateways[0].url], self._dice)
         ends = time.monotonic() + seconds
         try:
             async with asyncio.TaskGroup() as group:
@@ -100,13 +100,13 @@ class Trial:
 
     async def _caller(self, door: Door, ends: float, asked: list[Asked]) -> None:
         while time.monotonic() < ends:
-            model = self._ground.zoo.choose(self._dice)
-            question = self._questions[self._ground.zoo.plain.index(model)]
+            model = self.ground.zoo.choose(self._dice)
+            question = self._questions[self.ground.zoo.plain.index(model)]
             asked.append(await ask(door, question))
 
     def _quarantined(self) -> list[str]:
-        keys = self._ground.redis.scan_iter(self._ground.stack.keys.breaker("*"))
-        return [key.decode() for key in keys if self._ground.redis.hexists(key, "until")]
+        keys = self.ground.redis.scan_iter(self.ground.stack.keys.breaker("*"))
+        return [key.decode() for key in keys if self.ground.redis.hexists(key, "until")]
 
 
 def _rate(asked: list[Asked], times: int) -> float:

@@ -197,7 +197,7 @@ SICKNESSES: tuple[type[Sickness], ...] = (
 def can_mount(folder: Path) -> bool:
     """Whether a small file system may be mounted here."""
     place = folder / "mounts"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     try:
         tried = subprocess.run(
             ["mount", "-t", "tmpfs", "tmpfs", str(place)], capture_output=True, check=False
