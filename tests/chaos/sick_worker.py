@@ -69,19 +69,20 @@ class Trial:
         self._ask(2.0)
         alone = self._ask(MEASURED_S)
         fault.target.await_ready()
-        reason, beside = "", []
+        reason, noticed, beside = "", list[Asked](), list[Asked]()
         try:
             fault.inject()
-            beside = self._ask(MEASURED_S)
+            noticed = self._ask(MEASURED_S)  # until it is, some loads are tried on it
             fault.verify()
-            beside += self._ask(MEASURED_S)
+            beside = self._ask(MEASURED_S)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
         finally:
             fault.heal()
-        wrong = [each.wrong for each in alone + beside if each.wrong]
-        rates = _rate(alone, 1), _rate(beside, 2)
-        return Found(fault.kind, *rates, wrong, self._quarantined(), reason)
+        wrong = [each.wrong for each in alone + noticed + beside if each.wrong]
+        return Found(
+            fault.kind, _rate(alone), _rate(beside or noticed), wrong, self._quarantined(), reason
+        )
 
     def _ask(self, seconds: float) -> list[Asked]:
         return asyncio.run(self._drive(seconds))
@@ -109,8 +110,8 @@ class Trial:
         return [key.decode() for key in keys if self.ground.redis.hexists(key, "until")]
 
 
-def _rate(asked: list[Asked], times: int) -> float:
-    return sum(not each.wrong for each in asked) / (times * MEASURED_S)
+def _rate(asked: list[Asked]) -> float:
+    return sum(not each.wrong for each in asked) / MEASURED_S
 
 
 def run_sick_workers(folder: Path) -> list[str]:

@@ -122,7 +122,9 @@ class ForbiddenStore(Sickness):
 
     def settings(self) -> dict[str, str]:
         self.link: Link = self.ground.links.to(self.ground.s3_link.address)
-        return {"S3_ENDPOINT_URL": self.link.address}
+        # A cache of its own, so that its loads need the store.
+        cache = self.ground.folder / f"cache-{self.aim.name}-{time.monotonic_ns()}"
+        return {"S3_ENDPOINT_URL": self.link.address, "WARMROUTE_DISK_CACHE": str(cache)}
 
     def fall_sick(self) -> None:
         body = f"<?xml version='1.0'?><Error><Code>{self.said}</Code></Error>".encode()
