@@ -12,7 +12,7 @@ WALL_CLOCKS = ("time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "
 ALLOWED = {
     "worker/health/checks.py",
     "shared/shared_memory.py",
-    "shared/repository/folder.py",
+    "shared/repository/naming.py",
     "worker/runtimes/onnx_session.py",
 }
 
