@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.asking import Door
-from tests.chaos.faults.sickness import SICKNESSES, FullDisk, Sickness, can_mount
+from tests.chaos.faults.sickness import Sickness, possible
 from tests.chaos.figures import Asked, Prepared, ask
 from tests.chaos.ground import Ground
 
@@ -120,10 +120,7 @@ def run_sick_workers(folder: Path) -> list[str]:
     with Ground(folder, workers=3, gateways=1) as ground:
         ground.start()
         trial = Trial(ground)
-        for way in SICKNESSES:
-            if way is FullDisk and not can_mount(folder):
-                print(f"  {way.kind:<30} left out: no file system may be mounted here", flush=True)
-                continue
+        for way in possible(folder):
             found = trial.run(way)
             print(found.line(), flush=True)
             wrong += found.wrong

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -196,8 +197,18 @@ SICKNESSES: tuple[type[Sickness], ...] = (
 )  # fmt: skip
 
 
-def can_mount(folder: Path) -> bool:
-    """Whether a small file system may be mounted here."""
+def possible(folder: Path) -> list[type[Sickness]]:
+    """Those that can be made here: a small file system may not be mounted everywhere."""
+    return [way for way in SICKNESSES if way is not FullDisk or _can_mount(folder)]
+
+
+def impossible(folder: Path) -> set[str]:
+    """The kinds of the others."""
+    return {way.kind for way in SICKNESSES} - {way.kind for way in possible(folder)}
+
+
+@cache
+def _can_mount(folder: Path) -> bool:
     place = folder / "mounts"
     place.mkdir(exist_ok=True)
     try:
