@@ -71,8 +71,9 @@ class Gateway:
         self._scripts = GatewayScripts(self._calls, self._keys)
         self._log = EventLog(self._calls, self._keys)
         self._sweeper = Sweeper(
-            self._scripts, self.id, config.lease_s, config.max_attempts, self._log
-        )
+            self._scripts, self.id, config.lease_s, config.max_attempts, self._log,
+            config.kept_bytes,
+        )  # fmt: skip
         self._waiters = Waiters(self._replies, self._keys, self.id)
         self._shared_memory = GatewaySharedMemory(
             self._calls,
@@ -153,7 +154,7 @@ class Gateway:
     def _make_health(self) -> Health:
         return Health(
             self._calls, self._keys, self._supervisor, lambda: self._dispatch.draining,
-            self.config.min_workers,
+            self.config.min_workers, lambda: self._sweeper.redis_is_full,
         )  # fmt: skip
 
     def _make_handover(self) -> Handover:

@@ -162,7 +162,10 @@ class ChangedMeanwhile(RepositoryError):
 
 
 class Corrupt(RepositoryError):
+    """`in_store`: proved by reading it from the store again, so it fails for all workers."""
+
     code = "corrupt"
+    in_store = False
 
 
 class StoreUnavailable(RepositoryError):

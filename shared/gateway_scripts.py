@@ -52,6 +52,14 @@ class Ordered(NamedTuple):
     detail: str
 
 
+class Replied(NamedTuple):
+    """Answer of `publish_reply`: answered | late (another gateway did) | refused, and why Redis
+    did not write to that stream."""
+
+    status: str
+    why: str = ""
+
+
 class Opened(NamedTuple):
     """Answer of `open_session`: open | exists (with the expiry, ms), full (ref, bytes, most free
     bytes on one worker) or too_many (sessions)."""
@@ -104,10 +112,11 @@ class GatewayScripts(ScriptRunner):
 
     async def publish_reply(
         self, door: str, entry: str, reply_to: str, life_ms: int, dead: bool, fields: Iterable[Any]
-    ) -> bool:
-        """Write a rendered outcome to `reply_to`; False if another gateway did."""
+    ) -> Replied:
+        """Write a rendered outcome to `reply_to`. If that cannot be, it is a dead letter."""
         args = (door, entry, reply_to, life_ms, "1" if dead else "", *fields)
-        return bool(await self._run("publish_reply", *args))
+        status, *why = await self._run("publish_reply", *args)
+        return Replied(status.decode(), why[0].decode(errors="replace") if why else "")
 
     # The gateway, and the cell -----------------------------------------------------------------
 
@@ -138,6 +147,19 @@ class GatewayScripts(ScriptRunner):
         """Counts of requests expired, loads ordered again, requests placed again."""
         expired, ordered, placed = await self._run("sweep", CHUNK)
         return expired, ordered, placed
+
+    async def drop_kept(self, most_bytes: int) -> tuple[int, int, bool]:
+        """Keep the oldest outcomes and dead letters no longer, where all together exceed their
+        budget (0: a share of Redis's memory): counts of both, and whether Redis has headroom."""
+        outcomes, letters, fits = await self._run("drop_kept", CHUNK, most_bytes)
+        return int(outcomes), int(letters), bool(fits)
+
+    async def list_letters(self, upto: str, count: int) -> list[tuple[bytes, int, list[bytes]]]:
+        """Dead letters from `upto` on, newest first: entry, bytes of the payload, its fields."""
+        return [
+            (entry, int(size), flat)
+            for entry, size, flat in await self._run("list_letters", upto, count)
+        ]
 
     async def reconcile(self) -> tuple[int, int]:
         """Counts of sessions that had expired, and of copies ordered."""

@@ -11,6 +11,7 @@ from shared.gateway_scripts import (
     Opened,
     Ordered,
     Placing,
+    Replied,
     Waiting,
 )
 from shared.placed import Limits, Placed
@@ -26,6 +27,7 @@ __all__ = [
     "Ordered",
     "Placed",
     "Placing",
+    "Replied",
     "Scripts",
     "Waiting",
     "WorkerScripts",

@@ -94,6 +94,8 @@ class Composition:
     async def close(self) -> None:
         """Close files first, connections last."""
         self.host.leave()
+        if self._shared_memory is not None:
+            self._shared_memory.leave()
         await self._demotion.stop()
         await self._host.close()
         await self.events.finish(1.0)

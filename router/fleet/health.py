@@ -25,13 +25,14 @@ class Health:
 
     def __init__(
         self, channel: Channel, keys: Keys, supervisor: Supervisor, draining: Callable[[], bool],
-        min_workers: int = 0,
+        min_workers: int = 0, redis_is_full: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         self._channel = channel
         self._keys = keys
         self._supervisor = supervisor
         self._draining = draining
         self._min_workers = min_workers
+        self._redis_is_full = redis_is_full
         self._looked = float("-inf")
         self._workers: dict[str, Any] = {}
 
@@ -41,6 +42,8 @@ class Health:
         reasons = [f"loop {name} fails" for name in self._supervisor.failing]
         if self._draining():
             reasons.append("stopping")
+        if self._redis_is_full():
+            reasons.append("Redis's memory is nearly full: requests are refused")
         workers: dict[str, Any] = {}
         try:
             async with asyncio.timeout(PING_S):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
+from shared import clock
 from shared.event_log import EventLog
 from shared.script_runner import CHUNK
 from shared.scripts import GatewayScripts
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
 MAX_CHUNKS = 1000
+FULL_SWEEPS = 3
+WARN_EVERY_S = 60.0
 
 
 class Sweeper:
@@ -29,8 +32,12 @@ class Sweeper:
         lease_s: float,
         max_attempts: int,
         events: EventLog,
+        kept_bytes: int = 0,
     ) -> None:
         self._scripts = scripts
+        self._kept_bytes = kept_bytes
+        self._warned_at = float("-inf")
+        self._full = 0  # sweeps in a row that found Redis full
         self._events = events
         self._gateway = gateway
         self._lease_ms = round(lease_s * 1000)
@@ -55,8 +62,26 @@ class Sweeper:
             counts.update(expired=expired, ordered=ordered, placed=placed)
             if max(expired, placed) < CHUNK:
                 break
+        counts.update(await self._drop_kept())
         counts.update(await self._reconcile())
         return counts
+
+    @property
+    def redis_is_full(self) -> bool:
+        """Whether requests are refused because of Redis's memory, and not for a moment only."""
+        return self._full >= FULL_SWEEPS
+
+    async def _drop_kept(self) -> Counter[str]:
+        """Drop the oldest outcomes and dead letters beyond their budget."""
+        outcomes, letters, fits = await self._scripts.drop_kept(self._kept_bytes)
+        self._full = 0 if fits else self._full + 1
+        if (outcomes or letters) and clock.monotonic() - self._warned_at > WARN_EVERY_S:
+            self._warned_at = clock.monotonic()
+            log.warning(
+                "%d outcomes and %d dead letters were dropped, the oldest first: together they "
+                "exceed WARMROUTE_KEPT_BYTES", outcomes, letters,
+            )  # fmt: skip
+        return Counter(outcomes_dropped=outcomes, letters_dropped=letters)
 
     async def _reconcile(self) -> Counter[str]:
         """End sessions without a heartbeat, order missing copies."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from router.stream.ingress import ANSWER_LIFE_MS
+from router.stream.ingress import ANSWER_LIFE_MS, warn_if_refused
 from router.v2 import response as v2_response
 from shared import failpoints, statuses
 from shared.channel import Channel
@@ -67,9 +67,11 @@ class Outbox:
             fields = render(request_id, record)
         elif reply_to:
             fields = gone(request_id)
-        await self._scripts.publish_reply(
-            "outbox", entry, reply_to.decode(errors="replace"), ANSWER_LIFE_MS, False, fields
+        to = reply_to.decode(errors="replace")
+        replied = await self._scripts.publish_reply(
+            "outbox", entry, to, ANSWER_LIFE_MS, False, fields
         )
+        warn_if_refused(replied, to)
 
 
 def gone(request_id: str) -> list[Any]:

@@ -1,5 +1,5 @@
 -- reconcile: end sessions that have expired, and order the missing copies of models with a minimum number.
--- use: keys, constants, stall, report, holders, load_target, order, breaker, copies, sessions
+-- use: keys, constants, stall, report, health, holders, load_target, blame, order, breaker, copies, sessions
 -- KEYS[1] prefix. ARGV: now, chunk. Returns {sessions ended, copies ordered}.
 local now, ended, ordered = clock(), 0, 0
 local most = 2 * redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf')
@@ -22,7 +22,7 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', MIN_COPIES, ARGV[2])) do
     redis.call('SREM', MIN_COPIES, ref)
   elseif redis.call('LLEN', COLD_QUEUE) > most then
     break  -- loads with waiting requests have precedence
-  elseif #live_holders(ref, now) < least and order_missing(ref, now, 'min_copies') then
+  elseif lasting_copies(ref, now) < least and order_missing(ref, now, 'min_copies') then
     ordered = ordered + 1
   end
 end

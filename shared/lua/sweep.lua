@@ -1,5 +1,5 @@
 -- sweep: end requests past their deadlines; order loads again for parked requests without one.
--- use: keys, constants, stall, report, outcomes, deadline, publish, entries, holders, load_target, order, breaker, bounds, copies, placement
+-- use: keys, constants, stall, report, outcomes, deadline, publish, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
 local now, chunk = clock(), tonumber(ARGV[2])
@@ -38,12 +38,7 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
       or not grace and tonumber(lease[4] or now + 1) <= now) then
     redis.call('DEL', load)  -- its worker was reaped, or renews it no more: the next sweep orders again
   elseif not lease[1] and #live_holders(ref, now) > 0 then
-    for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', chunk)) do
-      if breaker(ref, now) == 'open' then break end
-      local item = moving(e[2], parked, e[1])
-      if item and take_entry(parked, e[1]) then place_item(item, now) end
-      placed = placed + 1
-    end
+    placed = placed + place_parked(ref, now, chunk)
   elseif not lease[1] and not unloadable(ref) and breaker(ref, now) ~= 'open' then
     local first = redis.call('XRANGE', parked, '-', '+', 'COUNT', 1)[1]
     order_load(ref, first[1], now)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.model.model import CLAIM_TTL, JOB_TTL, ORDER_TTL, Model, job_id, must
-from tests.model.moves import moving, place_item, publish
+from tests.model.moves import publish
 from tests.model.outcomes import late
+from tests.model.parked import place_parked
 from tests.model.releasing import Wiping, wipe
 from tests.model.run import LEASE_MS, Choices, Run
 from tests.model.stall import extend, grace_after_stall
@@ -105,20 +106,10 @@ def _sweep_ref(m: Model, ref: str, chunk: int, grace: int) -> tuple[str, int]:
     if load:
         return "loading", 1
     if m.live_holders(ref):
-        return "placed", _place_parked(m, ref, chunk)
+        return "placed", place_parked(m, ref, chunk)[0]
     if ref in m.state.unloadable:
         return "backing off", 1
     if m.breaker(ref) != "open":
         m.order(ref)
         return "ordered", 1
     return "quarantined", 1
-
-
-def _place_parked(m: Model, ref: str, chunk: int) -> int:
-    placed = 0
-    for entry in list(m.state.parked[ref])[:chunk]:
-        if m.breaker(ref) == "open":
-            break
-        place_item(m, moving(m, "parked", ref, entry))
-        placed += 1
-    return placed
