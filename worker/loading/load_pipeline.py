@@ -19,6 +19,7 @@ from shared.footprint import Footprint, expected
 from shared.manifest import FileEntry, Manifest
 from shared.repository import Repository
 from worker.device.base import DeviceOutOfMemory
+from worker.device.out_of_memory import drop_frames
 from worker.loading.model_files import ModelFiles, NoMemoryNow
 from worker.loading.warm_calls import WarmCalls
 from worker.loading.warmup import Ready
@@ -82,6 +83,7 @@ class LoadPipeline:
     ) -> None:  # fmt: skip
         self._copies = context.copies
         self._batcher = context.batcher
+        self._device = context.device
         self._thread = context.thread
         self._ledger = context.ledger
         self._policy = context.policy
@@ -188,9 +190,11 @@ class LoadPipeline:
         """Load; if the device proves fuller than the ledger says, evict one copy and try again."""
         try:
             return await self._try_to_load(request, files)
-        except DeviceOutOfMemory:
-            # Not within `alone`: the copy to be evicted may have requests to answer.
-            await self._memory.evict_one()
+        except DeviceOutOfMemory as error:
+            drop_frames(error)  # they hold what was loaded so far
+        # Not within `alone`: the copy to be evicted may have requests to answer.
+        await asyncio.to_thread(self._device.relieve)
+        await self._memory.evict_one()
         try:
             return await self._try_to_load(request, files)
         except DeviceOutOfMemory as error:
