@@ -153,10 +153,7 @@ class Gateway:
         await self._client.aclose()
 
     def _make_health(self) -> Health:
-        return Health(
-            self._calls, self._keys, self._supervisor, lambda: self._dispatch.draining,
-            self.config.min_workers,
-        )  # fmt: skip
+        return Health(self._calls, self._keys, self._supervisor, self.config.min_workers)
 
     def _make_handover(self) -> Handover:
         return Handover(
@@ -177,7 +174,9 @@ class Gateway:
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("shared memory", self._shared_memory.look_once, LOOK_EVERY_S),
+            Loop("reap", self._sweeper.reap_once, SWEEP_EVERY_S),
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
+            Loop("reconcile", self._sweeper.reconcile_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
             Loop("failures", self._failures.run_once, LOG_EVERY_S),

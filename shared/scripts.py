@@ -10,6 +10,7 @@ from shared.gateway_scripts import (
     GatewayScripts,
     Opened,
     Ordered,
+    PartlyDone,
     Placing,
     Waiting,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "Limits",
     "Opened",
     "Ordered",
+    "PartlyDone",
     "Placed",
     "Placing",
     "Scripts",

@@ -1,26 +1,34 @@
 """Housekeeping of a cell: leases, dead workers and gateways, expired requests, missing copies.
 
-Every gateway does all of it; each step is one atomic script, so together they do it once.
+Every gateway does all of it; each step is one atomic script, so together they do it once. Each kind
+of step has a loop of its own, and within a script a member that cannot be handled fails alone: a
+broken key stops no housekeeping but its own.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar, cast
 
 from shared.event_log import EventLog
 from shared.script_runner import CHUNK
-from shared.scripts import GatewayScripts
+from shared.scripts import GatewayScripts, PartlyDone
 
 log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
 MAX_CHUNKS = 1000
+MAX_LOGGED = 1000
+
+
+Counts = TypeVar("Counts", bound=tuple[int, ...])
 
 
 class Sweeper:
-    """Two loops: the lease of this gateway, and the sweep of the cell."""
+    """Four loops: the lease of this gateway, and three kinds of housekeeping."""
 
     def __init__(
         self,
@@ -35,35 +43,59 @@ class Sweeper:
         self._gateway = gateway
         self._lease_ms = round(lease_s * 1000)
         self._max_attempts = max_attempts
+        self._logged: set[str] = set()
 
     async def beat_once(self) -> int:
         """Renew this gateway's lease; the number of entries moved from dead gateways back to
         doors."""
         return await self._scripts.gateway_beat(self._gateway, self._lease_ms)
 
+    async def reap_once(self) -> int:
+        """Release dead workers; how many."""
+        reaped = 0
+        for _ in range(MAX_CHUNKS):
+            found = await self._scripts.reap(self._max_attempts)
+            if found is None:
+                break
+            worker, left = found
+            if left < 0:
+                self._log_errors("reap", [worker])
+                break
+            reaped += left == 0
+            log.warning("worker %s lost its lease: %d of its requests left to move", *found)
+        return reaped
+
     async def sweep_once(self) -> Counter[str]:
-        """Reap dead workers, expire requests, repeat unclaimed orders, end sessions."""
+        """End late and lost requests, repeat unclaimed orders."""
         counts: Counter[str] = Counter()
         for _ in range(MAX_CHUNKS):
-            reaped = await self._scripts.reap(self._max_attempts)
-            if reaped is None:
+            ended, ordered, placed = await self._tolerant("sweep", self._scripts.sweep)
+            counts.update(ended=ended, ordered=ordered, placed=placed)
+            if max(ended, placed) < CHUNK:
                 break
-            counts["reaped"] += reaped[1] == 0
-            log.warning("worker %s lost its lease: %d of its requests left to move", *reaped)
-        for _ in range(MAX_CHUNKS):
-            expired, ordered, placed = await self._scripts.sweep()
-            counts.update(expired=expired, ordered=ordered, placed=placed)
-            if max(expired, placed) < CHUNK:
-                break
-        counts.update(await self._reconcile())
         return counts
 
-    async def _reconcile(self) -> Counter[str]:
+    async def reconcile_once(self) -> Counter[str]:
         """End sessions without a heartbeat, order missing copies."""
-        ended, missing = await self._scripts.reconcile()
+        ended, missing = await self._tolerant("reconcile", self._scripts.reconcile)
         if ended:
             self._events.emit("session_closed", reason=f"without a heartbeat: {ended} sessions")
         if missing:
             reason = f"fewer copies than min_copies: {missing} models"
             self._events.emit("ordered_copy", reason=reason)
         return Counter(sessions_ended=ended, copies_ordered=missing)
+
+    async def _tolerant(self, step: str, call: Callable[[], Awaitable[Counts]]) -> Counts:
+        """What a script did, with the errors of single members in the log."""
+        try:
+            return await call()
+        except PartlyDone as done:
+            self._log_errors(step, done.errors)
+            return cast(Counts, tuple(done.counts))
+
+    def _log_errors(self, step: str, errors: Iterable[str]) -> None:
+        """Each once: the same key fails twice a second."""
+        for error in errors:
+            if error not in self._logged and len(self._logged) < MAX_LOGGED:
+                self._logged.add(error)
+                log.error("%s: %s", step, error)

@@ -1,11 +1,15 @@
 -- reap: release one worker whose lease has expired and place its requests again, in bounded chunks.
--- use: keys, constants, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
+-- use: keys, constants, guarded, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, max attempts, chunk.
 -- Returns {worker, entries left}, or {} if no lease has expired. Any gateway may call it at any time.
+-- One that cannot be released is passed over: {error, -1} if only such are left.
+local CANDIDATES = 8
 local now = clock()
-local worker = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, 1)[1]
-if not worker then return {} end
 local how = {attempts = tonumber(ARGV[2]), cause = 'the lease of its worker expired'}
-local left = release_worker(worker, how, ARGV[3], now)
-if left == 0 then redis.call('ZREM', WORKERS, worker) end
-return {worker, left}
+local over = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, CANDIDATES)
+for _, worker in ipairs(over) do
+  local left = guarded(worker, release_worker, worker, how, ARGV[3], now)
+  if left == 0 then redis.call('ZREM', WORKERS, worker) end
+  if left then return {worker, left} end
+end
+return over[1] and {errors[1], -1} or {}
