@@ -71,8 +71,9 @@ class Gateway:
         self._scripts = GatewayScripts(self._calls, self._keys)
         self._log = EventLog(self._calls, self._keys)
         self._sweeper = Sweeper(
-            self._scripts, self.id, config.lease_s, config.max_attempts, self._log
-        )
+            self._scripts, self.id, config.lease_s, config.max_attempts, self._log,
+            config.kept_bytes,
+        )  # fmt: skip
         self._waiters = Waiters(self._replies, self._keys, self.id)
         self._shared_memory = GatewaySharedMemory(
             self._calls,
@@ -90,9 +91,7 @@ class Gateway:
             self.id, self._keys, self._scripts, self._limits, self._waiters, self._shared_memory,
             self._failures.ended,
         )  # fmt: skip
-        self._repository = open_repository(
-            config.model_repository, endpoint_url=config.s3_endpoint_url or None
-        )
+        self._repository = open_repository(config.model_repository, **config.store_options)
         self._loaded = LoadedVersions(self._calls, self._keys, self._scripts)
         self._catalog = Catalog(
             self._repository, config.catalog_ttl_s,
@@ -153,7 +152,10 @@ class Gateway:
         await self._client.aclose()
 
     def _make_health(self) -> Health:
-        return Health(self._calls, self._keys, self._supervisor, self.config.min_workers)
+        return Health(
+            self._calls, self._keys, self._supervisor, self.config.min_workers,
+            lambda: self._sweeper.redis_is_full,
+        )  # fmt: skip
 
     def _make_handover(self) -> Handover:
         return Handover(
@@ -177,6 +179,7 @@ class Gateway:
             Loop("reap", self._sweeper.reap_once, SWEEP_EVERY_S),
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
             Loop("reconcile", self._sweeper.reconcile_once, SWEEP_EVERY_S),
+            Loop("kept", self._sweeper.drop_kept_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
             Loop("failures", self._failures.run_once, LOG_EVERY_S),

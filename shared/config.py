@@ -8,9 +8,18 @@ from dataclasses import dataclass
 
 from shared import command_line
 from shared.names import MODEL_NAME
-from shared.setting import MIB, CellConfig, describe, read, setting
+from shared.repository import url
+from shared.setting import MIB, CellConfig, describe, listed, read, setting
 
-__all__ = ["CellConfig", "RouterConfig", "WorkerConfig", "check_names", "describe", "read"]
+__all__ = [
+    "CellConfig",
+    "RouterConfig",
+    "WorkerConfig",
+    "check_names",
+    "describe",
+    "listed",
+    "read",
+]
 log = logging.getLogger(__name__)
 
 
@@ -71,6 +80,11 @@ class RouterConfig(CellConfig):
         "WARMROUTE_REMEMBERED", 100_000, "Requests of waiting callers whose status is kept for an "
         "hour, the newest of the whole cell; about 150 bytes of Redis each.", low=4,
     )  # fmt: skip
+    kept_bytes: int = setting(
+        "WARMROUTE_KEPT_BYTES", 0, "Outcomes of the cell that wait to be polled (dead letters may "
+        "take a quarter as much): the oldest are dropped. 0 takes a quarter of Redis's maxmemory, "
+        "or 1 GiB without one.", unit="bytes",
+    )  # fmt: skip
     min_workers: int = setting(
         "WARMROUTE_MIN_WORKERS", 0, "Live workers that a gateway needs to be ready; with 0 it "
         "queues requests instead.",
@@ -110,10 +124,12 @@ class WorkerConfig(CellConfig):
     """Settings of a worker."""
 
     def faults(self) -> list[str]:
-        """Check that the worker's name can be part of keys and lists."""
+        """Check that the worker's name can be part of keys and lists, and that each place which is
+        to be trusted is one."""
+        found = url.faults("WARMROUTE_TRUST_CODE", listed(self.trust_code))
         if self.worker_id and not MODEL_NAME.fullmatch(self.worker_id):
-            return ["WARMROUTE_WORKER_ID: want 1 to 128 of A-Z a-z 0-9 . _ -"]
-        return []
+            found.append("WARMROUTE_WORKER_ID: want 1 to 128 of A-Z a-z 0-9 . _ -")
+        return found
 
     worker_id: str = setting("WARMROUTE_WORKER_ID", "", "Name of the worker; empty generates one.")
     device: str = setting(
@@ -127,11 +143,12 @@ class WorkerConfig(CellConfig):
     )  # fmt: skip
     memory_bytes: int = setting(
         "WARMROUTE_MEMORY_BYTES", 0, "Budget for models on the device; 0 takes 80 % of a GPU, or "
-        "50 % of the host's memory.", unit="bytes",
+        "this worker's part of half the memory that host or control group has.", unit="bytes",
     )  # fmt: skip
     host_memory_bytes: int = setting(
         "WARMROUTE_HOST_MEMORY_BYTES", 0, "Budget for weights that stay in host memory after a "
-        "model is evicted from a GPU; 0 takes an eighth of it, or none on a CPU worker.",
+        "model is evicted from a GPU; 0 takes an eighth of it (less beside many workers: all "
+        "together half), or none on a CPU worker.",
         unit="bytes",
     )  # fmt: skip
     eviction: str = setting(
@@ -155,16 +172,19 @@ class WorkerConfig(CellConfig):
         "the device process drains and is replaced; 0 disables it.", unit="bytes",
     )  # fmt: skip
     disk_cache: str = setting(
-        "WARMROUTE_DISK_CACHE",
-        "/tmp/warmroute-cache",
-        "Folder of the content-addressed weight cache.",
-    )
+        "WARMROUTE_DISK_CACHE", "", "Folder of the content-addressed weight cache, which no other "
+        "user may own or write to; empty takes one in the user's cache folder.",
+    )  # fmt: skip
     disk_cache_bytes: int = setting(
-        "WARMROUTE_DISK_CACHE_BYTES", 20 * 1024 * MIB, "Budget of that folder.", low=1, unit="bytes"
+        "WARMROUTE_DISK_CACHE_BYTES", 0, "Budget of that folder; 0 takes 20 GiB, or less where the "
+        "disk has less.", unit="bytes",
+    )  # fmt: skip
+    cache_home: str = setting(
+        "XDG_CACHE_HOME", "", "The user's cache folder; empty means ~/.cache."
     )
     trust_code: str = setting(
-        "WARMROUTE_TRUST_CODE", "", "Comma list of repository URL prefixes whose models may be "
-        "formats that can run code.",
+        "WARMROUTE_TRUST_CODE", "", "Comma list of repository URLs whose models, and those of "
+        "the folders below them, may be formats that can run code; a comma in a name is %2C.",
     )  # fmt: skip
     trusted_programs: str = setting(
         "WARMROUTE_TRUSTED_PROGRAMS", "", "Comma list of sha256 of programs allowed everywhere."

@@ -24,7 +24,7 @@
     │   ├── InsufficientMemory no worker's budget can ever hold it
     │   └── RepositoryError
     │       ├── BlobMissing       a file or manifest is not there
-    │       ├── Forbidden         the store refused the credentials
+    │       ├── Forbidden         the store refused the credentials, or we its certificate
     │       ├── ChangedMeanwhile  the object changed while it was read
     │       ├── Corrupt           size, hash or manifest is wrong
     │       ├── StoreUnavailable  the store does not answer (retries failed too)
@@ -162,7 +162,10 @@ class ChangedMeanwhile(RepositoryError):
 
 
 class Corrupt(RepositoryError):
+    """`in_store`: proved by reading it from the store again, so it fails for all workers."""
+
     code = "corrupt"
+    in_store = False
 
 
 class StoreUnavailable(RepositoryError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.manifest import FileEntry, Manifest
-from shared.platforms import PLATFORMS, Sharing
+from shared.platforms import CODE_FILES, PLATFORMS, Sharing
 
 WEIGHTS = "weights/"  # the folder of the files that hold weights, where a format keeps them apart
 
@@ -41,6 +41,17 @@ def sharing(manifest: Manifest) -> Sharing:
 def weight_files(manifest: Manifest) -> list[FileEntry]:
     """The files below `weights/`."""
     return [entry for entry in manifest.files if entry.name.startswith(WEIGHTS)]
+
+
+def mapped_files(manifest: Manifest) -> list[FileEntry]:
+    """The files that a copy on a CPU keeps mapped: its weights, wherever its format has them."""
+    match sharing(manifest):
+        case Sharing.WEIGHTS:
+            return weight_files(manifest)
+        case Sharing.WHOLE_FILE:
+            return list(manifest.files)
+        case Sharing.NOTHING:  # onnxruntime maps the files beside the model
+            return [entry for entry in manifest.files if entry.name not in CODE_FILES]
 
 
 def predict(manifest: Manifest, own: int | None = None) -> Footprint:

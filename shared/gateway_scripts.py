@@ -135,10 +135,11 @@ class GatewayScripts(ScriptRunner):
         kept: list[int] = await self._run("hand_over", gateway, *flat)
         return kept
 
-    async def reap(self, max_attempts: int) -> tuple[str, int] | None:
-        """Release one dead worker, a chunk of it: (worker, entries left), or None. (error, -1) if
-        only workers are left that cannot be released."""
-        row = await self._run("reap", max_attempts, CHUNK)
+    async def reap(self, max_attempts: int, lease_ms: int) -> tuple[str, int] | None:
+        """Release one dead worker, a chunk of it: (worker, entries left), or None. No worker is
+        dead before `lease_ms` have passed since Redis was last away. (error, -1) if only workers
+        are left that cannot be released."""
+        row = await self._run("reap", max_attempts, CHUNK, lease_ms)
         return (row[0].decode(errors="replace"), int(row[1])) if row else None
 
     async def sweep(self) -> tuple[int, int, int]:
@@ -146,6 +147,19 @@ class GatewayScripts(ScriptRunner):
         placed again. PartlyDone."""
         ended, ordered, placed = await self._counts("sweep")
         return ended, ordered, placed
+
+    async def drop_kept(self, most_bytes: int) -> tuple[int, int, bool]:
+        """Keep the oldest outcomes and dead letters no longer, where all together exceed their
+        budget (0: a share of Redis's memory): counts of both, and whether Redis has headroom."""
+        outcomes, letters, fits = await self._run("drop_kept", CHUNK, most_bytes)
+        return int(outcomes), int(letters), bool(fits)
+
+    async def list_letters(self, upto: str, count: int) -> list[tuple[bytes, int, list[bytes]]]:
+        """Dead letters from `upto` on, newest first: entry, bytes of the payload, its fields."""
+        return [
+            (entry, int(size), flat)
+            for entry, size, flat in await self._run("list_letters", upto, count)
+        ]
 
     async def reconcile(self) -> tuple[int, int]:
         """Counts of sessions that had expired, and of copies ordered. PartlyDone."""

@@ -17,9 +17,10 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `loads:<worker>` | set | refs that the worker is loading | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
 | `refused_models` | zset | ref -> until when `unloadable:` or `breaker:` may refuse it | TTL |
-| `breaker:<ref>` | hash | crashes of workers over it: the quarantine | TTL |
+| `breaker:<ref>` | hash | crashes of workers over it, successes since: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
+| `stall` | string | last housekeeping, end of the grace after a stall of Redis | TTL |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
 | `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
 | `tombstone:<id>` | string | tombstone of a request whose outcome was kept | TTL |
@@ -29,6 +30,8 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
 | `dead_letters` | stream | dead letters | for ever, capped |
+| `kept:<kind>` | list | `ms bytes name` of each kept outcome and dead letter | for ever, drained |
+| `kept_bytes:<kind>` | string | the sum of those bytes | goes with its list |
 | `failures` | stream, group `g` | failed requests, to be written to the log | for ever, drained |
 | `outcomes` | hash | the newest generation of each kind below | TTL |
 | `outcomes:<kind>` | hash | id -> how a request without a record ended | TTL |
@@ -41,10 +44,12 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `sessions` | zset | session id -> expiry, ms | a member goes with its session |
 | `session:<id>` | hash | models: `ref bytes ...` | TTL |
 | `pinned:<ref>` | set | ids of the sessions that pin it | goes with its last session |
+| `failed_on:<ref>` | hash | worker -> until when it is not asked to load it, and why | TTL |
+| `crashed:<worker>` | hash | crashes lately, over which models, and if it is suspect | TTL |
+| `unhealthy` | hash | worker -> health, models failing there | a field goes with its worker |
 | `no_capacity:<ref>` | string | no other worker could take another copy | TTL |
 | `incompatible:<ref>` | set | device classes that could not load it | TTL |
 | `affinity:<key>` | set | refs of one affinity key | TTL |
-| `device:<uuid>` | string | the worker that has claimed this GPU | TTL |
 | `events` | stream | what happened to copies | for ever, capped |
 | `rq:*` | RQ | load orders, in RQ's own format | RQ's |
 """
@@ -59,7 +64,8 @@ LASTING = (
     "workers", "worker:", "epoch", "holders:", "holds:", "work:", "started:", "loads:", "parked:",
     "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
-    "min_copies", "sessions", "pinned:", "events",
+    "kept:", "kept_bytes:",
+    "min_copies", "sessions", "pinned:", "events", "unhealthy",
     "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
 )  # fmt: skip
 
@@ -85,7 +91,9 @@ class Keys:
         self.headroom = self._of("headroom")
         self.min_copies = self._of("min_copies")
         self.sessions = self._of("sessions")
+        self.unhealthy = self._of("unhealthy")
         self.events = self._of("events")
+        self.stall = self._of("stall")
         self.answers = self._of("answers:")
 
     def _of(self, name: str) -> str:
@@ -148,14 +156,23 @@ class Keys:
     def incompatible(self, ref: str) -> str:
         return self._of(f"incompatible:{ref}")
 
+    def failed_on(self, ref: str) -> str:
+        return self._of(f"failed_on:{ref}")
+
+    def crashed(self, worker: str) -> str:
+        return self._of(f"crashed:{worker}")
+
     def affinity(self, key: str) -> str:
         return self._of(f"affinity:{key}")
 
-    def device(self, uuid: str) -> str:
-        return self._of(f"device:{uuid}")
-
     def outcomes(self, kind: str) -> str:
         return self._of(f"outcomes:{kind}")
+
+    def kept(self, kind: str) -> str:
+        return self._of(f"kept:{kind}")
+
+    def kept_bytes(self, kind: str) -> str:
+        return self._of(f"kept_bytes:{kind}")
 
     def tombstone(self, request_id: str) -> str:
         return self._of(f"tombstone:{request_id}")

@@ -86,6 +86,10 @@ PLATFORMS = {
 }
 
 
+# Names of files whose bytes are run, or decide what is run: hashed at each use.
+CODE_FILES = frozenset({"model.pt", "model.pt2", "model.onnx", "program.json"})
+
+
 def resolve(dotted: str) -> Callable[..., Any]:
     """The function that `module:function` names; imports the module."""
     module, _, name = dotted.partition(":")

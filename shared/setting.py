@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from shared.errors import ConfigError
 from shared.names import RESERVED_NAMES
+from shared.repository.options import options_of
 
 CELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MIB = 1 << 20
@@ -43,17 +44,33 @@ def convert(kind: type, text: str, low: float) -> Any:
     return value
 
 
+def listed(text: str) -> list[str]:
+    """The items of a comma list."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellConfig:
     """What every process of a cell must agree on."""
 
     redis_url: str = setting("REDIS_URL", "", "Redis of the cell, redis:// rediss:// or unix://.")
     model_repository: str = setting(
-        "MODEL_REPOSITORY", "", "Where models live: s3://bucket/prefix or file:///folder."
+        "MODEL_REPOSITORY",
+        "",
+        "Where models live: s3://bucket/prefix or file:///folder; "
+        "%20 and the like stand for characters.",
     )
     s3_endpoint_url: str = setting(
         "S3_ENDPOINT_URL", "", "An S3 server other than AWS; empty means AWS."
     )
+    s3_addressing_style: str = setting(
+        "S3_ADDRESSING_STYLE", "", "path or virtual: where an S3 server expects the bucket's name; "
+        "empty takes that of the AWS config file, else path for a server other than AWS.",
+    )  # fmt: skip
+    s3_requester_pays: int = setting(
+        "S3_REQUESTER_PAYS", 0, "1 accepts that the owner of the credentials pays for requests, "
+        "as some buckets demand.",
+    )  # fmt: skip
     cell: str = setting("WARMROUTE_CELL", "warmroute", "Prefix and hash tag of every key.")
     lease_s: float = setting(
         "WARMROUTE_LEASE_S", 10.0, "How long a silent worker or gateway counts as alive: shorter "
@@ -73,6 +90,17 @@ class CellConfig:
         "WARMROUTE_STRICT", 0, "1 refuses to start on a Redis whose settings cannot keep what was "
         "accepted; 0 only warns.",
     )  # fmt: skip
+
+    @property
+    def store_options(self) -> dict[str, Any]:
+        """What `open_repository` takes beside the URL."""
+        return options_of(
+            {
+                "S3_ENDPOINT_URL": self.s3_endpoint_url,
+                "S3_ADDRESSING_STYLE": self.s3_addressing_style,
+                "S3_REQUESTER_PAYS": str(self.s3_requester_pays),
+            }
+        )
 
     def faults(self) -> list[str]:
         """What is wrong between settings, beyond each one's own limits."""

@@ -62,6 +62,11 @@ HERE: Final = "here"
 ELSEWHERE: Final = "elsewhere"
 NOWHERE: Final = "nowhere"
 
+# Health of a worker, as it reports it; SUSPECT, above, is the third
+HEALTHY: Final = "healthy"
+SICK: Final = "sick"
+HEALTH: Final = frozenset({HEALTHY, SUSPECT, SICK})
+
 # retire and open_session
 PINNED: Final = "pinned"
 NEEDED: Final = "needed"

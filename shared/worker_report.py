@@ -13,6 +13,8 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from shared import statuses
+
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
 Amount = Annotated[float, Meta(ge=0, le=1 << 53)]
 
@@ -56,11 +58,15 @@ class WorkerReport(Struct, kw_only=True, frozen=True):
     service_ms: Amount = 0.0  # device time of one request
     busy_share: Amount = 0.0  # of its time, the device
     contended: Count = 0  # 1: it has just evicted a model for another
+    health: str = statuses.HEALTHY  # or suspect, sick: others are asked first
+    health_reason: str = ""  # why it is not healthy
+    error_share: Amount = 0.0  # of its device calls: failed, and not known to be the model's fault
+    failing: list[str] = []  # refs whose calls fail here one after another, as JSON
     copies: dict[str, CopyUse] = {}  # by ref, as JSON
     copy_bytes: dict[str, CopyBytes] = {}  # by ref, as JSON
 
 
-_JSON = ("copies", "copy_bytes")
+_JSON = ("copies", "copy_bytes", "failing")
 
 
 def encode(report: WorkerReport) -> dict[str, str | int | float]:

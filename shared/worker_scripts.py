@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from shared import protocol
+from shared import causes, protocol
 from shared.script_runner import CHUNK, ScriptRunner, flat_of
 
 
 class Completion(NamedTuple):
-    """One outcome for `complete`; status succeeded | failed | expired. Of a failure `ref`, and its
-    `cause` in full for the log (b"": the outcome has all of it)."""
+    """One outcome for `complete`; status succeeded | failed | expired. `ref`: of a failure, and of
+    a success that speaks for its model (flag WATCHED). `cause` of a failure in full, for the log
+    (b"": the outcome has all of it)."""
 
     entry: bytes
     id: bytes
@@ -83,10 +84,6 @@ class WorkerScripts(ScriptRunner):
 
     # Loads -------------------------------------------------------------------------------------
 
-    async def claim_device(self, worker: str, lease_ms: int, uuids: Sequence[str]) -> int:
-        """The index of the GPU that is now this worker's, -1 if none is free."""
-        return int(await self._run("claim_device", worker, lease_ms, *uuids)) - 1
-
     async def claim_load(self, worker: str, epoch: str, ref: str, token: str, lease_ms: int) -> str:
         """`claimed`, `suspect`, `stale`, `unwanted`, `refused`, `later` or `fenced`."""
         answer: bytes = await self._run("claim_load", worker, epoch, ref, token, lease_ms)
@@ -106,10 +103,12 @@ class WorkerScripts(ScriptRunner):
         return answer.decode()
 
     async def renew_load(
-        self, worker: str, ref: str, token: str, lease_ms: int, why: str = ""
+        self, worker: str, ref: str, token: str, lease_ms: int, why: str = "", spare_ms: int = 0
     ) -> bool:
-        """False if the load lease is lost. `why`: the reason it waits."""
-        return bool(await self._run("renew_load", worker, ref, token, lease_ms, why))
+        """False if the load lease is lost. `why`: the reason it waits. `spare_ms`: how much longer
+        Redis keeps the lease, for what it does not see itself (a stall, a clock that is set)."""
+        args = (worker, ref, token, lease_ms, why, spare_ms)
+        return bool(await self._run("renew_load", *args))
 
     async def refuse_load(self, worker: str, ref: str, token: str) -> str:
         """`ordered` for another worker, `no_worker` (none is left), `no_capacity` or `stale`."""
@@ -119,12 +118,14 @@ class WorkerScripts(ScriptRunner):
     async def fail_load(
         self, worker: str, ref: str, token: str, cause: bytes, backoff_ms: int,
         passing: bool = False, device_class: str = "", full: bytes = b"",
+        scope: str = causes.WORKER,
     ) -> int:  # fmt: skip
-        """Answer parked requests with the cause; how many are left (call again), -1 stale. If the
-        cause is `passing` they wait on, and the load is ordered again after the back-off. Workers
-        of another device class are asked first. `full`: the cause for the log."""
+        """The load failed on this worker: another one is asked. If none is left, or the `scope` of
+        the cause is the model, parked requests are answered with it; how many are left (call
+        again), -1 stale. If it is `passing` they wait on, and the load is ordered again after the
+        back-off. `full`: the cause for the log."""
         flag = "1" if passing else ""
-        args = (worker, ref, token, cause, backoff_ms, CHUNK, flag, device_class, full)
+        args = (worker, ref, token, cause, backoff_ms, CHUNK, flag, device_class, full, scope)
         return int(await self._run("fail_load", *args))
 
     # Copies ------------------------------------------------------------------------------------

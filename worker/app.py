@@ -10,15 +10,13 @@ from typing import Self
 
 from shared.channel import Channel
 from shared.config import WorkerConfig
-from shared.errors import Unavailable
-from shared.keys import Keys
+from shared.errors import ConfigError, Unavailable
 from shared.redis_check import check_redis
 from shared.retry import until_answered
-from shared.scripts import WorkerScripts
 from shared.service import Loop, Supervisor
 from worker.composition import Composition, Send
 from worker.device.base import Device
-from worker.device.opening import claim_and_open
+from worker.device.opening import open_device
 from worker.residency import growth, idle_eviction, memory_monitor
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import RestartRequest
@@ -49,19 +47,19 @@ class Worker:
 
     @classmethod
     async def open(
-        cls, config: WorkerConfig, progress: Progress, send: Send, visible: str | None = None
+        cls, config: WorkerConfig, progress: Progress, send: Send, gpu: str = ""
     ) -> Self:
-        """Claim and open the device; ConfigError if it is not to be had. `visible`: the value of
-        CUDA_VISIBLE_DEVICES."""
-        calls = Channel(config.redis_url)
-        device = await claim_and_open(config, WorkerScripts(calls, Keys(config.cell)), visible)
-        return cls(config, device, calls, progress, send)
+        """Open the device; ConfigError if it cannot be used. `gpu`: the UUID of the GPU that this
+        worker has claimed, '' for the CPU."""
+        device = open_device(config.device, gpu, threads=config.threads)
+        return cls(config, device, Channel(config.redis_url), progress, send)
 
     def _loops(self) -> list[Loop]:
         services = self._services
         return [
             Loop("hot", self._send_hot, HOT_EVERY_S),
             Loop("memory", services.memory_monitor.run_once, memory_monitor.EVERY_S),
+            Loop("host_tier", services.resize_host_tier, memory_monitor.EVERY_S),
             Loop("growth", services.growth.run_once, growth.EVERY_S),
             Loop("slack", services.slack.run_once, memory_monitor.TRIM_EVERY_S),
             Loop("idle_eviction", services.idle_eviction.run_once, idle_eviction.EVERY_S),
@@ -104,6 +102,10 @@ class Worker:
         strict = bool(config.strict)
         for warning in await check_redis(self._services.client, config.redis_url, strict=strict):
             log.warning("Redis: %s", warning)
+        if misfit := self._services.host.misfit():
+            if strict:
+                raise ConfigError(f"WARMROUTE_STRICT=1: {misfit}")
+            log.warning("memory: %s", misfit)
         await asyncio.to_thread(self._services.repository.check)
 
     async def _start(self) -> None:
@@ -139,7 +141,9 @@ class Worker:
         """Accept no new loads or requests; finish and answer the running ones."""
         services = self._services
         queue_stopped = asyncio.create_task(services.cold_queue.stop())
-        await self._supervisor.stop("orders", "idle_eviction", "memory", "growth", "slack", "guard")
+        await self._supervisor.stop(
+            "orders", "idle_eviction", "memory", "host_tier", "growth", "slack", "guard"
+        )
         await services.loader.stop()
         for ref in self._context.copies.retire_all():
             await until_answered(functools.partial(self._membership.retire, [ref]))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shared.channel import Channel
-from shared.config import WorkerConfig
+from shared.config import WorkerConfig, listed
 from shared.connection import open_redis
 from shared.event_log import EventLog
 from shared.keys import Keys
@@ -17,6 +17,7 @@ from shared.scripts import WorkerScripts
 from shared.shared_memory import open_shared_memory
 from worker.device.base import Device
 from worker.device.budget import allowed_budget, budget_of, host_budget_of
+from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
 from worker.heartbeat import HeartbeatThread
 from worker.loading.load_limiter import LoadLimiter
@@ -29,11 +30,12 @@ from worker.report import Reporter
 from worker.residency.account import Bookkeeper
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
+from worker.residency.demotion import Demotion
 from worker.residency.eviction_policy import policy_of
 from worker.residency.evictor import Evictor
 from worker.residency.gauge import Gauge
 from worker.residency.growth import Growth
-from worker.residency.host_tier import Demotion, HostTier
+from worker.residency.host_tier import HostTier
 from worker.residency.idle_eviction import IdleEvictor
 from worker.residency.ledger import Ledger
 from worker.residency.memory_manager import MemoryManager
@@ -47,13 +49,9 @@ from worker.serving.load_meter import Meter
 from worker.serving.receiver import InflightWindow, Receiver
 from worker.supervisor.progress import Progress
 from worker.weight_cache.cache import BlobCache
+from worker.weight_cache.root import open_root
 
 Send = Callable[..., None]
-
-
-def _listed(text: str) -> list[str]:
-    """The items of a comma list."""
-    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 class Composition:
@@ -86,8 +84,18 @@ class Composition:
         )  # fmt: skip
         self.heartbeat = HeartbeatThread(config, self.context.membership, progress)
 
+    async def resize_host_tier(self) -> int:
+        """Follow what the workers of the host leave to this one; the bytes."""
+        device, part = self.context.device, self.host.memory
+        budget = await asyncio.to_thread(host_budget_of, self.config, device, part)
+        self._host.resize(budget)
+        return budget
+
     async def close(self) -> None:
         """Close files first, connections last."""
+        self.host.leave()
+        if self._shared_memory is not None:
+            self._shared_memory.leave()
         await self._demotion.stop()
         await self._host.close()
         await self.events.finish(1.0)
@@ -104,14 +112,14 @@ class Composition:
         self._calls, self._reads, self._orders = (
             calls, Channel(config.redis_url), Channel(config.redis_url),
         )  # fmt: skip
-        self.repository = open_repository(
-            config.model_repository, endpoint_url=config.s3_endpoint_url or None
-        )
-        self._cache = BlobCache(Path(config.disk_cache), config.disk_cache_bytes)
+        self.repository = open_repository(config.model_repository, **config.store_options)
+        root = open_root(config)
+        self.host = SharedHost(config, device, root)
+        self._cache = BlobCache(root, self.host.disk)
         self._shared_memory = open_shared_memory(
             config.shared_memory, config.cell, config.redis_url
         )
-        self._host = HostTier(host_budget_of(config, device), device)
+        self._host = HostTier(host_budget_of(config, device, self.host.memory), device)
         self.events = EventLog(calls, self._keys, config.worker_id)
 
     def _make_context(self, device: Device, progress: Progress, send: Send) -> WorkerContext:
@@ -124,8 +132,8 @@ class Composition:
         )  # fmt: skip
         return WorkerContext(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
-            ledger=Ledger(budget_of(config, device)), thread=DeviceThread(), device=device,
-            policy=policy, gauge=Gauge(device.live, lambda: self._inflight.bytes),
+            ledger=Ledger(budget_of(config, device, self.host.memory)), thread=DeviceThread(),
+            device=device, policy=policy, gauge=Gauge(device.live, lambda: self._inflight.bytes),
             meter=Meter(), progress=progress,
         )  # fmt: skip
 
@@ -158,7 +166,7 @@ class Composition:
             device, context.thread, ledger, config.unaccounted_bytes,
             accounted=lambda: self._bookkeeper.allocated(device, self._inflight.bytes),
             settled=self._bookkeeper.settled,
-            capacity=lambda: allowed_budget(config, device, ledger.budget),
+            capacity=lambda: allowed_budget(config, device, ledger.budget, self.host.memory),
             recycle=recycle, resize=self._memory.resize,
         )  # fmt: skip
         self._stats = ModelStatsReader(self._calls, self._keys, device.device_class)
@@ -169,7 +177,7 @@ class Composition:
     def _make_loader(self) -> Loader:
         config, context = self.config, self.context
         trust = Trust.of_repository(
-            self.repository.url, _listed(config.trust_code), _listed(config.trusted_programs)
+            self.repository.url, listed(config.trust_code), listed(config.trusted_programs)
         )
 
         def load_here(manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:

@@ -63,10 +63,9 @@ async def _run(config: WorkerConfig, parent: int, end: socket.socket, progress: 
     except (ImportError, OSError) as error:  # OSError: a package without its libraries
         raise ConfigError(f"a worker cannot run here: {error}; {INSTALL}") from error
 
-    # NVML numbers GPUs by bus. CUDA does too if this is set before its first call.
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    worker = await Worker.open(config, progress, link.send, visible)
+    # The parent gives a GPU to a worker that it has claimed one for, and shows it no other.
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "") if config.device.startswith("cuda") else ""
+    worker = await Worker.open(config, progress, link.send, gpu)
     restart = worker.restart
 
     def stop() -> None:

@@ -33,7 +33,8 @@ from worker.weight_cache.fetch import CONNECTIONS
 from worker.weight_cache.ranged import plan_parts
 
 # Settings of the person who measures must not reach what is measured.
-_OURS = frozenset({"REDIS_URL", "MODEL_REPOSITORY", "S3_ENDPOINT_URL", "PORT"})
+_OURS = frozenset({"REDIS_URL", "MODEL_REPOSITORY", "S3_ENDPOINT_URL", "S3_ADDRESSING_STYLE",
+                   "S3_REQUESTER_PAYS", "PORT"})  # fmt: skip
 _READ_BUFFER_BYTES = 1 << 20
 Part = tuple[str, int, int, int]  # URL, [start, end), descriptor to write to
 

@@ -24,6 +24,7 @@ from shared.manifest import Batching, Manifest, TensorSpec
 from shared.names import MAX_VERSION, check_model_name
 from shared.policy import Policy
 from shared.repository import PublishResult, Repository, publish
+from shared.setting import listed
 from worker.runtimes import trust
 
 
@@ -92,7 +93,7 @@ def run(options: Namespace) -> int:
 
 def _advise_trust(manifest: Manifest, url: str) -> None:
     """Print on stderr which setting the workers need, unless it is set in this environment."""
-    prefixes = os.environ.get("WARMROUTE_TRUST_CODE", "").split(",")
+    prefixes = listed(os.environ.get("WARMROUTE_TRUST_CODE", ""))
     if not trust.Trust.of_repository(url, prefixes, ()).allows(manifest):
         way_out = f"{trust.advice(url)}, or workers refuse it"
         say(f"warmroute: {manifest.platform} can run code: {way_out}", error=True)

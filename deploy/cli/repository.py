@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 from deploy.cli.errors import CannotDo, WrongUse
 from deploy.cli.output import show
 from shared.repository import Repository, open_repository
+from shared.repository.options import options_of
 
 
 def add_option(parser: ArgumentParser) -> None:
@@ -21,7 +22,7 @@ def opened(options: Namespace) -> Repository:
     url = options.repository or os.environ.get("MODEL_REPOSITORY", "")
     if not url:
         raise WrongUse("no repository is named: give --repository, or set MODEL_REPOSITORY")
-    repository = open_repository(url, endpoint_url=os.environ.get("S3_ENDPOINT_URL") or None)
+    repository = open_repository(url, **options_of(os.environ))
     repository.check()
     return repository
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from deploy.cli.options import add_watch, count
 from deploy.cli.output import Subparsers, mib, say, show
+from shared.statuses import HEALTHY
 from warmroute import Client
 
 COPY = ["worker", "tier", "own", "shared", "since", "last used", "hits"]
@@ -47,6 +48,7 @@ def run(options: Namespace) -> int:
     loads = fleet.get("loads", [])
     if loads and not options.json:
         show(options, loads, LOAD, [_load(load) for load in loads])
+    _say_unhealthy(options, fleet["workers"])
     return 0
 
 
@@ -125,7 +127,9 @@ def facts(found: dict[str, Any]) -> list[str]:
         "parked requests": found["parked"] or "",
         "learned": ", ".join([*_learned(learned), *from_tier]),
         "last failure": failure and f"{failure['error']} (for {failure['retry_after_s']:.0f} s)",
-        "quarantine": quarantine and f"{state}, {quarantine['crashes']} crashes",
+        "quarantine": quarantine
+        and f"{state}, {quarantine['crashes']} crashes{_on(quarantine.get('workers'))}",
+        "failed on": ", ".join(f"{f['worker']} ({f['error']})" for f in found.get("failed_on", ())),
         "sessions": ", ".join(found["sessions"]),
         "served unbatched": found.get("unbatched"),
         "not warmed up": found.get("unwarmed"),
@@ -133,6 +137,12 @@ def facts(found: dict[str, Any]) -> list[str]:
         "cannot load it": ", ".join(found["incompatible"]),
     }
     return [f"{name}: {text}" for name, text in lines.items() if text]
+
+
+def _on(workers: dict[str, int] | None) -> str:
+    """Which workers, and how often each; an older gateway does not say."""
+    named = ", ".join(f"{worker} {count}" for worker, count in (workers or {}).items())
+    return f" (on {named})" if named else ""
 
 
 def _plain(value: Any) -> str:
@@ -150,18 +160,37 @@ def run_workers(options: Namespace) -> int:
     with Client(options.url) as client:
         workers = client.workers()
     show(options, {"workers": workers}, WORKERS, [_worker(worker) for worker in workers])
+    _say_unhealthy(options, workers)
     return 0
+
+
+def _say_unhealthy(options: Namespace, workers: list[dict[str, Any]]) -> None:
+    if not options.json:
+        for line in unhealthy(workers):
+            say(line)
+
+
+def unhealthy(workers: list[dict[str, Any]]) -> list[str]:
+    """A line for each worker that is not healthy, or on which calls of a model fail."""
+    lines = []
+    for worker in workers:
+        if worker.get("health", HEALTHY) != HEALTHY:
+            lines.append(f"{worker['id']} is {worker['health']}: {worker['health_reason']}")
+        for ref in worker.get("failing", []):
+            name, version, *_ = ref.split(":")
+            lines.append(f"{worker['id']}: calls of {name} {version} fail one after another")
+    return lines
 
 
 def _worker(worker: dict[str, Any]) -> list[str]:
     """A row of the table."""
-    models = str(len(worker["models"]))
+    models, health = str(len(worker["models"])), worker.get("health", HEALTHY)
     if worker.get("max_models"):
         models += f"/{worker['max_models']}"
     return [
         worker["id"],
         worker["device"],
-        worker["state"],
+        worker["state"] + (f", {health}" if health != HEALTHY else ""),
         mib(worker["used_bytes"]),
         mib(worker["budget_bytes"]),
         models,

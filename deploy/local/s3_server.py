@@ -63,6 +63,8 @@ class S3Server:
         """The variables by which the AWS libraries and ours find this store."""
         return {
             "S3_ENDPOINT_URL": self.endpoint_url,
+            "S3_ADDRESSING_STYLE": "path",  # whatever the user's AWS config says of another store
+            "S3_REQUESTER_PAYS": "0",
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": self.region,
@@ -76,6 +78,7 @@ class S3Server:
             region=self.region,
             access_key=self.access_key,
             secret_key=self.secret_key,
+            addressing_style="path",
         )
 
     def stop(self) -> None:

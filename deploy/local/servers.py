@@ -11,6 +11,7 @@ from deploy.local.folders import wait_unlocked
 from deploy.local.redis_server import RedisServer, start_redis
 from deploy.local.s3_server import S3Server, start_s3
 from shared.repository import Repository, open_repository
+from shared.repository.options import options_of
 from shared.setting import mask_url
 
 
@@ -72,8 +73,8 @@ class Servers:
         """The repository, for publishing; `endpoint_url` is that of a named S3 store."""
         if self.store is not None:
             return self.store.open_repository()
-        endpoint = endpoint_url or os.environ.get("S3_ENDPOINT_URL") or None
-        return open_repository(self.repository_url, endpoint_url=endpoint)
+        named = {"S3_ENDPOINT_URL": endpoint_url} if endpoint_url else {}
+        return open_repository(self.repository_url, **options_of({**os.environ, **named}))
 
     def _stop_redis(self) -> None:
         """Stop the one that runs now: a test may have started another one on the folder."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from router.fleet.probes import Probes
@@ -19,24 +19,24 @@ from shared.service import Supervisor
 PING_S = 2.0  # a readiness check does not wait for long
 LOOK_EVERY_S = 1.0
 MOST_STATES = 256  # of more workers only the number is reported
-MEMORY_SHARE = 0.9  # of maxmemory, beyond which `place` accepts nothing
 
 
 class Health:
     """`min_workers`: the number of live workers without which a gateway is not ready."""
 
     def __init__(
-        self, channel: Channel, keys: Keys, supervisor: Supervisor, min_workers: int = 0
-    ) -> None:
+        self, channel: Channel, keys: Keys, supervisor: Supervisor, min_workers: int = 0,
+        redis_is_full: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
         self._channel = channel
         self._keys = keys
         self._supervisor = supervisor
         self._stopping = False
         self._probes = Probes()
         self._min_workers = min_workers
+        self._redis_is_full = redis_is_full
         self._looked = float("-inf")
         self._workers: dict[str, Any] = {}
-        self._memory_share = 0.0
 
     def note_probe(self, peer: str) -> None:
         """A readiness check has come from this address."""
@@ -54,6 +54,8 @@ class Health:
         reasons = self._supervisor.failing
         if self._stopping:
             reasons.append("stopping")
+        if self._redis_is_full():
+            reasons.append("Redis's memory is nearly full: requests are refused")
         workers: dict[str, Any] = {}
         try:
             async with asyncio.timeout(PING_S):
@@ -63,8 +65,6 @@ class Health:
                     f"{workers['workers']} workers are live, "
                     f"WARMROUTE_MIN_WORKERS is {self._min_workers}"
                 )
-            if self._memory_share >= MEMORY_SHARE:
-                reasons.append(f"Redis's memory is {self._memory_share:.0%} full")
         except WarmrouteError as error:
             reasons.append(error.message)
         except TimeoutError:
@@ -83,7 +83,6 @@ class Health:
             now = after_ms(clock_ms(await ask("TIME")))
             number = await ask("ZCOUNT", self._keys.workers, now, "+inf")
             states = await self._states(now) if 0 < number <= MOST_STATES else {}
-            self._memory_share = _memory_share(await ask("INFO", "memory"))
         self._workers = {"workers": number, **({"states": states} if states else {})}
         self._looked = clock.monotonic()
         return self._workers
@@ -95,12 +94,3 @@ class Health:
             *(ask("HGET", self._keys.worker(worker.decode()), "state") for worker in live)
         )
         return dict(Counter((state or b"unknown").decode(errors="replace") for state in states))
-
-
-def _memory_share(info: bytes) -> float:
-    """Used memory as a share of maxmemory; 0 without a limit."""
-    found = {
-        name: int(value) for name, value in re.findall(rb"^(\w+):(\d+)\r?$", info, re.MULTILINE)
-    }
-    most = found.get(b"maxmemory", 0)
-    return found.get(b"used_memory", 0) / most if most else 0.0

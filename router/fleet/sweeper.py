@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar, cast
 
+from shared import clock
 from shared.event_log import EventLog
 from shared.script_runner import CHUNK
 from shared.scripts import GatewayScripts, PartlyDone
@@ -22,13 +23,14 @@ BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
 MAX_CHUNKS = 1000
 MAX_LOGGED = 1000
-
+FULL_SWEEPS = 3
+WARN_EVERY_S = 60.0
 
 Counts = TypeVar("Counts", bound=tuple[int, ...])
 
 
 class Sweeper:
-    """Four loops: the lease of this gateway, and three kinds of housekeeping."""
+    """The lease of this gateway, and four kinds of housekeeping: a loop for each."""
 
     def __init__(
         self,
@@ -37,8 +39,12 @@ class Sweeper:
         lease_s: float,
         max_attempts: int,
         events: EventLog,
+        kept_bytes: int = 0,
     ) -> None:
         self._scripts = scripts
+        self._kept_bytes = kept_bytes
+        self._warned_at = float("-inf")
+        self._full = 0  # sweeps in a row that found Redis full
         self._events = events
         self._gateway = gateway
         self._lease_ms = round(lease_s * 1000)
@@ -54,7 +60,7 @@ class Sweeper:
         """Release dead workers; how many."""
         reaped = 0
         for _ in range(MAX_CHUNKS):
-            found = await self._scripts.reap(self._max_attempts)
+            found = await self._scripts.reap(self._max_attempts, self._lease_ms)
             if found is None:
                 break
             worker, left = found
@@ -74,6 +80,23 @@ class Sweeper:
             if max(ended, placed) < CHUNK:
                 break
         return counts
+
+    @property
+    def redis_is_full(self) -> bool:
+        """Whether requests are refused because of Redis's memory, and not for a moment only."""
+        return self._full >= FULL_SWEEPS
+
+    async def drop_kept_once(self) -> Counter[str]:
+        """Drop the oldest outcomes and dead letters beyond their budget."""
+        outcomes, letters, fits = await self._scripts.drop_kept(self._kept_bytes)
+        self._full = 0 if fits else self._full + 1
+        if (outcomes or letters) and clock.monotonic() - self._warned_at > WARN_EVERY_S:
+            self._warned_at = clock.monotonic()
+            log.warning(
+                "%d outcomes and %d dead letters were dropped, the oldest first: together they "
+                "exceed WARMROUTE_KEPT_BYTES", outcomes, letters,
+            )  # fmt: skip
+        return Counter(outcomes_dropped=outcomes, letters_dropped=letters)
 
     async def reconcile_once(self) -> Counter[str]:
         """End sessions without a heartbeat, order missing copies."""

@@ -1,8 +1,9 @@
 -- gateway_beat: renew a gateway's lease, and return to the doors what dead gateways had read and not finished.
--- use: keys, constants, protocol
+-- use: keys, constants, stall, protocol
 -- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk, protocol that it writes, oldest that it reads.
 -- The failures that are to be logged are read like a door.
--- Returns the number of door entries returned from dead gateways (a move is delete + new entry) |
+-- Returns the number of door entries returned from dead gateways (a move is delete + new entry; no gateway
+--   is dead for one lease after Redis was away) |
 --   {a live process, its protocol, the oldest it reads}: the two cannot work together, nothing is changed.
 local now, gateway, moved = clock(), ARGV[2], 0
 -- A gateway without a lease may only be disconnected: replies for its callers outlive the lease.
@@ -34,11 +35,13 @@ local lease = tonumber(redis.call('ZSCORE', GATEWAYS, gateway) or 0)
 local conflict = lease <= now and protocol_conflict(gateway, tonumber(ARGV[5]), tonumber(ARGV[6]), now)
 if conflict then return conflict end
 open_with_harmless_write()
-redis.call('ZADD', GATEWAYS, now + tonumber(ARGV[3]), gateway)
+local own = tonumber(ARGV[3])
+local grace, back = grace_after_stall(now, own)
+redis.call('ZADD', GATEWAYS, now + own, gateway)
 local replies = k('replies', gateway)
 if redis.call('EXISTS', replies) == 0 then redis.call('XADD', replies, '*', 'id', '') end
-redis.call('PEXPIRE', replies, ARGV[3] + OUTAGE)
-redis.call('SET', k('gateway', gateway), ARGV[5] .. ' ' .. ARGV[6], 'PX', ARGV[3] + OUTAGE)
+redis.call('PEXPIRE', replies, own + STALL_SPARE_MS)
+redis.call('SET', k('gateway', gateway), ARGV[5] .. ' ' .. ARGV[6], 'PX', own + OUTAGE)
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do ensure_group(door) end
 
 local function is_dead(name)
@@ -59,6 +62,7 @@ local function return_entries(door, name)
   return 0
 end
 
+if grace then return extend_leases(GATEWAYS, now, own, grace, back) end
 -- By consumers, not by the list of gateways: a removed gateway whose read was blocked may have read more.
 local left = 0
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do
@@ -66,5 +70,10 @@ for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do
     if is_dead(consumer[2]) then left = left + return_entries(door, consumer[2]) end
   end
 end
-if left == 0 then redis.call('ZREMRANGEBYSCORE', GATEWAYS, '-inf', now) end
+if left == 0 then
+  for _, dead in ipairs(redis.call('ZRANGEBYSCORE', GATEWAYS, '-inf', now)) do
+    redis.call('PEXPIRE', k('replies', dead), OUTAGE)
+    redis.call('ZREM', GATEWAYS, dead)
+  end
+end
 return moved

@@ -1,5 +1,5 @@
 -- open_session: pin a set of models until the session is closed or expires; refused if it cannot fit.
--- use: keys, constants, report, holders, load_target, order, breaker, copies, sessions
+-- use: keys, constants, report, health, holders, load_target, blame, order, breaker, copies, sessions
 -- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
 -- Returns {'open', expiry ms} | {'full', ref that does not fit, its bytes, the most bytes left on one
 --   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).
@@ -39,7 +39,7 @@ for _, model in ipairs(all) do
 end
 local expiry = now + tonumber(ARGV[3])
 redis.call('HSET', k('session', id), 'models', table.concat(text, ' '), 'ttl', ARGV[3])
-redis.call('PEXPIRE', k('session', id), tonumber(ARGV[3]) + KEPT_AFTER)
+redis.call('PEXPIRE', k('session', id), tonumber(ARGV[3]) + STALL_SPARE_MS)
 redis.call('ZADD', SESSIONS, expiry, id)
 for i = 5, #ARGV, 2 do
   local ref = ARGV[i]

@@ -5,7 +5,6 @@
 --   field value pairs of the answer.
 -- Returns 1 answered | 0 another gateway did. A reply_to that is not a stream, or one that takes no more
 -- entries, gets nothing; the entry is deleted.
-local LARGEST_KEPT = 1048576
 local door, entry, reply_to = P .. ARGV[2], ARGV[3], ARGV[4]
 local original = redis.call('XRANGE', door, entry, entry)[1]
 if redis.call('XDEL', door, entry) == 0 then return 0 end
@@ -17,12 +16,12 @@ if ARGV[6] == '1' then
   local letter = {'kind', 'entry', 'entry', entry, 'cause', (said.code or 'invalid') .. ' ' .. (said.error or ''),
     'fingerprint', redis.sha1hex(sent.body or '')}
   for name in pairs(DOOR_FIELDS) do
-    if sent[name] and #sent[name] <= LARGEST_KEPT then
+    if sent[name] and #sent[name] <= LETTER_BODY_MAX then
       letter[#letter + 1] = name
       letter[#letter + 1] = sent[name]
     end
   end
-  local left = LARGEST_KEPT  -- for all fields that are not known
+  local left = LETTER_BODY_MAX  -- for all fields that are not known
   for i = 1, math.min(#original[2], 2 * CARRIED_MAX), 2 do
     local name, value = original[2][i], original[2][i + 1]
     local size = #name + #value
@@ -32,7 +31,10 @@ if ARGV[6] == '1' then
       letter[#letter + 1] = value
     end
   end
-  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', unpack(letter))
+  local bytes = RECORD_BYTES
+  for _, part in ipairs(letter) do bytes = bytes + #part end
+  local kept = redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', unpack(letter))
+  count_kept('letters', kept, bytes, clock())
 end
 local kind = reply_to ~= '' and redis.call('TYPE', reply_to)['ok'] or 'none'
 if reply_to ~= '' and (kind == 'stream' or kind == 'none') then

@@ -1,9 +1,21 @@
 -- reconcile: end sessions that have expired, and order the missing copies of models with a minimum number.
--- use: keys, constants, guarded, report, holders, load_target, order, breaker, copies, sessions
+-- use: keys, constants, guarded, stall, report, health, holders, load_target, blame, order, breaker, copies, sessions
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {sessions ended, copies ordered, {errors of single sessions and models}}.
 local now, ended, ordered = clock(), 0, 0
 local most = 2 * redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf')
+open_with_harmless_write()
+local grace = grace_after_stall(now)
+
+local function end_late(id)
+  local ttl = grace and redis.call('HGET', k('session', id), 'ttl')
+  if ttl then  -- Redis was away: its client could not keep it
+    redis.call('ZADD', SESSIONS, now + tonumber(ttl), id)
+    redis.call('PEXPIRE', k('session', id), ttl + STALL_SPARE_MS)
+  else
+    ended = ended + end_session(id)
+  end
+end
 
 -- Returns true if enough is ordered.
 local function keep_copies(ref)
@@ -14,13 +26,13 @@ local function keep_copies(ref)
     redis.call('SREM', MIN_COPIES, ref)
   elseif redis.call('LLEN', COLD_QUEUE) > most then
     return true  -- loads with waiting requests have precedence
-  elseif #live_holders(ref, now) < least and order_missing(ref, now, 'min_copies') then
+  elseif lasting_copies(ref, now) < least and order_missing(ref, now, 'min_copies') then
     ordered = ordered + 1
   end
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', now, 'LIMIT', 0, ARGV[2])) do
-  ended = ended + (guarded(id, end_session, id) or 0)
+  guarded(id, end_late, id)
 end
 for _, ref in ipairs(redis.call('SRANDMEMBER', MIN_COPIES, ARGV[2])) do
   if guarded(ref, keep_copies, ref) then break end

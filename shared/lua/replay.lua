@@ -1,5 +1,5 @@
 -- replay: put a dead letter back as a new request, or back into the stream door.
--- use: keys, constants, report, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement
+-- use: keys, constants, report, outcomes, publish, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
 -- KEYS[1] prefix. ARGV: now, dead entry, id of the new request, timeout ms, limit per work stream, limit
 --   per parked stream, limit of pending records.
 -- Returns {status, where, entry, deadline, ms to wait}; status as in place: 'placed' | 'parked' | 'full' |
@@ -28,7 +28,7 @@ if letter.kind == 'entry' then
   redis.call('XDEL', DEAD_LETTERS, entry)
   return {'ingress', '', back, '0', '0'}
 end
-if string.byte(letter.body) == SHARED_MEMORY then return {'unkept', '', '', '0', '0'} end
+if not letter.body or string.byte(letter.body) == SHARED_MEMORY then return {'unkept', '', '', '0', '0'} end
 local limits = {work = tonumber(ARGV[5]), parked = tonumber(ARGV[6]),
   records = tonumber(ARGV[7]) - redis.call('ZCARD', DEADLINES)}
 local item = {id = ARGV[3], model = letter.model, deadline = now + tonumber(ARGV[4]), reply = '',

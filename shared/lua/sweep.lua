@@ -1,19 +1,24 @@
 -- sweep: end requests past their deadlines, and lost ones; order loads again for parked requests without one.
--- use: keys, constants, guarded, report, outcomes, deadline, publish, lost, entries, holders, load_target, order, breaker, bounds, copies, placement
+-- use: keys, constants, guarded, stall, report, outcomes, deadline, publish, lost, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {requests ended, loads ordered again, requests placed again, {errors of single requests and models}}.
 local LATER_MS = 60000  -- until a request that could not be ended is tried again
 local now, chunk = clock(), tonumber(ARGV[2])
 local ended, ordered, placed = 0, 0, 0
+open_with_harmless_write()
+local grace = grace_after_stall(now)
 
 local function expire(id)
-  local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model')
+  local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model', 'status')
   -- A request whose record names an entry has not ended. If the entry is missing, the stream was lost: it ends here.
-  if not r[1] then return true end
-  take_entry(r[1], r[2])
-  local outcome, worker = expired_outcome(r[5], r[1], now)
-  publish({id = id, flags = r[3], reply = r[4], model = r[5]}, 'expired', worker, outcome, now)
-  ended = ended + 1
+  if r[1] and grace and r[6] == 'running' then
+    redis.call('ZADD', DEADLINES, grace, id)  -- its time may have passed in a leap of the clock
+  elseif r[1] then
+    take_entry(r[1], r[2])
+    local outcome, worker = expired_outcome(r[5], r[1], now)
+    publish({id = id, flags = r[3], reply = r[4], model = r[5]}, 'expired', worker, outcome, now)
+    ended = ended + 1
+  end
   return true
 end
 
@@ -29,26 +34,18 @@ local function keep_order(ref, load, token)
   end
 end
 
-local function place_parked(ref, parked)
-  for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', chunk)) do
-    if breaker(ref, now) == 'open' then break end
-    local item = moving(e[2], parked, e[1])
-    if item and take_entry(parked, e[1]) then place_item(item, now) end
-    placed = placed + 1
-  end
-end
-
 local function look_at(ref)
   local parked, load = k('parked', ref), k('load', ref)
-  local lease = redis.call('HMGET', load, 'token', 'phase', 'worker')
+  local lease = redis.call('HMGET', load, 'token', 'phase', 'worker', 'until')
   if redis.call('XLEN', parked) == 0 then
     cancel_order(ref)
   elseif lease[2] == 'ordered' then
     keep_order(ref, load, lease[1])
-  elseif lease[2] == 'loading' and not redis.call('ZSCORE', WORKERS, lease[3]) then
-    redis.call('DEL', load)  -- its worker was reaped: the next sweep orders again
+  elseif lease[2] == 'loading' and (not redis.call('ZSCORE', WORKERS, lease[3])
+      or not grace and tonumber(lease[4] or now + 1) <= now) then
+    redis.call('DEL', load)  -- its worker was reaped, or renews it no more: the next sweep orders again
   elseif not lease[1] and #live_holders(ref, now) > 0 then
-    place_parked(ref, parked)
+    placed = placed + place_parked(ref, now, chunk)
   elseif not lease[1] and not unloadable(ref) and breaker(ref, now) ~= 'open' then
     local first = redis.call('XRANGE', parked, '-', '+', 'COUNT', 1)[1]
     order_load(ref, first[1], now)

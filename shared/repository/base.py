@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +31,9 @@ class UrlSource:
     """
 
     url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)  # that the signature covers
+    ca_file: str | None = None  # whose certificates are trusted; None: the system's
+    sign_again: Callable[[], str] | None = None  # gives a new URL, once this is refused; blocks
 
 
 BlobSource = FileSource | UrlSource

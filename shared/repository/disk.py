@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from shared.errors import BlobMissing, DiskFull, Forbidden, RepositoryError
@@ -59,8 +60,14 @@ def hash_range(hasher: hashlib._Hash, fd: int, start: int, end: int) -> None:
 def sha256_of(path: Path) -> tuple[str, int]:
     """Hex sha256 and size in bytes of a file's present content. OSError as the system gives it."""
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return digest.hexdigest(), file.tell()
+        return sha256_of_open(file)
+
+
+def sha256_of_open(file: BufferedReader) -> tuple[str, int]:
+    """Hex sha256 and size in bytes of an open file, from its start. OSError as the system gives
+    it."""
+    digest = hashlib.file_digest(file, "sha256")
+    return digest.hexdigest(), file.tell()
 
 
 def copy_hashing(

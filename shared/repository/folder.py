@@ -11,7 +11,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, RepositoryError
@@ -26,6 +26,7 @@ from shared.repository.base import (
     manifest_key,
 )
 from shared.repository.disk import copy_hashing, disk_errors, sync_folder
+from shared.repository.url import RepositoryUrl
 
 PARTIAL = "blobs/partial"
 ABANDONED_S = 24 * 3600.0  # a copy this old was left by a publisher that died
@@ -40,7 +41,7 @@ class FolderRepository:
     @property
     def url(self) -> str:
         """`file:///folder`."""
-        return self._root.as_uri()
+        return str(RepositoryUrl("", str(self._root)))
 
     def check(self) -> None:
         """RepositoryError unless the folder is there and can be listed."""
@@ -186,7 +187,8 @@ class FolderRepository:
         try:
             yield path
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # the error that is being raised says more
+                path.unlink()
 
 
 def _is_folder(path: Path) -> bool:
@@ -215,8 +217,6 @@ def _naming(what: str) -> Iterator[None]:
 
 def _remove_abandoned(folder: Path) -> None:
     for path in folder.iterdir():
-        try:
+        with suppress(OSError):  # another publisher finished with it, or it is another user's
             if time.time() - path.stat().st_mtime > ABANDONED_S:
                 path.unlink()
-        except FileNotFoundError:
-            continue  # another publisher finished with it

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
 
-from shared.errors import ConfigError
 from shared.repository.base import Repository
 from shared.repository.folder import FolderRepository
-
-BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
-EXPECTED = "want s3://bucket, s3://bucket/prefix or file:///folder"
+from shared.repository.options import S3Options
+from shared.repository.url import parse
 
 
 def open_repository(
@@ -22,39 +17,18 @@ def open_repository(
     region: str | None = None,
     access_key: str | None = None,
     secret_key: str | None = None,
+    addressing_style: str = "",
+    requester_pays: bool = False,
 ) -> Repository:
-    """The repository at `url`; nothing is contacted yet. ConfigError if the URL is not one.
+    """The repository at `url`; nothing is contacted yet. ConfigError if the URL is not one. The
+    others are `S3Options`."""
+    place = parse(url)
+    options = S3Options(
+        endpoint_url, region, access_key, secret_key, addressing_style, requester_pays
+    )
+    if not place.bucket:
+        return FolderRepository(Path(place.path))
+    from shared.repository.s3 import S3Repository  # boto3 takes 0.3 s to import
+    from shared.repository.s3_client import Connection
 
-    `endpoint_url` names an S3 store other than AWS. Without `access_key` and `secret_key` the
-    credentials are found as botocore finds them (AWS_* variables, profile, instance role).
-    """
-    parts = urlsplit(url)
-    if "@" in parts.netloc:
-        raise ConfigError("model repository URL: credentials do not belong in it, use AWS_*")
-    if parts.query or parts.fragment:
-        raise ConfigError(f"model repository URL: '?' and '#' mean nothing in it; {EXPECTED}")
-    if parts.scheme == "file":
-        return _open_folder(url, parts)
-    if parts.scheme == "s3":
-        from shared.repository.s3 import S3Repository  # boto3 takes 0.3 s to import
-        from shared.repository.s3_client import make_client
-
-        bucket, prefix = _bucket_and_prefix(url, parts)
-        client = make_client(endpoint_url, region, access_key, secret_key)
-        return S3Repository(client, bucket, prefix)
-    raise ConfigError(f"model repository URL {url!r}: {EXPECTED}")
-
-
-def _open_folder(url: str, parts: SplitResult) -> Repository:
-    path = Path(unquote(parts.path))
-    if parts.netloc not in ("", "localhost") or not path.is_absolute() or path == Path("/"):
-        raise ConfigError(f"model repository URL {url!r}: {EXPECTED}")
-    return FolderRepository(path)
-
-
-def _bucket_and_prefix(url: str, parts: SplitResult) -> tuple[str, str]:
-    prefix = parts.path.strip("/")
-    sane = not prefix or (PREFIX.fullmatch(prefix) and not {".", ".."} & set(prefix.split("/")))
-    if not BUCKET.fullmatch(parts.netloc) or not sane:
-        raise ConfigError(f"model repository URL {url!r}: {EXPECTED}")
-    return parts.netloc, prefix
+    return S3Repository(Connection(options), place.bucket, place.path)

@@ -14,13 +14,32 @@ from shared.errors import (
 )
 
 _CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
+_MESSAGE = re.compile(rb"<Message>([^<]{1,200})</Message>")
 _DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"}
+_EXPIRED = {"ExpiredToken", "ExpiredPresignRequest", "TokenRefreshRequired", "RequestExpired"}
+_REASONS = {
+    "RequestTimeTooSkewed": "the clock of this machine differs too much from the store's",
+    "RequestNotReadyYet": "the clock of this machine is ahead of the store's",
+    "SignatureDoesNotMatch": "the secret key does not belong to the access key, or a proxy "
+    "changes requests",
+    "InvalidAccessKeyId": "the store does not know the access key",
+    "InvalidToken": "the session token does not belong to the access key",
+}
+# Calls of which the permission has another name.
+_ACTIONS = {
+    "ListObjectsV2": "ListBucket",
+    "HeadObject": "GetObject",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+}
 
 
-def error_code(body: bytes) -> str:
-    """S3's own code out of an XML error body; "" if it has none."""
-    found = _CODE.search(body)
-    return found[1].decode() if found else ""
+def error_code(body: bytes) -> tuple[str, str]:
+    """S3's own code and message out of an XML error body; "" for what it does not have."""
+    code, message = _CODE.search(body), _MESSAGE.search(body)
+    said = message[1].decode(errors="replace") if message else ""
+    return (code[1].decode() if code else ""), said
 
 
 def is_transient(status: int) -> bool:
@@ -28,15 +47,32 @@ def is_transient(status: int) -> bool:
     return status >= 500 or status in (408, 429)
 
 
-def from_status(what: str, status: int, code: str) -> RepositoryError:
-    """The error about `what` for an HTTP status and S3's own error code ("" if unknown)."""
-    shown = f"{status} {code}".strip()
+def is_expired(code: str, message: str) -> bool:
+    """Whether the store refuses credentials, or a signature, for their age."""
+    return code in _EXPIRED or (code == "AccessDenied" and "has expired" in message)
+
+
+def _refused(what: str, shown: str, code: str, operation: str) -> RepositoryError:
+    if code == "InvalidObjectState":
+        return RepositoryError(f"{what}: it is archived, and must be restored first ({shown})")
+    action = f"the store refused the credentials s3:{_ACTIONS.get(operation, operation)}"
+    return Forbidden(f"{what}: {_REASONS.get(code, action)} ({shown})")
+
+
+def from_status(
+    what: str, status: int, code: str, message: str = "", *, operation: str = "GetObject"
+) -> RepositoryError:
+    """The error about `what` for an HTTP status and S3's own error code and message ("" if
+    unknown), after a call of `operation`."""
+    shown = f"{status} {code}" if code and code != str(status) else str(status)
+    if is_expired(code, message):
+        return Forbidden(f"{what}: the credentials have expired ({shown})")
+    if code in _REASONS or status in (401, 403):
+        return _refused(what, shown, code, operation)
     if code == "NoSuchBucket":
         return BlobMissing(f"{what}: the bucket does not exist")
     if status == 404:
         return BlobMissing(f"{what}: not in the repository")
-    if status in (401, 403):
-        return Forbidden(f"{what}: the store refused the credentials ({shown})")
     if code in _DAMAGED:
         return Corrupt(f"{what}: damaged on its way to the store ({shown})")
     if status == 412:

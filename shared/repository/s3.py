@@ -19,44 +19,52 @@ from shared.repository.base import (
     list_one_by_one,
     manifest_key,
 )
-from shared.repository.s3_client import s3_errors
+from shared.repository.s3_client import PAYER, Connection, s3_errors
 from shared.repository.s3_listing import VERSION_KEY, list_by_keys
 from shared.repository.s3_upload import upload
+from shared.repository.url import RepositoryUrl
 
-# Signed once per blob, and retries use the same URL: as long as the slowest download may take.
+# Retries use the same URL; credentials of a role may end sooner, and then it is signed again.
 SIGNED_FOR_S = 6 * 3600
 
 
 class S3Repository:
-    """See `base.Repository`. One boto3 client, shared by all threads."""
+    """See `base.Repository`. One boto3 client at a time, shared by all threads."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
-        self._client = client
+    def __init__(self, connection: Connection, bucket: str, prefix: str) -> None:
+        self._connection = connection
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
 
     @property
     def url(self) -> str:
         """`s3://bucket/prefix`."""
-        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+        return str(RepositoryUrl(self._bucket, self._prefix.removesuffix("/")))
 
     def check(self) -> None:
         """List one key: shows that bucket, credentials and the right to list are there."""
-        with s3_errors("model repository"):
-            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        self._connection.ask(
+            "model repository",
+            lambda client: client.list_objects_v2(
+                Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1
+            ),
+        )
 
     def list_all(self) -> list[Listed]:
         """From the keys below the prefix. A policy may forbid to list them all, but not those of
         some models: then each is listed."""
         try:
-            return list_by_keys(self._client, self._bucket, self._prefix)
+            return self._connection.ask(
+                "model repository",
+                lambda client: list_by_keys(client, self._bucket, self._prefix),
+            )
         except Forbidden:
             return list_one_by_one(self)
 
     def list_models(self) -> list[str]:
         """First path segments below the prefix that a model could be called."""
         found: list[str] = []
-        for page in self._pages(self._prefix, Delimiter="/"):
+        for page in self._pages("model repository", self._prefix, Delimiter="/"):
             folders = [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
             found += [folder[len(self._prefix) : -1] for folder in folders]
         return sorted(filter(is_model_name, found))
@@ -65,19 +73,21 @@ class S3Repository:
         """Versions that hold a manifest; listed by key, so a half-written one does not count."""
         start = f"{self._prefix}{check_model_name(model)}/"
         found: list[int] = []
-        for page in self._pages(start):
+        for page in self._pages(f"versions of {model}", start):
             keys = [entry["Key"][len(start) :] for entry in page.get("Contents", [])]
             found += [int(match[1]) for key in keys if (match := VERSION_KEY.fullmatch(key))]
         return sorted(found)
 
     def read_manifest(self, model: str, version: int) -> bytes:
         """At most the allowed bytes of a manifest and one more, which `parse` will refuse."""
-        key = self._key(manifest_key(model, version))
-        with s3_errors(f"manifest of {model} version {version}"):
-            body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
-            with body:
+        where = self._object(manifest_key(model, version))
+
+        def read(client: Any) -> bytes:
+            with client.get_object(**where)["Body"] as body:
                 raw: bytes = body.read(MAX_MANIFEST_BYTES + 1)
-        return raw
+            return raw
+
+        return self._connection.ask(f"manifest of {model} version {version}", read)
 
     def has_blob(self, sha256: str, size: int | None = None) -> bool:
         """Whether an object of that name, and size if given, is there."""
@@ -89,7 +99,8 @@ class S3Repository:
 
     def put_blob(self, sha256: str, path: Path, on_bytes: Callable[[int], None]) -> None:
         """Upload, in parts if it is big; the object appears only when all of it was verified."""
-        upload(self._client, self._bucket, self._key(blob_key(sha256)), path, sha256, on_bytes)
+        client = self._connection.client
+        upload(client, self._bucket, self._key(blob_key(sha256)), path, sha256, on_bytes)
 
     def put_manifest(self, model: str, version: int, raw: bytes) -> None:
         """Put an object only if there is none.
@@ -97,62 +108,87 @@ class S3Repository:
         Looks first, because some stores ignore If-None-Match; asks for it all the same, because
         another publisher may come between.
         """
-        key = self._key(manifest_key(model, version))
+        where = self._object(manifest_key(model, version))
         try:
             self._same_or_conflict(model, version, raw)
         except BlobMissing:
-            if not self._put_if_absent(model, version, key, raw):
+            put = self._connection.ask(
+                f"manifest of {model} version {version}",
+                lambda client: _put_if_absent(client, where, raw),
+            )
+            if not put:
                 self._same_or_conflict(model, version, raw)
 
     def delete_manifest(self, model: str, version: int) -> None:
         """Checks first: S3 does not report a missing object."""
-        key = self._key(manifest_key(model, version))
-        with s3_errors(f"manifest of {model} version {version}"):
-            self._client.head_object(Bucket=self._bucket, Key=key)
-            self._client.delete_object(Bucket=self._bucket, Key=key)
+        where = self._object(manifest_key(model, version))
+
+        def delete(client: Any) -> None:
+            client.head_object(**where)
+            client.delete_object(**where)
+
+        self._connection.ask(f"manifest of {model} version {version}", delete)
 
     def blob_sources(self, sha256: str, size: int) -> UrlSource:
-        """A GET URL, signed locally; the reader compares `size` with the first answer."""
-        with s3_errors(f"blob {sha256[:12]}"):
-            url = self._client.generate_presigned_url(
-                "get_object",
-                Params={"Bucket": self._bucket, "Key": self._key(blob_key(sha256))},
-                ExpiresIn=SIGNED_FOR_S,
-            )
-        return UrlSource(url)
-
-    def _put_if_absent(self, model: str, version: int, key: str, raw: bytes) -> bool:
-        """False if something is there by now."""
-        with s3_errors(f"manifest of {model} version {version}"):
-            try:
-                self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=key,
-                    Body=raw,
-                    IfNoneMatch="*",
-                    ContentType="application/json",
-                )
-            except ClientError as error:
-                # 412: it is there. 409: another conditional put is under way.
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (409, 412):
-                    raise
-                return False
-        return True
+        """A GET URL, signed locally; the reader compares `size` with the first answer. It signs
+        again if the credentials, or the signature, expire before it is through."""
+        signed = Signed(self._connection, self._object(blob_key(sha256)), sha256)
+        paid = self._connection.options.requester_pays
+        return UrlSource(signed(), PAYER if paid else {}, self._connection.ca_file, signed)
 
     def _same_or_conflict(self, model: str, version: int, raw: bytes) -> None:
         if self.read_manifest(model, version) != raw:
             raise Conflict(f"{model} version {version}: published before with other content")
 
     def _blob_size(self, sha256: str) -> int:
-        key = self._key(blob_key(sha256))
-        with s3_errors(f"blob {sha256[:12]}"):
-            size: int = self._client.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
+        where = self._object(blob_key(sha256))
+        size: int = self._connection.ask(
+            f"blob {sha256[:12]}", lambda client: client.head_object(**where)["ContentLength"]
+        )
         return size
 
-    def _pages(self, prefix: str, **options: str) -> list[dict[str, Any]]:
-        with s3_errors("model repository"):
-            paginator = self._client.get_paginator("list_objects_v2")
+    def _pages(self, what: str, prefix: str, **options: str) -> list[dict[str, Any]]:
+        def read(client: Any) -> list[dict[str, Any]]:
+            paginator = client.get_paginator("list_objects_v2")
             return list(paginator.paginate(Bucket=self._bucket, Prefix=prefix, **options))
+
+        return self._connection.ask(what, read)
+
+    def _object(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._key(key)}
 
     def _key(self, key: str) -> str:
         return self._prefix + key
+
+
+class Signed:
+    """Signs the GET URL of an object; each time with the credentials that are set by then."""
+
+    def __init__(self, connection: Connection, where: dict[str, str], sha256: str) -> None:
+        self._connection = connection
+        self._where = where
+        self._what = f"blob {sha256[:12]}"
+        self._client: Any = None  # that signed the last one
+
+    def __call__(self) -> str:
+        """A URL that is valid for SIGNED_FOR_S, or as long as the credentials. Blocks."""
+        if self._client is not None:
+            self._connection.renew(self._client)
+        self._client = self._connection.client
+        with s3_errors(self._what):
+            url: str = self._client.generate_presigned_url(
+                "get_object", Params=self._where, ExpiresIn=SIGNED_FOR_S
+            )
+        return url
+
+
+def _put_if_absent(client: Any, where: dict[str, str], raw: bytes) -> bool:
+    """False if something is there by now."""
+    try:
+        client.put_object(**where, Body=raw, IfNoneMatch="*", ContentType="application/json")
+    except ClientError as error:
+        # 412: it is there. 409: another conditional put is under way.
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (409, 412):
+            raise
+        return False
+    return True

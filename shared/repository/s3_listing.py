@@ -9,14 +9,14 @@ from typing import Any
 
 from shared.names import RESERVED_NAMES
 from shared.repository.base import Listed, is_model_name
-from shared.repository.s3_client import s3_errors
 
 VERSION_KEY = re.compile(r"([1-9][0-9]{0,8})/manifest\.json")
 
 
 def list_by_keys(client: Any, bucket: str, prefix: str) -> list[Listed]:
     """The models below `prefix` ("" or with a slash at its end) that have a version. Blobs are
-    passed over, or a repository of a million of them would take a thousand requests."""
+    passed over, or a repository of a million of them would take a thousand requests. boto3's
+    errors."""
     found: dict[str, list[int]] = defaultdict(list)
     for key in _keys(client, bucket, prefix):
         model, _, rest = key.partition("/")
@@ -31,8 +31,7 @@ def _keys(client: Any, bucket: str, prefix: str) -> Iterator[str]:
     where: dict[str, str] = {}
     passed: set[str] = set()
     while True:
-        with s3_errors("model repository"):
-            page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **where)
+        page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **where)
         keys = [entry["Key"][len(prefix) :] for entry in page.get("Contents", [])]
         yield from keys
         if not page.get("IsTruncated"):

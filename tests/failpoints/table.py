@@ -55,11 +55,6 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
 }  # fmt: skip
 
 
-# Before a worker is one: it holds nothing and has been promised nothing, and only a machine with a
-# GPU calls it. What a repeat finds: `../lua/test_lost_answers.py`.
-WITHOUT_A_RUN = {"device": _around("claim_device")}
-
-
 class Run(NamedTuple):
     """One process killed at one point."""
 

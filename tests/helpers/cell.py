@@ -17,6 +17,7 @@ from tests.helpers.factories import REF
 
 LEASE_MS = 10_000
 MAX_ATTEMPTS = 3
+_NOTE = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], ARGV[1], 'PX', 3600000)"
 WIDE = Limits(work=1000, parked=1000, pending=1000)
 
 
@@ -50,7 +51,22 @@ class Cell:
 
     async def gateway(self, name: str = "gw1", lease_ms: int = LEASE_MS) -> int:
         """Renew a gateway's lease, so that replies to it are kept."""
+        await self.attend()
         return await self.scripts.gateway_beat(name, lease_ms)
+
+    async def attend(self) -> None:
+        """Note that housekeeping has gone on until now, as that of gateways does: no stall."""
+        now = self.scripts.now_ms
+        if now is None:
+            seconds, micros = await self.client.time()
+            now = seconds * 1000 + micros // 1000
+        note = f"{now} 0 {LEASE_MS} 0"
+        await self.client.eval(_NOTE, 1, self.keys.stall, note)
+
+    async def reap(self) -> tuple[str, int] | None:
+        """Reap, as a gateway does whose housekeeping has gone on until now."""
+        await self.attend()
+        return await self.scripts.reap(MAX_ATTEMPTS, LEASE_MS)
 
     async def replies(self, gateway: str = "gw1") -> list[dict[str, bytes]]:
         """The outcomes that a gateway was sent, oldest first."""
@@ -114,7 +130,8 @@ class Cell:
         rows = [
             Completion(
                 e, f["id"], f["reply"], f["flags"], status, outcome,
-                *((b"", b"") if status == "succeeded" else (f["model"], cause)),
+                f["model"] if status != "succeeded" or b"w" in f["flags"] else b"",
+                cause if status != "succeeded" else b"",
             )
             for e, f in entries
         ]  # fmt: skip

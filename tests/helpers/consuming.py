@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import numpy as np
@@ -94,6 +95,24 @@ class Worker:
         items = [placing(body=body(v, priority), **changes) for v in values]
         await self.cell.place(*items)
         return [item.id for item in items]
+
+    def scripts_hold(self, name: str) -> asyncio.Event:
+        """From now on calls of a script wait, until `scripts_release`; the event is set when one
+        has gone on."""
+        run, self._go, passed = self.cell.scripts._run, asyncio.Event(), asyncio.Event()
+
+        async def held(script: str, *args: object) -> object:
+            if script == name:
+                await self._go.wait()
+                passed.set()
+            return await run(script, *args)
+
+        self.cell.scripts._run = held  # type: ignore[method-assign,assignment]
+        return passed
+
+    def scripts_release(self) -> None:
+        """Let the held calls go on."""
+        self._go.set()
 
     async def outcomes(self, count: int) -> dict[str, tuple[str, object]]:
         """What callers are told once there are so many: the value, or the error's text."""

@@ -13,8 +13,9 @@ from tests.helpers.factories import manifest
 from tests.helpers.repository import FakeRepository
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
+from worker.residency.demotion import Demotion
 from worker.residency.evictor import Evictor
-from worker.residency.host_tier import Demotion, HostTier
+from worker.residency.host_tier import HostTier
 from worker.residency.memory_manager import MemoryManager
 from worker.residency.outcome import FREED
 from worker.residency.projection import LoadCandidate

@@ -21,8 +21,9 @@ from worker.loading.manifest_reader import ManifestReader
 from worker.membership import Membership
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
+from worker.residency.demotion import Demotion
 from worker.residency.evictor import Evictor
-from worker.residency.host_tier import Demotion, HostTier
+from worker.residency.host_tier import HostTier
 from worker.residency.ledger import Ledger
 from worker.residency.memory_manager import MemoryManager
 from worker.residency.model_stats import ModelStatsReader
@@ -49,6 +50,9 @@ class Cache(BlobCache):
 
     async def missing(self, files: Sequence[FileEntry]) -> list[FileEntry]:
         return []
+
+    def pin(self, files: Sequence[FileEntry]) -> None:
+        self.held += 1
 
     def release(self, files: Sequence[FileEntry]) -> None:
         self.held -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -22,9 +23,11 @@ class Proxy:
     act: Act | None = None  # on GETs of blobs
     act_on_all: Act | None = None  # on whatever is asked
     alter: Callable[[bytes], bytes] = lambda body: body
+    requests: list[web.Request] = field(default_factory=list)
     blob_requests: list[web.Request] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
         if self.act_on_all is not None and (answer := await self.act_on_all(request)) is not None:
             return answer
         if request.method == "GET" and "/blobs/" in request.path:
@@ -46,14 +49,15 @@ class Proxy:
                 return web.Response(status=answer.status, headers=kept, body=body)
 
 
-async def start(proxy: Proxy) -> web.AppRunner:
+async def start(proxy: Proxy, tls: ssl.SSLContext | None = None) -> web.AppRunner:
     """Serve `proxy` on a free port; `cleanup()` the result."""
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", proxy.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    proxy.url = "http://{}:{}".format(*runner.addresses[0][:2])
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    scheme = "https" if tls else "http"
+    proxy.url = "{}://{}:{}".format(scheme, *runner.addresses[0][:2])
     return runner
 
 

@@ -83,11 +83,6 @@ async def route_by_affinity(cell: Cell) -> Story:
     return lambda s: s.route_by_affinity("w1", REF, token, "team", "require"), "stale"
 
 
-async def claim_device(cell: Cell) -> Story:
-    await cell.scripts.claim_device("w2", LEASE_MS, ["GPU-1"])
-    return lambda s: s.claim_device("w1", LEASE_MS, ["GPU-1", "GPU-2", "GPU-3"]), 1
-
-
 async def order_copy(cell: Cell) -> Story:
     """One copy is on its way, not two."""
     await cell.worker()
@@ -137,6 +132,6 @@ async def reconcile(cell: Cell) -> Story:
 
 COPY_STORIES = (
     announce, record_stats, retire, claim_load, reload, renew_load, refuse_load, fail_load,
-    route_by_affinity, claim_device, order_copy, order_unload, set_policy, open_session,
+    route_by_affinity, order_copy, order_unload, set_policy, open_session,
     keep_session, close_session, reconcile,
 )  # fmt: skip

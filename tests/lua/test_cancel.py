@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.helpers.cell import MAX_ATTEMPTS, Cell, open_cell
+from tests.helpers.cell import Cell, open_cell
 from tests.helpers.factories import REF, kept, placing
 
 
@@ -97,7 +97,7 @@ async def test_the_record_wins_over_the_place_that_the_gateway_remembers(cell: C
     item = placing()
     (placed,) = await cell.place(item)
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
-    await cell.scripts.reap(MAX_ATTEMPTS)
+    await cell.reap()
     assert await cell.client.xlen(cell.keys.parked(REF)) == 1
     assert await cell.scripts.cancel(item.id, cell.keys.work("w1"), placed.entry) == "cancelled"
     assert await cell.client.xlen(cell.keys.parked(REF)) == 0

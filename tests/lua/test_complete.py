@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.helpers.cell import MAX_ATTEMPTS, Cell, open_cell
+from tests.helpers.cell import Cell, open_cell
 from tests.helpers.factories import REF, kept, placing
 
 
@@ -125,7 +125,7 @@ async def test_a_worker_that_lost_its_lease_commits_nothing(cell: Cell) -> None:
     item = placing()
     epoch, entries = await running(cell, item)
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
-    await cell.scripts.reap(MAX_ATTEMPTS)
+    await cell.reap()
     assert await cell.complete("w1", epoch, entries) == [-1]
     assert await cell.replies() == []
     assert await cell.client.xlen(cell.keys.parked(REF)) == 1

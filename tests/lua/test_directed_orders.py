@@ -82,7 +82,7 @@ async def test_when_the_one_it_is_for_dies_another_takes_it(cell: Cell) -> None:
     await warm_hint(cell, "w1", "disk")
     await cell.place(placing())
     cell.scripts.now_ms = NOW_MS + 101
-    await cell.scripts.reap(3)
+    await cell.reap()
     assert await claim(cell, "w2", other) == "later"
     cell.scripts.now_ms = NOW_MS + HEAD_START_MS
     assert await claim(cell, "w2", other) == "claimed"

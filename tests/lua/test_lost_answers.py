@@ -82,7 +82,8 @@ async def hand_over(cell: Cell) -> Story:
 async def reap(cell: Cell) -> Story:
     await begun(cell, lease_ms=5)
     cell.scripts.now_ms = NOW_MS + 10
-    return lambda s: s.reap(MAX_ATTEMPTS), None
+    await cell.attend()
+    return lambda s: s.reap(MAX_ATTEMPTS, LEASE_MS), None
 
 
 async def sweep(cell: Cell) -> Story:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, WIDE, Cell, open_cell
+from tests.helpers.cell import LEASE_MS, WIDE, Cell, open_cell
 from tests.helpers.factories import REF, kept, placing
 
 
@@ -84,7 +84,7 @@ async def test_a_worker_that_dies_in_the_rush_loses_and_doubles_nothing(
     gateways[0].scripts.now_ms += LEASE_MS  # its clock says that w1 is dead
 
     async def reap() -> None:
-        while await gateways[0].scripts.reap(MAX_ATTEMPTS) is not None:
+        while await gateways[0].reap() is not None:
             pass
 
     finishing = (gateways[1].complete("w1", epoch, entries[n : n + 20]) for n in range(0, 400, 20))

@@ -29,7 +29,8 @@ async def test_a_dead_worker_that_cannot_be_released_keeps_no_other(cell: Cell) 
         await cell.worker(worker, holds=[REF])
     await poison(cell, cell.keys.holds("w2"))
     cell.scripts.now_ms += LEASE_MS
-    found = [await cell.scripts.reap(MAX_ATTEMPTS) for _ in range(3)]
+    await cell.attend()
+    found = [await cell.scripts.reap(MAX_ATTEMPTS, LEASE_MS) for _ in range(3)]
     assert sorted(row for row in found if row[1] == 0) == [("w1", 0), ("w3", 0)]
     assert found[-1][1] == -1 and "w2: " in found[-1][0] and "WRONGTYPE" in found[-1][0]
 
@@ -40,6 +41,7 @@ async def test_a_request_that_cannot_be_ended_keeps_no_other(cell: Cell) -> None
     await cell.place(*items)
     await poison(cell, cell.keys.request(items[0].id))
     cell.scripts.now_ms += 5
+    await cell.attend()
     with pytest.raises(PartlyDone, match=items[0].id) as raised:
         await cell.scripts.sweep()
     assert raised.value.counts[0] == 2
@@ -73,6 +75,7 @@ async def test_a_session_or_a_minimum_that_cannot_be_kept_keeps_no_other(cell: C
         await cell.scripts.set_policy(ref, {"min_copies": "1"})
     await poison(cell, cell.keys.stats(REF))
     cell.scripts.now_ms += 1000
+    await cell.attend()
     with pytest.raises(PartlyDone) as raised:
         await cell.scripts.reconcile()
     assert raised.value.counts == [1, 1]
@@ -86,6 +89,7 @@ async def test_many_that_fail_are_told_in_a_bounded_answer(cell: Cell) -> None:
     for item in items:
         await poison(cell, cell.keys.request(item.id))
     cell.scripts.now_ms += 5
+    await cell.attend()
     with pytest.raises(PartlyDone) as raised:
         await cell.scripts.sweep()
     assert len(raised.value.errors) == 8

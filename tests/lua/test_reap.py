@@ -24,16 +24,16 @@ async def test_no_worker_is_reaped_before_its_lease_has_expired(cell: Cell) -> N
     """Not a millisecond early."""
     await dead(cell, placing())
     cell.scripts.now_ms -= 1
-    assert await cell.scripts.reap(MAX_ATTEMPTS) is None
+    assert await cell.reap() is None
     cell.scripts.now_ms += 1
-    assert await cell.scripts.reap(MAX_ATTEMPTS) == ("w1", 0)
-    assert await cell.scripts.reap(MAX_ATTEMPTS) is None
+    assert await cell.reap() == ("w1", 0)
+    assert await cell.reap() is None
 
 
 async def test_nothing_of_the_dead_is_left(cell: Cell) -> None:
     """Lease, record, residency, stream and starts."""
     await dead(cell, placing(), begin=1)
-    await cell.scripts.reap(MAX_ATTEMPTS)
+    await cell.reap()
     keys = cell.keys
     assert await cell.exists(
         keys.workers, keys.worker("w1"), keys.holds("w1"), keys.holders(REF), keys.work("w1"),
@@ -42,13 +42,14 @@ async def test_nothing_of_the_dead_is_left(cell: Cell) -> None:
 
 
 async def test_its_requests_go_to_another_holder(cell: Cell) -> None:
-    """With everything they had; only what had begun counts an attempt. Records say where."""
+    """With everything they had, first those that had not begun; only what had begun counts an
+    attempt. Records say where."""
     items = [kept(body=b"1"), placing(body=b"2")]
     await dead(cell, *items, begin=1)
     await cell.worker("w2", holds=[REF])
     before = await cell.record(items[0].id)
-    await cell.scripts.reap(MAX_ATTEMPTS)
-    first, second = await cell.stream(cell.keys.work("w2"))
+    await cell.reap()
+    second, first = await cell.stream(cell.keys.work("w2"))
     assert first.fields.items() >= {
         "id": items[0].id.encode(), "body": b"1", "flags": b"kp", "attempts": b"1",
         "deadline": before["deadline"],
@@ -63,7 +64,7 @@ async def test_without_another_holder_they_wait_for_a_load(cell: Cell) -> None:
     """Which is ordered once; they are known to be cold, and have records by which they expire."""
     item = placing()
     await dead(cell, item, placing())
-    await cell.scripts.reap(MAX_ATTEMPTS)
+    await cell.reap()
     assert len(await cell.stream(cell.keys.parked(REF))) == 2
     assert len(await cell.orders()) == 1
     assert (await cell.record(item.id))["status"] == b"parked"
@@ -74,7 +75,7 @@ async def test_a_request_that_cannot_be_loaded_any_more_fails_with_the_cause(cel
     await cell.gateway()
     await dead(cell, placing(), kept())
     await cell.client.set(cell.keys.unloadable(REF), "corrupt its hash is wrong", px=10_000)
-    await cell.scripts.reap(MAX_ATTEMPTS)
+    await cell.reap()
     assert [r["outcome"] for r in await cell.replies()] == [b"corrupt its hash is wrong"]
     assert await cell.exists(cell.keys.parked(REF), cell.keys.deadlines) == []
 
@@ -88,7 +89,7 @@ async def test_a_request_that_killed_its_workers_becomes_a_dead_letter(cell: Cel
         await dead(cell, *([item] if round_ == 0 else []), begin=1)
         if round_ == MAX_ATTEMPTS - 1:
             await cell.place(innocent)
-        await cell.scripts.reap(MAX_ATTEMPTS)
+        await cell.reap()
     (letter,) = await cell.stream(cell.keys.dead_letters)
     cause = b"dead_lettered after 3 starts: the lease of its worker expired"
     assert letter.fields == {
@@ -104,20 +105,20 @@ async def test_a_request_that_killed_its_workers_becomes_a_dead_letter(cell: Cel
 async def test_a_long_stream_is_moved_in_bounded_chunks(cell: Cell) -> None:
     """The worker is fenced by the first; others may go on; none is lost or doubled."""
     await dead(cell, *[placing() for _ in range(2 * CHUNK + 5)])
-    assert await cell.scripts.reap(MAX_ATTEMPTS) == ("w1", CHUNK + 5)
+    assert await cell.reap() == ("w1", CHUNK + 5)
     assert await cell.exists(cell.keys.worker("w1")) == []
-    assert await cell.scripts.reap(MAX_ATTEMPTS) == ("w1", 5)
-    assert await cell.scripts.reap(MAX_ATTEMPTS) == ("w1", 0)
+    assert await cell.reap() == ("w1", 5)
+    assert await cell.reap() == ("w1", 0)
     assert await cell.client.xlen(cell.keys.parked(REF)) == 2 * CHUNK + 5
 
 
 async def test_a_worker_that_comes_back_between_two_chunks_loses_nothing(cell: Cell) -> None:
     """Its registration moves the rest."""
     epoch = await dead(cell, *[placing() for _ in range(CHUNK + 5)])
-    await cell.scripts.reap(MAX_ATTEMPTS)
+    await cell.reap()
     assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "fenced"
     await cell.worker("w1")
-    assert await cell.scripts.reap(MAX_ATTEMPTS) is None
+    assert await cell.reap() is None
     assert await cell.client.xlen(cell.keys.parked(REF)) == CHUNK + 5
 
 
@@ -128,7 +129,7 @@ async def test_a_load_of_the_dead_is_ordered_again(cell: Cell) -> None:
     await cell.place(placing(ref=OTHER_REF))
     token = await cell.claim("w1", epoch, OTHER_REF)
     cell.scripts.now_ms += LEASE_MS
-    await cell.scripts.reap(MAX_ATTEMPTS)
+    await cell.reap()
     await cell.client.delete(cell.keys.load(OTHER_REF))  # as its lifetime does
     assert await cell.scripts.sweep() == (0, 1, 0)
     assert await cell.token(OTHER_REF) not in ("", token)
@@ -142,7 +143,7 @@ async def test_many_gateways_reap_at_once_and_each_request_is_moved_once(cell: C
 
     async def reap_all(own: Cell) -> int:
         own.scripts.now_ms, calls = now, 0
-        while await own.scripts.reap(MAX_ATTEMPTS) is not None:
+        while await own.reap() is not None:
             calls += 1
         return calls
 
@@ -161,7 +162,7 @@ async def test_an_entry_that_was_cancelled_is_not_moved(cell: Cell) -> None:
     item = kept()
     await dead(cell, item)
     await cell.scripts.cancel(item.id)
-    await cell.scripts.reap(MAX_ATTEMPTS)
+    await cell.reap()
     assert await cell.exists(cell.keys.parked(REF)) == []
 
 
@@ -173,7 +174,7 @@ async def test_garbage_in_a_work_stream_blocks_no_request(cell: Cell) -> None:
     await cell.client.xadd(cell.keys.work("w1"), {"foo": "bar"})
     await cell.place(placing(), placing())
     cell.scripts.now_ms += 10_000
-    assert {(await cell.scripts.reap(MAX_ATTEMPTS))[0] for _ in range(2)} == {"w1", "w2"}
+    assert {(await cell.reap())[0] for _ in range(2)} == {"w1", "w2"}
     (letter,) = await cell.stream(cell.keys.dead_letters)
     assert (letter.fields["kind"], letter.fields["cause"]) == (b"entry", b"invalid no request")
     assert await cell.client.xlen(cell.keys.parked(REF)) == 2

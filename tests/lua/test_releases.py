@@ -142,7 +142,7 @@ async def test_what_moves_keeps_the_fields_of_a_newer_release(cell: Cell, end: s
         await cell.worker("w1")
     else:
         cell.scripts.now_ms += LEASE_MS + 1
-        await cell.scripts.reap(MAX_ATTEMPTS)
+        await cell.reap()
     first, second = await cell.read("w2")
     assert (carried(first), carried(second)) == (NEWER, {})
     assert second.fields["attempts"] == b"0"

@@ -124,7 +124,7 @@ async def test_a_load_whose_worker_was_reaped_is_ordered_again(cell: Cell) -> No
     await cell.place(placing())
     token = await cell.claim("w1", epoch)
     cell.scripts.now_ms += LEASE_MS
-    assert await cell.scripts.reap(3) == ("w1", 0)
+    assert await cell.reap() == ("w1", 0)
     assert await cell.token() not in ("", token)
     assert await cell.scripts.sweep() == (0, 0, 0)
 
@@ -198,5 +198,5 @@ async def test_garbage_among_parked_requests_blocks_no_request(cell: Cell) -> No
     await cell.place(kept(ref=OTHER_REF))
     await cell.client.xadd(cell.keys.parked(OTHER_REF), {"foo": "bar"})
     token = await cell.claim("w2", other, OTHER_REF)
-    assert await cell.scripts.fail_load("w2", OTHER_REF, token, b"corrupt x", 1000) == 0
+    assert await cell.scripts.fail_load("w2", OTHER_REF, token, b"corrupt x", 1, scope="model") == 0
     assert await cell.client.xlen(cell.keys.dead_letters) == 2

@@ -21,7 +21,12 @@ def bind(expected: State, after: State) -> None:
         entry = record.get("entry", "")
         record |= {"entry": names.get((record["stream"], entry), entry)} if entry else {}
     for part in ("dead_letters", "outbox", "ingress", "failures"):
-        setattr(expected, part, _bound(getattr(expected, part), getattr(after, part), {}, part))
+        setattr(expected, part, _bound(getattr(expected, part), getattr(after, part), names, part))
+    letters = [line.split(" ") for line in expected.kept.get("letters", [])]
+    if letters:
+        expected.kept["letters"] = [
+            " ".join([*head, names.get(("dead_letters", name), name)]) for *head, name in letters
+        ]
     for part in _DROPPED:
         table = getattr(expected, part)
         for name in [name for name, members in table.items() if not members]:

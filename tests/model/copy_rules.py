@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.model.copies import must_stay, order_missing
+from tests.model.copies import lasting, must_stay, order_missing
 from tests.model.load_target import KNOWN_TTL, least_copies, live_workers, setting
 from tests.model.loaded_versions import if_replaced_wish_nothing, note_trial, rests
-from tests.model.model import Model, must
+from tests.model.model import STALL_SPARE, Model, must
 from tests.model.run import Choices, Run
 from tests.model.session_rules import end_session, unpin_lost
+from tests.model.stall import grace_after_stall
 
 POLICIES = (
     {"min_copies": "1"}, {"min_copies": "2"}, {"min_copies": ""}, {"pin": "1"}, {"pin": "1"},
@@ -141,11 +142,22 @@ def _is_ordered(m: Model, ref: str) -> bool:
     return load is not None and ref not in m.state.loads and load.extra == "min_copies"
 
 
+def _end_or_keep(m: Model, session: str, grace: int) -> int:
+    """The end of a session, unless its client may have been cut off."""
+    ttl = m.state.pins.get(session, {}).get("ttl")
+    if not grace or ttl is None:
+        return end_session(m, session)
+    m.state.sessions[session] = m.now + int(ttl)
+    m.lives(f"session:{session}", int(ttl) + STALL_SPARE)
+    return 0
+
+
 async def reconcile(run: Run, c: Choices) -> None:
     """Sessions end; copies that should be there are ordered."""
     answer, m = await run.call("reconcile", run.scripts.reconcile())
     late = sorted((at, session) for session, at in m.state.sessions.items() if at <= m.now)
-    ended = sum(end_session(m, session) for _, session in late[: run.chunk])
+    grace = grace_after_stall(m).until
+    ended = sum(_end_or_keep(m, session, grace) for _, session in late[: run.chunk])
     must(len(m.state.min_copies) <= run.chunk, "all that is wanted is looked at in one call")
     most, before = 2 * len(live_workers(m.state, m.now)), len(m.state.orders)
     sure = before + len(m.state.min_copies) <= most + 1
@@ -159,9 +171,7 @@ async def reconcile(run: Run, c: Choices) -> None:
         if least_copies(m.state, ref) == 0:
             m.state.min_copies.discard(ref)
             run.count("reconcile", "forgotten")
-        elif len(m.live_holders(ref)) < least_copies(m.state, ref) and (
-            sure or _is_ordered(m, ref)
-        ):
+        elif len(lasting(m, ref)) < least_copies(m.state, ref) and (sure or _is_ordered(m, ref)):
             ordered += order_missing(m, ref, "min_copies")
     must(ordered <= max(0, most + 1 - before), f"{ordered} orders more, where {before} wait")
     run.count("reconcile", "ended" if ended else "none ended")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tests.model import outcomes
-from tests.model.model import REPLIES_TTL, Model, must
+from tests.model.model import REPLIES_TTL, STALL_SPARE, Model, must
 from tests.model.moves import publish
 from tests.model.outcomes import late, recall
 from tests.model.place_rules import memory_fits
 from tests.model.run import LEASE_MS, Choices, Run
+from tests.model.stall import extend, grace_after_stall
 
 
 async def cancel(run: Run, c: Choices) -> None:
@@ -98,18 +99,26 @@ async def gateway_beat(run: Run, c: Choices) -> None:
         f"gateway_beat {gateway}", run.scripts.gateway_beat(gateway, LEASE_MS)
     )
     run.doors_open = True
+    grace = grace_after_stall(m, LEASE_MS)
     m.state.gateways[gateway] = m.now + LEASE_MS
     m.state.replies.setdefault(gateway, [{"id": ""}])
-    m.lives(f"replies:{gateway}", LEASE_MS + REPLIES_TTL)
+    m.lives(f"replies:{gateway}", LEASE_MS + STALL_SPARE)
     m.state.protocols[gateway] = "1 1"
     m.lives(f"gateway:{gateway}", LEASE_MS + REPLIES_TTL)
+    if grace.until:
+        extend(m.state.gateways, m, LEASE_MS, grace, set(m.state.gateways))
+        must(moved == 0, f"gateway_beat took back {moved} after a stall")
+        run.count("gateway_beat", "grace")
+        return run.check("gateway_beat", m)
     back, left = _take_back(m, run.chunk)
     dead = [g for g, until in m.state.gateways.items() if until <= m.now]
     for name in () if left else dead:
         del m.state.gateways[name]
+        if name in m.state.replies:
+            m.lives(f"replies:{name}", REPLIES_TTL)
     must(moved == back, f"gateway_beat took back {moved}, not {back}")
     run.count("gateway_beat", "took back" if moved else "nothing to take back")
-    run.check("gateway_beat", m)
+    return run.check("gateway_beat", m)
 
 
 def _take_back(m: Model, chunk: int) -> tuple[int, int]:

@@ -18,7 +18,8 @@ _WITH_LIFETIME = {
     "answers": "answers",
     "rq:job": "jobs", "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
     "no_capacity": "no_capacity", "incompatible": "incompatible", "affinity": "affinity",
-    "device": "devices", "outcomes": "outcomes", "loaded_versions": "loaded_versions",
+    "failed_on": "failed_on", "crashed": "crashed",
+    "outcomes": "outcomes", "loaded_versions": "loaded_versions",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ deletes what it has just read, in the same script).
 
 from __future__ import annotations
 
-from tests.model import copy_mutants
+from tests.model import blame_mutants, copy_mutants
 from tests.model.planting import EPOCH_CHECK, REGISTERED_CHECK, of
 
 GATEWAY = [
@@ -68,14 +68,25 @@ GATEWAY = [
         ("a_part_is_forgotten", "if left == 0 then redis.call('ZREM', WORKERS, worker) end",
          "redis.call('ZREM', WORKERS, worker)"),
         ("the_living_are_reaped", "'-inf', now,", "'-inf', '+inf',"),
+        ("the_dying_are_reaped_after_a_stall", "if grace then", "if false then"),
+    ),
+    *of(
+        "lib/stall", "reap gateway_beat reconcile sweep set_clock tick begin announce open_session",
+        ("silence_is_death", "return grace > now and grace or nil", "return nil"),
+        ("a_clock_that_went_back_goes_unnoticed", "math.abs(gap) > longest", "gap > longest"),
+        ("leases_outlive_the_clock", "if not back then return 0 end", "do return 0 end"),
+    ),
+    *of(
+        "sweep", "sweep tick claim_load renew_load place",
+        ("a_load_that_is_not_renewed_goes_on", "tonumber(lease[4] or now + 1) <= now", "false"),
     ),
     *of(
         "sweep", "sweep fail_load claim_load announce",
         ("a_failed_load_is_tried_at_once", "and not unloadable(ref)", ""),
     ),
     *of(
-        "sweep", "sweep place crashed_before announce tick",
-        ("what_waited_out_a_quarantine_stays", "if item and take_entry(parked, e[1])", "if false"),
+        "lib/parked", "sweep place crashed_before announce tick",
+        ("what_waited_stays", "if item and take_entry(stream", "if false and (stream"),
     ),
     *of(
         "sweep", "sweep tick claim_load take_order announce",
@@ -105,10 +116,12 @@ WORKER = [
         ("a_lost_map_goes_unnoticed", "return 'resync'", "return 'ok'"),
     ),
     *of(
-        "heartbeat", "heartbeat claim_device",
-        ("anothers_gpu_is_taken", "(redis.call('GET', k('device', gpu)) or worker) == worker",
-         "true"),
-        ("its_gpu_lapses", "redis.call('SET', k('device', gpu), worker", "local _ = (worker"),
+        "heartbeat", "heartbeat announce",
+        ("nothing_is_said_of_its_health", "note_health(worker)", ""),
+    ),
+    *of(
+        "register", "crashed_before fence_worker begin claim_load",
+        ("what_crashes_begins_as_healthy", "note_health(worker)", ""),
     ),
     *of(
         "begin", "begin announce",
@@ -126,7 +139,7 @@ WORKER = [
         "fence_worker", "fence_worker begin announce claim_load",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
         ("innocents_are_charged", ", batch = batch}", "}"),
-        ("nobody_is_blamed", "charge_crash(ref, cause, now)", ""),
+        ("nobody_is_blamed", "charge_crash(ref, worker, cause, now, retried, sole)", ""),
         ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),
     *of(
@@ -147,7 +160,9 @@ SHARED = [
     ),
     *of(
         "lib/holders", "announce heartbeat",
-        ("the_most_loaded", "load_of[worker] < least", "load_of[worker] > least"),
+        ("the_most_loaded", "rank == least_rank and load_of[worker] < least",
+         "rank == least_rank and load_of[worker] > least"),
+        ("the_sick_are_as_good", "rank < least_rank or less", "load_of[worker] < least"),
         ("the_dead_are_sent_requests", "if lease and tonumber(lease) > now then", "if lease then"),
     ),
     *of(
@@ -196,7 +211,6 @@ SHARED = [
     ),
     *of(
         "lib/breaker", "crashed_before fence_worker claim_load reload begin",
-        ("it_never_opens", "if crashes >= CRASHES then", "if false then"),
         ("all_are_probes",
          "redis.call('HSET', k('breaker', item.model), 'probe_until', now + PROBE_MS)", ""),
     ),
@@ -213,4 +227,4 @@ SHARED = [
         ("nobody_is_invited", "redis.call('RPUSH', COLD_QUEUE, id)", ""),
     ),
 ]  # fmt: skip
-ALL = [*GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL]
+ALL = [*GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL]

@@ -51,7 +51,8 @@ def _load(flat: list[str]) -> Load:
     return Load(
         f.get("token", ""), f.get("phase", ""), f.get("worker", ""), int(f.get("since", 0)),
         frozenset(f.get("refused", "").split()), f.get("extra", ""), f.get("for", ""),
-        f.get("why", ""), f.get("handed_on", ""),
+        f.get("why", ""), f.get("handed_on", ""), f.get("cause", ""),
+        int(float(f.get("until", 0))),
     )  # fmt: skip
 
 
@@ -117,8 +118,9 @@ _KEYED = {
     "worker", "holders", "holds", "work", "started", "parked", "load", "loads", "unloadable",
     "breaker", "gateway", "replies", "request",
     "tombstone", "idempotency", "answers", "policy", "stats",
-    "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity", "device",
-    "loaded_versions", "outcomes",
+    "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
+    "failed_on", "crashed",
+    "loaded_versions", "outcomes", "kept", "kept_bytes",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
     "workers": _whole("leases", _scores),
@@ -141,11 +143,14 @@ _READERS: dict[str, Reader] = {
     "tombstone": lambda state, key, *_: state.tombstone.add(key),
     "idempotency": _into("idempotency", _idempotency),
     "headroom": lambda *_: None,
+    "stall": _whole("stall", str),
     "deadlines": _whole("deadlines", _scores),
     "ingress": _ingress,
     "outbox": _outbox,
     "dead_letters": _whole("dead_letters", _entries),
     "failures": _failures,
+    "kept": _into("kept", list),
+    "kept_bytes": _into("kept_bytes", str),
     "outcomes": _into("outcomes", _table),
     "answers": _into("answers", lambda rows: list(_entries(rows).values())),
     "policy": _into("policies", _table),
@@ -159,8 +164,10 @@ _READERS: dict[str, Reader] = {
     "pinned": _into("pinned", set),
     "no_capacity": _into("no_capacity", str),
     "incompatible": _into("incompatible", set),
+    "failed_on": _into("failed_on", _table),
+    "crashed": _into("crashed", _table),
+    "unhealthy": _whole("unhealthy", _table),
     "affinity": _into("affinity", set),
-    "device": _into("devices", str),
     "rq:queue:cold": lambda state, _, rows, __: state.orders.update(rows),
     "rq:queues": lambda *_: None,
     "test:expiry": _test,

@@ -1,4 +1,4 @@
-"""Faults in the scripts of sessions and of devices."""
+"""Faults in the scripts of sessions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ALL = [
     ),
     *of(
         "keep_session", OPENED,
-        ("an_expired_one_lives_again", "if expiry <= now or", "if"),
+        ("an_expired_one_lives_again", "if expiry <= now and", "if false and"),
         ("its_models_are_forgotten",
-         "redis.call('PEXPIRE', k('session', id), ttl + KEPT_AFTER)", ""),
+         "redis.call('PEXPIRE', k('session', id), ttl + STALL_SPARE_MS)", ""),
     ),
     *of(
         "close_session", OPENED,
@@ -50,18 +50,12 @@ ALL = [
         ("one_model_too_many", "if bin.left < 1 then", "if bin.left < 0 then"),
     ),
     *of(
-        "lib/sessions", "open_session set_policy",
+        "lib/sessions", "open_session set_policy announce",
         ("what_a_policy_pins_takes_no_room", "sum, number = sum + (", "sum, number = 0 * ("),
         ("pinned_ones_are_none_of_them", "if most > 0 and number >= most then", "if false then"),
     ),
     *of(
         "lib/sessions", "open_session reload claim_load",
         ("what_is_loading_is_to_move", "holds or loader == bin.worker", "holds"),
-    ),
-    *of(
-        "claim_device", "claim_device heartbeat",
-        ("another_has_it", "if not holder and free == 0", "if free == 0"),
-        ("its_own_is_passed_over", "if holder == worker then", "if false then"),
-        ("it_is_kept_for_ever", "worker, 'PX', ARGV[3])", "worker, 'PX', 2 ^ 50)"),
     ),
 ]  # fmt: skip

@@ -6,10 +6,11 @@ import math
 from typing import NamedTuple
 
 from tests.model.load_target import live_workers, number, setting
-from tests.model.model import Model, must
+from tests.model.model import STALL_SPARE, Model, must
 from tests.model.run import COPY_BYTES, Choices, Run
+from tests.model.stall import grace_after_stall
 
-MOST, KEPT_AFTER = 2, 60_000
+MOST = 2
 TTLS, SIZES = (300, 3000, 20_000), (40, 60, 90)
 Pair = tuple[str, int]
 
@@ -114,7 +115,7 @@ def _opened(m: Model, session: str, ttl: int, models: list[Pair]) -> tuple[str, 
     m.state.sessions[session] = m.now + ttl
     text = " ".join(f"{ref} {size}" for ref, size in models)
     m.state.pins[session] = {"models": text, "ttl": str(ttl)}
-    m.lives(f"session:{session}", ttl + KEPT_AFTER)
+    m.lives(f"session:{session}", ttl + STALL_SPARE)
     for ref, _ in models:
         m.state.pinned.setdefault(ref, set()).add(session)
         m.state.min_copies.add(ref)
@@ -130,13 +131,18 @@ async def keep_session(run: Run, c: Choices) -> None:
     answer, m = await run.call(
         f"keep_session {session} {ttl}", run.scripts.keep_session(session, ttl)
     )
-    kept = m.state.sessions.get(session, 0) > m.now
+    kept = session in m.state.sessions and session in m.state.pins
+    if kept and m.state.sessions[session] <= m.now:
+        kept = bool(grace_after_stall(m).until)
     ttl = ttl or int(m.state.pins.get(session, {}).get("ttl", 0))
     must(answer == (m.now + ttl if kept else 0), f"keep_session says {answer}")
     if kept:
+        late = m.state.sessions[session] <= m.now
         m.state.sessions[session] = m.now + ttl
-        m.lives(f"session:{session}", ttl + KEPT_AFTER)
-    run.count("keep_session", "kept" if kept else "ended")
+        m.lives(f"session:{session}", ttl + STALL_SPARE)
+        run.count("keep_session", "late" if late else "kept")
+    else:
+        run.count("keep_session", "ended")
     run.check("keep_session", m)
 
 

@@ -32,6 +32,8 @@ class Load(NamedTuple):
     chosen: str = ""  # the worker that has a head start
     why: str = ""
     handed_on: str = ""
+    cause: str = ""  # the cause that who waits is being told
+    until: int = 0  # the end of a renewed lease
 
 
 @dataclass
@@ -68,6 +70,8 @@ class State:
     outbox: dict[str, dict[str, str]] = field(default_factory=dict)
     outbox_pending: Pending = field(default_factory=dict)
     dead_letters: dict[str, dict[str, str]] = field(default_factory=dict)
+    kept: dict[str, list[str]] = field(default_factory=dict)  # by kind
+    kept_bytes: dict[str, str] = field(default_factory=dict)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     failures_pending: Pending = field(default_factory=dict)
     # by kind and generation; "" has the newest of each
@@ -86,8 +90,11 @@ class State:
     pinned: dict[str, set[str]] = field(default_factory=dict)
     no_capacity: dict[str, str] = field(default_factory=dict)
     incompatible: dict[str, set[str]] = field(default_factory=dict)
+    failed_on: dict[str, dict[str, str]] = field(default_factory=dict)
+    crashed: dict[str, dict[str, str]] = field(default_factory=dict)
+    unhealthy: dict[str, str] = field(default_factory=dict)
     affinity: dict[str, set[str]] = field(default_factory=dict)
-    devices: dict[str, str] = field(default_factory=dict)
+    stall: str = ""  # last housekeeping, end of the grace, lease, whether the clock went back
     expires: dict[str, int] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tests.model.model import CLAIM_TTL, JOB_TTL, ORDER_TTL, Model, job_id, must
-from tests.model.moves import moving, place_item, publish
+from tests.model.moves import publish
 from tests.model.outcomes import late
+from tests.model.parked import place_parked
 from tests.model.releasing import Wiping, wipe
-from tests.model.run import Choices, Run
+from tests.model.run import LEASE_MS, Choices, Run
+from tests.model.stall import extend, grace_after_stall
 from tests.model.state import Item
 
 LOST = "unavailable Redis has lost the entry of this request; send it again"
@@ -15,8 +17,14 @@ LOST = "unavailable Redis has lost the entry of this request; send it again"
 async def reap(run: Run, c: Choices) -> None:
     """A worker whose lease ran out, a chunk of it."""
     if run.idle(c, any(until <= run.now for until in run.state.leases.values())):
-        return
-    answer, m = await run.call("reap", run.scripts.reap(run.attempts))
+        return None
+    answer, m = await run.call("reap", run.scripts.reap(run.attempts, LEASE_MS))
+    grace = grace_after_stall(m, LEASE_MS)
+    if grace.until:
+        extend(m.state.leases, m, LEASE_MS, grace, set(m.state.workers))
+        must(answer is None, f"reap says {answer} after a stall")
+        run.count("reap", "grace")
+        return run.check("reap", m)
     over = sorted((until, w) for w, until in m.state.leases.items() if until <= m.now)
     must((answer is None) == (not over), f"reap says {answer}, lease over: {over}")
     if answer is not None:
@@ -26,18 +34,19 @@ async def reap(run: Run, c: Choices) -> None:
         if left == 0:
             del m.state.leases[worker]
     run.count("reap", "nobody" if answer is None else "part" if answer[1] else "all")
-    run.check("reap", m)
+    return run.check("reap", m)
 
 
 async def sweep(run: Run, c: Choices) -> None:
     """Expire what is late; order again, or place, what waits without a load."""
     answer, m = await run.call("sweep", run.scripts.sweep())
-    expired = _expire(m, run.chunk)
+    grace = grace_after_stall(m).until
+    expired = _expire(m, run.chunk, grace)
     counts = {"expired": expired, "ordered": 0, "placed": 0}
     m.free_choice = True  # the refs are looked at in an order of Redis's choice
     if len(m.state.waiting) <= run.chunk:
         for ref in _in_order(m):
-            what, number = _sweep_ref(m, ref, run.chunk)
+            what, number = _sweep_ref(m, ref, run.chunk, grace)
             counts[what] = counts.get(what, 0) + number
         counts["lost"] = _end_lost(m, run.chunk)
         ended = expired + counts["lost"]
@@ -59,13 +68,17 @@ def _in_order(m: Model) -> list[str]:
     return sorted(m.state.waiting, key=lambda ref: first.get(ref, ()))
 
 
-def _expire(m: Model, chunk: int) -> int:
+def _expire(m: Model, chunk: int, grace: int) -> int:
     overdue = sorted((at, i) for i, at in m.state.deadlines.items() if at <= m.now)
     expired = 0
     for _, request in overdue[:chunk]:
         m.state.deadlines.pop(request)
         place, record = m.place_of(request), m.state.records.get(request, {})
         if place is None:
+            continue
+        if grace and record.get("status") == "running":
+            m.state.deadlines[request] = grace
+            m.note("sweep: put off")
             continue
         m.take(*place)
         item = Item(request, record["model"], 0, record["reply"], record["flags"], 0, "")
@@ -94,7 +107,7 @@ def _end_lost(m: Model, chunk: int) -> int:
     return ended
 
 
-def _sweep_ref(m: Model, ref: str, chunk: int) -> tuple[str, int]:
+def _sweep_ref(m: Model, ref: str, chunk: int, grace: int) -> tuple[str, int]:
     parked, load = m.state.parked.get(ref, {}), m.state.loads.get(ref)
     if not parked:
         m.unorder(ref)
@@ -109,26 +122,17 @@ def _sweep_ref(m: Model, ref: str, chunk: int) -> tuple[str, int]:
             m.lives(f"load:{ref}", CLAIM_TTL)
             return "taken", 1
         return "patient", 1
-    if load and load.phase == "loading" and load.worker not in m.state.leases:
+    unrenewed = load is not None and load.until and load.until <= m.now and not grace
+    if load and load.phase == "loading" and (load.worker not in m.state.leases or unrenewed):
         m.forget(f"load:{ref}")
         return "orphan", 1
     if load:
         return "loading", 1
     if m.live_holders(ref):
-        return "placed", _place_parked(m, ref, chunk)
+        return "placed", place_parked(m, ref, chunk)[0]
     if ref in m.state.unloadable:
         return "backing off", 1
     if m.breaker(ref) != "open":
         m.order(ref)
         return "ordered", 1
     return "quarantined", 1
-
-
-def _place_parked(m: Model, ref: str, chunk: int) -> int:
-    placed = 0
-    for entry in list(m.state.parked[ref])[:chunk]:
-        if m.breaker(ref) == "open":
-            break
-        place_item(m, moving(m, "parked", ref, entry))
-        placed += 1
-    return placed

@@ -3,98 +3,15 @@
 from __future__ import annotations
 
 from shared.scripts import Completion
+from tests.model.crashes import charge_crash, note_crash
 from tests.model.model import Model, must
 from tests.model.moves import IN_SHARED_MEMORY, publish
 from tests.model.releasing import Wiping, wipe
-from tests.model.run import LEASE_MS, Choices, Run
+from tests.model.run import Choices, Run
 from tests.model.state import Item
 
 BULKY = ("succeeded", IN_SHARED_MEMORY + "file")
-DEVICES = ("GPU-1", "GPU-2")
 Entries = list[tuple[str, Item]]
-
-
-async def register(run: Run, c: Choices) -> None:
-    """A worker begins, or begins anew: under a new epoch, its old requests placed again."""
-    gone = [w for w in run.workers if w not in run.state.workers]
-    worker = c.of(gone) if gone and not c.chance(8) else c.of(run.workers)
-    incarnation = run.incarnation(worker, fresh=c.chance(2))
-    gpu, fields = (
-        c.of(("", *DEVICES)),
-        {"incarnation": incarnation, "completed_per_s": c.of(("0", "2"))},
-    )
-    fields |= {"state": "ready", "device_class": c.of(("cpu", "h100")), "gpu_uuid": gpu}
-    fields |= {"budget_bytes": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
-    fields |= _report(c)
-    epoch, m = await run.call(
-        f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
-    )
-    m.state.leases.pop(worker, None)
-    wipe(m, worker, Wiping(run.attempts, "its worker registered again"))
-    given = {e for known in run.seen.epochs.values() for e in known}
-    must(epoch not in given, f"I20: epoch {epoch} is not new")
-    run.seen.epochs[worker].append(epoch)
-    m.state.workers[worker] = {"epoch": epoch, "since": str(m.now), "protocol": "1 1", **fields}
-    m.state.leases[worker] = m.now + LEASE_MS
-    m.state.work[worker], m.state.pending[worker], m.state.groups[worker] = {}, set(), {epoch}
-    run.count("register", "registered")
-    run.check("register", m)
-
-
-def _report(c: Choices) -> dict[str, str]:
-    """How long a request takes here (ms), what share of its time the device has spent, and
-    whether models push each other out."""
-    return {
-        "service_ms": c.of(("0", "30", "2500")),
-        "busy_share": c.of(("1", "0", "1", "0.5")),
-        "contended": c.of(("0", "1", "0")),
-    }
-
-
-async def heartbeat(run: Run, c: Choices) -> None:
-    """The lease, and whether the map still knows all that the worker holds."""
-    worker = run.worker(c)
-    epoch, incarnation = run.epoch(c, worker), run.incarnation(worker, old=c.chance(4))
-    held = len(run.state.holds.get(worker, ())) + c.chance(4)
-    report = {"completed_per_s": "3", "state": "draining" if c.chance(4) else "ready", **_report(c)}
-    answer, m = await run.call(
-        f"heartbeat {worker} {epoch} {incarnation}",
-        run.scripts.heartbeat(worker, epoch, incarnation, LEASE_MS, held, report),
-    )
-    record = m.state.workers.get(worker)
-    if record is None or record["epoch"] != epoch:
-        taken = record is not None and record["incarnation"] != incarnation
-        want = "taken" if taken else "fenced"
-    elif not m.state.groups.get(worker):
-        want = "fenced"
-    else:
-        m.state.leases[worker] = m.now + LEASE_MS
-        record |= report
-        if record["gpu_uuid"] and m.state.devices.get(record["gpu_uuid"], worker) == worker:
-            m.state.devices[record["gpu_uuid"]] = worker
-            m.lives(f"device:{record['gpu_uuid']}", 3 * LEASE_MS)
-        want = "ok" if len(m.state.holds.get(worker, ())) == held else "resync"
-    must(answer == want, f"heartbeat says {answer}, not {want}")
-    run.count("heartbeat", answer)
-    run.check("heartbeat", m)
-
-
-async def claim_device(run: Run, c: Choices) -> None:
-    """A worker that starts takes a GPU."""
-    worker, first = c.of(run.workers), c.below(2)
-    wanted = DEVICES[first:] + DEVICES[:first]
-    index, m = await run.call(
-        f"claim_device {worker} {wanted}", run.scripts.claim_device(worker, LEASE_MS, wanted)
-    )
-    own = [i for i, uuid in enumerate(wanted) if m.state.devices.get(uuid) == worker]
-    free = [i for i, uuid in enumerate(wanted) if uuid not in m.state.devices]
-    want = [*own, *free, -1][0]
-    must(index == want, f"claim_device says {index}, not {want}")
-    if want >= 0:
-        m.state.devices[wanted[want]] = worker
-        m.lives(f"device:{wanted[want]}", LEASE_MS)
-    run.count("claim_device", "own" if own else "free" if free else "none")
-    run.check("claim_device", m)
 
 
 async def read(run: Run, c: Choices) -> None:
@@ -210,11 +127,14 @@ async def fence_worker(run: Run, c: Choices) -> None:
         return run.check("fence_worker", m)
     del m.state.leases[worker]
     begun, entries = m.state.started.get(worker, {}), m.state.work.get(worker, {})
-    blamed = {entries[e].ref for e, n in begun.items() if n == str(batch) and e in entries}
-    loading = m.state.loading.get(worker, set())
-    blamed |= {r for r in loading if r in m.state.loads and m.state.loads[r].worker == worker}
+    ran = [entries[e] for e, n in begun.items() if n == str(batch) and e in entries]
+    blamed, loading = {item.ref for item in ran}, m.state.loading.get(worker, set())
+    loads = {r for r in loading if r in m.state.loads and m.state.loads[r].worker == worker}
+    sole = note_crash(m, worker, blamed or loads)
+    blamed |= loads
     for ref in blamed:
-        m.charge_crash(ref, cause)
+        retried = {bool(item.attempts) for item in ran if item.ref == ref} == {True}
+        charge_crash(m, ref, worker, cause, retried, sole)
         run.count("fence_worker", "opened" if m.breaker(ref) == "open" else "charged")
     must(answer == len(entries), f"fence_worker moved {answer}, not {len(entries)}")
     wipe(m, worker, Wiping(run.attempts, cause, str(batch)))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from tests.model import invariants
-from tests.model.load_rules import KEY
+from tests.model.affinity_rules import KEY
 from tests.model.load_target import KNOWN_TTL
-from tests.model.model import WINDOW, Model, must, sha1
+from tests.model.model import Model, must, sha1
 from tests.model.moves import IN_SHARED_MEMORY, Room, place_item
-from tests.model.run import LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
+from tests.model.run import LEASE_MS, LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
+from tests.model.stall import TTL as STALL_TTL
 from tests.model.state import Item
 
 TICKS, LEAPS = (1, 40, 300, 1100), (2500, 5000, 12_000, 31_000)
+LEAP_MS = 30_000
 LONG = 3_700_000  # longer than an outcome is kept
 ROOM_MS = 500
 ANSWER_LIFE = 3_600_000
@@ -26,6 +28,33 @@ async def tick(run: Run, c: Choices) -> None:
     run.scripts.now_ms = run.now
     _, m = await run.call(f"tick {ms}", run.scripts.touch("PING"))
     run.check("tick", m)
+    if not c.chance(3):
+        await attend(run)
+
+
+async def set_clock(run: Run, c: Choices) -> None:
+    """The clock of Redis goes back, as after a failover: leases end far in the future."""
+    for worker, until in run.state.leases.items():
+        await run.scripts.touch("ZADD", run.keys.workers, until + LEAP_MS, worker)
+    note = f"{run.now + LEAP_MS} 0 {LEASE_MS} 0"
+    touch = run.scripts.touch("SET", run.keys.stall, note, STALL_TTL)
+    _, m = await run.call("set_clock", touch)
+    m.state.leases = {w: until + LEAP_MS for w, until in m.state.leases.items()}
+    m.state.stall = note
+    m.lives("stall", STALL_TTL)
+    run.count("set_clock", "back")
+    run.check("set_clock", m)
+
+
+async def attend(run: Run) -> None:
+    """Housekeeping of other gateways has gone on until now, unless the clock went back."""
+    if run.state.stall and int(run.state.stall.split()[0]) > run.now:
+        return
+    note = f"{run.now} 0 {LEASE_MS} 0"
+    _, m = await run.call("attend", run.scripts.touch("SET", run.keys.stall, note, STALL_TTL))
+    m.state.stall = note
+    m.lives("stall", STALL_TTL)
+    run.check("attend", m)
 
 
 async def write_ingress(run: Run, c: Choices) -> None:
@@ -57,22 +86,6 @@ async def fill_memory(run: Run, c: Choices) -> None:
     run.room = (700, run.now + ROOM_MS)
     m.lives("headroom", ROOM_MS)
     run.check("fill_memory", m)
-
-
-async def crashed_before(run: Run, c: Choices) -> None:
-    """A model version has crashed workers before this run: one more crash and it is quarantined, or
-    its quarantine ends soon."""
-    ref, fields = c.of(run.refs), {"crashes": "4", "cause": "before"}
-    if ref in run.state.breakers:
-        return
-    if c.chance(2):
-        fields |= {"crashes": "5", "opens": "1", "until": str(run.now + c.of((2, 400)))}
-    key, flat = run.keys.breaker(ref), [part for pair in fields.items() for part in pair]
-    await run.scripts.touch("HSET", key, *flat)
-    _, m = await run.call(f"crashed_before {ref}", run.scripts.touch("PEXPIRE", key, WINDOW))
-    m.state.breakers[ref] = fields
-    m.lives(f"breaker:{ref}", WINDOW)
-    run.check("crashed_before", m)
 
 
 async def kin_before(run: Run, c: Choices) -> None:

@@ -51,6 +51,14 @@ def test_variables_that_are_not_ours_are_ignored() -> None:
     assert read(WorkerConfig, ENV | {"PORT": "not a number", "HOME": "/"}).threads == 1
 
 
+@pytest.mark.parametrize("entry", ["/", "s3://", "models", "file:///", "s3://models//a", "*"])
+def test_a_place_to_trust_that_is_none_is_refused(entry: str) -> None:
+    """It would trust nothing, without a word."""
+    found = faults(WorkerConfig, WARMROUTE_TRUST_CODE=f"s3://models/a, {entry}")
+    assert found.count("WARMROUTE_TRUST_CODE: model repository URL") == 1
+    assert read(WorkerConfig, ENV | {"WARMROUTE_TRUST_CODE": "s3://models/a%2Cb,file:///x y,"})
+
+
 def test_all_faults_are_reported_together() -> None:
     """So they are mended in one go; each names its variable."""
     message = faults(

@@ -8,6 +8,7 @@ import pytest
 import redis.exceptions
 
 from deploy.local.redis_server import RedisServer, start_redis
+from shared import redis_start
 from shared.connection import open_redis
 from shared.errors import ConfigError
 from shared.redis_check import check_redis
@@ -15,8 +16,11 @@ from tests.helpers.cell import Cell
 from tests.helpers.wait import wait_until
 
 
-async def test_a_server_that_is_not_there_is_a_wrong_setting() -> None:
+async def test_a_server_that_is_not_there_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The password is not in the message."""
+    monkeypatch.setattr(redis_start, "TRY_S", 0.05)
     url = "redis://:secret@127.0.0.1:1/0"
     client = open_redis(url)
     with pytest.raises(ConfigError, match=r"REDIS_URL: redis://:\*\*\*@127\.0\.0\.1:1/0") as caught:
@@ -77,7 +81,15 @@ async def test_with_strict_a_warning_is_the_end() -> None:
     bad = Says(aof_enabled=0, role="slave")
     with pytest.raises(ConfigError, match=r"WARMROUTE_STRICT=1.*appendonly.*replica"):
         await check_redis(bad, "redis://x", strict=True)
-    assert await check_redis(Says({}), "redis://x", strict=True) == []
+    bounded = Says({}, maxmemory=1 << 30, maxmemory_policy="noeviction")
+    assert await check_redis(bounded, "redis://x", strict=True) == []
+
+
+async def test_with_strict_a_redis_needs_a_bound(caplog: pytest.LogCaptureFixture) -> None:
+    """Without one it grows until the kernel ends it; who is not strict is told, and goes on."""
+    with pytest.raises(ConfigError, match="maxmemory is 0"):
+        await check_redis(Says(), "redis://x", strict=True)
+    assert await check_redis(Says(), "redis://x") == []
 
 
 async def test_what_holds_only_within_limits_is_logged(caplog: pytest.LogCaptureFixture) -> None:

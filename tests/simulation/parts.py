@@ -221,7 +221,10 @@ class SimChild(Child):
     world: World
 
     @classmethod
-    async def start(cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool) -> Self:
+    async def start(
+        cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool,
+        inherited: Sequence[int] = (),
+    ) -> Self:  # fmt: skip
         await asyncio.sleep(cls.world.dice.uniform(0.05, 0.6))  # interpreter, torch, device
         parent = here()
         process = cls.world.new_process(f"{env['WARMROUTE_WORKER_ID']}/device")

@@ -28,12 +28,13 @@ from shared.repository import open_repository
 from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
-from worker.device.opening import claim_and_open
+from worker.device.opening import open_device
 from worker.heartbeat import HeartbeatThread
 from worker.loading.orders import ColdQueue
 from worker.residency.ledger import Ledger
 from worker.runtimes.base import load
 from worker.supervisor.child import Child
+from worker.supervisor.gpu_claim import candidates
 from worker.supervisor.link import Link
 from worker.supervisor.progress import Progress
 from worker.weight_cache.cache import BlobCache
@@ -71,9 +72,14 @@ async def no_warnings(client: Any, url: str, **given: Any) -> list[str]:
     return []
 
 
-async def open_device(*given: Any) -> zoo.Device:
-    """`claim_and_open` of a device that no other worker can have."""
+def made_up_device(*given: Any, **named: Any) -> zoo.Device:
+    """`open_device` of a device that no other worker can have."""
     return zoo.Device()
+
+
+async def no_gpus(*given: Any) -> list[Any]:
+    """`candidates` of a host without any."""
+    return []
 
 
 class Logs(logging.Handler):
@@ -111,7 +117,8 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (open_shared_memory, lambda *given: None),
         (BlobCache, cache),
         (ColdQueue, cold_queue),
-        (claim_and_open, open_device),
+        (open_device, made_up_device),
+        (candidates, no_gpus),
         (HeartbeatThread, parts.SimHeart),
         (Ledger, parts.CheckedLedger),
         (Child, type("Child", (parts.SimChild,), {"world": world})),

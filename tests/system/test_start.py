@@ -104,7 +104,7 @@ def test_a_worker_whose_device_is_not_there_does_not_start(system: Stack) -> Non
 def test_a_worker_that_cannot_write_its_cache_does_not_start(system: Stack) -> None:
     """Better now than at the first load."""
     said = refusal(system, "worker", WARMROUTE_DISK_CACHE=str(system.redis_server.child.log))
-    assert "cache" in said
+    assert "CACHE" in said
 
 
 def test_a_gateway_whose_port_is_taken_does_not_start(stack: Stack) -> None:

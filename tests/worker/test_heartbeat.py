@@ -104,7 +104,7 @@ async def test_a_fenced_worker_registers_again_and_announces_its_copies(
 
     async def reaped() -> bool:
         await cell.client.zadd(cell.keys.workers, {"w1": 0})
-        return await cell.scripts.reap(MAX_ATTEMPTS) is not None  # unless a heartbeat came between
+        return await cell.reap() is not None  # unless a heartbeat came between
 
     await wait_until(reaped)
     await wait_until(lambda: beating.member.epoch != old)

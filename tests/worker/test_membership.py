@@ -76,7 +76,7 @@ async def test_who_was_reaped_comes_back_with_a_new_epoch(cell: Cell, member: Me
     """Its copies are in the map again, and serve what was parked meanwhile."""
     await cell.place(placing())
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
-    await cell.scripts.reap(MAX_ATTEMPTS)
+    await cell.reap()
     old = member.epoch
     assert await beat(member) == "fenced"
     assert int(member.epoch) > int(old)
@@ -170,7 +170,7 @@ async def test_an_answer_that_crossed_a_registration_is_ignored(
     """Of two beats that found the lease lost, one registers."""
     old = member.epoch
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
-    while await cell.scripts.reap(MAX_ATTEMPTS):
+    while await cell.reap():
         pass
     await asyncio.gather(*(member.handle_answer("fenced", old) for _ in range(3)))
     assert int(member.epoch) > int(old)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 
 from shared.config import WorkerConfig
 from shared.errors import Unavailable
@@ -10,28 +10,31 @@ from worker.device.base import Device
 
 GPU_SHARE, HOST_SHARE, DEMOTED_SHARE = 0.8, 0.5, 0.125
 
+HostPart = Callable[[], int]  # this worker's part of the host's memory, as it is now
 
-def budget_of(config: WorkerConfig, device: Device) -> int:
+
+def budget_of(config: WorkerConfig, device: Device, host_part: HostPart) -> int:
     """Bytes for models: the setting, or a share of what the device has left."""
-    share = GPU_SHARE if device.kind == "cuda" else HOST_SHARE
-    left = left_for_models(device.memory_total(), share, device.others(), device.overhead())
-    return config.memory_bytes or left
+    if config.memory_bytes or device.kind != "cuda":
+        return config.memory_bytes or host_part()
+    return left_for_models(device.memory_total(), GPU_SHARE, device.others(), device.overhead())
 
 
-def allowed_budget(config: WorkerConfig, device: Device, current: int) -> int:
+def allowed_budget(config: WorkerConfig, device: Device, current: int, host_part: HostPart) -> int:
     """The budget that the device allows now: less than the setting if other processes took memory.
     `current`, the budget in force, if the device cannot be measured. Blocks."""
     try:
+        if not config.memory_bytes:
+            return budget_of(config, device, host_part)
         left = left_for_models(device.memory_total(), 1.0, device.others(), device.overhead())
-        return min(config.memory_bytes, left) if config.memory_bytes else budget_of(config, device)
+        return min(config.memory_bytes, left)
     except Unavailable:
         return current
 
 
-def host_budget_of(config: WorkerConfig, device: Device) -> int:
+def host_budget_of(config: WorkerConfig, device: Device, host_part: HostPart) -> int:
     """Bytes for models that were evicted from the device but stay in host memory."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return config.host_memory_bytes or int(machine * DEMOTED_SHARE * (device.kind == "cuda"))
+    return config.host_memory_bytes or (host_part() if device.kind == "cuda" else 0)
 
 
 def left_for_models(total: int, share: float, others: int, overhead: int) -> int:

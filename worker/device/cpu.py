@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import mmap
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -12,15 +11,11 @@ import torch
 from torch import Tensor
 
 from worker.device import heap
+from worker.device.cgroup import memory_levels, memory_total
 from worker.device.hosting import HostStore
 from worker.device.sharing import SharedObjects
 
 STATM = Path("/proc/self/statm")
-# Limits of the control group this process runs in: version 2, then version 1.
-CGROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 
 
 class CpuDevice:
@@ -43,8 +38,8 @@ class CpuDevice:
         self._ready: AbstractContextManager[object] = nullcontext()
 
     def memory_total(self) -> int:
-        """Bytes this process may use: the machine's memory, or the control group's limit."""
-        return total_bytes(CGROUP_LIMITS)
+        """Bytes this process may use: the machine's memory, or a control group's lower limit."""
+        return memory_total(memory_levels())
 
     def memory_used(self) -> int:
         """Bytes resident in this process, mapped weights included once they have been touched."""
@@ -68,7 +63,7 @@ class CpuDevice:
         return anonymous_bytes(STATM)
 
     def others(self) -> int:
-        """0: the budget is a share of the host's memory that other processes must not use."""
+        """0: what other processes use of the host is not ours to count."""
         return 0
 
     def overhead(self) -> int:
@@ -125,14 +120,3 @@ def anonymous_bytes(statm: Path) -> int:
     third, in pages."""
     resident, shared = statm.read_text().split()[1:3]
     return (int(resident) - int(shared)) * mmap.PAGESIZE
-
-
-def total_bytes(limits: Iterable[Path]) -> int:
-    """The machine's memory, or the smallest limit found in the control group files `limits`."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    found = [
-        int(text)
-        for path in limits
-        if path.exists() and (text := path.read_text().strip()) != "max"
-    ]
-    return min([machine, *found])

@@ -13,30 +13,26 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from shared.errors import ConfigError
 from worker.device import heap
 from worker.device.budget import others_of, overhead_of
 from worker.device.hosting import HostStore
-from worker.device.nvml import Nvml
+from worker.device.nvml import NotReported, Nvml
 from worker.device.out_of_memory import out_of_memory
 from worker.device.sharing import SharedObjects
 from worker.device.staging import CudaRegistrar, Staging, pinned_copy
 
 
 class CudaDevice:
-    """Device over GPU number `index` of those visible to this process. `uuid`: NVML's, where it is
-    not the GPU's own (a MIG instance).
-    """
+    """Device over the only GPU, or instance of one (MIG), that is visible to this process. `uuid`:
+    NVML's of it; '' takes the GPU's own."""
 
     kind = "cuda"
+    name = "cuda:0"
 
-    def __init__(self, index: int = 0, threads: int = 1, uuid: str = "") -> None:
-        if index >= torch.cuda.device_count():
-            raise ConfigError(f"device cuda:{index}: this machine has {torch.cuda.device_count()}")
+    def __init__(self, uuid: str = "", threads: int = 1) -> None:
         heap.use_one_arena()
         torch.set_num_threads(threads)
-        self.name = f"cuda:{index}"
-        self.torch_device = torch.device("cuda", index)
+        self.torch_device = torch.device("cuda", 0)
         self.shared = SharedObjects()
         self.hosted = HostStore(self.host)
         properties = torch.cuda.get_device_properties(self.torch_device)
@@ -44,7 +40,7 @@ class CudaDevice:
         self.uuid = uuid or f"GPU-{properties.uuid}"
         self._total = int(properties.total_memory)
         self._nvml = Nvml(self.uuid)
-        before = self._nvml.memory_used()
+        before = self.memory_used()
         self._stream = torch.cuda.Stream(self.torch_device)  # type: ignore[no-untyped-call]
         self._staging = Staging(self.torch_device)
         self._registrar = CudaRegistrar(self.torch_device)
@@ -56,7 +52,7 @@ class CudaDevice:
                 1, device=self.torch_device
             ).sum().item()  # loads its kernels into the context
             torch.cuda.empty_cache()
-        after, mine = self._nvml.memory_used(), self._nvml.used_by(os.getpid())
+        after, mine = self.memory_used(), self._nvml.used_by(os.getpid())
         return overhead_of(mine, before, after, self.reserved())
 
     def memory_total(self) -> int:
@@ -64,8 +60,12 @@ class CudaDevice:
         return self._total
 
     def memory_used(self) -> int:
-        """Bytes in use by all processes, as NVML counts them."""
-        return self._nvml.memory_used()
+        """Bytes in use by all processes, as NVML counts them; where it does not, as CUDA does."""
+        try:
+            return self._nvml.memory_used()
+        except NotReported:
+            free, total = torch.cuda.mem_get_info(self.torch_device)
+            return total - free
 
     def allocated(self) -> int:
         """Bytes of live tensors of this process, without the reserve of its allocator."""
@@ -85,7 +85,7 @@ class CudaDevice:
 
     def others(self) -> int:
         """Bytes in use by other processes, from NVML; Unavailable."""
-        used, mine = self._nvml.memory_used(), self._nvml.used_by(os.getpid())
+        used, mine = self.memory_used(), self._nvml.used_by(os.getpid())
         return others_of(used, mine, self.reserved(), self._overhead)
 
     def overhead(self) -> int:

@@ -17,28 +17,30 @@ WANT = "want cpu, cuda or cuda:<number>"
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU, or an instance of one (MIG). `index`: CUDA's, among the devices visible to this
-    process; `total`: bytes of memory."""
+    """A GPU, or an instance of one (MIG). `index`: its number in WARMROUTE_DEVICE."""
 
     index: int
     uuid: str
     name: str
-    total: int
 
 
 def list_gpus(visible: str | None = None) -> list[Gpu]:
     """The GPUs of this machine that `visible`, the value of CUDA_VISIBLE_DEVICES, allows (None: it
     is not set). [] without a driver or a GPU; Unavailable if the driver is broken.
 
-    CUDA numbers GPUs of different kinds by speed, unless CUDA_DEVICE_ORDER is PCI_BUS_ID; here they
-    are always numbered by bus.
+    In the place of a GPU that is divided (MIG) stand its instances: a process can use only those,
+    and only one of them. CUDA numbers GPUs of different kinds by speed, unless CUDA_DEVICE_ORDER is
+    PCI_BUS_ID; here they are always numbered by bus.
     """
     found: list[Gpu] = []
-    for index, uuid in enumerate(visible_of(nvml.installed(), visible)):
-        gpu = _look_up(index, uuid)
-        if gpu is None:
-            break
-        found.append(gpu)
+    with nvml.session():
+        for uuid in visible_of(nvml.installed(), visible):
+            parts = None if uuid.startswith("MIG-") else nvml.instances(uuid)
+            for one in [uuid] if parts is None else parts:
+                gpu = _look_up(len(found), one)
+                if gpu is None:
+                    return found
+                found.append(gpu)
     return found
 
 
@@ -93,7 +95,10 @@ def _look_up(index: int, uuid: str) -> Gpu | None:
     """None for a MIG instance that is not there (any more)."""
     try:
         gpu = nvml.Nvml(uuid)
-        return Gpu(index, uuid, gpu.name, gpu.memory_total())
+        try:
+            return Gpu(index, uuid, gpu.name)
+        finally:
+            gpu.close()
     except Unavailable:
         if uuid.startswith("MIG-"):
             return None

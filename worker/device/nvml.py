@@ -1,11 +1,13 @@
-"""The only user of NVML: the installed GPUs, and the memory in use on each, by process.
+"""The only user of NVML: the installed GPUs and their instances (MIG), and the memory in use on
+each, by process.
 
 NVML makes no CUDA context, so a query takes no memory on the GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import pynvml
@@ -21,6 +23,10 @@ _NO_GPU = (
 )
 
 
+class NotReported(Unavailable):
+    """The driver has no such figure for this GPU: one that shares the host's memory."""
+
+
 class Nvml:
     """NVML's view of one GPU or MIG instance, found by its UUID: indices differ from CUDA's where
     CUDA_VISIBLE_DEVICES hides some. Unavailable if the driver's library cannot be used.
@@ -34,6 +40,11 @@ class Nvml:
     def name(self) -> str:
         """The product's name."""
         return str(_ask(pynvml.nvmlDeviceGetName, self._handle))
+
+    def close(self) -> None:
+        """Let the driver go; no other call may follow."""
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
     def memory_total(self) -> int:
         """Bytes that the GPU has."""
@@ -53,24 +64,71 @@ class Nvml:
         return next((p.usedGpuMemory for p in running if p.pid == pid), None)
 
 
-def installed() -> list[str]:
-    """UUIDs of all GPUs in NVML's order (by PCI bus); [] without a driver or a GPU."""
+@contextmanager
+def session() -> Iterator[bool]:
+    """NVML for as long as the block runs; sessions may be nested. False without a driver or a GPU,
+    Unavailable if the driver is broken. A process that only lists GPUs lets the driver go again."""
     try:
         pynvml.nvmlInit()
-        count = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
-        if error.value in _NO_GPU:
+        if error.value not in _NO_GPU:
+            raise Unavailable(f"NVML: {error}") from error
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def installed() -> list[str]:
+    """UUIDs of all GPUs in NVML's order (by PCI bus); [] without a driver or a GPU."""
+    with session() as usable:
+        if not usable:
             return []
-        raise Unavailable(f"NVML: {error}") from error
-    handles = [_ask(pynvml.nvmlDeviceGetHandleByIndex, number) for number in range(count)]
-    return [str(_ask(pynvml.nvmlDeviceGetUUID, handle)) for handle in handles]
+        count = _ask(pynvml.nvmlDeviceGetCount)
+        handles = [_ask(pynvml.nvmlDeviceGetHandleByIndex, number) for number in range(count)]
+        return [_uuid_of(handle) for handle in handles]
+
+
+def instances(uuid: str) -> list[str] | None:
+    """UUIDs of the instances into which a GPU is divided (MIG); None for a GPU that is not divided.
+    One that is divided into none cannot compute at all."""
+    with session():
+        handle = _ask(pynvml.nvmlDeviceGetHandleByUUID, uuid)
+        try:
+            divided = pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE
+        except pynvml.NVMLError:  # a GPU, or a driver, that knows no instances
+            return None
+        return [_uuid_of(instance) for instance in _instances_of(handle)] if divided else None
+
+
+def _instances_of(handle: Any) -> Iterator[Any]:
+    # Numbers that no instance has are between those of others.
+    for number in range(_ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle)):
+        try:
+            yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+        except pynvml.NVMLError_NotFound:
+            continue
+        except pynvml.NVMLError as error:
+            raise Unavailable(f"NVML: {error}") from error
+
+
+def _uuid_of(handle: Any) -> str:
+    return str(_ask(pynvml.nvmlDeviceGetUUID, handle))
 
 
 def _memory(handle: Any) -> Any:
     try:
         return pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
     except pynvml.NVMLError:  # drivers before 510
-        return _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+        try:
+            return pynvml.nvmlDeviceGetMemoryInfo(handle)
+        except pynvml.NVMLError as error:
+            if error.value == pynvml.NVML_ERROR_NOT_SUPPORTED:
+                raise NotReported("NVML: it reports no memory of this GPU") from error
+            raise Unavailable(f"NVML: {error}") from error
 
 
 def _ask(call: Callable[..., Answer], *arguments: Any) -> Answer:

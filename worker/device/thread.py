@@ -12,9 +12,12 @@ import asyncio
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, TypeVar
 
 from shared.errors import WarmrouteError
 from worker.supervisor.restart import DEVICE_LOST
@@ -23,20 +26,48 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
+AT_ONCE = (-1, 0.0)  # before every batch that waits
+
+
 class DeviceThread:
-    """Runs calls one after the other, in the order in which they were submitted."""
+    """Runs calls one after the other: of those that wait, the one with the lowest order, then in
+    the order in which they were submitted."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
+        self._lock = threading.Lock()
+        self._numbers = count()
+        self._waiting: list[tuple[tuple[int, float], int, Callable[[], Any], Future[Any]]] = []
 
-    async def run(self, call: Callable[[], Result]) -> Result:
+    async def run(self, call: Callable[[], Result], order: tuple[int, float] = AT_ONCE) -> Result:
         """Run `call` on the device thread; its exception is raised here. Ends this process if the
         exception shows that the device is lost to it."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, watched, call)
+        return await asyncio.wrap_future(self._submit(call, order))
 
     def close(self) -> None:
         """Wait for the running call and accept no more."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+        for _, _, _, future in self._waiting:
+            future.cancel()
+
+    def _submit(self, call: Callable[[], Result], order: tuple[int, float]) -> Future[Result]:
+        future: Future[Result] = Future()
+        with self._lock:
+            heappush(self._waiting, (order, next(self._numbers), call, future))
+        self._executor.submit(self._run_first)
+        return future
+
+    def _run_first(self) -> None:
+        with self._lock:
+            _, _, call, future = heappop(self._waiting)
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(watched(call))
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            del call, future  # an error's traceback would keep them, and they it
 
 
 # Texts of cudaGetErrorString, as torch ("CUDA error: ...") and onnxruntime ("CUDA failure 700:

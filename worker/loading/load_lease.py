@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from shared import statuses
-from shared.causes import full_text, one_line
+from shared.causes import full_text, one_line, scope_of
+from shared.constants import STALL_SPARE_MS
 from shared.envelope import pack_error
 from shared.errors import InsufficientMemory, Unavailable, WarmrouteError
 from shared.retry import until_answered
@@ -67,14 +68,14 @@ class LoadLease:
                     await asyncio.sleep(REPORT_AFTER_S)
             self._changed.clear()
             with suppress(Unavailable):
-                if not await self._renew_for(LOAD_LEASE_MS):
+                if not await self._renew_for(LOAD_LEASE_MS, STALL_SPARE_MS):
                     log.warning("the load lease of %s is lost", self.ref)
                     load.cancel()
                     return
 
-    async def _renew_for(self, lease_ms: int) -> bool:
+    async def _renew_for(self, lease_ms: int, spare_ms: int = 0) -> bool:
         return await self._scripts.renew_load(
-            self._worker, self.ref, self.token, lease_ms, self._why
+            self._worker, self.ref, self.token, lease_ms, self._why, spare_ms
         )
 
     async def refuse(self, error: InsufficientMemory | None = None, why: str = "") -> None:
@@ -92,10 +93,12 @@ class LoadLease:
             with suppress(Unavailable):
                 await self._renew_for(AGAIN_MS)
 
-    async def fail(self, error: WarmrouteError) -> None:
-        """Answer all parked requests with the error, which stands for a while."""
-        full = full_text(error)
-        log.warning("load of %s failed: %s", self.ref, one_line(full))
+    async def fail(self, error: WarmrouteError, scope: str = "") -> None:
+        """The load failed here: another worker is asked. If none is left, all parked requests are
+        answered with the error, which stands for a while. `scope`: of the cause, that of the error
+        by default."""
+        full, scope = full_text(error), scope or scope_of(error)
+        log.warning("load of %s failed (%s): %s", self.ref, scope, one_line(full))
         packed, text, left = pack_error(error), full.encode(errors="replace"), 1
         while left > 0:
             left = await until_answered(
@@ -108,6 +111,7 @@ class LoadLease:
                     error.retryable,
                     self._device_class,
                     text,
+                    scope,
                 )
             )
 

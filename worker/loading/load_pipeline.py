@@ -20,6 +20,7 @@ from shared.manifest import FileEntry, Manifest
 from shared.repository import Repository
 from worker.device.base import DeviceOutOfMemory
 from worker.device.thread import watched
+from worker.loading.model_files import ModelFiles, NoMemoryNow
 from worker.loading.warmup import Ready, Warmup
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
@@ -38,10 +39,6 @@ WARM_UP_LIMIT_S = 120.0
 
 LoadFunction = Callable[[Manifest, Mapping[str, Path]], LoadedModel]
 Alone = Callable[[], AbstractAsyncContextManager[None]]
-
-
-class NoMemoryNow(Exception):
-    """The model would fit, but the copies here stay for now: another worker may take the load."""
 
 
 class LoadRequest(NamedTuple):
@@ -93,9 +90,7 @@ class LoadPipeline:
         self._progress = context.progress
         self._policy = context.policy
         self._memory = memory
-        self._host = host
-        self._repository = repository
-        self._cache = cache
+        self._files = ModelFiles(context, memory, host, repository, cache)
         self._load = load
         self._alone = alone
         self._warmup = Warmup()
@@ -112,12 +107,12 @@ class LoadPipeline:
         await self._reserve(request, self._candidate(request, footprint))
         started = clock.monotonic()  # waiting for memory does not count as load time
         try:
-            tier, model, ready = await self._fetch_and_load(request)
+            tier, model, ready, mapped = await self._fetch_and_load(request)
         except BaseException:
             self._ledger.release(request.ref)
             raise
         load_s = clock.monotonic() - started
-        copy = await self._settle(request, model)
+        copy = await self._settle(request, model, mapped)
         copy.load_s = load_s
         copy.unproved = request.manifest.batching.max_size > 1 and ready.unproved
         copy.announcing = True
@@ -148,7 +143,9 @@ class LoadPipeline:
                 raise self._too_large(request, candidate.footprint, outcome.why)
             raise NoMemoryNow(outcome.why)
 
-    async def _settle(self, request: LoadRequest, model: LoadedModel) -> Copy:
+    async def _settle(
+        self, request: LoadRequest, model: LoadedModel, mapped: list[FileEntry]
+    ) -> Copy:
         """Replace the reservation by what was measured."""
         stats = request.stats
         least = int(stats.policy.fraction * self._ledger.whole)
@@ -160,11 +157,12 @@ class LoadPipeline:
         finally:
             if not fits:
                 await asyncio.shield(self._thread.run(model.unload))
+                self._files.unpin(mapped)
         if not fits:
             raise self._too_large(request, measured, "as measured once it was loaded")
         return Copy(
             request.ref, request.manifest, model, measured, stats.policy,
-            surplus=stats.holders > 0, in_session=stats.in_session,
+            surplus=stats.holders > 0, in_session=stats.in_session, mapped=mapped,
         )  # fmt: skip
 
     def _too_large(
@@ -178,23 +176,15 @@ class LoadPipeline:
 
     # From the repository to the device -------------------------------------------------------
 
-    async def _fetch_and_load(self, request: LoadRequest) -> tuple[str, LoadedModel, Ready]:
-        """Fetch what no nearer tier has, and load."""
-        with self._host.promoting(request.manifest) as missing:
-            tier = await self._tier_of(request, missing)
-            files = await self._cache.ensure(self._repository, missing)
-            try:
-                await failpoints.reach("load.mid")
-                model, ready = await self._load_to_device(request, files)
-            finally:
-                self._cache.release(missing)
-        return tier, model, ready
-
-    async def _tier_of(self, request: LoadRequest, missing: list[FileEntry]) -> str:
-        """The farthest tier that a file must come from."""
-        if self._host.holds(request.ref):
-            return "host"
-        return "remote" if await self._cache.missing(missing) else "disk"
+    async def _fetch_and_load(
+        self, request: LoadRequest
+    ) -> tuple[str, LoadedModel, Ready, list[FileEntry]]:
+        """Fetch what no nearer tier has, and load; with the files that the model maps, pinned."""
+        fetched = self._files.on_disk(request.ref, request.manifest, evict=request.evict)
+        async with fetched as (tier, files):
+            await failpoints.reach("load.mid")
+            model, ready = await self._load_to_device(request, files)
+            return tier, model, ready, self._files.pin(request.manifest)
 
     async def _load_to_device(
         self, request: LoadRequest, files: Mapping[str, Path]

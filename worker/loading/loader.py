@@ -3,7 +3,8 @@
     claim the lease -> read the manifest -> [affinity] -> pipeline -> announce
 
 Loads run beside serving. The lease is renewed meanwhile; a load that lost it is discarded. A load
-that fails answers everything parked for it with the error and is not tried again for a while.
+that fails is charged to this worker, with the scope of its cause (`shared/causes.py`): others are
+asked before the error answers everything that is parked for it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from shared import failpoints, statuses
+from shared import causes, failpoints, statuses
 from shared.errors import Conflict, InsufficientMemory, LoadFailed, WarmrouteError
 from shared.event_log import EventLog
 from shared.manifest import Manifest
@@ -21,8 +22,9 @@ from shared.retry import until_answered
 from shared.tasks import BackgroundTasks
 from worker.loading.load_lease import LOAD_LEASE_MS, LoadLease
 from worker.loading.load_limiter import LoadLimiter
-from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult, NoMemoryNow
+from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult
 from worker.loading.manifest_reader import ManifestReader
+from worker.loading.model_files import NoMemoryNow
 from worker.residency.context import WorkerContext
 from worker.residency.evictor import Evictor
 from worker.residency.memory_manager import MemoryManager
@@ -162,7 +164,7 @@ class Loader:
             await lease.fail(error)
         except Exception:
             log.exception("this is a bug: the load of %s raised", lease.ref)
-            await lease.fail(LoadFailed("internal error, see the worker's log"))
+            await lease.fail(LoadFailed("internal error, see the worker's log"), causes.WORKER)
 
     async def load(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
         """Load one model and announce it. NoMemoryNow or InsufficientMemory if it does not fit

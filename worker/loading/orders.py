@@ -33,7 +33,7 @@ BLOCK_S = 1
 GATE_POLL_S = 0.02
 CLAIM_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 20.0
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+FIRST_WAIT_S = 0.2
 STEADY_S = 30.0  # an RQ worker that ran for this long starts again without a longer wait
 
 Accept = Callable[[str, str], Coroutine[Any, Any, str]]
@@ -116,15 +116,17 @@ class ColdQueue:
         failures = 0
         while not self._stopping.is_set():
             started = time.monotonic()
+            error: Exception | None = None
             try:
                 self._work()
-            except redis.RedisError as error:
-                log.warning("cold queue: %s", error)
-            except Exception:
-                log.exception("cold queue: RQ's worker raised")
+            except Exception as raised:
+                error = raised
             steady = time.monotonic() - started > STEADY_S
             failures = 1 if steady else failures + 1
-            self._stopping.wait(wait_s(failures, FIRST_WAIT_S, LONGEST_WAIT_S))
+            if error is not None and failures & (failures - 1) == 0:  # 1, 2, 4, 8: once per outage
+                foreseen = isinstance(error, redis.RedisError)
+                log.warning("cold queue: %s", error, exc_info=None if foreseen else error)
+            self._stopping.wait(wait_s(failures, FIRST_WAIT_S, rq_worker.LONGEST_WAIT_S))
 
     def _work(self) -> None:
         # RQ changes the socket timeout of the pool that it is given: it gets one of its own.

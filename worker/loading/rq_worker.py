@@ -8,9 +8,11 @@ Each override here says what it prevents.
 from __future__ import annotations
 
 import json
+import logging
 import zlib
 from collections.abc import Callable
 from datetime import datetime
+from math import ceil
 from typing import Any, ClassVar
 
 import redis
@@ -20,6 +22,7 @@ from rq.queue import Queue
 from rq.timeouts import BaseDeathPenalty
 
 from shared import failpoints
+from shared.connection import COMMAND_TIMEOUT_S
 from shared.constants import COLD_QUEUE
 
 KEY_PREFIX = defaults.RQ_KEY_PREFIX  # read from the environment when RQ is imported
@@ -29,6 +32,7 @@ WORKER_TTL_S = 20
 READ_S = 1  # one blocking read: a stop, a closed gate or a dead peer is noticed as soon
 MAINTENANCE_S = 30
 ORDER_LIFE_S = 600
+LONGEST_WAIT_S = 1.0  # between two tries to reach Redis
 # The fields that the scripts write and RQ adds. Any other could make RQ call, post, retry or
 # unpack.
 FIELDS = frozenset({
@@ -38,6 +42,21 @@ FIELDS = frozenset({
 
 Claim = Callable[[str, str], str]
 Gate = Callable[[], bool]
+
+
+class OncePerOutage(logging.Filter):
+    """Passes RQ's line about a lost connection once per outage, not once per try."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        if "could not connect to Redis" not in str(record.msg):
+            return True
+        last, self._last = self._last, record.created
+        return record.created - last > READ_S + COMMAND_TIMEOUT_S + LONGEST_WAIT_S
 
 
 class StrictJSON:
@@ -55,6 +74,9 @@ class StrictJSON:
         if len(raw) > MAX_JOB_BYTES:
             raise ValueError(f"an order has at most {MAX_JOB_BYTES} bytes")
         return json.loads(raw)
+
+
+_ONCE = OncePerOutage()  # a filter is added to a logger once, however often it is given
 
 
 class NoDeathPenalty(BaseDeathPenalty):
@@ -114,6 +136,9 @@ class ColdWorker(SimpleWorker):
     """Takes orders one by one, while the gate is open."""
 
     death_penalty_class = NoDeathPenalty
+    # While Redis is away RQ waits twice as long after each try, up to a minute: cold models then
+    # stood still for that long after it was back. Its first wait is a second.
+    max_connection_wait_time = LONGEST_WAIT_S
     gate: Gate
 
     def _install_signal_handlers(self) -> None:
@@ -136,6 +161,12 @@ class ColdWorker(SimpleWorker):
     def dequeue_timeout(self) -> int:
         """Seconds of one blocking read."""
         return READ_S
+
+    @property
+    def connection_timeout(self) -> int:
+        """Seconds without an answer after which a connection is dead; RQ allows ten more than one
+        blocking read takes."""
+        return READ_S + ceil(COMMAND_TIMEOUT_S)
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """Seconds after which a running order counts as lost: it takes milliseconds, RQ allows
@@ -168,6 +199,7 @@ def build_worker(client: redis.Redis, name: str, claim: Claim, gate: Gate) -> Co
         default_result_ttl=120,
     )  # fmt: skip
     worker.gate = gate
+    worker.log.addFilter(_ONCE)
     return worker
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from shared import clock
 from shared.footprint import Footprint
-from shared.manifest import Manifest
+from shared.manifest import FileEntry, Manifest
 from shared.policy import Policy
 from shared.worker_report import CopyUse
 from worker.residency.projection import Resident
@@ -32,7 +32,8 @@ class Copy:
     workers hold the model too. `in_session`: a session needs it, so the last copy stays.
     `check_at`: when a batch of it is checked next, `checks`: how often that was done. `unproved`:
     at its load no inputs were known that the model accepts. `largest`: input bytes of the largest
-    call that was measured; `retained`: what that call left allocated."""
+    call that was measured; `retained`: what that call left allocated. `mapped`: files that stay
+    pinned in the weight cache."""
 
     ref: str
     manifest: Manifest
@@ -53,6 +54,7 @@ class Copy:
     unproved: bool = False
     largest: int = 0
     retained: Retained | None = None
+    mapped: Sequence[FileEntry] = ()
 
     def must_stay(self, now: float) -> bool:
         """Whether the copy may not be evicted: its policy pins it, it is the only copy of a model

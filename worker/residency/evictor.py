@@ -17,7 +17,7 @@ from shared.event_log import EventLog
 from shared.retry import until_answered
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
-from worker.residency.host_tier import Demotion
+from worker.residency.demotion import Demotion
 from worker.residency.outcome import FREED, Freed, Stays
 from worker.residency.polling import until
 
@@ -146,7 +146,7 @@ class Evictor:
         self._copies.remove(ref)  # last: a load of the same model waits for all of this
         self._policy.evicted(ref)
         self._meter.forget(ref)
-        self._demotion.begin(copy, tier)
+        self._demotion.freed(copy, tier)
         took = clock.monotonic() - retired.started
         self._events.emit(
             "demoted" if tier == "host" else "evicted", ref, tier_from="device", tier_to=tier,

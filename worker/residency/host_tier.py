@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,21 +17,21 @@ from shared.errors import WarmrouteError
 from shared.footprint import Footprint, predict, sharing, weight_files
 from shared.manifest import FileEntry, Manifest
 from shared.platforms import Sharing
-from shared.repository import Repository
 from shared.tasks import BackgroundTasks
 from worker.device.base import Device
-from worker.residency.copies import Copy
 from worker.residency.ledger import Ledger
-from worker.weight_cache.cache import BlobCache
 
 log = logging.getLogger(__name__)
 
 
 class HostTier:
-    """The models that are kept in host memory, within `budget` bytes (0: none)."""
+    """The models that are kept in host memory, within `budget` bytes (0: none). `maps`: their files
+    are mapped, not copied. `on_free(ref)` is called when a model is kept no longer."""
 
     def __init__(self, budget: int, device: Device) -> None:
         self._device = device
+        self.maps = device.kind == "cpu"
+        self.on_free: Callable[[str], object] = lambda ref: None
         self._ledger = Ledger(budget)
         self._booked: dict[str, Footprint] = {}  # what the ledger has
         self._kept: dict[str, Footprint] = {}  # of these, those that are read; oldest first
@@ -118,6 +118,16 @@ class HostTier:
         if ref in self._kept:
             self._forget(ref)
 
+    def resize(self, budget: int) -> None:
+        """Change the budget: the models kept or promoted longest ago are dropped until the others
+        fit, but for those from which a load takes."""
+        self._ledger.budget = budget
+        for ref in self.refs():
+            if self.used <= budget:
+                return
+            if not self._is_used(self._kept[ref]):
+                self._forget(ref)
+
     async def close(self) -> None:
         """Wait for what is being read and freed."""
         while pending := [*self._keeping.values(), *self._freeing]:
@@ -176,6 +186,7 @@ class HostTier:
 
     def _free(self, ref: str, footprint: Footprint) -> None:
         self._ledger.release(ref)
+        self.on_free(ref)
         del self._booked[ref]
         needed = {sha256 for other in self._booked.values() for sha256, _ in other.blobs}
         orphans = [sha256 for sha256, _ in footprint.blobs if sha256 not in needed]
@@ -184,47 +195,6 @@ class HostTier:
 
     def _is_used(self, footprint: Footprint) -> bool:
         return any(_has(footprint, blobs) for blobs in self._in_use)
-
-
-class Demotion:
-    """Moves evicted copies to host memory, beside serving. If that fails the next load is
-    slower."""
-
-    def __init__(self, host: HostTier, cache: BlobCache, repository: Repository) -> None:
-        self._host = host
-        self._cache = cache
-        self._repository = repository
-        self._moving = BackgroundTasks[None]()
-
-    def tier_of(self, copy: Copy) -> str:
-        """The tier to which the copy moves: `host` if it can be kept there, else `disk`."""
-        return "host" if self._host.could_keep(copy.manifest) else "disk"
-
-    def begin(self, copy: Copy, tier: str) -> None:
-        """Start the move; a load that needs the device's memory does not wait for it."""
-        if tier != "host":
-            return
-        self._moving.start(self._move(copy))
-
-    async def stop(self) -> None:
-        """Cancel the moves that are under way."""
-        for task in self._moving:
-            task.cancel()
-        await asyncio.gather(*self._moving, return_exceptions=True)
-
-    async def _move(self, copy: Copy) -> None:
-        files = self._host.missing(copy.manifest)
-        if await self._cache.missing(files):
-            return  # what is no longer on disk either is not fetched for this
-        try:
-            paths = await self._cache.ensure(self._repository, files)
-        except WarmrouteError as error:
-            log.warning("%s is not kept in host memory: %s", copy.ref, error.message)
-            return
-        try:
-            await self._host.keep(copy.ref, copy.manifest, paths)
-        finally:
-            self._cache.release(files)
 
 
 def _hashes(manifest: Manifest) -> frozenset[str]:

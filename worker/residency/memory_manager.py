@@ -6,7 +6,7 @@ One load is planned at a time. A load that does not fit now waits, and its waite
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from shared import clock
 from shared.footprint import Footprint
@@ -39,6 +39,8 @@ class MemoryManager:
         self._copies = context.copies
         self._ledger = context.ledger
         self._policy = context.policy
+        # Other workers of the host share a CPU's memory: what they leave is the whole.
+        self._divided = context.device.kind == "cpu"
         self._evictor = evictor
         self._max_models = max_models
         self._min_residency_loads = min_residency_loads
@@ -134,12 +136,18 @@ class MemoryManager:
         return True
 
     async def evict_one(
-        self, reason: str = "the device ran out of memory", spare: str = ""
-    ) -> bool:
-        """Evict the idle copy that is worth least, except `spare`; False if there is none."""
+        self, reason: str = "the device ran out of memory", spare: str = "",
+        only: Collection[str] | None = None,
+    ) -> bool:  # fmt: skip
+        """Evict the idle copy that is worth least, except `spare`, and of `only` (None: of all);
+        False if there is none."""
         async with self._turn:
             now = clock.monotonic()
-            idle = [r for r in self.residents() if not (r.busy or r.pinned or r.ref == spare)]
+            idle = [
+                r
+                for r in self.residents()
+                if not (r.busy or r.pinned or r.ref == spare) and (only is None or r.ref in only)
+            ]
             for victim in in_order(self._ledger, idle, self._policy, now):
                 retired = await self._evictor.retire(victim.ref, "evict")
                 if isinstance(retired, Retired):
@@ -152,6 +160,8 @@ class MemoryManager:
         relies on the budget that it read."""
         async with self._turn:
             self._ledger.budget = budget
+            if self._divided:
+                self._ledger.whole = budget
         while self._ledger.used > budget and await self.evict_one("other processes took memory"):
             pass
 

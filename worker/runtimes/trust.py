@@ -5,15 +5,14 @@ A pure decision over the manifest, taken before any of its files is opened.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import quote, unquote
 
 from shared.errors import Untrusted
 from shared.manifest import Manifest
 from shared.platforms import PLATFORMS
+from shared.repository.url import is_within, parse
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Trust:
     def of_repository(cls, url: str, prefixes: Iterable[str], programs: Collection[str]) -> Self:
         """Trust for the repository at `url`: `code` if a prefix is `url` or a folder above it."""
         trusted = any(is_within(url, prefix) for prefix in prefixes)
-        return cls(trusted, frozenset(programs), spelled(url))
+        return cls(trusted, frozenset(programs), str(parse(url)))
 
     def allows(self, manifest: Manifest, program_sha256: str | None = None) -> bool:
         """Whether the model may be loaded, given the hash of its program if it has one."""
@@ -53,28 +52,8 @@ class Trust:
 
 def advice(url: str) -> str:
     """The setting that allows code from the repository at `url`, and where to set it."""
-    value = f"={spelled(url)}" if url else " to a prefix of the repository's URL"
+    value = f"={parse(url)}" if url else " to a prefix of the repository's URL"
     return f"set WARMROUTE_TRUST_CODE{value} where the workers are started"
-
-
-def is_within(url: str, prefix: str) -> bool:
-    """Whether `prefix` is `url` or a folder above it: s3://a/b is above s3://a/b/c, not s3://a/bc."""
-    above = spelled(prefix)
-    return bool(above) and (spelled(url) + "/").startswith(above + "/")
-
-
-def spelled(url: str) -> str:
-    """The one spelling of a repository's URL: `file:///my models/`, `file://localhost/my%20models`
-    and `file:///x/../my%20models` name the same folder. '' if it is not a URL of a repository."""
-    scheme, _, rest = url.strip().partition("://")
-    host, _, path = rest.partition("/")
-    if scheme.lower() == "file":
-        host = "" if host == "localhost" else host
-        path = quote(posixpath.normpath("/" + unquote(path).strip("/")))
-    path = path.strip("/")
-    if not host and not path:
-        return ""
-    return f"{scheme.lower()}://{host}/{path}".rstrip("/")
 
 
 def program_sha256(manifest: Manifest) -> str | None:

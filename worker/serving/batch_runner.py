@@ -23,7 +23,7 @@ from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.runtimes.failures import WrongOutput
 from worker.serving import execution
-from worker.serving.batch_start import RedisClock
+from worker.serving.batch_start import WITHDRAWN, BatchStart, RedisClock
 from worker.serving.completions import Result
 from worker.serving.execution import DeviceCall
 from worker.serving.oom_recovery import OomRecovery
@@ -59,7 +59,7 @@ class _Batch:
     """What all tries of one batch have in common."""
 
     copy: Copy
-    number: int
+    start: BatchStart
     memory_freed: bool = False  # tried at most once per batch
 
 
@@ -76,9 +76,12 @@ class BatchRunner:
         self._clock = redis_clock
         self._oom_recovery = oom_recovery
 
-    async def run(self, copy: Copy, number: int, batch: Sequence[QueuedRequest]) -> list[Result]:
-        """A result for each request, in their order. Every exception of a model is a result."""
-        return await self._results(_Batch(copy, number), batch) if batch else []
+    async def run(
+        self, copy: Copy, start: BatchStart, batch: Sequence[QueuedRequest]
+    ) -> list[Result]:
+        """A result for each request, in their order. Every exception of a model is a result, and
+        what was cancelled before the device takes it up does not run (WITHDRAWN)."""
+        return await self._results(_Batch(copy, start), batch) if batch else []
 
     async def _results(self, of: _Batch, batch: Sequence[QueuedRequest]) -> list[Result]:
         tried = await self._try(of, batch)
@@ -107,14 +110,29 @@ class BatchRunner:
         self, of: _Batch, batch: Sequence[QueuedRequest]
     ) -> list[Result] | WarmrouteError:
         overdue_at = self._clock.local_deadline(max(request.deadline_ms for request in batch))
-        call = DeviceCall(self._progress, of.number, overdue_at)
+        call, order = DeviceCall(self._progress, of.start.number, overdue_at), of.start.turn.order
         try:
-            return list(await self._device.run(lambda: self._measured(of.copy, batch, call)))
+            return await self._device.run(lambda: self._run_allowed(of, batch, call), order)
         except WarmrouteError as error:
             return error.with_traceback(None)  # it would keep the inputs and outputs of the call
         except Exception:
             log.exception("this is a bug: a batch of %d for %s raised", len(batch), of.copy.ref)
             return ModelFailed("internal error, see the worker's log")
+
+    def _run_allowed(
+        self, of: _Batch, batch: Sequence[QueuedRequest], call: DeviceCall
+    ) -> list[Result]:
+        """On the device thread."""
+        allowed = of.start.take_up(batch)
+        if not allowed:
+            return [WITHDRAWN] * len(batch)
+        started = clock.monotonic()
+        try:
+            results = self._measured(of.copy, allowed, call)
+        finally:
+            of.start.turn.device_s += clock.monotonic() - started
+        by_entry = {r.entry: result for r, result in zip(allowed, results, strict=True)}
+        return [by_entry.get(request.entry, WITHDRAWN) for request in batch]
 
     def _measured(
         self, copy: Copy, batch: Sequence[QueuedRequest], call: DeviceCall

@@ -1,8 +1,9 @@
 """The choice of the next batch: per-model queues, and a pure choice among them.
 
 While the device is busy requests gather, so batches grow with load and a lone request never waits
-(unless its manifest asks for `max_wait_ms`). Among models and within one, the lower priority number
-goes first, then age. Priority is strict: a flood of priority 1 keeps 9 waiting until its deadline.
+(unless its manifest asks for `max_wait_ms`). Among models the share of device time decides
+(`turns.py`). Within a model, and among models with equal shares, the lower priority number goes
+first, then age. A priority from 6 on gives way to all others, until its deadline if need be.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 
 from shared.manifest import Batching
 from worker.serving.queued_request import QueuedRequest, entry_order
+from worker.serving.turns import ALWAYS, Order, Share, Turn, take_turn, urgency
 
 
 @dataclass
@@ -25,6 +27,7 @@ class ModelQueue:
     limits: Batching
     tried: frozenset[str] | None = None
     waiting: deque[QueuedRequest] = field(default_factory=deque)
+    share: Share = field(default_factory=Share)
 
     @property
     def batched(self) -> bool:
@@ -48,10 +51,15 @@ def _priority(request: QueuedRequest) -> int:
     return request.envelope.priority
 
 
-def _turn(queue: ModelQueue) -> tuple[int, float]:
-    """The sort key of a queue: its head's priority, then the head's age (the oldest first)."""
+def order_of(queue: ModelQueue, time: float) -> Order:
+    """The order of the queue's next batch at the virtual `time`."""
+    return urgency(queue.waiting[0].envelope.priority), max(time, queue.share.end)
+
+
+def _rank(queue: ModelQueue, time: float) -> tuple[Order, int, float]:
+    """The sort key of a queue: its order, its head's priority, then the head's age."""
     head = queue.waiting[0]
-    return head.envelope.priority, head.received
+    return order_of(queue, time), head.envelope.priority, head.received
 
 
 def ready_at(queue: ModelQueue) -> float:
@@ -62,18 +70,24 @@ def ready_at(queue: ModelQueue) -> float:
     return head.received if full else head.received + limits.max_wait_ms / 1000
 
 
-def choose(queues: Iterable[ModelQueue], now: float) -> tuple[ModelQueue | None, float | None]:
+def choose(
+    queues: Iterable[ModelQueue], now: float, time: float = 0.0, before: Order = ALWAYS
+) -> tuple[ModelQueue | None, float | None]:
     """The queue to serve now, or (None, the moment to look again); (None, None) if nothing waits.
 
-    Among queues that are ready the most urgent head wins, then the oldest.
+    Among queues that are ready the one furthest below its share at the virtual `time` wins, then
+    the most urgent head, then the oldest. Only a queue whose order is lower than `before` is
+    served.
     """
     best: ModelQueue | None = None
     soonest: float | None = None
     for queue in queues:
         at = ready_at(queue)
+        if not order_of(queue, time) < before:
+            continue
         if at > now:
             soonest = at if soonest is None else min(soonest, at)
-        elif best is None or _turn(queue) < _turn(best):
+        elif best is None or _rank(queue, time) < _rank(best, time):
             best = queue
     return best, None if best else soonest
 
@@ -116,6 +130,7 @@ class Batcher:
     def __init__(self) -> None:
         self._queues: dict[str, ModelQueue] = {}
         self._filled: dict[str, ModelQueue] = {}
+        self._time = 0.0  # virtual: the latest start of a batch on the device
 
     def open(self, ref: str, limits: Batching, tried: frozenset[str] | None = None) -> None:
         """Accept requests for a model copy, which was tried with the inputs `tried`."""
@@ -148,15 +163,22 @@ class Batcher:
         self._filled[request.ref] = queue
         return True
 
-    def next(self, now: float) -> tuple[list[QueuedRequest], float | None]:
-        """The next batch; [] and the moment to look again if none is ready."""
-        queue, again = choose(self._filled.values(), now)
+    def next(self, now: float, before: Order = ALWAYS) -> tuple[Turn | None, float | None]:
+        """The next batch whose order is lower than `before`; None and the moment to look again if
+        none is ready."""
+        queue, again = choose(self._filled.values(), now, self._time, before)
         if queue is None:
-            return [], again
+            return None, again
+        first = queue.waiting[0].envelope.priority
         batch = take_batch(queue)
         if not queue.waiting:
             del self._filled[queue.ref]
-        return batch, None
+        return take_turn(queue.share, self._time, batch, first), None
+
+    def advance(self, turns: Iterable[Turn]) -> None:
+        """Batches that are on the device, or were: virtual time does not go back behind them."""
+        for turn in turns:
+            self._time = max(self._time, turn.order[1])
 
     def waiting(self, ref: str) -> int:
         """The number of waiting requests of a model."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from shared import clock, failpoints
+from shared import clock, failpoints, ranges
 from shared.envelope import Outcome, Timing
 from worker.device.base import DeviceOutOfMemory
 from worker.device.out_of_memory import out_of_memory
@@ -56,7 +56,11 @@ def _out_of_memory_message(error: Exception) -> str:
 
 
 def _run(copy: Copy, batch: Sequence[QueuedRequest], call: DeviceCall) -> list[Outcome]:
-    inputs, run_at, started = batch_tensors.join(batch), clock.monotonic(), time.perf_counter()
+    inputs = batch_tensors.join(batch)
+    for spec in ranges.limited(copy.manifest.inputs):
+        if spec.name in inputs:  # what is out of range may end this process
+            ranges.check_array(inputs[spec.name], spec, f"input {spec.name!r}")
+    run_at, started = clock.monotonic(), time.perf_counter()
     outputs = run_model(copy, inputs, call)
     failpoints.reach_now("run.after")
     took_us = round((time.perf_counter() - started) * 1e6)

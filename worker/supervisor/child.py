@@ -35,18 +35,21 @@ class Child:
         self._reading = asyncio.create_task(self._read_messages())
 
     @classmethod
-    async def start(cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool) -> Self:
+    async def start(
+        cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool,
+        inherited: Sequence[int] = (),
+    ) -> Self:  # fmt: skip
         """Start a process that loads `hot`. `served_before`: another process of this worker has
-        served, so the settings are right, and a service that does not answer now will later. The
-        process has a session of its own: Ctrl-C and signals to the parent's group do not reach
-        it."""
+        served, so the settings are right, and a service that does not answer now will later.
+        `inherited`: descriptors that it keeps open. The process has a session of its own: Ctrl-C
+        and signals to the parent's group do not reach it."""
         here, there = socket.socketpair()
         file = shared_file()
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "worker.process", str(os.getpid()), str(there.fileno()),
-                str(file), env=env, pass_fds=(there.fileno(), file), start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL,
+                str(file), env=env, pass_fds=(there.fileno(), file, *inherited),
+                start_new_session=True, stdin=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
             progress = Progress(file)
         finally:

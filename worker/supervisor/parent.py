@@ -18,8 +18,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from shared.config import WorkerConfig
+from shared.errors import WarmrouteError
 from worker.supervisor.child import Child
 from worker.supervisor.fencing import Fencing
+from worker.supervisor.gpu_claim import GpuClaim
 from worker.supervisor.restart import (
     DRAINED,
     GIVEN_UP,
@@ -73,17 +75,28 @@ class Parent:
         self._registered = False  # once one has, the settings are right
         self._child: Child | None = None
         self._hot: list[str] = []
+        self._gpu, self._lost_gpu = GpuClaim(), False
 
     async def run(self) -> int:
         """Run until the worker has ended; the exit status of both processes."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal)
-        status: int | None = None
+        status = await self._claim_gpu()
         while status is None:
             status = await self._run_child()
         await self._fencing.close()
         return status
+
+    async def _claim_gpu(self) -> int | None:
+        """Claim a GPU, if this worker is to have one; the status to end with if that fails."""
+        device, wait_s = self._config.device, self._config.drain_s + MARGIN_S
+        try:
+            self._env |= await self._gpu.take(device, self._env, wait_s, self._stopping)
+        except WarmrouteError as error:
+            print(f"warmroute worker: {error.message}", file=sys.stderr)
+            return MISCONFIGURED
+        return None
 
     async def _run_child(self) -> int | None:
         """One device process from start to end; None if another is to follow."""
@@ -105,7 +118,9 @@ class Parent:
         """A new device process; None if this worker was stopped before there was one."""
         while not self._stopping.is_set():
             try:
-                self._child = await Child.start(self._env, self._hot, self._registered)
+                self._child = await Child.start(
+                    self._env, self._hot, self._registered, self._gpu.files
+                )
             except OSError as error:  # no memory or no process left, for now
                 log.error("worker %s: the device process did not start: %s", self._worker, error)
                 await self._stopped_within(NO_FORK_S)
@@ -121,6 +136,8 @@ class Parent:
         """The status to end with; None if the device process is to be replaced."""
         if self._forced:
             return GIVEN_UP
+        if self._lost_gpu:
+            return TAKEN
         if status == TAKEN:
             print(
                 f"warmroute worker: another process has taken the id {self._worker}: this one ends",
@@ -188,11 +205,21 @@ class Parent:
         stall = StallDetector(TICK_S)
         while True:
             await asyncio.sleep(TICK_S)
+            self._keep_gpu()
             if child.progress.beats == 0 or child.stopped():
                 stall.reset()
             elif stall.observe(child.progress.beats) > self._config.lease_s:
                 child.kill(f"its device process stood still for {self._config.lease_s:g} s")
                 return
+
+    def _keep_gpu(self) -> None:
+        """Drain and end if another process has this worker's GPU now."""
+        if self._lost_gpu or not (uuid := self._gpu.lost()):
+            return
+        self._lost_gpu = True
+        log.error("worker %s: another process has claimed %s: it drains", self._worker, uuid)
+        if not self._stopping.is_set():
+            self._on_stop_signal()
 
     # Signals ----------------------------------------------------------------------------------
 

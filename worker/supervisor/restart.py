@@ -18,7 +18,7 @@ from shared.backoff import doubled_s
 DRAINED = 0
 GIVEN_UP = 1  # the grace time was over, or a second signal came
 MISCONFIGURED = 2
-TAKEN = 3  # another process registered under this worker's id
+TAKEN = 3  # another process registered under this worker's id, or has its GPU
 RECYCLED = 4  # drained and left, to be replaced by a new process
 LOOP_STUCK = 70
 BATCH_STUCK = 71

@@ -8,41 +8,45 @@ repository are copied too, not linked: a file that changes later must not change
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from shared.errors import Corrupt, DiskFull
+from shared.errors import ChangedMeanwhile, Corrupt, DiskFull
 from shared.manifest import FileEntry
 from shared.repository.base import Repository
 from shared.repository.disk import disk_errors
-from worker.weight_cache.fetch import Fetch, Fetcher
+from worker.weight_cache.fetch import Fetch, Fetcher, WrongBytes
 from worker.weight_cache.files import CACHE, CacheFiles
 from worker.weight_cache.loop_thread import run_in
 from worker.weight_cache.pins import HostLocks, Pins
-from worker.weight_cache.space import CacheSpace, Partial
+from worker.weight_cache.space import Budget, CacheSpace, Partial
 
 _SEAL_AFTER_S = 1.0  # the load that needed the blobs has priority over their flushing
 _LOOK_AGAIN_S = 0.02  # another process does not report that it has fetched a blob
+
+_LOG = logging.getLogger(__name__)
 
 OnBytes = Callable[[int], None]
 
 
 class BlobCache:
-    """Blobs under `root`, at most `budget_bytes` of them; the least recently used is evicted first.
+    """Blobs under `root`, at most `budget` bytes of them (which may depend on those that are used);
+    the least recently used is evicted first.
 
     Use from one event loop. `fetcher` is closed with the cache.
     """
 
-    def __init__(self, root: Path, budget_bytes: int, fetcher: Fetcher | None = None) -> None:
-        self._budget = budget_bytes
+    def __init__(self, root: Path, budget: int | Budget, fetcher: Fetcher | None = None) -> None:
+        self._budget: Budget = (lambda used: budget) if isinstance(budget, int) else budget
         self._files = CacheFiles(root)
         self.manifests = root / "manifests"  # of what was loaded; small, and never evicted
         with disk_errors(CACHE):
             self._locks = HostLocks(root / "locks")
         self._pins = Pins(self._locks)
-        self._space = CacheSpace(self._files, self._pins, self._locks, budget_bytes)
+        self._space = CacheSpace(self._files, self._pins, self._locks, self._budget)
         self._fetcher = fetcher or Fetcher()
         # One thread: flushing is background work and must not keep the fetcher's threads busy.
         self._sealing = ThreadPoolExecutor(1, thread_name_prefix="blob-seal")
@@ -60,15 +64,21 @@ class BlobCache:
         """Have all `files` on this disk, verified: their names -> local paths, pinned.
 
         Each success needs one `release`. RepositoryError says what went wrong, and then nothing
-        stays pinned. A blob that several callers need is fetched once. `on_bytes(count)` is called
-        as bytes arrive for this caller, not for blobs found here or fetched by another.
+        stays pinned. A blob that several callers need is fetched once. One of the wrong bytes is
+        fetched again: Corrupt if the same wrong bytes come, ChangedMeanwhile if others do.
+        `on_bytes(count)` is called as bytes arrive for this caller, not for blobs found here or
+        fetched by another.
         """
         needed = _distinct(files)
-        self._refuse_what_can_never_fit(needed.values())
-        self._pins.add(needed)
+        self.pin(files)
+        wrong: dict[str, str] = {}
         try:
             while missing := await run_in(None, self._files.missing, list(needed.values())):
-                await self._fetch_or_wait(repository, missing, on_bytes)
+                await run_in(None, self._refuse_what_can_never_fit, needed.values())
+                try:
+                    await self._fetch_or_wait(repository, missing, on_bytes)
+                except WrongBytes as error:
+                    _refuse_twice(wrong, error)
         except BaseException:
             self._pins.remove(needed)
             raise
@@ -77,6 +87,10 @@ class BlobCache:
     async def missing(self, files: Sequence[FileEntry]) -> list[FileEntry]:
         """Those of `files` that are not on this disk now."""
         return await run_in(None, self._files.missing, list(_distinct(files).values()))
+
+    def pin(self, files: Sequence[FileEntry]) -> None:
+        """Keep blobs that are on this disk from being evicted, until as many calls of `release`."""
+        self._pins.add(_distinct(files))
 
     def release(self, files: Sequence[FileEntry]) -> None:
         """Undo one `ensure` of the same files: once no other caller needs them they may be
@@ -147,12 +161,23 @@ class BlobCache:
 
     def _refuse_what_can_never_fit(self, entries: Iterable[FileEntry]) -> None:
         total = sum(entry.size for entry in entries)
-        if total > self._budget:
-            never = DiskFull(
-                f"{CACHE}: the files have {total} bytes, the whole budget is {self._budget}"
-            )
+        # Had they been here already: what a disk has free now may be different later.
+        if total > (whole := self._budget(total)):
+            never = DiskFull(f"{CACHE}: the files have {total} bytes, the whole budget is {whole}")
             never.retryable = False  # waiting does not help
             raise never
+
+
+def _refuse_twice(wrong: dict[str, str], error: WrongBytes) -> None:
+    """Raise if wrong bytes have come for this blob before. Only the same ones prove that the store
+    has them: others come of the way to here, or of this host."""
+    before = wrong.setdefault(error.sha256, "")
+    wrong[error.sha256] = error.found
+    if before == error.found:
+        raise Corrupt(f"{error.message}, twice the same") from error
+    if before:
+        raise ChangedMeanwhile(f"{error.message}, and others came the second time") from error
+    _LOG.warning("%s: it is fetched again", error.message)
 
 
 def _distinct(files: Iterable[FileEntry]) -> dict[str, FileEntry]:

@@ -44,6 +44,14 @@ class Fetch:
     verified: Callable[[], None]  # called on a thread of the fetcher
 
 
+class WrongBytes(Corrupt):
+    """The bytes that came have another hash than those that were promised."""
+
+    def __init__(self, fetch: Fetch, found: str) -> None:
+        super().__init__(f"file {fetch.name!r}: its bytes are not those of the manifest's sha256")
+        self.sha256, self.found = fetch.sha256, found
+
+
 class Fetcher:
     """Owns the connections to the stores and the threads that hash. One for each cache.
     `connections`: the most requests at a time, over all fetches."""
@@ -85,9 +93,9 @@ class Fetcher:
                     match fetch.source:
                         case FileSource(path):
                             group.create_task(self._copy(fetch, path, report))
-                        case UrlSource(url):
+                        case UrlSource() as source:
                             group.create_task(_verify(fetch, landing))
-                            downloads.append(_download(fetch, url, landing))
+                            downloads.append(_download(fetch, source, landing))
                 parts = _parts_of(downloads)
                 for _ in range(self._connections):
                     group.create_task(self._connection(parts, report))
@@ -116,8 +124,8 @@ class Fetcher:
         return self._session
 
 
-def _download(fetch: Fetch, url: str, landing: Landing) -> _Download:
-    return Pinned(f"file {fetch.name!r}", url, fetch.size, proxy_for(url)), landing
+def _download(fetch: Fetch, source: UrlSource, landing: Landing) -> _Download:
+    return Pinned(f"file {fetch.name!r}", source, fetch.size, proxy_for(source.url)), landing
 
 
 def _parts_of(downloads: Sequence[_Download]) -> Iterator[tuple[_Download, Part]]:
@@ -132,7 +140,7 @@ async def _verify(fetch: Fetch, landing: Landing) -> None:
 
 def _accept(fetch: Fetch, found: str) -> None:
     if found != fetch.sha256:
-        raise Corrupt(f"file {fetch.name!r}: its bytes are not those of the manifest's sha256")
+        raise WrongBytes(fetch, found)
     fetch.verified()
 
 

@@ -7,20 +7,27 @@
 A name under sha256/ appears by rename, after its bytes were verified. Mode 0400 says that a power
 cut cannot undo them: flushing takes as long as a third of a download, so it happens after a load
 and not in it. A blob of any other mode is hashed before a process that did not verify it uses it.
+
+The root and its folders must be this user's own, and so must each blob: what another user put there
+is removed, never read. A file that holds code is hashed at each use, unless it is still the file
+that this process has verified.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import Corrupt
+from shared.errors import ConfigError, Corrupt
 from shared.manifest import FileEntry
-from shared.repository.disk import disk_errors, sha256_of, sync_folder
+from shared.owned_folder import NotOwned, make_owned, open_owned
+from shared.platforms import CODE_FILES
+from shared.repository.disk import disk_errors, sha256_of_open, sync_folder
 
 CACHE = "blob cache"
 _ON_DISK = 0o400
@@ -56,10 +63,10 @@ class CacheFiles:
         self.root = root
         self.blobs = root / "sha256"
         self.partial = root / "partial"
-        self._verified: set[str] = set()  # by this process
+        self._verified: dict[str, _Identity] = {}  # by this process
         with disk_errors(CACHE):
-            for folder in (self.blobs, self.partial):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (root, self.blobs, self.partial):
+                own_folder(folder)
 
     def path(self, sha256: str) -> Path:
         """Where the blob lies, or will."""
@@ -74,12 +81,12 @@ class CacheFiles:
         """The bytes at `partial` were verified: give them their name."""
         with disk_errors(CACHE):
             partial.rename(self.path(sha256))
-        self._verified.add(sha256)
+            self._remember(sha256)
 
     def set_aside(self, sha256: str, aside: Path) -> None:
         """Take a blob's name away, which is quick; removing the bytes of a big file is not."""
         self.path(sha256).rename(aside)
-        self._verified.discard(sha256)
+        self._verified.pop(sha256, None)
 
     def seal(self, hashes: Iterable[str]) -> None:
         """Flush verified blobs to the disk, then mark them so."""
@@ -88,7 +95,10 @@ class CacheFiles:
             sync_folder(self.blobs)
             for sha256 in flushed:
                 with suppress(FileNotFoundError):
+                    known = self._is_remembered(sha256, self.path(sha256).lstat())
                     self.path(sha256).chmod(_ON_DISK)
+                    if known:
+                        self._remember(sha256)
         except OSError as error:
             _LOG.warning("fetched blobs are not yet safe from a power cut: %s", error)
 
@@ -104,26 +114,76 @@ class CacheFiles:
     def _find(self, entry: FileEntry) -> bool:
         path = self.path(entry.sha256)
         try:
-            found = path.stat()
-            trusted = found.st_mode & 0o777 == _ON_DISK or entry.sha256 in self._verified
-            if not (trusted and found.st_size == entry.size) and not self._recheck(entry, path):
+            found = path.lstat()
+            if not self._may_be_used(entry, found) and not self._recheck(entry, path):
                 return False
-            os.utime(path)
+            known = self._is_remembered(entry.sha256, path.lstat())
+            os.utime(path, follow_symlinks=False)
+            if known:
+                self._remember(entry.sha256)
         except FileNotFoundError:
             return False
         return True
 
+    def _may_be_used(self, entry: FileEntry, found: os.stat_result) -> bool:
+        """Whether the blob needs no hashing: this process has verified it, or it is marked and
+        holds no code."""
+        if found.st_size != entry.size:
+            return False
+        if self._is_remembered(entry.sha256, found):
+            return True
+        regular = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+        marked = found.st_mode & 0o777 == _ON_DISK
+        return regular and marked and entry.name not in CODE_FILES
+
     def _recheck(self, entry: FileEntry, path: Path) -> bool:
-        """Hash a blob that is in doubt; a bad one is removed, so that it is fetched again."""
-        found, size = sha256_of(path)
+        """Hash a blob that is in doubt; a bad one, or another user's, is removed, so that it is
+        fetched again."""
+        found, size = _hash_of_own(path)
         if found != entry.sha256:
-            self._verified.discard(entry.sha256)
+            self._verified.pop(entry.sha256, None)
             path.unlink(missing_ok=True)
             return False
         if size != entry.size:
             raise Corrupt(
                 f"file {entry.name!r}: its blob holds {size} bytes, the manifest says {entry.size}"
             )
-        self._verified.add(entry.sha256)
-        self.seal([entry.sha256])
+        self._remember(entry.sha256)
+        if path.lstat().st_mode & 0o777 != _ON_DISK:
+            self.seal([entry.sha256])
         return True
+
+    def _remember(self, sha256: str) -> None:
+        """The blob, as it is now, has been verified."""
+        with suppress(FileNotFoundError):
+            self._verified[sha256] = _identity(self.path(sha256).lstat())
+
+    def _is_remembered(self, sha256: str, found: os.stat_result) -> bool:
+        return self._verified.get(sha256) == _identity(found)
+
+
+def own_folder(path: Path) -> Path:
+    """Make a folder of the cache; ConfigError if it is there and not this user's own."""
+    try:
+        return make_owned(path)
+    except NotOwned as error:
+        raise ConfigError(f"WARMROUTE_DISK_CACHE: {error}") from error
+
+
+_Identity = tuple[int, ...]
+
+
+def _identity(found: os.stat_result) -> _Identity:
+    """Equal while the file is not written to or replaced, and keeps its owner and mode."""
+    return (found.st_ino, found.st_uid, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _hash_of_own(path: Path) -> tuple[str, int]:
+    """Hex sha256 and bytes of a file of this user's own; '' of anything else."""
+    try:
+        fd = open_owned(path)
+    except NotOwned as error:
+        _LOG.warning("a file in the blob cache is not used: %s", error)
+        return "", 0
+    with os.fdopen(fd, "rb") as file:
+        return sha256_of_open(file)

@@ -114,14 +114,15 @@ class Pins:
         by_last_use: Sequence[CachedFile],
         excess: int,
         set_aside: Callable[[str], Path],
-    ) -> list[Path] | None:
-        """Set aside the least recently used until `excess` bytes may go; None, and nothing
-        touched, if too few may. No blob can be pinned between the choice and the eviction."""
+    ) -> list[Path] | int:
+        """Set aside the least recently used until `excess` bytes may go. If too few may, nothing is
+        touched: by how many bytes they are too few. No blob can be pinned between the choice and
+        the eviction."""
         with self._mutex:
             victims = choose_victims(by_last_use, excess, self._may_evict)
             try:
-                if sum(victim.size for victim in victims) < excess:
-                    return None
+                if (short := excess - sum(victim.size for victim in victims)) > 0:
+                    return short
                 return [set_aside(victim.name) for victim in victims]
             finally:
                 for victim in victims:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,17 @@ from shared.manifest import SHA256, FileEntry
 from shared.repository.disk import disk_errors
 from worker.weight_cache.files import CACHE, CacheFiles, scan
 from worker.weight_cache.pins import HostLocks, Pins
+
+Budget = Callable[[int], int]  # the bytes that may be used, given those that are used now
+
+
+class CacheFull(DiskFull):
+    """Too few of the blobs may be evicted, by `short` bytes: the others are pinned, since loaded
+    models map them, or loads need them."""
+
+    def __init__(self, message: str, short: int) -> None:
+        super().__init__(message)
+        self.short = short
 
 
 @dataclass(frozen=True)
@@ -33,11 +44,11 @@ class Partial:
 class CacheSpace:
     """Reserves space. All methods block; all may be called from any thread."""
 
-    def __init__(self, files: CacheFiles, pins: Pins, locks: HostLocks, budget_bytes: int) -> None:
+    def __init__(self, files: CacheFiles, pins: Pins, locks: HostLocks, budget: Budget) -> None:
         self._files = files
         self._pins = pins
         self._locks = locks
-        self._budget = budget_bytes
+        self._budget = budget
         self._counting = (
             threading.Lock()
         )  # the host's ledger lock does not exclude threads of this process
@@ -78,8 +89,10 @@ class CacheSpace:
         if partial.path not in self._open:
             return
         self._open.remove(partial.path)
-        os.close(partial.fd)
-        partial.path.unlink(missing_ok=True)
+        with suppress(OSError):  # often called while an error is handled; left to the next start
+            os.close(partial.fd)
+        with suppress(OSError):
+            partial.path.unlink(missing_ok=True)
         self._locks.end_fetch(partial.entry.sha256)
 
     def _may_fetch(self, sha256: str) -> bool:
@@ -100,14 +113,16 @@ class CacheSpace:
     def _free_space(self, incoming: int) -> None:
         blobs = sorted(scan(self._files.blobs))
         used = sum(file.size for file in (*blobs, *scan(self._files.partial)))
-        excess = used + incoming - self._budget
+        budget = self._budget(used)
+        excess = used + incoming - budget
         if excess <= 0:
             return
         evicted = self._pins.evict(blobs, excess, self._set_aside)
-        if evicted is None:
-            raise DiskFull(
-                f"{CACHE}: {incoming} bytes do not fit: {used} of {self._budget} bytes are in use, "
-                "and too few of them may be evicted"
+        if isinstance(evicted, int):
+            raise CacheFull(
+                f"{CACHE}: {incoming} bytes do not fit: {used} of {budget} bytes are in use, "
+                "and too few of them may be evicted",
+                evicted,
             )
         for path in evicted:
             path.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 -- sessions: sets of models that stay pinned while their session is alive.
 -- session:<id> holds `models` as 'ref bytes ref bytes ...'; pinned:<ref> the ids of its sessions.
-local KEPT_AFTER = 60000
 
 local function models_of(text)
   local list = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.cli.main import main
-from deploy.cli.residency import as_table
+from deploy.cli.residency import as_table, unhealthy
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Stub
@@ -45,7 +45,8 @@ def test_one_model_is_shown_with_all_that_rules_it(
         "parked requests": "4",
         "learned": "1.0 MiB of its own and 2.0 MiB that others can share on cpu, 31 ms from disk",
         "last failure": "no such operator (for 5 s)",
-        "quarantine": "open, 5 crashes",
+        "quarantine": "open, 5 crashes (on w1 3, w2 2)",
+        "failed on": "w1 (no room)",
         "sessions": "s1",
         "served unbatched": "output 'y' sorts",
         "not warmed up": "too small",
@@ -104,3 +105,13 @@ def test_json_is_the_document_of_the_server(
     workers = document["workers"]
     assert ("loads" in document) == (subcommand == "residency")
     assert [worker["id"] for worker in workers] == ["w1", "w2"]
+
+
+def test_a_worker_that_is_not_healthy_is_shown_with_its_reason() -> None:
+    """And each model whose calls fail there; a worker of an older release reports neither."""
+    ill = {"id": "w2", "health": "sick", "health_reason": "its disk is full"}
+    partly = {"id": "w3", "health": "healthy", "health_reason": "", "failing": ["bert:2:abc"]}
+    assert unhealthy([{"id": "w1"}, ill, partly]) == [
+        "w2 is sick: its disk is full",
+        "w3: calls of bert 2 fail one after another",
+    ]

@@ -124,6 +124,8 @@ def test_its_settings_are_what_our_variables_say() -> None:
     server = S3Server("http://127.0.0.1:1", "key", "secret", "models", "us-east-1", child, {})
     assert server.url == "s3://models"
     assert server.environment == {
+        "S3_ADDRESSING_STYLE": "path",
+        "S3_REQUESTER_PAYS": "0",
         "S3_ENDPOINT_URL": "http://127.0.0.1:1",
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",

@@ -52,18 +52,6 @@ async def test_each_reason_not_to_be_ready_is_told(cell: Cell) -> None:
     await away.aclose()
 
 
-async def test_a_redis_without_memory_is_a_reason(cell: Cell) -> None:
-    """Every request would be refused."""
-    health = Health(cell.channel, cell.keys, Supervisor([]))
-    used = (await cell.client.info("memory"))["used_memory"]
-    await cell.client.config_set("maxmemory", used + used // 100)
-    try:
-        error = (await health.document())["error"]
-    finally:
-        await cell.client.config_set("maxmemory", 0)
-    assert error.startswith("Redis's memory is ") and error.endswith("% full")
-
-
 async def test_too_few_workers_are_a_reason_by_setting(cell: Cell) -> None:
     """Their number, and the one that is needed."""
     await cell.worker("w1")

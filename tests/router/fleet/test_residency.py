@@ -33,7 +33,8 @@ async def test_the_report_lists_workers_and_what_each_holds(cell: Cell) -> None:
     await beat(
         cell, "w1", epoch, budget_bytes=100, used_bytes=40, host_budget_bytes=50, host_used_bytes=5,
         service_ms=2.5, busy_share=0.25, max_models=8, shared_bytes=30, reserved_bytes=4,
-        device_class="NVIDIA_H100",
+        device_class="NVIDIA_H100", health="suspect", health_reason="its disk is full",
+        error_share=0.5, failing=json.dumps([REF]),
     )  # fmt: skip
     await cell.place(placing(), placing())
     first, second = (await residency_of(cell).report())["workers"]
@@ -41,6 +42,8 @@ async def test_the_report_lists_workers_and_what_each_holds(cell: Cell) -> None:
         "id": "w1", "device": "cpu", "class": "NVIDIA_H100", "state": "ready", "budget_bytes": 100,
         "used_bytes": 40, "shared_bytes": 30, "reserved_bytes": 4, "host_budget_bytes": 50,
         "host_used_bytes": 5, "queue": 0,
+        "health": "suspect", "health_reason": "its disk is full", "error_share": 0.5,
+        "failing": [REF],
         "service_ms": 2.5, "busy": 0.25, "max_models": 8, "models": [], "warm": [],
     }  # fmt: skip
     assert (second["id"], second["queue"], second["max_models"]) == ("w2", 2, None)

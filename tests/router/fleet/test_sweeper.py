@@ -39,6 +39,7 @@ async def test_a_sweep_reaps_every_dead_worker(cell: Cell, sweeper: Sweeper) -> 
         await cell.worker(worker, holds=[REF])
     await cell.place(*[placing() for _ in range(4 * CHUNK)])
     cell.scripts.now_ms += LEASE_MS
+    await cell.attend()
     assert await sweeper.reap_once() == 2
     assert await cell.client.xlen(cell.keys.parked(REF)) == 4 * CHUNK
     assert await sweeper.reap_once() == 0
@@ -68,6 +69,7 @@ async def test_a_sweep_ends_sessions_and_orders_what_should_be_there(
     await cell.scripts.open_session("mine", 1000, 9, [(REF, 10)])
     await cell.scripts.set_policy(OTHER_REF, {"min_copies": "1"})
     cell.scripts.now_ms += 1000
+    await cell.attend()
     counts = await sweeper.reconcile_once()
     assert (counts["sessions_ended"], counts["copies_ordered"]) == (1, 1)
     assert await cell.token(OTHER_REF)
@@ -95,6 +97,7 @@ async def test_a_broken_key_stops_no_other_housekeeping_and_is_logged_once(
         await cell.client.delete(key)
         await cell.client.set(key, "a text", px=600_000)
     cell.scripts.now_ms += LEASE_MS
+    await cell.attend()
     reaped = [await sweeper.reap_once() for _ in range(3)]
     ended = [(await sweeper.sweep_once())["ended"] for _ in range(3)]
     for _ in range(3):
@@ -116,6 +119,7 @@ async def test_ten_sweepers_at_once_do_it_once(cell: Cell) -> None:
     await cell.place(*[kept(ref="tts:1:abcdefabcdef")])
     await cell.client.delete(cell.keys.load("tts:1:abcdefabcdef"))
     cell.scripts.now_ms += LEASE_MS
+    await cell.attend()
     await asyncio.gather(*(sweeper.reap_once() for sweeper in sweepers))
     counts = await asyncio.gather(*(sweeper.sweep_once() for sweeper in sweepers))
     total = sum(counts, Counter())

@@ -55,7 +55,7 @@ async def died(cell: Cell, **changes: Any) -> str:
         entries = await cell.read(f"w{number}")
         assert await cell.begin(f"w{number}", epoch, entries) == [b"run"]
         await cell.client.zadd(cell.keys.workers, {f"w{number}": 0})
-        await cell.scripts.reap(MAX_ATTEMPTS)
+        await cell.reap()
     return await newest(cell)
 
 

@@ -38,6 +38,37 @@ def test_each_answer_has_its_error(status: int, code: str, error: type[Repositor
 
 
 @pytest.mark.parametrize(
+    ("status", "code", "message", "operation", "said"),
+    [
+        (403, "RequestTimeTooSkewed", "", "GetObject", "the clock of this machine"),
+        (400, "ExpiredToken", "", "GetObject", "the credentials have expired"),
+        (403, "AccessDenied", "Request has expired", "GetObject", "the credentials have expired"),
+        (403, "SignatureDoesNotMatch", "", "PutObject", "the secret key does not belong"),
+        (403, "InvalidAccessKeyId", "", "GetObject", "does not know the access key"),
+        (400, "InvalidToken", "", "GetObject", "the session token"),
+        (403, "AccessDenied", "Access Denied", "ListObjectsV2", "credentials s3:ListBucket ("),
+        (403, "AccessDenied", "Access Denied", "UploadPart", "credentials s3:PutObject ("),
+        (403, "403", "Forbidden", "HeadObject", "credentials s3:GetObject (403)"),
+        (401, "", "", "DeleteObject", "credentials s3:DeleteObject (401)"),
+    ],
+)
+def test_a_refusal_says_its_reason(
+    status: int, code: str, message: str, operation: str, said: str
+) -> None:
+    """What to look at: the clock, the keys, or the permission that is missing."""
+    error = from_status("file 'a'", status, code, message, operation=operation)
+    assert type(error) is Forbidden
+    assert said in error.message
+
+
+def test_an_archived_object_is_not_a_matter_of_credentials() -> None:
+    """S3 answers 403 for it too."""
+    error = from_status("file 'a'", 403, "InvalidObjectState")
+    assert type(error) is RepositoryError
+    assert "archived" in error.message
+
+
+@pytest.mark.parametrize(
     ("body", "code"),
     [
         (b"<?xml?><Error><Code>NoSuchKey</Code><Message>x</Message></Error>", "NoSuchKey"),
@@ -48,4 +79,4 @@ def test_each_answer_has_its_error(status: int, code: str, error: type[Repositor
 )
 def test_the_stores_code_is_read_from_its_answer(body: bytes, code: str) -> None:
     """And whatever else a proxy answers is no code."""
-    assert error_code(body) == code
+    assert error_code(body)[0] == code

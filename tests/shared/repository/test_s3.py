@@ -89,13 +89,13 @@ def test_listing_all_takes_a_request_for_a_thousand_models_and_none_for_more_blo
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: _key(store, client, key), keys))
     repository, asked = store.repository(prefix), list[str]()
-    real = repository._client.list_objects_v2  # type: ignore[attr-defined]
+    real = repository._connection.client.list_objects_v2  # type: ignore[attr-defined]
 
     def counted(**where: Any) -> Any:
         asked.append(str(where.get("StartAfter", "")))
         return real(**where)
 
-    monkeypatch.setattr(repository._client, "list_objects_v2", counted)  # type: ignore[attr-defined]
+    monkeypatch.setattr(repository._connection.client, "list_objects_v2", counted)  # type: ignore[attr-defined]
     assert [row.name for row in repository.list_all()] == sorted(names)
     assert len(asked) == 2
 

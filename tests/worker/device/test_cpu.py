@@ -6,12 +6,11 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 import torch
 
-from worker.device.cpu import CpuDevice, anonymous_bytes, resident_bytes, total_bytes
+from worker.device.cpu import CpuDevice, anonymous_bytes, resident_bytes
 from worker.device.hosting import map_bytes
 
 MIB = 1 << 20
@@ -70,18 +69,6 @@ def test_kept_weights_are_in_memory_at_once(tmp_path):
     content = map_bytes(path, 64 * MIB)
     assert device.host(content) is content
     assert device.memory_used() - before > 48 * MIB
-
-
-def test_total_memory_is_the_smaller_of_machine_and_control_group(tmp_path):
-    """A container's limit counts, 'max' and files that are not there do not."""
-    unlimited, limited = tmp_path / "memory.max", tmp_path / "limit"
-    unlimited.write_text("max\n")
-    limited.write_text(f"{32 * MIB}\n")
-    machine = total_bytes([])
-    assert machine > 32 * MIB
-    assert total_bytes([unlimited, Path("/nonexistent")]) == machine
-    assert total_bytes([unlimited, limited]) == 32 * MIB
-    assert CpuDevice().memory_total() <= machine
 
 
 def test_nothing_is_copied():

@@ -17,7 +17,7 @@ MIG = "MIG-dddd-4"
 
 
 def gpus(count: int) -> list[Gpu]:
-    return [Gpu(n, f"GPU-{n}", "NVIDIA H100", 80 << 30) for n in range(count)]
+    return [Gpu(n, f"GPU-{n}", "NVIDIA H100") for n in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -84,20 +84,21 @@ class FakeNvml:
             raise Unavailable("NVML: Not Found")
         self.name = f"name of {uuid}"
 
-    def memory_total(self) -> int:
-        return 8
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @pytest.fixture
 def three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inventory.nvml, "installed", lambda: ALL)
+    monkeypatch.setattr(inventory.nvml, "instances", lambda uuid: None)
     monkeypatch.setattr(inventory.nvml, "Nvml", FakeNvml)
 
 
 @pytest.mark.usefixtures("three")
 def test_gpus_are_listed_as_cuda_will_number_them():
-    """With name and memory."""
-    assert list_gpus("2,0") == [Gpu(0, C, f"name of {C}", 8), Gpu(1, A, f"name of {A}", 8)]
+    """With their names."""
+    assert list_gpus("2,0") == [Gpu(0, C, f"name of {C}"), Gpu(1, A, f"name of {A}")]
     assert [gpu.uuid for gpu in list_gpus()] == ALL
 
 
@@ -106,6 +107,17 @@ def test_an_instance_is_passed_through_if_it_is_there():
     """One that is not hides what follows, like any wrong item."""
     assert [gpu.uuid for gpu in list_gpus(f"{MIG},1")] == [MIG, B]
     assert [gpu.uuid for gpu in list_gpus("0,MIG-gone,1")] == [A]
+
+
+@pytest.mark.usefixtures("three")
+def test_the_instances_of_a_divided_gpu_stand_in_its_place(monkeypatch: pytest.MonkeyPatch):
+    """A process can use one of them only, under its own name. A GPU that is divided into none
+    hides no other."""
+    divided = {A: [MIG, f"{MIG}x"], B: []}
+    monkeypatch.setattr(inventory.nvml, "instances", divided.get)
+    monkeypatch.setattr(inventory.nvml, "Nvml", lambda uuid: FakeNvml(uuid.removesuffix("x")))
+    assert [gpu.uuid for gpu in list_gpus()] == [MIG, f"{MIG}x", C]
+    assert [(gpu.index, gpu.uuid) for gpu in list_gpus("2,0")] == [(0, C), (1, MIG), (2, f"{MIG}x")]
 
 
 def test_a_broken_driver_is_no_empty_machine(monkeypatch: pytest.MonkeyPatch):

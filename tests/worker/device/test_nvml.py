@@ -9,7 +9,7 @@ import torch
 
 from shared.errors import Unavailable
 from worker.device import nvml
-from worker.device.nvml import Nvml, installed
+from worker.device.nvml import NotReported, Nvml, installed, instances
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -87,3 +87,66 @@ def test_a_gpu_that_was_lost_is_a_clear_error(gpu, monkeypatch):
     monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetMemoryInfo", lost)
     with pytest.raises(Unavailable, match="NVML: GPU is lost"):
         gpu.memory_used()
+
+
+def test_a_gpu_without_memory_of_its_own_is_told_apart(gpu, monkeypatch):
+    """It shares the host's, and CUDA itself has to be asked; any other error is one."""
+
+    def refuse(handle: object, version: int | None = None) -> None:
+        raise nvml.pynvml.NVMLError(nvml.pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetMemoryInfo", refuse)
+    with pytest.raises(NotReported):
+        gpu.memory_used()
+
+
+class Driver:
+    """NVML with one GPU that is divided into instances 0 and 2, of three that it may have."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened = 0
+        answers = {
+            "nvmlInit": self.init, "nvmlShutdown": self.shutdown, "nvmlDeviceGetCount": lambda: 1,
+            "nvmlDeviceGetHandleByIndex": lambda number: "gpu",
+            "nvmlDeviceGetHandleByUUID": lambda uuid: "gpu",
+            "nvmlDeviceGetUUID": lambda handle: f"uuid of {handle}",
+            "nvmlDeviceGetMigMode": lambda handle: (1, 0),
+            "nvmlDeviceGetMaxMigDeviceCount": lambda handle: 3,
+            "nvmlDeviceGetMigDeviceHandleByIndex": self.instance,
+        }  # fmt: skip
+        for name, answer in answers.items():
+            monkeypatch.setattr(nvml.pynvml, name, answer)
+
+    def init(self) -> None:
+        self.opened += 1
+
+    def shutdown(self) -> None:
+        self.opened -= 1
+
+    @staticmethod
+    def instance(handle: str, number: int) -> str:
+        if number == 1:
+            raise nvml.pynvml.NVMLError(nvml.pynvml.NVML_ERROR_NOT_FOUND)
+        return f"instance {number}"
+
+
+def test_the_instances_of_a_gpu_are_found_whatever_their_numbers(monkeypatch):
+    """And the driver is let go again."""
+    driver = Driver(monkeypatch)
+    assert installed() == ["uuid of gpu"]
+    assert instances("uuid of gpu") == ["uuid of instance 0", "uuid of instance 2"]
+    assert driver.opened == 0
+
+
+def test_a_gpu_that_is_not_divided_has_no_instances(monkeypatch):
+    """By its mode, or as it knows no such mode."""
+    driver = Driver(monkeypatch)
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetMigMode", lambda handle: (0, 1))
+    assert instances("uuid of gpu") is None
+
+    def unknown(handle: object) -> None:
+        raise nvml.pynvml.NVMLError(nvml.pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetMigMode", unknown)
+    assert instances("uuid of gpu") is None
+    assert driver.opened == 0

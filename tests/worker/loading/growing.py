@@ -56,6 +56,9 @@ class Cache:
     async def ensure(self, repository: object, files: Any) -> dict[str, Path]:
         return {entry.name: self._folders[entry.sha256] for entry in files}
 
+    def pin(self, files: Any) -> None:
+        """They stay."""
+
     def release(self, files: Any) -> None:
         """They stay."""
 

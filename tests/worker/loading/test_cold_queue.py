@@ -9,15 +9,19 @@ from contextlib import suppress
 
 import pytest
 import redis.exceptions
+import rq.worker.base
 
 from deploy.local.redis_server import RedisServer
+from shared.connection import COMMAND_TIMEOUT_S
 from shared.errors import ConfigError, Unavailable
 from shared.keys import Keys
 from tests.conftest import RQ_CELL
 from tests.helpers.cell import LEASE_MS, Cell, open_cell
 from tests.helpers.factories import OTHER_REF, REF, placing
 from tests.helpers.wait import wait_until
+from worker.loading import rq_worker
 from worker.loading.orders import ColdQueue
+from worker.loading.rq_worker import LONGEST_WAIT_S
 
 
 class Worker:
@@ -170,6 +174,64 @@ async def test_when_redis_has_no_room_the_thread_goes_on_afterwards(
     await wait_until(lambda: len(worker.claims) == 2)
     await worker.queue.stop()
     await cell.close()
+
+
+async def test_a_long_outage_does_not_make_the_next_tries_rarer(
+    rq_cell: Cell, make_worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RQ by itself waits up to a minute, and the first cold model as long after Redis is back. A
+    line in the log tells of the outage."""
+    waits: list[float] = []
+    monkeypatch.setattr(rq.worker.base.time, "sleep", waits.append)
+    built = built_worker(rq_cell, make_worker())
+    beat, tries = built.heartbeat, iter(range(20))
+
+    def heartbeat(*args: object) -> None:
+        if next(tries, None) is not None:
+            raise redis.exceptions.ConnectionError("away")
+        beat(*args)
+
+    monkeypatch.setattr(built, "heartbeat", heartbeat)
+    await asyncio.to_thread(built.dequeue_job_and_maintain_ttl, 1)
+    assert len(waits) == 20 and max(waits) <= LONGEST_WAIT_S
+    assert sum("could not connect" in line for line in caplog.messages) == 1
+    built.connection.close()
+
+
+async def test_when_rqs_loop_ends_again_and_again_it_is_begun_as_often(
+    make_worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A loss of the connection between two reads ends it."""
+    queue, waits = make_worker().queue, []
+
+    def lost() -> None:
+        raise redis.exceptions.ConnectionError("away")
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 20:
+            queue._stopping.set()
+
+    monkeypatch.setattr(queue, "_work", lost)
+    monkeypatch.setattr(queue._stopping, "wait", wait)
+    await asyncio.to_thread(queue._supervise)
+    assert max(waits) <= LONGEST_WAIT_S
+    assert 1 <= len(caplog.messages) <= 6
+
+
+def built_worker(cell: Cell, worker: Worker) -> rq_worker.ColdWorker:
+    """RQ's worker, whose gate opens once."""
+    gate = iter([True, False])
+    client = redis.Redis.from_url(cell.url)
+    return rq_worker.build_worker(client, "w2", worker.queue._claim, lambda: next(gate))
+
+
+async def test_a_connection_that_fell_silent_is_given_up_soon(rq_cell: Cell, make_worker) -> None:
+    """As soon as those of all other clients: RQ by itself waits twice as long."""
+    built = built_worker(rq_cell, make_worker())
+    timeout = built.connection.connection_pool.connection_kwargs["socket_timeout"]
+    assert rq_worker.READ_S < timeout <= rq_worker.READ_S + COMMAND_TIMEOUT_S
+    built.connection.close()
 
 
 async def test_another_cells_prefix_is_a_wrong_setting(rq_cell: Cell) -> None:

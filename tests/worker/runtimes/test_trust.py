@@ -10,7 +10,8 @@ import pytest
 from shared.errors import Untrusted
 from shared.manifest import FileEntry, Manifest, TensorSpec
 from shared.platforms import PLATFORMS
-from worker.runtimes.trust import Trust, is_within
+from shared.repository.url import is_within
+from worker.runtimes.trust import Trust
 
 PROGRAM = "ab" * 32
 
@@ -93,6 +94,20 @@ def test_the_value_in_a_refusal_is_the_one_that_helps(folder):
         ("file:///srv/a%2Cb", "file:///srv/a%2Cb", True),
         ("file:///srv/models/../strangers", "file:///srv/models", False),
         ("file:///srv//models", "FILE:///srv/models", True),
+        ("s3://models/team", "s3://models/team-evil", False),
+        ("s3://models/team-evil", "s3://models/team", False),
+        ("s3://models/team a/x", "s3://models/team%20a", True),
+        ("s3://models/team%20a/x", "s3://models/team a/", True),
+        ("s3://models/team+a", "s3://models/team%20a", False),
+        ("s3://models/team+a", "s3://models/team%2Ba", True),
+        ("s3://models/team%2Fa", "s3://models/team/a", True),
+        ("s3://models/模型", "s3://models/%E6%A8%A1%E5%9E%8B", True),
+        ("s3://models/a%2520b", "s3://models/a%20b", False),
+        ("s3://models/a,b", "s3://models/a%2Cb", True),
+        ("s3://models/team", "s3://models//team", False),
+        ("s3://models/team", "file:///models/team", False),
+        ("file:///srv/team/x", "file:///srv/team/x/../x%2F", True),
+        ("file:///srv/a%FFb", "file:///srv/a%FFb", True),
     ],
 )
 def test_a_prefix_ends_where_a_folder_ends(url, prefix, inside):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +27,8 @@ from worker.serving.batch_tensors import Arrays
 from worker.serving.completions import Result
 from worker.serving.load_meter import Meter
 from worker.serving.oom_recovery import FreeMemory, OomRecovery, nothing_to_free
+from worker.serving.queued_request import QueuedRequest
+from worker.serving.turns import ALWAYS, Order, Turn
 from worker.supervisor.progress import Progress
 
 FULL = DeviceOutOfMemory("the device has no memory left for this")
@@ -65,8 +67,21 @@ class Widened(Model):
 class Here:
     """A device thread that is this one."""
 
-    async def run(self, call: Callable[[], Any]) -> Any:
+    async def run(self, call: Callable[[], Any], order: Order) -> Any:
         return call()
+
+
+class Start:
+    """The start of a batch, in which the entries in `gone` are not wanted any more."""
+
+    number = 1
+
+    def __init__(self, batch: list[QueuedRequest], gone: set[bytes]) -> None:
+        self.turn = Turn(batch, ALWAYS)
+        self.gone = gone
+
+    def take_up(self, requests: Sequence[QueuedRequest]) -> list[QueuedRequest]:
+        return [request for request in requests if request.entry not in self.gone]
 
 
 def results(
@@ -74,8 +89,10 @@ def results(
     values: list[float],
     free_memory: FreeMemory = nothing_to_free,
     meter: Meter | None = None,
+    withdrawn: Sequence[int] = (),
 ) -> list[float | str]:  # fmt: skip
-    """What becomes of a request for each value: its answer, or the code of its error."""
+    """What becomes of a request for each value: its answer, or the code of its error. Those at the
+    places `withdrawn` are not wanted any more."""
     parts: Any = SimpleNamespace(
         thread=Here(), progress=Progress(), meter=meter or Meter(), gauge=Gauge(lambda: None)
     )
@@ -84,7 +101,8 @@ def results(
     runner = BatchRunner(parts, redis_clock, OomRecovery(free_memory, nullcontext))
     batch = [work(np.array([[value, 0]], "<f4")) for value in values]
     copy = Copy(REF, manifest(), model, Footprint(frozenset(), 0))
-    return [_seen(result) for result in asyncio.run(runner.run(copy, 1, batch))]
+    gone = {batch[place].entry for place in withdrawn}
+    return [_seen(result) for result in asyncio.run(runner.run(copy, Start(batch, gone), batch))]
 
 
 def _seen(result: Result) -> float | str:
@@ -174,3 +192,23 @@ def test_only_whose_output_has_a_wrong_shape_fails() -> None:
     assert results(model, [1.0, -2.0, 3.0]) == [2.0, ModelFailed.code, 6.0]
     assert model.calls == [[1.0, -2.0, 3.0], [1.0], [-2.0], [3.0]]
     assert results(model, [-1.0]) == [ModelFailed.code]
+
+
+@given(
+    kinds=st.lists(st.sampled_from(["fits", "bad", "gone"]), min_size=1, max_size=8),
+    full=st.booleans(),
+)
+def test_what_nobody_wants_runs_in_no_try(kinds: list[str], full: bool) -> None:
+    """Neither in the batch, nor in a part of it after a failure."""
+
+    def refuse(rows: list[float]) -> Exception | None:
+        if any(kinds[int(row)] == "bad" for row in rows):
+            return FULL if full and len(rows) > 1 else ModelFailed("a bad row")
+        return None
+
+    model = Model(refuse)
+    withdrawn = [n for n, kind in enumerate(kinds) if kind == "gone"]
+    found = results(model, list(map(float, range(len(kinds)))), withdrawn=withdrawn)
+    codes = {"bad": "model_failed", "gone": "cancelled"}
+    assert found == [codes.get(kind, 2.0 * n) for n, kind in enumerate(kinds)]
+    assert not {int(row) for rows in model.calls for row in rows} & set(withdrawn)

@@ -28,9 +28,9 @@ def test_models_take_turns() -> None:
         batcher.open(ref, Batching())
     for received, ref in ((1.0, REF), (2.0, REF), (1.5, OTHER_REF)):
         batcher.put(work(received=received, ref=ref))
-    order = [batcher.next(9.0)[0][0].received for _ in range(3)]
+    order = [batcher.next(9.0)[0].requests[0].received for _ in range(3)]
     assert order == [1.0, 1.5, 2.0]
-    assert batcher.next(9.0) == ([], None)
+    assert batcher.next(9.0) == (None, None)
 
 
 def test_what_waits_is_counted_per_model() -> None:

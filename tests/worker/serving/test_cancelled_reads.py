@@ -7,7 +7,7 @@ import random
 from contextlib import suppress
 
 from shared.channel import Channel
-from tests.helpers.cell import MAX_ATTEMPTS, Cell
+from tests.helpers.cell import Cell
 from tests.helpers.consuming import Worker
 from tests.helpers.factories import REF, kept
 from tests.helpers.wait import wait_until
@@ -59,7 +59,7 @@ async def test_what_a_dead_reader_had_been_sent_goes_to_another_worker(cell: Cel
     await cell.worker("alive", holds=[REF])
 
     async def reaped() -> bool:
-        return await cell.scripts.reap(MAX_ATTEMPTS) is not None
+        return await cell.reap() is not None
 
     await wait_until(reaped)
     ((_, fields),) = await cell.read("alive")

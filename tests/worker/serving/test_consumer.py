@@ -10,7 +10,7 @@ from shared import retry
 from shared.channel import Channel
 from shared.errors import ModelFailed, Unavailable
 from shared.service import Loop, Supervisor
-from tests.helpers.cell import MAX_ATTEMPTS, Cell
+from tests.helpers.cell import Cell
 from tests.helpers.consuming import BAD, PREFETCH, Worker
 from tests.helpers.factories import OTHER_REF, REF
 from tests.helpers.proxy import Proxy
@@ -187,7 +187,7 @@ async def test_a_reaped_worker_commits_no_earlier_outcome(worker: Worker) -> Non
     worker.supervisor.start()
     await entered.wait()
     await worker.cell.client.zadd(worker.cell.keys.workers, {"w1": 0})
-    await worker.cell.scripts.reap(MAX_ATTEMPTS)
+    await worker.cell.reap()
     go.set()
     await wait_until(lambda: not worker.inflight)
     assert await worker.cell.replies() == []

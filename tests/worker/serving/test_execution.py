@@ -7,9 +7,11 @@ import os
 import numpy as np
 import pytest
 
-from shared.errors import ModelFailed
+from shared.envelope import Envelope
+from shared.errors import InvalidInput, ModelFailed
 from shared.footprint import Footprint
-from tests.helpers.factories import REF, manifest, work
+from shared.manifest import TensorSpec
+from tests.helpers.factories import REF, manifest, tensor, work
 from worker.residency.copies import Copy
 from worker.serving import execution
 from worker.serving.batch_tensors import Arrays
@@ -50,6 +52,21 @@ def test_while_the_model_runs_its_batch_is_known() -> None:
     assert np.frombuffer(outcome.outputs[0].data, "<f4").tolist() == [0, 0]
     assert model.seen == [(7, 123.5)]
     assert progress.running == 0
+
+
+def test_a_value_out_of_range_never_reaches_the_model() -> None:
+    """On a GPU it would end the process with every model on it. An entry may come from a gateway
+    that knows no ranges."""
+    progress = Progress()
+    model = Model(progress)
+    ids = TensorSpec("x", "INT64", [-1, 2], minimum=0, maximum=9)
+    copy = Copy(REF, manifest(inputs=[ids]), model, Footprint(frozenset(), 0))
+    bad = work(envelope=Envelope([tensor(np.array([[3, 10]]))]))
+    with pytest.raises(
+        InvalidInput, match=r"input 'x'\.data: element 1 is 10, the model takes 0 to"
+    ):
+        execution.run(copy, [bad], DeviceCall(progress, 7, 123.5))
+    assert model.seen == []
 
 
 def test_a_model_that_raises_runs_no_more() -> None:

@@ -116,7 +116,10 @@ class Children:
         self.lines: list[Line] = []
         self.at_start: Callable[[int], object] = lambda number: None
 
-    async def start(self, env: Mapping[str, str], hot: Sequence[str], served_before: bool) -> Child:
+    async def start(
+        self, env: Mapping[str, str], hot: Sequence[str], served_before: bool,
+        inherited: Sequence[int] = (),
+    ) -> Child:  # fmt: skip
         self.started.append((list(hot), served_before))
         status, said = self._lives.pop(0)
         self.lines.append(Line(said))

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -15,7 +16,7 @@ from shared.errors import (
     Forbidden,
 )
 from shared.manifest import FileEntry
-from shared.repository import Repository, open_repository
+from shared.repository import Listed, Repository, open_repository
 from tests.helpers.store_proxy import Proxy
 from tests.helpers.stores import Store, refused, stored
 from worker.weight_cache.cache import BlobCache
@@ -42,6 +43,43 @@ async def test_a_blob_that_is_not_there_is_missing(
     """In every kind of repository."""
     message = await refused(cache, repository, FileEntry("model.onnx", "0" * 64, 10), BlobMissing)
     assert "not in the repository" in message
+
+
+ODD = [
+    "env=prod",
+    "team a",
+    "a+b",
+    "~x",
+    "@y",
+    "(1)",
+    "it's",
+    "模型",
+    "a%b",
+    "a%20b",
+    "a&b;c$d!*,e",
+    'x"y',
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("server", ["weed", "moto"])
+async def test_a_prefix_may_have_any_character(
+    cache: BlobCache, request: pytest.FixtureRequest, prefix: str, tmp_path: Path,
+    server: str, name: str,
+) -> None:  # fmt: skip
+    """Written and listed by one client and downloaded by another, with a signature of it."""
+    store: Store = request.getfixturevalue(server)
+    repository = store.repository(f"{prefix}/{quote(name)}")
+    (entry,) = await asyncio.to_thread(stored, repository, tmp_path, {"blob": 5 * MIB})
+    await asyncio.to_thread(repository.put_manifest, "tabby", 1, b"{}")
+    assert await asyncio.to_thread(repository.list_all) == [Listed("tabby", [1])]
+    assert await asyncio.to_thread(repository.list_models) == ["tabby"]
+    keys = await asyncio.to_thread(
+        store.client().list_objects_v2, Bucket=store.bucket, Prefix=prefix
+    )
+    assert f"{prefix}/{name}/tabby/1/manifest.json" in [key["Key"] for key in keys["Contents"]]
+    paths = await cache.ensure(repository, [entry])
+    assert paths["blob"].read_bytes() == (tmp_path / "to-publish/blob").read_bytes()
 
 
 async def test_a_wrong_secret_is_forbidden(

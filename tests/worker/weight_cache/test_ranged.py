@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from shared.repository import UrlSource
 from worker.weight_cache.ranged import LARGE_PART, SMALL_PART, Pinned, plan_parts
 
 MIB = 1 << 20
@@ -26,7 +27,7 @@ def test_an_empty_blob_is_one_empty_part() -> None:
 
 def test_the_whole_object_is_not_asked_for_as_a_range() -> None:
     """An empty object has no range, and a small one needs none."""
-    pinned = Pinned("file", "http://x", 10)
+    pinned = Pinned("file", UrlSource("http://x"), 10)
     assert "Range" not in pinned.headers(0, 10)
     assert pinned.headers(4, 10)["Range"] == "bytes=4-9"
     pinned.etag = '"abc"'

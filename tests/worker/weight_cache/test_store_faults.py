@@ -172,3 +172,40 @@ async def test_a_store_that_ignores_ranges_is_refused(
 
     proxy.act = whole
     assert "ranges" in await refused(cache, proxied, blob, RepositoryError)
+
+
+async def test_wrong_bytes_that_come_once_are_fetched_again(
+    cache: BlobCache, proxied: Repository, proxy: Proxy, blob: FileEntry, tmp_path: Path
+) -> None:
+    """Whatever altered them, it was not the store: the model is good."""
+    left = 3  # parts
+
+    def alter(body: bytes) -> bytes:
+        nonlocal left
+        left -= 1
+        return b"x" + body[1:] if left >= 0 and len(body) > 10_000 else body
+
+    proxy.alter = alter
+    paths = await cache.ensure(proxied, [blob])
+    assert paths["blob"].read_bytes() == (tmp_path / "to-publish/blob").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("letters", "error"), [(b"xx", Corrupt), (b"xy", ChangedMeanwhile)]
+)  # fmt: skip
+async def test_only_the_same_wrong_bytes_twice_are_the_stores(
+    cache: BlobCache, proxied: Repository, proxy: Proxy, blob: FileEntry, letters: bytes,
+    error: type[RepositoryError],
+) -> None:  # fmt: skip
+    """Others each time come of the way here, which is no fault of the model."""
+    seen = 0
+
+    def alter(body: bytes) -> bytes:
+        nonlocal seen
+        seen += 1
+        which = min((seen - 1) // 3, 1)
+        return letters[which : which + 1] + body[1:]
+
+    proxy.alter = alter
+    assert "sha256" in await refused(cache, proxied, blob, error)
+    assert len(proxy.blob_requests) == 6
