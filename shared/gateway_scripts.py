@@ -61,6 +61,14 @@ class PartlyDone(Exception):
         self.errors = errors
 
 
+class Replied(NamedTuple):
+    """Answer of `publish_reply`: answered | late (another gateway did) | refused, and why Redis
+    did not write to that stream."""
+
+    status: str
+    why: str = ""
+
+
 class Opened(NamedTuple):
     """Answer of `open_session`: open | exists (with the expiry, ms), full (ref, bytes, most free
     bytes on one worker) or too_many (sessions)."""
@@ -113,10 +121,11 @@ class GatewayScripts(ScriptRunner):
 
     async def publish_reply(
         self, door: str, entry: str, reply_to: str, life_ms: int, dead: bool, fields: Iterable[Any]
-    ) -> bool:
-        """Write a rendered outcome to `reply_to`; False if another gateway did."""
+    ) -> Replied:
+        """Write a rendered outcome to `reply_to`. If that cannot be, it is a dead letter."""
         args = (door, entry, reply_to, life_ms, "1" if dead else "", *fields)
-        return bool(await self._run("publish_reply", *args))
+        status, *why = await self._run("publish_reply", *args)
+        return Replied(status.decode(), why[0].decode(errors="replace") if why else "")
 
     # The gateway, and the cell -----------------------------------------------------------------
 

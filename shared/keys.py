@@ -29,6 +29,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `deadlines` | zset | request id -> deadline, ms | a member goes with its outcome |
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
+| `reply_stream:<sha1>` | string | this cell made the stream of that name for answers | TTL |
 | `dead_letters` | stream | dead letters | for ever, capped |
 | `kept:<kind>` | list | `ms bytes name` of each kept outcome and dead letter | for ever, drained |
 | `kept_bytes:<kind>` | string | the sum of those bytes | goes with its list |
@@ -179,6 +180,9 @@ class Keys:
 
     def idempotency(self, digest: str) -> str:
         return self._of(f"idempotency:{digest}")
+
+    def reply_stream(self, digest: str) -> str:
+        return self._of(f"reply_stream:{digest}")
 
     def gateway(self, gateway: str) -> str:
         return self._of(f"gateway:{gateway}")

@@ -12,6 +12,7 @@ from shared.gateway_scripts import (
     Ordered,
     PartlyDone,
     Placing,
+    Replied,
     Waiting,
 )
 from shared.placed import Limits, Placed
@@ -28,6 +29,7 @@ __all__ = [
     "PartlyDone",
     "Placed",
     "Placing",
+    "Replied",
     "Scripts",
     "Waiting",
     "WorkerScripts",

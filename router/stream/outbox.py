@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from router.stream.ingress import ANSWER_LIFE_MS
+from router.stream.ingress import ANSWER_LIFE_MS, warn_if_refused
 from router.v2 import response as v2_response
 from shared import failpoints, statuses
 from shared.channel import Channel
@@ -105,9 +105,11 @@ class Outbox:
             fields = render(request_id, record)
         elif reply_to:
             fields = gone(request_id)
-        await self._scripts.publish_reply(
-            "outbox", entry, reply_to.decode(errors="replace"), ANSWER_LIFE_MS, False, fields
+        to = reply_to.decode(errors="replace")
+        replied = await self._scripts.publish_reply(
+            "outbox", entry, to, ANSWER_LIFE_MS, False, fields
         )
+        warn_if_refused(replied, to)
 
 
 def _id_of(given: dict[bytes, bytes]) -> str:

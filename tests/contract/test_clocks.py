@@ -10,7 +10,7 @@ WALL_CLOCKS = ("time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "
 # The age of a file is told by the clock that wrote it: leftovers, a minute or a day old.
 AGES_OF_FILES = {
     "shared/shared_memory.py",
-    "shared/repository/folder.py",
+    "shared/repository/naming.py",
     "worker/runtimes/onnx_session.py",
 }
 

@@ -59,7 +59,7 @@ async def publish_reply(cell: Cell) -> Story:
     entry = (await cell.client.xadd(cell.keys.outbox, {"id": "f" * 32})).decode()
     await cell.client.xreadgroup("g", "gw1", {cell.keys.outbox: ">"})
     fields = ["status", "failed"]
-    return lambda s: s.publish_reply("outbox", entry, "answers", 60_000, True, fields), False
+    return lambda s: s.publish_reply("outbox", entry, "answers", 60_000, True, fields), ("late", "")
 
 
 async def gateway_beat(cell: Cell) -> Story:

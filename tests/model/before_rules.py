@@ -11,14 +11,14 @@ async def crashed_before(run: Run, c: Choices) -> None:
     """A model version has crashed workers before this run: one more crash and it is quarantined, or
     its quarantine ends soon."""
     ref, fields = c.of(run.refs), {"crashes": "4", "cause": "before"}
-    worker = run.workers[-1]
-    fields |= c.of(({"by": f"{worker} 1 w0 3", "score": "4"}, {"by": f"{worker} 4", "score": "3"}))
-    fields |= c.of(({}, {}, {"successes": "19"}, {"successes": "79"}))
+    worker, one = run.workers[-1], c.chance(2)
+    fields |= {"by": f"{worker} 4" if one else f"{worker} 1 w0 3", "score": "3" if one else "4"}
     if ref in run.state.breakers:
         return
-    if c.chance(2):
+    if not one and c.chance(2):
         fields |= {"crashes": "5", "opens": "1", "until": str(run.now + c.of((2, 400)))}
         fields |= c.of(({}, {"ok_at": str(run.now)}))
+    fields |= c.of(({}, {}, {"successes": "19"}, {"successes": "79"}))
     key, flat = run.keys.breaker(ref), [part for pair in fields.items() for part in pair]
     await run.scripts.touch("HSET", key, *flat)
     _, m = await run.call(f"crashed_before {ref}", run.scripts.touch("PEXPIRE", key, WINDOW))

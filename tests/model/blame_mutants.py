@@ -1,4 +1,8 @@
-"""Faults in whom a failure is charged to, and in how far an unhealthy worker is passed over."""
+"""Faults in whom a failure is charged to, and in how far an unhealthy worker is passed over.
+
+Left out because a random run hardly ever gets there: that the crash of a retried probe doubles the
+quarantine (`tests/lua/test_crashes.py` does).
+"""
 
 from __future__ import annotations
 
@@ -63,10 +67,6 @@ CRASHES = [
         ("a_worker_is_never_suspect", "if crashes > 1 and against > 1 then", "if false then"),
         ("a_crash_makes_it_suspect", "if crashes > 1 and against > 1 then", "if true then"),
         ("suspect_for_ever", "redis.call('PEXPIRE', key, CALM_MS)", ""),
-    ),
-    *of(
-        "lib/crashes", "crashed_before retried_before fence_worker begin announce place",
-        ("what_has_crashed_before_makes_it_longer", "opened and retried)", "false)"),
     ),
     *of(
         "lib/crashes", "ill_before crashed_before fence_worker begin announce",

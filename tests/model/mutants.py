@@ -39,8 +39,8 @@ GATEWAY = [
     ),
     *of(
         "publish_reply", "publish_reply write_ingress read_door",
-        ("two_answers", "if redis.call('XDEL', door, entry) == 0 then return 0 end",
-         "if not original then return 0 end"),
+        ("two_answers", "redis.call('XDEL', door, entry)", ""),
+        ("a_refusal_is_silent", "local why = reply_to", "local why = false and reply_to"),
         ("still_pending", "redis.call('XACK', door, DOOR_GROUP, entry)", ""),
     ),
     *of(

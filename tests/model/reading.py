@@ -117,7 +117,7 @@ def _idempotency(flat: list[str]) -> tuple[str, str]:
 _KEYED = {
     "worker", "holders", "holds", "work", "started", "parked", "load", "loads", "unloadable",
     "breaker", "gateway", "replies", "request",
-    "tombstone", "idempotency", "answers", "policy", "stats",
+    "tombstone", "idempotency", "answers", "reply_stream", "policy", "stats",
     "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
     "failed_on", "crashed",
     "loaded_versions", "outcomes", "kept", "kept_bytes",
@@ -152,6 +152,7 @@ _READERS: dict[str, Reader] = {
     "kept": _into("kept", list),
     "kept_bytes": _into("kept_bytes", str),
     "outcomes": _into("outcomes", _table),
+    "reply_stream": lambda state, key, *_: state.reply_streams.add(key),
     "answers": _into("answers", lambda rows: list(_entries(rows).values())),
     "policy": _into("policies", _table),
     "stats": _into("stats", _table),

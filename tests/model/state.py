@@ -77,6 +77,7 @@ class State:
     # by kind and generation; "" has the newest of each
     outcomes: dict[str, dict[str, str]] = field(default_factory=dict)
     answers: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    reply_streams: set[str] = field(default_factory=set)  # made by the cell, by sha1
     policies: dict[str, dict[str, str]] = field(default_factory=dict)
     stats: dict[str, dict[str, str]] = field(default_factory=dict)
     loaded_versions: dict[str, dict[str, str]] = field(

@@ -32,7 +32,7 @@ FAVOURED_BY |= {"copies": {("place", "heartbeat")}, "take_told": {("take_told", 
 OUTCOMES = {
     "route_by_affinity": "here elsewhere nowhere stale",
     "announce": "all part stale fenced",
-    "publish_reply": "answered, too late",
+    "publish_reply": "answered, too late, refused",
     "blame": "a class, all agree",
     "begin": "run, expired, gone, fenced, no group",
     "cancel": "cancelled unknown expired failed succeeded late",

@@ -56,7 +56,11 @@ local redis = (function(real)
     if virtual[name] then return virtual[name](...) end
     return real.call(name, ...)
   end
-  return {call = call, pcall = real.pcall, sha1hex = real.sha1hex}
+  local function pcall(name, ...)
+    if virtual[name] then return virtual[name](...) end
+    return real.pcall(name, ...)
+  end
+  return {call = call, pcall = pcall, sha1hex = real.sha1hex}
 end)(redis)
 """
 
