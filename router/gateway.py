@@ -153,8 +153,8 @@ class Gateway:
 
     def _make_health(self) -> Health:
         return Health(
-            self._calls, self._keys, self._supervisor, lambda: self._dispatch.draining,
-            self.config.min_workers, lambda: self._sweeper.redis_is_full,
+            self._calls, self._keys, self._supervisor, self.config.min_workers,
+            lambda: self._sweeper.redis_is_full,
         )  # fmt: skip
 
     def _make_handover(self) -> Handover:
@@ -176,7 +176,10 @@ class Gateway:
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("shared memory", self._shared_memory.look_once, LOOK_EVERY_S),
+            Loop("reap", self._sweeper.reap_once, SWEEP_EVERY_S),
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
+            Loop("reconcile", self._sweeper.reconcile_once, SWEEP_EVERY_S),
+            Loop("kept", self._sweeper.drop_kept_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
             Loop("failures", self._failures.run_once, LOG_EVERY_S),

@@ -75,6 +75,12 @@ def may_have_run(error: Unavailable) -> bool:
     return lost and not isinstance(cause, NotSent) and not word_of(cause)
 
 
+def refuses_data(error: Unavailable) -> bool:
+    """Whether Redis refused a call for what is stored, a key of another type: it would again."""
+    cause = error.__cause__
+    return type(cause) is redis.exceptions.ResponseError and not word_of(cause)
+
+
 def _reason(error: redis.exceptions.RedisError) -> str:
     if word := word_of(error):
         return f"Redis refused: {word}, {MEANING[word]}"

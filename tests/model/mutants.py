@@ -52,7 +52,7 @@ GATEWAY = [
     *of(
         "hand_over", "hand_over announce complete",
         ("the_outcome_is_not_kept", "redis.call('HSET', key, 'flags', flags .. POLL)", ""),
-        ("it_still_gets_replies", "redis.call('DEL', replies)", ""),
+        ("it_still_gets_replies", "redis.call('RENAME', replies, unread)", "local _ = 0"),
         ("what_has_ended_goes_on", "#redis.call('XRANGE', stream, entry, entry) == 1", "true"),
     ),
     *of(
