@@ -6,6 +6,7 @@ died while running it, or an invalid stream entry. Its entry id in that stream n
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -28,7 +29,8 @@ from shared.shared_memory import is_reference
 SHOWN_BYTES = 1 << 20  # a larger payload is not written out as JSON; it can still be replayed
 _CARRIED = b"entry."  # before a field that a letter keeps for its replay only (constants.lua)
 READ_AT_ONCE = 8  # each letter includes its payload, of up to 16 MiB
-ENTRY = re.compile(r"\d{1,19}-\d{1,19}")
+PAGE_BYTES = 64 << 20  # of payloads that a page reads to show the rest; then the page ends
+ENTRY = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 @dataclass(frozen=True)
@@ -94,25 +96,31 @@ class DeadLetters:
         self._scripts = scripts
         self._limits = limits
         self._timeout_ms = round(timeout_s * 1000)
+        self._reading = asyncio.Lock()  # one page of payloads is in memory at a time
 
-    async def newest(self, limit: int, after: str = "") -> list[Letter]:
-        """Up to `limit` letters without their payloads, newest first, from behind `after` on."""
+    async def newest(self, limit: int, after: str = "") -> tuple[list[Letter], str | None]:
+        """Up to `limit` letters without their payloads, newest first, from behind `after` on; and
+        the `after` of the page that follows, None at the end. A page whose letters have large
+        payloads is shorter."""
         found: list[Letter] = []
         upto = f"({_check(after)}" if after else "+"
-        while len(found) < limit:
-            count = min(READ_AT_ONCE, limit - len(found))
-            with redis_errors():
-                rows: Any = await self._client.xrevrange(self._stream, upto, "-", count)
-            found += [_letter(entry, fields, keep_body=False) for entry, fields in rows]
-            if len(rows) < count:
-                break
-            upto = f"({found[-1].entry}"
-        return found
+        async with self._reading:
+            while len(found) < limit and sum(letter.size for letter in found) < PAGE_BYTES:
+                count = min(READ_AT_ONCE, limit - len(found))
+                with redis_errors():
+                    rows: Any = await self._client.xrevrange(self._stream, upto, "-", count)
+                found += [_letter(entry, fields, keep_body=False) for entry, fields in rows]
+                if len(rows) < count:
+                    return found, None
+                upto = f"({found[-1].entry}"
+        return found, found[-1].entry
 
     async def get(self, entry: str) -> Letter:
         """One letter with its payload; NotFound."""
-        with redis_errors():
-            rows: Any = await self._client.xrange(self._stream, _check(entry), entry)
+        _check(entry)
+        async with self._reading:
+            with redis_errors():
+                rows: Any = await self._client.xrange(self._stream, entry, entry)
         if not rows:
             raise NotFound(f"dead letter {entry}: unknown")
         return _letter(*rows[0], keep_body=True)
