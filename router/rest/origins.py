@@ -7,8 +7,8 @@ refused, and a call that changes the cell takes JSON only. Other clients than br
 `Origin` nor `Sec-Fetch-Site`.
 
 The `Host` is not compared with a list: proxies pass on any name, and a page that was bound to this
-address anew (DNS rebinding) can send whatever would show that a proxy is between. Where readers browse on
-the gateway's machine, a proxy in front that knows its names is the remedy.
+address anew (DNS rebinding) can send whatever would show that a proxy is between. Where readers
+browse on the gateway's machine, a proxy in front that knows its names is the remedy.
 """
 
 from __future__ import annotations
