@@ -212,7 +212,7 @@ async def test_the_probe_is_the_request_with_the_fewest_starts(cell: Cell) -> No
     assert probe.fields["attempts"] == b"0" and b"h" in probe.fields["flags"]
     await cell.complete("w3", epoch, [probe], "failed", b"model_failed it proves nothing")
     await cell.client.hdel(cell.keys.breaker(REF), "probe_until")
-    assert await cell.scripts.sweep() == (0, 0, 1)
+    assert (await cell.scripts.sweep())[2] == 1
     (probe,) = await cell.read("w3")
     assert probe.fields["attempts"] == b"0"
 
@@ -231,6 +231,26 @@ async def test_a_request_that_crashed_its_worker_is_not_the_next_probe(cell: Cel
     cell.scripts.now_ms = now + FIRST_MS
     assert [p.status for p in await cell.place(placing())] == ["placed"]
     assert await cell.client.xlen(cell.keys.parked(REF)) == 1
+
+
+async def test_a_request_that_is_moved_is_no_probe_if_it_may_have_crashed_its_worker(
+    cell: Cell,
+) -> None:
+    """It had begun before the quarantine, whose time is over: it is parked beside a live holder,
+    and the sweep lets it through if no other waits."""
+    await cell.worker("w3", holds=[REF], lease_ms=600_000)
+    await cell.place(placing(timeout_ms=600_000))
+    epoch = await cell.client.hget(cell.keys.worker("w3"), "epoch")
+    (begun,) = await cell.read("w3")
+    await cell.begin("w3", epoch.decode(), [begun], batch=1)
+    await crash(cell, "w1", times=3)
+    await crash(cell, "w2", times=2)
+    cell.scripts.now_ms = NOW_MS + FIRST_MS
+    await cell.worker("w4", holds=[REF], lease_ms=600_000)
+    await cell.scripts.leave("w3", epoch.decode(), MAX_ATTEMPTS)
+    assert await cell.read("w4") == []
+    parked = await cell.stream(cell.keys.parked(REF))
+    assert (begun.fields["id"], b"1") in [(e.fields["id"], e.fields["attempts"]) for e in parked]
 
 
 async def test_what_may_have_crashed_its_worker_is_placed_behind_the_others(cell: Cell) -> None:
