@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from deploy.local.redis_server import RedisServer
 from router.fleet import health as module
 from router.fleet.health import Health
 from router.fleet.sweeper import Sweeper
@@ -14,7 +15,7 @@ from shared.channel import Channel
 from shared.event_log import EventLog
 from shared.scripts import CHUNK
 from shared.service import Loop, Supervisor
-from tests.helpers.cell import LEASE_MS, Cell
+from tests.helpers.cell import LEASE_MS, Cell, open_cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
 from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
@@ -140,3 +141,26 @@ async def test_each_reason_not_to_be_ready_is_told(cell: Cell) -> None:
     reasons = (await health.document())["error"].split("; ")
     assert reasons == ["loop replies fails", "stopping", "Redis does not answer"]
     await away.aclose()
+
+
+async def test_a_gateway_is_not_ready_while_redis_is_full(
+    own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not for one burst, but while it lasts; and again afterwards."""
+    cell = open_cell(own_redis.url, "full")
+    sweeper = sweeper_of(cell, "gw1")
+    health = Health(
+        cell.channel, cell.keys, Supervisor([]), lambda: False,
+        redis_is_full=lambda: sweeper.redis_is_full,
+    )  # fmt: skip
+    await cell.client.config_set("maxmemory", 1)
+    await sweeper.sweep_once()
+    assert (await health.document())["ready"]
+    for _ in range(2):
+        await sweeper.sweep_once()
+    assert "memory" in (await health.document())["error"]
+    await cell.client.config_set("maxmemory", 0)
+    await cell.client.delete(cell.keys.headroom)
+    await sweeper.sweep_once()
+    assert (await health.document())["ready"]
+    await cell.close()
