@@ -28,7 +28,7 @@ from router.fleet.version_states import VersionStates
 from router.requests.dead_letters import DeadLetters
 from router.requests.dispatch import Dispatch
 from router.requests.hand_over import Handover
-from router.requests.intake import Intake
+from router.requests.intake import Admission, Intake
 from router.requests.open_requests import OpenRequests
 from router.requests.outcome_log import LOG_EVERY_S, SEND_EVERY_S, FailureLog, RecentOutcomes
 from router.requests.records import Records
@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 
 CANCEL_S = 2.0
 LAST_EVENTS_S = 1.0
+SMALL_BODIES_BYTES = 64 << 20  # of all calls at a time, but those of models
 
 
 class Gateway:
@@ -123,6 +124,7 @@ class Gateway:
             followers=self._followers,
             health=self._make_health(),
             handover=self._make_handover(),
+            admission=Admission(self.config.max_waiting, SMALL_BODIES_BYTES),
         )
 
     async def start(self) -> None:

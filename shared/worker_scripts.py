@@ -56,10 +56,13 @@ class WorkerScripts(ScriptRunner):
         return answer.decode()
 
     async def fence_worker(
-        self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int
-    ) -> int:
+        self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int,
+        charge_models: bool = True,
+    ) -> int:  # fmt: skip
         """End the epoch of a dead device process; requests moved, -1 if it is not current."""
-        return int(await self._run("fence_worker", worker, epoch, batch, cause, max_attempts))
+        charged = "1" if charge_models else ""
+        args = (worker, epoch, batch, cause, max_attempts, charged)
+        return int(await self._run("fence_worker", *args))
 
     async def leave(self, worker: str, epoch: str, max_attempts: int) -> bool:
         """Deregister; requests that have not started are placed again."""

@@ -139,6 +139,7 @@ WORKER = [
         "fence_worker", "fence_worker begin announce claim_load",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
         ("innocents_are_charged", ", batch = batch}", "}"),
+        ("a_model_is_charged_for_its_request", "if ARGV[7] ~= '' then", "if true then"),
         ("nobody_is_blamed", "charge_crash(ref, worker, cause, now, retried, sole)", ""),
         ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),

@@ -41,7 +41,7 @@ OUTCOMES = {
     "complete": "won lost fenced",
     "copies": "spilled, not sooner",
     "crashes": "convicted, outweighed, suspect",
-    "fence_worker": "blamed, nobody to blame, late, opened",
+    "fence_worker": "blamed, nobody to blame, a request to blame, late, opened",
     "fail_load": "all, part, stale, waits on, elsewhere",
     "gateway_beat": "took back, nothing to take back, grace",
     "hand_over": "goes on, ended",

@@ -153,6 +153,10 @@ class Device:
     def trim(self) -> None:
         """Nothing is held back."""
 
+    def relieve(self) -> int:
+        """Nor here."""
+        return 0
+
 
 class Model:
     """A loaded copy. `watch` is told of every load, run and unload."""
