@@ -39,6 +39,8 @@ OUTCOMES = {
     "close_session": "closed none",
     "complete": "won lost fenced",
     "copies": "spilled, not sooner",
+    "drop_kept": "outcomes letters",
+    "list_letters": "some none",
     "fence_worker": "blamed, nobody to blame, late, opened",
     "fail_load": "all, part, stale, waits on, elsewhere",
     "gateway_beat": "took back, nothing to take back, grace",

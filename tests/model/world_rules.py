@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from shared.constants import RECORD_BYTES
 from tests.model import invariants
 from tests.model.load_rules import KEY
 from tests.model.load_target import KNOWN_TTL
 from tests.model.model import WINDOW, Model, must, sha1
-from tests.model.moves import IN_SHARED_MEMORY, Room, place_item
+from tests.model.moves import IN_SHARED_MEMORY, Room, count_kept, place_item
 from tests.model.run import LEASE_MS, LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
 from tests.model.stall import TTL as STALL_TTL
 from tests.model.state import Item
@@ -187,6 +188,8 @@ def _letter(m: Model, entry: str, sent: dict[str, str]) -> None:
         "kind": "entry", "entry": entry, "cause": f"{FIELDS['code']} {FIELDS['error']}",
         "fingerprint": digest, **sent,
     }  # fmt: skip
+    size = sum(len(part) for pair in m.state.dead_letters["?new"].items() for part in pair)
+    count_kept(m, "letters", "?new", size + RECORD_BYTES)
 
 
 async def replay(run: Run, c: Choices) -> None:
