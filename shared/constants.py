@@ -14,6 +14,7 @@ KEEP = "k"  # it has a record
 POLL = "p"  # its outcome is kept for pollers
 COLD = "c"  # it waited for a load
 PROBE = "h"  # its success closes the circuit breaker of its model
+WATCHED = "w"  # its model has crashed workers lately, and its success speaks for it
 
 DOOR_GROUP = "g"  # the consumer group of the doors `ingress`, `outbox` and `failures`
 COLD_QUEUE = "cold"  # RQ's name of the queue of load orders

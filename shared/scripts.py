@@ -10,7 +10,9 @@ from shared.gateway_scripts import (
     GatewayScripts,
     Opened,
     Ordered,
+    PartlyDone,
     Placing,
+    Replied,
     Waiting,
 )
 from shared.placed import Limits, Placed
@@ -24,8 +26,10 @@ __all__ = [
     "Limits",
     "Opened",
     "Ordered",
+    "PartlyDone",
     "Placed",
     "Placing",
+    "Replied",
     "Scripts",
     "Waiting",
     "WorkerScripts",

@@ -1,5 +1,5 @@
 -- cancel: end a request, waiting or running, as cancelled; one whose deadline has passed ends as expired.
--- use: keys, constants, report, outcomes, deadline, publish, entries, holders, load_target, order
+-- use: keys, constants, report, outcomes, deadline, publish, entries, health, holders, load_target, blame, order
 -- KEYS[1] prefix. ARGV: now, id, stream and entry (for a request without a record, else ''), and the ref
 --   if its deadline has passed and its caller gets that outcome, else ''.
 -- Returns 'cancelled' | of one that is late its outcome, 'expired ...' | 'unknown' | 'gone' (ended; no longer

@@ -1,7 +1,8 @@
 -- complete: delete the work entries AND publish their outcomes, or neither.
 -- use: keys, constants, outcomes, publish
 -- KEYS[1] prefix. ARGV: now, worker, epoch, then per item: entry, id, reply gateway, flags, status
---   (succeeded | failed | expired), outcome, and for a failure its ref and its full cause (or '').
+--   (succeeded | failed | expired), outcome, its ref (of a failure, and where the flags have WATCHED), and
+--   the full cause of a failure (or '').
 -- Returns per item 1 won | 0 lost (repeat, cancelled, moved); {-1} if fenced.
 -- Begins with XDEL and XACK, which Redis allows over maxmemory.
 local worker = ARGV[2]

@@ -130,7 +130,8 @@ class Cell:
         rows = [
             Completion(
                 e, f["id"], f["reply"], f["flags"], status, outcome,
-                *((b"", b"") if status == "succeeded" else (f["model"], cause)),
+                f["model"] if status != "succeeded" or b"w" in f["flags"] else b"",
+                cause if status != "succeeded" else b"",
             )
             for e, f in entries
         ]  # fmt: skip

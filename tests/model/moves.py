@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from shared.constants import RECORD_BYTES
 from shared.placed import Limits
-from tests.model.copies import spill
+from tests.model.copies import spill, stays_with
+from tests.model.crashes import count_success, crashed_holders
+from tests.model.load_target import rank_of
 from tests.model.model import RECORD_SPARE, RESULT_TTL, Model, must
 from tests.model.outcomes import trace
 from tests.model.state import Item
@@ -51,13 +53,15 @@ def passes(cause: str) -> bool:
     return cause.startswith(PASSING_MARK)
 
 
-def place_item(m: Model, item: Item, room: Room | None = None) -> Answer:
+def place_item(m: Model, item: Item, room: Room | None = None, *, fewest: bool = False) -> Answer:
     """Place or park a request. Without limits it was accepted before and cannot be refused for
-    being one too many, or for a quarantine."""
-    state = m.breaker(item.ref)
+    being one too many, or for a quarantine. `fewest`: of all that are parked it began least."""
+    state, avoided = _quarantine(m, item, fewest)
     if state == "open" and room:
         return Answer("quarantined")
-    worker = "" if state == "open" else _choose(m, item)
+    worker = "" if state == "open" else _choose(m, item, avoided)
+    rank = rank_of(m.state, worker, item.ref) if worker else 0
+    worker = worker if not rank or state != "closed" or stays_with(m, item.ref, rank) else ""
     kept = "k" in item.flags or state == "probe"
     queued = len(m.state.work.get(worker, {}))
     if worker and state == "closed":
@@ -79,11 +83,24 @@ def place_item(m: Model, item: Item, room: Room | None = None) -> Answer:
     return _accept(m, item, worker, room, waits)
 
 
-def _choose(m: Model, item: Item) -> str:
-    """The holder that Redis chose: alive, and no other had less to do."""
-    live = m.live_holders(item.ref)
+def _quarantine(m: Model, item: Item, fewest: bool) -> tuple[str, set[str]]:
+    """What the breaker means for this request, and the holders to avoid."""
+    state = m.breaker(item.ref)
+    if state == "probe" and item.attempts and not fewest:
+        state = "open"
+    avoided = crashed_holders(m, item.ref) if state == "open" else None
+    return ("closed" if avoided is not None else state), avoided or set()
+
+
+def _choose(m: Model, item: Item, avoided: set[str]) -> str:
+    """The holder that Redis chose: alive, none is healthier, and no other had less to do."""
+    live = m.live_holders(item.ref) - avoided
     if not live:
         return ""
+    ranks = {w: rank_of(m.state, w, item.ref) for w in live}
+    live = {w for w in live if ranks[w] == min(ranks.values())}
+    if len(ranks) > len(live):
+        m.note("holders: outranked")
     least = min(len(m.state.work.get(w, {})) for w in live)
     for worker in sorted(live):
         if any(i.id == item.id for i in m.after.work.get(worker, {}).values()):
@@ -100,6 +117,8 @@ def _as_probe(m: Model, item: Item) -> Item:
 
 def _accept(m: Model, item: Item, worker: str, room: Room | None, waits: bool) -> Answer:
     if worker:
+        if "crashes" in m.state.breakers.get(item.ref, {}):
+            item = item._replace(flags=with_flag(item.flags, "w"))
         entry = m.add("work", worker, item)
         if "k" in item.flags:
             _record(m, item, "placed", f"work:{worker}", entry, room)
@@ -157,6 +176,7 @@ def _probe_ended(m: Model, ref: str, status: str) -> None:
 def publish(m: Model, item: Item, status: str, worker: str, outcome: str, cause: str = "") -> None:
     """A request reaches its terminal state."""
     cold = "1" if "c" in item.flags else "0"
+    count_success(m, item, status, worker)
     told = not item.reply or reply(m, item.reply, item.id, status, worker, cold, outcome)
     if told and "k" not in item.flags:
         return trace(m, item, status, worker, cold, outcome, cause, False)

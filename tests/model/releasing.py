@@ -36,12 +36,16 @@ def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
         if not m.state.holders.get(ref):
             m.state.holders.pop(ref, None)
     m.state.workers.pop(worker, None)
+    m.state.unhealthy.pop(worker, None)
     _give_up_loads(m, worker)
+    taken: list[tuple[bool, Item]] = []
     for entry in list(m.state.work.get(worker, {}))[:chunk]:
         number = m.state.started.get(worker, {}).get(entry)
         ran = number is not None and how.batch in ("", number)
         item = moving(m, "work", worker, entry)
-        _move(m, item._replace(attempts=item.attempts + ran), worker, how)
+        taken.append((ran, item._replace(attempts=item.attempts + ran)))
+    for _, item in sorted(taken, key=lambda pair: pair[0]):  # what ran comes last
+        _move(m, item, worker, how)
     left = len(m.state.work.get(worker, {}))
     if left == 0:
         for part in (m.state.work, m.state.pending, m.state.groups, m.state.started):

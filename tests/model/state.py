@@ -32,6 +32,7 @@ class Load(NamedTuple):
     chosen: str = ""  # the worker that has a head start
     why: str = ""
     handed_on: str = ""
+    cause: str = ""  # the cause that who waits is being told
     until: int = 0  # the end of a renewed lease
 
 
@@ -76,6 +77,7 @@ class State:
     # by kind and generation; "" has the newest of each
     outcomes: dict[str, dict[str, str]] = field(default_factory=dict)
     answers: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    reply_streams: set[str] = field(default_factory=set)  # made by the cell, by sha1
     policies: dict[str, dict[str, str]] = field(default_factory=dict)
     stats: dict[str, dict[str, str]] = field(default_factory=dict)
     loaded_versions: dict[str, dict[str, str]] = field(
@@ -89,6 +91,9 @@ class State:
     pinned: dict[str, set[str]] = field(default_factory=dict)
     no_capacity: dict[str, str] = field(default_factory=dict)
     incompatible: dict[str, set[str]] = field(default_factory=dict)
+    failed_on: dict[str, dict[str, str]] = field(default_factory=dict)
+    crashed: dict[str, dict[str, str]] = field(default_factory=dict)
+    unhealthy: dict[str, str] = field(default_factory=dict)
     affinity: dict[str, set[str]] = field(default_factory=dict)
     stall: str = ""  # last housekeeping, end of the grace, lease, whether the clock went back
     expires: dict[str, int] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from shared import statuses
 from shared.causes import full_text
-from shared.constants import POLL
+from shared.constants import POLL, WATCHED
 from shared.envelope import Outcome, pack, pack_error
 from shared.errors import Expired, ModelFailed, WarmrouteError
 from shared.retry import until_answered
@@ -24,7 +24,7 @@ from worker.serving.queued_request import QueuedRequest
 
 MAX_BATCH = 128
 MAX_BATCH_BYTES = 4 << 20
-_POLL = POLL.encode()
+_POLL, _WATCHED = POLL.encode(), WATCHED.encode()
 MAX_OUTCOME_BYTES = 64 << 20  # Redis would refuse one beyond its own limits again and again
 Result = Outcome | WarmrouteError
 
@@ -100,7 +100,8 @@ def completion(
     head = (request.entry, request.id, request.reply, request.flags)
     result = _within_limit(result)
     if isinstance(result, Outcome):
-        return Completion(*head, statuses.SUCCEEDED, _packed(request, result, shared_memory))
+        ref = request.ref if _WATCHED in request.flags else b""
+        return Completion(*head, statuses.SUCCEEDED, _packed(request, result, shared_memory), ref)
     status = statuses.EXPIRED if isinstance(result, Expired) else statuses.FAILED
     full = full_text(result).encode(errors="replace")
     return Completion(*head, status, pack_error(result), request.ref, full)

@@ -1,7 +1,8 @@
 -- constants: values that scripts and processes share. shared/constants.py is the twin (a test compares).
 -- Flags of a request. KEEP: it has a record. POLL: its outcome is kept for pollers. COLD: it waited for a
--- load. PROBE: its success closes the circuit breaker of its model.
-local KEEP, POLL, COLD, PROBE = 'k', 'p', 'c', 'h'
+-- load. PROBE: its success closes the circuit breaker of its model. WATCHED: its model has crashed workers
+-- lately, and its success speaks for it.
+local KEEP, POLL, COLD, PROBE, WATCHED = 'k', 'p', 'c', 'h', 'w'
 local DOOR_GROUP = 'g'
 local COLD_QUEUE = P .. 'rq:queue:cold'
 local DEAD_LETTERS_MAX, FAILURES_MAX, REPLIES_MAX, ORDERS_MAX = 1000, 10000, 100000, 1000

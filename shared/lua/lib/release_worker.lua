@@ -46,15 +46,20 @@ end
 local function release_worker(worker, how, chunk, now)
   local stream, started, holds = k('work', worker), k('started', worker), k('holds', worker)
   redis.call('DEL', k('worker', worker))
+  redis.call('HDEL', UNHEALTHY, worker)
   for _, ref in ipairs(redis.call('SMEMBERS', holds)) do
     redis.call('HDEL', k('holders', ref), worker)
   end
   redis.call('DEL', holds)
   give_up_loads(worker, now)
-  for _, e in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk)) do
-    local item = moving(e[2], stream, e[1])
-    if item and ran(redis.call('HGET', started, e[1]), how) then item.attempts = item.attempts + 1 end
-    if item and take_entry(stream, e[1]) then move(item, worker, how, now) end
+  local entries, items = redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk), {{}, {}}
+  for _, e in ipairs(entries) do
+    local item, has_run = moving(e[2], stream, e[1]), ran(redis.call('HGET', started, e[1]), how)
+    if item and has_run then item.attempts = item.attempts + 1 end
+    if item and take_entry(stream, e[1]) then table.insert(items[has_run and 2 or 1], item) end
+  end
+  for _, list in ipairs(items) do  -- what may have crashed it comes after the others
+    for _, item in ipairs(list) do move(item, worker, how, now) end
   end
   local left = redis.call('XLEN', stream)
   if left == 0 then redis.call('DEL', stream, started) end
