@@ -8,7 +8,7 @@ deletes what it has just read, in the same script).
 
 from __future__ import annotations
 
-from tests.model import blame_mutants, copy_mutants
+from tests.model import blame_mutants, copy_mutants, kept_mutants
 from tests.model.planting import EPOCH_CHECK, REGISTERED_CHECK, of
 
 GATEWAY = [
@@ -228,4 +228,6 @@ SHARED = [
         ("nobody_is_invited", "redis.call('RPUSH', COLD_QUEUE, id)", ""),
     ),
 ]  # fmt: skip
-ALL = [*GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL]
+ALL = [
+    *GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL, *kept_mutants.KEPT,
+]  # fmt: skip
