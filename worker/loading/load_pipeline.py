@@ -19,6 +19,7 @@ from shared.footprint import Footprint, expected
 from shared.manifest import FileEntry, Manifest
 from shared.repository import Repository
 from worker.device.base import DeviceOutOfMemory
+from worker.device.out_of_memory import drop_frames
 from worker.loading.model_files import ModelFiles, NoMemoryNow
 from worker.loading.warm_calls import WarmCalls
 from worker.loading.warmup import Ready
@@ -82,8 +83,10 @@ class LoadPipeline:
     ) -> None:  # fmt: skip
         self._copies = context.copies
         self._batcher = context.batcher
+        self._device = context.device
         self._thread = context.thread
         self._ledger = context.ledger
+        self._peaks = context.peaks
         self._policy = context.policy
         self._memory = memory
         self._files = ModelFiles(context, memory, host, repository, cache)
@@ -118,9 +121,9 @@ class LoadPipeline:
         await failpoints.reach("load.warmed")
         return LoadResult(copy, tier, ready)
 
-    @staticmethod
-    def _candidate(request: LoadRequest, footprint: Footprint) -> LoadCandidate:
-        policy = request.stats.policy
+    def _candidate(self, request: LoadRequest, footprint: Footprint) -> LoadCandidate:
+        """With what calls of the model are known to take."""
+        policy, footprint = request.stats.policy, footprint.plus(self._peaks.excess(request.ref))
         group, most = "", 0
         if policy.affinity is not None:
             group, most = policy.affinity.key, policy.affinity.max_models_per_worker
@@ -147,18 +150,19 @@ class LoadPipeline:
         least = int(stats.policy.fraction * self._ledger.whole)
         shared = frozenset(model.shared.items())
         measured = Footprint(shared, model.bytes_resident).at_least(least)
-        fits = False
+        candidate, fits = self._candidate(request, measured), False
         try:
-            fits = await self._memory.correct(self._candidate(request, measured), request.evict)
+            fits = await self._memory.correct(candidate, request.evict)
         finally:
             if not fits:
                 await asyncio.shield(self._thread.run(model.unload))
                 self._files.unpin(mapped)
         if not fits:
-            raise self._too_large(request, measured, "as measured once it was loaded")
+            raise self._too_large(request, candidate.footprint, "as measured once it was loaded")
         return Copy(
-            request.ref, request.manifest, model, measured, stats.policy,
+            request.ref, request.manifest, model, candidate.footprint, stats.policy,
             surplus=stats.holders > 0, in_session=stats.in_session, mapped=mapped,
+            excess=candidate.footprint.own - measured.own,
         )  # fmt: skip
 
     def _too_large(
@@ -188,9 +192,11 @@ class LoadPipeline:
         """Load; if the device proves fuller than the ledger says, evict one copy and try again."""
         try:
             return await self._try_to_load(request, files)
-        except DeviceOutOfMemory:
-            # Not within `alone`: the copy to be evicted may have requests to answer.
-            await self._memory.evict_one()
+        except DeviceOutOfMemory as error:
+            drop_frames(error)  # they hold what was loaded so far
+        # Not within `alone`: the copy to be evicted may have requests to answer.
+        await asyncio.to_thread(self._device.relieve)
+        await self._memory.evict_one()
         try:
             return await self._try_to_load(request, files)
         except DeviceOutOfMemory as error:
