@@ -29,6 +29,7 @@ from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
 from worker.device.opening import open_device
+from worker.health.checks import LoadChecks
 from worker.heartbeat import HeartbeatThread
 from worker.loading.orders import ColdQueue
 from worker.residency.ledger import Ledger
@@ -70,6 +71,13 @@ class Links:
 async def no_warnings(client: Any, url: str, **given: Any) -> list[str]:
     """`check_redis` of a Redis that is all right."""
     return []
+
+
+class NoChecks:
+    """`LoadChecks` of a host whose disk and store work: only real loads fail here."""
+
+    async def run(self) -> dict[str, str]:
+        return {}
 
 
 def made_up_device(*given: Any, **named: Any) -> zoo.Device:
@@ -116,6 +124,7 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (open_repository, lambda *given, **named: world.store),
         (open_shared_memory, lambda *given: None),
         (BlobCache, cache),
+        (LoadChecks, lambda *given: NoChecks()),
         (ColdQueue, cold_queue),
         (open_device, made_up_device),
         (candidates, no_gpus),
