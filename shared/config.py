@@ -97,6 +97,11 @@ class RouterConfig(CellConfig):
         "WARMROUTE_HANDOVER_S", 5.0, "How long waiting callers may still get their answers after "
         "SIGTERM; the rest is answered 202.", unit="s",
     )  # fmt: skip
+    drain_delay_s: float = setting(
+        "WARMROUTE_DRAIN_DELAY_S", 10.0, "Longest time for which a gateway goes on serving after "
+        "SIGTERM, not ready, until the load balancers that check it have noticed; if none checks "
+        "it, it stops at once.", unit="s",
+    )  # fmt: skip
     header_s: float = setting(
         "WARMROUTE_HEADER_S", 10.0, "How long a client may take to send the head of a request.",
         low=0.1, unit="s",

@@ -8,7 +8,7 @@ deletes what it has just read, in the same script).
 
 from __future__ import annotations
 
-from tests.model import blame_mutants, copy_mutants
+from tests.model import blame_mutants, copy_mutants, kept_mutants
 from tests.model.planting import EPOCH_CHECK, REGISTERED_CHECK, of
 
 GATEWAY = [
@@ -52,7 +52,7 @@ GATEWAY = [
     *of(
         "hand_over", "hand_over announce complete",
         ("the_outcome_is_not_kept", "redis.call('HSET', key, 'flags', flags .. POLL)", ""),
-        ("it_still_gets_replies", "redis.call('DEL', replies)", ""),
+        ("it_still_gets_replies", "redis.call('RENAME', replies, unread)", "local _ = 0"),
         ("what_has_ended_goes_on", "#redis.call('XRANGE', stream, entry, entry) == 1", "true"),
     ),
     *of(
@@ -117,11 +117,11 @@ WORKER = [
     ),
     *of(
         "heartbeat", "heartbeat announce",
-        ("nothing_is_said_of_its_health", "note_health(worker)", ""),
+        ("nothing_is_said_of_its_health", "note_health(worker, now)", ""),
     ),
     *of(
         "register", "crashed_before fence_worker begin claim_load",
-        ("what_crashes_begins_as_healthy", "note_health(worker)", ""),
+        ("what_crashes_begins_as_healthy", "note_health(worker, now)", ""),
     ),
     *of(
         "begin", "begin announce",
@@ -139,6 +139,7 @@ WORKER = [
         "fence_worker", "fence_worker begin announce claim_load",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
         ("innocents_are_charged", ", batch = batch}", "}"),
+        ("a_model_is_charged_for_its_request", "if ARGV[7] ~= '' then", "if true then"),
         ("nobody_is_blamed", "charge_crash(ref, worker, cause, now, retried, sole)", ""),
         ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),
@@ -227,4 +228,6 @@ SHARED = [
         ("nobody_is_invited", "redis.call('RPUSH', COLD_QUEUE, id)", ""),
     ),
 ]  # fmt: skip
-ALL = [*GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL]
+ALL = [
+    *GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL, *kept_mutants.KEPT,
+]  # fmt: skip

@@ -37,6 +37,10 @@ local redis = (function(real)
       local at = real.call('ZSCORE', expiry, key)
       return at and tonumber(at) - now or -1
     end,
+    RENAME = function(key, new)
+      real.call('ZREM', expiry, key)
+      return real.call('RENAME', key, new)
+    end,
     DEL = function(...)
       real.call('ZREM', expiry, ...)
       return real.call('DEL', ...)

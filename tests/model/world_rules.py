@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from shared.constants import RECORD_BYTES
 from tests.model import invariants
 from tests.model.affinity_rules import KEY
 from tests.model.load_target import KNOWN_TTL
 from tests.model.model import Model, must, sha1
-from tests.model.moves import IN_SHARED_MEMORY, Room, place_item
+from tests.model.moves import IN_SHARED_MEMORY, Room, count_kept, place_item
 from tests.model.run import LEASE_MS, LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
 from tests.model.stall import TTL as STALL_TTL
 from tests.model.state import Item
@@ -168,20 +169,28 @@ async def publish_reply(run: Run, c: Choices) -> None:
     if sent is not None and dead:
         _letter(m, entry, sent, bad)
     elif want == "refused":
-        m.state.dead_letters["?new"] = {
+        letter = {
             "kind": "request", "id": "", "model": "", "worker": "", "reply_to": reply_to,
             "cause": f"invalid reply_to was refused: {WHY}", "status": FIELDS["status"],
         }  # fmt: skip
+        _count_letter(m, letter)
     run.count("publish_reply", "too late" if want == "late" else want)
     run.check("publish_reply", m)
 
 
 def _letter(m: Model, entry: str, sent: dict[str, str], bad: bool) -> None:
     also = f"; reply_to was refused: {WHY}" if bad else ""
-    m.state.dead_letters["?new"] = {
+    letter = {
         "kind": "entry", "entry": entry, "cause": f"{FIELDS['code']} {FIELDS['error']}{also}",
         "fingerprint": sha1(sent.get("body", "")), **sent,
     }  # fmt: skip
+    _count_letter(m, letter)
+
+
+def _count_letter(m: Model, letter: dict[str, str]) -> None:
+    m.state.dead_letters["?new"] = letter
+    size = sum(len(name) + len(value) for name, value in letter.items())
+    count_kept(m, "letters", "?new", size + RECORD_BYTES)
 
 
 async def replay(run: Run, c: Choices) -> None:

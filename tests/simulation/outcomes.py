@@ -43,7 +43,7 @@ def words(ran: Ran) -> list[str]:
     if ran.script in ("reap", "reload"):
         return ["done" if reply else "nothing"]
     if ran.script == "sweep":
-        names = ("expired", "ordered", "placed")
+        names = ("expired", "ordered", "placed", "errors")
         return [name for name, count in zip(names, reply, strict=True) if count]
     if isinstance(reply, int):
         return [_NUMBERS.get(ran.script, {}).get(reply, "done")]
