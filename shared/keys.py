@@ -39,6 +39,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `policy:<ref>` | hash | overrides of the API for a model version | until the API removes them |
 | `stats:<ref>` | hash | measured: bytes of a copy (own, shared), ms to load it; pin, copies | TTL |
 | `loaded_versions:<name>` | hash | version -> digest, the newest few that were loaded | TTL |
+| `leaving:<name>` | hash | `ref worker` -> epoch: copies that drain, until they are freed | TTL |
 | `warm:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |
 | `orders:<worker>` | list | orders for that worker: `load ref token`, `unload ref` | TTL |
 | `min_copies` | set | refs with a minimum number of copies | a member goes when it has none |
@@ -141,6 +142,9 @@ class Keys:
 
     def warm(self, ref: str) -> str:
         return self._of(f"warm:{ref}")
+
+    def leaving(self, name: str) -> str:
+        return self._of(f"leaving:{name}")
 
     def orders(self, worker: str) -> str:
         return self._of(f"orders:{worker}")

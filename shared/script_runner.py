@@ -46,6 +46,7 @@ class ScriptRunner:
     def __init__(self, channel: Channel, keys: Keys) -> None:
         self._channel = channel
         self._prefix = keys.prefix
+        self._keys = keys
         self._sources: dict[str, tuple[str, str]] = {}
         self.now_ms: int | None = None
         if failpoints.ACTIVE:

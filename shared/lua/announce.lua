@@ -16,6 +16,7 @@ open_with_harmless_write()
 redis.call('HSETNX', k('holders', ref), worker, ARGV[6] .. ' ' .. now)
 redis.call('SADD', k('holds', worker), ref)
 note_warm(ref, worker, '', '')
+note_leaving(ref, worker, nil)
 redis.call('HDEL', k('failed_on', ref), worker)
 if #ARGV > 7 then
   for i = 8, #ARGV, 2 do redis.call('HSET', k('stats', ref), ARGV[i], ARGV[i + 1]) end

@@ -117,11 +117,11 @@ WORKER = [
     ),
     *of(
         "heartbeat", "heartbeat announce",
-        ("nothing_is_said_of_its_health", "note_health(worker)", ""),
+        ("nothing_is_said_of_its_health", "note_health(worker, now)", ""),
     ),
     *of(
         "register", "crashed_before fence_worker begin claim_load",
-        ("what_crashes_begins_as_healthy", "note_health(worker)", ""),
+        ("what_crashes_begins_as_healthy", "note_health(worker, now)", ""),
     ),
     *of(
         "begin", "begin announce",

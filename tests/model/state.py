@@ -84,6 +84,7 @@ class State:
         default_factory=dict
     )  # by name: version -> digest
     warm: dict[str, dict[str, str]] = field(default_factory=dict)
+    leaving: dict[str, dict[str, str]] = field(default_factory=dict)
     told: dict[str, list[str]] = field(default_factory=dict)  # orders by name; sorted
     min_copies: set[str] = field(default_factory=set)
     sessions: dict[str, int] = field(default_factory=dict)

@@ -105,9 +105,14 @@ class Copies:
         return {r: c.footprint.total for r, c in self._copies.items() if not c.retiring}
 
     def hot(self) -> list[str]:
-        """The copies that take requests, the last used first."""
+        """The copies that take requests, in the order in which another process should load them:
+        those that must stay first, then the last used."""
         held = [copy for copy in self._copies.values() if not copy.retiring]
-        return [c.ref for c in sorted(held, key=lambda c: c.last_used, reverse=True)]
+
+        def rank(copy: Copy) -> tuple[bool, float]:
+            return copy.policy.pin or copy.in_session, copy.last_used
+
+        return [copy.ref for copy in sorted(held, key=rank, reverse=True)]
 
     def all(self) -> list[Copy]:
         """Every copy, retiring ones too."""
