@@ -138,7 +138,8 @@ def _accept(
         return "mismatch", ""
     if prior:
         return _join(m, prior[0], asked), prior[0]
-    if asked.key and asked.id in m.state.records:  # it has ended and its key is free again
+    # It has ended: its key is free again, and its outcome may have been dropped.
+    if asked.key and (asked.id in m.state.records or asked.id in m.state.tombstone):
         return _join(m, asked.id, asked), asked.id
     if not fits:
         return "memory", ""

@@ -20,6 +20,7 @@ from shared.footprint import Footprint
 from tests.helpers.factories import REF, manifest, work
 from worker.device.base import DeviceOutOfMemory
 from worker.health.health import Health
+from worker.residency.call_peaks import CallPeaks
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge
 from worker.serving.batch_runner import BatchRunner, caller_error, split_failed
@@ -102,6 +103,7 @@ def results(
         progress=Progress(),
         meter=meter or Meter(),
         gauge=Gauge(lambda: None),
+        peaks=CallPeaks(),
         health=Health(),
     )
     redis_clock = RedisClock()
