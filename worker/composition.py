@@ -17,6 +17,7 @@ from shared.scripts import WorkerScripts
 from shared.shared_memory import open_shared_memory
 from worker.device.base import Device
 from worker.device.budget import allowed_budget, budget_of, host_budget_of
+from worker.device.resident_peak import ResidentPeak
 from worker.device.self_test import SelfTest
 from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
@@ -31,6 +32,7 @@ from worker.loading.orders import ColdQueue, Orders
 from worker.membership import Membership
 from worker.report import Reporter
 from worker.residency.account import Bookkeeper
+from worker.residency.call_peaks import SHARE
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
 from worker.residency.demotion import Demotion
@@ -144,11 +146,15 @@ class Composition:
             report=lambda: self._reporter.fields(),  # called once the worker registers
             held=copies.held, on_epoch=lambda epoch: send(epoch=epoch),
         )  # fmt: skip
+        ledger = Ledger(budget_of(config, device, self.host.memory))
+        peak = ResidentPeak(device, lambda: int(ledger.budget * SHARE))
+        gauge = Gauge(
+            device.live, lambda: self._inflight.bytes, peak if device.kind == "cpu" else None
+        )
         return WorkerContext(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
-            ledger=Ledger(budget_of(config, device, self.host.memory)),
-            thread=DeviceThread(SelfTest(device, progress).run), device=device,
-            policy=policy, gauge=Gauge(device.live, lambda: self._inflight.bytes),
+            ledger=ledger, thread=DeviceThread(SelfTest(device, progress).run), device=device,
+            policy=policy, gauge=gauge,
             meter=Meter(), progress=progress,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ deletes what it has just read, in the same script).
 
 from __future__ import annotations
 
-from tests.model import blame_mutants, copy_mutants
+from tests.model import blame_mutants, copy_mutants, kept_mutants
 from tests.model.planting import EPOCH_CHECK, REGISTERED_CHECK, of
 
 GATEWAY = [
@@ -117,11 +117,11 @@ WORKER = [
     ),
     *of(
         "heartbeat", "heartbeat announce",
-        ("nothing_is_said_of_its_health", "note_health(worker)", ""),
+        ("nothing_is_said_of_its_health", "note_health(worker, now)", ""),
     ),
     *of(
         "register", "crashed_before fence_worker begin claim_load",
-        ("what_crashes_begins_as_healthy", "note_health(worker)", ""),
+        ("what_crashes_begins_as_healthy", "note_health(worker, now)", ""),
     ),
     *of(
         "begin", "begin announce",
@@ -228,4 +228,6 @@ SHARED = [
         ("nobody_is_invited", "redis.call('RPUSH', COLD_QUEUE, id)", ""),
     ),
 ]  # fmt: skip
-ALL = [*GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL]
+ALL = [
+    *GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL, *kept_mutants.KEPT,
+]  # fmt: skip

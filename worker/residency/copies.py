@@ -32,8 +32,9 @@ class Copy:
     workers hold the model too. `in_session`: a session needs it, so the last copy stays.
     `check_at`: when a batch of it is checked next, `checks`: how often that was done. `unproved`:
     at its load no inputs were known that the model accepts. `largest`: input bytes of the largest
-    call that was measured; `retained`: what that call left allocated. `mapped`: files that stay
-    pinned in the weight cache."""
+    call that was measured; `retained`: what that call left allocated. `excess`: bytes of
+    the footprint that its calls take while they run. `mapped`: files that stay pinned in the weight
+    cache."""
 
     ref: str
     manifest: Manifest
@@ -54,6 +55,7 @@ class Copy:
     unproved: bool = False
     largest: int = 0
     retained: Retained | None = None
+    excess: int = 0
     mapped: Sequence[FileEntry] = ()
 
     def must_stay(self, now: float) -> bool:

@@ -72,6 +72,7 @@ class BatchRunner:
     ) -> None:
         self._device = context.thread
         self._gauge = context.gauge
+        self._peaks = context.peaks
         self._progress = context.progress
         self._meter = context.meter
         self._calls = context.health.calls
@@ -146,7 +147,7 @@ class BatchRunner:
         try:
             size = sum(request.size for request in batch)
             outcomes = growth.watched(
-                self._gauge, copy, size, partial(execution.run, copy, batch, call)
+                self._gauge, copy, size, partial(execution.run, copy, batch, call), self._peaks
             )
             answered = len(batch)
             self._calls.succeeded(copy.ref)
