@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 
 from router.events.followers import Followers
@@ -84,7 +85,9 @@ class Handover:
             Waiting(t.id, str(t.ref), t.placed.deadline_ms, *self._place_of(t)) for t in tickets
         ]
         going_on = await until_answered(partial(self._scripts.hand_over, self._gateway, items))
-        await self._waiters.read_rest()
+        with suppress(TimeoutError):  # without them the others are handed over all the same
+            async with asyncio.timeout(LONGEST_S / 2):
+                await until_answered(self._waiters.read_rest)
         pairs = list(zip(tickets, going_on, strict=True))
         handed = [t for t, on in pairs if on and t.future and fail(t.future, HandedOver())]
         self._refuse([ticket for ticket, on in pairs if not on])
