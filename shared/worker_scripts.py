@@ -13,7 +13,7 @@ from shared.script_runner import CHUNK, ScriptRunner, flat_of
 
 
 class Completion(NamedTuple):
-    """One outcome for `complete`; status succeeded | failed | expired. Of a failure `ref`, and its
+    """One outcome for `complete`; status succeeded | failed | expired. Of a failure also its
     `cause` in full for the log (b"": the outcome has all of it)."""
 
     entry: bytes

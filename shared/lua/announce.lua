@@ -1,5 +1,5 @@
 -- announce: make a worker a holder of a loaded model and its version live; place parked requests, in chunks.
--- use: keys, constants, report, outcomes, publish, entries, holders, load_target, loaded_versions, order, breaker, bounds, copies, placement
+-- use: keys, constants, queued, report, outcomes, publish, entries, holders, load_target, loaded_versions, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
 --   'tier bytes', chunk, then field value pairs that the load measured (`stats`).
 -- Returns parked requests left to place (call again) | -1 stale token | -2 fenced.
@@ -31,7 +31,7 @@ for _, e in ipairs(alive and redis.call('XRANGE', parked, '-', '+', 'COUNT', ARG
     break
   end
   local item = moving(e[2], parked, e[1])
-  if item and take_entry(parked, e[1]) then place_item(item, now) end
+  if item and take_entry(parked, e[1], item.model) then place_item(item, now) end
 end
 local left = redis.call('XLEN', parked)
 if left == 0 then

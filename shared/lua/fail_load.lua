@@ -1,6 +1,6 @@
 -- fail_load: record a failed load. A permanent cause answers the parked requests. With a temporary cause they
 --   keep waiting, up to their deadlines. In both cases the cause is kept, and new requests get it.
--- use: keys, constants, report, outcomes, publish, entries, holders, load_target, loaded_versions, order
+-- use: keys, constants, queued, report, outcomes, publish, entries, holders, load_target, loaded_versions, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk,
 --   temporary ('1' or ''), device class, the full cause for the log. Workers of another class that have not failed
 --   get the order first. A request that a live holder can serve does not fail.
@@ -36,7 +36,7 @@ end
 forget_version(ref)
 for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', ARGV[7])) do
   local item = moving(e[2], parked, e[1])
-  if item and take_entry(parked, e[1]) then
+  if item and take_entry(parked, e[1], item.model) then
     item.cause = ARGV[10]
     publish(item, 'failed', worker, cause, now)
   end

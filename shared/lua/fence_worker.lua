@@ -1,6 +1,6 @@
 -- fence_worker: end the epoch of a dead device process. Its parent knows which batch was on the device:
 --   only that batch, and the loads in flight, are charged.
--- use: keys, constants, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
+-- use: keys, constants, queued, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, batch (0: none ran), cause, max attempts.
 -- Returns the number of requests moved | -1 the epoch is not current (another process was faster).
 local now, worker, batch, cause = clock(), ARGV[2], ARGV[4], ARGV[5]

@@ -1,5 +1,5 @@
 -- hand_over: end a stopping gateway; the requests of its waiting callers get records.
--- use: keys, constants, report, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement
+-- use: keys, constants, queued, report, outcomes, publish, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, gateway, id of the last reply it has read, then per request: id, ref,
 --   deadline ms, stream and entry where it was placed.
 -- Returns {per request 1 it can be polled from now on | 0 it has ended, replies not read yet (fields)}.

@@ -1,5 +1,5 @@
 -- reap: release one worker whose lease has expired and place its requests again, in bounded chunks.
--- use: keys, constants, stall, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
+-- use: keys, constants, queued, stall, report, outcomes, publish, entries, holders, load_target, order, breaker, bounds, copies, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, max attempts, chunk, lease ms.
 -- Returns {worker, entries left}, or {} if no lease has expired, or Redis was away less than a lease ago: then
 -- leases are extended instead (lib/stall). Any gateway may call it at any time.

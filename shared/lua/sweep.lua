@@ -1,5 +1,5 @@
 -- sweep: end requests past their deadlines; order loads again for parked requests without one.
--- use: keys, constants, stall, report, outcomes, deadline, publish, entries, holders, load_target, order, breaker, bounds, copies, placement
+-- use: keys, constants, queued, stall, report, outcomes, deadline, publish, entries, holders, load_target, order, breaker, bounds, copies, placement
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {expired, ordered again, placed again}.
 local now, chunk = clock(), tonumber(ARGV[2])
@@ -13,7 +13,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT',
   if r[1] and grace and r[6] == 'running' then
     redis.call('ZADD', DEADLINES, grace, id)  -- its time may have passed in a leap of the clock
   elseif r[1] then
-    take_entry(r[1], r[2])
+    take_entry(r[1], r[2], r[5])
     local outcome, worker = expired_outcome(r[5], r[1], now)
     publish({id = id, flags = r[3], reply = r[4], model = r[5]}, 'expired', worker, outcome, now)
     expired = expired + 1
@@ -41,7 +41,7 @@ for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do
     for _, e in ipairs(redis.call('XRANGE', parked, '-', '+', 'COUNT', chunk)) do
       if breaker(ref, now) == 'open' then break end
       local item = moving(e[2], parked, e[1])
-      if item and take_entry(parked, e[1]) then place_item(item, now) end
+      if item and take_entry(parked, e[1], ref) then place_item(item, now) end
       placed = placed + 1
     end
   elseif not lease[1] and not unloadable(ref) and breaker(ref, now) ~= 'open' then

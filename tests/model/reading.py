@@ -114,7 +114,8 @@ def _idempotency(flat: list[str]) -> tuple[str, str]:
 
 
 _KEYED = {
-    "worker", "holders", "holds", "work", "started", "parked", "load", "loads", "unloadable",
+    "worker", "holders", "holds", "work", "queued", "started", "parked", "load", "loads",
+    "unloadable",
     "breaker", "gateway", "replies", "request",
     "tombstone", "idempotency", "answers", "policy", "stats",
     "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
@@ -127,6 +128,7 @@ _READERS: dict[str, Reader] = {
     "holders": _into("holders", lambda flat: set(_table(flat))),
     "holds": _into("holds", set),
     "work": _work,
+    "queued": _into("queued", _table),
     "started": _into("started", _table),
     "parked": _parked,
     "load": _into("loads", _load),

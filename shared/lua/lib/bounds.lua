@@ -41,3 +41,16 @@ local function memory_fits(bytes)
   end
   return left >= 0
 end
+
+-- The least loaded holder that takes one more of this model, for one that does not.
+local function other_holder(ref, now, limit)
+  local best, least
+  for _, worker in ipairs(live_holders(ref, now)) do
+    local queued = load_of[worker] or redis.call('XLEN', k('work', worker))
+    load_of[worker] = queued
+    if (not least or queued < least) and not has_enough(worker, ref, queued, limit) then
+      best, least = worker, queued
+    end
+  end
+  return best
+end

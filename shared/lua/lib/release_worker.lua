@@ -48,9 +48,9 @@ local function release_worker(worker, how, chunk, now)
   for _, e in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk)) do
     local item = moving(e[2], stream, e[1])
     if item and ran(redis.call('HGET', started, e[1]), how) then item.attempts = item.attempts + 1 end
-    if item and take_entry(stream, e[1]) then move(item, worker, how, now) end
+    if item and take_entry(stream, e[1], item.model) then move(item, worker, how, now) end
   end
   local left = redis.call('XLEN', stream)
-  if left == 0 then redis.call('DEL', stream, started) end
+  if left == 0 then redis.call('DEL', stream, started, k('queued', worker)) end
   return left
 end
