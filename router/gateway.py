@@ -28,7 +28,7 @@ from router.fleet.version_states import VersionStates
 from router.requests.dead_letters import DeadLetters
 from router.requests.dispatch import Dispatch
 from router.requests.hand_over import Handover
-from router.requests.intake import Intake
+from router.requests.intake import Admission, Intake
 from router.requests.open_requests import OpenRequests
 from router.requests.outcome_log import LOG_EVERY_S, SEND_EVERY_S, FailureLog, RecentOutcomes
 from router.requests.records import Records
@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 
 CANCEL_S = 2.0
 LAST_EVENTS_S = 1.0
+SMALL_BODIES_BYTES = 64 << 20  # of all calls at a time, but those of models
 
 
 class Gateway:
@@ -71,8 +72,9 @@ class Gateway:
         self._scripts = GatewayScripts(self._calls, self._keys)
         self._log = EventLog(self._calls, self._keys)
         self._sweeper = Sweeper(
-            self._scripts, self.id, config.lease_s, config.max_attempts, self._log
-        )
+            self._scripts, self.id, config.lease_s, config.max_attempts, self._log,
+            config.kept_bytes,
+        )  # fmt: skip
         self._waiters = Waiters(self._replies, self._keys, self.id)
         self._shared_memory = GatewaySharedMemory(
             self._calls,
@@ -122,6 +124,7 @@ class Gateway:
             followers=self._followers,
             health=self._make_health(),
             handover=self._make_handover(),
+            admission=Admission(self.config.max_waiting, SMALL_BODIES_BYTES),
         )
 
     async def start(self) -> None:
@@ -152,8 +155,8 @@ class Gateway:
 
     def _make_health(self) -> Health:
         return Health(
-            self._calls, self._keys, self._supervisor, lambda: self._dispatch.draining,
-            self.config.min_workers,
+            self._calls, self._keys, self._supervisor, self.config.min_workers,
+            lambda: self._sweeper.redis_is_full,
         )  # fmt: skip
 
     def _make_handover(self) -> Handover:
@@ -175,7 +178,10 @@ class Gateway:
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("shared memory", self._shared_memory.look_once, LOOK_EVERY_S),
+            Loop("reap", self._sweeper.reap_once, SWEEP_EVERY_S),
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
+            Loop("reconcile", self._sweeper.reconcile_once, SWEEP_EVERY_S),
+            Loop("kept", self._sweeper.drop_kept_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
             Loop("failures", self._failures.run_once, LOG_EVERY_S),

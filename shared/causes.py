@@ -1,13 +1,48 @@
-"""The full cause of an error as one line of a log: bounded, unforgeable, without secrets."""
+"""Causes of failures: whom a failed load is charged to, and the full cause as one line of a log
+(bounded, unforgeable, without secrets).
+
+A failed load is charged to its worker until distinct workers agree (`lua/fail_load.lua`).
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from shared import errors
+
+# Scopes of a cause. WORKER: this worker, its disk, its store, its credentials, its settings. CLASS:
+# devices of this class, or this build, cannot run the model. MODEL: proved to be the model's own
+# (`Corrupt.in_store`).
+WORKER: Final = "worker"
+CLASS: Final = "class"
+MODEL: Final = "model"
+# The scope of a class of errors, and of those below it that have no row of their own.
+SCOPES: Final[Mapping[type[errors.WarmrouteError], str]] = MappingProxyType({
+    errors.WarmrouteError: WORKER,
+    errors.LoadFailed: CLASS,  # a runtime refused it
+    errors.ModelFailed: CLASS,  # its warm-up failed
+    errors.OutOfMemory: WORKER,
+    errors.InvalidInput: CLASS,
+    errors.Untrusted: WORKER,
+    errors.InsufficientMemory: WORKER,
+    errors.RepositoryError: WORKER,
+    errors.Corrupt: CLASS,  # or of the copy here: a second worker must agree
+})  # fmt: skip
 
 MAX_CHARS = 2000
 MOST_CAUSES = 5
 _SECRET = re.compile(r"(?<=//)[^/\s@]*:[^/\s@]*(?=@)")
 _CUT = " [...] "
+
+
+def scope_of(error: errors.WarmrouteError) -> str:
+    """Whom the failure of a load is charged to first: WORKER, CLASS or MODEL."""
+    if isinstance(error, errors.Corrupt) and error.in_store:
+        return MODEL
+    return next(SCOPES[kind] for kind in type(error).__mro__ if kind in SCOPES)
 
 
 def full_text(error: BaseException) -> str:

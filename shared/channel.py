@@ -10,18 +10,17 @@ twice: when the connection is lost, every call in flight fails and the next one 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from typing import Any, cast
 
 import hiredis
 import redis.exceptions
-from redis.asyncio.connection import parse_url
 
 from shared import clock
 from shared.backoff import Backoff
 from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, keep_alive
 from shared.liveness import LOOKS, Liveness
+from shared.redis_url import options_of, tls_context
 from shared.refusals import UNUSABLE, NotSent, reply_error, word_of
 
 CLOSE_TIMEOUT_S = 1.0
@@ -35,8 +34,8 @@ class Channel:
     """
 
     def __init__(self, url: str) -> None:
-        self._options: dict[str, Any] = dict(parse_url(url))
-        self._tls = url.startswith("rediss://")
+        self._options = options_of(url)
+        self._tls = tls_context(url)
         self._link: _Link | None = None
         self._opening: asyncio.Task[None] | None = None
         self._backoff = Backoff()
@@ -100,12 +99,9 @@ class Channel:
         if "path" in options:
             _, link = await loop.create_unix_connection(_Link, options["path"])
         else:
-            # Only for TLS: to read the system's certificates holds up the loop for tens of ms.
-            cafile = options.get("ssl_ca_certs")
-            tls = ssl.create_default_context(cafile=cafile) if self._tls else None
             _, link = await loop.create_connection(
                 _Link, options.get("host", "localhost"), options.get("port", 6379),
-                ssl=tls,
+                ssl=self._tls,
             )  # fmt: skip
         try:
             await self._greet(link)

@@ -80,6 +80,11 @@ class RouterConfig(CellConfig):
         "WARMROUTE_REMEMBERED", 100_000, "Requests of waiting callers whose status is kept for an "
         "hour, the newest of the whole cell; about 150 bytes of Redis each.", low=4,
     )  # fmt: skip
+    kept_bytes: int = setting(
+        "WARMROUTE_KEPT_BYTES", 0, "Outcomes of the cell that wait to be polled (dead letters may "
+        "take a quarter as much): the oldest are dropped. 0 takes a quarter of Redis's maxmemory, "
+        "or 1 GiB without one.", unit="bytes",
+    )  # fmt: skip
     min_workers: int = setting(
         "WARMROUTE_MIN_WORKERS", 0, "Live workers that a gateway needs to be ready; with 0 it "
         "queues requests instead.",
@@ -91,6 +96,11 @@ class RouterConfig(CellConfig):
     handover_s: float = setting(
         "WARMROUTE_HANDOVER_S", 5.0, "How long waiting callers may still get their answers after "
         "SIGTERM; the rest is answered 202.", unit="s",
+    )  # fmt: skip
+    drain_delay_s: float = setting(
+        "WARMROUTE_DRAIN_DELAY_S", 10.0, "Longest time for which a gateway goes on serving after "
+        "SIGTERM, not ready, until the load balancers that check it have noticed; if none checks "
+        "it, it stops at once.", unit="s",
     )  # fmt: skip
     header_s: float = setting(
         "WARMROUTE_HEADER_S", 10.0, "How long a client may take to send the head of a request.",

@@ -14,6 +14,7 @@ KEEP = "k"  # it has a record
 POLL = "p"  # its outcome is kept for pollers
 COLD = "c"  # it waited for a load
 PROBE = "h"  # its success closes the circuit breaker of its model
+WATCHED = "w"  # its model has crashed workers lately, and its success speaks for it
 
 DOOR_GROUP = "g"  # the consumer group of the doors `ingress`, `outbox` and `failures`
 COLD_QUEUE = "cold"  # RQ's name of the queue of load orders
@@ -25,6 +26,8 @@ DEAD_LETTERS_MAX = 1000
 FAILURES_MAX = 10_000
 REPLIES_MAX = 100_000
 ORDERS_MAX = 1000  # per worker; orders that are cut off are still in the cold queue
+RECORD_BYTES = 512  # of a record and its tombstone, beside the outcome
+LETTER_BODY_MAX = 1 << 20  # a larger payload is not kept with its dead letter
 CARRIED_MAX = 100  # fields of a work entry that this release does not know
 
 HEAD_START_MS = 250  # for the worker that can have a model soonest

@@ -5,6 +5,8 @@
     │   ├── TooLarge          a body or count over a stated limit
     │   ├── TooSlow           the client took too long to send it
     │   ├── KeyReused         an idempotency key that was used for another payload
+    │   ├── ForeignOrigin     a web page of another origin made the call
+    │   ├── WrongMediaType    a body that is not of the content type that the path takes
     │   └── UnsupportedInput  well formed, but this server does not offer it
     ├── NotFound              no such model, version or request
     │   └── Gone              it has ended, and its outcome is no longer kept
@@ -66,6 +68,14 @@ class TooLarge(InvalidInput):
 
 class TooSlow(InvalidInput):
     code = "too_slow"
+
+
+class ForeignOrigin(InvalidInput):
+    code = "foreign_origin"
+
+
+class WrongMediaType(InvalidInput):
+    code = "wrong_media_type"
 
 
 class UnsupportedInput(InvalidInput):
@@ -168,7 +178,10 @@ class ChangedMeanwhile(RepositoryError):
 
 
 class Corrupt(RepositoryError):
+    """`in_store`: proved by reading it from the store again, so it fails for all workers."""
+
     code = "corrupt"
+    in_store = False
 
 
 class StoreUnavailable(RepositoryError):

@@ -63,6 +63,23 @@ class Ordered(NamedTuple):
     detail: str
 
 
+class PartlyDone(Exception):
+    """A step of housekeeping was done, except for single members: the counts, and their errors."""
+
+    def __init__(self, counts: list[int], errors: list[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.counts = counts
+        self.errors = errors
+
+
+class Replied(NamedTuple):
+    """Answer of `publish_reply`: answered | late (another gateway did) | refused, and why Redis
+    did not write to that stream."""
+
+    status: str
+    why: str = ""
+
+
 class Opened(NamedTuple):
     """Answer of `open_session`: open | exists (with the expiry, ms), full (ref, bytes, most free
     bytes on one worker) or too_many (sessions)."""
@@ -113,10 +130,11 @@ class GatewayScripts(ScriptRunner):
 
     async def publish_reply(
         self, door: str, entry: str, reply_to: str, life_ms: int, dead: bool, fields: Iterable[Any]
-    ) -> bool:
-        """Write a rendered outcome to `reply_to`; False if another gateway did."""
+    ) -> Replied:
+        """Write a rendered outcome to `reply_to`. If that cannot be, it is a dead letter."""
         args = (door, entry, reply_to, life_ms, "1" if dead else "", *fields)
-        return bool(await self._run("publish_reply", *args))
+        status, *why = await self._run("publish_reply", *args)
+        return Replied(status.decode(), why[0].decode(errors="replace") if why else "")
 
     # The gateway, and the cell -----------------------------------------------------------------
 
@@ -128,30 +146,50 @@ class GatewayScripts(ScriptRunner):
             raise protocol.conflict("gateway", self.protocol, answer)
         return int(answer)
 
-    async def hand_over(
-        self, gateway: str, last_read: str, waiting: Iterable[Waiting]
-    ) -> tuple[list[int], list[list[bytes]]]:
-        """A gateway stops. Per request 1 if it continues and can be polled, 0 if it has ended; and
-        the fields of the replies that were not read yet."""
+    async def hand_over(self, gateway: str, waiting: Iterable[Waiting]) -> list[int]:
+        """A gateway stops. Per request 1 if it continues and can be polled, 0 if it has ended.
+        Afterwards the replies that it has not read are in the stream `<gateway>.unread`."""
         flat = [field for item in waiting for field in item]
-        kept, unread = await self._run("hand_over", gateway, last_read, *flat)
-        return kept, unread
+        kept: list[int] = await self._run("hand_over", gateway, *flat)
+        return kept
 
     async def reap(self, max_attempts: int, lease_ms: int) -> tuple[str, int] | None:
         """Release one dead worker, a chunk of it: (worker, entries left), or None. No worker is
-        dead before `lease_ms` have passed since Redis was last away."""
+        dead before `lease_ms` have passed since Redis was last away. (error, -1) if only workers
+        are left that cannot be released."""
         row = await self._run("reap", max_attempts, CHUNK, lease_ms)
-        return (row[0].decode(), int(row[1])) if row else None
+        return (row[0].decode(errors="replace"), int(row[1])) if row else None
 
     async def sweep(self) -> tuple[int, int, int]:
-        """Counts of requests expired, loads ordered again, requests placed again."""
-        expired, ordered, placed = await self._run("sweep", CHUNK)
-        return expired, ordered, placed
+        """Counts of requests ended (late, or their entry was lost), loads ordered again, requests
+        placed again. PartlyDone."""
+        ended, ordered, placed = await self._counts("sweep")
+        return ended, ordered, placed
+
+    async def drop_kept(self, most_bytes: int) -> tuple[int, int, bool]:
+        """Keep the oldest outcomes and dead letters no longer, where all together exceed their
+        budget (0: a share of Redis's memory): counts of both, and whether Redis has headroom."""
+        outcomes, letters, fits = await self._run("drop_kept", CHUNK, most_bytes)
+        return int(outcomes), int(letters), bool(fits)
+
+    async def list_letters(self, upto: str, count: int) -> list[tuple[bytes, int, list[bytes]]]:
+        """Dead letters from `upto` on, newest first: entry, bytes of the payload, its fields."""
+        return [
+            (entry, int(size), flat)
+            for entry, size, flat in await self._run("list_letters", upto, count)
+        ]
 
     async def reconcile(self) -> tuple[int, int]:
-        """Counts of sessions that had expired, and of copies ordered."""
-        ended, ordered = await self._run("reconcile", CHUNK)
+        """Counts of sessions that had expired, and of copies ordered. PartlyDone."""
+        ended, ordered = await self._counts("reconcile")
         return ended, ordered
+
+    async def _counts(self, name: str) -> list[int]:
+        counts: list[int]
+        *counts, errors = await self._run(name, CHUNK)
+        if errors:
+            raise PartlyDone(counts, [error.decode(errors="replace") for error in errors])
+        return counts
 
     # Copies and sessions -----------------------------------------------------------------------
 

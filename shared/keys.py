@@ -18,7 +18,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `loads:<worker>` | set | refs that the worker is loading | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
 | `refused_models` | zset | ref -> until when `unloadable:` or `breaker:` may refuse it | TTL |
-| `breaker:<ref>` | hash | crashes of workers over it: the quarantine | TTL |
+| `breaker:<ref>` | hash | crashes of workers over it, successes since: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
 | `stall` | string | last housekeeping, end of the grace after a stall of Redis | TTL |
@@ -30,7 +30,10 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `deadlines` | zset | request id -> deadline, ms | a member goes with its outcome |
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
+| `reply_stream:<sha1>` | string | this cell made the stream of that name for answers | TTL |
 | `dead_letters` | stream | dead letters | for ever, capped |
+| `kept:<kind>` | list | `ms bytes name` of each kept outcome and dead letter | for ever, drained |
+| `kept_bytes:<kind>` | string | the sum of those bytes | goes with its list |
 | `failures` | stream, group `g` | failed requests, to be written to the log | for ever, drained |
 | `outcomes` | hash | the newest generation of each kind below | TTL |
 | `outcomes:<kind>` | hash | id -> how a request without a record ended | TTL |
@@ -43,6 +46,9 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `sessions` | zset | session id -> expiry, ms | a member goes with its session |
 | `session:<id>` | hash | models: `ref bytes ...` | TTL |
 | `pinned:<ref>` | set | ids of the sessions that pin it | goes with its last session |
+| `failed_on:<ref>` | hash | worker -> until when it is not asked to load it, and why | TTL |
+| `crashed:<worker>` | hash | crashes lately, over which models, and if it is suspect | TTL |
+| `unhealthy` | hash | worker -> health, models failing there | a field goes with its worker |
 | `no_capacity:<ref>` | string | no other worker could take another copy | TTL |
 | `incompatible:<ref>` | set | device classes that could not load it | TTL |
 | `affinity:<key>` | set | refs of one affinity key | TTL |
@@ -60,7 +66,8 @@ LASTING = (
     "workers", "worker:", "epoch", "holders:", "holds:", "work:", "queued:", "started:", "loads:",
     "parked:", "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
-    "min_copies", "sessions", "pinned:", "events",
+    "kept:", "kept_bytes:",
+    "min_copies", "sessions", "pinned:", "events", "unhealthy",
     "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
 )  # fmt: skip
 
@@ -86,6 +93,7 @@ class Keys:
         self.headroom = self._of("headroom")
         self.min_copies = self._of("min_copies")
         self.sessions = self._of("sessions")
+        self.unhealthy = self._of("unhealthy")
         self.events = self._of("events")
         self.stall = self._of("stall")
         self.answers = self._of("answers:")
@@ -153,17 +161,32 @@ class Keys:
     def incompatible(self, ref: str) -> str:
         return self._of(f"incompatible:{ref}")
 
+    def failed_on(self, ref: str) -> str:
+        return self._of(f"failed_on:{ref}")
+
+    def crashed(self, worker: str) -> str:
+        return self._of(f"crashed:{worker}")
+
     def affinity(self, key: str) -> str:
         return self._of(f"affinity:{key}")
 
     def outcomes(self, kind: str) -> str:
         return self._of(f"outcomes:{kind}")
 
+    def kept(self, kind: str) -> str:
+        return self._of(f"kept:{kind}")
+
+    def kept_bytes(self, kind: str) -> str:
+        return self._of(f"kept_bytes:{kind}")
+
     def tombstone(self, request_id: str) -> str:
         return self._of(f"tombstone:{request_id}")
 
     def idempotency(self, digest: str) -> str:
         return self._of(f"idempotency:{digest}")
+
+    def reply_stream(self, digest: str) -> str:
+        return self._of(f"reply_stream:{digest}")
 
     def gateway(self, gateway: str) -> str:
         return self._of(f"gateway:{gateway}")

@@ -36,13 +36,16 @@ Parameter = str | int | float | bool
 
 class TensorSpec(Struct, frozen=True, omit_defaults=True):
     """A named tensor. -1 in `shape` is a dimension that varies; in a batched model the first
-    dimension is the batch. `optional`: an input that a request may leave out; written only if true,
-    so manifests without one keep their bytes."""
+    dimension is the batch. `optional`: an input that a request may leave out. `minimum`, `maximum`:
+    the least and the greatest value of an input of integers, None where that is not known. What is
+    not given is not written, so manifests without it keep their bytes."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]
     datatype: str
     shape: Annotated[list[Annotated[int, Meta(ge=-1, le=2**40)]], Meta(max_length=16)]
     optional: bool = False
+    minimum: int | None = None
+    maximum: int | None = None
 
 
 class Batching(Struct, frozen=True):
@@ -150,6 +153,8 @@ def check(manifest: Manifest) -> None:
     for spec in manifest.outputs:
         if spec.optional:
             raise InvalidInput(f"output {spec.name!r}: only an input can be optional")
+        if (spec.minimum, spec.maximum) != (None, None):
+            raise InvalidInput(f"output {spec.name!r}: only an input can have a range")
     for spec in (*manifest.inputs, *manifest.outputs):
         _check_spec(spec, manifest.batching)
     for name, tensor in (pair for tensors in manifest.warmup for pair in tensors.items()):
@@ -165,6 +170,15 @@ def _check_spec(spec: TensorSpec, batching: Batching) -> None:
         raise InvalidInput(f"tensor {spec.name!r}: datatype {spec.datatype!r} is unknown")
     if batching.max_size > 1 and spec.shape[:1] != [-1]:
         raise InvalidInput(f"tensor {spec.name!r}: its first dimension must be -1, the batch")
+    _check_range(spec)
+
+
+def _check_range(spec: TensorSpec) -> None:
+    given = [limit for limit in (spec.minimum, spec.maximum) if limit is not None]
+    if given and spec.datatype not in datatypes.INTEGERS:
+        raise InvalidInput(f"input {spec.name!r}: a range is for integers, not {spec.datatype}")
+    if len(given) == 2 and given[0] > given[1]:
+        raise InvalidInput(f"input {spec.name!r}: minimum {given[0]} is over maximum {given[1]}")
 
 
 def is_file_name(name: str) -> bool:

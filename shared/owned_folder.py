@@ -1,8 +1,8 @@
 """Folders in places that all users of a host share: used only if they are this user's own.
 
 In /tmp and /dev/shm the first process to come owns a name, and may have made it a link to any other
-place. So a folder is used only if it is a folder and not a link, belongs to the user of this
-process, and other users may not write to it.
+place. So a folder is used only if it belongs to the user of this process and other users may not
+write to it, and a link to one only if this user has made the link.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ def make_owned(path: Path, mode: int = 0o700) -> Path:
 
 
 def check_owned(path: Path) -> None:
-    """NotOwned unless `path` is a folder (no link) that only this user may change."""
+    """NotOwned unless `path` is a folder that only this user may change, or his link to one."""
     found = path.lstat()
+    if stat.S_ISLNK(found.st_mode) and found.st_uid == os.geteuid():
+        found = path.stat()  # to a larger disk, say
     if not stat.S_ISDIR(found.st_mode):
-        raise NotOwned(path, "it is a link or a file, want a folder")
+        raise NotOwned(path, "it is a file or another user's link, want a folder")
     if found.st_uid != os.geteuid():
         raise NotOwned(path, f"it belongs to user {found.st_uid}, this process is {os.geteuid()}")
     if found.st_mode & OTHERS_WRITE:

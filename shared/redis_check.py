@@ -27,7 +27,7 @@ async def check_redis(client: Redis, url: str, *, strict: bool = False) -> list[
     if version < OLDEST:
         raise ConfigError(f"REDIS_URL: Redis {info['redis_version']}, at least 6.2 is needed")
     appendfsync = await _setting(client, "appendfsync")
-    warnings = _memory(info) + _durability(info, appendfsync)
+    warnings = _memory(info, strict) + _durability(info, appendfsync)
     warnings += _replicas(info, await _setting(client, "min-replicas-to-write"))
     if strict and warnings:
         raise ConfigError("REDIS_URL (WARMROUTE_STRICT=1): " + "; ".join(warnings))
@@ -44,7 +44,9 @@ async def _setting(client: Redis, name: str) -> str | None:
     return next((v.decode() if isinstance(v, bytes) else str(v) for v in found.values()), None)
 
 
-def _memory(info: Info) -> list[str]:
+def _memory(info: Info, strict: bool) -> list[str]:
+    if not info.get("maxmemory") and strict:
+        return ["maxmemory is 0: what is accepted has no bound but the memory of Redis's host"]
     if not info.get("maxmemory"):
         log.info(
             "Redis: maxmemory is 0: it grows until its host has no memory left, and requests are "

@@ -11,7 +11,9 @@ from shared.gateway_scripts import (
     GatewayScripts,
     Opened,
     Ordered,
+    PartlyDone,
     Placing,
+    Replied,
     Waiting,
 )
 from shared.placed import Limits, Placed
@@ -26,8 +28,10 @@ __all__ = [
     "Limits",
     "Opened",
     "Ordered",
+    "PartlyDone",
     "Placed",
     "Placing",
+    "Replied",
     "Scripts",
     "Waiting",
     "WorkerScripts",

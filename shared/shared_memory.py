@@ -7,15 +7,15 @@ while gateway and workers share a host, such a request's tensors are in a file i
 belongs to the gateway, and the work entry carries the file's name. An accepted request (202,
 streams) goes through Redis.
 
-    <folder>/warmroute-<uid>-<hash of cell and Redis>/host-id    equal where memory is shared
-    <folder>/warmroute-<uid>-<hash of cell and Redis>/<gateway>/<id>.in | <id>.out
+    <root>/<gateway>/<id>.in | <id>.out    <root>: see `shared_memory_root.py`
 
-A reference is the byte 0xC1, which no MessagePack text begins with, and the file's name.
+A reference is the byte 0xC1, which no MessagePack text begins with, and the file's name. Where the
+memory is full or cannot be written to, tensors go through Redis as all others do.
 """
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import mmap
 import os
 import re
@@ -32,6 +32,10 @@ import msgspec
 
 from shared.envelope import Envelope, Outcome, Tensor
 from shared.errors import Unavailable
+from shared.owned_folder import make_owned, open_owned
+from shared.shared_memory_root import SharedRoot, open_root
+
+log = logging.getLogger(__name__)
 
 Message = TypeVar("Message", Envelope, Outcome)
 
@@ -62,13 +66,35 @@ def size_of(message: Envelope | Outcome) -> int:
 class SharedMemoryStore:
     """The shared memory of one cell on this host. `host` is equal where it is shared."""
 
-    def __init__(self, root: Path, host: str) -> None:
-        self._root = root
-        self.host = host
+    def __init__(self, root: SharedRoot) -> None:
+        self._shared = root
+        self._root = root.path
+        self.host = root.host
+        self._warned = False
 
     def put(self, gateway: str, request_id: str, kind: str, message: Envelope | Outcome) -> bytes:
-        """Write a message into `gateway`'s folder; its reference. OSError if that cannot be."""
-        name = f"{gateway}/{request_id}.{kind}"
+        """Write a message into `gateway`'s folder; its reference. OSError if that cannot be: one
+        warning says so, until it can be again."""
+        try:
+            reference = self._put(f"{gateway}/{request_id}.{kind}", message)
+        except OSError as error:
+            self.warn(error)
+            raise
+        self._warned = False
+        return reference
+
+    def warn(self, error: OSError) -> None:
+        """Say once that the memory cannot be used. A folder that is not there is a gateway that has
+        ended, or is on another host."""
+        if not (self._warned or isinstance(error, FileNotFoundError)):
+            self._warned = True
+            log.warning("large tensors go through Redis: shared memory: %s", error.strerror)
+
+    def leave(self) -> None:
+        """Use it no longer; the last process that leaves removes it."""
+        self._shared.leave()
+
+    def _put(self, name: str, message: Envelope | Outcome) -> bytes:
         fresh = self._root / f"{name}.{secrets.token_hex(8)}.new"
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -76,7 +102,8 @@ class SharedMemoryStore:
             # Renamed into place: a late worker must not truncate a file that a gateway has mapped.
             fresh.rename(self._root / name)
         except OSError:
-            fresh.unlink(missing_ok=True)
+            with suppress(OSError):
+                fresh.unlink()
             raise
         finally:
             os.close(handle)
@@ -92,29 +119,33 @@ class SharedMemoryStore:
         """The outcome behind a reference. Deletes its file; the last view frees the memory."""
         path = self._path(reference)
         header, data = _open(path)
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # its gateway removes it later
+            path.unlink()
         message, lengths = _outcome.decode(header)
         return _attached(message, data, lengths)
 
     def drop(self, gateway: str, request_id: str) -> None:
         """Delete the files of a request."""
         for kind in ("in", "out"):
-            (self._root / gateway / f"{request_id}.{kind}").unlink(missing_ok=True)
+            with suppress(OSError):  # often called while an error is handled
+                (self._root / gateway / f"{request_id}.{kind}").unlink()
 
     def drop_unclaimed(self, gateway: str) -> int:
-        """Remove outcomes that no gateway read: their callers left, or their commit was refused."""
+        """Remove outcomes that no gateway read: their callers left, or their commit was refused.
+        OSError if the folder cannot be read."""
         oldest, dropped = time.time() - UNCLAIMED_S, 0
         left = (p for p in (self._root / gateway).iterdir() if p.suffix in (".out", ".new"))
         for path in left:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 if path.stat().st_mtime < oldest:
                     path.unlink()
                     dropped += 1
         return dropped
 
     def open_folder(self, gateway: str) -> None:
-        """Make a gateway's folder: from now on workers may answer into it."""
-        (self._root / gateway).mkdir(mode=0o700, exist_ok=True)
+        """Make a gateway's folder: from now on workers may answer into it. OSError if that cannot
+        be."""
+        make_owned(self._root / gateway)
 
     def close_folder(self, gateway: str) -> None:
         """Remove it and all that is left in it."""
@@ -138,28 +169,11 @@ def open_shared_memory(folder: str, cell: str, redis_url: str) -> SharedMemorySt
     """The shared memory below `folder`; None if it is 'off' or cannot be used."""
     if folder == "off":
         return None
-    mark = hashlib.sha256(f"{cell} {redis_url}".encode()).hexdigest()[:12]
-    root = Path(folder) / f"warmroute-{os.getuid()}-{mark}"
     try:
-        root.mkdir(mode=0o700, exist_ok=True)
-        if root.stat().st_uid != os.getuid():
-            return None
-        return SharedMemoryStore(root, _host_id(root / "host-id"))
-    except OSError:
+        return SharedMemoryStore(open_root(Path(folder), cell, redis_url))
+    except OSError as error:
+        log.warning("large tensors go through Redis: WARMROUTE_SHARED_MEMORY: %s", error)
         return None
-
-
-def _host_id(path: Path) -> str:
-    """A random name that the first process writes; other memory (a container's) has another."""
-    fresh = path.with_name(f"host-id-{secrets.token_hex(8)}")
-    fresh.write_text(secrets.token_hex(8))
-    try:
-        os.link(fresh, path)  # atomic: one of several that start together wins
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-    return path.read_text()
 
 
 def _pieces(message: Envelope | Outcome) -> list[bytes | memoryview]:
@@ -183,7 +197,7 @@ def _write_all(handle: int, pieces: list[bytes | memoryview]) -> None:
 def _open(path: Path) -> tuple[memoryview, memoryview]:
     """The header and the tensors' data of a file, both views of its memory."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = open_owned(path)
     except OSError:
         raise Unavailable("its gateway is gone, or shares no memory with this worker") from None
     try:

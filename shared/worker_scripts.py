@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from shared import protocol
+from shared import causes, protocol
 from shared.script_runner import CHUNK, ScriptRunner, flat_of
 
 
@@ -54,10 +54,13 @@ class WorkerScripts(ScriptRunner):
         return answer.decode()
 
     async def fence_worker(
-        self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int
-    ) -> int:
+        self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int,
+        charge_models: bool = True,
+    ) -> int:  # fmt: skip
         """End the epoch of a dead device process; requests moved, -1 if it is not current."""
-        return int(await self._run("fence_worker", worker, epoch, batch, cause, max_attempts))
+        charged = "1" if charge_models else ""
+        args = (worker, epoch, batch, cause, max_attempts, charged)
+        return int(await self._run("fence_worker", *args))
 
     async def leave(self, worker: str, epoch: str, max_attempts: int) -> bool:
         """Deregister; requests that have not started are placed again."""
@@ -117,12 +120,14 @@ class WorkerScripts(ScriptRunner):
     async def fail_load(
         self, worker: str, ref: str, token: str, cause: bytes, backoff_ms: int,
         passing: bool = False, device_class: str = "", full: bytes = b"",
+        scope: str = causes.WORKER,
     ) -> int:  # fmt: skip
-        """Answer parked requests with the cause; how many are left (call again), -1 stale. If the
-        cause is `passing` they wait on, and the load is ordered again after the back-off. Workers
-        of another device class are asked first. `full`: the cause for the log."""
+        """The load failed on this worker: another one is asked. If none is left, or the `scope` of
+        the cause is the model, parked requests are answered with it; how many are left (call
+        again), -1 stale. If it is `passing` they wait on, and the load is ordered again after the
+        back-off. `full`: the cause for the log."""
         flag = "1" if passing else ""
-        args = (worker, ref, token, cause, backoff_ms, CHUNK, flag, device_class, full)
+        args = (worker, ref, token, cause, backoff_ms, CHUNK, flag, device_class, full, scope)
         return int(await self._run("fail_load", *args))
 
     # Copies ------------------------------------------------------------------------------------

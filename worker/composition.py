@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shared.channel import Channel
 from shared.config import WorkerConfig, listed
-from shared.connection import open_redis
+from shared.connection import open_redis, redis_errors
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.manifest import Manifest
@@ -17,8 +17,11 @@ from shared.scripts import WorkerScripts
 from shared.shared_memory import open_shared_memory
 from worker.device.base import Device
 from worker.device.budget import allowed_budget, budget_of, host_budget_of
+from worker.device.self_test import SelfTest
 from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
+from worker.health.checks import LoadChecks
+from worker.health.monitor import HealthMonitor
 from worker.heartbeat import HeartbeatThread
 from worker.loading.load_limiter import LoadLimiter
 from worker.loading.load_pipeline import LoadPipeline
@@ -56,19 +59,25 @@ Send = Callable[..., None]
 
 class Composition:
     """All services of one worker. `calls`: the channel of the scripts. `progress` and `send`:
-    memory shared with the parent, and messages to it. `recycle(reason)` requests a restart."""
+    memory shared with the parent, and messages to it. `recycle(reason)` requests a restart;
+    `leave(reason)` drains and ends a sick worker."""
 
     def __init__(
         self, config: WorkerConfig, device: Device, calls: Channel, progress: Progress, send: Send,
-        recycle: Callable[[str], bool],
+        recycle: Callable[[str], bool], leave: Callable[[str], object],
     ) -> None:  # fmt: skip
         self.config = config
         self._open(calls, device)
-        self._inflight = InflightWindow(config.prefetch)
+        self._inflight = InflightWindow(config.prefetch, models=lambda: self.context.batcher.models)
         self.context = self._make_context(device, progress, send)
         self._make_serving()
         self._make_residency(recycle)
         self.loader = self._make_loader()
+        self.health = HealthMonitor(
+            self.context.health,
+            LoadChecks(Path(config.disk_cache), self.repository, self._redis_time),
+            self._pipeline.warm_calls.try_again, self.context.copies.held, leave, self.events,
+        )  # fmt: skip
         self.orders = Orders(
             self._orders, self._keys, config.worker_id, self.loader.may_take_order,
             self.loader.accept, lambda ref: self._evictor.evict(ref, "the API asked for it"),
@@ -91,9 +100,16 @@ class Composition:
         self._host.resize(budget)
         return budget
 
+    async def _redis_time(self) -> float:
+        with redis_errors():
+            seconds, microseconds = await self._calls.execute_command("TIME")
+        return int(seconds) + int(microseconds) / 1e6
+
     async def close(self) -> None:
         """Close files first, connections last."""
         self.host.leave()
+        if self._shared_memory is not None:
+            self._shared_memory.leave()
         await self._demotion.stop()
         await self._host.close()
         await self.events.finish(1.0)
@@ -131,8 +147,9 @@ class Composition:
         )  # fmt: skip
         return WorkerContext(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
-            ledger=Ledger(budget_of(config, device, self.host.memory)), thread=DeviceThread(),
-            device=device, policy=policy, gauge=Gauge(device.live, lambda: self._inflight.bytes),
+            ledger=Ledger(budget_of(config, device, self.host.memory)),
+            thread=DeviceThread(SelfTest(device, progress).run), device=device,
+            policy=policy, gauge=Gauge(device.live, lambda: self._inflight.bytes),
             meter=Meter(), progress=progress,
         )  # fmt: skip
 
@@ -186,12 +203,12 @@ class Composition:
         def load_here(manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:
             return load(manifest, files, context.device, trust)
 
-        pipeline = LoadPipeline(
+        self._pipeline = LoadPipeline(
             context, self._memory, self._host, self.repository, self._cache, load_here,
             self.consumer.paused,
         )  # fmt: skip
         return Loader(
-            context, self._evictor, self._memory, pipeline, self._stats,
+            context, self._evictor, self._memory, self._pipeline, self._stats,
             ManifestReader(self.repository, self._cache.manifests), self.events,
             LoadLimiter(config.load_concurrency, config.share_loads_s), config.unloadable_s,
         )  # fmt: skip

@@ -64,6 +64,7 @@ def run(options: Namespace) -> int:
         manifest, files, notes = _prepare(options, policy, Path(scratch))
         manifest, tried = _try(manifest, files, options)
         notes += tried
+        notes += _note_foreign(store, options.model)
         result = _publish(store, manifest, files, options)
     pushed = result.manifest
     document: dict[str, object] = {
@@ -132,6 +133,16 @@ def _prepare(
         licence=options.licence,
     )
     return manifest, packed.files, list(packed.notes)
+
+
+def _note_foreign(store: Repository, name: str) -> list[str]:
+    """A folder of another server's layout is easily taken for a model that push would read."""
+    files = store.foreign_files(name)
+    if not files:
+        return []
+    more = f" and {len(files) - 2} more" if len(files) > 2 else ""
+    return [f"{name} in the repository also has {', '.join(files[:2])}{more}, which stay as they "
+            "are: no version uses them"]  # fmt: skip
 
 
 def _check_numbers(options: Namespace) -> None:

@@ -127,7 +127,9 @@ def facts(found: dict[str, Any]) -> list[str]:
         "parked requests": found["parked"] or "",
         "learned": ", ".join([*_learned(learned), *from_tier]),
         "last failure": failure and f"{failure['error']} (for {failure['retry_after_s']:.0f} s)",
-        "quarantine": quarantine and f"{state}, {quarantine['crashes']} crashes",
+        "quarantine": quarantine
+        and f"{state}, {quarantine['crashes']} crashes{_on(quarantine.get('workers'))}",
+        "failed on": ", ".join(f"{f['worker']} ({f['error']})" for f in found.get("failed_on", ())),
         "sessions": ", ".join(found["sessions"]),
         "served unbatched": found.get("unbatched"),
         "not warmed up": found.get("unwarmed"),
@@ -135,6 +137,12 @@ def facts(found: dict[str, Any]) -> list[str]:
         "cannot load it": ", ".join(found["incompatible"]),
     }
     return [f"{name}: {text}" for name, text in lines.items() if text]
+
+
+def _on(workers: dict[str, int] | None) -> str:
+    """Which workers, and how often each; an older gateway does not say."""
+    named = ", ".join(f"{worker} {count}" for worker, count in (workers or {}).items())
+    return f" (on {named})" if named else ""
 
 
 def _plain(value: Any) -> str:

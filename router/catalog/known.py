@@ -6,11 +6,11 @@ Each has a table of its own, so a flood of unknown names pushes out no model.
 from __future__ import annotations
 
 import math
-import time
 from typing import NamedTuple
 
 from router.catalog.entries import Entries, Entry
 from router.catalog.recent import Recent
+from shared import clock
 from shared.errors import NotFound, WarmrouteError, from_code
 
 MAX_SERVED = 20_000
@@ -32,7 +32,7 @@ class Kept(NamedTuple):
     @property
     def stale_s(self) -> float:
         """For how long it should have been found again; negative if it is fresh."""
-        return time.monotonic() - self.until
+        return clock.monotonic() - self.until
 
 
 class Known:
@@ -56,25 +56,25 @@ class Known:
         """NotFound if the repository did not have it a moment ago. A new one each time: a raised
         exception holds on to its caller's frames."""
         until, message = self._unknown.get(key) or (NEVER, "")
-        if until > time.monotonic():
+        if until > clock.monotonic():
             raise NotFound(message)
 
     def raise_if_failed(self, key: Key) -> None:
         """The error of the last look, if that was a moment ago."""
         until, error = self._failed.get(key) or (NEVER, NotFound(""))
-        if until > time.monotonic():
+        if until > clock.monotonic():
             raise from_code(error.code, error.message)
 
     def remember(self, key: Key, entry: Entry, *, stays_open: bool = False) -> None:
         """`stays_open`: the next request looks again, and waits."""
         self._unknown.pop(key)
         if key[1] == LATEST:
-            until = NEVER if stays_open else time.monotonic() + self._ttl_s
+            until = NEVER if stays_open else clock.monotonic() + self._ttl_s
             self._served.put(key[0], Kept(until, entry))
 
     def note_error(self, key: Key, error: BaseException) -> None:
         """A look failed: what is known goes on being served, unless it has left the repository."""
-        now = time.monotonic()
+        now = clock.monotonic()
         if isinstance(error, NotFound):
             if key[1] == LATEST:
                 self._served.pop(key[0])

@@ -91,8 +91,33 @@ def quarantined(breaker: Mapping[str, str], now_ms: int) -> Failure | None:
     if "until" not in breaker or left_ms <= 0:
         return None
     crashes, cause = breaker.get("crashes", "0"), breaker.get("cause", "")
-    text = f"this model version crashed workers {crashes} times, the last: {cause}"
+    names = ", ".join(crashed_workers(breaker))
+    text = f"this model version crashed workers {crashes} times ({names}), the last: {cause}"
     return Failure("quarantined", text, True, int(left_ms))
+
+
+def crashed_workers(breaker: Mapping[str, str]) -> dict[str, int]:
+    """Crashes by worker, of a model's breaker."""
+    parts = breaker.get("by", "").split()
+    return {
+        worker: int(number(count)) for worker, count in zip(parts[::2], parts[1::2], strict=False)
+    }
+
+
+def failures_by_worker(fields: Mapping[str, str], now_ms: int) -> list[dict[str, Any]]:
+    """The workers that could not load a model, as documents: each cause, how often, and for how
+    long the worker is not asked again."""
+    found = []
+    for worker, text in sorted(fields.items()):
+        head, _, rest = text.partition("\n")
+        ends, times = [*head.split(), "", ""][:2]
+        code, _, message = rest.partition("\n")[2].partition(" ")
+        left_s = max(number(ends) - now_ms, 0) / 1000
+        found.append(
+            {"worker": worker, "code": code, "error": message, "times": int(number(times)),
+             "retry_after_s": round(left_s, 1)}
+        )  # fmt: skip
+    return found
 
 
 def explain_wait(

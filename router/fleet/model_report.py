@@ -9,7 +9,13 @@ import msgspec
 
 from router.fleet import fleet_report
 from router.fleet.fleet_report import ModelFacts, WorkerFacts
-from router.fleet.load_status import explain_wait, failure, load_state
+from router.fleet.load_status import (
+    crashed_workers,
+    explain_wait,
+    failure,
+    failures_by_worker,
+    load_state,
+)
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy, effective
@@ -35,6 +41,7 @@ def commands(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
         "breaker": ("hgetall", keys.breaker(ref)),
         "no_capacity": ("exists", keys.no_capacity(ref)),
         "incompatible": ("smembers", keys.incompatible(ref)),
+        "failed_on": ("hgetall", keys.failed_on(ref)),
     }
 
 
@@ -69,6 +76,7 @@ def document(
         "sessions": sorted(session.decode() for session in replies["sessions"]),
         "no_capacity": bool(replies["no_capacity"]),
         "incompatible": sorted(name.decode() for name in replies["incompatible"]),
+        "failed_on": failures_by_worker(texts(replies["failed_on"]), now_ms),
     }
 
 
@@ -109,6 +117,7 @@ def quarantine(breaker: Mapping[str, str], now_ms: int) -> dict[str, Any] | None
     return {
         "open": left_ms > 0,
         "crashes": int(number(breaker.get("crashes", ""))),
+        "workers": crashed_workers(breaker),
         "cause": breaker.get("cause", ""),
         "seconds_left": round(max(left_ms, 0) / 1000, 1),
     }

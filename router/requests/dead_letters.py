@@ -1,11 +1,13 @@
 """Dead letters: requests that could not be served, kept for an operator to read, replay or drop.
 
-The newest 1,000 are kept, in one stream. A letter is a request that failed for good because workers
-died while running it, or an invalid stream entry. Its entry id in that stream names it.
+The newest 1,000 are kept, in one stream, within a budget of bytes (`drop_kept.lua`). A letter is a
+request that failed for good because workers died while running it, or an invalid stream entry. Its
+entry id in that stream names it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -27,8 +29,8 @@ from shared.shared_memory import is_reference
 
 SHOWN_BYTES = 1 << 20  # a larger payload is not written out as JSON; it can still be replayed
 _CARRIED = b"entry."  # before a field that a letter keeps for its replay only (constants.lua)
-READ_AT_ONCE = 8  # each letter includes its payload, of up to 16 MiB
-ENTRY = re.compile(r"\d{1,19}-\d{1,19}")
+READ_AT_ONCE = 8  # one script call passes over their payloads, of up to 1 MiB each
+ENTRY = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 @dataclass(frozen=True)
@@ -94,28 +96,31 @@ class DeadLetters:
         self._scripts = scripts
         self._limits = limits
         self._timeout_ms = round(timeout_s * 1000)
+        self._reading = asyncio.Lock()  # one payload is in memory at a time
 
-    async def newest(self, limit: int, after: str = "") -> list[Letter]:
-        """Up to `limit` letters without their payloads, newest first, from behind `after` on."""
+    async def newest(self, limit: int, after: str = "") -> tuple[list[Letter], str | None]:
+        """Up to `limit` letters without their payloads, newest first, from behind `after` on; and
+        the `after` of the page that follows, None at the end."""
         found: list[Letter] = []
         upto = f"({_check(after)}" if after else "+"
         while len(found) < limit:
             count = min(READ_AT_ONCE, limit - len(found))
-            with redis_errors():
-                rows: Any = await self._client.xrevrange(self._stream, upto, "-", count)
-            found += [_letter(entry, fields, keep_body=False) for entry, fields in rows]
+            rows = await self._scripts.list_letters(upto, count)
+            found += [_letter(entry, _pairs(flat), size=size) for entry, size, flat in rows]
             if len(rows) < count:
-                break
+                return found, None
             upto = f"({found[-1].entry}"
-        return found
+        return found, found[-1].entry
 
     async def get(self, entry: str) -> Letter:
         """One letter with its payload; NotFound."""
-        with redis_errors():
-            rows: Any = await self._client.xrange(self._stream, _check(entry), entry)
+        _check(entry)
+        async with self._reading:
+            with redis_errors():
+                rows: Any = await self._client.xrange(self._stream, entry, entry)
         if not rows:
             raise NotFound(f"dead letter {entry}: unknown")
-        return _letter(*rows[0], keep_body=True)
+        return _letter(*rows[0])
 
     async def drop(self, entry: str) -> None:
         """Delete a letter; NotFound."""
@@ -137,7 +142,10 @@ class DeadLetters:
         if placed.status == statuses.UNKNOWN:
             raise NotFound(f"dead letter {entry}: unknown")
         if placed.status == statuses.UNKEPT:
-            raise Conflict(f"dead letter {entry}: its tensors were in shared memory that is freed")
+            raise Conflict(
+                f"dead letter {entry}: its payload is not kept: it was too large, or in shared "
+                "memory that is freed"
+            )
         if placed.status != statuses.INGRESS:
             placed.raise_for_status(self._limits)
         return request_id, placed
@@ -149,12 +157,17 @@ def _check(entry: str) -> str:
     return entry
 
 
-def _letter(entry: bytes, fields: dict[bytes, bytes], *, keep_body: bool) -> Letter:
-    """The letter of an entry. Fields of a newer release stay in Redis."""
+def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _letter(entry: bytes, fields: dict[bytes, bytes], size: int | None = None) -> Letter:
+    """The letter of an entry; `size`: of a payload that was not read. Fields of a newer release
+    stay in Redis."""
     raw = {name.decode(): fields[name] for name in fields if not name.startswith(_CARRIED)}
     body = raw.pop("body", b"")
     texts = {name: value[:1024].decode(errors="replace") for name, value in raw.items()}
-    return Letter(entry.decode(), texts, body if keep_body else b"", len(body))
+    return Letter(entry.decode(), texts, body, len(body) if size is None else size)
 
 
 def _time_of(entry: str) -> str:

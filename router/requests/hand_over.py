@@ -87,12 +87,8 @@ class Handover:
         items = [
             Waiting(t.id, str(t.ref), t.placed.deadline_ms, *self._place_of(t)) for t in tickets
         ]
-        last = self._waiters.last_read
-        going_on, unread = await until_answered(
-            partial(self._scripts.hand_over, self._gateway, last, items)
-        )
-        for fields in unread:
-            self._waiters.resolve(fields)
+        going_on = await until_answered(partial(self._scripts.hand_over, self._gateway, items))
+        await self._waiters.read_rest()
         pairs = list(zip(tickets, going_on, strict=True))
         handed = [t for t, on in pairs if on and t.future and fail(t.future, HandedOver())]
         self._refuse([ticket for ticket, on in pairs if not on])

@@ -79,15 +79,25 @@ class GatewaySharedMemory:
             workers = await call("ZRANGE", self._keys.workers, 0, -1)
             hosts = [await call("HGET", self._keys.worker(w.decode()), "host_id") for w in workers]
             gateways = await call("ZRANGE", self._keys.gateways, 0, -1)
-        # Not before this gateway has a lease, and again if it had lost it: other gateways delete
-        # the folders of gateways without one.
-        self._store.open_folder(self._gateway)
         self._all_here = bool(hosts) and all(h == self._store.host.encode() for h in hosts)
-        self._store.drop_unclaimed(self._gateway)
-        self._store.close_all_but({self._gateway, *(name.decode() for name in gateways)})
+        self._all_here &= self._keep_in_order(self._store, {name.decode() for name in gateways})
         return self._all_here
+
+    def _keep_in_order(self, store: SharedMemoryStore, gateways: set[str]) -> bool:
+        """Whether this gateway's folder can be used. It is not made before this gateway has a
+        lease, and made again if it had lost it: other gateways delete the folders of gateways
+        without one."""
+        try:
+            store.open_folder(self._gateway)
+            store.drop_unclaimed(self._gateway)
+            store.close_all_but({self._gateway, *gateways})
+        except OSError as error:
+            store.warn(error)
+            return False
+        return True
 
     def close(self) -> None:
         """Delete this gateway's folder."""
         if self._store is not None:
             self._store.close_folder(self._gateway)
+            self._store.leave()

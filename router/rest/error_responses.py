@@ -18,6 +18,8 @@ STATUS: dict[str, int] = {
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "too_slow": HTTPStatus.REQUEST_TIMEOUT,
     "unsupported": HTTPStatus.NOT_IMPLEMENTED,
+    "foreign_origin": HTTPStatus.FORBIDDEN,
+    "wrong_media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "not_found": HTTPStatus.NOT_FOUND,
     "gone": HTTPStatus.NOT_FOUND,

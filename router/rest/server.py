@@ -1,7 +1,9 @@
 """Listening: the aiohttp server around the app, and its orderly end.
 
-On SIGTERM: not ready, no new connections, new requests refused. Waiting callers get their answers
-for a while; then 202 with where to poll (hand_over.py). A second signal, or a stop that takes too
+On SIGTERM: not ready, and as long as its load balancers need to notice that, everything else goes
+on; only connections are closed after their next response. Then no new connections, and new requests
+are refused. Waiting callers get their answers for a while; then 202 with where to poll
+(hand_over.py). A second signal, or a stop that takes too
 long, ends the process at once: accepted requests are in Redis, and go on.
 """
 
@@ -41,8 +43,8 @@ async def serve(app: web.Application, config: RouterConfig) -> None:
         supervisor.start()
         log.info("gateway listens on %s", address(config.host, bound_port(runner)))
         await _until_signalled()
-        _end_at_once_on_second_signal(config.handover_s + LONGEST_STOP_S)
-        await drain(app, runner, site, config.handover_s)
+        _end_at_once_on_second_signal(config.drain_delay_s + config.handover_s + LONGEST_STOP_S)
+        await drain(app, runner, site, config.handover_s, config.drain_delay_s)
     finally:
         await supervisor.stop()
         await runner.cleanup()
@@ -68,13 +70,20 @@ def make_runner(app: web.Application, config: RouterConfig) -> Runner:
 
 
 async def drain(
-    app: web.Application, runner: Runner, site: web.BaseSite, handover_s: float
-) -> None:
-    """Accept nothing new; answer waiting callers, or after `handover_s` seconds hand them over."""
-    handover = app[CONTEXT].handover
+    app: web.Application, runner: Runner, site: web.BaseSite, handover_s: float,
+    delay_s: float = 0.0,
+) -> None:  # fmt: skip
+    """Not ready for up to `delay_s` seconds, until load balancers have noticed; then accept nothing
+    new. Answer waiting callers, or after `handover_s` seconds hand them over."""
+    context = app[CONTEXT]
+    handover = context.handover
+    needed_s = context.health.stop(delay_s)
     runner.connections.drain()
-    await handover.begin()
+    if needed_s:
+        log.info("not ready; stops in %.1f s, when load balancers have noticed", needed_s)
+        await asyncio.sleep(needed_s)
     await site.stop()
+    await handover.begin()
     await runner.connections.wait_idle(handover_s)
     await handover.finish()
 

@@ -20,7 +20,7 @@ from router.v2.json_form import (
     priority_of,
     timeout_of,
 )
-from shared import datatypes
+from shared import datatypes, ranges
 from shared.envelope import USUAL, Envelope, Tensor
 from shared.errors import InvalidInput
 from shared.manifest import Manifest, TensorSpec
@@ -53,7 +53,7 @@ def parse(body: bytes, header_length: str | None, manifest: Manifest) -> InferRe
     return InferRequest(
         envelope=Envelope(
             inputs=_read_inputs(document, binary_part, manifest),
-            outputs=_read_outputs(document, manifest),
+            outputs=_check_outputs([o.name for o in document.outputs or ()], manifest),
             id=document.id,
             priority=priority_of(parameters) if parameters else USUAL,
         ),
@@ -73,6 +73,7 @@ def check(request: InferRequest, manifest: Manifest) -> None:
         check_spec(tensor.datatype, tensor.shape, spec, field)
         count = tensors.element_count(tensor.shape, field)
         tensors.check_binary(memoryview(tensor.data), tensor.datatype, count, field)
+        ranges.check(tensor, spec, field)
         found[tensor.name] = tensor
     _check_complete(found, 0, 0, manifest)
     _check_outputs(request.envelope.outputs, manifest)
@@ -96,6 +97,7 @@ def _spec(
 def _bytes_only(body: bytes, manifest: Manifest) -> InferRequest:
     """All outputs, in binary: such a body cannot ask for anything else."""
     tensor = bytes_only.read(body, manifest)
+    ranges.check(tensor, manifest.inputs[0], f"inputs[{tensor.name!r}]")
     check_batch([(tensor.name, tensor.shape)], manifest)
     return InferRequest(Envelope([tensor]), None, {}, binary_default=True)
 
@@ -155,6 +157,7 @@ def _read_inputs(document: JsonRequest, binary: memoryview, manifest: Manifest) 
                 f"{field}.parameters.binary_data_size: runs past the end of the body"
             )
         found[given.name] = _read_tensor(given, binary[at : at + size], field)
+        ranges.check(found[given.name], spec, field)
         at += size
     _check_complete(found, at, len(binary), manifest)
     return [found[spec.name] for spec in manifest.inputs if spec.name in found]
@@ -221,19 +224,14 @@ def _count(given: JsonInput, field: str) -> int:
     return tensors.element_count(given.shape, field)
 
 
-def _read_outputs(document: JsonRequest, manifest: Manifest) -> list[str]:
-    names = [output.name for output in document.outputs or ()]
-    _check_outputs(names, manifest)
-    return names
-
-
-def _check_outputs(names: list[str], manifest: Manifest) -> None:
+def _check_outputs(names: list[str], manifest: Manifest) -> list[str]:
     offered = {spec.name for spec in manifest.outputs}
     for name in names:
         if name not in offered:
             raise InvalidInput(f"outputs[{name[:80]!r}]: {manifest.name} has {sorted(offered)}")
     if len(set(names)) != len(names):
         raise InvalidInput("outputs: a name is given twice")
+    return names
 
 
 def _read_forms(document: JsonRequest) -> dict[str, bool]:

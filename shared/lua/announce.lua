@@ -1,5 +1,5 @@
 -- announce: make a worker a holder of a loaded model and its version live; place parked requests, in chunks.
--- use: keys, constants, queued, report, outcomes, publish, entries, holders, load_target, loaded_versions, order, breaker, bounds, copies, placement
+-- use: keys, constants, queued, report, outcomes, publish, entries, health, holders, load_target, loaded_versions, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
 --   'tier bytes', chunk, then field value pairs that the load measured (`stats`).
 -- Returns parked requests left to place (call again) | -1 stale token | -2 fenced.
@@ -16,6 +16,7 @@ open_with_harmless_write()
 redis.call('HSETNX', k('holders', ref), worker, ARGV[6] .. ' ' .. now)
 redis.call('SADD', k('holds', worker), ref)
 note_warm(ref, worker, '', '')
+redis.call('HDEL', k('failed_on', ref), worker)
 if #ARGV > 7 then
   for i = 8, #ARGV, 2 do redis.call('HSET', k('stats', ref), ARGV[i], ARGV[i + 1]) end
   redis.call('PEXPIRE', k('stats', ref), STATS_TTL)
@@ -25,19 +26,16 @@ if #ARGV > 7 and least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) 
 -- A worker whose lease has expired gets nothing. Parked requests wait for the sweep, which places them when
 -- the lease is renewed, or orders another load.
 local alive = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
-for _, e in ipairs(alive and redis.call('XRANGE', parked, '-', '+', 'COUNT', ARGV[7]) or {}) do
-  if breaker(ref, now) == 'open' then -- one is tried; the rest waits for its result
-    alive = false
-    break
-  end
-  local item = moving(e[2], parked, e[1])
-  if item and take_entry(parked, e[1], item.model) then place_item(item, now) end
+local waits = not alive
+if alive then
+  local _, rest_waits = place_parked(ref, now, ARGV[7])
+  waits = rest_waits
 end
 local left = redis.call('XLEN', parked)
 if left == 0 then
   redis.call('SREM', PARKED, ref)
   redis.call('DEL', parked, k('unloadable', ref))
-elseif not alive then
+elseif waits then
   left = 0
 end
 if left == 0 and token ~= '' then

@@ -1,10 +1,11 @@
 -- claim_load: take the load of an order.
--- use: keys, constants, report, holders, load_target, order, breaker
+-- use: keys, constants, report, health, holders, load_target, blame, order, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token, lease ms.
 -- Returns 'claimed' | 'suspect' (claimed, but it has crashed a worker: load it while nothing else runs)
 --   | 'stale' (token taken or replaced) | 'unwanted' (no request waits) | 'refused'
---   (this worker refused it before, or holds the model) | 'later' (another worker can load it sooner and
---   has a head start: call again after it) | 'fenced'.
+--   (this worker refused it before or failed a short while ago, holds the model, or a healthier one can
+--   load it) | 'later' (another worker can load it sooner and has a head start: call again after it) | 'fenced'.
+local TRIAL_MS = 30000  -- between two loads of a suspect worker, if a healthier one could have them
 local worker, ref, token, now = ARGV[2], ARGV[4], ARGV[5], clock()
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return 'fenced' end
 local load = k('load', ref)
@@ -15,10 +16,19 @@ if not extra and redis.call('XLEN', k('parked', ref)) == 0 then
   cancel_order(ref)
   return 'unwanted'
 end
-if is_among(worker, r[3] or '') then return 'refused' end
+local failed = is_among(worker, r[3] or '') and failures_of(ref)[worker]
+if is_among(worker, r[3] or '') and not (failed and failed.ends <= now) then return 'refused' end
 if extra and redis.call('HEXISTS', k('holders', ref), worker) == 1 then return 'refused' end
+local rank = rank_of(worker, ref)
+if rank > 0 and (chosen ~= worker or rank == RANKS.sick) then
+  local _, soonest, least = fastest_loader(ref, now, excluded_workers(ref, now, (r[3] or '') .. ' ' .. worker))
+  local last = tonumber(redis.call('HGET', k('worker', worker), 'trial') or now)
+  local trial = rank < RANKS.sick and now >= last + TRIAL_MS
+  if soonest and least < rank and not trial then return 'refused' end
+end
 if chosen ~= '' and chosen ~= worker and now < tonumber(r[6]) + HEAD_START_MS then return 'later' end
 open_with_harmless_write()
+if rank > 0 then redis.call('HSET', k('worker', worker), 'trial', now) end
 redis.call('HSET', load, 'worker', worker, 'phase', 'loading', 'since', now)
 redis.call('PEXPIRE', load, ARGV[6])
 redis.call('SADD', k('loads', worker), ref)

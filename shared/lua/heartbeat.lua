@@ -1,5 +1,5 @@
 -- heartbeat: renew a worker's lease and write its report.
--- use: keys, constants
+-- use: keys, constants, report, health
 -- KEYS[1] prefix. ARGV: now, worker, epoch, incarnation, lease ms, number of models held, then field value pairs.
 -- Returns 'ok' | 'resync' (the map lacks models: announce them again) | 'fenced' (register again)
 --   | 'taken' (another process registered under this id: end).
@@ -15,6 +15,7 @@ if redis.call('EXISTS', stream) == 0 or #redis.call('XINFO', 'GROUPS', stream) =
 end
 open_with_harmless_write()
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[5]), worker)
-for i = 7, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
+if #ARGV > 6 then redis.call('HSET', key, unpack(ARGV, 7)) end
+note_health(worker, now)
 if redis.call('SCARD', k('holds', worker)) ~= tonumber(ARGV[6]) then return 'resync' end
 return 'ok'

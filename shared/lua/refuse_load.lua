@@ -1,21 +1,17 @@
 -- refuse_load: offer an order to the other workers because this one cannot hold the model.
--- use: keys, constants, report, holders, load_target, order
+-- use: keys, constants, report, health, holders, load_target, blame, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token.
--- Returns 'ordered' (a new order, without this worker) | 'no_worker' (no other live worker is left: the
+-- Returns 'ordered' (a new order, without this worker) | 'no_worker' (no other worker is left: the
 --   lease stays with this worker, which must fail the load) | 'no_capacity' (no worker can take a further
 --   copy, which is not ordered again for a while) | 'stale'.
 -- A request that a live holder can serve does not fail: the sweep places parked requests on it.
-local NO_CAPACITY_TTL = 5000
 local now, worker, ref = clock(), ARGV[2], ARGV[3]
 local r = redis.call('HMGET', k('load', ref), 'token', 'worker', 'refused', 'extra')
 if r[1] ~= ARGV[4] or (r[2] ~= '' and r[2] ~= worker) then return 'stale' end
 local refused, extra = r[3] or '', r[4] or ''
 
 local function another_than(list)
-  for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local holds = redis.call('HEXISTS', k('holders', ref), other) == 1
-    if not holds and not is_among(other, list) then return true end
-  end
+  return is_one_left(ref, now, list .. ' ' .. table.concat(redis.call('HKEYS', k('holders', ref)), ' '))
 end
 
 redis.call('SREM', k('loads', worker), ref)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from shared.manifest import SHA256
 from shared.names import MAX_VERSION, check_model_name
 
 MANIFEST = "manifest.json"
+MANIFEST_PATH = re.compile(r"([1-9][0-9]{0,8})/manifest\.json")  # in the folder of a model
 BLOBS = "blobs/sha256"
 
 
@@ -72,6 +74,9 @@ class Repository(Protocol):
 
     def list_versions(self, model: str) -> list[int]:
         """The versions that have a manifest, ascending; [] if none."""
+
+    def foreign_files(self, model: str) -> list[str]:
+        """Some files in the model's folder that are not of ours, relative to it, sorted."""
 
     def read_manifest(self, model: str, version: int) -> bytes:
         """The manifest's bytes, unparsed; BlobMissing if there is none."""

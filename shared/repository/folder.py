@@ -7,9 +7,7 @@ lie inside the root: a symbolic link that leads out of it is refused, not follow
 from __future__ import annotations
 
 import os
-import secrets
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from shared.manifest import MAX_MANIFEST_BYTES
 from shared.names import VERSION, check_model_name
 from shared.repository.base import (
     MANIFEST,
+    MANIFEST_PATH,
     FileSource,
     Listed,
     blob_key,
@@ -26,10 +25,10 @@ from shared.repository.base import (
     manifest_key,
 )
 from shared.repository.disk import copy_hashing, disk_errors, sync_folder
+from shared.repository.naming import name_if_free, partial_in
 from shared.repository.url import RepositoryUrl
 
 PARTIAL = "blobs/partial"
-ABANDONED_S = 24 * 3600.0  # a copy this old was left by a publisher that died
 
 
 class FolderRepository:
@@ -65,6 +64,14 @@ class FolderRepository:
         """Versions that hold a manifest; a folder without one is a version half-written."""
         return sorted(self._versions(model))
 
+    def foreign_files(self, model: str) -> list[str]:
+        """Those in the folder itself and in the folders of its versions."""
+        folder = self._inside(check_model_name(model))
+        with disk_errors(f"folder of model {model}"):
+            found = [*folder.glob("*"), *folder.glob("*/*")]
+            files = [str(path.relative_to(folder)) for path in found if path.is_file()]
+        return sorted(file for file in files if not MANIFEST_PATH.fullmatch(file))
+
     def read_manifest(self, model: str, version: int) -> bytes:
         """At most the allowed bytes of a manifest and one more, which `parse` will refuse."""
         path = self._inside(manifest_key(model, version))
@@ -82,7 +89,7 @@ class FolderRepository:
     def put_blob(self, sha256: str, path: Path, on_bytes: Callable[[int], None]) -> None:
         """Copy, verify, flush and rename, so that a blob is there whole or not at all."""
         target = self._inside(blob_key(sha256))
-        with self._partial() as partial, disk_errors("model repository"):
+        with partial_in(self._inside(PARTIAL)) as partial, disk_errors("model repository"):
             with path.open("rb") as source, partial.open("xb") as copy:
                 found = copy_hashing(source.fileno(), copy.fileno(), on_bytes)
                 os.fsync(copy.fileno())
@@ -93,19 +100,13 @@ class FolderRepository:
             sync_folder(target.parent)
 
     def put_manifest(self, model: str, version: int, raw: bytes) -> None:
-        """Write a temporary file, then link it into place: a link never replaces a file."""
+        """Looks first: what is there already needs no right to write."""
         target = self._inside(manifest_key(model, version))
-        with self._partial() as partial, disk_errors("model repository"):
-            with partial.open("xb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                target.hardlink_to(partial)
-            except FileExistsError:
+        try:
+            self._same_or_conflict(model, version, raw)
+        except BlobMissing:
+            if not self._put_if_absent(target, raw):
                 self._same_or_conflict(model, version, raw)
-            sync_folder(target.parent)
 
     def delete_manifest(self, model: str, version: int) -> None:
         """Unlink it, and the folders above that are empty then."""
@@ -153,6 +154,18 @@ class FolderRepository:
             return error.message
         return "" if path.is_file() else f"{model}/{version.name}: its manifest is not a file"
 
+    def _put_if_absent(self, target: Path, raw: bytes) -> bool:
+        """Write a temporary file, then name it; False if there is one of that name by now."""
+        with partial_in(self._inside(PARTIAL)) as partial, disk_errors("model repository"):
+            with partial.open("xb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            named = name_if_free(partial, target)
+            sync_folder(target.parent)
+        return named
+
     def _same_or_conflict(self, model: str, version: int, raw: bytes) -> None:
         if self.read_manifest(model, version) != raw:
             raise Conflict(f"{model} version {version}: published before with other content")
@@ -175,19 +188,6 @@ class FolderRepository:
         if not path.is_relative_to(root):
             raise Forbidden(f"{key}: a symbolic link leads out of the repository")
         return path
-
-    @contextmanager
-    def _partial(self) -> Iterator[Path]:
-        """A name to write to that no reader looks at; whatever is still there is removed."""
-        folder = self._inside(PARTIAL)
-        with disk_errors("model repository"):
-            folder.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(folder)
-        path = folder / secrets.token_hex(16)
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def _is_folder(path: Path) -> bool:
@@ -212,12 +212,3 @@ def _naming(what: str) -> Iterator[None]:
             yield
     except BlobMissing as error:
         raise BlobMissing(f"{what}: not in the repository") from error
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.iterdir():
-        try:
-            if time.time() - path.stat().st_mtime > ABANDONED_S:
-                path.unlink()
-        except FileNotFoundError:
-            continue  # another publisher finished with it

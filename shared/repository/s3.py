@@ -12,6 +12,7 @@ from shared.errors import BlobMissing, Conflict, Forbidden
 from shared.manifest import MAX_MANIFEST_BYTES
 from shared.names import check_model_name
 from shared.repository.base import (
+    MANIFEST_PATH,
     Listed,
     UrlSource,
     blob_key,
@@ -20,7 +21,7 @@ from shared.repository.base import (
     manifest_key,
 )
 from shared.repository.s3_client import PAYER, Connection, s3_errors
-from shared.repository.s3_listing import VERSION_KEY, list_by_keys
+from shared.repository.s3_listing import list_by_keys
 from shared.repository.s3_upload import upload
 from shared.repository.url import RepositoryUrl
 
@@ -75,8 +76,18 @@ class S3Repository:
         found: list[int] = []
         for page in self._pages(f"versions of {model}", start):
             keys = [entry["Key"][len(start) :] for entry in page.get("Contents", [])]
-            found += [int(match[1]) for key in keys if (match := VERSION_KEY.fullmatch(key))]
+            found += [int(match[1]) for key in keys if (match := MANIFEST_PATH.fullmatch(key))]
         return sorted(found)
+
+    def foreign_files(self, model: str) -> list[str]:
+        """Of the first thousand keys."""
+        start = f"{self._prefix}{check_model_name(model)}/"
+        page = self._connection.ask(
+            f"files of {model}",
+            lambda client: client.list_objects_v2(Bucket=self._bucket, Prefix=start),
+        )
+        keys = [entry["Key"][len(start) :] for entry in page.get("Contents", [])]
+        return sorted(key for key in keys if key and not MANIFEST_PATH.fullmatch(key))
 
     def read_manifest(self, model: str, version: int) -> bytes:
         """At most the allowed bytes of a manifest and one more, which `parse` will refuse."""

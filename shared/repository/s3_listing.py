@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from shared.names import RESERVED_NAMES
-from shared.repository.base import Listed, is_model_name
-
-VERSION_KEY = re.compile(r"([1-9][0-9]{0,8})/manifest\.json")
+from shared.repository.base import MANIFEST_PATH, Listed, is_model_name
 
 
 def list_by_keys(client: Any, bucket: str, prefix: str) -> list[Listed]:
@@ -20,7 +17,7 @@ def list_by_keys(client: Any, bucket: str, prefix: str) -> list[Listed]:
     found: dict[str, list[int]] = defaultdict(list)
     for key in _keys(client, bucket, prefix):
         model, _, rest = key.partition("/")
-        match = VERSION_KEY.fullmatch(rest)
+        match = MANIFEST_PATH.fullmatch(rest)
         if match and is_model_name(model):
             found[model].append(int(match[1]))
     return [Listed(name, sorted(found[name])) for name in sorted(found)]

@@ -47,7 +47,9 @@ def test_a_load_lease_has_the_fields_that_the_scripts_write() -> None:
 def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
     """`extra`, in the lease."""
     said = after("why it was ordered although no request waits: ").partition(".")[0].split(", ")
-    text = "".join(lua(n) for n in ("copies", "reconcile", "order_copy", "open_session"))
+    text = "".join(
+        lua(n) for n in ("copies", "healthy_copy", "reconcile", "order_copy", "open_session")
+    )
     given = re.findall(r"extra = '(\w+)'|order_missing\(ref, now, (.+?)\)", text)
     words = {word for first, why in given for word in (first, *re.findall(r"'(\w+)'", why)) if word}
     assert set(said) == words
@@ -61,7 +63,7 @@ def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
         ("if the order is for another worker and not ",
          f"{constants.HEAD_START_MS} ms old"),
         ("it alone may claim it for ", f"{constants.HEAD_START_MS} ms."),
-        ("and not ordered again for ", f"{constant('NO_CAPACITY_TTL', 'refuse_load') / 1000:g} s"),
+        ("and not ordered again for ", f"{constant('NO_CAPACITY_TTL', 'order') / 1000:g} s"),
         ("before the first ", f"{expected_ms('host')} ms from host memory, "
          f"{expected_ms('disk')} ms from disk, {expected_ms('remote') / 1000:g} s from remote"),
         ("out what is asked for too); from ",

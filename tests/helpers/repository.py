@@ -50,6 +50,9 @@ class FakeRepository:
             raise Forbidden(self._why(model))
         return self._versions(model)
 
+    def foreign_files(self, model: str) -> list[str]:
+        return []
+
     def read_manifest(self, model: str, version: int) -> bytes:
         self._asked("read_manifest")
         try:

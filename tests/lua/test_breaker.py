@@ -96,6 +96,7 @@ async def test_a_failure_without_a_crash_proves_nothing(open_cell: Cell) -> None
 async def test_another_crash_opens_it_for_twice_as_long(open_cell: Cell) -> None:
     """Up to ten minutes."""
     cell = open_cell
+    await cell.client.delete(cell.keys.parked(REF))
     waits = []
     for _ in range(8):
         epoch = await cell.worker("w1", holds=[REF])
@@ -106,6 +107,7 @@ async def test_another_crash_opens_it_for_twice_as_long(open_cell: Cell) -> None
         await cell.place(placing())
         await cell.begin("w1", epoch, await cell.read("w1"), batch=1)
         await cell.scripts.fence_worker("w1", epoch, 1, "was killed by SIGSEGV", MAX_ATTEMPTS)
+        await cell.client.delete(cell.keys.parked(REF))
     assert waits == [min(FIRST_MS * 2**n, 600_000) for n in range(8)]
 
 

@@ -108,10 +108,12 @@ async def test_a_load_goes_where_it_belongs(cell: Cell) -> None:
     token = await cell.claim("w1", epochs["w1"])
     assert await cell.scripts.renew_load("w1", REF, token, LEASE_MS, "a busy copy drains")
     assert await cell.scripts.route_by_affinity("w1", REF, token, "team", "prefer") == "elsewhere"
-    token = await cell.claim("w2", epochs["w2"])
-    cause = b"corrupt no"
-    failed = await cell.scripts.fail_load("w2", REF, token, cause, 1000, device_class="a")
-    assert failed == 0
+    for name in ("w2", "w1"):
+        token = await cell.claim(name, epochs[name])
+        failed = await cell.scripts.fail_load(
+            name, REF, token, b"corrupt no", 1000, device_class="a", scope="class"
+        )
+        assert failed == 0
     token = await cell.claim("w3", epochs["w3"])
     learned = {"remote": 5, "min_copies": 2}
     assert await cell.scripts.announce("w3", epochs["w3"], REF, token, "device 1", learned) == 0

@@ -42,13 +42,14 @@ async def test_nothing_of_the_dead_is_left(cell: Cell) -> None:
 
 
 async def test_its_requests_go_to_another_holder(cell: Cell) -> None:
-    """With everything they had; only what had begun counts an attempt. Records say where."""
+    """With everything they had, first those that had not begun; only what had begun counts an
+    attempt. Records say where."""
     items = [kept(body=b"1"), placing(body=b"2")]
     await dead(cell, *items, begin=1)
     await cell.worker("w2", holds=[REF])
     before = await cell.record(items[0].id)
     await cell.reap()
-    first, second = await cell.stream(cell.keys.work("w2"))
+    second, first = await cell.stream(cell.keys.work("w2"))
     assert first.fields.items() >= {
         "id": items[0].id.encode(), "body": b"1", "flags": b"kp", "attempts": b"1",
         "deadline": before["deadline"],

@@ -198,5 +198,5 @@ async def test_garbage_among_parked_requests_blocks_no_request(cell: Cell) -> No
     await cell.place(kept(ref=OTHER_REF))
     await cell.client.xadd(cell.keys.parked(OTHER_REF), {"foo": "bar"})
     token = await cell.claim("w2", other, OTHER_REF)
-    assert await cell.scripts.fail_load("w2", OTHER_REF, token, b"corrupt x", 1000) == 0
+    assert await cell.scripts.fail_load("w2", OTHER_REF, token, b"corrupt x", 1, scope="model") == 0
     assert await cell.client.xlen(cell.keys.dead_letters) == 2

@@ -24,7 +24,12 @@ def bind(expected: State, after: State) -> None:
         entry = record.get("entry", "")
         record |= {"entry": names.get((record["stream"], entry), entry)} if entry else {}
     for part in ("dead_letters", "outbox", "ingress", "failures"):
-        setattr(expected, part, _bound(getattr(expected, part), getattr(after, part), {}, part))
+        setattr(expected, part, _bound(getattr(expected, part), getattr(after, part), names, part))
+    letters = [line.split(" ") for line in expected.kept.get("letters", [])]
+    if letters:
+        expected.kept["letters"] = [
+            " ".join([*head, names.get(("dead_letters", name), name)]) for *head, name in letters
+        ]
     for name, entries in expected.work.items():
         counts = Counter(item.ref for item in entries.values())
         expected.queued[name] = {ref: str(count) for ref, count in counts.items()}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.model import load_target
 from tests.model.load_target import setting
-from tests.model.model import Model
+from tests.model.model import Model, must
 
-SPILL_FROM, SPARE = 4, 0.7
+SPILL_FROM, SPARE, NO_CAPACITY_MS = 4, 0.7, 5000
 
 
 def could_be_more(m: Model, ref: str) -> bool:
@@ -30,14 +30,16 @@ def spill(m: Model, ref: str, worker: str, queued: int, sure: bool) -> None:
         return None
     m.looked[ref] = queued
     holders = m.live_holders(ref)
-    if any(load_target.number(m.state, w, "busy_share") < SPARE for w in holders):
+    healthy = [w for w in holders if load_target.rank_of(m.state, w, ref) == 0]
+    if any(load_target.number(m.state, w, "busy_share") < SPARE for w in healthy):
         return m.note("copies: a holder has time")
     wait = load_target.wait_on(m.state, worker, queued)
     if (sure and wait <= 0) or not could_be_more(m, ref):
         return None
     live = load_target.live_workers(m.state, m.now)
     refused = holders | {w for w in live if not _has_time(m, w)}
-    sooner = wait > load_target.soonest(m.state, m.now, ref, refused)[1]
+    _, ms, rank = load_target.soonest(m.state, m.now, ref, refused)
+    sooner = wait > ms and rank == 0
     if not sure:
         load = m.after.loads.get(ref)
         sooner = load is not None and load.extra == "scale_out"
@@ -54,7 +56,7 @@ def _has_time(m: Model, worker: str) -> bool:
 
 def must_stay(m: Model, ref: str, worker: str, share: float | None) -> str:
     """Why this copy is not to be evicted: `pinned`, `needed` or ''."""
-    others = m.live_holders(ref) - {worker}
+    others = lasting(m, ref) - {worker}
     free = sum(max(0.0, SPARE - load_target.number(m.state, w, "busy_share")) for w in others)
     if setting(m.state, ref, "pin") == 1 or (not others and m.state.pinned.get(ref)):
         return "pinned"
@@ -63,6 +65,38 @@ def must_stay(m: Model, ref: str, worker: str, share: float | None) -> str:
     if 0 < setting(m.state, ref, "max_copies") <= len(others):
         return ""
     return "needed" if share is not None and (not others or share > free) else ""
+
+
+def lasting(m: Model, ref: str) -> set[str]:
+    """Live holders that are not about to leave."""
+    return {w for w in m.live_holders(ref) if load_target.rank_of(m.state, w, ref) < 2}
+
+
+def stays_with(m: Model, ref: str, rank: int) -> bool:
+    """All holders are unhealthy, the best of this rank: whether it serves on. Perhaps a healthy
+    copy is ordered."""
+    holders, sick = m.live_holders(ref), rank == 2
+    if ref in m.state.unloadable:
+        return True
+    if not sick and (len(holders) > 1 or setting(m.state, ref, "max_copies") == 1):
+        m.note("healthy_copy: two agree")
+        return True
+    return not ((ref in m.state.loads or _order_healthy(m, ref, holders)) and sick)
+
+
+def _order_healthy(m: Model, ref: str, holders: set[str]) -> bool:
+    if ref in m.state.no_capacity:
+        return False
+    refused = load_target.excluded(m.state, m.now, ref, holders)
+    if load_target.soonest(m.state, m.now, ref, refused)[2] > 0:
+        m.state.no_capacity[ref] = m.after.no_capacity.get(ref, "nobody")
+        must(m.state.no_capacity[ref] in holders, "no_capacity names a holder")
+        m.lives(f"no_capacity:{ref}", NO_CAPACITY_MS)
+        m.note("healthy_copy: nobody is healthy")
+        return False
+    m.order(ref, refused, "unhealthy")
+    m.note("healthy_copy: ordered")
+    return True
 
 
 def order_missing(m: Model, ref: str, why: str) -> bool:

@@ -45,7 +45,7 @@ LOADS = [
     ),
     *of(
         "refuse_load", "refuse_load reload announce",
-        ("holders_are_asked", "if not holds and", "if"),
+        ("holders_are_asked", "redis.call('HKEYS', k('holders', ref))", "{}"),
         ("who_waits_is_failed_beside_a_holder", "#live_holders(ref, now) > 0 or", ""),
         ("what_has_no_capacity_is_ordered_at_once", "redis.call('SET', k('no_capacity', ref)",
          "redis.call('SET', k('none', ref)"),
@@ -77,17 +77,16 @@ LOADS = [
     *of(
         "fail_load", "fail_load claim_load reload",
         ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
-        ("a_passing_cause_ends_requests", "if ARGV[8] == '1' or", "if"),
+        ("a_passing_cause_ends_requests", "  if temporary then\n", "  if false then\n"),
         ("the_cause_is_forgotten",
          "redis.call('SET', k('unloadable', ref)", "redis.call('SET', k('none', ref)"),
-        ("no_other_class_is_tried", "if not is_among(other, refused .. incompatible) then",
-         "if false then"),
-        ("a_class_that_failed_is_tried", "refused .. incompatible", "refused"),
+        ("no_other_worker_is_asked", "is_one_left(ref, now, others)", "false"),
+        ("what_is_proved_is_tried_elsewhere", "if scope ~= 'model' and #names", "if #names"),
         ("a_class_is_out_for_ever", "redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])", ""),
     ),
     *of(
         "fail_load", "fail_load claim_load crashed_before place",
-        ("who_waits_is_failed_beside_a_holder", "or #live_holders(ref, now) > 0", ""),
+        ("who_waits_is_failed_beside_a_holder", "if #live > 0 then", "if false then"),
     ),
     *of(
         "fail_load", "fail_load refuse_load order_copy",
@@ -95,7 +94,7 @@ LOADS = [
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load",
-        ("it_is_handed_on_for_ever", "(mode == 'prefer' and r[5])", "false"),
+        ("it_is_handed_on_for_ever", "(r[5] or rank_of", "(rank_of"),
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
@@ -105,7 +104,7 @@ LOADS = [
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load refuse_load reload",
         ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
-        ("who_refused_gets_it", "if is_among(best, r[3] or '')", "if false"),
+        ("who_refused_gets_it", "if is_among(best,", "if false and is_among(best,"),
         ("its_worker_keeps_it", "redis.call('SREM', k('loads', worker), ref)", ""),
         ("a_full_worker_gets_more", "most > 0 and (count[other] or 0) >= most", "false"),
         ("no_other_family_begins", "if not best and is_full(worker) then", "if false then"),
@@ -164,9 +163,9 @@ COPIES = [
     ),
     *of(
         "reconcile", "reconcile order_copy set_policy announce open_session",
-        ("a_missing_copy_is_not_ordered", "#live_holders(ref, now) < least", "false"),
-        ("one_copy_too_many", "#live_holders(ref, now) < least",
-         "#live_holders(ref, now) < least + 1"),
+        ("a_missing_copy_is_not_ordered", "lasting_copies(ref, now) < least", "false"),
+        ("one_copy_too_many", "lasting_copies(ref, now) < least",
+         "lasting_copies(ref, now) < least + 1"),
         ("it_is_looked_at_for_ever", "redis.call('SREM', MIN_COPIES, ref)", "local _ = 0"),
         ("it_lapses_with_its_last_load", "redis.call('PEXPIRE', k('stats', ref), STATS_TTL)", ""),
     ),
@@ -191,7 +190,7 @@ COPIES = [
         "lib/copies", "place heartbeat",
         ("any_queue_is_too_long", "and wait > first_answer then", "then"),
         ("no_queue_is_too_long", "and wait > first_answer then", "and false then"),
-        ("a_holder_has_time", "if busy_share(holder) < SPARE then return end", ""),
+        ("a_holder_has_time", "if busy_share(holder) < SPARE and rank", "if false and rank"),
         ("who_is_busy_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",
          "is_contended(worker)"),
         ("who_has_no_room_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model.copies import must_stay, order_missing
+from tests.model.copies import lasting, must_stay, order_missing
 from tests.model.load_target import KNOWN_TTL, least_copies, live_workers, setting
 from tests.model.loaded_versions import if_replaced_wish_nothing, note_trial, rests
 from tests.model.model import STALL_SPARE, Model, must
@@ -171,9 +171,7 @@ async def reconcile(run: Run, c: Choices) -> None:
         if least_copies(m.state, ref) == 0:
             m.state.min_copies.discard(ref)
             run.count("reconcile", "forgotten")
-        elif len(m.live_holders(ref)) < least_copies(m.state, ref) and (
-            sure or _is_ordered(m, ref)
-        ):
+        elif len(lasting(m, ref)) < least_copies(m.state, ref) and (sure or _is_ordered(m, ref)):
             ordered += order_missing(m, ref, "min_copies")
     must(ordered <= max(0, most + 1 - before), f"{ordered} orders more, where {before} wait")
     run.count("reconcile", "ended" if ended else "none ended")

@@ -16,9 +16,12 @@ from shared.errors import Unavailable
 from tests.helpers.cell import Cell, open_cell
 from tests.helpers.leaks import forget_cell
 from tests.model import (
+    affinity_rules,
+    before_rules,
     copy_rules,
     gateway_rules,
     invariants,
+    lease_rules,
     load_end_rules,
     load_rules,
     place_rules,
@@ -36,25 +39,26 @@ Rule = Callable[[Run, Choices], Awaitable[None]]
 STEPS, CHUNK = 120, 128
 # How often each is chosen, before a run's own weights. What destroys is rare, so that runs get far.
 _ALWAYS = {
-    place_rules.place: 6, worker_rules.register: 2, worker_rules.read: 6, worker_rules.begin: 7,
+    place_rules.place: 6, lease_rules.register: 2, worker_rules.read: 6, worker_rules.begin: 7,
     world_rules.tick: 3,
 }  # fmt: skip
 _OPTIONAL = {
     load_end_rules.announce: 6, load_rules.claim_load: 5, load_rules.take_order: 2,
     load_rules.take_told: 2, load_rules.reload: 2, load_rules.renew_load: 2,
     load_rules.refuse_load: 2,
-    load_end_rules.fail_load: 2, worker_rules.complete: 5, worker_rules.heartbeat: 3,
+    load_end_rules.fail_load: 2, worker_rules.complete: 5, lease_rules.heartbeat: 3,
     worker_rules.fence_worker: 2, worker_rules.leave: 1, copy_rules.retire: 3, sweep_rules.reap: 3,
     sweep_rules.sweep: 4, gateway_rules.cancel: 3, gateway_rules.subscribe: 3,
     gateway_rules.gateway_beat: 2, gateway_rules.record_outcomes: 1, gateway_rules.hand_over: 1,
     world_rules.write_ingress: 3, world_rules.read_door: 2, world_rules.fill_memory: 1,
-    world_rules.publish_reply: 3, world_rules.replay: 2, world_rules.crashed_before: 2,
+    world_rules.publish_reply: 3, world_rules.replay: 2, before_rules.crashed_before: 2,
+    before_rules.ill_before: 1, before_rules.retried_before: 1,
     world_rules.buried_before: 1, world_rules.lose_stream: 0.5, world_rules.set_clock: 0.3,
     world_rules.lose_everything: 0.2,
 }  # fmt: skip
 # Of these a run has few: most of what they do is done to what the others have built.
 _RARE = {
-    load_rules.route_by_affinity: 3, copy_rules.order_copy: 2, load_end_rules.record_stats: 1,
+    affinity_rules.route_by_affinity: 3, copy_rules.order_copy: 2, load_end_rules.record_stats: 1,
     copy_rules.order_unload: 1, copy_rules.set_policy: 1, copy_rules.reconcile: 3,
     session_rules.open_session: 2, session_rules.keep_session: 1, session_rules.close_session: 1,
     world_rules.kin_before: 3,

@@ -150,16 +150,17 @@ async def hand_over(run: Run, c: Choices) -> None:
         item, (stream, entry) = run.seen.requests[request], run.seen.placed[request]
         full = f"{run.keys.prefix}:{stream}" if stream else ""
         waiting.append((request, item.ref, item.deadline, full, entry if stream else ""))
-    last = c.of(("0-0", "18446744073709551615-0"))
-    (kept, unread), m = await run.call(
-        f"hand_over {gateway} {waiting}", run.scripts.hand_over(gateway, last, waiting)
+    kept, m = await run.call(
+        f"hand_over {gateway} {waiting}", run.scripts.hand_over(gateway, waiting)
     )
-    replies = m.state.replies.get(gateway, [])
-    must(len(unread) == (len(replies) if last == "0-0" else 0), f"hand_over gave {unread}")
+    unread = m.state.replies.get(gateway)
     for (request, ref, deadline, *_), goes_on in zip(waiting, kept, strict=True):
         must(goes_on == _handed_over(m, run, request, ref, deadline), f"hand_over of {request}")
         run.count("hand_over", "goes on" if goes_on else "ended")
     m.forget(f"replies:{gateway}")
+    if unread is not None:
+        m.state.replies[f"{gateway}.unread"] = unread
+        m.lives(f"replies:{gateway}.unread", REPLIES_TTL)
     if gateway in m.state.gateways:
         m.state.gateways[gateway] = m.now
     run.serial += 1  # it never calls again; the next process has another name

@@ -18,6 +18,7 @@ _WITH_LIFETIME = {
     "answers": "answers",
     "rq:job": "jobs", "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
     "no_capacity": "no_capacity", "incompatible": "incompatible", "affinity": "affinity",
+    "failed_on": "failed_on", "crashed": "crashed",
     "outcomes": "outcomes", "loaded_versions": "loaded_versions",
 }  # fmt: skip
 

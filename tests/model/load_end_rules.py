@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from tests.model.blame import MOST_ASKED, agreed_cause, class_agrees, forgive, note_failure
 from tests.model.load_rules import end_load, lease_of, loader, under_way
-from tests.model.load_target import KNOWN_TTL, incompatible_workers, least_copies, live_workers
+from tests.model.load_target import KNOWN_TTL, failed_workers, is_one_left, least_copies
 from tests.model.loaded_versions import not_live, note_live
 from tests.model.model import Model, must
-from tests.model.moves import PASSING_MARK, moving, place_item, publish
+from tests.model.moves import PASSING_MARK, publish
+from tests.model.parked import place_parked
 from tests.model.run import COPY_BYTES, Choices, Run
+from tests.model.state import Load
 
 CAUSE, PASSING_CAUSE, BACKOFF_MS = "corrupt its hash is wrong", "disk_full no room", 4000
 # What a load may teach: mostly nothing new.
@@ -50,6 +55,7 @@ def _announced(
     m.state.holders.setdefault(ref, set()).add(worker)
     m.state.holds.setdefault(worker, set()).add(ref)
     m.note_warm(ref, worker, "", "")
+    forgive(m, ref, worker)
     if learned:
         m.state.stats.setdefault(ref, {}).update(learned)
         m.lives(f"stats:{ref}", KNOWN_TTL)
@@ -57,11 +63,8 @@ def _announced(
     if learned and least_copies(m.state, ref) > 0:
         m.state.min_copies.add(ref)
     going = m.state.leases.get(worker, 0) > m.now
-    for entry in list(m.state.parked.get(ref, {}))[: run.chunk] if going else ():
-        going = m.breaker(ref) != "open"
-        if not going:
-            break
-        place_item(m, moving(m, "parked", ref, entry))
+    if going:
+        going = not place_parked(m, ref, run.chunk)[1]
     left = len(m.state.parked.get(ref, {}))
     if left == 0:
         m.state.waiting.discard(ref)
@@ -94,15 +97,17 @@ async def fail_load(run: Run, c: Choices) -> None:
     if run.idle(c, under_way(run)):
         return
     (worker, ref, token), passing = loader(run, c), c.chance(2)
+    scope = c.of(("worker", "class", "model"))
     cause = PASSING_CAUSE if passing else CAUSE
     own = run.state.workers.get(worker, {}).get("device_class", "none")
     answer, m = await run.call(
-        f"fail_load {worker} {ref} {token} {cause} {own}",
+        f"fail_load {worker} {ref} {token} {cause} {own} {scope}",
         run.scripts.fail_load(
-            worker, ref, token, cause.encode(), BACKOFF_MS, passing, own, b"in full"
+            worker, ref, token, cause.encode(), BACKOFF_MS, passing, own, b"in full", scope
         ),
     )
-    want, done = _failed(m, run, worker, ref, token, "" if passing else own)
+    why = Cause(cause, passing, scope, own)
+    want, done = _failed(m, run, worker, ref, token, why)
     failed = run.state.parked.get(ref, {}).keys() - m.after.parked.get(ref, {}).keys()
     must(not (failed and m.live_holders(ref)), f"I17: {failed} failed, and somebody holds {ref}")
     must(answer == want, f"fail_load says {answer}, not {want}: {done}")
@@ -110,33 +115,69 @@ async def fail_load(run: Run, c: Choices) -> None:
     run.check("fail_load", m)
 
 
-def _failed(m: Model, run: Run, worker: str, ref: str, token: str, failing: str) -> tuple[int, str]:
-    """`failing`: the device class that cannot load it, '' if the cause may pass."""
+class Cause(NamedTuple):
+    """Why a load failed."""
+
+    text: str
+    passing: bool
+    scope: str
+    device_class: str
+
+
+def _failed(m: Model, run: Run, worker: str, ref: str, token: str, why: Cause) -> tuple[int, str]:
     load = lease_of(m, worker, ref, token)
     if load is None:
         return -1, "stale"
-    if failing:
-        m.state.incompatible.setdefault(ref, set()).add(failing)
+    said = load.cause
+    if not said:
+        done = _charged(m, worker, ref, load, why)
+        if done:
+            return 0, done
+        said, temporary = agreed_cause(m, ref, why.text)
+        m.note("blame: all agree" if said != why.text else "blame: one")
+        temporary = temporary and why.scope != "model"
+        m.state.unloadable[ref] = PASSING_MARK * temporary + said
+        m.lives(f"unloadable:{ref}", BACKOFF_MS)
+        m.note_trouble(ref, BACKOFF_MS)
+        if temporary:
+            end_load(m, worker, ref)
+            return 0, "waits on"
+        not_live(m, ref)
+        m.state.loads[ref] = load._replace(cause=said)
+    return _answer(m, run, worker, ref, said)
+
+
+def _charged(m: Model, worker: str, ref: str, load: Load, why: Cause) -> str:
+    """It is charged to this worker: what follows, "" if nobody else is to be asked."""
+    note_failure(m, ref, worker, BACKOFF_MS, why.passing, why.scope, why.device_class, why.text)
+    if why.scope == "class" and class_agrees(m, ref, why.device_class, worker):
+        m.state.incompatible.setdefault(ref, set()).add(why.device_class)
         m.lives(f"incompatible:{ref}", BACKOFF_MS)
-        # A further copy was not for who held one; who waits by now waits for a first one.
-        further = bool(load.extra and m.state.parked.get(ref))
-        refused = {worker} if further else load.refused | {worker}
-        incompatible = incompatible_workers(m.state, m.now, ref)
-        if set(live_workers(m.state, m.now)) - refused - incompatible:
-            m.state.loading.get(worker, set()).discard(ref)
-            m.order(ref, refused, "" if further else load.extra)
-            return 0, "elsewhere"
-    m.state.unloadable[ref] = CAUSE if failing else PASSING_MARK + PASSING_CAUSE
-    m.lives(f"unloadable:{ref}", BACKOFF_MS)
-    m.note_trouble(ref, BACKOFF_MS)
-    if not failing or m.live_holders(ref):
+        m.note("blame: a class")
+    # A further copy was not for who held one; who waits by now waits for a first one.
+    further = bool(load.extra and m.state.parked.get(ref))
+    refused = {worker} if further else load.refused | {worker}
+    extra, live = "" if further else load.extra, m.live_holders(ref)
+    others = refused | live if extra else refused
+    asked = len(failed_workers(m.state, m.now, ref)) < MOST_ASKED
+    if why.scope != "model" and asked and is_one_left(m.state, m.now, ref, others):
+        m.state.loading.get(worker, set()).discard(ref)
+        m.order(ref, refused, extra)
+        return "elsewhere"
+    if live:
         end_load(m, worker, ref)
-        return 0, "held" if failing else "waits on"
-    not_live(m, ref)
+        m.state.no_capacity[ref] = worker
+        m.lives(f"no_capacity:{ref}", BACKOFF_MS)
+        return "held"
+    return ""
+
+
+def _answer(m: Model, run: Run, worker: str, ref: str, said: str) -> tuple[int, str]:
+    """Who waits is told, a chunk of them."""
     for entry in list(m.state.parked.get(ref, {}))[: run.chunk]:
         item = m.take("parked", ref, entry)
         assert item is not None
-        publish(m, item, "failed", worker, CAUSE, "in full")
+        publish(m, item, "failed", worker, said, "in full")
     left = len(m.state.parked.get(ref, {}))
     if left == 0:
         end_load(m, worker, ref)

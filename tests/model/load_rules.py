@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from tests.model.load_target import KNOWN_TTL, live_workers, setting
+from tests.model.blame import has_rested
+from tests.model.load_target import (
+    excluded,
+    failed_workers,
+    is_one_left,
+    rank_of,
+    setting,
+    soonest,
+)  # fmt: skip
 from tests.model.model import STALL_SPARE, Model, must
 from tests.model.run import LOAD_LEASE_MS, Choices, Run
 from tests.model.state import Load
 
-HEAD_START_MS, NO_CAPACITY_MS = 250, 5000
-KEY = "tenant"  # of their affinity
+HEAD_START_MS, NO_CAPACITY_MS, TRIAL_MS = 250, 5000, 30_000
 
 
 def lease_of(m: Model, worker: str, ref: str, token: str) -> Load | None:
@@ -81,16 +86,35 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
     if not load.extra and not m.state.parked.get(ref):
         m.unorder(ref)
         return "unwanted"
-    if worker in load.refused or (load.extra and worker in m.state.holders.get(ref, ())):
+    if worker in load.refused and not has_rested(m, ref, worker):
+        return "refused"
+    if load.extra and worker in m.state.holders.get(ref, ()):
+        return "refused"
+    if _healthier(m, ref, worker, load):
+        m.note("health: outranked")
         return "refused"
     if load.chosen not in ("", worker) and m.now < load.since + HEAD_START_MS:
         return "later"
     m.take_back_job(ref, token)  # taken over the direct way
+    if rank_of(m.state, worker, ref):
+        m.state.workers[worker]["trial"] = str(m.now)
     m.state.loads[ref] = load._replace(worker=worker, phase="loading", since=m.now)
     m.lives(f"load:{ref}", LOAD_LEASE_MS)
     m.state.loading.setdefault(worker, set()).add(ref)
     crashed = int(m.state.breakers.get(ref, {}).get("crashes", 0))
     return "suspect" if crashed else "claimed"
+
+
+def _healthier(m: Model, ref: str, worker: str, load: Load) -> bool:
+    rank = rank_of(m.state, worker, ref)
+    if not rank or (load.chosen == worker and rank < 2):
+        return False
+    others = excluded(m.state, m.now, ref, load.refused | {worker})
+    trial = int(m.state.workers[worker].get("trial", m.now)) + TRIAL_MS
+    if rank < 2 and m.now >= trial:
+        m.note("health: trial")
+        return False
+    return soonest(m.state, m.now, ref, others)[2] < rank
 
 
 async def reload(run: Run, c: Choices) -> None:
@@ -105,7 +129,8 @@ async def reload(run: Run, c: Choices) -> None:
     crashed = int(m.state.breakers.get(ref, {}).get("crashes", 0)) > 1
     busy = ref in m.state.loads or ref in m.state.unloadable
     enough = 0 < setting(m.state, ref, "max_copies") <= len(m.live_holders(ref))
-    refused = crashed or busy or enough or worker in m.state.holders.get(ref, ())
+    rests = worker in failed_workers(m.state, m.now, ref)
+    refused = crashed or busy or enough or rests or worker in m.state.holders.get(ref, ())
     must(bool(token) == (m.epoch_is(worker, epoch) and not refused), f"reload says {token!r}")
     if token:
         m.state.loads[ref] = Load(m.new_token(ref, token), "loading", worker, m.now, frozenset())
@@ -156,8 +181,7 @@ def _refused(m: Model, worker: str, ref: str, token: str) -> str:
         return "stale"
     m.state.loading.get(worker, set()).discard(ref)
     refused, held = load.refused | {worker}, m.state.holders.get(ref, set())
-    others = set(live_workers(m.state, m.now)) - held
-    if others - refused:
+    if is_one_left(m.state, m.now, ref, refused | held):
         m.order(ref, refused, load.extra)
         return "ordered"
     if m.live_holders(ref) or (load.extra and not m.state.parked.get(ref)):
@@ -165,67 +189,12 @@ def _refused(m: Model, worker: str, ref: str, token: str) -> str:
         m.state.no_capacity[ref] = worker
         m.lives(f"no_capacity:{ref}", NO_CAPACITY_MS)
         return "no_capacity"
-    if load.extra and others - {worker}:
+    if load.extra and is_one_left(m.state, m.now, ref, {worker} | held):
         m.note("refuse_load: a first copy now")
         m.order(ref, {worker})
         return "ordered"
     m.state.loads[ref] = load._replace(worker=worker)
     return "no_worker"
-
-
-async def route_by_affinity(run: Run, c: Choices) -> None:
-    """A load that was claimed belongs beside its kin."""
-    if run.idle(c, under_way(run)):
-        return
-    (worker, ref, token), mode = loader(run, c), c.of(("prefer", "require"))
-    most = c.of((0, 1, 2, 0))
-    answer, m = await run.call(
-        f"route_by_affinity {worker} {ref} {token} {mode} {most}",
-        run.scripts.route_by_affinity(worker, ref, token, KEY, mode, most),
-    )
-    want = _beside_kin(m, worker, ref, token, most if mode == "prefer" else None)
-    must(answer == want, f"route_by_affinity says {answer}, not {want}")
-    run.count("route_by_affinity", answer)
-    run.check("route_by_affinity", m)
-
-
-def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | None) -> str:
-    """`preferred`: the most kin on one worker (0 any number); None: it is required to be there."""
-    load = lease_of(m, worker, ref, token)
-    if load is None:
-        return "stale"
-    m.state.affinity.setdefault(KEY, set()).add(ref)
-    m.lives(f"affinity:{KEY}", KNOWN_TTL)
-    live = live_workers(m.state, m.now)
-    ready = [w for w in live if m.state.workers.get(w, {}).get("state") == "ready"]
-    count = _count_kin(m, ref)
-    fits = [w for w in ready if not preferred or count[w] < preferred]
-    with_kin = sorted(w for w in fits if count[w])
-    best = max(with_kin, key=lambda w: count[w], default=worker)
-    if not with_kin and worker in ready and worker not in fits:
-        best = max(fits, key=lambda w: count[w], default=worker)
-        m.note("route_by_affinity: begins another family")
-    if best == worker or (preferred is not None and load.handed_on):
-        return "here"
-    if best in load.refused:
-        return "nowhere" if preferred is None else "here"
-    m.state.loading.get(worker, set()).discard(ref)
-    m.order(ref, load.refused, load.extra, best)
-    m.state.loads[ref] = m.state.loads[ref]._replace(handed_on=worker)
-    return "elsewhere"
-
-
-def _count_kin(m: Model, ref: str) -> Counter[str]:
-    """By worker, who holds or loads it; who is nowhere is no kin any more."""
-    count: Counter[str] = Counter()
-    for other in m.state.affinity[KEY] - {ref}:
-        held, load = m.live_holders(other), m.state.loads.get(other)
-        count.update(held)
-        if load:
-            count[load.worker] += 1
-        elif not held:
-            m.state.affinity[KEY].discard(other)
-    return count
 
 
 async def take_told(run: Run, c: Choices) -> None:

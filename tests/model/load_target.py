@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from tests.model.state import State
 
 NEAR_TTL, KNOWN_TTL, DIRECT_TTL = 3_600_000, 604_800_000, 10_000
+RANKS, NOBODY = {"healthy": 0, "suspect": 1, "sick": 2}, 9
 EXPECTED = {"host": 50.0, "disk": 200.0, "remote": 2000.0}
 
 
@@ -45,18 +46,43 @@ def tier_at(state: State, ref: str, worker: str) -> str:
     return "remote" if lost else tier
 
 
-def soonest(state: State, now: int, ref: str, refused: Iterable[str]) -> tuple[str, float]:
-    """The worker that has it before any could bring it from remote ('' if none), and when (ms;
-    infinite if nobody could have it)."""
+def rank_of(state: State, worker: str, ref: str) -> int:
+    """How far it is passed over: 0 healthy, 1 suspect or the model fails there, 2 sick."""
+    health, *failing = state.unhealthy.get(worker, "healthy").split()
+    return max(RANKS[health], int(ref in failing))
+
+
+def soonest(state: State, now: int, ref: str, refused: Iterable[str]) -> tuple[str, float, int]:
+    """The worker that has it before any could bring it from remote ('' if none), when (ms;
+    infinite if nobody could have it), and its rank: the healthiest come first."""
     known, refused = state.stats.get(ref, {}), set(refused)
-    best = ("", math.inf)
+    best = ("", math.inf, NOBODY)
     for worker in live_workers(state, now):
         if state.workers.get(worker, {}).get("state") == "ready" and worker not in refused:
             tier = tier_at(state, ref, worker)
             ms = float(known.get(tier, EXPECTED[tier]))
             ms += wait_on(state, worker, len(state.work.get(worker, {})))
-            best = ("" if tier == "remote" else worker, ms) if ms < best[1] else best
+            rank = rank_of(state, worker, ref)
+            if (rank, ms) < (best[2], best[1]):
+                best = ("" if tier == "remote" else worker, ms, rank)
     return best
+
+
+def failed_workers(state: State, now: int, ref: str) -> list[str]:
+    """Workers that could not load it, and are not to be asked again yet."""
+    failures = state.failed_on.get(ref, {})
+    return sorted(w for w, text in failures.items() if int(text.split()[0]) > now)
+
+
+def excluded(state: State, now: int, ref: str, refused: Iterable[str]) -> frozenset[str]:
+    """Those, what is `refused`, and workers of an incompatible class."""
+    failed = failed_workers(state, now, ref)
+    return frozenset(refused) | set(failed) | incompatible_workers(state, now, ref)
+
+
+def is_one_left(state: State, now: int, ref: str, refused: Iterable[str]) -> bool:
+    """Whether somebody else may be asked who is not sick."""
+    return soonest(state, now, ref, excluded(state, now, ref, refused))[2] < RANKS["sick"]
 
 
 def incompatible_workers(state: State, now: int, ref: str) -> set[str]:

@@ -8,6 +8,7 @@ model takes the choice from what is, and checks that it was allowed.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 
 from tests.model import load_target
@@ -15,13 +16,14 @@ from tests.model.state import Item, Load, State
 
 ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
 RESULT_TTL, RECORD_SPARE, REPLIES_TTL, STALL_SPARE = 3_600_000, 3_600_000, 60_000, 900_000
-CRASHES, WINDOW, FIRST_PAUSE, LONGEST_PAUSE, PROBE = 5, 600_000, 10_000, 600_000, 30_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
     "gateway": "protocols",
     "request": "records", "tombstone": "tombstone", "idempotency": "idempotency",
-    "answers": "answers", "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
+    "answers": "answers", "reply_stream": "reply_streams",
+    "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
     "no_capacity": "no_capacity", "incompatible": "incompatible", "affinity": "affinity",
+    "failed_on": "failed_on", "crashed": "crashed",
     "outcomes": "outcomes", "loaded_versions": "loaded_versions",
 }  # fmt: skip
 
@@ -106,19 +108,6 @@ class Model:
         held = self.state.breakers[ref]
         return max(int(held["until"]), int(held.get("probe_until", 0)))
 
-    def charge_crash(self, ref: str, cause: str) -> None:
-        held, stays = self.state.breakers.setdefault(ref, {}), WINDOW
-        held["crashes"] = str(int(held.get("crashes", 0)) + 1)
-        held["cause"] = cause
-        held.pop("probe_until", None)
-        if int(held["crashes"]) >= CRASHES:
-            held["opens"] = str(int(held.get("opens", 0)) + 1)
-            pause = min(FIRST_PAUSE * 2 ** (int(held["opens"]) - 1), LONGEST_PAUSE)
-            held["until"] = str(self.now + pause)
-            stays += pause
-            self.note_trouble(ref, pause)
-        self.lives(f"breaker:{ref}", stays)
-
     def note_trouble(self, ref: str, ms: int) -> None:
         """It is among what cannot be asked, for so long."""
         there = {
@@ -173,10 +162,13 @@ class Model:
         must(load is not None, f"I17: no load was ordered for {ref}")
         assert load is not None
         token = self.new_token(ref, load.token)
-        incompatible = load_target.incompatible_workers(self.state, self.now, ref)
-        out = frozenset(refused) | incompatible
+        out, refused = load_target.excluded(self.state, self.now, ref, refused), frozenset(refused)
         if not chosen:
-            chosen = load_target.soonest(self.state, self.now, ref, out)[0]
+            chosen, ms, _ = load_target.soonest(self.state, self.now, ref, out)
+            if ms == math.inf and out != refused:  # all have failed: any of them may try again
+                self.note("load_target: all have failed")
+                out = refused
+                chosen = load_target.soonest(self.state, self.now, ref, out)[0]
             self.note(
                 f"load_target: {self.state.warm[ref][chosen].split()[0] if chosen else 'none'}"
             )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shared.constants import RECORD_BYTES
 from shared.placed import Limits
-from tests.model.copies import spill
+from tests.model.copies import spill, stays_with
+from tests.model.crashes import count_success, crashed_holders
+from tests.model.load_target import rank_of
 from tests.model.model import RECORD_SPARE, RESULT_TTL, Model, must
 from tests.model.outcomes import trace
 from tests.model.state import Item
@@ -50,14 +53,16 @@ def passes(cause: str) -> bool:
     return cause.startswith(PASSING_MARK)
 
 
-def place_item(m: Model, item: Item, room: Room | None = None) -> Answer:
+def place_item(m: Model, item: Item, room: Room | None = None, *, fewest: bool = False) -> Answer:
     """Place or park a request. Without limits it was accepted before and cannot be refused for
-    being one too many, or for a quarantine."""
-    state = m.breaker(item.ref)
+    being one too many, or for a quarantine. `fewest`: of all that are parked it began least."""
+    state, avoided = _quarantine(m, item, fewest)
     if state == "open" and room:
         return Answer("quarantined")
     limit = room.limits.work if room else None
-    worker = "" if state == "open" else _choose(m, item, limit)
+    worker = "" if state == "open" else _choose(m, item, avoided, limit)
+    rank = rank_of(m.state, worker, item.ref) if worker else 0
+    worker = worker if not rank or state != "closed" or stays_with(m, item.ref, rank) else ""
     kept = "k" in item.flags or state == "probe"
     queued = len(m.state.work.get(worker, {}))
     if worker and state == "closed":
@@ -87,11 +92,24 @@ def has_enough(m: Model, worker: str, ref: str, limit: int) -> bool:
     return own >= limit or (len(entries) >= 4 * limit and own >= max(1, limit // 16))
 
 
-def _choose(m: Model, item: Item, limit: int | None) -> str:
-    """The holder that Redis chose: alive, and no other that takes the request had less to do."""
-    live = m.live_holders(item.ref)
+def _quarantine(m: Model, item: Item, fewest: bool) -> tuple[str, set[str]]:
+    """What the breaker means for this request, and the holders to avoid."""
+    state = m.breaker(item.ref)
+    if state == "probe" and item.attempts and not fewest:
+        state = "open"
+    avoided = crashed_holders(m, item.ref) if state == "open" else None
+    return ("closed" if avoided is not None else state), avoided or set()
+
+
+def _choose(m: Model, item: Item, avoided: set[str], limit: int | None) -> str:
+    """The holder that Redis chose: alive, none is healthier, and no other had less to do."""
+    live = m.live_holders(item.ref) - avoided
     if not live:
         return ""
+    ranks = {w: rank_of(m.state, w, item.ref) for w in live}
+    live = {w for w in live if ranks[w] == min(ranks.values())}
+    if len(ranks) > len(live):
+        m.note("holders: outranked")
     takes = [w for w in live if limit is None or not has_enough(m, w, item.ref, limit)] or live
     least = min(len(m.state.work.get(w, {})) for w in takes)
     for worker in sorted(live):
@@ -109,6 +127,8 @@ def _as_probe(m: Model, item: Item) -> Item:
 
 def _accept(m: Model, item: Item, worker: str, room: Room | None, waits: bool) -> Answer:
     if worker:
+        if "crashes" in m.state.breakers.get(item.ref, {}):
+            item = item._replace(flags=with_flag(item.flags, "w"))
         entry = m.add("work", worker, item)
         if "k" in item.flags:
             _record(m, item, "placed", f"work:{worker}", entry, room)
@@ -166,6 +186,7 @@ def _probe_ended(m: Model, ref: str, status: str) -> None:
 def publish(m: Model, item: Item, status: str, worker: str, outcome: str, cause: str = "") -> None:
     """A request reaches its terminal state."""
     cold = "1" if "c" in item.flags else "0"
+    count_success(m, item, status, worker)
     told = not item.reply or reply(m, item.reply, item.id, status, worker, cold, outcome)
     if told and "k" not in item.flags:
         return trace(m, item, status, worker, cold, outcome, cause, False)
@@ -192,11 +213,18 @@ def publish(m: Model, item: Item, status: str, worker: str, outcome: str, cause:
     for name in ("stream", "entry", "watchers"):
         record.pop(name, None)
     m.lives(f"request:{item.id}", RESULT_TTL)
+    count_kept(m, "outcomes", item.id, len(outcome.encode("latin-1")) + RECORD_BYTES)
     m.state.tombstone.add(item.id)
     m.lives(f"tombstone:{item.id}", 2 * RESULT_TTL)
     for to in record.get("reply_to", "").split():
         add_outbox(m, {"id": item.id, "to": to})
     return None
+
+
+def count_kept(m: Model, kind: str, name: str, size: int) -> None:
+    """What is kept until `drop_kept` drops it."""
+    m.state.kept.setdefault(kind, []).append(f"{m.now} {size} {name}")
+    m.state.kept_bytes[kind] = str(int(m.state.kept_bytes.get(kind, 0)) + size)
 
 
 def add_outbox(m: Model, fields: dict[str, str]) -> None:

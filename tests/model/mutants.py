@@ -8,7 +8,7 @@ deletes what it has just read, in the same script).
 
 from __future__ import annotations
 
-from tests.model import copy_mutants
+from tests.model import blame_mutants, copy_mutants
 from tests.model.planting import EPOCH_CHECK, REGISTERED_CHECK, of
 
 GATEWAY = [
@@ -39,8 +39,8 @@ GATEWAY = [
     ),
     *of(
         "publish_reply", "publish_reply write_ingress read_door",
-        ("two_answers", "if redis.call('XDEL', door, entry) == 0 then return 0 end",
-         "if not original then return 0 end"),
+        ("two_answers", "redis.call('XDEL', door, entry)", ""),
+        ("a_refusal_is_silent", "local why = reply_to", "local why = false and reply_to"),
         ("still_pending", "redis.call('XACK', door, DOOR_GROUP, entry)", ""),
     ),
     *of(
@@ -52,7 +52,7 @@ GATEWAY = [
     *of(
         "hand_over", "hand_over announce complete",
         ("the_outcome_is_not_kept", "redis.call('HSET', key, 'flags', flags .. POLL)", ""),
-        ("it_still_gets_replies", "redis.call('DEL', replies)", ""),
+        ("it_still_gets_replies", "redis.call('RENAME', replies, unread)", "local _ = 0"),
         ("what_has_ended_goes_on", "#redis.call('XRANGE', stream, entry, entry) == 1", "true"),
     ),
     *of(
@@ -85,9 +85,8 @@ GATEWAY = [
         ("a_failed_load_is_tried_at_once", "and not unloadable(ref)", ""),
     ),
     *of(
-        "sweep", "sweep place crashed_before announce tick",
-        ("what_waited_out_a_quarantine_stays", "if item and take_entry(parked, e[1], ref)",
-         "if false"),
+        "lib/parked", "sweep place crashed_before announce tick",
+        ("what_waited_stays", "if item and take_entry(stream", "if false and (stream"),
     ),
     *of(
         "sweep", "sweep tick claim_load take_order announce",
@@ -117,6 +116,14 @@ WORKER = [
         ("a_lost_map_goes_unnoticed", "return 'resync'", "return 'ok'"),
     ),
     *of(
+        "heartbeat", "heartbeat announce",
+        ("nothing_is_said_of_its_health", "note_health(worker)", ""),
+    ),
+    *of(
+        "register", "crashed_before fence_worker begin claim_load",
+        ("what_crashes_begins_as_healthy", "note_health(worker)", ""),
+    ),
+    *of(
         "begin", "begin announce",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
         ("what_is_late_starts", "tonumber(ARGV[i + 2]) <= now", "false"),
@@ -132,7 +139,8 @@ WORKER = [
         "fence_worker", "fence_worker begin announce claim_load",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
         ("innocents_are_charged", ", batch = batch}", "}"),
-        ("nobody_is_blamed", "charge_crash(ref, cause, now)", ""),
+        ("a_model_is_charged_for_its_request", "if ARGV[7] ~= '' then", "if true then"),
+        ("nobody_is_blamed", "charge_crash(ref, worker, cause, now, retried, sole)", ""),
         ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),
     *of(
@@ -159,7 +167,9 @@ SHARED = [
     ),
     *of(
         "lib/holders", "announce heartbeat",
-        ("the_most_loaded", "load_of[worker] < least", "load_of[worker] > least"),
+        ("the_most_loaded", "rank == least_rank and load_of[worker] < least",
+         "rank == least_rank and load_of[worker] > least"),
+        ("the_sick_are_as_good", "rank < least_rank or less", "load_of[worker] < least"),
         ("the_dead_are_sent_requests", "if lease and tonumber(lease) > now then", "if lease then"),
     ),
     *of(
@@ -208,7 +218,6 @@ SHARED = [
     ),
     *of(
         "lib/breaker", "crashed_before fence_worker claim_load reload begin",
-        ("it_never_opens", "if crashes >= CRASHES then", "if false then"),
         ("all_are_probes",
          "redis.call('HSET', k('breaker', item.model), 'probe_until', now + PROBE_MS)", ""),
     ),
@@ -225,4 +234,4 @@ SHARED = [
         ("nobody_is_invited", "redis.call('RPUSH', COLD_QUEUE, id)", ""),
     ),
 ]  # fmt: skip
-ALL = [*GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL]
+ALL = [*GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL]

@@ -51,7 +51,8 @@ def _load(flat: list[str]) -> Load:
     return Load(
         f.get("token", ""), f.get("phase", ""), f.get("worker", ""), int(f.get("since", 0)),
         frozenset(f.get("refused", "").split()), f.get("extra", ""), f.get("for", ""),
-        f.get("why", ""), f.get("handed_on", ""), int(float(f.get("until", 0))),
+        f.get("why", ""), f.get("handed_on", ""), f.get("cause", ""),
+        int(float(f.get("until", 0))),
     )  # fmt: skip
 
 
@@ -117,9 +118,10 @@ _KEYED = {
     "worker", "holders", "holds", "work", "queued", "started", "parked", "load", "loads",
     "unloadable",
     "breaker", "gateway", "replies", "request",
-    "tombstone", "idempotency", "answers", "policy", "stats",
+    "tombstone", "idempotency", "answers", "reply_stream", "policy", "stats",
     "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
-    "loaded_versions", "outcomes",
+    "failed_on", "crashed",
+    "loaded_versions", "outcomes", "kept", "kept_bytes",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
     "workers": _whole("leases", _scores),
@@ -149,7 +151,10 @@ _READERS: dict[str, Reader] = {
     "outbox": _outbox,
     "dead_letters": _whole("dead_letters", _entries),
     "failures": _failures,
+    "kept": _into("kept", list),
+    "kept_bytes": _into("kept_bytes", str),
     "outcomes": _into("outcomes", _table),
+    "reply_stream": lambda state, key, *_: state.reply_streams.add(key),
     "answers": _into("answers", lambda rows: list(_entries(rows).values())),
     "policy": _into("policies", _table),
     "stats": _into("stats", _table),
@@ -162,6 +167,9 @@ _READERS: dict[str, Reader] = {
     "pinned": _into("pinned", set),
     "no_capacity": _into("no_capacity", str),
     "incompatible": _into("incompatible", set),
+    "failed_on": _into("failed_on", _table),
+    "crashed": _into("crashed", _table),
+    "unhealthy": _whole("unhealthy", _table),
     "affinity": _into("affinity", set),
     "rq:queue:cold": lambda state, _, rows, __: state.orders.update(rows),
     "rq:queues": lambda *_: None,

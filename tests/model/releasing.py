@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from shared.constants import RECORD_BYTES
 from tests.model.model import Model, sha1
-from tests.model.moves import EXPIRED, moving, place_item, publish, with_flag
+from tests.model.moves import EXPIRED, count_kept, moving, place_item, publish, with_flag
 from tests.model.state import Item
 
 
 def bury(m: Model, item: Item, worker: str, cause: str) -> None:
-    m.state.dead_letters[f"?d{len(m.state.dead_letters)}"] = {
+    letter = f"?d{len(m.state.dead_letters)}"
+    m.state.dead_letters[letter] = {
         "kind": "request", "id": item.id, "model": item.ref, "worker": worker,
         "attempts": str(item.attempts), "cause": cause, "fingerprint": sha1(item.body),
         "body": item.body,
     }  # fmt: skip
+    count_kept(m, "letters", letter, len(item.body.encode("latin-1")) + RECORD_BYTES)
     publish(m, item, "failed", worker, cause)
 
 
@@ -33,12 +36,16 @@ def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
         if not m.state.holders.get(ref):
             m.state.holders.pop(ref, None)
     m.state.workers.pop(worker, None)
+    m.state.unhealthy.pop(worker, None)
     _give_up_loads(m, worker)
+    taken: list[tuple[bool, Item]] = []
     for entry in list(m.state.work.get(worker, {}))[:chunk]:
         number = m.state.started.get(worker, {}).get(entry)
         ran = number is not None and how.batch in ("", number)
         item = moving(m, "work", worker, entry)
-        _move(m, item._replace(attempts=item.attempts + ran), worker, how)
+        taken.append((ran, item._replace(attempts=item.attempts + ran)))
+    for _, item in sorted(taken, key=lambda pair: pair[0]):  # what ran comes last
+        _move(m, item, worker, how)
     left = len(m.state.work.get(worker, {}))
     if left == 0:
         for part in (m.state.work, m.state.pending, m.state.groups, m.state.started):

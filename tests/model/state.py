@@ -32,6 +32,7 @@ class Load(NamedTuple):
     chosen: str = ""  # the worker that has a head start
     why: str = ""
     handed_on: str = ""
+    cause: str = ""  # the cause that who waits is being told
     until: int = 0  # the end of a renewed lease
 
 
@@ -70,11 +71,14 @@ class State:
     outbox: dict[str, dict[str, str]] = field(default_factory=dict)
     outbox_pending: Pending = field(default_factory=dict)
     dead_letters: dict[str, dict[str, str]] = field(default_factory=dict)
+    kept: dict[str, list[str]] = field(default_factory=dict)  # by kind
+    kept_bytes: dict[str, str] = field(default_factory=dict)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     failures_pending: Pending = field(default_factory=dict)
     # by kind and generation; "" has the newest of each
     outcomes: dict[str, dict[str, str]] = field(default_factory=dict)
     answers: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    reply_streams: set[str] = field(default_factory=set)  # made by the cell, by sha1
     policies: dict[str, dict[str, str]] = field(default_factory=dict)
     stats: dict[str, dict[str, str]] = field(default_factory=dict)
     loaded_versions: dict[str, dict[str, str]] = field(
@@ -88,6 +92,9 @@ class State:
     pinned: dict[str, set[str]] = field(default_factory=dict)
     no_capacity: dict[str, str] = field(default_factory=dict)
     incompatible: dict[str, set[str]] = field(default_factory=dict)
+    failed_on: dict[str, dict[str, str]] = field(default_factory=dict)
+    crashed: dict[str, dict[str, str]] = field(default_factory=dict)
+    unhealthy: dict[str, str] = field(default_factory=dict)
     affinity: dict[str, set[str]] = field(default_factory=dict)
     stall: str = ""  # last housekeeping, end of the grace, lease, whether the clock went back
     expires: dict[str, int] = field(default_factory=dict)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from tests.model.model import CLAIM_TTL, JOB_TTL, ORDER_TTL, Model, job_id, must
-from tests.model.moves import moving, place_item, publish
+from tests.model.moves import publish
 from tests.model.outcomes import late
+from tests.model.parked import place_parked
 from tests.model.releasing import Wiping, wipe
 from tests.model.run import LEASE_MS, Choices, Run
 from tests.model.stall import extend, grace_after_stall
 from tests.model.state import Item
+
+LOST = "unavailable Redis has lost the entry of this request; send it again"
 
 
 async def reap(run: Run, c: Choices) -> None:
@@ -45,7 +48,9 @@ async def sweep(run: Run, c: Choices) -> None:
         for ref in _in_order(m):
             what, number = _sweep_ref(m, ref, run.chunk, grace)
             counts[what] = counts.get(what, 0) + number
-        must(answer == (expired, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
+        counts["lost"] = _end_lost(m, run.chunk)
+        ended = expired + counts["lost"]
+        must(answer == (ended, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
         for what, number in counts.items():
             if number:
                 run.count("sweep", what)
@@ -83,6 +88,25 @@ def _expire(m: Model, chunk: int, grace: int) -> int:
     return expired
 
 
+def _end_lost(m: Model, chunk: int) -> int:
+    """Requests whose entry is missing: all, or of many those that Redis chose."""
+    told = {fields["id"]: at for at, fields in enumerate(m.after.failures.values())}
+    known, ended = len(m.state.deadlines), 0
+    for request in sorted(m.state.deadlines, key=lambda request: told.get(request, 0)):
+        place, chosen = m.place_of(request), request not in m.after.deadlines
+        if place is None and chosen:
+            del m.state.deadlines[request]
+        if place is None or place[2] in getattr(m.state, place[0]).get(place[1], {}):
+            continue
+        must(chosen or known > chunk, f"{request} is lost, and does not end")
+        if chosen:
+            record = m.state.records[request]
+            item = Item(request, record["model"], 0, record["reply"], record["flags"], 0, "")
+            publish(m, item, "failed", "", LOST)
+            ended += 1
+    return ended
+
+
 def _sweep_ref(m: Model, ref: str, chunk: int, grace: int) -> tuple[str, int]:
     parked, load = m.state.parked.get(ref, {}), m.state.loads.get(ref)
     if not parked:
@@ -105,20 +129,10 @@ def _sweep_ref(m: Model, ref: str, chunk: int, grace: int) -> tuple[str, int]:
     if load:
         return "loading", 1
     if m.live_holders(ref):
-        return "placed", _place_parked(m, ref, chunk)
+        return "placed", place_parked(m, ref, chunk)[0]
     if ref in m.state.unloadable:
         return "backing off", 1
     if m.breaker(ref) != "open":
         m.order(ref)
         return "ordered", 1
     return "quarantined", 1
-
-
-def _place_parked(m: Model, ref: str, chunk: int) -> int:
-    placed = 0
-    for entry in list(m.state.parked[ref])[:chunk]:
-        if m.breaker(ref) == "open":
-            break
-        place_item(m, moving(m, "parked", ref, entry))
-        placed += 1
-    return placed

@@ -3,73 +3,15 @@
 from __future__ import annotations
 
 from shared.scripts import Completion
+from tests.model.crashes import charge_crash, note_crash
 from tests.model.model import Model, must
 from tests.model.moves import IN_SHARED_MEMORY, publish
 from tests.model.releasing import Wiping, wipe
-from tests.model.run import LEASE_MS, Choices, Run
+from tests.model.run import Choices, Run
 from tests.model.state import Item
 
 BULKY = ("succeeded", IN_SHARED_MEMORY + "file")
 Entries = list[tuple[str, Item]]
-
-
-async def register(run: Run, c: Choices) -> None:
-    """A worker begins, or begins anew: under a new epoch, its old requests placed again."""
-    gone = [w for w in run.workers if w not in run.state.workers]
-    worker = c.of(gone) if gone and not c.chance(8) else c.of(run.workers)
-    incarnation = run.incarnation(worker, fresh=c.chance(2))
-    fields = {"incarnation": incarnation, "completed_per_s": c.of(("0", "2"))}
-    fields |= {"state": "ready", "device_class": c.of(("cpu", "h100"))}
-    fields |= {"budget_bytes": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
-    fields |= _report(c)
-    epoch, m = await run.call(
-        f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
-    )
-    m.state.leases.pop(worker, None)
-    wipe(m, worker, Wiping(run.attempts, "its worker registered again"))
-    given = {e for known in run.seen.epochs.values() for e in known}
-    must(epoch not in given, f"I20: epoch {epoch} is not new")
-    run.seen.epochs[worker].append(epoch)
-    m.state.workers[worker] = {"epoch": epoch, "since": str(m.now), "protocol": "1 1", **fields}
-    m.state.leases[worker] = m.now + LEASE_MS
-    m.state.work[worker], m.state.pending[worker], m.state.groups[worker] = {}, set(), {epoch}
-    run.count("register", "registered")
-    run.check("register", m)
-
-
-def _report(c: Choices) -> dict[str, str]:
-    """How long a request takes here (ms), what share of its time the device has spent, and
-    whether models push each other out."""
-    return {
-        "service_ms": c.of(("0", "30", "2500")),
-        "busy_share": c.of(("1", "0", "1", "0.5")),
-        "contended": c.of(("0", "1", "0")),
-    }
-
-
-async def heartbeat(run: Run, c: Choices) -> None:
-    """The lease, and whether the map still knows all that the worker holds."""
-    worker = run.worker(c)
-    epoch, incarnation = run.epoch(c, worker), run.incarnation(worker, old=c.chance(4))
-    held = len(run.state.holds.get(worker, ())) + c.chance(4)
-    report = {"completed_per_s": "3", "state": "draining" if c.chance(4) else "ready", **_report(c)}
-    answer, m = await run.call(
-        f"heartbeat {worker} {epoch} {incarnation}",
-        run.scripts.heartbeat(worker, epoch, incarnation, LEASE_MS, held, report),
-    )
-    record = m.state.workers.get(worker)
-    if record is None or record["epoch"] != epoch:
-        taken = record is not None and record["incarnation"] != incarnation
-        want = "taken" if taken else "fenced"
-    elif not m.state.groups.get(worker):
-        want = "fenced"
-    else:
-        m.state.leases[worker] = m.now + LEASE_MS
-        record |= report
-        want = "ok" if len(m.state.holds.get(worker, ())) == held else "resync"
-    must(answer == want, f"heartbeat says {answer}, not {want}")
-    run.count("heartbeat", answer)
-    run.check("heartbeat", m)
 
 
 async def read(run: Run, c: Choices) -> None:
@@ -175,9 +117,10 @@ async def fence_worker(run: Run, c: Choices) -> None:
         run.epoch(c, worker),
         c.of(sorted({int(n) for n in run.state.started.get(worker, {}).values()} | {0})),
     )
+    charged = c.of((True, True, False))
     answer, m = await run.call(
-        f"fence_worker {worker} {epoch} {batch}",
-        run.scripts.fence_worker(worker, epoch, batch, cause, run.attempts),
+        f"fence_worker {worker} {epoch} {batch} {charged}",
+        run.scripts.fence_worker(worker, epoch, batch, cause, run.attempts, charged),
     )
     if not m.epoch_is(worker, epoch):
         must(answer == -1, f"fence_worker says {answer} of an epoch that is not current")
@@ -185,15 +128,19 @@ async def fence_worker(run: Run, c: Choices) -> None:
         return run.check("fence_worker", m)
     del m.state.leases[worker]
     begun, entries = m.state.started.get(worker, {}), m.state.work.get(worker, {})
-    blamed = {entries[e].ref for e, n in begun.items() if n == str(batch) and e in entries}
-    loading = m.state.loading.get(worker, set())
-    blamed |= {r for r in loading if r in m.state.loads and m.state.loads[r].worker == worker}
-    for ref in blamed:
-        m.charge_crash(ref, cause)
+    ran = [entries[e] for e, n in begun.items() if n == str(batch) and e in entries]
+    blamed, loading = {item.ref for item in ran}, m.state.loading.get(worker, set())
+    loads = {r for r in loading if r in m.state.loads and m.state.loads[r].worker == worker}
+    sole = charged and note_crash(m, worker, blamed or loads)
+    blamed |= loads
+    for ref in blamed if charged else ():
+        retried = {bool(item.attempts) for item in ran if item.ref == ref} == {True}
+        charge_crash(m, ref, worker, cause, retried, sole)
         run.count("fence_worker", "opened" if m.breaker(ref) == "open" else "charged")
     must(answer == len(entries), f"fence_worker moved {answer}, not {len(entries)}")
     wipe(m, worker, Wiping(run.attempts, cause, str(batch)))
-    run.count("fence_worker", "blamed" if blamed else "nobody to blame")
+    said = "blamed" if charged else "a request to blame"
+    run.count("fence_worker", said if blamed else "nobody to blame")
     return run.check("fence_worker", m)
 
 

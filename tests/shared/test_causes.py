@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared.causes import MAX_CHARS, bounded, full_text, one_line, word
-from shared.errors import ModelFailed
+from shared import causes, errors
+from shared.causes import MAX_CHARS, bounded, full_text, one_line, scope_of, word
+from shared.errors import ModelFailed, WarmrouteError
 
 
 def raised(outer: Exception, cause: Exception) -> Exception:
@@ -14,6 +15,26 @@ def raised(outer: Exception, cause: Exception) -> Exception:
         raise outer from cause
     except type(outer) as error:
         return error
+
+
+def _all(root: type[WarmrouteError] = WarmrouteError) -> list[type[WarmrouteError]]:
+    return [root, *(kind for child in root.__subclasses__() for kind in _all(child))]
+
+
+def test_every_error_has_a_scope() -> None:
+    """Blame is local unless the table says otherwise: what may pass, or is unknown, is charged to
+    the worker; only what is proved is charged to the model at once."""
+    scopes = {kind: scope_of(kind("no")) for kind in _all()}
+    assert set(scopes.values()) == {causes.WORKER, causes.CLASS}
+    proved = errors.Corrupt("no")
+    proved.in_store = True
+    assert scope_of(proved) == causes.MODEL
+    passing = [kind for kind in scopes if kind.retryable]
+    assert {scopes[kind] for kind in passing} == {causes.WORKER}
+    for kind in (errors.Forbidden, errors.Untrusted, errors.BlobMissing, WarmrouteError):
+        assert scopes[kind] == causes.WORKER, kind
+    for kind in (errors.LoadFailed, errors.Corrupt):
+        assert scopes[kind] == causes.CLASS, kind
 
 
 def test_the_full_text_has_what_the_short_one_left_out() -> None:

@@ -81,7 +81,15 @@ async def test_with_strict_a_warning_is_the_end() -> None:
     bad = Says(aof_enabled=0, role="slave")
     with pytest.raises(ConfigError, match=r"WARMROUTE_STRICT=1.*appendonly.*replica"):
         await check_redis(bad, "redis://x", strict=True)
-    assert await check_redis(Says({}), "redis://x", strict=True) == []
+    bounded = Says({}, maxmemory=1 << 30, maxmemory_policy="noeviction")
+    assert await check_redis(bounded, "redis://x", strict=True) == []
+
+
+async def test_with_strict_a_redis_needs_a_bound(caplog: pytest.LogCaptureFixture) -> None:
+    """Without one it grows until the kernel ends it; who is not strict is told, and goes on."""
+    with pytest.raises(ConfigError, match="maxmemory is 0"):
+        await check_redis(Says(), "redis://x", strict=True)
+    assert await check_redis(Says(), "redis://x") == []
 
 
 async def test_what_holds_only_within_limits_is_logged(caplog: pytest.LogCaptureFixture) -> None:

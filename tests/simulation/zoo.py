@@ -18,6 +18,7 @@ import numpy as np
 from shared import manifest as manifests
 from shared.errors import BlobMissing, LoadFailed, ModelFailed, StoreUnavailable
 from shared.manifest import Batching, FileEntry, Manifest, TensorSpec
+from shared.repository import Listed
 from tests.simulation.lane import Crashed
 from tests.simulation.loop import PROCESS, SimLoop
 
@@ -75,6 +76,10 @@ class Store:
 
     def check(self) -> None:
         """Always there at the start."""
+
+    def list_all(self) -> list[Listed]:
+        self._asked()
+        return [Listed(name, [1]) for name in sorted(KINDS)]
 
     def list_models(self) -> list[str]:
         return sorted(KINDS)
@@ -147,6 +152,10 @@ class Device:
 
     def trim(self) -> None:
         """Nothing is held back."""
+
+    def relieve(self) -> int:
+        """Nor here."""
+        return 0
 
 
 class Model:

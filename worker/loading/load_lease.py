@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from shared import statuses
-from shared.causes import full_text, one_line
+from shared.causes import full_text, one_line, scope_of
 from shared.constants import STALL_SPARE_MS
 from shared.envelope import pack_error
 from shared.errors import InsufficientMemory, Unavailable, WarmrouteError
@@ -93,10 +93,12 @@ class LoadLease:
             with suppress(Unavailable):
                 await self._renew_for(AGAIN_MS)
 
-    async def fail(self, error: WarmrouteError) -> None:
-        """Answer all parked requests with the error, which stands for a while."""
-        full = full_text(error)
-        log.warning("load of %s failed: %s", self.ref, one_line(full))
+    async def fail(self, error: WarmrouteError, scope: str = "") -> None:
+        """The load failed here: another worker is asked. If none is left, all parked requests are
+        answered with the error, which stands for a while. `scope`: of the cause, that of the error
+        by default."""
+        full, scope = full_text(error), scope or scope_of(error)
+        log.warning("load of %s failed (%s): %s", self.ref, scope, one_line(full))
         packed, text, left = pack_error(error), full.encode(errors="replace"), 1
         while left > 0:
             left = await until_answered(
@@ -109,6 +111,7 @@ class LoadLease:
                     error.retryable,
                     self._device_class,
                     text,
+                    scope,
                 )
             )
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from shared import datatypes
 from shared.errors import InvalidInput
 from shared.manifest import TensorSpec
@@ -51,9 +53,18 @@ def pack_onnx(path: Path, inputs: Given | None = None, outputs: Given | None = N
     return Packed(
         "onnxruntime_onnx",
         {MODEL_FILE: path, **files},
-        _inputs(session, inputs or {}, about.unranked),
+        [
+            _limited(spec, about.ranges.get(spec.name))
+            for spec in _inputs(session, inputs or {}, about.unranked)
+        ],
         _outputs(session, outputs or {}, about.unranked),
     )
+
+
+def _limited(spec: TensorSpec, found: tuple[int, int] | None) -> TensorSpec:
+    if found is None or spec.datatype not in datatypes.INTEGERS:
+        return spec
+    return structs.replace(spec, minimum=found[0], maximum=found[1])
 
 
 def _inputs(session: Any, given: Given, unranked: frozenset[str]) -> list[TensorSpec]:

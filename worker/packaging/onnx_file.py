@@ -13,6 +13,7 @@ from typing import Any
 from shared.errors import Corrupt, InvalidInput
 from shared.manifest import is_file_name
 from worker.packaging import file_stubs
+from worker.packaging.onnx_ranges import index_ranges
 
 MAX_BYTES = (1 << 31) - 1  # protobuf's own limit
 SMALL = 1024  # elements of a tensor that may be a shape, which inferring ranks has to know
@@ -21,10 +22,12 @@ SMALL = 1024  # elements of a tensor that may be a shape, which inferring ranks 
 @dataclass(frozen=True)
 class OnnxFile:
     """`external`: for each location that the file names, the bytes that it must have. `unranked`:
-    inputs and outputs of the graph whose number of dimensions is not known."""
+    inputs and outputs of the graph whose number of dimensions is not known. `ranges`: the least and
+    the greatest value of inputs that are indices."""
 
     external: dict[str, int]
     unranked: frozenset[str]
+    ranges: dict[str, tuple[int, int]]
 
 
 def read(path: Path) -> OnnxFile:
@@ -37,7 +40,7 @@ def read(path: Path) -> OnnxFile:
     for function in model.functions:
         for tensor in _of_nodes(function.node):
             _note(tensor, external)
-    return OnnxFile(external, _unranked(model))
+    return OnnxFile(external, _unranked(model), index_ranges(model.graph))
 
 
 def _parse(path: Path) -> Any:

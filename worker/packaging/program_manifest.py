@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
+from shared import datatypes
 from shared.errors import Corrupt
 from shared.manifest import TensorSpec
 from worker.packaging.result import Packed as Packed
 from worker.runtimes import dtypes
+from worker.runtimes.index_ranges import Range, index_ranges
 from worker.runtimes.naming import Described, ModelTensor, match
 from worker.runtimes.program import split_inputs
 from worker.runtimes.program_schema import Program, TensorMeta
@@ -53,8 +57,18 @@ def _own_inputs(program: Program, trees: Trees) -> list[ModelTensor]:
     placeholders, _ = split_inputs(program)
     found = [_own_input(values[name], name, names.get(name)) for name in placeholders]
     if len({own.spec.name for own in found}) < len(found):
-        return [_own_input(values[name], name, None) for name in placeholders]
-    return found
+        found = [_own_input(values[name], name, None) for name in placeholders]
+    ranges = index_ranges(program.graph_module.graph, {name: name for name in placeholders})
+    return [
+        replace(own, spec=_limited(own.spec, ranges.get(name)))
+        for own, name in zip(found, placeholders, strict=True)
+    ]
+
+
+def _limited(spec: TensorSpec, found: Range | None) -> TensorSpec:
+    if found is None or spec.datatype not in datatypes.INTEGERS:
+        return spec
+    return structs.replace(spec, minimum=found.minimum, maximum=found.maximum)
 
 
 def _own_input(meta: TensorMeta, placeholder: str, path: TreePath | None) -> ModelTensor:

@@ -10,8 +10,11 @@ from typing import Any
 import msgspec
 import torch
 
+from shared import datatypes
 from shared.errors import InvalidInput
 from shared.manifest import TensorSpec
+from worker.packaging import script_ranges
+from worker.packaging.devices import notes_on_devices, notes_on_script
 from worker.packaging.program_manifest import describe
 from worker.packaging.result import Packed
 from worker.runtimes import pytorch_pt2, pytorch_torchscript
@@ -21,7 +24,7 @@ from worker.runtimes.program import LoadedProgram
 from worker.runtimes.program_schema import decode
 from worker.runtimes.program_tree import flatten_guards, read_trees
 from worker.runtimes.pt2_archive import Pt2Archive
-from worker.runtimes.script_signature import find_places, read_arguments, returned_count
+from worker.runtimes.script_signature import Place, find_places, read_arguments, returned_count
 from worker.runtimes.shape_rules import notes_on_minimum
 
 # Layers that compute something else in training mode.
@@ -49,10 +52,17 @@ def pack_torchscript(
     files = {pytorch_torchscript.MODEL_FILE: path}
     takes_none = [place.key is None and arguments[place.argument].optional for place in places]
     marked = [
-        msgspec.structs.replace(spec, optional=optional)
-        for spec, optional in zip(inputs, takes_none, strict=True)
+        _limited(module, place, msgspec.structs.replace(spec, optional=optional))
+        for spec, optional, place in zip(inputs, takes_none, places, strict=True)
     ]
     return Packed("pytorch_torchscript", files, marked, list(outputs), notes=_notes(module))
+
+
+def _limited(module: Any, place: Place, spec: TensorSpec) -> TensorSpec:
+    found = script_ranges.index_ranges(module).get(place.argument) if place.key is None else None
+    if found is None or spec.datatype not in datatypes.INTEGERS:
+        return spec
+    return msgspec.structs.replace(spec, minimum=found[0], maximum=found[1])
 
 
 def pack_torchscript_file(
@@ -70,9 +80,10 @@ def _specs(option: str, described: Sequence[Described]) -> list[TensorSpec]:
 
 def _notes(module: Any) -> list[str]:
     kinds = {part.original_name for part in module.modules() if getattr(part, "training", False)}
+    notes = notes_on_script(module)
     if found := sorted(kind for kind in kinds if TRAINED.search(kind)):
-        return [f"the archive is in training mode ({', '.join(found)}): it is served as eval()"]
-    return []
+        notes += [f"the archive is in training mode ({', '.join(found)}): it is served as eval()"]
+    return notes
 
 
 def pack_pt2_file(
@@ -97,6 +108,6 @@ def pack_whole_pt2(
         loaded = LoadedProgram(program, torch.device("cpu"), sha256="", size=0)
         loaded.bind(pytorch_pt2.stored(archive))
     inputs, outputs = describe(program, trees, input_names, output_names)
-    notes = notes_on_minimum(program, loaded.names)
+    notes = notes_on_minimum(program, loaded.names) + notes_on_devices(program)
     files = {pytorch_pt2.MODEL_FILE: path}
     return Packed("pytorch_pt2", files, inputs, outputs, notes=notes)

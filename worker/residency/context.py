@@ -8,6 +8,7 @@ from shared.scripts import WorkerScripts
 from worker.device.base import Device
 from worker.device.cpu import CpuDevice
 from worker.device.thread import DeviceThread
+from worker.health.health import Health
 from worker.membership import Membership
 from worker.residency.copies import Copies
 from worker.residency.eviction_policy import EvictionPolicy, GreedyDual
@@ -21,7 +22,7 @@ from worker.supervisor.progress import Progress
 @dataclass(frozen=True, kw_only=True)
 class WorkerContext:
     """Built once, in `worker/composition.py`. Used by code of the event loop only, except `thread`,
-    and `progress`, `meter` and `gauge`, which the device thread writes."""
+    and `progress`, `meter`, `gauge` and the calls of `health`, which the device thread writes."""
 
     scripts: WorkerScripts
     membership: Membership
@@ -34,3 +35,4 @@ class WorkerContext:
     gauge: Gauge = field(default_factory=lambda: Gauge(lambda: None))
     meter: Meter = field(default_factory=Meter)
     progress: Progress = field(default_factory=Progress)
+    health: Health = field(default_factory=Health)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from shared.errors import InvalidInput
 from shared.manifest import TensorSpec
 
@@ -81,11 +83,11 @@ def _by_name(
 
 def _agreed(kind: str, described: Described, own: TensorSpec) -> TensorSpec:
     if isinstance(described, str):
-        return TensorSpec(described, own.datatype, own.shape)
+        return structs.replace(own, name=described)
     given = described.datatype, list(described.shape)
     if given != (own.datatype, list(own.shape)):
         raise InvalidInput(
             f"{kind}: {described.name!r} is given as {given[0]} {given[1]}, in the model it is "
             f"{own.datatype} {list(own.shape)}"
         )
-    return described
+    return structs.replace(own, name=described.name)

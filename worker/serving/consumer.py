@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from shared import clock
 from shared.errors import ModelFailed
@@ -29,6 +29,8 @@ from worker.trial.guard import Guard
 
 log = logging.getLogger(__name__)
 
+ANSWER_S = 5.0  # to answer the request that made the device stop, before this process ends
+
 
 class Consumer:
     """Runs the batches of what `receiver` has queued. `free_memory()` frees memory of the device,
@@ -42,6 +44,7 @@ class Consumer:
         self._batcher = context.batcher
         self._arrived = receiver.arrived
         self._completions = completions
+        self._thread = context.thread
         self._turns: set[Turn] = set()  # of the batches that were started and have not ended
         self._yielded = 0  # slots of batches that wait for memory
         self._running = BackgroundTasks[None]()
@@ -73,7 +76,16 @@ class Consumer:
         kept = start.allowed(running)
         kept_results = [results[request.entry] for request in kept]
         self._completions.finish(kept, kept_results)
+        if self._thread.asserted:
+            await self._end_asserted()
         self.guard.observe(copy, kept, kept_results)
+
+    async def _end_asserted(self) -> None:
+        """No call succeeds any more: end this process once the request to blame is answered."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                await self._completions.drain()
+        self._thread.end_asserted()
 
     async def drain(self) -> None:
         """Wait for the batches that run, and for their outcomes to be committed."""

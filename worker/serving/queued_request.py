@@ -16,7 +16,7 @@ from shared.shared_memory import SharedMemoryStore, is_reference, size_of
 FIELDS = tuple(name.encode() for name in ENTRY_FIELDS)
 _DEFAULTS = {b"reply": b"", b"flags": b"", b"attempts": b"0"}
 
-ISOLATED_FROM = 2  # starts that ended in a worker's death: from then on it runs alone
+ISOLATED_FROM = 1  # starts that ended in a worker's death: from then on it runs alone
 
 
 class QueuedRequest(NamedTuple):

@@ -18,7 +18,7 @@ from shared import datatypes
 from shared.envelope import Tensor
 from shared.manifest import Manifest, TensorSpec, WarmupTensor
 from worker.serving import batch_tensors
-from worker.trial.rows import FLOATS, Arrays, from_floats
+from worker.trial.rows import FLOATS, Arrays, from_floats, within
 
 SIZES = (2, 16, 32, 224, 1)  # of free dimensions: torch.export uses 2, an image has 32 or 224
 MAX_ELEMENTS = 1 << 22  # of a generated input
@@ -138,4 +138,5 @@ def _same(spec: TensorSpec, shape: Sequence[int], turn: int) -> np.ndarray:
     value = (0.0, 1.0, 0.5)[turn] if spec.datatype in FLOATS else float(turn > 0)
     if spec.datatype in FLOATS:
         return from_floats(np.full(shape, value), spec.datatype)
-    return np.full(shape, value).astype(datatypes.NUMPY[spec.datatype])
+    inside = within(spec, int(value))
+    return np.full(shape, inside).astype(datatypes.NUMPY[spec.datatype])

@@ -95,7 +95,13 @@ def _tensor(
         return random.integers(0, 2, row.shape).astype(bool)
     if spec.datatype in FLOATS:
         return from_floats(_floats(_as_floats(row, spec.datatype), kind, of, random), spec.datatype)
-    return _integers(given, row.shape, of, random)
+    return _integers(spec, given, row.shape, of, random)
+
+
+def within(spec: TensorSpec, value: int) -> int:
+    """The value nearest to `value` that the input's range allows."""
+    least = value if spec.minimum is None else max(value, spec.minimum)
+    return least if spec.maximum is None else min(least, spec.maximum)
 
 
 def _as_floats(row: np.ndarray, datatype: str) -> np.ndarray:
@@ -124,11 +130,11 @@ def _spread(base: np.ndarray) -> float:
 
 
 def _integers(
-    given: np.ndarray, shape: tuple[int, ...], of: Range, random: Generator
+    spec: TensorSpec, given: np.ndarray, shape: tuple[int, ...], of: Range, random: Generator
 ) -> np.ndarray:
     low, high = int(given.min()), int(given.max())
     if of is Range.WIDE:
-        low, high = min(low, 0), max(high, 1)
+        low, high = within(spec, min(low, 0)), within(spec, max(high, 1))
     return random.integers(low, high, shape, dtype=given.dtype, endpoint=True)
 
 

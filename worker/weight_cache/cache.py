@@ -174,7 +174,9 @@ def _refuse_twice(wrong: dict[str, str], error: WrongBytes) -> None:
     before = wrong.setdefault(error.sha256, "")
     wrong[error.sha256] = error.found
     if before == error.found:
-        raise Corrupt(f"{error.message}, twice the same") from error
+        proved = Corrupt(f"{error.message}, twice the same")
+        proved.in_store = True
+        raise proved from error
     if before:
         raise ChangedMeanwhile(f"{error.message}, and others came the second time") from error
     _LOG.warning("%s: it is fetched again", error.message)

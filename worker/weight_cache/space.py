@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,8 +89,10 @@ class CacheSpace:
         if partial.path not in self._open:
             return
         self._open.remove(partial.path)
-        os.close(partial.fd)
-        partial.path.unlink(missing_ok=True)
+        with suppress(OSError):  # often called while an error is handled; left to the next start
+            os.close(partial.fd)
+        with suppress(OSError):
+            partial.path.unlink(missing_ok=True)
         self._locks.end_fetch(partial.entry.sha256)
 
     def _may_fetch(self, sha256: str) -> bool:

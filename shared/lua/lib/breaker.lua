@@ -1,41 +1,49 @@
 -- breaker: a model version that crashes worker processes repeatedly is quarantined.
--- breaker:<ref> holds crashes, opens, until (ms), cause and probe_until. After `until` one request at
--- a time is let through to try; one success closes it, one crash opens it for twice as long.
-local CRASHES, WINDOW, FIRST, LONGEST, PROBE_MS = 5, 600000, 10000, 600000, 30000
-local closed = {}
-
-local function charge_crash(ref, cause, now)
-  local key, stays = k('breaker', ref), WINDOW
-  local crashes = redis.call('HINCRBY', key, 'crashes', 1)
-  redis.call('HSET', key, 'cause', cause)
-  redis.call('HDEL', key, 'probe_until')
-  if crashes >= CRASHES then
-    local opens = redis.call('HINCRBY', key, 'opens', 1)
-    local pause = math.min(FIRST * 2 ^ math.min(opens - 1, 20), LONGEST)
-    redis.call('HSET', key, 'until', now + pause)
-    stays = stays + pause
-    note_refused(ref, now, pause)
-  end
-  redis.call('PEXPIRE', key, stays)
-  closed[ref] = nil
-end
+-- breaker:<ref> holds crashes, `by` (worker, crashes, worker, crashes ...), score, successes since, ok_at
+-- (the last success on a worker that it has not crashed), cause, and once it has opened opens, until (ms) and
+-- probe_until. After `until` one request at a time is let through to try; one success closes it, one
+-- crash opens it again. Holders that it has not crashed go on while it succeeds on such (ok_at).
+local PROBE_MS, RECENT_MS = 30000, 60000
+local closed, watched = {}, {}
 
 local function crashes_of(ref)
   return tonumber(redis.call('HGET', k('breaker', ref), 'crashes') or 0)
 end
 
+-- Crashes by worker, and the workers as a list for people.
+local function crashed_workers(by)
+  local counts, names = {}, {}
+  for worker, count in string.gmatch(by or '', '(%S+) (%d+)') do
+    counts[worker] = tonumber(count)
+    names[#names + 1] = worker
+  end
+  return counts, table.concat(names, ', ')
+end
+
 -- Returns 'closed' | 'probe' (one request may run, marked by as_probe) | 'open', cause, ms to wait.
 local function breaker(ref, now)
   if closed[ref] then return 'closed' end
-  local r = redis.call('HMGET', k('breaker', ref), 'until', 'cause', 'probe_until', 'crashes')
+  local r = redis.call('HMGET', k('breaker', ref), 'until', 'cause', 'probe_until', 'crashes', 'by')
+  watched[ref] = r[4] and true
   if not r[1] then
     closed[ref] = true
     return 'closed'
   end
   local opens_at = math.max(tonumber(r[1]), tonumber(r[3] or 0))
   if opens_at <= now then return 'probe' end
-  return 'open', 'quarantined this model version crashed workers ' .. r[4] .. ' times, the last: '
+  local _, names = crashed_workers(r[5])
+  return 'open', 'quarantined this model version crashed workers ' .. r[4] .. ' times (' .. names .. '), the last: '
     .. r[2], opens_at - now
+end
+
+-- The workers that must not serve it while the breaker is open, as a table; nil: no holder may.
+local function crashed_holders(ref, now)
+  local r = redis.call('HMGET', k('breaker', ref), 'ok_at', 'by')
+  if tonumber(r[1] or 0) <= now - RECENT_MS then return nil end
+  local crashed = crashed_workers(r[2])
+  for _, holder in ipairs(live_holders(ref, now)) do
+    if not crashed[holder] then return crashed end
+  end
 end
 
 -- PROBE closes the breaker when the request succeeds; its record names the model.

@@ -1,7 +1,8 @@
 -- constants: values that scripts and processes share. shared/constants.py is the twin (a test compares).
 -- Flags of a request. KEEP: it has a record. POLL: its outcome is kept for pollers. COLD: it waited for a
--- load. PROBE: its success closes the circuit breaker of its model.
-local KEEP, POLL, COLD, PROBE = 'k', 'p', 'c', 'h'
+-- load. PROBE: its success closes the circuit breaker of its model. WATCHED: its model has crashed workers
+-- lately, and its success speaks for it.
+local KEEP, POLL, COLD, PROBE, WATCHED = 'k', 'p', 'c', 'h', 'w'
 local DOOR_GROUP = 'g'
 local COLD_QUEUE = P .. 'rq:queue:cold'
 local DEAD_LETTERS_MAX, FAILURES_MAX, REPLIES_MAX, ORDERS_MAX = 1000, 10000, 100000, 1000
@@ -11,6 +12,8 @@ local RESULT_TTL_MS, REPLIES_TTL_MS, KEY_TTL_MS = 3600000, 60000, 86400000
 local STALL_SPARE_MS = 900000
 local CARRIED = 'entry.'  -- before the name of a field that a dead letter keeps for its replay
 local CARRIED_MAX = 100  -- fields; Lua's unpack fails at some thousands
+local RECORD_BYTES = 512  -- of a record and its tombstone, beside the outcome
+local LETTER_BODY_MAX = 1048576  -- a larger payload is not kept with its dead letter
 local SHARED_MEMORY = 193  -- the first byte of a body or an outcome that is a reference to shared memory
 -- The fields of a work entry that these scripts know. Other fields, of a newer release, are kept.
 local ENTRY_FIELDS = {id = true, model = true, deadline = true, reply = true, flags = true,

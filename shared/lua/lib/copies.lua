@@ -28,13 +28,13 @@ local function scale_out(ref, worker, queued, now)
   looked[ref] = queued
   local live = live_holders(ref, now)
   for _, holder in ipairs(live) do
-    if busy_share(holder) < SPARE then return end
+    if busy_share(holder) < SPARE and rank_of(holder, ref) == 0 then return end
   end
   local wait = wait_on(worker, queued)
   if wait <= 0 or not could_be_more(ref, live, now) then return end
   local refused = without_time(now)  -- the holders are among them
-  local _, first_answer = fastest_loader(ref, now, refused)
-  if first_answer and wait > first_answer then
+  local _, first_answer, rank = fastest_loader(ref, now, refused)
+  if first_answer and rank == 0 and wait > first_answer then
     order_load(ref, ref .. worker, now, {refused = refused, extra = 'scale_out'})
   end
 end
@@ -46,7 +46,7 @@ local function eviction_veto(ref, worker, share, now)
   local live = live_holders(ref, now)
   local others, free = 0, 0
   for _, other in ipairs(live) do
-    if other ~= worker then
+    if other ~= worker and rank_of(other, ref) < RANKS.sick then
       others = others + 1
       free = free + math.max(0, SPARE - busy_share(other))
     end

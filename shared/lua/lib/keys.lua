@@ -5,6 +5,7 @@ local PARKED, OUTBOX, DEAD_LETTERS, INGRESS = P .. 'parked', P .. 'outbox', P ..
 local EPOCH, HEADROOM = P .. 'epoch', P .. 'headroom'
 local FAILURES, OUTCOMES, REFUSED_MODELS = P .. 'failures', P .. 'outcomes', P .. 'refused_models'
 local MIN_COPIES, SESSIONS, STALL = P .. 'min_copies', P .. 'sessions', P .. 'stall'
+local UNHEALTHY = P .. 'unhealthy'
 local function k(kind, id) return P .. kind .. ':' .. id end
 
 -- The only clock is Redis's; ARGV[1] replaces it in tests. Milliseconds.
@@ -23,6 +24,12 @@ local function note_refused(ref, now, ms)
   redis.call('ZREMRANGEBYSCORE', REFUSED_MODELS, '-inf', now)
   redis.call('ZADD', REFUSED_MODELS, now + ms, ref)
   redis.call('PEXPIRE', REFUSED_MODELS, math.max(ms, 3600000))
+end
+
+-- Count what is kept until `drop_kept` drops it. kind: 'outcomes' | 'letters'; name: an id, or an entry.
+local function count_kept(kind, name, bytes, now)
+  redis.call('RPUSH', k('kept', kind), string.format('%.0f %.0f %s', now, bytes, name))
+  redis.call('INCRBY', k('kept_bytes', kind), bytes)
 end
 
 -- A flat field-value list as a table.

@@ -47,17 +47,20 @@ local function tier_at(ref, worker, epoch)
 end
 
 -- The live worker that can load `ref` soonest because it has it in host memory or on disk ('' if none is sooner
--- than another from remote), and the time to its first answer after its queue,
--- ms (nil: no worker is left). Never one of `refused`.
+-- than another from remote), the time to its first answer after its queue, ms (nil: no worker is left), and
+-- its rank (health): the healthiest come first. Never one of `refused`.
 local function fastest_loader(ref, now, refused)
-  local best, least = '', nil
+  local best, least, least_rank = '', nil, nil
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
     local own = redis.call('HMGET', k('worker', worker), 'epoch', 'state')
     if own[2] == 'ready' and not is_among(worker, refused) then
       local tier = tier_at(ref, worker, own[1])
       local ms = ms_from(ref, tier) + wait_on(worker, redis.call('XLEN', k('work', worker)))
-      if not least or ms < least then best, least = tier ~= 'remote' and worker or '', ms end
+      local rank = rank_of(worker, ref)
+      if not least or rank < least_rank or (rank == least_rank and ms < least) then
+        best, least, least_rank = tier ~= 'remote' and worker or '', ms, rank
+      end
     end
   end
-  return best, least
+  return best, least, least_rank
 end

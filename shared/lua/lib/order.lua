@@ -1,22 +1,10 @@
 -- order_load: write the load lease and its invitation, an RQ job in RQ's own format, in one step.
 -- The job carries (ref, token); the worker that claims the token loads. Late or double jobs find it taken. The
 -- worker that can load the model soonest (`for`) gets the order directly too, and has a head start.
-local JOB_TTL_S = 3600
+local JOB_TTL_S, NO_CAPACITY_TTL = 3600, 5000
 
 local function job_id(ref, token)
   return 'load-' .. string.sub(redis.sha1hex(ref), 1, 16) .. '-' .. token
-end
-
--- Live workers, other than `refused`, of the device classes on which this model could not be loaded a
--- short while ago.
-local function incompatible_workers(ref, now, refused)
-  local incompatible, list = {}, ''
-  for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do incompatible[class] = true end
-  if not next(incompatible) then return list end
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if incompatible[device_class(worker)] and not is_among(worker, refused) then list = list .. ' ' .. worker end
-  end
-  return list
 end
 
 -- more: refused (workers that are not to load it), extra (why it is ordered without a parked
@@ -24,8 +12,14 @@ end
 local function order_load(ref, seed, now, more)
   more = more or {}
   local refused = more.refused or ''
-  refused = refused .. incompatible_workers(ref, now, refused)
-  local chosen = more.worker or fastest_loader(ref, now, refused)
+  local all = excluded_workers(ref, now, refused)
+  local chosen, soonest = more.worker, true
+  if not chosen then chosen, soonest = fastest_loader(ref, now, all) end
+  if soonest then
+    refused = all
+  elseif all ~= refused then -- all have failed: an order must have a worker that may take it
+    chosen = fastest_loader(ref, now, refused)
+  end
   local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
   local load, id = k('load', ref), job_id(ref, token)
   local job, at = P .. 'rq:job:' .. id, '1970-01-01T00:00:00.000000Z'

@@ -1,10 +1,9 @@
 -- place_item: put a request on the work stream of its least loaded live holder, or park it.
 -- item: id, model (ref), deadline, reply, flags, attempts, body, maybe carried (fields of a newer
---   release). Without limits: an accepted request that moves.
+--   release), fewest (starts of all that are parked). Without limits: an accepted request that moves.
 -- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
 local NOTHING = {}
--- Fields of a newer release are kept.
 local function add(stream, item)
   local carried = item.carried or NOTHING
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
@@ -37,6 +36,7 @@ end
 
 local function put_on(worker, item, now, limits, state)
   if state == 'probe' then as_probe(item, now) end
+  if watched[item.model] then item.flags = with_flag(item.flags, WATCHED) end
   local stream = k('work', worker)
   local entry = add(stream, item)
   if load_of[worker] == 0 then redis.call('DEL', k('queued', worker)) end
@@ -51,13 +51,20 @@ end
 
 local function place_item(item, now, limits)
   local state, cause, wait = breaker(item.model, now)
-  if state == 'open' and limits then return 'quarantined', cause, '', wait end
-  local worker, queued
-  if state ~= 'open' then worker, queued = least_loaded(item.model, now) end
+  if state == 'probe' and item.attempts > 0 and not item.fewest then state = 'open' end
+  local worker, queued, rank, avoided
+  if state == 'open' then avoided = crashed_holders(item.model, now) end
+  if state ~= 'open' or avoided then
+    worker, queued, rank = least_loaded(item.model, now, avoided)
+    if avoided then state = 'closed' end
+  elseif limits then
+    return 'quarantined', cause, '', wait
+  end
+  if worker and rank > 0 and state == 'closed' then worker = unless_sick(item.model, worker, rank, now) end
   if worker and state == 'closed' then scale_out(item.model, worker, queued, now) end
   if worker and limits and has_enough(worker, item.model, queued, limits.work) then
     local full = worker
-    worker = other_holder(item.model, now, limits.work)
+    worker = other_holder(item.model, now, limits.work, rank, avoided)
     if not worker then return 'full', 'work', '', until_half(queued, completed_per_s(full)) end
   end
   local kept = not worker or state == 'probe' or has_flag(item.flags, KEEP)

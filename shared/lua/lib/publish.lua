@@ -11,8 +11,22 @@ local function reply(gateway, id, status, worker, cold, outcome)
     'id', id, 'status', status, 'worker', worker, 'cold', cold, 'outcome', outcome)
 end
 
+-- A success of a model that has crashed workers lately: so many outweigh one crash (crashes).
+local SUCCESSES = 20
+local function count_success(ref, worker, now)
+  local key = k('breaker', ref)
+  local r = redis.call('HMGET', key, 'score', 'by')
+  if not r[1] then return end
+  local count = redis.call('HINCRBY', key, 'successes', 1)
+  if count >= SUCCESSES * tonumber(r[1]) then return redis.call('DEL', key) end
+  local crashed = string.find(' ' .. r[2] .. ' ', ' ' .. worker .. ' ', 1, true)
+  if not crashed then redis.call('HSET', key, 'ok_at', now) end
+end
+
 local function publish(item, status, worker, outcome, now)
   local cold = has_flag(item.flags, COLD) and '1' or '0'
+  local watched = has_flag(item.flags, WATCHED) and status == 'succeeded' and (item.model or '') ~= ''
+  if watched then count_success(item.model, worker, now) end
   local sent = item.reply == '' or reply(item.reply, item.id, status, worker, cold, outcome)
   -- A gateway that stopped may have written a record (hand_over).
   local record = not sent or has_flag(item.flags, KEEP)
@@ -43,6 +57,7 @@ local function publish(item, status, worker, outcome, now)
     'finished', now)
   redis.call('HDEL', key, 'stream', 'entry', 'watchers')
   redis.call('PEXPIRE', key, RESULT_TTL_MS)
+  count_kept('outcomes', item.id, #outcome + RECORD_BYTES, now)
   redis.call('SET', k('tombstone', item.id), '1', 'PX', 2 * RESULT_TTL_MS)
   for to in string.gmatch(kept[3] or '', '%S+') do redis.call('XADD', OUTBOX, '*', 'id', item.id, 'to', to) end
 end

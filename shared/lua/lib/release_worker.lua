@@ -4,9 +4,15 @@
 
 local function dead_letter(item, worker, cause, now)
   local letter = {'kind', 'request', 'id', item.id, 'model', item.model, 'worker', worker, 'attempts',
-    item.attempts, 'cause', cause, 'fingerprint', redis.sha1hex(item.body), 'body', item.body}
+    item.attempts, 'cause', cause, 'fingerprint', redis.sha1hex(item.body)}
+  local kept = #item.body <= LETTER_BODY_MAX and item.body or ''
+  if kept ~= '' then
+    letter[#letter + 1] = 'body'
+    letter[#letter + 1] = kept
+  end
   for i, part in ipairs(item.carried) do letter[#letter + 1] = (i % 2 == 1 and CARRIED or '') .. part end
-  redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', unpack(letter))
+  local entry = redis.call('XADD', DEAD_LETTERS, 'MAXLEN', DEAD_LETTERS_MAX, '*', unpack(letter))
+  count_kept('letters', entry, #kept + RECORD_BYTES, now)
   publish(item, 'failed', worker, cause, now)
 end
 
@@ -40,15 +46,20 @@ end
 local function release_worker(worker, how, chunk, now)
   local stream, started, holds = k('work', worker), k('started', worker), k('holds', worker)
   redis.call('DEL', k('worker', worker))
+  redis.call('HDEL', UNHEALTHY, worker)
   for _, ref in ipairs(redis.call('SMEMBERS', holds)) do
     redis.call('HDEL', k('holders', ref), worker)
   end
   redis.call('DEL', holds)
   give_up_loads(worker, now)
-  for _, e in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk)) do
-    local item = moving(e[2], stream, e[1])
-    if item and ran(redis.call('HGET', started, e[1]), how) then item.attempts = item.attempts + 1 end
-    if item and take_entry(stream, e[1], item.model) then move(item, worker, how, now) end
+  local entries, items = redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk), {{}, {}}
+  for _, e in ipairs(entries) do
+    local item, has_run = moving(e[2], stream, e[1]), ran(redis.call('HGET', started, e[1]), how)
+    if item and has_run then item.attempts = item.attempts + 1 end
+    if item and take_entry(stream, e[1], item.model) then table.insert(items[has_run and 2 or 1], item) end
+  end
+  for _, list in ipairs(items) do  -- what may have crashed it comes after the others
+    for _, item in ipairs(list) do move(item, worker, how, now) end
   end
   local left = redis.call('XLEN', stream)
   if left == 0 then redis.call('DEL', stream, started, k('queued', worker)) end

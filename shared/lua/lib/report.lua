@@ -14,6 +14,12 @@ local function is_contended(worker) return reported(worker, 'contended') == '1' 
 
 local function device_class(worker) return reported(worker, 'device_class') or '' end
 
+-- Its health, and the refs whose calls fail there, as JSON.
+local function reported_health(worker)
+  local r = redis.call('HMGET', k('worker', worker), 'health', 'failing')
+  return r[1], r[2]
+end
+
 -- Bytes of its budget, and the most models that it may hold (0: any number).
 local function capacity(worker)
   local r = redis.call('HMGET', k('worker', worker), 'budget_bytes', 'max_models')

@@ -54,7 +54,13 @@ ONE = {
                  "load_ms": {"disk": 31.3}},
     "unbatched": "output 'y' sorts", "unwarmed": "too small", "unsteady": None,
     "last_failure": {"code": "load_failed", "error": "no such operator", "retry_after_s": 5.0},
-    "quarantine": {"open": True, "crashes": 5, "cause": "signal 11", "seconds_left": 9.0},
+    "quarantine": {
+        "open": True, "crashes": 5, "cause": "signal 11", "seconds_left": 9.0,
+        "workers": {"w1": 3, "w2": 2},
+    },
+    "failed_on": [
+        {"worker": "w1", "code": "disk_full", "error": "no room", "times": 2, "retry_after_s": 9.0}
+    ],
 }  # fmt: skip
 
 

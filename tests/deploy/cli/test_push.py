@@ -132,3 +132,15 @@ def test_the_command_runs_as_a_process(pt2: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip().splitlines()[-1].split()[:3] == ["net", "1", "pytorch_program"]
+
+
+def test_a_folder_with_files_of_another_server_is_said(
+    repository: str, pt2: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are not part of the version, although its folder has them."""
+    folder = Path(repository.removeprefix("file://")) / "net"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "model.onnx").touch()
+    (folder / "config.pbtxt").touch()
+    (note,) = [text for text in push(capsys, "net", "--file", pt2)["notes"] if "pbtxt" in text]
+    assert "1/model.onnx, config.pbtxt" in note and "no version uses them" in note

@@ -75,7 +75,7 @@ def test_a_quarantine_is_open_while_it_lasts() -> None:
 
 
 def _as_shown(crashed: dict[str, str]) -> dict[str, object]:
-    return {"crashes": int(crashed["crashes"]), "cause": crashed["cause"]}
+    return {"crashes": int(crashed["crashes"]), "cause": crashed["cause"], "workers": {}}
 
 
 def test_what_was_learned_is_told_by_device_class_and_by_tier() -> None:

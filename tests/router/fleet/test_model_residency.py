@@ -40,7 +40,7 @@ async def test_a_model_that_nobody_has_says_so(gateway: RunningGateway) -> None:
         "waits": None, "parked": 0, "overrides": [],
         "learned": {"bytes": {}, "shared_bytes": {}, "load_ms": {}},
         "last_failure": None, "quarantine": None, "sessions": [],
-        "no_capacity": False, "incompatible": [],
+        "no_capacity": False, "incompatible": [], "failed_on": [],
         "unbatched": None, "unwarmed": None, "unsteady": None,
     }  # fmt: skip
 
@@ -123,6 +123,15 @@ async def test_a_request_that_is_placed_waits_for_no_load(
     assert "waits" not in await look(gateway, f"/v2/requests/{item.id}")
 
 
+async def cannot_be_loaded(cell: Cell, ref: str) -> None:
+    """As `fail_load` and `refuse_load` leave it."""
+    client, keys = cell.client, cell.keys
+    await client.set(keys.unloadable(ref), "load_failed no such operator", px=60_000)
+    await client.set(keys.no_capacity(ref), "w1", px=60_000)
+    await client.sadd(keys.incompatible(ref), "cpu")
+    await client.expire(keys.incompatible(ref), 60)
+
+
 async def test_what_rules_it_is_shown(cell: Cell, gateway: RunningGateway) -> None:
     """Overrides of the API, sessions, what was learned, the last failure, quarantine."""
     ref, client, keys = await gateway.ref(), cell.client, cell.keys
@@ -130,14 +139,17 @@ async def test_what_rules_it_is_shown(cell: Cell, gateway: RunningGateway) -> No
     await client.sadd(keys.pinned(ref), "s2", "s1")
     for key, fields in {
         keys.stats(ref): {"own:cpu": "10", "shared:cpu": "30", "host": "40"},
-        keys.breaker(ref): {"crashes": "5", "cause": "signal 11", "until": str(1 << 45)},
+        keys.breaker(ref): {
+            "crashes": "5",
+            "cause": "signal 11",
+            "until": str(1 << 45),
+            "by": "w1 3 w2 2",
+        },
+        keys.failed_on(ref): {"w1": f"{1 << 45} 2 1 worker\n\ndisk_full no room", "w2": "wrong"},
     }.items():
         await client.hset(key, mapping=fields)
         await client.expire(key, 60)
-    await client.set(keys.unloadable(ref), "load_failed no such operator", px=60_000)
-    await client.set(keys.no_capacity(ref), "w1", px=60_000)
-    await client.sadd(keys.incompatible(ref), "cpu")
-    await client.expire(keys.incompatible(ref), 60)
+    await cannot_be_loaded(cell, ref)
     found = await look(gateway)
     assert (found["policy"]["min_copies"], found["policy"]["pin"]) == (2, True)
     assert found["overrides"] == ["min_copies", "pin", "wrong"]
@@ -153,6 +165,11 @@ async def test_what_rules_it_is_shown(cell: Cell, gateway: RunningGateway) -> No
         "load_failed", False
     )  # fmt: skip
     assert found["quarantine"]["open"] and found["quarantine"]["crashes"] == 5
+    assert found["quarantine"]["workers"] == {"w1": 3, "w2": 2}
+    first, second = found["failed_on"]
+    assert (first["worker"], first["code"], first["error"]) == ("w1", "disk_full", "no room")
+    assert first["times"] == 2 and first["retry_after_s"] > 0
+    assert (second["worker"], second["times"], second["retry_after_s"]) == ("w2", 0, 0.0)
 
 
 async def test_a_model_or_version_that_is_unknown_is_not_found(gateway: RunningGateway) -> None:

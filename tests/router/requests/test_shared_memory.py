@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +118,29 @@ async def test_without_shared_memory_all_goes_through_redis(cell) -> None:
     assert store.put(ID, LARGE) is None
     store.drop(ID)
     store.close()
+
+
+@pytest.mark.parametrize("fault", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+async def test_memory_that_cannot_be_written_falls_back_to_redis_with_one_warning(
+    cell, store, memory, monkeypatch, caplog, fault
+) -> None:
+    """Whatever the system refuses from then on: to write, to remove, to make the folder."""
+    await worker_on(cell, "w1", memory.host)
+    assert await store.look_once()
+    assert store.put(ID, LARGE) is not None
+
+    def refuse(*args, **kwargs):
+        raise OSError(fault, os.strerror(fault))
+
+    for target, name in [(os, "open"), (Path, "unlink"), (Path, "mkdir"), (Path, "rename")]:
+        monkeypatch.setattr(target, name, refuse)
+    with caplog.at_level(logging.WARNING):
+        for number in range(1, 4):
+            assert store.put(f"{number}" * 32, LARGE) is None
+            assert not store.holds(f"{number}" * 32)
+        store.drop(ID)
+        assert not await store.look_once()
+    assert caplog.text.count("large tensors go through Redis") == 1
+    monkeypatch.undo()
+    assert await store.look_once()
+    assert store.put(ID, LARGE) is not None

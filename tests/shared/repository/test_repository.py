@@ -165,3 +165,24 @@ def test_one_read_lists_all_models_and_their_versions(
         name: repository.list_versions(name) for name in repository.list_models()
     }
     assert rows[[row.name for row in rows].index("tab")] == Listed("tab", [1, 2, 10])
+
+
+def test_files_of_another_layout_are_foreign(repository: Repository, tmp_path: Path) -> None:
+    """Manifests are ours, whatever else there is."""
+    publish(repository, manifest("res"), written(tmp_path, {"model.onnx": 1000}))
+    assert repository.foreign_files("res") == []
+    assert repository.foreign_files("none") == []
+    for key in ("res/1/model.onnx", "res/config.pbtxt"):
+        put_beside(repository, key)
+    assert repository.foreign_files("res") == ["1/model.onnx", "config.pbtxt"]
+
+
+def put_beside(repository: Repository, key: str) -> None:
+    """A file that another program has put there."""
+    if repository.url.startswith("file://"):
+        path = Path(repository.url.removeprefix("file://")) / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    else:
+        where = repository._object(key)  # type: ignore[attr-defined]
+        repository._connection.client.put_object(**where, Body=b"")  # type: ignore[attr-defined]

@@ -70,10 +70,10 @@ def send_together(stack: Stack, model: Mlp) -> tuple[Pending, list[tuple[Pending
 def test_a_poison_request_dies_alone_and_its_batch_mates_are_answered(
     cell: Stack, fragile: Mlp
 ) -> None:
-    """F17. Twice it takes its batch with it; the third time it runs alone, and is a dead letter."""
+    """F17. Once it takes its batch with it; then it runs alone, and is a dead letter."""
     cell.client().infer(fragile.name, fragile.question())
     bad, mates = send_together(cell, fragile)
-    block_until(lambda: parked_attempts(cell) == [2] * (1 + MATES), PROMPTLY_S)
+    block_until(lambda: parked_attempts(cell) == [1] * (1 + MATES), PROMPTLY_S)
 
     block_until(lambda: bad.status() == "failed", PROMPTLY_S)
     for pending, question in mates:

@@ -6,7 +6,13 @@ import asyncio
 
 import pytest
 
-from shared.errors import InsufficientMemory, LoadFailed
+from shared import causes
+from shared.errors import (
+    DiskFull,
+    InsufficientMemory,
+    LoadFailed,
+    WarmrouteError,
+)
 from tests.helpers.cell import LEASE_MS, Cell
 from tests.helpers.factories import REF, placing
 from tests.helpers.wait import wait_until
@@ -103,3 +109,23 @@ async def test_a_lease_that_was_lost_gives_back_nothing_of_another(cell: Cell) -
     await lease.release()
     await asyncio.sleep(0.01)
     assert await cell.token() == "another"
+
+
+@pytest.mark.parametrize(
+    ("error", "scope", "answered"),
+    [
+        (LoadFailed("no"), "", False),
+        (LoadFailed("no"), causes.MODEL, True),
+        (DiskFull("no"), "", False),
+    ],
+)
+async def test_a_failure_is_sent_with_its_scope(
+    cell: Cell, error: WarmrouteError, scope: str, answered: bool
+) -> None:
+    """Another worker is asked, unless the cause is proved to be the model's."""
+    lease = await claimed(cell)
+    await cell.worker("w2")
+    await lease.fail(error, scope)
+    assert bool(await cell.replies()) == answered
+    token = await cell.client.hget(cell.keys.load(REF), "token")
+    assert (token is None) == answered and token != lease.token.encode()

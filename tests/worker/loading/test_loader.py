@@ -14,7 +14,7 @@ from tests.helpers.factories import placing
 from tests.helpers.loading import BUDGET, LoadingWorker
 from tests.helpers.wait import wait_until
 from worker.loading import loader as module
-from worker.loading.load_pipeline import WARM_UP
+from worker.loading.warm_calls import NUMBER
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_a_warm_up_counts_as_running_but_as_no_batch(worker: LoadingWorker
     """If it never returns the process is ended, and no request is charged for it."""
     await order(worker, worker.publish("a", 60))
     await wait_until(lambda: worker.loader.loads)
-    assert worker.ran_as == [WARM_UP]
+    assert worker.ran_as == [NUMBER]
     assert worker.parts.progress.running == 0
 
 

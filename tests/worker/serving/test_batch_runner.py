@@ -19,6 +19,7 @@ from shared.errors import InvalidInput, ModelFailed, OutOfMemory, Unavailable, W
 from shared.footprint import Footprint
 from tests.helpers.factories import REF, manifest, work
 from worker.device.base import DeviceOutOfMemory
+from worker.health.health import Health
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge
 from worker.serving.batch_runner import BatchRunner, caller_error, split_failed
@@ -70,6 +71,9 @@ class Here:
     async def run(self, call: Callable[[], Any], order: Order) -> Any:
         return call()
 
+    def examine(self, error: Exception, requests: int) -> None:
+        """It is sound."""
+
 
 class Start:
     """The start of a batch, in which the entries in `gone` are not wanted any more."""
@@ -94,7 +98,11 @@ def results(
     """What becomes of a request for each value: its answer, or the code of its error. Those at the
     places `withdrawn` are not wanted any more."""
     parts: Any = SimpleNamespace(
-        thread=Here(), progress=Progress(), meter=meter or Meter(), gauge=Gauge(lambda: None)
+        thread=Here(),
+        progress=Progress(),
+        meter=meter or Meter(),
+        gauge=Gauge(lambda: None),
+        health=Health(),
     )
     redis_clock = RedisClock()
     redis_clock.observe(0)

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import pytest
 
 from shared.channel import Channel
-from shared.envelope import unpack_error
+from shared.envelope import Outcome, unpack_error
 from shared.errors import InvalidInput, Unavailable
 from shared.script_runner import load_source
 from shared.scripts import Completion, Scripts
 from tests.helpers.cell import Cell
-from tests.helpers.factories import REF, placing
+from tests.helpers.factories import REF, placing, work
 from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
 from worker.serving import outcome_lane
-from worker.serving.completions import LARGE_CALL_BYTES, Completions, refusal
+from worker.serving.completions import LARGE_CALL_BYTES, Completions, completion, refusal
 from worker.serving.outcome_lane import MAX_BATCH
 
 
@@ -194,3 +194,10 @@ def test_an_entry_that_cannot_be_read_is_refused_to_its_caller(
     assert (made.id, made.reply, made.flags) == known
     assert (made.entry, made.status) == (b"1-1", "failed")
     assert isinstance(unpack_error(made.outcome), InvalidInput)
+
+
+@pytest.mark.parametrize(("flags", "ref"), [(b"kp", b""), (b"kw", REF)])
+def test_a_success_names_its_model_only_where_it_speaks_for_it(flags: bytes, ref: object) -> None:
+    """A model that has crashed workers lately: the others cost no byte."""
+    request = work()._replace(flags=flags)
+    assert completion(request, Outcome([]), None).ref == ref

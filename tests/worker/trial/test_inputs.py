@@ -7,9 +7,11 @@ import base64
 import numpy as np
 import pytest
 
+from shared import ranges
 from shared.manifest import Batching, Manifest, TensorSpec, WarmupTensor
 from tests.helpers.factories import manifest, spec
 from worker.serving.batch_tensors import Arrays
+from worker.trial import rows
 from worker.trial.inputs import as_given, candidates, given, tried_names
 
 ALONE, BATCHED = Batching(), Batching(max_size=8)
@@ -116,3 +118,16 @@ def test_any_array_comes_back_from_a_manifest_as_it_was(datatype: str, array: np
 
 def bits(array: np.ndarray) -> str:
     return base64.b64encode(array.tobytes()).decode()
+
+
+@pytest.mark.parametrize(("low", "high"), [(5, 9), (-9, -5), (0, 0), (7, None), (None, -1)])
+def test_what_is_made_up_stays_within_the_range_of_the_input(
+    low: int | None, high: int | None
+) -> None:
+    """A value beyond it could end the process: the first ones, and the rows made of them."""
+    one = TensorSpec("i", "INT64", [-1, 3], minimum=low, maximum=high)
+    made = manifest(inputs=[one])
+    for candidate in candidates(made, lambda sizes: None):
+        ranges.check_array(candidate.inputs["i"], one, "i")
+        for row in rows.made([one], candidate.inputs, 12, rows.Range.WIDE):
+            ranges.check_array(row["i"], one, "i")

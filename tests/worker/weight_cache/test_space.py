@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -122,3 +123,20 @@ async def test_another_processes_pins_are_respected(
     mine.release(files[:1])
     await other.ensure(folder, files[1:])
     assert on_disk(tmp_path / "cache") == {files[1].sha256}
+
+
+async def test_a_clean_up_that_fails_does_not_hide_why_the_fetch_failed(
+    cache: BlobCache, folder: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that has become read-only refuses the removal too."""
+    (entry,) = stored(folder, tmp_path, {"a": 1000})
+    bad = FileEntry("a", entry.sha256[::-1], 1000)
+    source = tmp_path / "repository" / "blobs" / "sha256"
+    (source / bad.sha256).write_bytes((source / entry.sha256).read_bytes())
+
+    def refuse(*args: object, **named: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(Corrupt, match="not those of the manifest"):
+        await cache.ensure(folder, [bad])

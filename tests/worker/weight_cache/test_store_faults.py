@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from shared import causes
+from shared.causes import scope_of
 from shared.errors import (
     ChangedMeanwhile,
     Corrupt,
@@ -191,11 +193,12 @@ async def test_wrong_bytes_that_come_once_are_fetched_again(
 
 
 @pytest.mark.parametrize(
-    ("letters", "error"), [(b"xx", Corrupt), (b"xy", ChangedMeanwhile)]
-)  # fmt: skip
+    ("letters", "error", "scope"),
+    [(b"xx", Corrupt, causes.MODEL), (b"xy", ChangedMeanwhile, causes.WORKER)],
+)
 async def test_only_the_same_wrong_bytes_twice_are_the_stores(
     cache: BlobCache, proxied: Repository, proxy: Proxy, blob: FileEntry, letters: bytes,
-    error: type[RepositoryError],
+    error: type[RepositoryError], scope: str,
 ) -> None:  # fmt: skip
     """Others each time come of the way here, which is no fault of the model."""
     seen = 0
@@ -207,5 +210,8 @@ async def test_only_the_same_wrong_bytes_twice_are_the_stores(
         return letters[which : which + 1] + body[1:]
 
     proxy.alter = alter
-    assert "sha256" in await refused(cache, proxied, blob, error)
+    with pytest.raises(error, match="sha256") as caught:
+        await cache.ensure(proxied, [blob])
+    assert scope_of(caught.value) == scope
+    assert cache.used_bytes == 0
     assert len(proxy.blob_requests) == 6

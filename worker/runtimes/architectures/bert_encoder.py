@@ -37,7 +37,10 @@ class BertConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 def inputs(config: BertConfig) -> list[TensorSpec]:
     """Token ids, and 1 for each that is not padding."""
-    return [TensorSpec(name, "INT64", [-1, -1]) for name in ("input_ids", "attention_mask")]
+    return [
+        TensorSpec("input_ids", "INT64", [-1, -1], minimum=0, maximum=config.vocab_size - 1),
+        TensorSpec("attention_mask", "INT64", [-1, -1]),
+    ]
 
 
 def outputs(config: BertConfig) -> list[TensorSpec]:
