@@ -20,7 +20,7 @@ from shared import failpoints, statuses
 from shared.errors import Unavailable
 from shared.keys import Keys
 from shared.retry import until_answered
-from shared.scripts import GatewayScripts, Waiting
+from shared.scripts import CHUNK, Cancel, GatewayScripts, Waiting
 from shared.service import Supervisor
 
 log = logging.getLogger(__name__)
@@ -71,14 +71,18 @@ class Handover:
 
     async def _cancel(self, tickets: list[Ticket]) -> set[str]:
         """Cancel requests whose tensors are in this process's memory; the ids of the cancelled."""
-        cancelled = set()
-        for ticket in tickets:
-            where = self._place_of(ticket)
-            answer = await until_answered(partial(self._scripts.cancel, ticket.id, *where))
-            if answer == statuses.CANCELLED:
-                cancelled.add(ticket.id)
-                self._refuse([ticket])
-        return cancelled
+        items = [Cancel(t.id, *self._place_of(t), str(t.ref)) for t in tickets]
+        answers: list[str] = []
+        for at in range(0, len(items), CHUNK):
+            part = items[at : at + CHUNK]
+            answers += await until_answered(partial(self._scripts.cancel, part))
+        cancelled = [
+            ticket
+            for ticket, answer in zip(tickets, answers, strict=True)
+            if answer == statuses.CANCELLED
+        ]
+        self._refuse(cancelled)
+        return {ticket.id for ticket in cancelled}
 
     async def _hand_over(self, tickets: list[Ticket]) -> int:
         items = [

@@ -151,7 +151,7 @@ async def test_a_model_whose_parked_requests_are_gone_is_forgotten(cell: Cell) -
     await cell.place(*items)
     token = await cell.claim("w1", epoch, OTHER_REF)
     for item in items:
-        await cell.scripts.cancel(item.id)
+        await cell.cancel(item.id)
     assert await cell.scripts.sweep() == (0, 0, 0)
     assert await cell.exists(
         cell.keys.parked_refs, cell.keys.parked(REF), cell.keys.parked(OTHER_REF),
