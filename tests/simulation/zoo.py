@@ -18,6 +18,7 @@ import numpy as np
 from shared import manifest as manifests
 from shared.errors import BlobMissing, LoadFailed, ModelFailed, StoreUnavailable
 from shared.manifest import Batching, FileEntry, Manifest, TensorSpec
+from shared.repository import Listed
 from tests.simulation.lane import Crashed
 from tests.simulation.loop import PROCESS, SimLoop
 
@@ -69,12 +70,16 @@ class Store:
     """A repository in memory. `down_until` is a moment of virtual time."""
 
     loop: SimLoop
-    url: str = "fake://models"
+    url: str = "file:///sim"
     down_until: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
 
     def check(self) -> None:
         """Always there at the start."""
+
+    def list_all(self) -> list[Listed]:
+        self._asked()
+        return [Listed(name, [1]) for name in sorted(KINDS)]
 
     def list_models(self) -> list[str]:
         return sorted(KINDS)
