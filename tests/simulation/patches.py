@@ -5,6 +5,7 @@ Found by identity in the modules of the product, so a module that moves needs no
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import logging
 import os
@@ -29,6 +30,8 @@ from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
 from worker.device.opening import open_device
+from worker.device.self_test import SelfTest
+from worker.device.thread import AT_ONCE, DeviceThread
 from worker.health.checks import LoadChecks
 from worker.heartbeat import HeartbeatThread
 from worker.loading.orders import ColdQueue
@@ -71,6 +74,23 @@ class Links:
 async def no_warnings(client: Any, url: str, **given: Any) -> list[str]:
     """`check_redis` of a Redis that is all right."""
     return []
+
+
+class SoundDevice:
+    """`SelfTest` of a device that computes."""
+
+    def __init__(self, *given: Any) -> None: ...
+
+    def run(self) -> str:
+        return ""
+
+
+class SimDeviceThread(DeviceThread):
+    """A simulated thread: calls run in the order in which they came, whatever their turn."""
+
+    async def run(self, call: Any, order: Any = AT_ONCE) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._watched, call)
 
 
 class NoChecks:
@@ -125,6 +145,8 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (open_shared_memory, lambda *given: None),
         (BlobCache, cache),
         (LoadChecks, lambda *given: NoChecks()),
+        (SelfTest, SoundDevice),
+        (DeviceThread, SimDeviceThread),
         (ColdQueue, cold_queue),
         (open_device, made_up_device),
         (candidates, no_gpus),
