@@ -1,4 +1,4 @@
-"""One sick worker beside two healthy ones: what callers see, and how fast the others are.
+"""One sick worker beside two healthy ones: what callers see, and how fast the others are (I39).
 
 Callers ask more models than the workers hold, as fast as they are answered, and retry nothing;
 whatever is not a 200 with the right answer counts as failed. First the healthy ones are alone.
