@@ -46,6 +46,7 @@ from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.placed import Limits
 from shared.redis_check import check_redis
+from shared.redis_kind import check_kind
 from shared.repository import open_repository
 from shared.scripts import GatewayScripts
 from shared.service import Loop, Supervisor
@@ -131,6 +132,7 @@ class Gateway:
         """Check Redis and the repository, take the lease, create the reply stream; then read."""
         config = self.config
         strict = bool(config.strict)
+        await check_kind(self._client, self._keys)
         for warning in await check_redis(self._client, config.redis_url, strict=strict):
             log.warning("Redis: %s", warning)
         await asyncio.to_thread(self._repository.check)

@@ -10,6 +10,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
 | `holds:<worker>` | set | refs that the worker holds: the reverse | goes with the worker |
 | `work:<worker>` | stream, group: its epoch | requests queued and running | goes with the worker |
+| `queued:<worker>` | hash | ref -> number of its entries there | goes with the last of them |
 | `started:<worker>` | hash | entry id -> number of its batch, once started | goes with the worker |
 | `parked:<ref>` | stream | requests that wait for a load | goes with its last entry |
 | `parked` | set | refs that have parked requests | goes with its last member |
@@ -63,8 +64,8 @@ from shared.names import check_model_name
 
 # Keys that may lack a TTL: each has an owner that deletes it (table above).
 LASTING = (
-    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "started:", "loads:", "parked:",
-    "parked",
+    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "queued:", "started:", "loads:",
+    "parked:", "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
     "kept:", "kept_bytes:",
     "min_copies", "sessions", "pinned:", "events", "unhealthy",
@@ -115,6 +116,9 @@ class Keys:
 
     def started(self, worker: str) -> str:
         return self._of(f"started:{worker}")
+
+    def queued(self, worker: str) -> str:
+        return self._of(f"queued:{worker}")
 
     def parked(self, ref: str) -> str:
         return self._of(f"parked:{ref}")

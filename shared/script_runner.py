@@ -52,6 +52,10 @@ class ScriptRunner:
         if failpoints.ACTIVE:
             self._run = self._run_past_failpoints  # type: ignore[method-assign]
 
+    def cut(self) -> None:
+        """Give up the calls in flight, whatever is on its way; later ones use a new connection."""
+        self._channel.cut()
+
     def _source(self, name: str) -> tuple[str, str]:
         if name not in self._sources:
             text = load_source(name)

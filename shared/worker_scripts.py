@@ -14,9 +14,8 @@ from shared.script_runner import CHUNK, ScriptRunner, flat_of
 
 
 class Completion(NamedTuple):
-    """One outcome for `complete`; status succeeded | failed | expired. `ref`: of a failure, and of
-    a success that speaks for its model (flag WATCHED). `cause` of a failure in full, for the log
-    (b"": the outcome has all of it)."""
+    """One outcome for `complete`; status succeeded | failed | expired. Of a failure also its
+    `cause` in full for the log (b"": the outcome has all of it)."""
 
     entry: bytes
     id: bytes

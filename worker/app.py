@@ -11,7 +11,9 @@ from typing import Self
 from shared.channel import Channel
 from shared.config import WorkerConfig
 from shared.errors import ConfigError, Unavailable
+from shared.keys import Keys
 from shared.redis_check import check_redis
+from shared.redis_kind import check_kind
 from shared.retry import until_answered
 from shared.service import Loop, Supervisor
 from worker.composition import Composition, Send
@@ -126,6 +128,7 @@ class Worker:
         the repository does not answer."""
         config = self._config
         strict = bool(config.strict)
+        await check_kind(self._services.client, Keys(config.cell))
         for warning in await check_redis(self._services.client, config.redis_url, strict=strict):
             log.warning("Redis: %s", warning)
         if misfit := self._services.host.misfit():

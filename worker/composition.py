@@ -70,7 +70,7 @@ class Composition:
     ) -> None:  # fmt: skip
         self.config = config
         self._open(calls, device)
-        self._inflight = InflightWindow(config.prefetch)
+        self._inflight = InflightWindow(config.prefetch, models=lambda: self.context.batcher.models)
         self.context = self._make_context(device, progress, send)
         self._make_serving()
         self._make_residency(recycle)
@@ -116,7 +116,7 @@ class Composition:
         await self._host.close()
         await self.events.finish(1.0)
         await self._cache.close()
-        for connection in (self._reads, self._orders, self._calls, self.client):
+        for connection in (self._reads, self._orders, self._large, self._calls, self.client):
             await connection.aclose()
 
     def _open(self, calls: Channel, device: Device) -> None:
@@ -124,9 +124,10 @@ class Composition:
         config = self.config
         self._keys = Keys(config.cell)
         self.client = open_redis(config.redis_url)
-        # Each blocking reader has a channel of its own: it would delay the commands behind it.
-        self._calls, self._reads, self._orders = (
-            calls, Channel(config.redis_url), Channel(config.redis_url),
+        # Each blocking reader has a channel of its own: it would delay the commands behind it. So
+        # have large outcomes; that one is opened for the first of them.
+        self._calls, self._reads, self._orders, self._large = (
+            calls, Channel(config.redis_url), Channel(config.redis_url), Channel(config.redis_url),
         )  # fmt: skip
         self.repository = open_repository(config.model_repository, **config.store_options)
         root = open_root(config)
@@ -162,7 +163,11 @@ class Composition:
         """From the work stream to outcomes; memory for batches comes from the memory manager."""
         context = self.context
         self.completions = Completions(
-            context.scripts, context.membership, self._inflight.release, self._shared_memory
+            context.scripts,
+            context.membership,
+            self._inflight.release,
+            self._shared_memory,
+            large=WorkerScripts(self._large, self._keys),
         )
         self.receiver = Receiver(
             self._reads, self._keys, context.membership, context.batcher, self._inflight,

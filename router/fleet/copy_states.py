@@ -91,7 +91,7 @@ class CopyStates:
         `retire` noted and the worker has not deleted. A worker that has died drains nothing."""
         key = self._keys.leaving(name)
         with redis_errors():
-            noted: dict[bytes, bytes] = await self._client.hgetall(key)
+            noted: Any = await self._client.hgetall(key)
             copies = [field.decode().partition(" ") for field in noted]
             pipe = self._client.pipeline(transaction=False)
             for _, _, worker in copies:

@@ -14,6 +14,7 @@ import logging
 import os
 import resource
 import signal
+from typing import cast
 
 from aiohttp import web
 
@@ -38,7 +39,9 @@ async def serve(app: web.Application, config: RouterConfig) -> None:
     await runner.setup()
     supervisor = Supervisor([Loop("connections", runner.connections.check_once, CHECK_EVERY_S)])
     try:
-        site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG, reuse_port=None)
+        # aiohttp passes the addresses on to asyncio, which takes a list as well as one.
+        host = cast(str, listened(config.host))
+        site = web.TCPSite(runner, host, config.port, backlog=BACKLOG, reuse_port=None)
         await site.start()
         supervisor.start()
         log.info("gateway listens on %s", address(config.host, bound_port(runner)))
@@ -50,9 +53,22 @@ async def serve(app: web.Application, config: RouterConfig) -> None:
         await runner.cleanup()
 
 
+def listened(host: str) -> str | list[str] | None:
+    """What to listen on: every address of a name, or all of the machine (None). `::` is both
+    families, as with other servers; brackets are of URLs."""
+    host = host.strip().removeprefix("[").removesuffix("]")
+    if host in ("", "*"):
+        return None
+    return ["::", "0.0.0.0"] if host == "::" else host
+
+
 def address(host: str, port: int) -> str:
-    """The URL of a host and port; an IPv6 address is in brackets."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    """A URL that can be called from this machine; an IPv6 address is in brackets."""
+    host = host.strip().removeprefix("[").removesuffix("]")
+    host = "127.0.0.1" if host in ("", "*", "::", "0.0.0.0") else host
+    if ":" not in host:
+        return f"http://{host}:{port}"
+    return f"http://[{host.replace('%', '%25')}]:{port}"
 
 
 def make_runner(app: web.Application, config: RouterConfig) -> Runner:

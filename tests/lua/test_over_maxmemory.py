@@ -48,7 +48,7 @@ async def test_what_was_placed_runs_and_is_answered(cell: Cell) -> None:
     items = [kept(reply="gw1"), kept(reply="gw1"), placing()]
     await cell.place(*items)
     entries = await cell.read("w1")
-    await cell.scripts.cancel(items[0].id)
+    await cell.cancel(items[0].id)
     await fill(cell)
     assert await cell.begin("w1", epoch, entries) == [b"gone", b"run", b"run"]
     assert await cell.complete("w1", epoch, entries) == [0, 1, 1]
@@ -186,7 +186,7 @@ async def test_a_poller_can_still_read_wait_and_cancel(cell: Cell) -> None:
     await cell.place(item)
     await fill(cell)
     assert (await cell.scripts.subscribe(item.id, "gw1"))["status"] == b"parked"
-    assert await cell.scripts.cancel(item.id) == "cancelled"
+    assert await cell.cancel(item.id) == "cancelled"
 
 
 async def test_new_work_is_refused_before_redis_is_full(cell: Cell) -> None:

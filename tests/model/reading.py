@@ -115,7 +115,8 @@ def _idempotency(flat: list[str]) -> tuple[str, str]:
 
 
 _KEYED = {
-    "worker", "holders", "holds", "work", "started", "parked", "load", "loads", "unloadable",
+    "worker", "holders", "holds", "work", "queued", "started", "parked", "load", "loads",
+    "unloadable",
     "breaker", "gateway", "replies", "request",
     "tombstone", "idempotency", "answers", "reply_stream", "policy", "stats",
     "warm", "leaving", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
@@ -129,6 +130,7 @@ _READERS: dict[str, Reader] = {
     "holders": _into("holders", lambda flat: set(_table(flat))),
     "holds": _into("holds", set),
     "work": _work,
+    "queued": _into("queued", _table),
     "started": _into("started", _table),
     "parked": _parked,
     "load": _into("loads", _load),

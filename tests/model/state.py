@@ -46,6 +46,7 @@ class State:
     holders: dict[str, set[str]] = field(default_factory=dict)
     holds: dict[str, set[str]] = field(default_factory=dict)
     work: dict[str, dict[str, Item]] = field(default_factory=dict)
+    queued: dict[str, dict[str, str]] = field(default_factory=dict)  # what `work` has, by model
     groups: dict[str, set[str]] = field(default_factory=dict)
     pending: dict[str, set[str]] = field(default_factory=dict)
     started: dict[str, dict[str, str]] = field(default_factory=dict)

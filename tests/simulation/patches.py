@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import worker.app  # the product imports it late: its names must be there before
@@ -25,12 +26,14 @@ from shared.channel import Channel
 from shared.connection import open_redis
 from shared.errors import WarmrouteError
 from shared.redis_check import check_redis
+from shared.redis_kind import check_kind
 from shared.repository import open_repository
 from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
 from worker.device.opening import open_device
 from worker.device.self_test import SelfTest
+from worker.device.shared_host import SharedHost
 from worker.device.thread import AT_ONCE, DeviceThread
 from worker.health.checks import LoadChecks
 from worker.heartbeat import HeartbeatThread
@@ -42,6 +45,7 @@ from worker.supervisor.gpu_claim import candidates
 from worker.supervisor.link import Link
 from worker.supervisor.progress import Progress
 from worker.weight_cache.cache import BlobCache
+from worker.weight_cache.root import open_root
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -76,6 +80,10 @@ async def no_warnings(client: Any, url: str, **given: Any) -> list[str]:
     return []
 
 
+async def one_primary(*given: Any) -> None:
+    """`check_kind` of a Redis that is one primary."""
+
+
 class SoundDevice:
     """`SelfTest` of a device that computes."""
 
@@ -103,6 +111,25 @@ class NoChecks:
 def made_up_device(*given: Any, **named: Any) -> zoo.Device:
     """`open_device` of a device that no other worker can have."""
     return zoo.Device()
+
+
+class LoneHost:
+    """`SharedHost` of a worker that has its host for itself, and no entry among the real ones."""
+
+    def __init__(self, *given: Any) -> None:
+        """Nothing is looked up."""
+
+    def memory(self) -> int:
+        return zoo.BUDGET
+
+    def disk(self, used: int) -> int:
+        return 1 << 40
+
+    def misfit(self) -> str:
+        return ""
+
+    def leave(self) -> None:
+        """It never joined."""
 
 
 async def no_gpus(*given: Any) -> list[Any]:
@@ -141,12 +168,15 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (Channel, lambda url: world.channel()),
         (open_redis, lambda *given, **named: NoRedis()),
         (check_redis, no_warnings),
+        (check_kind, one_primary),
         (open_repository, lambda *given, **named: world.store),
         (open_shared_memory, lambda *given: None),
         (BlobCache, cache),
         (LoadChecks, lambda *given: NoChecks()),
         (SelfTest, SoundDevice),
         (DeviceThread, SimDeviceThread),
+        (open_root, lambda config: Path("/nonexistent")),
+        (SharedHost, LoneHost),
         (ColdQueue, cold_queue),
         (open_device, made_up_device),
         (candidates, no_gpus),

@@ -24,11 +24,12 @@ from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.runtimes.failures import WrongOutput
 from worker.serving import execution
-from worker.serving.batch_start import WITHDRAWN, BatchStart, RedisClock
+from worker.serving.batch_start import WITHDRAWN, BatchStart
 from worker.serving.completions import Result
 from worker.serving.execution import DeviceCall
 from worker.serving.oom_recovery import OomRecovery
 from worker.serving.queued_request import QueuedRequest
+from worker.serving.redis_clock import RedisClock
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
