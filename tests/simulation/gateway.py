@@ -42,6 +42,20 @@ ENV = {
 }
 
 
+class Body:
+    """A body that is there as a whole."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+
+    async def readany(self) -> bytes:
+        raw, self._raw = self._raw, b""
+        return raw
+
+    def at_eof(self) -> bool:
+        return not self._raw
+
+
 class Answer:
     """An HTTP response."""
 
@@ -127,6 +141,7 @@ class SimGateway:
         nobody: Any = SimpleNamespace(
             transport=None, ssl_context=None, peername=None, sockname=None
         )
-        request = web.Request(message, nobody, nobody, nobody, nobody, self.world.loop)
+        content: Any = Body(body)
+        request = web.Request(message, content, nobody, nobody, nobody, self.world.loop)
         request._read_bytes = body
         return request

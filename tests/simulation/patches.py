@@ -5,6 +5,7 @@ Found by identity in the modules of the product, so a module that moves needs no
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import logging
 import os
@@ -25,12 +26,15 @@ from shared.channel import Channel
 from shared.connection import open_redis
 from shared.errors import WarmrouteError
 from shared.redis_check import check_redis
+from shared.redis_kind import check_kind
 from shared.repository import open_repository
 from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
 from worker.device.opening import open_device
+from worker.device.self_test import SelfTest
 from worker.device.shared_host import SharedHost
+from worker.device.thread import AT_ONCE, DeviceThread
 from worker.health.checks import LoadChecks
 from worker.heartbeat import HeartbeatThread
 from worker.loading.orders import ColdQueue
@@ -74,6 +78,27 @@ class Links:
 async def no_warnings(client: Any, url: str, **given: Any) -> list[str]:
     """`check_redis` of a Redis that is all right."""
     return []
+
+
+async def one_primary(*given: Any) -> None:
+    """`check_kind` of a Redis that is one primary."""
+
+
+class SoundDevice:
+    """`SelfTest` of a device that computes."""
+
+    def __init__(self, *given: Any) -> None: ...
+
+    def run(self) -> str:
+        return ""
+
+
+class SimDeviceThread(DeviceThread):
+    """A simulated thread: calls run in the order in which they came, whatever their turn."""
+
+    async def run(self, call: Any, order: Any = AT_ONCE) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._watched, call)
 
 
 class NoChecks:
@@ -143,10 +168,13 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (Channel, lambda url: world.channel()),
         (open_redis, lambda *given, **named: NoRedis()),
         (check_redis, no_warnings),
+        (check_kind, one_primary),
         (open_repository, lambda *given, **named: world.store),
         (open_shared_memory, lambda *given: None),
         (BlobCache, cache),
         (LoadChecks, lambda *given: NoChecks()),
+        (SelfTest, SoundDevice),
+        (DeviceThread, SimDeviceThread),
         (open_root, lambda config: Path("/nonexistent")),
         (SharedHost, LoneHost),
         (ColdQueue, cold_queue),

@@ -23,6 +23,7 @@ LEFT_BY_ALL = (
     "gateways",
     "rq:queues",
     "events",
+    *(f"{name}:{kind}" for name in ("kept", "kept_bytes") for kind in ("letters", "outcomes")),
 )
 
 

@@ -55,7 +55,9 @@ class DeviceThread:
     return."""
 
     def __init__(
-        self, self_test: Callable[[], str] = lambda: "", end: Callable[[int], object] = os._exit
+        self,
+        self_test: Callable[[], str] = lambda: "",
+        end: Callable[[int], object] = lambda status: os._exit(status),
     ) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._self_test = self_test
