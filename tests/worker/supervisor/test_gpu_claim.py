@@ -157,8 +157,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Started]:
     """The device processes that parents have started."""
     seen: list[Started] = []
 
-    async def start(env, hot, served, files) -> Started:
-        return Started(seen, env, files)
+    async def start(env, hot, served, suspect, inherited) -> Started:
+        return Started(seen, env, inherited)
 
     monkeypatch.setattr("worker.supervisor.parent.Child.start", start)
     monkeypatch.setattr("worker.supervisor.parent.TICK_S", 0.01)

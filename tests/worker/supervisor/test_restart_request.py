@@ -118,7 +118,7 @@ class Children:
 
     async def start(
         self, env: Mapping[str, str], hot: Sequence[str], served_before: bool,
-        inherited: Sequence[int] = (),
+        suspect: str = "", inherited: Sequence[int] = (),
     ) -> Child:  # fmt: skip
         self.started.append((list(hot), served_before))
         status, said = self._lives.pop(0)
@@ -159,7 +159,7 @@ async def test_the_next_one_starts_at_once_with_what_it_held(
     with caplog.at_level(logging.INFO, "worker.supervisor"):
         assert await parent.run() == DRAINED
     assert children.started == [([], False), (["a", "b"], True)]
-    assert (given_up, parent._backoff.crashes, children.refused) == ([], 0, [[], []])
+    assert (given_up, parent._succession._backoff.crashes, children.refused) == ([], 0, [[], []])
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
@@ -204,7 +204,7 @@ async def test_a_crash_while_it_drains_is_a_crash(monkeypatch: pytest.MonkeyPatc
     parent, given_up = parent_of(children, monkeypatch)
     assert await parent.run() == DRAINED
     assert children.started[1] == (["a"], True)
-    assert given_up == [("1", 0, "its device process was killed by SIGSEGV")]
+    assert given_up == [("1", 0, "its device process was killed by SIGSEGV", True)]
 
 
 @pytest.mark.parametrize(("forced", "final"), [(False, DRAINED), (True, GIVEN_UP)])
