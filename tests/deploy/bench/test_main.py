@@ -42,6 +42,7 @@ def test_every_case_has_a_name_of_its_own(capsys: pytest.CaptureFixture[str]) ->
         "churn",
         "hot",
         "interference",
+        "fairness",
         "cycles",
         "soak",
         "profile",
