@@ -33,6 +33,8 @@ class Fleet:
     ) -> Said:  # fmt: skip
         """Status, headers and document of an answer."""
         body = raw if document is None else msgspec.json.encode(document)
+        if body is not None:
+            headers.setdefault("Content-Type", "application/json")
         call = self.gateway.http.request(method, path, data=body, headers=headers)
         async with call as answer:
             said = await answer.read()
