@@ -46,7 +46,7 @@ async def check_kind(client: Redis, keys: Keys) -> None:
     why = _of_info(info)
     if not why:
         try:
-            await client.execute_command("EVAL", _PROBE, 1, keys.prefix)
+            await client.eval(_PROBE, 1, keys.prefix)
         except redis.exceptions.RedisError as error:
             why = refusal(error)
     if why:
