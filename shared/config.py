@@ -59,8 +59,8 @@ class RouterConfig(CellConfig):
         "Large tensors one gateway holds in shared memory.", unit="bytes",
     )  # fmt: skip
     max_queue: int = setting(
-        "WARMROUTE_MAX_QUEUE", 1000, "Requests queued and running on one worker; more are refused.",
-        low=1,
+        "WARMROUTE_MAX_QUEUE", 1000, "Requests of one model queued and running on one worker; more "
+        "are refused.", low=1,
     )  # fmt: skip
     max_parked: int = setting(
         "WARMROUTE_MAX_PARKED", 1000, "Requests that wait for one model to load.", low=1

@@ -19,6 +19,7 @@
     ├── Cancelled             the caller cancelled the request
     ├── ModelFailed           the model raised, or returned something that is not a tensor
     │   └── DeadLettered      workers died over this request, as often as is allowed
+    ├── Undeliverable         the outcome could not be brought to Redis
     ├── OutOfMemory           the device has no memory for this request, even alone
     ├── DoesNotFit            models that are to be in memory together do not fit
     ├── LoadFailed            the model cannot be loaded
@@ -130,6 +131,11 @@ class ModelFailed(WarmrouteError):
 
 class DeadLettered(ModelFailed):
     code = "dead_lettered"
+
+
+class Undeliverable(WarmrouteError):
+    # Not retryable: the next outcome would be as large, and the line as slow.
+    code = "undeliverable"
 
 
 class OutOfMemory(WarmrouteError):

@@ -34,6 +34,17 @@ class Placing(NamedTuple):
 _PLACING = (len(Placing._fields), *Placing._fields)
 
 
+class Cancel(NamedTuple):
+    """One request for `cancel`. `stream` and `entry` say where it is, and `ref` its model, if it
+    may have no record. `late`: its deadline has passed, and its caller gets that outcome."""
+
+    id: str
+    stream: str = ""
+    entry: str = ""
+    ref: str = ""
+    late: bool = False
+
+
 class Waiting(NamedTuple):
     """A request whose caller waits, for `hand_over`: where it was placed."""
 
@@ -101,13 +112,11 @@ class GatewayScripts(ScriptRunner):
         """A dead letter as a new request; status as `place`, or ingress | unknown | unkept."""
         return _placed(await self._run("replay", entry, request_id, timeout_ms, *limits))
 
-    async def cancel(
-        self, request_id: str, stream: str = "", entry: str = "", late: str = ""
-    ) -> str:
-        """`cancelled`, `unknown`, `gone`, or the terminal status it already has. With `late`, its
-        ref, it ends as expired, and the answer is that outcome: `expired` and why."""
-        answer: bytes = await self._run("cancel", request_id, stream, entry, late)
-        return answer.decode(errors="replace")
+    async def cancel(self, items: Sequence[Cancel]) -> list[str]:
+        """Per item `cancelled`, `unknown`, `gone`, or the terminal status it already has. One that
+        is `late` ends as expired, and the answer is that outcome: `expired` and why."""
+        flat = [f for i in items for f in (*i[:4], "1" if i.late else "")]
+        return [answer.decode(errors="replace") for answer in await self._run("cancel", *flat)]
 
     async def record_outcomes(self, most: int, ends: Sequence[str | bytes]) -> bool:
         """Store how requests ended (id, text, id, text ...); False if Redis has no headroom."""

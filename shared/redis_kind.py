@@ -8,7 +8,7 @@ and later calls do.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import redis.exceptions
 from redis.asyncio import Redis
@@ -39,14 +39,12 @@ async def check_kind(client: Redis, keys: Keys) -> None:
     does not answer."""
     try:
         info: dict[str, Any] = await client.info()
-    except redis.exceptions.ConnectionError:
-        info = {}  # a proxy hangs up on what it does not know; the script shows whether it is one
     except redis.exceptions.RedisError:
-        info = {}
+        info = {}  # a proxy hangs up on what it does not know; the script shows whether it is one
     why = _of_info(info)
     if not why:
         try:
-            await client.eval(_PROBE, 1, keys.prefix)
+            await cast(Any, client).execute_command("EVAL", _PROBE, 1, keys.prefix)
         except redis.exceptions.RedisError as error:
             why = refusal(error)
     if why:

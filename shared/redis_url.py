@@ -16,7 +16,7 @@ import redis.exceptions
 from redis.asyncio.connection import SSLConnection, parse_url
 
 SCHEMES = ("redis", "rediss", "unix")
-FORM = "want redis://host:port/db, rediss:// or unix:///path"
+EXPECTED = "want redis://host:port/db, rediss:// or unix:///path"
 PERCENT = "a user or password in it must be percent-encoded"
 _TLS = (
     "ssl_keyfile", "ssl_certfile", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path", "ssl_ca_data",
@@ -55,7 +55,7 @@ def faults(url: str) -> list[str]:
     except ValueError:
         return [f"cannot be read: {PERCENT}"]
     if parts.scheme not in SCHEMES or "://" not in url:
-        return [FORM]
+        return [EXPECTED]
     return _unclear(parts) or _wrong_options(parts) or _wrong_tls(url)
 
 

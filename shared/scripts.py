@@ -7,6 +7,7 @@ evaluates Lua.
 from __future__ import annotations
 
 from shared.gateway_scripts import (
+    Cancel,
     GatewayScripts,
     Opened,
     Ordered,
@@ -21,6 +22,7 @@ from shared.worker_scripts import Completion, WorkerScripts
 
 __all__ = [
     "CHUNK",
+    "Cancel",
     "Completion",
     "GatewayScripts",
     "Limits",

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shared import causes, protocol
+from shared.connection import redis_errors
 from shared.script_runner import CHUNK, ScriptRunner, flat_of
 
 
 class Completion(NamedTuple):
-    """One outcome for `complete`; status succeeded | failed | expired. `ref`: of a failure, and of
-    a success that speaks for its model (flag WATCHED). `cause` of a failure in full, for the log
-    (b"": the outcome has all of it)."""
+    """One outcome for `complete`; status succeeded | failed | expired. Of a failure also its
+    `cause` in full for the log (b"": the outcome has all of it)."""
 
     entry: bytes
     id: bytes
@@ -149,6 +149,12 @@ class WorkerScripts(ScriptRunner):
         spare also `pinned` or `needed`: it stays. `tier` (host, disk): where the model will be."""
         answer: bytes = await self._run("retire", worker, epoch, ref, tier, mode, share)
         return answer.decode()
+
+    async def freed(self, worker: str, ref: str) -> None:
+        """A retired copy has been freed: no request runs on it any more."""
+        key = self._keys.leaving(ref.partition(":")[0])
+        with redis_errors():
+            await self._channel.execute_command("HDEL", key, f"{ref} {worker}")
 
     async def record_stats(
         self, worker: str, epoch: str, ref: str, learned: Mapping[str, Any]

@@ -17,6 +17,7 @@ from shared.scripts import WorkerScripts
 from shared.shared_memory import open_shared_memory
 from worker.device.base import Device
 from worker.device.budget import allowed_budget, budget_of, host_budget_of
+from worker.device.resident_peak import ResidentPeak
 from worker.device.self_test import SelfTest
 from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
@@ -31,6 +32,7 @@ from worker.loading.orders import ColdQueue, Orders
 from worker.membership import Membership
 from worker.report import Reporter
 from worker.residency.account import Bookkeeper
+from worker.residency.call_peaks import SHARE
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
 from worker.residency.demotion import Demotion
@@ -68,7 +70,7 @@ class Composition:
     ) -> None:  # fmt: skip
         self.config = config
         self._open(calls, device)
-        self._inflight = InflightWindow(config.prefetch)
+        self._inflight = InflightWindow(config.prefetch, models=lambda: self.context.batcher.models)
         self.context = self._make_context(device, progress, send)
         self._make_serving()
         self._make_residency(recycle)
@@ -114,7 +116,7 @@ class Composition:
         await self._host.close()
         await self.events.finish(1.0)
         await self._cache.close()
-        for connection in (self._reads, self._orders, self._calls, self.client):
+        for connection in (self._reads, self._orders, self._large, self._calls, self.client):
             await connection.aclose()
 
     def _open(self, calls: Channel, device: Device) -> None:
@@ -122,9 +124,10 @@ class Composition:
         config = self.config
         self._keys = Keys(config.cell)
         self.client = open_redis(config.redis_url)
-        # Each blocking reader has a channel of its own: it would delay the commands behind it.
-        self._calls, self._reads, self._orders = (
-            calls, Channel(config.redis_url), Channel(config.redis_url),
+        # Each blocking reader has a channel of its own: it would delay the commands behind it. So
+        # have large outcomes; that one is opened for the first of them.
+        self._calls, self._reads, self._orders, self._large = (
+            calls, Channel(config.redis_url), Channel(config.redis_url), Channel(config.redis_url),
         )  # fmt: skip
         self.repository = open_repository(config.model_repository, **config.store_options)
         root = open_root(config)
@@ -144,11 +147,15 @@ class Composition:
             report=lambda: self._reporter.fields(),  # called once the worker registers
             held=copies.held, on_epoch=lambda epoch: send(epoch=epoch),
         )  # fmt: skip
+        ledger = Ledger(budget_of(config, device, self.host.memory))
+        peak = ResidentPeak(device, lambda: int(ledger.budget * SHARE))
+        gauge = Gauge(
+            device.live, lambda: self._inflight.bytes, peak if device.kind == "cpu" else None
+        )
         return WorkerContext(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
-            ledger=Ledger(budget_of(config, device, self.host.memory)),
-            thread=DeviceThread(SelfTest(device, progress).run), device=device,
-            policy=policy, gauge=Gauge(device.live, lambda: self._inflight.bytes),
+            ledger=ledger, thread=DeviceThread(SelfTest(device, progress).run), device=device,
+            policy=policy, gauge=gauge,
             meter=Meter(), progress=progress,
         )  # fmt: skip
 
@@ -156,7 +163,11 @@ class Composition:
         """From the work stream to outcomes; memory for batches comes from the memory manager."""
         context = self.context
         self.completions = Completions(
-            context.scripts, context.membership, self._inflight.release, self._shared_memory
+            context.scripts,
+            context.membership,
+            self._inflight.release,
+            self._shared_memory,
+            large=WorkerScripts(self._large, self._keys),
         )
         self.receiver = Receiver(
             self._reads, self._keys, context.membership, context.batcher, self._inflight,

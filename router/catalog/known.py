@@ -41,14 +41,14 @@ class Known:
     def __init__(self, entries: Entries, ttl_s: float) -> None:
         self._entries = entries
         self._ttl_s = ttl_s
-        self._served: Recent[str, Kept] = Recent(MAX_SERVED)
+        self.served: Recent[str, Kept] = Recent(MAX_SERVED)
         self._unknown: Recent[Key, tuple[float, str]] = Recent(MAX_UNKNOWN)
         self._failed: Recent[Key, tuple[float, WarmrouteError]] = Recent(MAX_UNKNOWN)
 
     def get(self, key: Key) -> Kept | None:
         """What requests get, fresh or not. A named version is always fresh."""
         if key[1] == LATEST:
-            return self._served.get(key[0])
+            return self.served.get(key[0])
         entry = self._entries.kept(*key)
         return None if entry is None else Kept(ALWAYS, entry)
 
@@ -70,25 +70,25 @@ class Known:
         self._unknown.pop(key)
         if key[1] == LATEST:
             until = NEVER if stays_open else clock.monotonic() + self._ttl_s
-            self._served.put(key[0], Kept(until, entry))
+            self.served.put(key[0], Kept(until, entry))
 
     def note_error(self, key: Key, error: BaseException) -> None:
         """A look failed: what is known goes on being served, unless it has left the repository."""
         now = clock.monotonic()
         if isinstance(error, NotFound):
             if key[1] == LATEST:
-                self._served.pop(key[0])
+                self.served.pop(key[0])
             self._unknown.put(key, (now + min(self._ttl_s, UNKNOWN_S), error.message))
             return
         if isinstance(error, WarmrouteError):
             self._failed.put(key, (now + FAILED_S, error))
         kept = self.get(key)
         if kept is not None and key[1] == LATEST:
-            self._served.put(key[0], Kept(now + FAILED_S, kept.entry))
+            self.served.put(key[0], Kept(now + FAILED_S, kept.entry))
 
     def make_stale(self, name: str) -> None:
         """The next request for the model waits for the repository."""
-        kept = self._served.get(name)
+        kept = self.served.get(name)
         if kept is not None:
-            self._served.put(name, Kept(NEVER, kept.entry))
+            self.served.put(name, Kept(NEVER, kept.entry))
         self._unknown.pop((name, LATEST))

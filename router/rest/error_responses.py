@@ -33,6 +33,7 @@ STATUS: dict[str, int] = {
     "model_failed": HTTPStatus.INTERNAL_SERVER_ERROR,
     "dead_lettered": HTTPStatus.INTERNAL_SERVER_ERROR,
     "out_of_memory": HTTPStatus.INSUFFICIENT_STORAGE,
+    "undeliverable": HTTPStatus.BAD_GATEWAY,
     "does_not_fit": HTTPStatus.INSUFFICIENT_STORAGE,
     "load_failed": HTTPStatus.UNPROCESSABLE_ENTITY,
     "untrusted": HTTPStatus.FORBIDDEN,

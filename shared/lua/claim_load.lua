@@ -22,13 +22,12 @@ if extra and redis.call('HEXISTS', k('holders', ref), worker) == 1 then return '
 local rank = rank_of(worker, ref)
 if rank > 0 and (chosen ~= worker or rank == RANKS.sick) then
   local _, soonest, least = fastest_loader(ref, now, excluded_workers(ref, now, (r[3] or '') .. ' ' .. worker))
-  local last = tonumber(redis.call('HGET', k('worker', worker), 'trial') or now)
-  local trial = rank < RANKS.sick and now >= last + TRIAL_MS
+  local trial = rank < RANKS.sick and now >= (trial_load_at(worker) or now) + TRIAL_MS
   if soonest and least < rank and not trial then return 'refused' end
 end
 if chosen ~= '' and chosen ~= worker and now < tonumber(r[6]) + HEAD_START_MS then return 'later' end
 open_with_harmless_write()
-if rank > 0 then redis.call('HSET', k('worker', worker), 'trial', now) end
+if rank > 0 then set_trial_load(worker, now) end
 redis.call('HSET', load, 'worker', worker, 'phase', 'loading', 'since', now)
 redis.call('PEXPIRE', load, ARGV[6])
 redis.call('SADD', k('loads', worker), ref)

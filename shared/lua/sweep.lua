@@ -1,5 +1,5 @@
 -- sweep: end requests past their deadlines, and lost ones; order loads again for parked requests without one.
--- use: keys, constants, guarded, stall, report, outcomes, deadline, publish, lost, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
+-- use: keys, constants, queued, guarded, stall, report, outcomes, deadline, publish, lost, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {requests ended, loads ordered again, requests placed again, {errors of single requests and models}}.
 local LATER_MS = 60000  -- until a request that could not be ended is tried again
@@ -14,7 +14,7 @@ local function expire(id)
   if r[1] and grace and r[6] == 'running' then
     redis.call('ZADD', DEADLINES, grace, id)  -- its time may have passed in a leap of the clock
   elseif r[1] then
-    take_entry(r[1], r[2])
+    take_entry(r[1], r[2], r[5])
     local outcome, worker = expired_outcome(r[5], r[1], now)
     publish({id = id, flags = r[3], reply = r[4], model = r[5]}, 'expired', worker, outcome, now)
     ended = ended + 1

@@ -1,4 +1,4 @@
-"""One sick worker beside two healthy ones: what callers see, and how fast the others are.
+"""One sick worker beside two healthy ones: what callers see, and how fast the others are (I39).
 
 Callers ask more models than the workers hold, as fast as they are answered, and retry nothing;
 whatever is not a 200 with the right answer counts as failed. First the healthy ones are alone.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.asking import Door
-from tests.chaos.faults.sickness import Sickness, possible
+from tests.chaos.faults.sickness import LostDevice, Sickness, possible
 from tests.chaos.figures import Asked, Prepared, ask
 from tests.chaos.ground import Ground
 
@@ -75,6 +75,8 @@ class Trial:
             noticed = self._ask(MEASURED_S)  # until it is, some loads are tried on it
             fault.verify()
             beside = self._ask(MEASURED_S)
+            if isinstance(fault, LostDevice) and not fault.ends_for_good():
+                reason = "it did not end for good"
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
         finally:

@@ -15,7 +15,7 @@ from shared.repository.base import BlobSource, Listed
 class FakeRepository:
     """Manifests by name and version. `calls` counts what was asked; `hold` makes callers wait."""
 
-    url = "fake://models"
+    url = "file:///models"
 
     def __init__(self) -> None:
         self.manifests: dict[tuple[str, int], bytes] = {}

@@ -65,7 +65,7 @@ async def test_what_was_placed_goes_to_another_holder_with_a_record(cell: Cell) 
     await fence(cell, epoch, 0)
     assert (await cell.record(item.id))["stream"] == cell.keys.work("w2").encode()
     stream = cell.keys.work(placed.detail)
-    assert await cell.scripts.cancel(item.id, stream, placed.entry) == "cancelled"
+    assert await cell.cancel(item.id, stream, placed.entry) == "cancelled"
     assert await cell.client.xlen(cell.keys.work("w2")) == 0
 
 

@@ -75,7 +75,7 @@ async def test_it_can_be_cancelled_expire_and_move_like_any_other(cell: Cell) ->
     await hand_over(cell, *(waiting(cell, i, p) for i, p in pairs))
     cell.scripts.now_ms += 50
     assert (await cell.scripts.sweep())[0] == 1
-    assert await cell.scripts.cancel(items[1].id) == "cancelled"
+    assert await cell.cancel(items[1].id) == "cancelled"
     await cell.scripts.fence_worker("w1", epoch, 0, "died", MAX_ATTEMPTS)
     found = [(await cell.record(item.id))["status"] for item in items]
     assert found == [b"expired", b"cancelled", b"parked"]

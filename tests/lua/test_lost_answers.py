@@ -15,7 +15,7 @@ import pytest
 from shared.channel import Channel
 from shared.errors import Unavailable
 from shared.script_runner import load_source
-from shared.scripts import Completion, Scripts, Waiting
+from shared.scripts import Cancel, Completion, Scripts, Waiting
 from tests.contract.sources import ROOT
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, WIDE, Cell
 from tests.helpers.cell_state import state
@@ -45,7 +45,7 @@ async def replay(cell: Cell) -> Story:
 async def cancel(cell: Cell) -> Story:
     item = kept()
     await cell.place(item)
-    return lambda s: s.cancel(item.id), "cancelled"
+    return lambda s: s.cancel([Cancel(item.id)]), ["cancelled"]
 
 
 async def subscribe(cell: Cell) -> Story:

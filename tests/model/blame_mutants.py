@@ -1,8 +1,9 @@
 """Faults in whom a failure is charged to, and in how far an unhealthy worker is passed over.
 
-Left out because a random run hardly ever gets there (`tests/lua/test_crashes.py` does): that the
-crash of a retried probe doubles the quarantine, and that a sole worker that crashed with several
-models convicts one.
+Left out because a random run hardly ever gets there (`tests/lua/test_crashes.py` and
+`test_probes.py` do): that the crash of a retried probe doubles the quarantine, that a request that
+crashed its worker is moved as the probe, and that a sole worker that crashed with several models
+convicts one.
 """
 
 from __future__ import annotations
@@ -80,11 +81,6 @@ CRASHES = [
     *of(
         "lib/placement", "crashed_before announce begin complete",
         ("its_successes_are_not_watched", "if watched[item.model] then", "if false then"),
-    ),
-    *of(
-        "lib/placement", "crashed_before begin register announce tick",
-        ("what_crashed_a_process_is_the_probe", "and item.attempts > 0 and not item.fewest",
-         "and false"),
         ("healthy_holders_stop", "avoided = crashed_holders(item.model, now)",
          "avoided = nil"),
     ),

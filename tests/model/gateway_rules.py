@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.scripts import Cancel
 from tests.model import outcomes
 from tests.model.model import REPLIES_TTL, STALL_SPARE, Model, must
 from tests.model.moves import publish
@@ -18,12 +19,13 @@ async def cancel(run: Run, c: Choices) -> None:
     stream, entry = run.seen.placed.get(request, ("", ""))
     full = f"{run.keys.prefix}:{stream}" if stream else ""
     ref = run.seen.requests[request].ref if request in run.seen.requests else ""
-    ref = ref if c.chance(3) else ""  # its time is up
-    answer, m = await run.call(
-        f"cancel {request} {stream} {entry} {ref}",
-        run.scripts.cancel(request, full, entry if stream else "", ref),
+    late = bool(ref) and c.chance(3)  # its time is up
+    (answer,), m = await run.call(
+        f"cancel {request} {stream} {entry} {ref} {late}",
+        run.scripts.cancel([Cancel(request, full, entry if stream else "", ref, late)]),
     )
-    must(answer == _cancelled(m, request, stream, entry, ref), f"cancel says {answer}")
+    said = _cancelled(m, request, stream, entry, ref if late else "")
+    must(answer == said, f"cancel says {answer}")
     if answer == "cancelled":
         run.history.cancelled.add(request)
     elif " " in answer:

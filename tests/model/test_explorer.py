@@ -41,6 +41,8 @@ OUTCOMES = {
     "complete": "won lost fenced",
     "copies": "spilled, not sooner",
     "crashes": "convicted, outweighed, suspect",
+    "drop_kept": "outcomes letters",
+    "list_letters": "some none",
     "fence_worker": "blamed, nobody to blame, a request to blame, late, opened",
     "fail_load": "all, part, stale, waits on, elsewhere",
     "gateway_beat": "took back, nothing to take back, grace",

@@ -169,10 +169,11 @@ async def publish_reply(run: Run, c: Choices) -> None:
     if sent is not None and dead:
         _letter(m, entry, sent, bad)
     elif want == "refused":
-        m.state.dead_letters["?new"] = {
+        letter = {
             "kind": "request", "id": "", "model": "", "worker": "", "reply_to": reply_to,
             "cause": f"invalid reply_to was refused: {WHY}", "status": FIELDS["status"],
         }  # fmt: skip
+        _count_letter(m, letter)
     run.count("publish_reply", "too late" if want == "late" else want)
     run.check("publish_reply", m)
 
@@ -183,6 +184,10 @@ def _letter(m: Model, entry: str, sent: dict[str, str], bad: bool) -> None:
         "kind": "entry", "entry": entry, "cause": f"{FIELDS['code']} {FIELDS['error']}{also}",
         "fingerprint": sha1(sent.get("body", "")), **sent,
     }  # fmt: skip
+    _count_letter(m, letter)
+
+
+def _count_letter(m: Model, letter: dict[str, str]) -> None:
     m.state.dead_letters["?new"] = letter
     size = sum(len(name) + len(value) for name, value in letter.items())
     count_kept(m, "letters", "?new", size + RECORD_BYTES)

@@ -31,7 +31,7 @@ class Says:
             raise redis.exceptions.ConnectionError("Connection closed by server.")
         return self._info
 
-    async def eval(self, *args: object) -> object:
+    async def execute_command(self, *args: object) -> object:
         if self._error:
             raise redis.exceptions.ResponseError(self._error)
         return 0

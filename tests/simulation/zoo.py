@@ -70,7 +70,7 @@ class Store:
     """A repository in memory. `down_until` is a moment of virtual time."""
 
     loop: SimLoop
-    url: str = "fake://models"
+    url: str = "file:///models"
     down_until: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
 

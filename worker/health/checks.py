@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from shared.errors import RepositoryError, StoreUnavailable, Unavailable, WarmrouteError
@@ -51,7 +51,7 @@ class LoadChecks:
             DISK: lambda: check_disk(folder), STORE: repository.check,
         }  # fmt: skip
         self._threads = ThreadPoolExecutor(len(self._checks), thread_name_prefix="health")
-        self._running: dict[str, Future[None]] = {}
+        self._running: dict[str, asyncio.Future[None]] = {}
 
     async def run(self) -> dict[str, str]:
         """By test: the reason if it failed, else ''."""
@@ -63,10 +63,12 @@ class LoadChecks:
         """A test that has not ended since the last time is not started again."""
         running = self._running.get(name)
         if running is None or running.done():
-            running = self._running[name] = self._threads.submit(self._checks[name])
+            loop = asyncio.get_running_loop()
+            running = loop.run_in_executor(self._threads, self._checks[name])
+            self._running[name] = running
         try:
             async with asyncio.timeout(WITHIN_S):
-                await asyncio.shield(asyncio.wrap_future(running))
+                await asyncio.shield(running)
         except TimeoutError:
             return StoreUnavailable(f"{name}: no answer within {WITHIN_S:g} s").message
         except WarmrouteError as error:

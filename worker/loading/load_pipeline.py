@@ -86,6 +86,7 @@ class LoadPipeline:
         self._device = context.device
         self._thread = context.thread
         self._ledger = context.ledger
+        self._peaks = context.peaks
         self._policy = context.policy
         self._memory = memory
         self._files = ModelFiles(context, memory, host, repository, cache)
@@ -120,9 +121,9 @@ class LoadPipeline:
         await failpoints.reach("load.warmed")
         return LoadResult(copy, tier, ready)
 
-    @staticmethod
-    def _candidate(request: LoadRequest, footprint: Footprint) -> LoadCandidate:
-        policy = request.stats.policy
+    def _candidate(self, request: LoadRequest, footprint: Footprint) -> LoadCandidate:
+        """With what calls of the model are known to take."""
+        policy, footprint = request.stats.policy, footprint.plus(self._peaks.excess(request.ref))
         group, most = "", 0
         if policy.affinity is not None:
             group, most = policy.affinity.key, policy.affinity.max_models_per_worker
@@ -149,18 +150,19 @@ class LoadPipeline:
         least = int(stats.policy.fraction * self._ledger.whole)
         shared = frozenset(model.shared.items())
         measured = Footprint(shared, model.bytes_resident).at_least(least)
-        fits = False
+        candidate, fits = self._candidate(request, measured), False
         try:
-            fits = await self._memory.correct(self._candidate(request, measured), request.evict)
+            fits = await self._memory.correct(candidate, request.evict)
         finally:
             if not fits:
                 await asyncio.shield(self._thread.run(model.unload))
                 self._files.unpin(mapped)
         if not fits:
-            raise self._too_large(request, measured, "as measured once it was loaded")
+            raise self._too_large(request, candidate.footprint, "as measured once it was loaded")
         return Copy(
-            request.ref, request.manifest, model, measured, stats.policy,
+            request.ref, request.manifest, model, candidate.footprint, stats.policy,
             surplus=stats.holders > 0, in_session=stats.in_session, mapped=mapped,
+            excess=candidate.footprint.own - measured.own,
         )  # fmt: skip
 
     def _too_large(

@@ -10,6 +10,7 @@ from worker.device.cpu import CpuDevice
 from worker.device.thread import DeviceThread
 from worker.health.health import Health
 from worker.membership import Membership
+from worker.residency.call_peaks import CallPeaks
 from worker.residency.copies import Copies
 from worker.residency.eviction_policy import EvictionPolicy, GreedyDual
 from worker.residency.gauge import Gauge
@@ -33,6 +34,7 @@ class WorkerContext:
     device: Device = field(default_factory=CpuDevice)
     policy: EvictionPolicy = field(default_factory=GreedyDual)
     gauge: Gauge = field(default_factory=lambda: Gauge(lambda: None))
+    peaks: CallPeaks = field(default_factory=CallPeaks)
     meter: Meter = field(default_factory=Meter)
     progress: Progress = field(default_factory=Progress)
     health: Health = field(default_factory=Health)

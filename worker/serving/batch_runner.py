@@ -24,11 +24,12 @@ from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.runtimes.failures import WrongOutput
 from worker.serving import execution
-from worker.serving.batch_start import WITHDRAWN, BatchStart, RedisClock
+from worker.serving.batch_start import WITHDRAWN, BatchStart
 from worker.serving.completions import Result
 from worker.serving.execution import DeviceCall
 from worker.serving.oom_recovery import OomRecovery
 from worker.serving.queued_request import QueuedRequest
+from worker.serving.redis_clock import RedisClock
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -72,6 +73,7 @@ class BatchRunner:
     ) -> None:
         self._device = context.thread
         self._gauge = context.gauge
+        self._peaks = context.peaks
         self._progress = context.progress
         self._meter = context.meter
         self._calls = context.health.calls
@@ -146,7 +148,7 @@ class BatchRunner:
         try:
             size = sum(request.size for request in batch)
             outcomes = growth.watched(
-                self._gauge, copy, size, partial(execution.run, copy, batch, call)
+                self._gauge, copy, size, partial(execution.run, copy, batch, call), self._peaks
             )
             answered = len(batch)
             self._calls.succeeded(copy.ref)

@@ -20,7 +20,7 @@ from shared.tasks import BackgroundTasks
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.serving.batch_runner import BatchRunner
-from worker.serving.batch_start import BatchStarter, RedisClock
+from worker.serving.batch_start import BatchStarter
 from worker.serving.completions import Completions
 from worker.serving.oom_recovery import FreeMemory, OomRecovery, nothing_to_free
 from worker.serving.receiver import Receiver
@@ -49,7 +49,7 @@ class Consumer:
         self._yielded = 0  # slots of batches that wait for memory
         self._running = BackgroundTasks[None]()
         self._pausing = asyncio.Lock()
-        redis_clock = RedisClock()
+        redis_clock = completions.redis_clock
         self._starter = BatchStarter(context.scripts, context.membership, completions, redis_clock)
         self._runner = BatchRunner(context, redis_clock, OomRecovery(free_memory, self._yield_slot))
         self.guard = Guard(context, self._is_idle, events)

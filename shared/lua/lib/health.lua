@@ -35,9 +35,9 @@ local function note_health(worker, now)
   if health == 'healthy' and redis.call('HEXISTS', k('crashed', worker), 'suspect') == 1 then
     health = 'suspect'
   end
-  if health == 'suspect' then redis.call('HSETNX', k('worker', worker), 'trial', now) end
+  if health == 'suspect' and not trial_load_at(worker) then set_trial_load(worker, now) end
   if health == 'healthy' and refs == '' then
-    if redis.call('HDEL', UNHEALTHY, worker) == 1 then redis.call('HDEL', k('worker', worker), 'trial') end
+    if redis.call('HDEL', UNHEALTHY, worker) == 1 then set_trial_load(worker, nil) end
     return
   end
   redis.call('HSET', UNHEALTHY, worker, health .. refs)

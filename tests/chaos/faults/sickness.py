@@ -19,6 +19,7 @@ from tests.chaos.links import Link
 from tests.chaos.slot import Slot
 from tests.helpers.pair import send
 from tests.helpers.wait import came_true
+from worker.supervisor.restart import DEVICE_LOST
 
 DISK_BYTES = 4 << 20
 CRASH_EVERY_S = 5.0
@@ -72,10 +73,7 @@ class Sickness(Fault):
         self.aim.await_ready()
 
     def _reason(self) -> str:
-        """Of its report, else of the last line of its log."""
-        process = self.target.process
-        if process is not None and not process.running:
-            return process.log[-500:]
+        """Of its report."""
         with suppress(redis.RedisError, OSError):
             key = self.target.stack.keys.worker(self.target.name)
             health, reason = self.target.redis.hmget(key, "health", "health_reason")
@@ -162,16 +160,32 @@ class LostDevice(Sickness):
     def fall_sick(self) -> None:
         self.points.write_text("run.mid:raise@1.0,self_test.mid:raise@1.0")
 
+    def verify(self) -> None:
+        """Its parent says so, as no process of it gets as far as to register."""
+        before = len(self._log())
+        shown = came_true(lambda: self.said in self._log()[before:], self.patience_s)
+        require(shown, f"{self.target.name}: no device process failed its self-test")
+
+    def ends_for_good(self) -> bool:
+        """Whether it ends by itself, with a last line; that takes a minute."""
+        process = self.target.process
+        ended = process is not None and came_true(lambda: not process.running, 2 * self.patience_s)
+        return ended and "ends for good" in self._log() and process.child.returncode == DEVICE_LOST
+
     def recover(self) -> None:
         self.points.write_text("")
 
+    def _log(self) -> str:
+        return self.target.process.log if self.target.process is not None else ""
+
 
 class CrashLoop(Sickness):
-    """Its device process is killed every five seconds."""
+    """Its device process is killed each time that it has served for five seconds."""
 
     kind = "crashes every 5 s"
     said = "times in a row"
     kills = True
+    patience_s = 90.0
 
     def fall_sick(self) -> None:
         self._over = threading.Event()
@@ -183,13 +197,14 @@ class CrashLoop(Sickness):
         self._thread.join()
 
     def _crash(self) -> None:
-        while not self._over.is_set():
-            before = self.aim.device_pid
-            if before:
-                send(before, signal.SIGKILL)
-            begun, gone = time.monotonic(), (0, before)
-            came_true(lambda gone=gone: self.aim.device_pid not in gone, self.patience_s)
-            self._over.wait(max(0.1, CRASH_EVERY_S - (time.monotonic() - begun)))
+        """It serves for a while each time."""
+        gone = 0
+        while not self._over.wait(0.2):
+            device = self.aim.device_pid
+            if device in (0, gone) or not self.aim.ready or self._over.wait(CRASH_EVERY_S):
+                continue
+            send(device, signal.SIGKILL)
+            gone = device
 
 
 SICKNESSES: tuple[type[Sickness], ...] = (

@@ -7,10 +7,13 @@ from collections import Counter
 
 import pytest
 
+from deploy.local.redis_server import RedisServer
+from router.fleet.health import Health
 from router.fleet.sweeper import Sweeper
 from shared.event_log import EventLog
 from shared.scripts import CHUNK
-from tests.helpers.cell import LEASE_MS, Cell
+from shared.service import Supervisor
+from tests.helpers.cell import LEASE_MS, Cell, open_cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
 from tests.helpers.wait import wait_until
 
@@ -127,3 +130,23 @@ async def test_ten_sweepers_at_once_do_it_once(cell: Cell) -> None:
     assert total["ordered"] == 1
     assert await cell.client.zcard(cell.keys.workers) == 0
     assert await cell.client.xlen(cell.keys.parked(REF)) == 3 * CHUNK
+
+
+async def test_a_gateway_is_not_ready_while_redis_is_full(own_redis: RedisServer) -> None:
+    """Not for one burst, but while it lasts; and again afterwards."""
+    cell = open_cell(own_redis.url, "full")
+    sweeper = sweeper_of(cell, "gw1")
+    health = Health(
+        cell.channel, cell.keys, Supervisor([]), redis_is_full=lambda: sweeper.redis_is_full
+    )
+    await cell.client.config_set("maxmemory", 1)
+    await sweeper.drop_kept_once()
+    assert (await health.document())["ready"]
+    for _ in range(2):
+        await sweeper.drop_kept_once()
+    assert "memory" in (await health.document())["error"]
+    await cell.client.config_set("maxmemory", 0)
+    await cell.client.delete(cell.keys.headroom)
+    await sweeper.drop_kept_once()
+    assert (await health.document())["ready"]
+    await cell.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from router.requests import hand_over as module
 from shared.errors import Unavailable
 from tests.helpers.cell import Cell
 from tests.helpers.gateway import RunningGateway, answer_all, publish_nothing, running_gateway
@@ -65,3 +66,20 @@ async def test_an_unread_reply_is_an_answer_then_too(
     await answer_all(cell, epoch)
     await leaver.drain()
     assert (await call)[0] == 200 and len(lossy) == 2
+
+
+async def test_callers_are_handed_over_although_unread_replies_cannot_be_read(
+    cell: Cell, leaver: RunningGateway, epoch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis goes away between the two: 202, and the gateway ends."""
+
+    async def away() -> None:
+        raise Unavailable("Redis does not answer")
+
+    monkeypatch.setattr(module, "LONGEST_S", 0.5)
+    monkeypatch.setattr(leaver.context.handover._waiters, "read_rest", away)
+    call = asyncio.create_task(leaver.infer())
+    await wait_until(lambda: leaver.waiting == 1)
+    await leaver.drain()
+    assert (await call)[0] == 202
+    assert len(await answer_all(cell, epoch)) == 1

@@ -79,7 +79,7 @@ async def test_a_cancelled_request_is_answered_too(parts, outbox) -> None:
     """Whoever took it back, the producer waits for an answer."""
     item = kept(reply_to="answers")
     await parts.cell.place(item)
-    await parts.cell.scripts.cancel(item.id)
+    await parts.cell.cancel(item.id)
     await take(outbox)
     assert [a.fields["status"] for a in await parts.cell.stream("answers")] == [b"cancelled"]
 

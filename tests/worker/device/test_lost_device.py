@@ -1,4 +1,4 @@
-"""After an error the device is tested; a process whose device is lost ends."""
+"""After an error the device is tested; a process whose device is lost ends (I39)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Healthy, suspect or sick, and why."""
+"""Healthy, suspect or sick, and why (I39)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The self-tests that are due run, and a sick worker leaves."""
+"""The self-tests that are due run, and a sick worker leaves (I40)."""
 
 from __future__ import annotations
 

@@ -20,15 +20,16 @@ from shared.footprint import Footprint
 from tests.helpers.factories import REF, manifest, work
 from worker.device.base import DeviceOutOfMemory
 from worker.health.health import Health
+from worker.residency.call_peaks import CallPeaks
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge
 from worker.serving.batch_runner import BatchRunner, caller_error, split_failed
-from worker.serving.batch_start import RedisClock
 from worker.serving.batch_tensors import Arrays
 from worker.serving.completions import Result
 from worker.serving.load_meter import Meter
 from worker.serving.oom_recovery import FreeMemory, OomRecovery, nothing_to_free
 from worker.serving.queued_request import QueuedRequest
+from worker.serving.redis_clock import RedisClock
 from worker.serving.turns import ALWAYS, Order, Turn
 from worker.supervisor.progress import Progress
 
@@ -102,6 +103,7 @@ def results(
         progress=Progress(),
         meter=meter or Meter(),
         gauge=Gauge(lambda: None),
+        peaks=CallPeaks(),
         health=Health(),
     )
     redis_clock = RedisClock()

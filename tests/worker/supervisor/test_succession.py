@@ -1,4 +1,4 @@
-"""What follows a device process: another one, when, on probation or not, or none."""
+"""What follows a device process: another one, when, on probation or not, or none (I40)."""
 
 from __future__ import annotations
 
