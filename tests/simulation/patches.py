@@ -30,8 +30,8 @@ from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
 from tests.simulation.loop import PROCESS
 from worker.device.opening import open_device
-from worker.health.checks import LoadChecks
 from worker.device.shared_host import SharedHost
+from worker.health.checks import LoadChecks
 from worker.heartbeat import HeartbeatThread
 from worker.loading.orders import ColdQueue
 from worker.residency.ledger import Ledger
