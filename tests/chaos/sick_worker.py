@@ -69,9 +69,11 @@ class Trial:
         self._ask(2.0)
         alone = self._ask(MEASURED_S)
         fault.target.await_ready()
-        reason, noticed, beside = "", list[Asked](), list[Asked]()
+        reason, healthy, noticed, beside = "", list[Asked](), list[Asked](), list[Asked]()
         try:
-            fault.inject()
+            fault.prepare()
+            healthy = self._ask(MEASURED_S)  # it takes its part, which it then fails
+            fault.fall_sick()
             noticed = self._ask(MEASURED_S)  # until it is, some loads are tried on it
             fault.verify()
             beside = self._ask(MEASURED_S)
@@ -81,7 +83,7 @@ class Trial:
             reason = f"{type(error).__name__}: {error}"
         finally:
             fault.heal()
-        wrong = [each.wrong for each in alone + noticed + beside if each.wrong]
+        wrong = [each.wrong for each in alone + healthy + noticed + beside if each.wrong]
         return Found(
             fault.kind, _rate(alone), _rate(beside or noticed), wrong, self._quarantined(), reason
         )

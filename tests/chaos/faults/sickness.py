@@ -50,9 +50,13 @@ class Sickness(Fault):
         """It is not any more, whatever its process makes of it."""
 
     def inject(self) -> None:
+        self.prepare()
+        self.fall_sick()
+
+    def prepare(self) -> None:
+        """Start it again with its settings; it is healthy."""
         self.aim.settings = {**self._usual, **self.settings()}
         self._start_again()
-        self.fall_sick()
 
     def verify(self) -> None:
         """It says so itself, with the reason; or it has left for good, with a last line."""
