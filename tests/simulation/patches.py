@@ -27,12 +27,15 @@ from shared.redis_check import check_redis
 from shared.repository import open_repository
 from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
+from tests.simulation.device_thread import SimDeviceThread, take_up
 from tests.simulation.loop import PROCESS
 from worker.device.opening import open_device
+from worker.device.thread import DeviceThread
 from worker.heartbeat import HeartbeatThread
 from worker.loading.orders import ColdQueue
 from worker.residency.ledger import Ledger
 from worker.runtimes.base import load
+from worker.serving.batch_start import BatchStart
 from worker.supervisor.child import Child
 from worker.supervisor.gpu_claim import candidates
 from worker.supervisor.link import Link
@@ -107,7 +110,7 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         return zoo.Cache(world.store, world.dice)
 
     def load_here(manifest: Any, files: Any, device: Any, trust: Any) -> zoo.Model:
-        return zoo.load(manifest, world.dice, world.watch)
+        return zoo.load(manifest, world.dice, world.watch, world.sickness)
 
     return [
         (Channel, lambda url: world.channel()),
@@ -125,6 +128,7 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (load, load_here),
         (Link, Links),
         (Progress, parts.SimProgress),
+        (DeviceThread, SimDeviceThread),
     ]
 
 
@@ -152,6 +156,7 @@ def in_place(world: World) -> Iterator[None]:
     for module, name, replacement in list(_sites(_replacements(world))):
         put(module, name, replacement)
     put(worker.process, "_leave", parts.exit_here)
+    put(BatchStart, "take_up", take_up)
     put(faulthandler, "dump_traceback", lambda *given, **named: None)
     put(os, "_exit", parts.exit_here)
     put(os, "getppid", parts.parent_of_here)

@@ -23,6 +23,10 @@ LEFT_BY_ALL = (
     "gateways",
     "rq:queues",
     "events",
+    "kept:outcomes",
+    "kept:letters",
+    "kept_bytes:outcomes",
+    "kept_bytes:letters",
 )
 
 
