@@ -1,6 +1,6 @@
 # Run `make` for the list of targets.
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev up lint quick test prove check samples bench simulate fuzz chaos clean
+.PHONY: help venv venv-dev up lint quick test prove check samples bench gpu simulate fuzz chaos clean
 SHELL := /bin/sh
 
 PYTHON ?= python3
@@ -47,6 +47,11 @@ samples: venv-dev
 
 bench: venv-dev ## measure against references side by side (ONLY=name for one)
 	@$(RUN) -m deploy.bench $(if $(ONLY),--only "$(ONLY)")
+
+# On a machine with nothing but a GPU and a python with torch, that python does.
+GPU_PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,$(PYTHON))
+gpu: ## on a machine with a GPU: its tests, then figures beside plain torch (at most 8 minutes)
+	@$(GPU_PYTHON) -m deploy.bench.gpu
 
 simulate: venv-dev ## whole cells in virtual time, faults by seed (SEEDS=1000, or SEED=7 to see one again)
 	@PYTHONHASHSEED=0 $(RUN) -m tests.simulation \

@@ -28,7 +28,7 @@ from router.fleet.version_states import VersionStates
 from router.requests.dead_letters import DeadLetters
 from router.requests.dispatch import Dispatch
 from router.requests.hand_over import Handover
-from router.requests.intake import Intake
+from router.requests.intake import Admission, Intake
 from router.requests.open_requests import OpenRequests
 from router.requests.outcome_log import LOG_EVERY_S, SEND_EVERY_S, FailureLog, RecentOutcomes
 from router.requests.records import Records
@@ -46,6 +46,7 @@ from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.placed import Limits
 from shared.redis_check import check_redis
+from shared.redis_kind import check_kind
 from shared.repository import open_repository
 from shared.scripts import GatewayScripts
 from shared.service import Loop, Supervisor
@@ -55,6 +56,7 @@ log = logging.getLogger(__name__)
 
 CANCEL_S = 2.0
 LAST_EVENTS_S = 1.0
+SMALL_BODIES_BYTES = 64 << 20  # of all calls at a time, but those of models
 
 
 class Gateway:
@@ -123,12 +125,14 @@ class Gateway:
             followers=self._followers,
             health=self._make_health(),
             handover=self._make_handover(),
+            admission=Admission(self.config.max_waiting, SMALL_BODIES_BYTES),
         )
 
     async def start(self) -> None:
         """Check Redis and the repository, take the lease, create the reply stream; then read."""
         config = self.config
         strict = bool(config.strict)
+        await check_kind(self._client, self._keys)
         for warning in await check_redis(self._client, config.redis_url, strict=strict):
             log.warning("Redis: %s", warning)
         await asyncio.to_thread(self._repository.check)
@@ -153,8 +157,8 @@ class Gateway:
 
     def _make_health(self) -> Health:
         return Health(
-            self._calls, self._keys, self._supervisor, lambda: self._dispatch.draining,
-            self.config.min_workers, lambda: self._sweeper.redis_is_full,
+            self._calls, self._keys, self._supervisor, self.config.min_workers,
+            lambda: self._sweeper.redis_is_full,
         )  # fmt: skip
 
     def _make_handover(self) -> Handover:
@@ -176,7 +180,10 @@ class Gateway:
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("shared memory", self._shared_memory.look_once, LOOK_EVERY_S),
+            Loop("reap", self._sweeper.reap_once, SWEEP_EVERY_S),
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
+            Loop("reconcile", self._sweeper.reconcile_once, SWEEP_EVERY_S),
+            Loop("kept", self._sweeper.drop_kept_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
             Loop("failures", self._failures.run_once, LOG_EVERY_S),

@@ -10,17 +10,17 @@ twice: when the connection is lost, every call in flight fails and the next one 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from typing import Any, cast
 
 import hiredis
 import redis.exceptions
-from redis.asyncio.connection import parse_url
 
 from shared import clock
 from shared.backoff import Backoff
 from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, keep_alive
+from shared.liveness import LOOKS, Liveness
+from shared.redis_url import options_of, tls_context
 from shared.refusals import UNUSABLE, NotSent, reply_error, word_of
 
 CLOSE_TIMEOUT_S = 1.0
@@ -34,8 +34,8 @@ class Channel:
     """
 
     def __init__(self, url: str) -> None:
-        self._options: dict[str, Any] = dict(parse_url(url))
-        self._tls = url.startswith("rediss://")
+        self._options = options_of(url)
+        self._tls = tls_context(url)
         self._link: _Link | None = None
         self._opening: asyncio.Task[None] | None = None
         self._backoff = Backoff()
@@ -57,6 +57,12 @@ class Channel:
             await asyncio.wait([opening])
         if self._link is not None:
             await self._link.aclose()
+
+    def cut(self) -> None:
+        """Close the connection at once, whatever is on its way: calls in flight fail, and the next
+        one opens another."""
+        if self._link is not None:
+            self._link.abort()
 
     async def _connect(self) -> _Link:
         """The next connection, which all callers of the moment share, or its error."""
@@ -93,12 +99,9 @@ class Channel:
         if "path" in options:
             _, link = await loop.create_unix_connection(_Link, options["path"])
         else:
-            # Only for TLS: to read the system's certificates holds up the loop for tens of ms.
-            cafile = options.get("ssl_ca_certs")
-            tls = ssl.create_default_context(cafile=cafile) if self._tls else None
             _, link = await loop.create_connection(
                 _Link, options.get("host", "localhost"), options.get("port", 6379),
-                ssl=tls,
+                ssl=self._tls,
             )  # fmt: skip
         try:
             await self._greet(link)
@@ -131,7 +134,6 @@ class _Link(asyncio.Protocol):
         self._pending: deque[asyncio.Future[Any]] = deque()
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
-        self._answered = 0.0
         self._opened = clock.monotonic()
         self._closed = asyncio.Event()
         self.lasted_s = 0.0  # once it is lost
@@ -140,6 +142,7 @@ class _Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast(asyncio.WriteTransport, transport)
+        self._liveness = Liveness(self._transport)
         # uvloop keeps what is written until its turn ends; with this it goes out at once. So the
         # count of a start has left before the device starts what it counts.
         self._transport.set_write_buffer_limits(high=0)
@@ -151,19 +154,19 @@ class _Link(asyncio.Protocol):
         if self.lost is not None:
             future.set_exception(_again(self.lost))
             return future
-        if not self._pending:
-            self._answered = self._loop.time()
+        command = hiredis.pack_command(args)
         self._pending.append(future)
-        self._transport.write(hiredis.pack_command(args))
+        self._liveness.wrote(len(command), self._loop.time())
+        self._transport.write(command)
         if self._watch is None:
-            self._watch = self._loop.call_later(COMMAND_TIMEOUT_S, self._check)
+            self._watch = self._loop.call_later(COMMAND_TIMEOUT_S / LOOKS, self._check)
         return future
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        self._answered = self._loop.time()
+        self._liveness.received(self._loop.time())
         while (reply := self._reader.gets()) is not False:
-            future = self._pending.popleft() if self._pending else None
+            future = self._next_pending()
             if isinstance(reply, UNUSABLE) or future is None:
                 self._dismiss(reply)
             if future is None or future.done():
@@ -174,6 +177,12 @@ class _Link(asyncio.Protocol):
                 future.set_result(reply)
         if self.lost is not None and not self._pending:
             self._transport.close()
+
+    def _next_pending(self) -> asyncio.Future[Any] | None:
+        if not self._pending:
+            return None
+        self._liveness.answered()
+        return self._pending.popleft()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closed.set()
@@ -206,13 +215,15 @@ class _Link(asyncio.Protocol):
         self._transport.abort()
 
     def _check(self) -> None:
-        """Close the connection if the server has not answered for the timeout."""
+        """Close the connection if nothing was received or sent for the timeout. An upload that
+        takes longer than that goes on."""
         self._watch = None
         if not self._pending:
             return
-        silent = self._loop.time() - self._answered
-        if silent < COMMAND_TIMEOUT_S:
-            self._watch = self._loop.call_later(COMMAND_TIMEOUT_S - silent, self._check)
+        left = self._liveness.left_s(self._loop.time(), COMMAND_TIMEOUT_S)
+        if left > 0:
+            wait = min(left, COMMAND_TIMEOUT_S / LOOKS)
+            self._watch = self._loop.call_later(wait, self._check)
             return
         self._fail(redis.exceptions.TimeoutError("no answer in time"))
         self._transport.abort()

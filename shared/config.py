@@ -59,8 +59,8 @@ class RouterConfig(CellConfig):
         "Large tensors one gateway holds in shared memory.", unit="bytes",
     )  # fmt: skip
     max_queue: int = setting(
-        "WARMROUTE_MAX_QUEUE", 1000, "Requests queued and running on one worker; more are refused.",
-        low=1,
+        "WARMROUTE_MAX_QUEUE", 1000, "Requests of one model queued and running on one worker; more "
+        "are refused.", low=1,
     )  # fmt: skip
     max_parked: int = setting(
         "WARMROUTE_MAX_PARKED", 1000, "Requests that wait for one model to load.", low=1
@@ -96,6 +96,11 @@ class RouterConfig(CellConfig):
     handover_s: float = setting(
         "WARMROUTE_HANDOVER_S", 5.0, "How long waiting callers may still get their answers after "
         "SIGTERM; the rest is answered 202.", unit="s",
+    )  # fmt: skip
+    drain_delay_s: float = setting(
+        "WARMROUTE_DRAIN_DELAY_S", 10.0, "Longest time for which a gateway goes on serving after "
+        "SIGTERM, not ready, until the load balancers that check it have noticed; if none checks "
+        "it, it stops at once.", unit="s",
     )  # fmt: skip
     header_s: float = setting(
         "WARMROUTE_HEADER_S", 10.0, "How long a client may take to send the head of a request.",

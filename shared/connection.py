@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis.exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -18,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from shared.errors import Unavailable
+from shared.redis_url import is_unix
 from shared.refusals import MEANING, NotSent, word_of
 
 CONNECT_TIMEOUT_S = 3.0
@@ -33,17 +35,19 @@ _KEEPALIVE = {
 
 def open_redis(url: str, *, connections: int = 16) -> Redis:
     """A client that never repeats a command, for all but the hot path. Values are bytes."""
+    keepalive: dict[str, Any] = (
+        {} if is_unix(url) else {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
+    )
     pool = BlockingConnectionPool.from_url(  # callers beyond `connections` take turns
         url,
         protocol=2,
         decode_responses=False,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=COMMAND_TIMEOUT_S,
-        socket_keepalive=True,
-        socket_keepalive_options=_KEEPALIVE,
         retry=Retry(NoBackoff(), 0),
         max_connections=connections,
         timeout=COMMAND_TIMEOUT_S,  # how long a caller waits for its turn
+        **keepalive,
     )
     return Redis.from_pool(pool)
 
@@ -73,6 +77,12 @@ def may_have_run(error: Unavailable) -> bool:
         return True  # nothing is known
     lost = isinstance(cause, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError)
     return lost and not isinstance(cause, NotSent) and not word_of(cause)
+
+
+def refuses_data(error: Unavailable) -> bool:
+    """Whether Redis refused a call for what is stored, a key of another type: it would again."""
+    cause = error.__cause__
+    return type(cause) is redis.exceptions.ResponseError and not word_of(cause)
 
 
 def _reason(error: redis.exceptions.RedisError) -> str:

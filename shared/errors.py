@@ -5,6 +5,8 @@
     │   ├── TooLarge          a body or count over a stated limit
     │   ├── TooSlow           the client took too long to send it
     │   ├── KeyReused         an idempotency key that was used for another payload
+    │   ├── ForeignOrigin     a web page of another origin made the call
+    │   ├── WrongMediaType    a body that is not of the content type that the path takes
     │   └── UnsupportedInput  well formed, but this server does not offer it
     ├── NotFound              no such model, version or request
     │   └── Gone              it has ended, and its outcome is no longer kept
@@ -17,6 +19,7 @@
     ├── Cancelled             the caller cancelled the request
     ├── ModelFailed           the model raised, or returned something that is not a tensor
     │   └── DeadLettered      workers died over this request, as often as is allowed
+    ├── Undeliverable         the outcome could not be brought to Redis
     ├── OutOfMemory           the device has no memory for this request, even alone
     ├── DoesNotFit            models that are to be in memory together do not fit
     ├── LoadFailed            the model cannot be loaded
@@ -65,6 +68,14 @@ class TooLarge(InvalidInput):
 
 class TooSlow(InvalidInput):
     code = "too_slow"
+
+
+class ForeignOrigin(InvalidInput):
+    code = "foreign_origin"
+
+
+class WrongMediaType(InvalidInput):
+    code = "wrong_media_type"
 
 
 class UnsupportedInput(InvalidInput):
@@ -120,6 +131,11 @@ class ModelFailed(WarmrouteError):
 
 class DeadLettered(ModelFailed):
     code = "dead_lettered"
+
+
+class Undeliverable(WarmrouteError):
+    # Not retryable: the next outcome would be as large, and the line as slow.
+    code = "undeliverable"
 
 
 class OutOfMemory(WarmrouteError):

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 Kind = Literal[
     "loading", "loaded", "promoted", "demoted", "evicted", "unloaded", "refused", "load_failed",
     "out_of_memory", "ordered_copy", "retired_surplus", "policy_set", "session_opened",
-    "session_closed", "restarted", "events_lost", "unbatched",
+    "session_closed", "restarted", "events_lost", "unbatched", "health",
 ]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(Kind)
 

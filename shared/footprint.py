@@ -31,6 +31,10 @@ class Footprint:
         if other copies share its blobs. A larger footprint stays as it is."""
         return self if self.total >= least else Footprint(frozenset(), least)
 
+    def plus(self, more: int) -> Footprint:
+        """The footprint of a copy that takes `more` bytes of its own."""
+        return Footprint(self.blobs, self.own + more)
+
 
 def sharing(manifest: Manifest) -> Sharing:
     """Which files of a version its copies share; nothing for a platform that is not known here."""

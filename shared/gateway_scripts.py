@@ -34,6 +34,17 @@ class Placing(NamedTuple):
 _PLACING = (len(Placing._fields), *Placing._fields)
 
 
+class Cancel(NamedTuple):
+    """One request for `cancel`. `stream` and `entry` say where it is, and `ref` its model, if it
+    may have no record. `late`: its deadline has passed, and its caller gets that outcome."""
+
+    id: str
+    stream: str = ""
+    entry: str = ""
+    ref: str = ""
+    late: bool = False
+
+
 class Waiting(NamedTuple):
     """A request whose caller waits, for `hand_over`: where it was placed."""
 
@@ -50,6 +61,23 @@ class Ordered(NamedTuple):
 
     status: str
     detail: str
+
+
+class PartlyDone(Exception):
+    """A step of housekeeping was done, except for single members: the counts, and their errors."""
+
+    def __init__(self, counts: list[int], errors: list[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.counts = counts
+        self.errors = errors
+
+
+class Replied(NamedTuple):
+    """Answer of `publish_reply`: answered | late (another gateway did) | refused, and why Redis
+    did not write to that stream."""
+
+    status: str
+    why: str = ""
 
 
 class Opened(NamedTuple):
@@ -84,13 +112,11 @@ class GatewayScripts(ScriptRunner):
         """A dead letter as a new request; status as `place`, or ingress | unknown | unkept."""
         return _placed(await self._run("replay", entry, request_id, timeout_ms, *limits))
 
-    async def cancel(
-        self, request_id: str, stream: str = "", entry: str = "", late: str = ""
-    ) -> str:
-        """`cancelled`, `unknown`, `gone`, or the terminal status it already has. With `late`, its
-        ref, it ends as expired, and the answer is that outcome: `expired` and why."""
-        answer: bytes = await self._run("cancel", request_id, stream, entry, late)
-        return answer.decode(errors="replace")
+    async def cancel(self, items: Sequence[Cancel]) -> list[str]:
+        """Per item `cancelled`, `unknown`, `gone`, or the terminal status it already has. One that
+        is `late` ends as expired, and the answer is that outcome: `expired` and why."""
+        flat = [f for i in items for f in (*i[:4], "1" if i.late else "")]
+        return [answer.decode(errors="replace") for answer in await self._run("cancel", *flat)]
 
     async def record_outcomes(self, most: int, ends: Sequence[str | bytes]) -> bool:
         """Store how requests ended (id, text, id, text ...); False if Redis has no headroom."""
@@ -104,10 +130,11 @@ class GatewayScripts(ScriptRunner):
 
     async def publish_reply(
         self, door: str, entry: str, reply_to: str, life_ms: int, dead: bool, fields: Iterable[Any]
-    ) -> bool:
-        """Write a rendered outcome to `reply_to`; False if another gateway did."""
+    ) -> Replied:
+        """Write a rendered outcome to `reply_to`. If that cannot be, it is a dead letter."""
         args = (door, entry, reply_to, life_ms, "1" if dead else "", *fields)
-        return bool(await self._run("publish_reply", *args))
+        status, *why = await self._run("publish_reply", *args)
+        return Replied(status.decode(), why[0].decode(errors="replace") if why else "")
 
     # The gateway, and the cell -----------------------------------------------------------------
 
@@ -119,25 +146,25 @@ class GatewayScripts(ScriptRunner):
             raise protocol.conflict("gateway", self.protocol, answer)
         return int(answer)
 
-    async def hand_over(
-        self, gateway: str, last_read: str, waiting: Iterable[Waiting]
-    ) -> tuple[list[int], list[list[bytes]]]:
-        """A gateway stops. Per request 1 if it continues and can be polled, 0 if it has ended; and
-        the fields of the replies that were not read yet."""
+    async def hand_over(self, gateway: str, waiting: Iterable[Waiting]) -> list[int]:
+        """A gateway stops. Per request 1 if it continues and can be polled, 0 if it has ended.
+        Afterwards the replies that it has not read are in the stream `<gateway>.unread`."""
         flat = [field for item in waiting for field in item]
-        kept, unread = await self._run("hand_over", gateway, last_read, *flat)
-        return kept, unread
+        kept: list[int] = await self._run("hand_over", gateway, *flat)
+        return kept
 
     async def reap(self, max_attempts: int, lease_ms: int) -> tuple[str, int] | None:
         """Release one dead worker, a chunk of it: (worker, entries left), or None. No worker is
-        dead before `lease_ms` have passed since Redis was last away."""
+        dead before `lease_ms` have passed since Redis was last away. (error, -1) if only workers
+        are left that cannot be released."""
         row = await self._run("reap", max_attempts, CHUNK, lease_ms)
-        return (row[0].decode(), int(row[1])) if row else None
+        return (row[0].decode(errors="replace"), int(row[1])) if row else None
 
     async def sweep(self) -> tuple[int, int, int]:
-        """Counts of requests expired, loads ordered again, requests placed again."""
-        expired, ordered, placed = await self._run("sweep", CHUNK)
-        return expired, ordered, placed
+        """Counts of requests ended (late, or their entry was lost), loads ordered again, requests
+        placed again. PartlyDone."""
+        ended, ordered, placed = await self._counts("sweep")
+        return ended, ordered, placed
 
     async def drop_kept(self, most_bytes: int) -> tuple[int, int, bool]:
         """Keep the oldest outcomes and dead letters no longer, where all together exceed their
@@ -153,9 +180,16 @@ class GatewayScripts(ScriptRunner):
         ]
 
     async def reconcile(self) -> tuple[int, int]:
-        """Counts of sessions that had expired, and of copies ordered."""
-        ended, ordered = await self._run("reconcile", CHUNK)
+        """Counts of sessions that had expired, and of copies ordered. PartlyDone."""
+        ended, ordered = await self._counts("reconcile")
         return ended, ordered
+
+    async def _counts(self, name: str) -> list[int]:
+        counts: list[int]
+        *counts, errors = await self._run(name, CHUNK)
+        if errors:
+            raise PartlyDone(counts, [error.decode(errors="replace") for error in errors])
+        return counts
 
     # Copies and sessions -----------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
 | `holds:<worker>` | set | refs that the worker holds: the reverse | goes with the worker |
 | `work:<worker>` | stream, group: its epoch | requests queued and running | goes with the worker |
+| `queued:<worker>` | hash | ref -> number of its entries there | goes with the last of them |
 | `started:<worker>` | hash | entry id -> number of its batch, once started | goes with the worker |
 | `parked:<ref>` | stream | requests that wait for a load | goes with its last entry |
 | `parked` | set | refs that have parked requests | goes with its last member |
@@ -29,6 +30,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `deadlines` | zset | request id -> deadline, ms | a member goes with its outcome |
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
+| `reply_stream:<sha1>` | string | this cell made the stream of that name for answers | TTL |
 | `dead_letters` | stream | dead letters | for ever, capped |
 | `kept:<kind>` | list | `ms bytes name` of each kept outcome and dead letter | for ever, drained |
 | `kept_bytes:<kind>` | string | the sum of those bytes | goes with its list |
@@ -38,6 +40,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `policy:<ref>` | hash | overrides of the API for a model version | until the API removes them |
 | `stats:<ref>` | hash | measured: bytes of a copy (own, shared), ms to load it; pin, copies | TTL |
 | `loaded_versions:<name>` | hash | version -> digest, the newest few that were loaded | TTL |
+| `leaving:<name>` | hash | `ref worker` -> epoch: copies that drain, until they are freed | TTL |
 | `warm:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |
 | `orders:<worker>` | list | orders for that worker: `load ref token`, `unload ref` | TTL |
 | `min_copies` | set | refs with a minimum number of copies | a member goes when it has none |
@@ -61,8 +64,8 @@ from shared.names import check_model_name
 
 # Keys that may lack a TTL: each has an owner that deletes it (table above).
 LASTING = (
-    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "started:", "loads:", "parked:",
-    "parked",
+    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "queued:", "started:", "loads:",
+    "parked:", "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
     "kept:", "kept_bytes:",
     "min_copies", "sessions", "pinned:", "events", "unhealthy",
@@ -114,6 +117,9 @@ class Keys:
     def started(self, worker: str) -> str:
         return self._of(f"started:{worker}")
 
+    def queued(self, worker: str) -> str:
+        return self._of(f"queued:{worker}")
+
     def parked(self, ref: str) -> str:
         return self._of(f"parked:{ref}")
 
@@ -140,6 +146,9 @@ class Keys:
 
     def warm(self, ref: str) -> str:
         return self._of(f"warm:{ref}")
+
+    def leaving(self, name: str) -> str:
+        return self._of(f"leaving:{name}")
 
     def orders(self, worker: str) -> str:
         return self._of(f"orders:{worker}")
@@ -179,6 +188,9 @@ class Keys:
 
     def idempotency(self, digest: str) -> str:
         return self._of(f"idempotency:{digest}")
+
+    def reply_stream(self, digest: str) -> str:
+        return self._of(f"reply_stream:{digest}")
 
     def gateway(self, gateway: str) -> str:
         return self._of(f"gateway:{gateway}")

@@ -46,10 +46,15 @@ class ScriptRunner:
     def __init__(self, channel: Channel, keys: Keys) -> None:
         self._channel = channel
         self._prefix = keys.prefix
+        self._keys = keys
         self._sources: dict[str, tuple[str, str]] = {}
         self.now_ms: int | None = None
         if failpoints.ACTIVE:
             self._run = self._run_past_failpoints  # type: ignore[method-assign]
+
+    def cut(self) -> None:
+        """Give up the calls in flight, whatever is on its way; later ones use a new connection."""
+        self._channel.cut()
 
     def _source(self, name: str) -> tuple[str, str]:
         if name not in self._sources:

@@ -7,10 +7,13 @@ evaluates Lua.
 from __future__ import annotations
 
 from shared.gateway_scripts import (
+    Cancel,
     GatewayScripts,
     Opened,
     Ordered,
+    PartlyDone,
     Placing,
+    Replied,
     Waiting,
 )
 from shared.placed import Limits, Placed
@@ -19,13 +22,16 @@ from shared.worker_scripts import Completion, WorkerScripts
 
 __all__ = [
     "CHUNK",
+    "Cancel",
     "Completion",
     "GatewayScripts",
     "Limits",
     "Opened",
     "Ordered",
+    "PartlyDone",
     "Placed",
     "Placing",
+    "Replied",
     "Scripts",
     "Waiting",
     "WorkerScripts",

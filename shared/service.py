@@ -29,6 +29,7 @@ class Loop:
     ) -> None:
         self.name = name
         self.failures = 0
+        self.error = ""  # of the last failure, where it was foreseen
         self._run_once = run_once
         self._every_s = every_s
 
@@ -55,9 +56,10 @@ class Loop:
 
     async def _after_failure(self, error: Exception) -> None:
         self.failures += 1
+        foreseen = isinstance(error, WarmrouteError)
+        self.error = str(error) if foreseen else ""
         if self.failures & (self.failures - 1) == 0:  # 1, 2, 4, 8: a long outage fills no log
             # What is ours was foreseen (Redis away); anything else is a bug and shows its stack.
-            foreseen = isinstance(error, WarmrouteError)
             log.warning("loop %s: %s", self.name, error, exc_info=not foreseen)
         await asyncio.sleep(wait_s(self.failures, FIRST_WAIT_S, LONGEST_WAIT_S))
 
@@ -84,6 +86,10 @@ class Supervisor:
 
     @property
     def failing(self) -> list[str]:
-        """Names of loops that failed at least three rounds in a row, or ended."""
+        """A sentence for each loop that failed at least three rounds in a row, or ended."""
         ended = {task.get_name() for task in self._tasks if task.done()}
-        return [loop.name for loop in self._loops if loop.failures >= 3 or loop.name in ended]
+        return [
+            f"loop {loop.name} fails" + (f": {loop.error}" if loop.error else "")
+            for loop in self._loops
+            if loop.failures >= 3 or loop.name in ended
+        ]

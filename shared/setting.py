@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
+from shared import redis_url
 from shared.errors import ConfigError
 from shared.names import RESERVED_NAMES
 from shared.repository.options import options_of
@@ -131,27 +132,12 @@ def read(cls: type[Config], env: Mapping[str, str]) -> Config:
 
 
 def _check(config: CellConfig) -> list[str]:
-    faults = []
-    if not re.match(r"(redis|rediss|unix)://", config.redis_url):
-        faults.append("REDIS_URL: want redis://host:port/db, rediss:// or unix:///path")
-    elif not _parts_are_clear(config.redis_url):
-        faults.append(
-            "REDIS_URL: what stands for its port is none; a user or password in it must be "
-            "percent-encoded"
-        )
+    faults = [f"REDIS_URL: {fault}" for fault in redis_url.faults(config.redis_url)]
     if not re.match(r"(s3|file)://", config.model_repository):
         faults.append("MODEL_REPOSITORY: want s3://bucket/prefix or file:///folder")
     if not CELL.fullmatch(config.cell) or config.cell in RESERVED_NAMES:
         faults.append("WARMROUTE_CELL: want 1 to 64 of A-Z a-z 0-9 _ - after a letter or digit")
     return faults + config.faults()
-
-
-def _parts_are_clear(url: str) -> bool:
-    """A / or # in a password ends the host too early: what is taken for the port is none then."""
-    try:
-        return urlsplit(url).port != 0
-    except ValueError:
-        return False
 
 
 def describe(cls: type[CellConfig]) -> list[tuple[str, str, str, str]]:

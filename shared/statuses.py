@@ -23,7 +23,7 @@ COMPLETED: Final = (SUCCEEDED, FAILED, EXPIRED)  # what a worker sends with `com
 PENDING: Final = frozenset({PLACED, PARKED, RUNNING})
 QUEUED: Final = "queued"  # what clients read for `placed` and `parked`
 
-# place, replay, cancel, subscribe
+# place, replay, cancel, subscribe, publish_reply
 JOINED: Final = "joined"
 MISMATCH: Final = "mismatch"
 GONE: Final = "gone"
@@ -37,6 +37,7 @@ INGRESS: Final = "ingress"
 UNKNOWN: Final = "unknown"
 UNKEPT: Final = "unkept"
 ENDED: Final = "ended"
+ANSWERED: Final = "answered"
 
 # begin and heartbeat
 RUN: Final = "run"
@@ -82,6 +83,7 @@ ANSWERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
     "replay": _PLACING | {INGRESS, UNKNOWN, UNKEPT},
     "cancel": TERMINAL | {UNKNOWN, GONE},
     "subscribe": frozenset({GONE, ENDED}),
+    "publish_reply": frozenset({ANSWERED, LATE, REFUSED}),
     "begin": frozenset({RUN, EXPIRED, GONE, FENCED}),
     "heartbeat": frozenset({OK, RESYNC, FENCED, TAKEN}),
     "claim_load": frozenset({CLAIMED, SUSPECT, STALE, UNWANTED, REFUSED, LATER, FENCED}),

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shared import causes, protocol
+from shared.connection import redis_errors
 from shared.script_runner import CHUNK, ScriptRunner, flat_of
 
 
 class Completion(NamedTuple):
-    """One outcome for `complete`; status succeeded | failed | expired. `ref`: of a failure, and of
-    a success that speaks for its model (flag WATCHED). `cause` of a failure in full, for the log
-    (b"": the outcome has all of it)."""
+    """One outcome for `complete`; status succeeded | failed | expired. Of a failure also its
+    `cause` in full for the log (b"": the outcome has all of it)."""
 
     entry: bytes
     id: bytes
@@ -55,10 +55,13 @@ class WorkerScripts(ScriptRunner):
         return answer.decode()
 
     async def fence_worker(
-        self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int
-    ) -> int:
+        self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int,
+        charge_models: bool = True,
+    ) -> int:  # fmt: skip
         """End the epoch of a dead device process; requests moved, -1 if it is not current."""
-        return int(await self._run("fence_worker", worker, epoch, batch, cause, max_attempts))
+        charged = "1" if charge_models else ""
+        args = (worker, epoch, batch, cause, max_attempts, charged)
+        return int(await self._run("fence_worker", *args))
 
     async def leave(self, worker: str, epoch: str, max_attempts: int) -> bool:
         """Deregister; requests that have not started are placed again."""
@@ -146,6 +149,12 @@ class WorkerScripts(ScriptRunner):
         spare also `pinned` or `needed`: it stays. `tier` (host, disk): where the model will be."""
         answer: bytes = await self._run("retire", worker, epoch, ref, tier, mode, share)
         return answer.decode()
+
+    async def freed(self, worker: str, ref: str) -> None:
+        """A retired copy has been freed: no request runs on it any more."""
+        key = self._keys.leaving(ref.partition(":")[0])
+        with redis_errors():
+            await self._channel.execute_command("HDEL", key, f"{ref} {worker}")
 
     async def record_stats(
         self, worker: str, epoch: str, ref: str, learned: Mapping[str, Any]

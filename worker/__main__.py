@@ -25,7 +25,8 @@ async def _run(config: WorkerConfig) -> int:
 
 def main() -> int:
     """Exit status: 0 drained and left, 1 ended before it was drained, 2 a wrong setting or a
-    service or package that is missing, 3 another process took this worker's id, or its GPU."""
+    service or package that is missing, 3 another process took this worker's id, or its GPU,
+    72 its device was lost again and again, 74 it was sick again and again."""
     command_line.parse("worker", DOES, command_line.settings_of(WorkerConfig))
     process.prepare()
     try:

@@ -11,19 +11,32 @@ from typing import Self
 from shared.channel import Channel
 from shared.config import WorkerConfig
 from shared.errors import ConfigError, Unavailable
+from shared.keys import Keys
 from shared.redis_check import check_redis
+from shared.redis_kind import check_kind
 from shared.retry import until_answered
 from shared.service import Loop, Supervisor
 from worker.composition import Composition, Send
 from worker.device.base import Device
 from worker.device.opening import open_device
+from worker.health import monitor
 from worker.residency import growth, idle_eviction, memory_monitor
 from worker.supervisor.progress import Progress
-from worker.supervisor.restart import RestartRequest
+from worker.supervisor.restart import SETTLED_S, RestartRequest
 
 log = logging.getLogger(__name__)
 
 HOT_EVERY_S = 1.0
+HOUSEKEEPING = (
+    "idle_eviction",
+    "memory",
+    "growth",
+    "slack",
+    "guard",
+    "host_tier",
+    "health",
+    "load_tests",
+)
 LEAVE_S = 5.0
 
 
@@ -40,7 +53,9 @@ class Worker:
         self._sent_hot: list[str] = []
         self._stopping = asyncio.Event()
         self.restart = RestartRequest()
-        self._services = Composition(config, device, calls, progress, send, self.recycle)
+        self._services = Composition(
+            config, device, calls, progress, send, self.recycle, self.leave_sick
+        )
         self._context = self._services.context
         self._membership = self._context.membership
         self._supervisor = Supervisor(self._loops())
@@ -62,6 +77,8 @@ class Worker:
             Loop("host_tier", services.resize_host_tier, memory_monitor.EVERY_S),
             Loop("growth", services.growth.run_once, growth.EVERY_S),
             Loop("slack", services.slack.run_once, memory_monitor.TRIM_EVERY_S),
+            Loop("health", services.health.run_models, monitor.EVERY_S),
+            Loop("load_tests", services.health.run_loads, monitor.EVERY_S),
             Loop("idle_eviction", services.idle_eviction.run_once, idle_eviction.EVERY_S),
             Loop("guard", services.consumer.guard.run_once),
             Loop("orders", services.orders.run_once),
@@ -69,9 +86,14 @@ class Worker:
             Loop("dispatch", services.consumer.dispatch_once),
         ]
 
-    async def run(self, hot: Sequence[str] = (), served_before: bool = False) -> None:
+    async def run(
+        self, hot: Sequence[str] = (), served_before: bool = False, suspect: str = ""
+    ) -> None:
         """Serve until `stop`, then drain. `hot`: models to load, in this order. `served_before`:
-        another process of this worker has served."""
+        another process of this worker has served. `suspect`: why this one is on probation."""
+        await self._context.thread.test()
+        if suspect:
+            self._context.health.on_probation(suspect, SETTLED_S)
         if not served_before:
             await self._check_services()
         await self._start()
@@ -94,12 +116,19 @@ class Worker:
         self.stop()
         return True
 
+    def leave_sick(self, reason: str) -> None:
+        """Drain and end as sick: what is wrong is not to be mended from here."""
+        self.restart.leave_sick(reason)
+        self._send(hot=self._context.copies.hot(), recycling=True, sick=reason)
+        self.stop()
+
     async def _check_services(self) -> None:
         """Check Redis and the repository: a worker that cannot load must not register. A process
         that follows another one checks nothing: it waits for Redis, and serves from its disk while
         the repository does not answer."""
         config = self._config
         strict = bool(config.strict)
+        await check_kind(self._services.client, Keys(config.cell))
         for warning in await check_redis(self._services.client, config.redis_url, strict=strict):
             log.warning("Redis: %s", warning)
         if misfit := self._services.host.misfit():
@@ -141,9 +170,7 @@ class Worker:
         """Accept no new loads or requests; finish and answer the running ones."""
         services = self._services
         queue_stopped = asyncio.create_task(services.cold_queue.stop())
-        await self._supervisor.stop(
-            "orders", "idle_eviction", "memory", "host_tier", "growth", "slack", "guard"
-        )
+        await self._supervisor.stop("orders", *HOUSEKEEPING)
         await services.loader.stop()
         for ref in self._context.copies.retire_all():
             await until_answered(functools.partial(self._membership.retire, [ref]))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shared.channel import Channel
 from shared.config import WorkerConfig, listed
-from shared.connection import open_redis
+from shared.connection import open_redis, redis_errors
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.manifest import Manifest
@@ -17,8 +17,12 @@ from shared.scripts import WorkerScripts
 from shared.shared_memory import open_shared_memory
 from worker.device.base import Device
 from worker.device.budget import allowed_budget, budget_of, host_budget_of
+from worker.device.resident_peak import ResidentPeak
+from worker.device.self_test import SelfTest
 from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
+from worker.health.checks import LoadChecks
+from worker.health.monitor import HealthMonitor
 from worker.heartbeat import HeartbeatThread
 from worker.loading.load_limiter import LoadLimiter
 from worker.loading.load_pipeline import LoadPipeline
@@ -28,6 +32,7 @@ from worker.loading.orders import ColdQueue, Orders
 from worker.membership import Membership
 from worker.report import Reporter
 from worker.residency.account import Bookkeeper
+from worker.residency.call_peaks import SHARE
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
 from worker.residency.demotion import Demotion
@@ -56,19 +61,25 @@ Send = Callable[..., None]
 
 class Composition:
     """All services of one worker. `calls`: the channel of the scripts. `progress` and `send`:
-    memory shared with the parent, and messages to it. `recycle(reason)` requests a restart."""
+    memory shared with the parent, and messages to it. `recycle(reason)` requests a restart;
+    `leave(reason)` drains and ends a sick worker."""
 
     def __init__(
         self, config: WorkerConfig, device: Device, calls: Channel, progress: Progress, send: Send,
-        recycle: Callable[[str], bool],
+        recycle: Callable[[str], bool], leave: Callable[[str], object],
     ) -> None:  # fmt: skip
         self.config = config
         self._open(calls, device)
-        self._inflight = InflightWindow(config.prefetch)
+        self._inflight = InflightWindow(config.prefetch, models=lambda: self.context.batcher.models)
         self.context = self._make_context(device, progress, send)
         self._make_serving()
         self._make_residency(recycle)
         self.loader = self._make_loader()
+        self.health = HealthMonitor(
+            self.context.health,
+            LoadChecks(Path(config.disk_cache), self.repository, self._redis_time),
+            self._pipeline.warm_calls.try_again, self.context.copies.held, leave, self.events,
+        )  # fmt: skip
         self.orders = Orders(
             self._orders, self._keys, config.worker_id, self.loader.may_take_order,
             self.loader.accept, lambda ref: self._evictor.evict(ref, "the API asked for it"),
@@ -91,6 +102,11 @@ class Composition:
         self._host.resize(budget)
         return budget
 
+    async def _redis_time(self) -> float:
+        with redis_errors():
+            seconds, microseconds = await self._calls.execute_command("TIME")
+        return int(seconds) + int(microseconds) / 1e6
+
     async def close(self) -> None:
         """Close files first, connections last."""
         self.host.leave()
@@ -100,7 +116,7 @@ class Composition:
         await self._host.close()
         await self.events.finish(1.0)
         await self._cache.close()
-        for connection in (self._reads, self._orders, self._calls, self.client):
+        for connection in (self._reads, self._orders, self._large, self._calls, self.client):
             await connection.aclose()
 
     def _open(self, calls: Channel, device: Device) -> None:
@@ -108,9 +124,10 @@ class Composition:
         config = self.config
         self._keys = Keys(config.cell)
         self.client = open_redis(config.redis_url)
-        # Each blocking reader has a channel of its own: it would delay the commands behind it.
-        self._calls, self._reads, self._orders = (
-            calls, Channel(config.redis_url), Channel(config.redis_url),
+        # Each blocking reader has a channel of its own: it would delay the commands behind it. So
+        # have large outcomes; that one is opened for the first of them.
+        self._calls, self._reads, self._orders, self._large = (
+            calls, Channel(config.redis_url), Channel(config.redis_url), Channel(config.redis_url),
         )  # fmt: skip
         self.repository = open_repository(config.model_repository, **config.store_options)
         root = open_root(config)
@@ -130,10 +147,15 @@ class Composition:
             report=lambda: self._reporter.fields(),  # called once the worker registers
             held=copies.held, on_epoch=lambda epoch: send(epoch=epoch),
         )  # fmt: skip
+        ledger = Ledger(budget_of(config, device, self.host.memory))
+        peak = ResidentPeak(device, lambda: int(ledger.budget * SHARE))
+        gauge = Gauge(
+            device.live, lambda: self._inflight.bytes, peak if device.kind == "cpu" else None
+        )
         return WorkerContext(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
-            ledger=Ledger(budget_of(config, device, self.host.memory)), thread=DeviceThread(),
-            device=device, policy=policy, gauge=Gauge(device.live, lambda: self._inflight.bytes),
+            ledger=ledger, thread=DeviceThread(SelfTest(device, progress).run), device=device,
+            policy=policy, gauge=gauge,
             meter=Meter(), progress=progress,
         )  # fmt: skip
 
@@ -141,7 +163,11 @@ class Composition:
         """From the work stream to outcomes; memory for batches comes from the memory manager."""
         context = self.context
         self.completions = Completions(
-            context.scripts, context.membership, self._inflight.release, self._shared_memory
+            context.scripts,
+            context.membership,
+            self._inflight.release,
+            self._shared_memory,
+            large=WorkerScripts(self._large, self._keys),
         )
         self.receiver = Receiver(
             self._reads, self._keys, context.membership, context.batcher, self._inflight,
@@ -183,12 +209,12 @@ class Composition:
         def load_here(manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:
             return load(manifest, files, context.device, trust)
 
-        pipeline = LoadPipeline(
+        self._pipeline = LoadPipeline(
             context, self._memory, self._host, self.repository, self._cache, load_here,
             self.consumer.paused,
         )  # fmt: skip
         return Loader(
-            context, self._evictor, self._memory, pipeline, self._stats,
+            context, self._evictor, self._memory, self._pipeline, self._stats,
             ManifestReader(self.repository, self._cache.manifests), self.events,
             LoadLimiter(config.load_concurrency, config.share_loads_s), config.unloadable_s,
         )  # fmt: skip

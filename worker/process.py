@@ -25,7 +25,15 @@ from shared.keys import Keys
 from shared.parent_death import end_with_parent
 from worker.supervisor.link import Link
 from worker.supervisor.progress import Progress
-from worker.supervisor.restart import DRAINED, GIVEN_UP, MISCONFIGURED, RECYCLED, RestartRequest
+from worker.supervisor.restart import (
+    DEVICE_LOST,
+    DRAINED,
+    GIVEN_UP,
+    MISCONFIGURED,
+    RestartRequest,
+)
+
+log = logging.getLogger(__name__)
 
 INSTALL = "it needs the packages of the extra: pip install 'warmroute[worker]'"
 ORPHANED_S = 0.1  # after its parent's first thread has died, a process belongs to another parent
@@ -65,7 +73,15 @@ async def _run(config: WorkerConfig, parent: int, end: socket.socket, progress: 
 
     # The parent gives a GPU to a worker that it has claimed one for, and shows it no other.
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "") if config.device.startswith("cuda") else ""
-    worker = await Worker.open(config, progress, link.send, gpu)
+    served_before = bool(first.get("served_before"))
+    try:
+        worker = await Worker.open(config, progress, link.send, gpu)
+    except ConfigError as error:
+        if not served_before:
+            raise
+        # The settings are right, since another process has served with them: its device is lost.
+        log.critical("the device cannot be opened any more: %s", error.message)
+        _leave(DEVICE_LOST)
     restart = worker.restart
 
     def stop() -> None:
@@ -74,9 +90,9 @@ async def _run(config: WorkerConfig, parent: int, end: socket.socket, progress: 
 
     Signals(parent, stop)
     messages = asyncio.create_task(_read_messages(link, stop, restart))
-    await worker.run(first.get("hot", []), served_before=bool(first.get("served_before")))
+    await worker.run(first.get("hot", []), served_before, first.get("suspect", ""))
     messages.cancel()
-    _leave(RECYCLED if restart.reason else DRAINED)
+    _leave(restart.status)
 
 
 async def _read_messages(link: Link, stop: Callable[[], object], restart: RestartRequest) -> None:

@@ -40,6 +40,7 @@ class Reporter:
         """The fields now. Called on the heartbeat thread too."""
         context, memory = self._context, self._bookkeeper.account()
         counts, meter = self._completions.counts, context.meter
+        health, reason = context.health.state
         return encode(
             WorkerReport(
                 device_name=context.device.name,
@@ -60,6 +61,10 @@ class Reporter:
                 contended=int(self._memory.contended()),
                 unaccounted_bytes=self._monitor.unaccounted,
                 max_models=self._max_models,
+                health=health,
+                health_reason=reason,
+                error_share=round(context.health.calls.error_share, 3),
+                failing=context.health.calls.failing,
                 copies=context.copies.report(meter.hits),
             )
         )

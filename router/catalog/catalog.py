@@ -48,13 +48,16 @@ class Catalog:
         self._entries = Entries(repository, serving, Slots(BACKGROUND_READS, BACKGROUND_SLOW))
         self._listings = Listings(repository, serving, self._forget_deleted)
         self._known = Known(self._entries, ttl_s)
+        self._served = self._known.served
         newest = Newest(self._listings, self._entries, loaded)
         self._looks = Looks(self._listings, self._entries, newest, self._known)
 
     def fresh(self, name: str, version: int = LATEST) -> Entry | None:
         """The entry if it is cached and recent; the warm path's only step."""
-        kept = self._known.get((name, version))
-        return kept.entry if kept is not None and kept.stale_s < 0 else None
+        if version != LATEST:
+            return self._entries.kept(name, version)
+        kept = self._served.get(name)
+        return kept.entry if kept is not None and kept.until > clock.monotonic() else None
 
     async def resolve(
         self, name: str, version: int = LATEST, patience_s: float = PATIENCE_S,

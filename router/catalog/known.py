@@ -6,11 +6,11 @@ Each has a table of its own, so a flood of unknown names pushes out no model.
 from __future__ import annotations
 
 import math
-import time
 from typing import NamedTuple
 
 from router.catalog.entries import Entries, Entry
 from router.catalog.recent import Recent
+from shared import clock
 from shared.errors import NotFound, WarmrouteError, from_code
 
 MAX_SERVED = 20_000
@@ -32,7 +32,7 @@ class Kept(NamedTuple):
     @property
     def stale_s(self) -> float:
         """For how long it should have been found again; negative if it is fresh."""
-        return time.monotonic() - self.until
+        return clock.monotonic() - self.until
 
 
 class Known:
@@ -41,14 +41,14 @@ class Known:
     def __init__(self, entries: Entries, ttl_s: float) -> None:
         self._entries = entries
         self._ttl_s = ttl_s
-        self._served: Recent[str, Kept] = Recent(MAX_SERVED)
+        self.served: Recent[str, Kept] = Recent(MAX_SERVED)
         self._unknown: Recent[Key, tuple[float, str]] = Recent(MAX_UNKNOWN)
         self._failed: Recent[Key, tuple[float, WarmrouteError]] = Recent(MAX_UNKNOWN)
 
     def get(self, key: Key) -> Kept | None:
         """What requests get, fresh or not. A named version is always fresh."""
         if key[1] == LATEST:
-            return self._served.get(key[0])
+            return self.served.get(key[0])
         entry = self._entries.kept(*key)
         return None if entry is None else Kept(ALWAYS, entry)
 
@@ -56,39 +56,39 @@ class Known:
         """NotFound if the repository did not have it a moment ago. A new one each time: a raised
         exception holds on to its caller's frames."""
         until, message = self._unknown.get(key) or (NEVER, "")
-        if until > time.monotonic():
+        if until > clock.monotonic():
             raise NotFound(message)
 
     def raise_if_failed(self, key: Key) -> None:
         """The error of the last look, if that was a moment ago."""
         until, error = self._failed.get(key) or (NEVER, NotFound(""))
-        if until > time.monotonic():
+        if until > clock.monotonic():
             raise from_code(error.code, error.message)
 
     def remember(self, key: Key, entry: Entry, *, stays_open: bool = False) -> None:
         """`stays_open`: the next request looks again, and waits."""
         self._unknown.pop(key)
         if key[1] == LATEST:
-            until = NEVER if stays_open else time.monotonic() + self._ttl_s
-            self._served.put(key[0], Kept(until, entry))
+            until = NEVER if stays_open else clock.monotonic() + self._ttl_s
+            self.served.put(key[0], Kept(until, entry))
 
     def note_error(self, key: Key, error: BaseException) -> None:
         """A look failed: what is known goes on being served, unless it has left the repository."""
-        now = time.monotonic()
+        now = clock.monotonic()
         if isinstance(error, NotFound):
             if key[1] == LATEST:
-                self._served.pop(key[0])
+                self.served.pop(key[0])
             self._unknown.put(key, (now + min(self._ttl_s, UNKNOWN_S), error.message))
             return
         if isinstance(error, WarmrouteError):
             self._failed.put(key, (now + FAILED_S, error))
         kept = self.get(key)
         if kept is not None and key[1] == LATEST:
-            self._served.put(key[0], Kept(now + FAILED_S, kept.entry))
+            self.served.put(key[0], Kept(now + FAILED_S, kept.entry))
 
     def make_stale(self, name: str) -> None:
         """The next request for the model waits for the repository."""
-        kept = self._served.get(name)
+        kept = self.served.get(name)
         if kept is not None:
-            self._served.put(name, Kept(NEVER, kept.entry))
+            self.served.put(name, Kept(NEVER, kept.entry))
         self._unknown.pop((name, LATEST))

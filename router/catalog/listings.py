@@ -1,8 +1,9 @@
 """Which models and versions exist.
 
-One name is listed by itself, as long as that is asked seldom. Beyond so many a second, and for the
-index and preload, all names are listed in one read that every caller shares: a flood of unknown
-names, or thousands of busy models, costs the store no more than that.
+One name is listed by itself, if the last list of everything has it, or as long as that is asked
+seldom. Beyond so many a second, and for the index and preload, all names are listed in one read,
+which every caller shares: a flood of unknown names, or thousands of busy models, costs the store no
+more than that.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Listings:
     async def versions(self, name: str, *, known: bool = False) -> list[int]:
         """Versions of a model, ascending, as they are now; [] if no model has that name.
         RepositoryError. `known`: the caller has an answer, and only checks that it holds."""
-        if (self._again if known else self._first).take():
+        listed = not known and name in self._listing
+        if listed or (self._again if known else self._first).take():
             return await self._serving.run(self._repository.list_versions, name)
         row = (await self._begin_next()).get(name)
         if row is None:
@@ -58,7 +60,8 @@ class Listings:
     async def may_have(self, name: str, version: int) -> bool:
         """Whether it is worth while to read a named version: always, as long as few are read that
         were not read before; else if it is listed. RepositoryError."""
-        if self._named.take():
+        row = self._listing.get(name)
+        if (row is not None and version in row.versions) or self._named.take():
             return True
         row = (await self._begin_next()).get(name)
         return row is not None and (bool(row.error) or version in row.versions)

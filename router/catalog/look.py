@@ -7,9 +7,9 @@ deadline.
 from __future__ import annotations
 
 import asyncio
-import time
 
 from router.catalog.newest import PATIENCE_S, READ_S, Found
+from shared import clock
 from shared.errors import StoreUnavailable
 
 SHORT_S = 0.1  # from its start, for requests that come again
@@ -23,7 +23,7 @@ class Look:
     """One look at the repository: `found` is its first result, `task` ends with its last."""
 
     def __init__(self, found: asyncio.Task[Found], task: asyncio.Task[None]) -> None:
-        self.started = time.monotonic()
+        self.started = clock.monotonic()
         self.found = found
         self.task = task
 
@@ -37,19 +37,19 @@ class Look:
 
     async def wait_shortly(self) -> None:
         """Wait for a result that comes at once."""
-        left_s = self.started + SHORT_S - time.monotonic()
+        left_s = self.started + SHORT_S - clock.monotonic()
         if left_s > 0 and not self.found.done():
             await asyncio.wait([self.found], timeout=left_s)
 
     async def wait(self, patience_s: float) -> None:
         """Wait for a newer result, for a request that has an answer at hand."""
-        left_s = self.started + min(READ_S, patience_s) - time.monotonic()
+        left_s = self.started + min(READ_S, patience_s) - clock.monotonic()
         await asyncio.wait([self.found], timeout=max(left_s, 0.0))
         await self.wait_for_trial(patience_s)
 
     async def wait_for_trial(self, patience_s: float) -> None:
         """Wait for the trial, if there is one, up to `patience_s`."""
-        left_s = self.started + min(PATIENCE_S, patience_s) - time.monotonic()
+        left_s = self.started + min(PATIENCE_S, patience_s) - clock.monotonic()
         if self.found.done() and not self.is_over() and left_s > 0:
             await asyncio.wait([self.task], timeout=left_s)
 

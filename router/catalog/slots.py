@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 SLOW_AFTER_S = 1.0
 
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
@@ -31,31 +32,17 @@ class Slots:
     def __init__(self, quick: int, slow: int = 0) -> None:
         self._free = asyncio.Semaphore(quick)
         self._slow_left = slow
+        self._threads = DaemonThreads()
 
     async def run(self, call: Callable[..., Result], *args: Any) -> Result:
         """What `call(*args)` returns in a thread. If this wait is cancelled, the call goes on and
         keeps its slot until its end."""
         await self._free.acquire()
         loop, taken = asyncio.get_running_loop(), _Call()
-        outcome: asyncio.Future[Result] = loop.create_future()
         timer = loop.call_later(SLOW_AFTER_S, self._turn_slow, taken)
-
-        def end(settle: Callable[[], object]) -> None:
-            timer.cancel()
-            self._release(taken)
-            if not outcome.done():  # else the wait was cancelled
-                settle()
-
-        def work() -> None:
-            try:
-                settle = partial(outcome.set_result, call(*args))
-            except BaseException as error:
-                settle = partial(outcome.set_exception, error)
-            with suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(end, settle)
-
-        threading.Thread(target=work, name="repository", daemon=True).start()
-        return await outcome
+        running = loop.run_in_executor(self._threads, call, *args)
+        running.add_done_callback(partial(self._end, taken, timer))
+        return await asyncio.shield(running)
 
     def _turn_slow(self, call: _Call) -> None:
         """It has taken long: its slot is free for another, if not too many are slow already."""
@@ -64,8 +51,31 @@ class Slots:
             call.has_slot = False
             self._free.release()
 
-    def _release(self, call: _Call) -> None:
+    def _end(self, call: _Call, timer: asyncio.TimerHandle, running: asyncio.Future[Any]) -> None:
+        timer.cancel()
         if call.has_slot:
             self._free.release()
         else:
             self._slow_left += 1
+        if not running.cancelled():
+            running.exception()  # its caller may have left
+
+
+class DaemonThreads(Executor):
+    """A thread for each call; none of them keeps the process from ending."""
+
+    def submit(
+        self, fn: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[Result]:
+        """Start a call."""
+        future: Future[Result] = Future()
+        future.set_running_or_notify_cancel()
+
+        def work() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=work, name="repository", daemon=True).start()
+        return future

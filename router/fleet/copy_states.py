@@ -83,23 +83,25 @@ class CopyStates:
             sets: Iterable[Any] = await pipe.execute() if live else []
         start = f"{name}:" if version is None else f"{name}:{version}:"
         refs = {ref.decode() for found in sets for ref in found}
+        refs |= (await self.leaving(name)).keys()
         return sorted(ref for ref in refs if ref.startswith(start))
 
-    async def leaving(self, ref: str, workers: Iterable[str]) -> set[str]:
-        """Those of `workers` whose memory still has a copy, retired or not, by their last report:
-        up to a second old."""
-        asked = sorted(workers)
+    async def leaving(self, name: str) -> dict[str, set[str]]:
+        """Ref -> workers that drain a retired copy of a model and have not freed it yet: what
+        `retire` noted and the worker has not deleted. A worker that has died drains nothing."""
+        key = self._keys.leaving(name)
         with redis_errors():
+            noted: Any = await self._client.hgetall(key)
+            copies = [field.decode().partition(" ") for field in noted]
             pipe = self._client.pipeline(transaction=False)
-            for worker in asked:
-                pipe.hget(self._keys.worker(worker), "copies")
-            replies: list[Any] = await pipe.execute() if asked else []
-        quoted = f'"{ref}"'.encode()
-        return {
-            worker
-            for worker, copies in zip(asked, replies, strict=True)
-            if quoted in (copies or b"")
-        }
+            for _, _, worker in copies:
+                pipe.hget(self._keys.worker(worker), "epoch")
+            epochs: list[Any] = await pipe.execute() if copies else []
+        found: dict[str, set[str]] = {}
+        for (ref, _, worker), epoch, now in zip(copies, noted.values(), epochs, strict=True):
+            if epoch == now:
+                found.setdefault(ref, set()).add(worker)
+        return found
 
     async def pins(self, ref: str) -> tuple[bool, list[str]]:
         """Whether its policy pins it, and the sessions that do."""

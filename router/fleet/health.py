@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from router.fleet.probes import Probes
 from shared import clock
 from shared.channel import Channel
 from shared.connection import redis_errors
@@ -24,23 +25,34 @@ class Health:
     """`min_workers`: the number of live workers without which a gateway is not ready."""
 
     def __init__(
-        self, channel: Channel, keys: Keys, supervisor: Supervisor, draining: Callable[[], bool],
-        min_workers: int = 0, redis_is_full: Callable[[], bool] = lambda: False,
+        self, channel: Channel, keys: Keys, supervisor: Supervisor, min_workers: int = 0,
+        redis_is_full: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         self._channel = channel
         self._keys = keys
         self._supervisor = supervisor
-        self._draining = draining
+        self._stopping = False
+        self._probes = Probes()
         self._min_workers = min_workers
         self._redis_is_full = redis_is_full
         self._looked = float("-inf")
         self._workers: dict[str, Any] = {}
 
+    def note_probe(self, peer: str) -> None:
+        """A readiness check has come from this address."""
+        self._probes.note(peer)
+
+    def stop(self, longest_s: float) -> float:
+        """Not ready from now on; the seconds for which this gateway should go on serving, until
+        those that ask have noticed."""
+        self._stopping = True
+        return self._probes.needed_s(longest_s)
+
     async def document(self) -> dict[str, Any]:
         """The body of GET /v2/health/ready: `error` says why not; the number of live `workers` and
         their `states`, unless Redis does not answer."""
-        reasons = [f"loop {name} fails" for name in self._supervisor.failing]
-        if self._draining():
+        reasons = self._supervisor.failing
+        if self._stopping:
             reasons.append("stopping")
         if self._redis_is_full():
             reasons.append("Redis's memory is nearly full: requests are refused")

@@ -9,7 +9,7 @@ The scripts may be repeated, so a call whose answer was lost is repeated.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -78,11 +78,12 @@ class ModelControl:
         for ref in refs:
             await self._refuse_pinned(ref)
         states = dict(zip(refs, await self._states.of(refs), strict=True))
+        draining = {ref: await self._leaving(ref, ends) for ref in refs}  # by an earlier call
         for ref in refs:  # all at once, before any is waited for
             await self._order_unload(ref, ends)
         for ref, state in states.items():
             await self._free(ref, state, ends)
-        return {ref: sorted(state.copies) for ref, state in states.items()}
+        return {ref: sorted({*state.copies, *draining[ref]}) for ref, state in states.items()}
 
     async def _free(self, ref: str, first: CopyState, ends: float) -> None:
         """Wait until the copies in `first` are evicted. Copies that requests load meanwhile do not
@@ -99,18 +100,18 @@ class ModelControl:
             if left and clock.monotonic() >= order_at:
                 await self._order_unload(ref, ends)
                 order_at = clock.monotonic() + ORDER_EVERY_S
-        await self._until_freed(ref, first.copies, ends)
+        await self._until_freed(ref, ends)
 
-    async def _until_freed(self, ref: str, workers: Iterable[str], ends: float) -> None:
-        """Wait until the workers have answered their last requests for the copies."""
-        pauses, had = longer_pauses(), set(workers)
-        while True:
-            left = await _until(lambda: self._states.leaving(ref, had), ends)
-            left -= set((await _until(lambda: self._state(ref), ends)).copies)  # loaded again
-            if not left:
-                return
+    async def _until_freed(self, ref: str, ends: float) -> None:
+        """Wait until the workers have answered their last requests for the copies, and say so."""
+        pauses = longer_pauses()
+        while left := await self._leaving(ref, ends):
             late = f"{_named(ModelRef.parse(ref))}: {', '.join(sorted(left))} drains"
             await _pause(next(pauses), ends, late)
+
+    async def _leaving(self, ref: str, ends: float) -> set[str]:
+        name = ModelRef.parse(ref).name
+        return (await _until(lambda: self._states.leaving(name), ends)).get(ref, set())
 
     async def _state(self, ref: str) -> CopyState:
         return (await self._states.of([ref]))[0]

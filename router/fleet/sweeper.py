@@ -1,29 +1,36 @@
 """Housekeeping of a cell: leases, dead workers and gateways, expired requests, missing copies.
 
-Every gateway does all of it; each step is one atomic script, so together they do it once.
+Every gateway does all of it; each step is one atomic script, so together they do it once. Each kind
+of step has a loop of its own, and within a script a member that cannot be handled fails alone: a
+broken key stops no housekeeping but its own.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar, cast
 
 from shared import clock
 from shared.event_log import EventLog
 from shared.script_runner import CHUNK
-from shared.scripts import GatewayScripts
+from shared.scripts import GatewayScripts, PartlyDone
 
 log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
 MAX_CHUNKS = 1000
+MAX_LOGGED = 1000
 FULL_SWEEPS = 3
 WARN_EVERY_S = 60.0
 
+Counts = TypeVar("Counts", bound=tuple[int, ...])
+
 
 class Sweeper:
-    """Two loops: the lease of this gateway, and the sweep of the cell."""
+    """The lease of this gateway, and four kinds of housekeeping: a loop for each."""
 
     def __init__(
         self,
@@ -42,28 +49,36 @@ class Sweeper:
         self._gateway = gateway
         self._lease_ms = round(lease_s * 1000)
         self._max_attempts = max_attempts
+        self._logged: set[str] = set()
 
     async def beat_once(self) -> int:
         """Renew this gateway's lease; the number of entries moved from dead gateways back to
         doors."""
         return await self._scripts.gateway_beat(self._gateway, self._lease_ms)
 
+    async def reap_once(self) -> int:
+        """Release dead workers; how many."""
+        reaped = 0
+        for _ in range(MAX_CHUNKS):
+            found = await self._scripts.reap(self._max_attempts, self._lease_ms)
+            if found is None:
+                break
+            worker, left = found
+            if left < 0:
+                self._log_errors("reap", [worker])
+                break
+            reaped += left == 0
+            log.warning("worker %s lost its lease: %d of its requests left to move", *found)
+        return reaped
+
     async def sweep_once(self) -> Counter[str]:
-        """Reap dead workers, expire requests, repeat unclaimed orders, end sessions."""
+        """End late and lost requests, repeat unclaimed orders."""
         counts: Counter[str] = Counter()
         for _ in range(MAX_CHUNKS):
-            reaped = await self._scripts.reap(self._max_attempts, self._lease_ms)
-            if reaped is None:
+            ended, ordered, placed = await self._tolerant("sweep", self._scripts.sweep)
+            counts.update(ended=ended, ordered=ordered, placed=placed)
+            if max(ended, placed) < CHUNK:
                 break
-            counts["reaped"] += reaped[1] == 0
-            log.warning("worker %s lost its lease: %d of its requests left to move", *reaped)
-        for _ in range(MAX_CHUNKS):
-            expired, ordered, placed = await self._scripts.sweep()
-            counts.update(expired=expired, ordered=ordered, placed=placed)
-            if max(expired, placed) < CHUNK:
-                break
-        counts.update(await self._drop_kept())
-        counts.update(await self._reconcile())
         return counts
 
     @property
@@ -71,7 +86,7 @@ class Sweeper:
         """Whether requests are refused because of Redis's memory, and not for a moment only."""
         return self._full >= FULL_SWEEPS
 
-    async def _drop_kept(self) -> Counter[str]:
+    async def drop_kept_once(self) -> Counter[str]:
         """Drop the oldest outcomes and dead letters beyond their budget."""
         outcomes, letters, fits = await self._scripts.drop_kept(self._kept_bytes)
         self._full = 0 if fits else self._full + 1
@@ -83,12 +98,27 @@ class Sweeper:
             )  # fmt: skip
         return Counter(outcomes_dropped=outcomes, letters_dropped=letters)
 
-    async def _reconcile(self) -> Counter[str]:
+    async def reconcile_once(self) -> Counter[str]:
         """End sessions without a heartbeat, order missing copies."""
-        ended, missing = await self._scripts.reconcile()
+        ended, missing = await self._tolerant("reconcile", self._scripts.reconcile)
         if ended:
             self._events.emit("session_closed", reason=f"without a heartbeat: {ended} sessions")
         if missing:
             reason = f"fewer copies than min_copies: {missing} models"
             self._events.emit("ordered_copy", reason=reason)
         return Counter(sessions_ended=ended, copies_ordered=missing)
+
+    async def _tolerant(self, step: str, call: Callable[[], Awaitable[Counts]]) -> Counts:
+        """What a script did, with the errors of single members in the log."""
+        try:
+            return await call()
+        except PartlyDone as done:
+            self._log_errors(step, done.errors)
+            return cast(Counts, tuple(done.counts))
+
+    def _log_errors(self, step: str, errors: Iterable[str]) -> None:
+        """Each once: the same key fails twice a second."""
+        for error in errors:
+            if error not in self._logged and len(self._logged) < MAX_LOGGED:
+                self._logged.add(error)
+                log.error("%s: %s", step, error)

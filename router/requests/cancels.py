@@ -1,63 +1,111 @@
 """Cancels in the background, and the replies of callers whose deadline passes.
 
-A caller gets its error without waiting for the cancel. Best effort: a request that is not cancelled
-runs, or ends at its own deadline, and its outcome is dropped. One whose deadline passed ends as
-expired, in the step that finds out why it waited. Each 504 has a line in the log: written by that
-step or, where it found nothing to end, by this gateway.
+A caller gets its error without waiting for the cancel. A request that is not cancelled, because
+Redis is away until its deadline, runs or ends at that, and its outcome is dropped. One whose
+deadline passed ends as expired, in the step that finds out why it waited. Each 504 has a line in
+the log: written by that step or, where it found nothing to end, by this gateway.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import islice
+from typing import NamedTuple
 
 from router.requests.call import Ticket
 from router.requests.records import read_record
 from router.requests.waiters import Reply
-from shared import retry, statuses
+from shared import statuses
+from shared.backoff import wait_s
 from shared.errors import Expired, Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import GatewayScripts
-from shared.tasks import BackgroundTasks
+from shared.scripts import Cancel, GatewayScripts
 
-MOST = 1000  # under way at once; a cancel costs little, but Redis may be away for long
-GIVE_UP_S = 30.0
+log = logging.getLogger(__name__)
+
+BATCH = 128
+LATE_S = 30.0  # how long the cancel of a request whose deadline has passed is tried
 LOOK_S = 0.5  # how long the reply of a passed deadline may wait for Redis
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0
 TRACED = (statuses.EXPIRED, statuses.FAILED)
 AFTER = "; its answer came after that, or Redis did not answer"
 
 
+class _Waiting(NamedTuple):
+    """A cancel that Redis has not answered. `until`: seconds of the event loop's clock."""
+
+    item: Cancel
+    until: float
+    answer: asyncio.Future[str]
+
+
 class Cancels:
-    """Cancels under way."""
+    """Cancels under way: those of one turn of the event loop, and those that gather while a call is
+    under way, go in one call. While Redis is away they are kept, some hundred bytes each, until the
+    request has ended by its own deadline. `counts`: cancels sent, and given up."""
 
     def __init__(self, scripts: GatewayScripts) -> None:
         self._scripts = scripts
-        self._tasks: BackgroundTasks[str] = BackgroundTasks()
+        self._waiting: dict[str, _Waiting] = {}  # by request, the oldest first
+        self._task: asyncio.Task[None] | None = None
+        self.counts: Counter[str] = Counter()
 
-    def soon(
-        self, request_id: str, stream: str = "", entry: str = "", late: str = ""
-    ) -> asyncio.Task[str] | None:
-        """Cancel a request. `stream` and `entry` say where it is if it may have no record; `late`,
-        its ref, that its deadline has passed. The task's result is the answer of `cancel`, '' if
-        there was none. None if too many are under way."""
-        if len(self._tasks) >= MOST:
-            return None
-        return self._tasks.start(self._cancel(request_id, stream, entry, late))
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def soon(self, item: Cancel, within_s: float = LATE_S) -> asyncio.Future[str]:
+        """Cancel a request, which ends by itself `within_s` seconds. The future's result is the
+        answer of `cancel`, '' if there was none by then."""
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting.get(item.id)
+        if waiting is None:
+            waiting = _Waiting(item, loop.time() + within_s, loop.create_future())
+            self._waiting[item.id] = waiting
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._send_all())
+        return waiting.answer
 
     async def finish(self, longest_s: float) -> None:
         """Wait for those under way, then give up; afterwards Redis may be closed."""
-        await self._tasks.finish(longest_s)
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([self._task], timeout=longest_s)
+            self._task.cancel()
+        self._give_up(float("inf"))
 
-    async def _cancel(self, request_id: str, stream: str, entry: str, late: str) -> str:
-        """A second cancel changes nothing, so it may be repeated."""
-        with suppress(Unavailable, TimeoutError):
-            async with asyncio.timeout(GIVE_UP_S):
-                return await retry.until_answered(
-                    lambda: self._scripts.cancel(request_id, stream, entry, late)
-                )
-        return ""
+    async def _send_all(self) -> None:
+        failures = 0
+        while self._waiting:
+            batch = list(islice(self._waiting.values(), BATCH))
+            try:
+                answers = await self._scripts.cancel([waiting.item for waiting in batch])
+            except Unavailable:  # a second cancel changes nothing, so it may be repeated
+                failures += 1
+                await asyncio.sleep(wait_s(failures, FIRST_WAIT_S, LONGEST_WAIT_S))
+                self._give_up(asyncio.get_running_loop().time())
+                continue
+            failures = 0
+            for waiting, answer in zip(batch, answers, strict=True):
+                self._end(waiting, answer)
+            self.counts["sent"] += len(batch)
+
+    def _give_up(self, now: float) -> None:
+        """Give up those whose requests have ended by now, by their own deadlines."""
+        late = [waiting for waiting in self._waiting.values() if waiting.until <= now]
+        for waiting in late:
+            self._end(waiting, "")
+        if late:
+            self.counts["given_up"] += len(late)
+            log.warning("%d cancels were given up: Redis did not answer", len(late))
+
+    def _end(self, waiting: _Waiting, answer: str) -> None:
+        self._waiting.pop(waiting.item.id, None)
+        if not waiting.answer.done():
+            waiting.answer.set_result(answer)
 
 
 class DeadlineReplies:
@@ -102,22 +150,21 @@ class DeadlineReplies:
     async def _end(self, ticket: Ticket) -> Expired:
         placed = ticket.placed
         stream = self._keys.work(placed.worker) if placed.worker else ""
-        task = self._cancels.soon(ticket.id, stream, placed.entry, str(ticket.ref))
+        answer = self._cancels.soon(
+            Cancel(ticket.id, stream, placed.entry, str(ticket.ref), late=True)
+        )
         error = Expired(f"request {ticket.id}: the deadline passed")
         error.traced, error.worker = True, placed.worker
-        if task is None:
-            self._unrecorded(ticket, error)
-            return error
-        task.add_done_callback(partial(self._ended, ticket))
+        answer.add_done_callback(partial(self._ended, ticket))
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
-                code, _, why = (await asyncio.shield(task)).partition(" ")
+                code, _, why = (await asyncio.shield(answer)).partition(" ")
                 if code == Expired.code and why:
                     error.message = f"request {ticket.id}: {why}"
         return error
 
-    def _ended(self, ticket: Ticket, task: asyncio.Task[str]) -> None:
-        if task.cancelled() or not task.result().startswith(TRACED):
+    def _ended(self, ticket: Ticket, answer: asyncio.Future[str]) -> None:
+        if answer.cancelled() or not answer.result().startswith(TRACED):
             error = Expired(f"the deadline passed{AFTER}")
             error.worker = ticket.placed.worker
             self._unrecorded(ticket, error)

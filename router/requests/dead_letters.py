@@ -7,6 +7,7 @@ entry id in that stream names it.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -29,7 +30,7 @@ from shared.shared_memory import is_reference
 SHOWN_BYTES = 1 << 20  # a larger payload is not written out as JSON; it can still be replayed
 _CARRIED = b"entry."  # before a field that a letter keeps for its replay only (constants.lua)
 READ_AT_ONCE = 8  # one script call passes over their payloads, of up to 1 MiB each
-ENTRY = re.compile(r"\d{1,19}-\d{1,19}")
+ENTRY = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,11 @@ class DeadLetters:
         self._scripts = scripts
         self._limits = limits
         self._timeout_ms = round(timeout_s * 1000)
+        self._reading = asyncio.Lock()  # one payload is in memory at a time
 
-    async def newest(self, limit: int, after: str = "") -> list[Letter]:
-        """Up to `limit` letters without their payloads, newest first, from behind `after` on."""
+    async def newest(self, limit: int, after: str = "") -> tuple[list[Letter], str | None]:
+        """Up to `limit` letters without their payloads, newest first, from behind `after` on; and
+        the `after` of the page that follows, None at the end."""
         found: list[Letter] = []
         upto = f"({_check(after)}" if after else "+"
         while len(found) < limit:
@@ -105,14 +108,16 @@ class DeadLetters:
             rows = await self._scripts.list_letters(upto, count)
             found += [_letter(entry, _pairs(flat), size=size) for entry, size, flat in rows]
             if len(rows) < count:
-                break
+                return found, None
             upto = f"({found[-1].entry}"
-        return found
+        return found, found[-1].entry
 
     async def get(self, entry: str) -> Letter:
         """One letter with its payload; NotFound."""
-        with redis_errors():
-            rows: Any = await self._client.xrange(self._stream, _check(entry), entry)
+        _check(entry)
+        async with self._reading:
+            with redis_errors():
+                rows: Any = await self._client.xrange(self._stream, entry, entry)
         if not rows:
             raise NotFound(f"dead letter {entry}: unknown")
         return _letter(*rows[0])

@@ -25,7 +25,7 @@ from shared.constants import KEEP, POLL
 from shared.envelope import Outcome, pack
 from shared.errors import Expired, OutcomeUnknown, Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import GatewayScripts, Limits, Placed, Placing
+from shared.scripts import Cancel, GatewayScripts, Limits, Placed, Placing
 
 STOPPING = "this gateway is stopping; retry at another one"
 # A caller gets the answer of a passed deadline from its gateway at the latest this long after it.
@@ -131,7 +131,7 @@ class Dispatch:
     def cancel(self, ticket: Ticket) -> None:
         """Cancel a request in the background, unless it has a key: its caller may send it again."""
         if not ticket.call.key:
-            self._cancel(ticket.id, ticket.placed)
+            self._cancel(ticket.id, ticket.placed, str(ticket.ref), ticket.call.timeout_s or 0)
 
     def new_id(self) -> str:
         """The id of a request that did not get as far as `submit`."""
@@ -167,7 +167,7 @@ class Dispatch:
     async def _place_again(self, item: Placing, until: float, lost: Unavailable) -> Placed:
         """After a lost answer only a request with a key is placed again: it may run already."""
         if not item.key:
-            self._cancels.soon(item.id)
+            self._cancels.soon(Cancel(item.id, ref=item.ref), item.timeout_ms / 1000)
             raise OutcomeUnknown(
                 "Redis's answer was lost: whether this request runs is unknown; with an "
                 "Idempotency-Key it is safe to retry", retry_after_s=1,
@@ -183,11 +183,11 @@ class Dispatch:
     def _abandoned(self, item: Placing, placed: Placed) -> None:
         """It was placed, but its caller left meanwhile."""
         if placed.status in statuses.PENDING and not item.key and not item.ingress:
-            self._cancel(item.id, placed)
+            self._cancel(item.id, placed, item.ref, item.timeout_ms / 1000)
 
-    def _cancel(self, request_id: str, placed: Placed) -> None:
+    def _cancel(self, request_id: str, placed: Placed, ref: str, timeout_s: float) -> None:
         stream = self._keys.work(placed.worker) if placed.worker else ""
-        self._cancels.soon(request_id, stream, placed.entry)
+        self._cancels.soon(Cancel(request_id, stream, placed.entry, ref), timeout_s)
 
     async def _join(self, placed: Placed, call: Call, until: float) -> Ticket:
         """The earlier request of the same key: this caller gets its outcome too.

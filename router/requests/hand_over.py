@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 
 from router.events.followers import Followers
@@ -19,7 +20,7 @@ from shared import failpoints, statuses
 from shared.errors import Unavailable
 from shared.keys import Keys
 from shared.retry import until_answered
-from shared.scripts import GatewayScripts, Waiting
+from shared.scripts import CHUNK, Cancel, GatewayScripts, Waiting
 from shared.service import Supervisor
 
 log = logging.getLogger(__name__)
@@ -70,25 +71,27 @@ class Handover:
 
     async def _cancel(self, tickets: list[Ticket]) -> set[str]:
         """Cancel requests whose tensors are in this process's memory; the ids of the cancelled."""
-        cancelled = set()
-        for ticket in tickets:
-            where = self._place_of(ticket)
-            answer = await until_answered(partial(self._scripts.cancel, ticket.id, *where))
-            if answer == statuses.CANCELLED:
-                cancelled.add(ticket.id)
-                self._refuse([ticket])
-        return cancelled
+        items = [Cancel(t.id, *self._place_of(t), str(t.ref)) for t in tickets]
+        answers: list[str] = []
+        for at in range(0, len(items), CHUNK):
+            part = items[at : at + CHUNK]
+            answers += await until_answered(partial(self._scripts.cancel, part))
+        cancelled = [
+            ticket
+            for ticket, answer in zip(tickets, answers, strict=True)
+            if answer == statuses.CANCELLED
+        ]
+        self._refuse(cancelled)
+        return {ticket.id for ticket in cancelled}
 
     async def _hand_over(self, tickets: list[Ticket]) -> int:
         items = [
             Waiting(t.id, str(t.ref), t.placed.deadline_ms, *self._place_of(t)) for t in tickets
         ]
-        last = self._waiters.last_read
-        going_on, unread = await until_answered(
-            partial(self._scripts.hand_over, self._gateway, last, items)
-        )
-        for fields in unread:
-            self._waiters.resolve(fields)
+        going_on = await until_answered(partial(self._scripts.hand_over, self._gateway, items))
+        with suppress(TimeoutError):  # without them the others are handed over all the same
+            async with asyncio.timeout(LONGEST_S / 2):
+                await until_answered(self._waiters.read_rest)
         pairs = list(zip(tickets, going_on, strict=True))
         handed = [t for t, on in pairs if on and t.future and fail(t.future, HandedOver())]
         self._refuse([ticket for ticket, on in pairs if not on])

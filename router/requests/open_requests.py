@@ -20,7 +20,7 @@ from shared.keys import Keys
 
 FIELDS = ("status", "model", "worker", "cold")
 AT_ONCE = 100
-_POSITION = re.compile(r"(\d{1,15})-([0-9a-f]{32})")
+_POSITION = re.compile(r"([0-9]{1,15})-([0-9a-f]{32})")
 
 
 @dataclass(frozen=True)

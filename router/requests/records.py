@@ -13,7 +13,7 @@ from shared import statuses
 from shared.envelope import Outcome, unpack_error, unpack_outcome
 from shared.errors import Conflict, Gone, NotFound
 from shared.names import ModelRef
-from shared.scripts import GatewayScripts
+from shared.scripts import Cancel, GatewayScripts
 
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 # Of a request that has no record.
@@ -107,7 +107,7 @@ class Records:
     async def cancel(self, request_id: str) -> None:
         """Cancel a request. Conflict if it has ended already; Gone, NotFound."""
         request_id = _check_id(request_id)
-        answer = await self._scripts.cancel(request_id)
+        (answer,) = await self._scripts.cancel([Cancel(request_id)])
         if answer in (statuses.UNKNOWN, statuses.GONE):
             raise _unknown(request_id, answer == statuses.GONE)
         if answer != statuses.CANCELLED:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
+from router.requests.read_size import ReadSize
 from shared import failpoints, statuses
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
@@ -53,7 +54,9 @@ class Waiters:
     def __init__(self, channel: Channel, keys: Keys, gateway: str) -> None:
         self._channel = channel
         self._stream = keys.replies(gateway)
-        self._last: bytes | str = "0-0"
+        self._unread = keys.replies(f"{gateway}.unread")
+        self._last = b"0-0"
+        self._size = ReadSize(READ_COUNT)
         self._futures: dict[str, list[asyncio.Future[Reply]]] = {}
         self._read = self._read_bytes = 0
         self._until: dict[asyncio.Future[Any], float] = {}
@@ -104,11 +107,6 @@ class Waiters:
                 future.set_exception(Expired("the deadline passed"))
         return len(late)
 
-    @property
-    def last_read(self) -> str:
-        """The id of the last reply that was read."""
-        return self._last.decode() if isinstance(self._last, bytes) else self._last
-
     def end_polls(self) -> int:
         """End the long polls: each returns the present state. How many."""
         return sum(fail(future, HandedOver()) for future in self._polls)
@@ -117,20 +115,40 @@ class Waiters:
         """Read new replies and resolve their futures; the number of replies read."""
         with redis_errors():
             streams = await self._channel.execute_command(
-                "XREAD", "COUNT", READ_COUNT, "BLOCK", BLOCK_MS, "STREAMS", self._stream, self._last
-            )
+                "XREAD", "COUNT", self._size.count(), "BLOCK", BLOCK_MS, "STREAMS", self._stream,
+                self._last,
+            )  # fmt: skip
         if not streams:
             return 0
         await failpoints.reach("replies.read")
         entries = streams[0][1]
-        for entry, fields in entries:
-            self._last = entry
-            self.resolve(fields)
-            self._read_bytes += sum(map(len, fields))
+        self._resolve_all(entries)
         self._read += len(entries)
         if self._read >= READ_COUNT or self._read_bytes >= READ_BYTES:
             await self._trim()
         return len(entries)
+
+    async def read_rest(self) -> None:
+        """After `hand_over`: read the replies that are left, and resolve their futures."""
+        while True:
+            count = self._size.count()
+            with redis_errors():
+                entries = await self._channel.execute_command(
+                    "XRANGE", self._unread, b"(" + self._last, "+", "COUNT", count
+                )
+            if not entries:
+                return
+            self._resolve_all(entries)
+
+    def _resolve_all(self, entries: list[tuple[bytes, list[bytes]]]) -> None:
+        largest = 0
+        for entry, fields in entries:
+            self._last = entry
+            self.resolve(fields)
+            size = sum(map(len, fields))
+            largest = max(largest, size)
+            self._read_bytes += size
+        self._size.note(largest)
 
     async def _trim(self) -> None:
         """Delete the replies that were read. Not after each read, as it delays the next one."""

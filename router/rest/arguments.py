@@ -17,7 +17,8 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 MAX_LIMIT = 1000
-_WAIT = re.compile(r'wait="?(\d{1,6})"?')
+_WAIT = re.compile(r'wait="?([0-9]{1,6})"?')
+_LIMIT = re.compile(r"[0-9]{1,4}")
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
@@ -77,19 +78,17 @@ def parse_limit(text: str | None, default: int = 50) -> int:
     """The page size of `?limit=`. InvalidInput unless 1 to 1,000."""
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIMIT:
+    limit = int(text) if _LIMIT.fullmatch(text) else 0
+    if not 1 <= limit <= MAX_LIMIT:
         raise InvalidInput(f"limit: want 1 to {MAX_LIMIT}")
-    return int(text)
+    return limit
 
 
 def parse_wait(text: str | None) -> float:
     """Seconds of `?wait=`. InvalidInput unless 0 to 60."""
     if text is None:
         return 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
+    seconds = float(text) if _SECONDS.fullmatch(text) else -1.0
     if not 0 <= seconds <= MAX_WAIT_S:
         raise InvalidInput(f"wait: want 0 to {MAX_WAIT_S:g} seconds")
     return seconds

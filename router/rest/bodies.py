@@ -34,16 +34,17 @@ def expected_bytes(request: web.Request, limit: int) -> int:
     return min(int(declared), limit)  # a larger one is refused unread
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """The whole body, decompressed. TooLarge over the limit, however it was sent;
-    UnsupportedInput if it is coded otherwise than we read; InvalidInput if it is broken."""
+async def read_body(request: web.Request, limit: int, *, compressed: bool = False) -> bytes:
+    """The whole body, decompressed if it may be `compressed`. TooLarge over the limit, however it
+    was sent, and no more is read; UnsupportedInput if it is coded otherwise than we read;
+    InvalidInput if it is broken."""
     coding = _coding(request)
+    if coding and not compressed:
+        raise UnsupportedInput("Content-Encoding: not offered here, want none")
     if (request.content_length or 0) > limit:
         raise TooLarge(f"body: {request.content_length} bytes, at most {limit}")
     try:
-        raw = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"body: over the limit of {limit} bytes") from None
+        raw = await _read_upto(request, limit)
     except (web.RequestPayloadError, ValueError):
         raise InvalidInput(_CUT_SHORT) from None
     if not coding or not raw:
@@ -51,6 +52,21 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     if len(raw) < AT_ONCE:
         return decompress(raw, coding, limit)
     return await asyncio.to_thread(decompress, raw, coding, limit)
+
+
+async def _read_upto(request: web.Request, limit: int) -> bytes:
+    """The body as it was sent. TooLarge as soon as it has more than `limit` bytes."""
+    content = request.content
+    first = await content.readany()
+    if content.at_eof() and len(first) <= limit:
+        return first  # most bodies come in one piece
+    read = bytearray(first)
+    while len(read) <= limit:
+        piece = await content.readany()
+        if not piece:
+            return bytes(read)
+        read += piece
+    raise TooLarge(f"body: over the limit of {limit} bytes")
 
 
 def _coding(request: web.Request) -> str:

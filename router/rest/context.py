@@ -20,15 +20,19 @@ from router.fleet.sessions import Sessions
 from router.fleet.version_states import VersionStates
 from router.requests.dead_letters import DeadLetters
 from router.requests.hand_over import Handover
-from router.requests.intake import Intake
+from router.requests.intake import Admission, Intake
 from router.requests.open_requests import OpenRequests
 from router.requests.records import Records
+from router.rest.bodies import expected_bytes
 from router.rest.error_responses import problem
+from router.rest.origins import SAFE, check_media_type, check_origin
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError
 from shared.names import parse_version
 
 log = logging.getLogger(__name__)
+
+SMALL_BODY = 1 << 17  # no call but that of a model has a larger one
 
 Handler = Callable[[web.Request, "GatewayContext"], Awaitable[web.StreamResponse]]
 
@@ -53,6 +57,7 @@ class GatewayContext:
     followers: Followers
     health: Health
     handover: Handover
+    admission: Admission  # of all calls but those of models and of health checks
 
 
 CONTEXT = web.AppKey("context", GatewayContext)
@@ -71,15 +76,40 @@ def handle_errors(
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
+            check_origin(request)
             return await handler(request, request.app[CONTEXT])
         except WarmrouteError as error:
             return render(request, request.app[CONTEXT], error)
         except Exception:
-            log.exception("%s %s", request.method, request.rel_url.path[:200])
+            log.exception("%s %r", request.method, request.rel_url.path[:200])
             bug = WarmrouteError("internal error, see the gateway's log")
             return render(request, request.app[CONTEXT], bug)
 
     return handle
+
+
+def admitted(handler: Handler) -> Handler:
+    """A handler whose calls are counted before their bodies are read: Overloaded at the limit."""
+
+    async def handle(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+        size = 0 if request.method in SAFE else expected_bytes(request, SMALL_BODY)
+        context.admission.enter(size)
+        try:
+            return await handler(request, context)
+        finally:
+            context.admission.leave(size)
+
+    return handle
+
+
+def changes_the_cell(handler: Handler) -> Handler:
+    """A handler that is `admitted`, and takes no body but JSON."""
+
+    async def handle(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+        check_media_type(request)
+        return await handler(request, context)
+
+    return admitted(handle)
 
 
 async def resolve_model(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from aiohttp import web
 
-from router.rest.context import GatewayContext, handle_errors
+from router.rest.context import (
+    GatewayContext,
+    Handler,
+    admitted,
+    changes_the_cell,
+    handle_errors,
+)
 from router.rest.endpoints import events, infer, models, repository, requests, sessions
 from router.rest.error_responses import no_such_path, not_offered, other_verbs
 from shared.errors import NotFound
@@ -34,6 +41,14 @@ _REGIONS = (
 )  # fmt: skip
 
 
+def _reading(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    return handle_errors(admitted(handler))
+
+
+def _changing(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    return handle_errors(changes_the_cell(handler))
+
+
 def routes() -> list[web.RouteDef]:
     """Every path of the HTTP door, the busiest first; then the same with a slash at the end, and
     handlers for unknown paths and verbs.
@@ -42,26 +57,26 @@ def routes() -> list[web.RouteDef]:
     found = [
         web.post(MODEL + "/infer", handle_errors(infer.infer, infer.refused)),
         web.post(VERSION + "/infer", handle_errors(infer.infer, infer.refused)),
-        web.get("/v2", handle_errors(models.server)),
-        web.get("/v2/models", handle_errors(models.index)),
-        web.get(MODEL + "/versions", handle_errors(models.versions)),
+        web.get("/v2", _reading(models.server)),
+        web.get("/v2/models", _reading(models.index)),
+        web.get(MODEL + "/versions", _reading(models.versions)),
         web.get("/v2/health/live", handle_errors(models.live)),
         web.get("/v2/health/ready", handle_errors(models.ready)),
-        web.post("/v2/repository/index", handle_errors(models.index)),
-        web.get("/v2/residency", handle_errors(models.fleet)),
-        web.get("/v2/events", handle_errors(events.get)),
-        web.get("/v2/requests", handle_errors(requests.index)),
-        web.get("/v2/requests/{id}", handle_errors(requests.get)),
-        web.delete("/v2/requests/{id}", handle_errors(requests.delete)),
-        web.get("/v2/dead", handle_errors(requests.dead_letters)),
-        web.get("/v2/dead/{entry}", handle_errors(requests.dead_letter)),
-        web.post("/v2/dead/{entry}/replay", handle_errors(requests.replay)),
-        web.delete("/v2/dead/{entry}", handle_errors(requests.drop_dead_letter)),
-        web.post("/v2/sessions", handle_errors(sessions.create)),
-        web.get("/v2/sessions", handle_errors(sessions.index)),
-        web.get(SESSION, handle_errors(sessions.get)),
-        web.post(SESSION + "/heartbeat", handle_errors(sessions.heartbeat)),
-        web.delete(SESSION, handle_errors(sessions.delete)),
+        web.post("/v2/repository/index", _reading(models.index)),
+        web.get("/v2/residency", _reading(models.fleet)),
+        web.get("/v2/events", _reading(events.get)),
+        web.get("/v2/requests", _reading(requests.index)),
+        web.get("/v2/requests/{id}", _reading(requests.get)),
+        web.delete("/v2/requests/{id}", _changing(requests.delete)),
+        web.get("/v2/dead", _reading(requests.dead_letters)),
+        web.get("/v2/dead/{entry}", _reading(requests.dead_letter)),
+        web.post("/v2/dead/{entry}/replay", _changing(requests.replay)),
+        web.delete("/v2/dead/{entry}", _changing(requests.drop_dead_letter)),
+        web.post("/v2/sessions", _changing(sessions.create)),
+        web.get("/v2/sessions", _reading(sessions.index)),
+        web.get(SESSION, _reading(sessions.get)),
+        web.post(SESSION + "/heartbeat", _changing(sessions.heartbeat)),
+        web.delete(SESSION, _changing(sessions.delete)),
     ]
     found += [*_not_offered(), *_of_a_model(MODEL), *_of_a_model(VERSION)]
     verbs: dict[str, set[str]] = {}
@@ -80,14 +95,14 @@ def _of_a_model(base: str) -> list[web.RouteDef]:
     """The paths below that of a model, or of one version of it."""
     kept = base.replace("/v2/", "/v2/repository/", 1)
     return [
-        web.get(base, handle_errors(models.metadata)),
-        web.get(base + "/ready", handle_errors(models.model_ready)),
-        web.get(base + "/config", handle_errors(models.config)),
-        web.get(base + "/residency", handle_errors(models.residency)),
-        web.get(base + "/policy", handle_errors(models.get_policy)),
-        web.put(base + "/policy", handle_errors(models.put_policy)),
-        web.post(kept + "/load", handle_errors(repository.load)),
-        web.post(kept + "/unload", handle_errors(repository.unload)),
+        web.get(base, _reading(models.metadata)),
+        web.get(base + "/ready", _reading(models.model_ready)),
+        web.get(base + "/config", _reading(models.config)),
+        web.get(base + "/residency", _reading(models.residency)),
+        web.get(base + "/policy", _reading(models.get_policy)),
+        web.put(base + "/policy", _changing(models.put_policy)),
+        web.post(kept + "/load", _changing(repository.load)),
+        web.post(kept + "/unload", _changing(repository.unload)),
     ]
 
 
@@ -98,7 +113,7 @@ def _not_offered() -> list[web.RouteDef]:
     for kind in SHARED_MEMORY:
         found |= {f"/v2/{kind}sharedmemory{path}": f"{kind} shared memory" for path in _REGIONS}
     refused = [web.route("*", path, not_offered(what)) for path, what in found.items()]
-    return [web.route("*", "/v2/models/stats", handle_errors(statistics)), *refused]
+    return [web.route("*", "/v2/models/stats", _reading(statistics)), *refused]
 
 
 async def statistics(request: web.Request, context: GatewayContext) -> web.StreamResponse:

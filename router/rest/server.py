@@ -1,7 +1,9 @@
 """Listening: the aiohttp server around the app, and its orderly end.
 
-On SIGTERM: not ready, no new connections, new requests refused. Waiting callers get their answers
-for a while; then 202 with where to poll (hand_over.py). A second signal, or a stop that takes too
+On SIGTERM: not ready, and as long as its load balancers need to notice that, everything else goes
+on; only connections are closed after their next response. Then no new connections, and new requests
+are refused. Waiting callers get their answers for a while; then 202 with where to poll
+(hand_over.py). A second signal, or a stop that takes too
 long, ends the process at once: accepted requests are in Redis, and go on.
 """
 
@@ -12,6 +14,7 @@ import logging
 import os
 import resource
 import signal
+from typing import cast
 
 from aiohttp import web
 
@@ -36,21 +39,36 @@ async def serve(app: web.Application, config: RouterConfig) -> None:
     await runner.setup()
     supervisor = Supervisor([Loop("connections", runner.connections.check_once, CHECK_EVERY_S)])
     try:
-        site = web.TCPSite(runner, config.host, config.port, backlog=BACKLOG, reuse_port=None)
+        # aiohttp passes the addresses on to asyncio, which takes a list as well as one.
+        host = cast(str, listened(config.host))
+        site = web.TCPSite(runner, host, config.port, backlog=BACKLOG, reuse_port=None)
         await site.start()
         supervisor.start()
         log.info("gateway listens on %s", address(config.host, bound_port(runner)))
         await _until_signalled()
-        _end_at_once_on_second_signal(config.handover_s + LONGEST_STOP_S)
-        await drain(app, runner, site, config.handover_s)
+        _end_at_once_on_second_signal(config.drain_delay_s + config.handover_s + LONGEST_STOP_S)
+        await drain(app, runner, site, config.handover_s, config.drain_delay_s)
     finally:
         await supervisor.stop()
         await runner.cleanup()
 
 
+def listened(host: str) -> str | list[str] | None:
+    """What to listen on: every address of a name, or all of the machine (None). `::` is both
+    families, as with other servers; brackets are of URLs."""
+    host = host.strip().removeprefix("[").removesuffix("]")
+    if host in ("", "*"):
+        return None
+    return ["::", "0.0.0.0"] if host == "::" else host
+
+
 def address(host: str, port: int) -> str:
-    """The URL of a host and port; an IPv6 address is in brackets."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    """A URL that can be called from this machine; an IPv6 address is in brackets."""
+    host = host.strip().removeprefix("[").removesuffix("]")
+    host = "127.0.0.1" if host in ("", "*", "::", "0.0.0.0") else host
+    if ":" not in host:
+        return f"http://{host}:{port}"
+    return f"http://[{host.replace('%', '%25')}]:{port}"
 
 
 def make_runner(app: web.Application, config: RouterConfig) -> Runner:
@@ -68,13 +86,20 @@ def make_runner(app: web.Application, config: RouterConfig) -> Runner:
 
 
 async def drain(
-    app: web.Application, runner: Runner, site: web.BaseSite, handover_s: float
-) -> None:
-    """Accept nothing new; answer waiting callers, or after `handover_s` seconds hand them over."""
-    handover = app[CONTEXT].handover
+    app: web.Application, runner: Runner, site: web.BaseSite, handover_s: float,
+    delay_s: float = 0.0,
+) -> None:  # fmt: skip
+    """Not ready for up to `delay_s` seconds, until load balancers have noticed; then accept nothing
+    new. Answer waiting callers, or after `handover_s` seconds hand them over."""
+    context = app[CONTEXT]
+    handover = context.handover
+    needed_s = context.health.stop(delay_s)
     runner.connections.drain()
-    await handover.begin()
+    if needed_s:
+        log.info("not ready; stops in %.1f s, when load balancers have noticed", needed_s)
+        await asyncio.sleep(needed_s)
     await site.stop()
+    await handover.begin()
     await runner.connections.wait_idle(handover_s)
     await handover.finish()
 

@@ -33,7 +33,7 @@ from shared.errors import (
 from shared.keys import Keys
 from shared.manifest import Manifest
 from shared.redis_decode import pairs, text_of
-from shared.scripts import GatewayScripts
+from shared.scripts import GatewayScripts, Replied
 
 log = logging.getLogger(__name__)
 
@@ -172,9 +172,11 @@ class Ingress:
         ]  # fmt: skip
         # An answered entry that came too late is not a dead letter: a flood would push out others.
         dead = not (isinstance(error, Expired) and reply_to)
-        if await self._scripts.publish_reply(
+        replied = await self._scripts.publish_reply(
             "ingress", entry, reply_to, ANSWER_LIFE_MS, dead, answer
-        ):
+        )
+        warn_if_refused(replied, reply_to)
+        if replied.status != statuses.LATE:
             model, version = (text_of(fields.get(name, b"")[:MAX_KEY]) for name in NAMED)
             self._intake.refused(error, model, version, entry)
 
@@ -189,17 +191,27 @@ def _check_form(parsed: v2_request.InferRequest, manifest: Manifest) -> None:
 
 
 def check_reply_to(raw: bytes, keys: Keys) -> str:
-    """The stream for the answer: a key of the caller's, or one under `{cell}:answers:`; '' none."""
+    """The stream for the answer: a key of the caller's, or one under `{cell}:answers:`; '' none.
+    Keys with a hash tag belong to this cell, to another one or to another application."""
     name = raw.decode(errors="replace")
     if not name:
         return ""
-    internal = name.startswith(keys.prefix) and not name.startswith(keys.answers)
-    if internal or not REPLY_TO.fullmatch(name):
+    if name.startswith("{") and not name.startswith(keys.answers):
         raise InvalidInput(
-            f"reply_to: want 1 to 256 printable characters, not under {keys.prefix}: other than "
-            f"{keys.answers}..."
+            f"reply_to: keys that begin with {{ belong to cells and other applications; of these "
+            f"only {keys.answers}... takes answers"
         )
+    if not REPLY_TO.fullmatch(name):
+        raise InvalidInput("reply_to: want 1 to 256 printable ASCII characters")
     return name
+
+
+def warn_if_refused(replied: Replied, reply_to: str) -> None:
+    """Log that an answer could not be written: its producer waits for it."""
+    if replied.status == statuses.REFUSED:
+        log.warning(
+            "reply_to %r was refused: %r; the answer is a dead letter", reply_to, replied.why
+        )
 
 
 def _timeout_s(raw: bytes | None) -> float | None:

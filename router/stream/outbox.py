@@ -8,24 +8,30 @@ in one step, so it comes once.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import msgspec
 
-from router.stream.ingress import ANSWER_LIFE_MS
+from router.stream.ingress import ANSWER_LIFE_MS, warn_if_refused
 from router.v2 import response as v2_response
 from shared import failpoints, statuses
 from shared.channel import Channel
-from shared.connection import BLOCK_MS, redis_errors
+from shared.connection import BLOCK_MS, redis_errors, refuses_data
 from shared.constants import DOOR_GROUP
 from shared.envelope import unpack_error, unpack_outcome
-from shared.errors import Gone, InvalidInput, WarmrouteError
+from shared.errors import Gone, InvalidInput, Unavailable, WarmrouteError
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.redis_decode import pairs
 from shared.scripts import GatewayScripts
 
+log = logging.getLogger(__name__)
+
 READ_COUNT = 64
+BATCH_BYTES = 16 << 20
+
+Row = tuple[bytes, list[bytes] | None]
 
 
 class Outbox:
@@ -47,29 +53,67 @@ class Outbox:
                 "BLOCK", BLOCK_MS, "STREAMS", self._keys.outbox, position,
             )  # fmt: skip
         entries = streams[0][1] if streams else []
-        done = await asyncio.gather(
-            *(self._answer(entry.decode(), flat or []) for entry, flat in entries),
-            return_exceptions=True,
-        )
-        for result in done:
-            if isinstance(result, BaseException):
-                raise result
+        for batch in await self._batches(entries):
+            done = await asyncio.gather(
+                *(self._answer(entry.decode(), flat or []) for entry, flat in batch),
+                return_exceptions=True,
+            )
+            for result in done:
+                if isinstance(result, BaseException):
+                    raise result
         self._position = ">" if position == ">" or not entries else "0"
         return len(entries)
+
+    async def _batches(self, entries: list[Row]) -> list[list[Row]]:
+        """The entries in parts whose outcomes have BATCH_BYTES together, or one that has more: what
+        is in memory at a time is bounded, however many have ended."""
+        sizes = await asyncio.gather(*(self._size_of(flat) for _, flat in entries))
+        batches: list[list[Row]] = []
+        left = 0
+        for row, size in zip(entries, sizes, strict=True):
+            if not batches or size > left:
+                batches.append([])
+                left = BATCH_BYTES
+            batches[-1].append(row)
+            left -= size
+        return batches
+
+    async def _size_of(self, flat: list[bytes] | None) -> int:
+        """Bytes of an outcome; 0 of one that cannot be read."""
+        record = self._keys.request(_id_of(pairs(flat or [])))
+        try:
+            with redis_errors():
+                return int(await self._channel.execute_command("HSTRLEN", record, "outcome"))
+        except Unavailable as error:
+            if not refuses_data(error):
+                raise
+            return 0
 
     async def _answer(self, entry: str, flat: list[bytes]) -> None:
         await failpoints.reach("outbox.read")
         given = pairs(flat)
-        request_id, reply_to = given.get(b"id", b"").decode(errors="replace"), given.get(b"to", b"")
-        record = await self._scripts.subscribe(request_id, "")
+        request_id, reply_to = _id_of(given), given.get(b"to", b"")
+        try:
+            record = await self._scripts.subscribe(request_id, "")
+        except Unavailable as error:
+            if not refuses_data(error):
+                raise
+            log.error("request %s: its record cannot be read: %s", request_id, error)
+            record = {}  # it must not block those behind it
         fields: list[Any] = []
         if record.get("status", b"").decode() in statuses.TERMINAL:
             fields = render(request_id, record)
         elif reply_to:
             fields = gone(request_id)
-        await self._scripts.publish_reply(
-            "outbox", entry, reply_to.decode(errors="replace"), ANSWER_LIFE_MS, False, fields
+        to = reply_to.decode(errors="replace")
+        replied = await self._scripts.publish_reply(
+            "outbox", entry, to, ANSWER_LIFE_MS, False, fields
         )
+        warn_if_refused(replied, to)
+
+
+def _id_of(given: dict[bytes, bytes]) -> str:
+    return given.get(b"id", b"").decode(errors="replace")
 
 
 def gone(request_id: str) -> list[Any]:

@@ -5,6 +5,7 @@
 --   | 'stale' (token taken or replaced) | 'unwanted' (no request waits) | 'refused'
 --   (this worker refused it before or failed a short while ago, holds the model, or a healthier one can
 --   load it) | 'later' (another worker can load it sooner and has a head start: call again after it) | 'fenced'.
+local TRIAL_MS = 30000  -- between two loads of a suspect worker, if a healthier one could have them
 local worker, ref, token, now = ARGV[2], ARGV[4], ARGV[5], clock()
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return 'fenced' end
 local load = k('load', ref)
@@ -21,10 +22,12 @@ if extra and redis.call('HEXISTS', k('holders', ref), worker) == 1 then return '
 local rank = rank_of(worker, ref)
 if rank > 0 and (chosen ~= worker or rank == RANKS.sick) then
   local _, soonest, least = fastest_loader(ref, now, excluded_workers(ref, now, (r[3] or '') .. ' ' .. worker))
-  if soonest and least < rank then return 'refused' end
+  local trial = rank < RANKS.sick and now >= (trial_load_at(worker) or now) + TRIAL_MS
+  if soonest and least < rank and not trial then return 'refused' end
 end
 if chosen ~= '' and chosen ~= worker and now < tonumber(r[6]) + HEAD_START_MS then return 'later' end
 open_with_harmless_write()
+if rank > 0 then set_trial_load(worker, now) end
 redis.call('HSET', load, 'worker', worker, 'phase', 'loading', 'since', now)
 redis.call('PEXPIRE', load, ARGV[6])
 redis.call('SADD', k('loads', worker), ref)

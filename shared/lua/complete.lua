@@ -1,17 +1,20 @@
 -- complete: delete the work entries AND publish their outcomes, or neither.
--- use: keys, constants, outcomes, publish
+-- use: keys, constants, queued, outcomes, publish
 -- KEYS[1] prefix. ARGV: now, worker, epoch, then per item: entry, id, reply gateway, flags, status
---   (succeeded | failed | expired), outcome, its ref (of a failure, and where the flags have WATCHED), and
---   the full cause of a failure (or '').
+--   (succeeded | failed | expired), outcome, ref, and of a failure its full cause (or '').
 -- Returns per item 1 won | 0 lost (repeat, cancelled, moved); {-1} if fenced.
 -- Begins with XDEL and XACK, which Redis allows over maxmemory.
 local worker = ARGV[2]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return {-1} end
-local now, stream, out, won = clock(), k('work', worker), {}, {}
+local now, stream, out, won, ended = clock(), k('work', worker), {}, {}, {}
 for i = 4, #ARGV, 8 do
   out[#out + 1] = redis.call('XDEL', stream, ARGV[i])
-  if out[#out] == 1 then won[#won + 1] = ARGV[i] end
+  if out[#out] == 1 then
+    won[#won + 1] = ARGV[i]
+    ended[ARGV[i + 6]] = (ended[ARGV[i + 6]] or 0) + 1
+  end
 end
+for ref, n in pairs(ended) do count_queued(worker, ref, -n) end
 if #won > 0 then
   redis.call('XACK', stream, ARGV[3], unpack(won))
   redis.call('HDEL', k('started', worker), unpack(won))

@@ -1,7 +1,8 @@
 -- fence_worker: end the epoch of a dead device process. Its parent knows which batch was on the device:
---   only that batch, and the loads in flight, are charged.
--- use: keys, constants, report, outcomes, publish, entries, health, holders, load_target, blame, order, breaker, crashes, bounds, copies, healthy_copy, placement, release_worker
--- KEYS[1] prefix. ARGV: now, worker, epoch, batch (0: none crashed), cause, max attempts.
+--   only that batch, and the loads in flight, are charged. If a request of the batch is to blame, nothing else is.
+-- use: keys, constants, queued, report, outcomes, publish, entries, health, holders, load_target, blame, order, breaker, crashes, bounds, copies, healthy_copy, placement, release_worker
+-- KEYS[1] prefix. ARGV: now, worker, epoch, batch (0: none ran), cause, max attempts,
+--   charge models and worker ('1', or '': a request is to blame).
 -- Returns the number of requests moved | -1 the epoch is not current (another process was faster).
 local now, worker, batch, cause = clock(), ARGV[2], ARGV[4], ARGV[5]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return -1 end
@@ -18,10 +19,12 @@ end
 for _, ref in ipairs(redis.call('SMEMBERS', k('loads', worker))) do
   if redis.call('HGET', k('load', ref), 'worker') == worker then loaded[ref] = false end
 end
-local sole = note_crash(worker, next(crashed) and crashed or loaded)
-for ref, retried in pairs(crashed) do charge_crash(ref, worker, cause, now, retried, sole) end
-for ref in pairs(loaded) do
-  if crashed[ref] == nil then charge_crash(ref, worker, cause, now, false, sole) end
+if ARGV[7] ~= '' then
+  local sole = note_crash(worker, next(crashed) and crashed or loaded)
+  for ref, retried in pairs(crashed) do charge_crash(ref, worker, cause, now, retried, sole) end
+  for ref in pairs(loaded) do
+    if crashed[ref] == nil then charge_crash(ref, worker, cause, now, false, sole) end
+  end
 end
 local moved = redis.call('XLEN', stream)
 local how = {attempts = tonumber(ARGV[6]), cause = cause, batch = batch}

@@ -1,14 +1,15 @@
 -- hand_over: end a stopping gateway; the requests of its waiting callers get records.
--- use: keys, constants, report, outcomes, publish, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
--- KEYS[1] prefix. ARGV: now, gateway, id of the last reply it has read, then per request: id, ref,
---   deadline ms, stream and entry where it was placed.
--- Returns {per request 1 it can be polled from now on | 0 it has ended, replies not read yet (fields)}.
--- The reply stream is deleted in the same step: later outcomes are kept in the records.
-local now, gateway, out, unread = clock(), ARGV[2], {}, {}
-local replies = k('replies', gateway)
+-- use: keys, constants, queued, report, outcomes, publish, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
+-- KEYS[1] prefix. ARGV: now, gateway, then per request: id, ref, deadline ms, stream and entry where it was placed.
+-- Returns per request 1 it can be polled from now on | 0 it has ended.
+-- The reply stream is renamed in the same step: later outcomes are kept in the records, and the replies that the
+-- gateway has not read yet can be read from `replies:<gateway>.unread`, also after this call was repeated.
+local now, gateway, out = clock(), ARGV[2], {}
+local replies, unread = k('replies', gateway), k('replies', gateway .. '.unread')
 open_with_harmless_write()
-for _, e in ipairs(redis.call('XRANGE', replies, '(' .. ARGV[3], '+')) do unread[#unread + 1] = e[2] end
-for i = 4, #ARGV, 5 do
+if redis.call('EXISTS', replies) == 1 then redis.call('RENAME', replies, unread) end
+redis.call('PEXPIRE', unread, REPLIES_TTL_MS)
+for i = 3, #ARGV, 5 do
   local id, stream, entry = ARGV[i], ARGV[i + 3], ARGV[i + 4]
   local key = k('request', id)
   local flags = redis.call('HGET', key, 'flags')
@@ -23,6 +24,5 @@ for i = 4, #ARGV, 5 do
     out[#out + 1] = 0
   end
 end
-redis.call('DEL', replies)
 if redis.call('ZSCORE', GATEWAYS, gateway) then redis.call('ZADD', GATEWAYS, now, gateway) end
-return {out, unread}
+return out

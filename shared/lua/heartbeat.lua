@@ -16,6 +16,6 @@ end
 open_with_harmless_write()
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[5]), worker)
 if #ARGV > 6 then redis.call('HSET', key, unpack(ARGV, 7)) end
-note_health(worker)
+note_health(worker, now)
 if redis.call('SCARD', k('holds', worker)) ~= tonumber(ARGV[6]) then return 'resync' end
 return 'ok'

@@ -1,8 +1,10 @@
 -- reap: release one worker whose lease has expired and place its requests again, in bounded chunks.
--- use: keys, constants, stall, report, outcomes, publish, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker
+-- use: keys, constants, queued, guarded, stall, report, outcomes, publish, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, max attempts, chunk, lease ms.
 -- Returns {worker, entries left}, or {} if no lease has expired, or Redis was away less than a lease ago: then
 -- leases are extended instead (lib/stall). Any gateway may call it at any time.
+-- One that cannot be released is passed over: {error, -1} if only such are left.
+local CANDIDATES = 8
 local now, lease = clock(), tonumber(ARGV[4])
 open_with_harmless_write()
 local grace, back = grace_after_stall(now, lease)
@@ -10,9 +12,11 @@ if grace then
   extend_leases(WORKERS, now, lease, grace, back)
   return {}
 end
-local worker = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, 1)[1]
-if not worker then return {} end
 local how = {attempts = tonumber(ARGV[2]), cause = 'the lease of its worker expired'}
-local left = release_worker(worker, how, ARGV[3], now)
-if left == 0 then redis.call('ZREM', WORKERS, worker) end
-return {worker, left}
+local over = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, CANDIDATES)
+for _, worker in ipairs(over) do
+  local left = guarded(worker, release_worker, worker, how, ARGV[3], now)
+  if left == 0 then redis.call('ZREM', WORKERS, worker) end
+  if left then return {worker, left} end
+end
+return over[1] and {errors[1], -1} or {}

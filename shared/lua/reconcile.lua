@@ -1,11 +1,13 @@
 -- reconcile: end sessions that have expired, and order the missing copies of models with a minimum number.
--- use: keys, constants, stall, report, health, holders, load_target, blame, order, breaker, copies, sessions
--- KEYS[1] prefix. ARGV: now, chunk. Returns {sessions ended, copies ordered}.
+-- use: keys, constants, guarded, stall, report, health, holders, load_target, blame, order, breaker, copies, sessions
+-- KEYS[1] prefix. ARGV: now, chunk.
+-- Returns {sessions ended, copies ordered, {errors of single sessions and models}}.
 local now, ended, ordered = clock(), 0, 0
 local most = 2 * redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf')
 open_with_harmless_write()
 local grace = grace_after_stall(now)
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', now, 'LIMIT', 0, ARGV[2])) do
+
+local function end_late(id)
   local ttl = grace and redis.call('HGET', k('session', id), 'ttl')
   if ttl then  -- Redis was away: its client could not keep it
     redis.call('ZADD', SESSIONS, now + tonumber(ttl), id)
@@ -14,16 +16,25 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', now, 'LIMIT', 
     ended = ended + end_session(id)
   end
 end
-for _, ref in ipairs(redis.call('SRANDMEMBER', MIN_COPIES, ARGV[2])) do
+
+-- Returns true if enough is ordered.
+local function keep_copies(ref)
   unpin_lost(ref)
   local least = least_copies(ref)
   redis.call('PEXPIRE', k('stats', ref), STATS_TTL)  -- with a minimum number of copies they do not expire
   if least == 0 then
     redis.call('SREM', MIN_COPIES, ref)
   elseif redis.call('LLEN', COLD_QUEUE) > most then
-    break  -- loads with waiting requests have precedence
+    return true  -- loads with waiting requests have precedence
   elseif lasting_copies(ref, now) < least and order_missing(ref, now, 'min_copies') then
     ordered = ordered + 1
   end
 end
-return {ended, ordered}
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', now, 'LIMIT', 0, ARGV[2])) do
+  guarded(id, end_late, id)
+end
+for _, ref in ipairs(redis.call('SRANDMEMBER', MIN_COPIES, ARGV[2])) do
+  if guarded(ref, keep_copies, ref) then break end
+end
+return {ended, ordered, errors}

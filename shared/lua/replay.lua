@@ -1,10 +1,10 @@
 -- replay: put a dead letter back as a new request, or back into the stream door.
--- use: keys, constants, report, outcomes, publish, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
+-- use: keys, constants, queued, report, outcomes, publish, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
 -- KEYS[1] prefix. ARGV: now, dead entry, id of the new request, timeout ms, limit per work stream, limit
 --   per parked stream, limit of pending records.
 -- Returns {status, where, entry, deadline, ms to wait}; status as in place: 'placed' | 'parked' | 'full' |
 --   'unloadable' | 'quarantined', or 'ingress' (put back into the door) | 'unknown' (no such letter) |
---   'unkept' (its payload was in shared memory). The letter is kept unless it went.
+--   'unkept' (its payload was in shared memory, or is not kept). The letter is kept unless it went.
 local now, entry = clock(), ARGV[2]
 local found = redis.call('XRANGE', DEAD_LETTERS, entry, entry)[1]
 if not found then return {'unknown', '', '', '0', '0'} end

@@ -13,6 +13,7 @@ if mode ~= '' then
 end
 redis.call('HDEL', k('holders', ref), worker)
 redis.call('SREM', k('holds', worker), ref)
+note_leaving(ref, worker, epoch)
 local last = redis.call('XREVRANGE', k('work', worker), '+', '-', 'COUNT', 1)
 note_warm(ref, worker, epoch, ARGV[5])
 return last[1] and last[1][1] or '0-0'

@@ -18,6 +18,7 @@ from tests.chaos.figures import run_figures
 from tests.chaos.ground import Ground
 from tests.chaos.run import Plan, run
 from tests.chaos.schedule import killing, other_faults, worker_faults
+from tests.chaos.sick_worker import run_sick_workers
 
 FIGURE_KILLS = 200
 
@@ -31,10 +32,12 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     print(f"logs and history: {folder}", flush=True)
     wrong = run_controls(folder) if told.controls else []
+    if told.sick:
+        wrong += run_sick_workers(folder / "sick")
     if told.figures:
         wrong += run_figures(folder / "figures")
         told.kills = told.kills or FIGURE_KILLS
-    if not told.controls:
+    if not (told.controls or told.sick):
         wrong += _chaos(folder / "chaos", told)
     print("\n".join(["FAILED", *wrong] if wrong else ["nothing is wrong"]))
     if not wrong:
@@ -65,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--kills", type=int, default=0, help="only kills, until there were so many")
     parser.add_argument("--controls", action="store_true", help="faults that miss must be noticed")
+    parser.add_argument("--sick", action="store_true", help="one sick worker beside healthy ones")
     parser.add_argument("--figures", action="store_true", help="how long callers wait after kills")
     return parser.parse_args()
 

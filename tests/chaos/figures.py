@@ -73,11 +73,11 @@ class Kill:
         return min(ends, default=float("inf")) - self.at
 
 
-class _Prepared:
+class Prepared:
     """A question whose bytes and whose answer are computed once: the load should be light."""
 
-    def __init__(self, model: Mlp) -> None:
-        inputs = model.question(rows=ROWS)
+    def __init__(self, model: Mlp, rows: int = ROWS) -> None:
+        inputs = model.question(rows=rows)
         self.path = f"/v2/models/{model.name}/infer"
         self.body, self.headers = Question(model, inputs).binary(LIMIT_S)
         self._answer = model.answer(inputs)
@@ -99,7 +99,7 @@ class Case:
         models = [
             publish_mlp(self.stack.repository, folder, size=MODEL_BYTES) for _ in range(MODELS)
         ]
-        self.questions = [_Prepared(model) for model in models]
+        self.questions = [Prepared(model) for model in models]
 
     def start(self) -> None:
         """Both workers, a gateway, and every model warm."""
@@ -140,10 +140,11 @@ class Case:
         self, door: Door, dice: random.Random, ends: float, asked: list[Asked]
     ) -> None:
         while time.monotonic() < ends:
-            asked.append(await _ask(door, dice.choice(self.questions)))
+            asked.append(await ask(door, dice.choice(self.questions)))
 
 
-async def _ask(door: Door, question: _Prepared) -> Asked:
+async def ask(door: Door, question: Prepared) -> Asked:
+    """One request."""
     begun = time.monotonic()
     try:
         said = await door.ask("POST", question.path, question.body, question.headers)

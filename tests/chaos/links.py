@@ -7,6 +7,7 @@ other host were gone. A link that is dark takes bytes and passes nothing on, as 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from threading import Thread
 
 from tests.helpers.proxy import Proxy
@@ -15,6 +16,7 @@ from tests.helpers.proxy import Proxy
 class Link(Proxy):
     """A proxy to one server. Its methods may be called from any thread; counters only grow."""
 
+    answer = b""  # to every request on a new connection, instead of the server's
     severed = 0  # connections that were open when the link went down
     refused = 0  # connections that were tried while it was down
 
@@ -54,8 +56,21 @@ class Link(Proxy):
         self.refusing = False
         self.latency_s = self.jitter_s = 0.0
 
+    def answer_all(self, answer: bytes) -> None:
+        """Answer every request so from now on, without asking the server; b'': no more."""
+        self.answer = answer
+        self.cut()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.refused += self.refusing
+        if self.answer:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await reader.readuntil(b"\r\n\r\n")
+                self.refused += 1
+                writer.write(self.answer)
+                await writer.drain()
+            writer.close()
+            return
         await super()._serve(reader, writer)
 
 

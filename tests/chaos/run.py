@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 LAST_ANSWERS_S = 60.0
 # By the faults, by the poison, and for want of a server that was away just then.
-EXPECTED_ENDS = ("SIGKILL", "SIGSEGV", "status 2")
+EXPECTED_ENDS = ("SIGKILL", "SIGSEGV", "status 2", "its device failed a self-test")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from tests.chaos.faults.redis import (
     PauseClients,
     RestartRedis,
 )
+from tests.chaos.faults.sickness import possible
 from tests.chaos.ground import Ground
 from tests.chaos.history import History
 from tests.chaos.slot import Slot
@@ -55,7 +56,10 @@ class Injected:
 
 def worker_faults(ground: Ground, history: History) -> list[Make]:
     """What happens to workers."""
-    ways = (KillDevice, KillWorker, StopWorker, TerminateWorker, CutWorker, DarkWorker, SlowWorker)
+    ways = (
+        KillDevice, KillWorker, StopWorker, TerminateWorker, CutWorker, DarkWorker, SlowWorker,
+        *possible(ground.folder),
+    )  # fmt: skip
     return [
         *(lambda dice, way=way: way(ground, dice.choice(ground.workers)) for way in ways),
         lambda dice: Poison(ground, ground.zoo.fragile, history),

@@ -36,6 +36,13 @@ def test_the_installer_and_the_extra_name_the_same_torch() -> None:
 
 
 def test_the_installers_profiles_exist_as_extras() -> None:
-    """`make venv` and `make test` ask for extras that pyproject.toml has."""
+    """`make venv` and `make test` ask for extras that pyproject.toml has; all of them but the one
+    that takes the place of another."""
     asked = {extra for profile in install.EXTRAS.values() for extra in profile.split(",")}
-    assert asked == set(EXTRAS)
+    assert asked == set(EXTRAS) - {"worker-gpu"}
+
+
+def test_a_worker_for_gpus_differs_by_its_onnxruntime_only() -> None:
+    """The two builds are one package under two names: both at once would break."""
+    cpu, gpu = names(EXTRAS["worker"]), names(EXTRAS["worker-gpu"])
+    assert (cpu - gpu, gpu - cpu) == ({"onnxruntime"}, {"onnxruntime-gpu"})

@@ -36,7 +36,7 @@ def test_lua_reads_fields_that_are_reported() -> None:
         path.name
         for path in files(".lua", "shared")
         if path.stem not in ("report", "register", "protocol")
-        and re.search(r"k\('worker', \w+\), '(?!epoch)", path.read_text())
+        and re.search(r"k\('worker', \w+\), '(?!epoch|trial)", path.read_text())
     ]
     assert others == []
 

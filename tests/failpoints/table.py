@@ -31,7 +31,7 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
         dying_workers.proving: _around("record_stats"),
         dying_workers.eviction: ["evict.drained", *_around("retire")],
         dying_workers.too_large: _around("refuse_load", "fail_load"),
-        dying_workers.restart: _around("register"),
+        dying_workers.restart: ["self_test.mid", *_around("register")],
         dying_workers.reloading: _around("reload"),
         dying_workers.drain: _around("leave"),
     },

@@ -12,7 +12,7 @@ from shared.channel import Channel
 from shared.connection import open_redis
 from shared.keys import Keys
 from shared.placed import Limits, Placed
-from shared.scripts import Completion, Placing, Scripts
+from shared.scripts import Cancel, Completion, Placing, Scripts
 from tests.helpers.factories import REF
 
 LEASE_MS = 10_000
@@ -48,6 +48,12 @@ class Cell:
     async def place(self, *items: Placing, limits: Limits = WIDE) -> list[Placed]:
         """Place requests."""
         return await self.scripts.place(items, limits)
+
+    async def cancel(
+        self, request_id: str, stream: str = "", entry: str = "", ref: str = REF, late: bool = False
+    ) -> str:
+        """Cancel one request; what came of it."""
+        return (await self.scripts.cancel([Cancel(request_id, stream, entry, ref, late)]))[0]
 
     async def gateway(self, name: str = "gw1", lease_ms: int = LEASE_MS) -> int:
         """Renew a gateway's lease, so that replies to it are kept."""
@@ -129,9 +135,8 @@ class Cell:
         """Commit one outcome for each entry."""
         rows = [
             Completion(
-                e, f["id"], f["reply"], f["flags"], status, outcome,
-                f["model"] if status != "succeeded" or b"w" in f["flags"] else b"",
-                cause if status != "succeeded" else b"",
+                e, f["id"], f["reply"], f["flags"], status, outcome, f["model"],
+                b"" if status == "succeeded" else cause,
             )
             for e, f in entries
         ]  # fmt: skip

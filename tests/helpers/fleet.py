@@ -54,6 +54,11 @@ class Fleet:
         """A worker has the model already."""
         await self.cell.scripts.announce(worker, epoch, ref, "", f"device {size}")
 
+    async def free(self, worker: str, epoch: str, ref: str) -> None:
+        """The worker takes a copy from the map, and has nothing to drain."""
+        await self.cell.scripts.retire(worker, epoch, ref)
+        await self.cell.scripts.freed(worker, ref)
+
     async def fail(self, worker: str, epoch: str, ref: str, cause: bytes) -> None:
         """The load fails for good."""
         token = await self.cell.claim(worker, epoch, ref)

@@ -68,9 +68,9 @@ class RunningGateway:
         async with self.http.get(path) as answer:
             return answer.status, dict(answer.headers), await answer.json()
 
-    async def drain(self, handover_s: float = 0.0) -> None:
+    async def drain(self, handover_s: float = 0.0, delay_s: float = 0.0) -> None:
         """What SIGTERM does."""
-        await drain(self._app, self._runner, self._site, handover_s)
+        await drain(self._app, self._runner, self._site, handover_s, delay_s)
 
     async def ref(self) -> str:
         """The ref of the model."""

@@ -55,7 +55,7 @@ async def test_a_moved_request_can_be_cancelled(cell: Cell) -> None:
     item = kept()
     await cell.place(item)
     await announce(cell, "w1", epoch, await cell.claim("w1", epoch))
-    assert await cell.scripts.cancel(item.id) == "cancelled"
+    assert await cell.cancel(item.id) == "cancelled"
     assert await cell.client.xlen(cell.keys.work("w1")) == 0
 
 

@@ -46,7 +46,7 @@ async def test_a_cancelled_request_is_gone(cell: Cell) -> None:
     await cell.place(*items)
     entries = await cell.read("w1")
     for at in (0, 2, 4):
-        await cell.scripts.cancel(items[at].id)
+        await cell.cancel(items[at].id)
     verdicts = await cell.begin("w1", epoch, entries)
     assert verdicts == [b"gone", b"run", b"gone", b"run", b"gone"]
     assert await cell.record(items[0].id) | {"status": b"cancelled"} == await cell.record(

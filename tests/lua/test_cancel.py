@@ -15,7 +15,7 @@ async def test_a_placed_request_is_taken_off_the_work_stream(cell: Cell) -> None
     item = kept(reply="gw1")
     await cell.place(item)
     await cell.read("w1")
-    assert await cell.scripts.cancel(item.id) == "cancelled"
+    assert await cell.cancel(item.id) == "cancelled"
     assert await cell.client.xlen(cell.keys.work("w1")) == 0
     assert (await cell.client.xpending(cell.keys.work("w1"), await cell.epoch("w1")))[
         "pending"
@@ -31,7 +31,7 @@ async def test_a_parked_request_is_taken_out(cell: Cell) -> None:
     """Nobody is left who waits: the load that was ordered for it is taken off the queue."""
     item = kept()
     await cell.place(item)
-    assert await cell.scripts.cancel(item.id) == "cancelled"
+    assert await cell.cancel(item.id) == "cancelled"
     assert await cell.client.xlen(cell.keys.parked(REF)) == 0
     assert await cell.orders() == []
     assert await cell.exists(cell.keys.load(REF), cell.keys.parked_refs) == []
@@ -45,7 +45,7 @@ async def test_after_a_cancel_no_outcome_is_published(cell: Cell) -> None:
     await cell.place(item)
     entries = await cell.read("w1")
     await cell.begin("w1", epoch, entries)
-    await cell.scripts.cancel(item.id)
+    await cell.cancel(item.id)
     assert await cell.complete("w1", epoch, entries) == [0]
     assert [r["status"] for r in await cell.replies()] == [b"cancelled"]
     assert (await cell.record(item.id))["status"] == b"cancelled"
@@ -58,7 +58,7 @@ async def test_an_ended_request_keeps_its_outcome(cell: Cell) -> None:
     item = kept()
     await cell.place(item)
     await cell.complete("w1", epoch, await cell.read("w1"), outcome=b"42")
-    assert await cell.scripts.cancel(item.id) == "succeeded"
+    assert await cell.cancel(item.id) == "succeeded"
     assert (await cell.record(item.id))["outcome"] == b"42"
 
 
@@ -66,16 +66,16 @@ async def test_cancelling_twice_says_cancelled_already(cell: Cell) -> None:
     """The second answer is the terminal status, which happens to be the same word."""
     item = kept()
     await cell.place(item)
-    assert await cell.scripts.cancel(item.id) == "cancelled"
-    assert await cell.scripts.cancel(item.id) == "cancelled"
+    assert await cell.cancel(item.id) == "cancelled"
+    assert await cell.cancel(item.id) == "cancelled"
     assert len(await cell.stream(cell.keys.parked(REF))) == 0
 
 
 async def test_an_unknown_request_is_unknown(cell: Cell) -> None:
     """Without a place, or with one where nothing lies."""
     await cell.worker("w1", holds=[REF])
-    assert await cell.scripts.cancel("f" * 32) == "unknown"
-    assert await cell.scripts.cancel("f" * 32, cell.keys.work("w1"), "1-1") == "unknown"
+    assert await cell.cancel("f" * 32) == "unknown"
+    assert await cell.cancel("f" * 32, cell.keys.work("w1"), "1-1") == "unknown"
 
 
 async def test_a_request_without_a_record_is_cancelled_by_its_place(cell: Cell) -> None:
@@ -85,8 +85,8 @@ async def test_a_request_without_a_record_is_cancelled_by_its_place(cell: Cell) 
     item = placing()
     (placed,) = await cell.place(item)
     stream = cell.keys.work("w1")
-    assert await cell.scripts.cancel(item.id, stream, placed.entry) == "cancelled"
-    assert await cell.scripts.cancel(item.id, stream, placed.entry) == "unknown"
+    assert await cell.cancel(item.id, stream, placed.entry) == "cancelled"
+    assert await cell.cancel(item.id, stream, placed.entry) == "unknown"
     assert await cell.client.xlen(stream) == 0
     assert await cell.replies() == []
 
@@ -99,7 +99,7 @@ async def test_the_record_wins_over_the_place_that_the_gateway_remembers(cell: C
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
     await cell.reap()
     assert await cell.client.xlen(cell.keys.parked(REF)) == 1
-    assert await cell.scripts.cancel(item.id, cell.keys.work("w1"), placed.entry) == "cancelled"
+    assert await cell.cancel(item.id, cell.keys.work("w1"), placed.entry) == "cancelled"
     assert await cell.client.xlen(cell.keys.parked(REF)) == 0
 
 
@@ -112,7 +112,7 @@ async def test_cancel_and_complete_at_once_leave_one_outcome(cell: Cell) -> None
     other = open_cell(cell.url, cell.name)
     try:
         answers = await asyncio.gather(*(
-            asyncio.gather(cell.complete("w1", epoch, [entry]), other.scripts.cancel(item.id))
+            asyncio.gather(cell.complete("w1", epoch, [entry]), other.cancel(item.id))
             for item, entry in zip(items, entries, strict=True)
         ))  # fmt: skip
     finally:

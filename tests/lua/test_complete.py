@@ -105,7 +105,7 @@ async def test_items_are_committed_one_by_one(cell: Cell) -> None:
     """What was cancelled is not ours any more; its neighbours are."""
     items = [kept() for _ in range(4)]
     epoch, entries = await running(cell, *items)
-    await cell.scripts.cancel(items[1].id)
+    await cell.cancel(items[1].id)
     assert await cell.complete("w1", epoch, entries) == [1, 0, 1, 1]
     statuses = [(await cell.record(i.id))["status"] for i in items]
     assert statuses == [b"succeeded", b"cancelled", b"succeeded", b"succeeded"]

@@ -99,6 +99,19 @@ async def test_one_that_a_stream_waits_for_stays_a_moment(cell: Cell) -> None:
     await cell.client.delete(cell.keys.outbox)
 
 
+async def test_a_place_call_that_is_repeated_finds_that_its_outcome_was_dropped(
+    cell: Cell,
+) -> None:
+    """Its answer was lost, and its key is free again: it must not run once more."""
+    item = kept(key="k", fingerprint="f", timeout_ms=100)
+    await cell.place(item)
+    assert cell.scripts.now_ms is not None
+    cell.scripts.now_ms += 200
+    await cell.scripts.sweep()
+    assert (await cell.scripts.drop_kept(1))[0] == 1
+    assert [row.status for row in await cell.place(item)] == ["gone"]
+
+
 async def test_a_call_is_bounded(cell: Cell) -> None:
     """The rest goes with the next."""
     await finished(cell, CHUNK + 5)

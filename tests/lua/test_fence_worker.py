@@ -31,6 +31,20 @@ async def test_only_the_batch_on_the_device_is_charged(cell: Cell) -> None:
     assert await cell.exists(*left, cell.keys.holders(REF), cell.keys.workers) == []
 
 
+async def test_if_a_request_is_to_blame_neither_a_model_nor_the_worker_is(cell: Cell) -> None:
+    """The device stopped at an assertion in one of them. Nor is a load that was in flight."""
+    epoch = await cell.worker("w1", holds=[REF])
+    await cell.place(kept(ref=OTHER_REF))
+    await cell.claim("w1", epoch, OTHER_REF)
+    await cell.place(*(placing(body=body) for body in (b"ran", b"ran too", b"read")))
+    ran, too, _ = await cell.read()
+    await cell.begin("w1", epoch, [ran, too], batch=7)
+    await cell.scripts.fence_worker("w1", epoch, 7, CAUSE, MAX_ATTEMPTS, charge_models=False)
+    expected = {b"ran": b"1", b"ran too": b"1", b"read": b"0"}
+    assert await attempts(cell, cell.keys.parked(REF)) == expected
+    assert await cell.exists(cell.keys.breaker(REF), cell.keys.breaker(OTHER_REF)) == []
+
+
 async def test_an_epoch_that_is_not_current_is_left_alone(cell: Cell) -> None:
     """The new process was faster, or a gateway was: register and reap have moved everything."""
     old = await cell.worker("w1", holds=[REF])
@@ -51,7 +65,7 @@ async def test_what_was_placed_goes_to_another_holder_with_a_record(cell: Cell) 
     await fence(cell, epoch, 0)
     assert (await cell.record(item.id))["stream"] == cell.keys.work("w2").encode()
     stream = cell.keys.work(placed.detail)
-    assert await cell.scripts.cancel(item.id, stream, placed.entry) == "cancelled"
+    assert await cell.cancel(item.id, stream, placed.entry) == "cancelled"
     assert await cell.client.xlen(cell.keys.work("w2")) == 0
 
 

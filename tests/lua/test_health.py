@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
-from tests.lua.fleet import claim, lease, loaded_once, warm_hint, worker
+from tests.lua.fleet import NOW_MS, claim, lease, loaded_once, warm_hint, worker
 
 
 async def reports(
@@ -167,6 +167,22 @@ async def test_a_load_goes_to_a_healthy_worker(cell: Cell) -> None:
     assert await claim(cell, "w2", sick) == "refused"
     assert await claim(cell, "w1", suspect) == "refused"
     assert await claim(cell, "w3", healthy) == "claimed"
+
+
+async def test_a_suspect_worker_may_try_one_load_in_a_while(cell: Cell) -> None:
+    """It could not show otherwise that it is well again; a sick one may not."""
+    cell.scripts.now_ms = NOW_MS
+    suspect = await reports(cell, "w1", "suspect", holds=())
+    sick = await reports(cell, "w2", "sick", holds=())
+    await worker(cell, "w3", lease_ms=600_000)
+    await cell.client.zadd(cell.keys.workers, {"w1": NOW_MS * 9, "w2": NOW_MS * 9})
+    await cell.place(placing(timeout_ms=600_000), placing(ref=OTHER_REF, timeout_ms=600_000))
+    cell.scripts.now_ms = NOW_MS + 29_999
+    assert await claim(cell, "w1", suspect) == "refused"
+    cell.scripts.now_ms = NOW_MS + 30_000
+    assert await claim(cell, "w2", sick) == "refused"
+    assert await claim(cell, "w1", suspect) == "claimed"
+    assert await claim(cell, "w1", suspect, OTHER_REF) == "refused"
 
 
 async def test_a_suspect_worker_loads_if_no_healthy_one_is_there(cell: Cell) -> None:

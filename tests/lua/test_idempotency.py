@@ -68,7 +68,7 @@ async def test_the_outcome_can_be_read_while_it_is_kept(cell: Cell) -> None:
     (row,) = await cell.place(keyed())
     assert (row.status, row.detail) == ("gone", item.id)
     assert await cell.scripts.subscribe(item.id, "") == {"gone": b"1"}
-    assert await cell.scripts.cancel(item.id) == "gone"
+    assert await cell.cancel(item.id) == "gone"
 
 
 async def test_each_producer_gets_its_answer_once(cell: Cell) -> None:
@@ -113,7 +113,7 @@ async def test_a_cancelled_key_is_free(cell: Cell) -> None:
     """Its request will never have an answer."""
     item = keyed()
     await cell.place(item)
-    await cell.scripts.cancel(item.id)
+    await cell.cancel(item.id)
     assert [row.status for row in await cell.place(keyed())] == ["parked"]
 
 
@@ -133,7 +133,7 @@ async def test_a_repeated_place_does_not_bring_a_cancelled_request_back(cell: Ce
     """Its answer was lost, and the request has freed its key since."""
     item = keyed()
     await cell.place(item)
-    await cell.scripts.cancel(item.id)
+    await cell.cancel(item.id)
     (row,) = await cell.place(item)
     assert (row.status, row.detail) == ("joined", item.id)
     assert (await cell.record(item.id))["status"] == b"cancelled"

@@ -15,7 +15,7 @@ import pytest
 from shared.channel import Channel
 from shared.errors import Unavailable
 from shared.script_runner import load_source
-from shared.scripts import Completion, Scripts, Waiting
+from shared.scripts import Cancel, Completion, Scripts, Waiting
 from tests.contract.sources import ROOT
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, WIDE, Cell
 from tests.helpers.cell_state import state
@@ -45,7 +45,7 @@ async def replay(cell: Cell) -> Story:
 async def cancel(cell: Cell) -> Story:
     item = kept()
     await cell.place(item)
-    return lambda s: s.cancel(item.id), "cancelled"
+    return lambda s: s.cancel([Cancel(item.id)]), ["cancelled"]
 
 
 async def subscribe(cell: Cell) -> Story:
@@ -59,7 +59,7 @@ async def publish_reply(cell: Cell) -> Story:
     entry = (await cell.client.xadd(cell.keys.outbox, {"id": "f" * 32})).decode()
     await cell.client.xreadgroup("g", "gw1", {cell.keys.outbox: ">"})
     fields = ["status", "failed"]
-    return lambda s: s.publish_reply("outbox", entry, "answers", 60_000, True, fields), False
+    return lambda s: s.publish_reply("outbox", entry, "answers", 60_000, True, fields), ("late", "")
 
 
 async def gateway_beat(cell: Cell) -> Story:
@@ -76,7 +76,7 @@ async def hand_over(cell: Cell) -> Story:
     item = placing()
     (placed,) = await cell.place(item)
     row = Waiting(item.id, REF, placed.deadline_ms, cell.keys.work("w1"), placed.entry)
-    return lambda s: s.hand_over("gw1", "0-0", [row]), lambda said: said[0] == [1]
+    return lambda s: s.hand_over("gw1", [row]), [1]
 
 
 async def reap(cell: Cell) -> Story:

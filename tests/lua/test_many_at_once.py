@@ -88,7 +88,7 @@ async def test_a_worker_that_dies_in_the_rush_loses_and_doubles_nothing(
             pass
 
     finishing = (gateways[1].complete("w1", epoch, entries[n : n + 20]) for n in range(0, 400, 20))
-    cancelling = (gateways[2].scripts.cancel(item.id) for item in items[::7])
+    cancelling = (gateways[2].cancel(item.id) for item in items[::7])
     await asyncio.gather(*finishing, reap(), *cancelling)
     told = Counter(r["id"].decode() for r in await cell.replies("gw1"))
     assert set(told.values()) <= {1}

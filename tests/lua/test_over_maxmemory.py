@@ -48,7 +48,7 @@ async def test_what_was_placed_runs_and_is_answered(cell: Cell) -> None:
     items = [kept(reply="gw1"), kept(reply="gw1"), placing()]
     await cell.place(*items)
     entries = await cell.read("w1")
-    await cell.scripts.cancel(items[0].id)
+    await cell.cancel(items[0].id)
     await fill(cell)
     assert await cell.begin("w1", epoch, entries) == [b"gone", b"run", b"run"]
     assert await cell.complete("w1", epoch, entries) == [0, 1, 1]
@@ -186,7 +186,7 @@ async def test_a_poller_can_still_read_wait_and_cancel(cell: Cell) -> None:
     await cell.place(item)
     await fill(cell)
     assert (await cell.scripts.subscribe(item.id, "gw1"))["status"] == b"parked"
-    assert await cell.scripts.cancel(item.id) == "cancelled"
+    assert await cell.cancel(item.id) == "cancelled"
 
 
 async def test_new_work_is_refused_before_redis_is_full(cell: Cell) -> None:
@@ -208,3 +208,21 @@ async def test_an_accepted_key_is_answered_over_maxmemory(cell: Cell) -> None:
     await cell.client.set(cell.keys.headroom, 1, px=10_000)
     joined, refused = await cell.place(kept(key="k", fingerprint="f"), kept())
     assert (joined.status, joined.detail, refused.status) == ("joined", first.id, "memory")
+
+
+async def test_outcomes_that_nobody_polls_do_not_keep_redis_full(cell: Cell) -> None:
+    """Dropped down to their share they leave the memory to requests, long before an hour ends."""
+    epoch = await cell.worker("w1", holds=[REF])
+    used = int((await cell.client.info("memory"))["used_memory"])
+    await cell.client.config_set("maxmemory", used + 30_000_000)
+    large = b"o" * 1_000_000
+    while (await cell.place(kept()))[0].status == "placed":
+        entries = await cell.read("w1")
+        await cell.begin("w1", epoch, entries)
+        assert await cell.complete("w1", epoch, entries, outcome=large) == [1]
+        await cell.client.delete(cell.keys.headroom)
+    dropped, _, fits = await cell.scripts.drop_kept(0)
+    assert dropped > 10 and not fits
+    await cell.client.delete(cell.keys.headroom)
+    assert (await cell.place(kept()))[0].status == "placed"
+    assert (await cell.scripts.drop_kept(0))[2]

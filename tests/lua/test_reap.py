@@ -161,7 +161,7 @@ async def test_an_entry_that_was_cancelled_is_not_moved(cell: Cell) -> None:
     """Final is final."""
     item = kept()
     await dead(cell, item)
-    await cell.scripts.cancel(item.id)
+    await cell.cancel(item.id)
     await cell.reap()
     assert await cell.exists(cell.keys.parked(REF)) == []
 

@@ -37,7 +37,7 @@ async def test_a_success_or_a_cancel_is_not_a_failure(cell: Cell, make) -> None:
     items = [make(), make()]
     epoch, entries = await running(cell, *items)
     await cell.complete("w1", epoch, entries[:1])
-    await cell.scripts.cancel(items[1].id, cell.keys.work("w1"), entries[1].entry.decode())
+    await cell.cancel(items[1].id, cell.keys.work("w1"), entries[1].entry.decode())
     assert await failures(cell) == []
     assert await cell.client.exists(cell.keys.newest_outcomes) == 0
 
@@ -92,11 +92,11 @@ async def test_a_request_reported_as_late_ends_as_expired(cell: Cell, parked: bo
     item = placing()
     (placed,) = await cell.place(item)
     where = ("", "") if parked else (cell.keys.work("w1"), placed.entry)
-    said = await cell.scripts.cancel(item.id, *where, late=REF)
+    said = await cell.cancel(item.id, *where, late=True)
     assert said == "expired the deadline passed: " + (
         "a load of its model was ordered" if parked else "it was placed on worker w1"
     )
-    assert await cell.scripts.cancel(item.id, *where, late=REF) == "expired"
+    assert await cell.cancel(item.id, *where, late=True) == "expired"
     (row,) = await failures(cell)
     assert row["outcome"] == said.encode()
     assert row["worker"] == (b"" if parked else b"w1")

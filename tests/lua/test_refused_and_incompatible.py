@@ -97,7 +97,7 @@ async def test_a_further_copy_needs_no_waiting_request(cell: Cell) -> None:
     await cell.scripts.order_copy(REF)
     item = kept()
     await cell.place(item)
-    assert await cell.scripts.cancel(item.id) == "cancelled"
+    assert await cell.cancel(item.id) == "cancelled"
     assert await claim(cell, "w1", epoch) == "claimed"
 
 

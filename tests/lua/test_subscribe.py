@@ -45,7 +45,7 @@ async def test_an_ended_request_is_read_and_not_watched(cell: Cell) -> None:
     """Nothing will be sent any more."""
     item = kept()
     await cell.place(item)
-    await cell.scripts.cancel(item.id)
+    await cell.cancel(item.id)
     record = await cell.scripts.subscribe(item.id, "gw1")
     assert record["status"] == b"cancelled"
     assert "watchers" not in await cell.record(item.id)

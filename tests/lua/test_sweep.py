@@ -151,7 +151,7 @@ async def test_a_model_whose_parked_requests_are_gone_is_forgotten(cell: Cell) -
     await cell.place(*items)
     token = await cell.claim("w1", epoch, OTHER_REF)
     for item in items:
-        await cell.scripts.cancel(item.id)
+        await cell.cancel(item.id)
     assert await cell.scripts.sweep() == (0, 0, 0)
     assert await cell.exists(
         cell.keys.parked_refs, cell.keys.parked(REF), cell.keys.parked(OTHER_REF),
@@ -200,3 +200,18 @@ async def test_garbage_among_parked_requests_blocks_no_request(cell: Cell) -> No
     token = await cell.claim("w2", other, OTHER_REF)
     assert await cell.scripts.fail_load("w2", OTHER_REF, token, b"corrupt x", 1, scope="model") == 0
     assert await cell.client.xlen(cell.keys.dead_letters) == 2
+
+
+async def test_a_late_request_says_which_load_failed_before_the_one_it_waited_for(
+    cell: Cell,
+) -> None:
+    """That cause is over, and the model is being loaded again: it is still why it took so long."""
+    epoch = await cell.worker("w1")
+    await cell.worker("w2")
+    item = kept(timeout_ms=60_000)
+    await cell.place(item)
+    token = await cell.claim("w1", epoch, REF)
+    await cell.scripts.fail_load("w1", REF, token, b"store_unavailable certificate expired", 50)
+    assert await cell.scripts.cancel(item.id, late=REF)
+    record = await cell.record(item.id)
+    assert record["outcome"].endswith(b"a load failed on worker w1: certificate expired")

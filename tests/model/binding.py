@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from tests.model.state import State
 
 # Redis drops these when they are empty.
-_DROPPED = ("holders", "holds", "loading", "started", "policies", "pinned")
+_DROPPED = ("holders", "holds", "loading", "started", "queued", "policies", "pinned")
 
 
 def bind(expected: State, after: State) -> None:
-    """Give the stand-ins for new entries the ids that Redis chose, by their position."""
+    """Give the stand-ins for new entries the ids that Redis chose, by their position. The counts
+    of a stream's entries by model are what the stream has, whatever script has run."""
+    expected.queued = {}
     names: dict[tuple[str, str], str] = {}
     for kind in ("work", "parked"):
         streams, actual = getattr(expected, kind), getattr(after, kind)
@@ -27,6 +30,11 @@ def bind(expected: State, after: State) -> None:
         expected.kept["letters"] = [
             " ".join([*head, names.get(("dead_letters", name), name)]) for *head, name in letters
         ]
+    for name, entries in expected.work.items():
+        counts = Counter(item.ref for item in entries.values())
+        expected.queued[name] = {ref: str(count) for ref, count in counts.items()}
+    for name in after.queued.keys() - {name for name, found in expected.work.items() if found}:
+        expected.queued[name] = after.queued[name]  # of a lost stream; the next entry deletes them
     for part in _DROPPED:
         table = getattr(expected, part)
         for name in [name for name, members in table.items() if not members]:

@@ -38,6 +38,7 @@ async def retire(run: Run, c: Choices) -> None:
     else:
         why = _retired(m, worker, ref, last)
         m.note_warm(ref, worker, epoch, tier)
+        m.note_leaving(ref, worker, epoch)
     if last not in ("pinned", "needed") and mode:
         _enough_are_left(m, ref)
     run.count("retire", why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.scripts import Cancel
 from tests.model import outcomes
 from tests.model.model import REPLIES_TTL, STALL_SPARE, Model, must
 from tests.model.moves import publish
@@ -18,12 +19,13 @@ async def cancel(run: Run, c: Choices) -> None:
     stream, entry = run.seen.placed.get(request, ("", ""))
     full = f"{run.keys.prefix}:{stream}" if stream else ""
     ref = run.seen.requests[request].ref if request in run.seen.requests else ""
-    ref = ref if c.chance(3) else ""  # its time is up
-    answer, m = await run.call(
-        f"cancel {request} {stream} {entry} {ref}",
-        run.scripts.cancel(request, full, entry if stream else "", ref),
+    late = bool(ref) and c.chance(3)  # its time is up
+    (answer,), m = await run.call(
+        f"cancel {request} {stream} {entry} {ref} {late}",
+        run.scripts.cancel([Cancel(request, full, entry if stream else "", ref, late)]),
     )
-    must(answer == _cancelled(m, request, stream, entry, ref), f"cancel says {answer}")
+    said = _cancelled(m, request, stream, entry, ref if late else "")
+    must(answer == said, f"cancel says {answer}")
     if answer == "cancelled":
         run.history.cancelled.add(request)
     elif " " in answer:
@@ -148,16 +150,17 @@ async def hand_over(run: Run, c: Choices) -> None:
         item, (stream, entry) = run.seen.requests[request], run.seen.placed[request]
         full = f"{run.keys.prefix}:{stream}" if stream else ""
         waiting.append((request, item.ref, item.deadline, full, entry if stream else ""))
-    last = c.of(("0-0", "18446744073709551615-0"))
-    (kept, unread), m = await run.call(
-        f"hand_over {gateway} {waiting}", run.scripts.hand_over(gateway, last, waiting)
+    kept, m = await run.call(
+        f"hand_over {gateway} {waiting}", run.scripts.hand_over(gateway, waiting)
     )
-    replies = m.state.replies.get(gateway, [])
-    must(len(unread) == (len(replies) if last == "0-0" else 0), f"hand_over gave {unread}")
+    unread = m.state.replies.get(gateway)
     for (request, ref, deadline, *_), goes_on in zip(waiting, kept, strict=True):
         must(goes_on == _handed_over(m, run, request, ref, deadline), f"hand_over of {request}")
         run.count("hand_over", "goes on" if goes_on else "ended")
     m.forget(f"replies:{gateway}")
+    if unread is not None:
+        m.state.replies[f"{gateway}.unread"] = unread
+        m.lives(f"replies:{gateway}.unread", REPLIES_TTL)
     if gateway in m.state.gateways:
         m.state.gateways[gateway] = m.now
     run.serial += 1  # it never calls again; the next process has another name

@@ -41,9 +41,12 @@ def _note_health(m: Model, worker: str) -> None:
     health = record.get("health", "healthy")
     health = "suspect" if crashed and health == "healthy" else health
     failing = json.loads(record.get("failing", "[]"))
-    m.state.unhealthy[worker] = " ".join([health, *failing])
-    if m.state.unhealthy[worker] == "healthy":
-        del m.state.unhealthy[worker]
+    if health == "suspect":
+        record.setdefault("trial", str(m.now))
+    if health != "healthy" or failing:
+        m.state.unhealthy[worker] = " ".join([health, *failing])
+    elif m.state.unhealthy.pop(worker, None):
+        record.pop("trial", None)
 
 
 def _report(run: Run, c: Choices) -> dict[str, str]:

@@ -55,6 +55,7 @@ def _announced(
     m.state.holders.setdefault(ref, set()).add(worker)
     m.state.holds.setdefault(worker, set()).add(ref)
     m.note_warm(ref, worker, "", "")
+    m.note_leaving(ref, worker, "")
     forgive(m, ref, worker)
     if learned:
         m.state.stats.setdefault(ref, {}).update(learned)

@@ -15,7 +15,7 @@ from tests.model.model import STALL_SPARE, Model, must
 from tests.model.run import LOAD_LEASE_MS, Choices, Run
 from tests.model.state import Load
 
-HEAD_START_MS, NO_CAPACITY_MS = 250, 5000
+HEAD_START_MS, NO_CAPACITY_MS, TRIAL_MS = 250, 5000, 30_000
 
 
 def lease_of(m: Model, worker: str, ref: str, token: str) -> Load | None:
@@ -96,6 +96,8 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
     if load.chosen not in ("", worker) and m.now < load.since + HEAD_START_MS:
         return "later"
     m.take_back_job(ref, token)  # taken over the direct way
+    if rank_of(m.state, worker, ref):
+        m.state.workers[worker]["trial"] = str(m.now)
     m.state.loads[ref] = load._replace(worker=worker, phase="loading", since=m.now)
     m.lives(f"load:{ref}", LOAD_LEASE_MS)
     m.state.loading.setdefault(worker, set()).add(ref)
@@ -108,6 +110,10 @@ def _healthier(m: Model, ref: str, worker: str, load: Load) -> bool:
     if not rank or (load.chosen == worker and rank < 2):
         return False
     others = excluded(m.state, m.now, ref, load.refused | {worker})
+    trial = int(m.state.workers[worker].get("trial", m.now)) + TRIAL_MS
+    if rank < 2 and m.now >= trial:
+        m.note("health: trial")
+        return False
     return soonest(m.state, m.now, ref, others)[2] < rank
 
 

@@ -15,12 +15,14 @@ from tests.model import load_target
 from tests.model.state import Item, Load, State
 
 ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
+LEAVING_TTL = 7_200_000
 RESULT_TTL, RECORD_SPARE, REPLIES_TTL, STALL_SPARE = 3_600_000, 3_600_000, 60_000, 900_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
     "gateway": "protocols",
     "request": "records", "tombstone": "tombstone", "idempotency": "idempotency",
-    "answers": "answers", "stats": "stats", "warm": "warm", "orders": "told", "session": "pins",
+    "answers": "answers", "reply_stream": "reply_streams",
+    "stats": "stats", "warm": "warm", "leaving": "leaving", "orders": "told", "session": "pins",
     "no_capacity": "no_capacity", "incompatible": "incompatible", "affinity": "affinity",
     "failed_on": "failed_on", "crashed": "crashed",
     "outcomes": "outcomes", "loaded_versions": "loaded_versions",
@@ -215,6 +217,18 @@ class Model:
             self.state.warm.get(ref, {}).pop(worker, None)
         if not self.state.warm.get(ref):
             self.forget(f"warm:{ref}")
+
+    def note_leaving(self, ref: str, worker: str, epoch: str) -> None:
+        """A retired copy drains; '' takes it back."""
+        name = ref.partition(":")[0]
+        notes = self.state.leaving.setdefault(name, {})
+        if epoch:
+            notes[f"{ref} {worker}"] = epoch
+            self.lives(f"leaving:{name}", LEAVING_TTL)
+        else:
+            notes.pop(f"{ref} {worker}", None)
+        if not notes:
+            self.forget(f"leaving:{name}")
 
     def new_token(self, ref: str, token: str) -> str:
         """A token that Redis chose: never one of before for that model."""

@@ -59,7 +59,8 @@ def place_item(m: Model, item: Item, room: Room | None = None, *, fewest: bool =
     state, avoided = _quarantine(m, item, fewest)
     if state == "open" and room:
         return Answer("quarantined")
-    worker = "" if state == "open" else _choose(m, item, avoided)
+    limit = room.limits.work if room else None
+    worker = "" if state == "open" else _choose(m, item, avoided, limit)
     rank = rank_of(m.state, worker, item.ref) if worker else 0
     worker = worker if not rank or state != "closed" or stays_with(m, item.ref, rank) else ""
     kept = "k" in item.flags or state == "probe"
@@ -67,7 +68,7 @@ def place_item(m: Model, item: Item, room: Room | None = None, *, fewest: bool =
     if worker and state == "closed":
         there = any(i.id == item.id for i in m.after.work.get(worker, {}).values())
         spill(m, item.ref, worker, queued, there and not m.free_choice)
-    if worker and room and queued >= room.limits.work:
+    if worker and limit is not None and has_enough(m, worker, item.ref, limit):
         return Answer("full", "work")
     if (kept or not worker) and room and room.records < 1:
         return Answer("full", "pending")
@@ -83,6 +84,14 @@ def place_item(m: Model, item: Item, room: Room | None = None, *, fewest: bool =
     return _accept(m, item, worker, room, waits)
 
 
+def has_enough(m: Model, worker: str, ref: str, limit: int) -> bool:
+    """Whether a worker takes no more of a model: it has as many as it may, or its stream is full
+    and the model has its least share of that."""
+    entries = m.state.work.get(worker, {})
+    own = sum(item.ref == ref for item in entries.values())
+    return own >= limit or (len(entries) >= 4 * limit and own >= max(1, limit // 16))
+
+
 def _quarantine(m: Model, item: Item, fewest: bool) -> tuple[str, set[str]]:
     """What the breaker means for this request, and the holders to avoid."""
     state = m.breaker(item.ref)
@@ -92,7 +101,7 @@ def _quarantine(m: Model, item: Item, fewest: bool) -> tuple[str, set[str]]:
     return ("closed" if avoided is not None else state), avoided or set()
 
 
-def _choose(m: Model, item: Item, avoided: set[str]) -> str:
+def _choose(m: Model, item: Item, avoided: set[str], limit: int | None) -> str:
     """The holder that Redis chose: alive, none is healthier, and no other had less to do."""
     live = m.live_holders(item.ref) - avoided
     if not live:
@@ -101,13 +110,14 @@ def _choose(m: Model, item: Item, avoided: set[str]) -> str:
     live = {w for w in live if ranks[w] == min(ranks.values())}
     if len(ranks) > len(live):
         m.note("holders: outranked")
-    least = min(len(m.state.work.get(w, {})) for w in live)
+    takes = [w for w in live if limit is None or not has_enough(m, w, item.ref, limit)] or live
+    least = min(len(m.state.work.get(w, {})) for w in takes)
     for worker in sorted(live):
         if any(i.id == item.id for i in m.after.work.get(worker, {}).values()):
             fair = m.free_choice or len(m.state.work.get(worker, {})) == least
             must(fair, f"{item.id} is not on a least loaded holder")
             return worker
-    return min(live, key=lambda w: len(m.state.work.get(w, {})))  # it was refused, or is nowhere
+    return min(takes, key=lambda w: len(m.state.work.get(w, {})))  # it was refused, or is nowhere
 
 
 def _as_probe(m: Model, item: Item) -> Item:

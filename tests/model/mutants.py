@@ -8,7 +8,7 @@ deletes what it has just read, in the same script).
 
 from __future__ import annotations
 
-from tests.model import blame_mutants, copy_mutants
+from tests.model import blame_mutants, copy_mutants, kept_mutants
 from tests.model.planting import EPOCH_CHECK, REGISTERED_CHECK, of
 
 GATEWAY = [
@@ -21,8 +21,8 @@ GATEWAY = [
     ),
     *of(
         "cancel", "cancel complete begin",
-        ("who_lost_cancels_too", "not take_entry(stream, entry)",
-         "(take_entry(stream, entry) and false)"),
+        ("who_lost_cancels_too", "not take_entry(stream, entry, ref)",
+         "(take_entry(stream, entry, ref) and false)"),
         ("the_late_are_cancelled", "status = 'expired'", "local _ = 0"),
         ("the_order_stays", "if string.find(stream, parked, 1, true) == 1 then", "if false then"),
     ),
@@ -39,8 +39,8 @@ GATEWAY = [
     ),
     *of(
         "publish_reply", "publish_reply write_ingress read_door",
-        ("two_answers", "if redis.call('XDEL', door, entry) == 0 then return 0 end",
-         "if not original then return 0 end"),
+        ("two_answers", "redis.call('XDEL', door, entry)", ""),
+        ("a_refusal_is_silent", "local why = reply_to", "local why = false and reply_to"),
         ("still_pending", "redis.call('XACK', door, DOOR_GROUP, entry)", ""),
     ),
     *of(
@@ -52,7 +52,7 @@ GATEWAY = [
     *of(
         "hand_over", "hand_over announce complete",
         ("the_outcome_is_not_kept", "redis.call('HSET', key, 'flags', flags .. POLL)", ""),
-        ("it_still_gets_replies", "redis.call('DEL', replies)", ""),
+        ("it_still_gets_replies", "redis.call('RENAME', replies, unread)", "local _ = 0"),
         ("what_has_ended_goes_on", "#redis.call('XRANGE', stream, entry, entry) == 1", "true"),
     ),
     *of(
@@ -90,7 +90,7 @@ GATEWAY = [
     ),
     *of(
         "sweep", "sweep tick claim_load take_order announce",
-        ("the_late_stay_where_they_are", "take_entry(r[1], r[2])", ""),
+        ("the_late_stay_where_they_are", "take_entry(r[1], r[2], r[5])", ""),
         ("a_lost_order_is_not_repeated", "order_load(ref, first[1], now)", ""),
         ("an_order_in_the_queue_ends", "redis.call('PEXPIRE', load, ORDER_TTL_MS)", ""),
         ("a_taken_order_lives_on", "redis.call('PEXPIRE', load, CLAIM_TTL_MS)", "local _ = 0"),
@@ -117,11 +117,11 @@ WORKER = [
     ),
     *of(
         "heartbeat", "heartbeat announce",
-        ("nothing_is_said_of_its_health", "note_health(worker)", ""),
+        ("nothing_is_said_of_its_health", "note_health(worker, now)", ""),
     ),
     *of(
         "register", "crashed_before fence_worker begin claim_load",
-        ("what_crashes_begins_as_healthy", "note_health(worker)", ""),
+        ("what_crashes_begins_as_healthy", "note_health(worker, now)", ""),
     ),
     *of(
         "begin", "begin announce",
@@ -139,6 +139,7 @@ WORKER = [
         "fence_worker", "fence_worker begin announce claim_load",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
         ("innocents_are_charged", ", batch = batch}", "}"),
+        ("a_model_is_charged_for_its_request", "if ARGV[7] ~= '' then", "if true then"),
         ("nobody_is_blamed", "charge_crash(ref, worker, cause, now, retried, sole)", ""),
         ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),
@@ -154,9 +155,15 @@ SHARED = [
         "lib/placement", "announce reap",
         ("the_record_keeps_the_old_place", "'entry', entry,\n    'deadline'",
          "'entry', redis.call('HGET', key, 'entry') or entry,\n    'deadline'"),
-        ("one_too_many", "queued >= limits.work", "queued > limits.work"),
         ("nobody_is_asked_to_load", "if not ordered then", "if false then"),
         ("no_deadline", "redis.call('ZADD', DEADLINES, item.deadline, item.id)", ""),
+    ),
+    *of(
+        "lib/queued", "announce place complete cancel",
+        ("one_too_many", "own >= limit then", "own > limit then"),
+        ("any_model_fills_it", "if own >= limit then", "if queued >= limit then"),
+        ("what_ends_stays_counted", "HINCRBY', key, ref, n)", "HINCRBY', key, ref, math.abs(n))"),
+        ("none_of_a_model_is_a_count", "redis.call('HDEL', key, ref)", "local _ = 0"),
     ),
     *of(
         "lib/holders", "announce heartbeat",
@@ -218,7 +225,7 @@ SHARED = [
         "lib/idempotency", "write_ingress announce begin complete",
         ("another_payload_joins", "prior[2] ~= item.fingerprint", "false"),
         ("a_key_is_forgotten", "redis.call('PEXPIRE', key, KEY_TTL_MS)", "redis.call('DEL', key)"),
-        ("what_has_ended_begins_anew", "redis.call('EXISTS', k('request', item.id)) == 1", "false"),
+        ("what_has_ended_begins_anew", "if traces > 0 then", "if false then"),
         ("nobody_is_told", "redis.call('XADD', OUTBOX, '*', 'id', id, 'to', reply_to)", ""),
     ),
     *of(
@@ -227,4 +234,6 @@ SHARED = [
         ("nobody_is_invited", "redis.call('RPUSH', COLD_QUEUE, id)", ""),
     ),
 ]  # fmt: skip
-ALL = [*GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL]
+ALL = [
+    *GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL, *kept_mutants.KEPT,
+]  # fmt: skip

@@ -62,9 +62,18 @@ def late(m: Model, ref: str, kind: str, name: str) -> tuple[str, str]:
     if failed:
         return f"{said}: the last load of its model failed: {failed}", ""
     load = m.state.loads.get(ref)
-    why = f", {load.why}" if load and load.why else ""
+    why = (f", {load.why}" if load and load.why else "") + _last_failure(m, ref)
     if load and load.phase == "ordered":
         return f"{said}: a load of its model was ordered{why}", ""
     if load:
         return f"{said}: worker {load.worker} was loading its model{why}", ""
-    return f"{said}: it waited for its model to be loaded", ""
+    return f"{said}: it waited for its model to be loaded{why}", ""
+
+
+def _last_failure(m: Model, ref: str) -> str:
+    failures = m.state.failed_on.get(ref, {})
+    if not failures:
+        return ""
+    worker = max(failures, key=lambda name: (int(failures[name].split()[0]), name))
+    cause = failures[worker].split("\n", 2)[2].partition(" ")[2]
+    return f", after a load failed on worker {worker}: {cause}"

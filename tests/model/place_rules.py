@@ -66,9 +66,10 @@ def _when_to_come_back(m: Model, ref: str, got: Placed) -> None:
 def _bounds_hold(m: Model, placed: list[tuple[str, Placed]]) -> None:
     """I24: where something was added, the limit holds after it. Two streams may have entries of
     one id."""
-    grown = {p.detail for _, p in placed if p.status == "placed"}
-    for worker in grown:
-        must(len(m.after.work[worker]) <= LIMITS.work, f"I24: too much on {worker}")
+    for worker, ref in {(p.detail, ref) for ref, p in placed if p.status == "placed"}:
+        entries = m.after.work[worker].values()
+        own = sum(item.ref == ref for item in entries)
+        must(own <= LIMITS.work, f"I24: too much of {ref} on {worker}")
     for ref, entries in m.after.parked.items():
         new = any(r == ref and p.status == "parked" and p.entry in entries for r, p in placed)
         must(not new or len(entries) <= LIMITS.parked, f"I24: too much waits for {ref}")
@@ -138,7 +139,8 @@ def _accept(
         return "mismatch", ""
     if prior:
         return _join(m, prior[0], asked), prior[0]
-    if asked.key and asked.id in m.state.records:  # it has ended and its key is free again
+    # It has ended: its key is free again, and its outcome may have been dropped.
+    if asked.key and (asked.id in m.state.records or asked.id in m.state.tombstone):
         return _join(m, asked.id, asked), asked.id
     if not fits:
         return "memory", ""

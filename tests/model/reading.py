@@ -115,10 +115,11 @@ def _idempotency(flat: list[str]) -> tuple[str, str]:
 
 
 _KEYED = {
-    "worker", "holders", "holds", "work", "started", "parked", "load", "loads", "unloadable",
+    "worker", "holders", "holds", "work", "queued", "started", "parked", "load", "loads",
+    "unloadable",
     "breaker", "gateway", "replies", "request",
-    "tombstone", "idempotency", "answers", "policy", "stats",
-    "warm", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
+    "tombstone", "idempotency", "answers", "reply_stream", "policy", "stats",
+    "warm", "leaving", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
     "failed_on", "crashed",
     "loaded_versions", "outcomes", "kept", "kept_bytes",
 }  # fmt: skip
@@ -129,6 +130,7 @@ _READERS: dict[str, Reader] = {
     "holders": _into("holders", lambda flat: set(_table(flat))),
     "holds": _into("holds", set),
     "work": _work,
+    "queued": _into("queued", _table),
     "started": _into("started", _table),
     "parked": _parked,
     "load": _into("loads", _load),
@@ -152,10 +154,12 @@ _READERS: dict[str, Reader] = {
     "kept": _into("kept", list),
     "kept_bytes": _into("kept_bytes", str),
     "outcomes": _into("outcomes", _table),
+    "reply_stream": lambda state, key, *_: state.reply_streams.add(key),
     "answers": _into("answers", lambda rows: list(_entries(rows).values())),
     "policy": _into("policies", _table),
     "stats": _into("stats", _table),
     "warm": _into("warm", _table),
+    "leaving": _into("leaving", _table),
     "loaded_versions": _into("loaded_versions", _table),
     "orders": _into("told", sorted),
     "min_copies": lambda state, _, rows, __: state.min_copies.update(rows),

@@ -31,7 +31,7 @@ ALL = [
     ),
     *of(
         "reconcile", OPENED,
-        ("no_session_ends", "ended = ended + end_session(id)", ""),
+        ("no_session_ends", "ended = ended + (guarded(id, end_session, id) or 0)", ""),
     ),
     *of(
         "reconcile", "open_session reconcile tick",

@@ -46,6 +46,7 @@ class State:
     holders: dict[str, set[str]] = field(default_factory=dict)
     holds: dict[str, set[str]] = field(default_factory=dict)
     work: dict[str, dict[str, Item]] = field(default_factory=dict)
+    queued: dict[str, dict[str, str]] = field(default_factory=dict)  # what `work` has, by model
     groups: dict[str, set[str]] = field(default_factory=dict)
     pending: dict[str, set[str]] = field(default_factory=dict)
     started: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -77,12 +78,14 @@ class State:
     # by kind and generation; "" has the newest of each
     outcomes: dict[str, dict[str, str]] = field(default_factory=dict)
     answers: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    reply_streams: set[str] = field(default_factory=set)  # made by the cell, by sha1
     policies: dict[str, dict[str, str]] = field(default_factory=dict)
     stats: dict[str, dict[str, str]] = field(default_factory=dict)
     loaded_versions: dict[str, dict[str, str]] = field(
         default_factory=dict
     )  # by name: version -> digest
     warm: dict[str, dict[str, str]] = field(default_factory=dict)
+    leaving: dict[str, dict[str, str]] = field(default_factory=dict)
     told: dict[str, list[str]] = field(default_factory=dict)  # orders by name; sorted
     min_copies: set[str] = field(default_factory=set)
     sessions: dict[str, int] = field(default_factory=dict)

@@ -11,6 +11,8 @@ from tests.model.run import LEASE_MS, Choices, Run
 from tests.model.stall import extend, grace_after_stall
 from tests.model.state import Item
 
+LOST = "unavailable Redis has lost the entry of this request; send it again"
+
 
 async def reap(run: Run, c: Choices) -> None:
     """A worker whose lease ran out, a chunk of it."""
@@ -46,7 +48,9 @@ async def sweep(run: Run, c: Choices) -> None:
         for ref in _in_order(m):
             what, number = _sweep_ref(m, ref, run.chunk, grace)
             counts[what] = counts.get(what, 0) + number
-        must(answer == (expired, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
+        counts["lost"] = _end_lost(m, run.chunk)
+        ended = expired + counts["lost"]
+        must(answer == (ended, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
         for what, number in counts.items():
             if number:
                 run.count("sweep", what)
@@ -82,6 +86,25 @@ def _expire(m: Model, chunk: int, grace: int) -> int:
         publish(m, item, "expired", worker, outcome)
         expired += 1
     return expired
+
+
+def _end_lost(m: Model, chunk: int) -> int:
+    """Requests whose entry is missing: all, or of many those that Redis chose."""
+    told = {fields["id"]: at for at, fields in enumerate(m.after.failures.values())}
+    known, ended = len(m.state.deadlines), 0
+    for request in sorted(m.state.deadlines, key=lambda request: told.get(request, 0)):
+        place, chosen = m.place_of(request), request not in m.after.deadlines
+        if place is None and chosen:
+            del m.state.deadlines[request]
+        if place is None or place[2] in getattr(m.state, place[0]).get(place[1], {}):
+            continue
+        must(chosen or known > chunk, f"{request} is lost, and does not end")
+        if chosen:
+            record = m.state.records[request]
+            item = Item(request, record["model"], 0, record["reply"], record["flags"], 0, "")
+            publish(m, item, "failed", "", LOST)
+            ended += 1
+    return ended
 
 
 def _sweep_ref(m: Model, ref: str, chunk: int, grace: int) -> tuple[str, int]:

@@ -37,6 +37,10 @@ local redis = (function(real)
       local at = real.call('ZSCORE', expiry, key)
       return at and tonumber(at) - now or -1
     end,
+    RENAME = function(key, new)
+      real.call('ZREM', expiry, key)
+      return real.call('RENAME', key, new)
+    end,
     DEL = function(...)
       real.call('ZREM', expiry, ...)
       return real.call('DEL', ...)
@@ -52,7 +56,11 @@ local redis = (function(real)
     if virtual[name] then return virtual[name](...) end
     return real.call(name, ...)
   end
-  return {call = call, pcall = real.pcall, sha1hex = real.sha1hex}
+  local function pcall(name, ...)
+    if virtual[name] then return virtual[name](...) end
+    return real.pcall(name, ...)
+  end
+  return {call = call, pcall = pcall, sha1hex = real.sha1hex}
 end)(redis)
 """
 

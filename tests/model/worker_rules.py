@@ -117,9 +117,10 @@ async def fence_worker(run: Run, c: Choices) -> None:
         run.epoch(c, worker),
         c.of(sorted({int(n) for n in run.state.started.get(worker, {}).values()} | {0})),
     )
+    charged = c.of((True, True, False))
     answer, m = await run.call(
-        f"fence_worker {worker} {epoch} {batch}",
-        run.scripts.fence_worker(worker, epoch, batch, cause, run.attempts),
+        f"fence_worker {worker} {epoch} {batch} {charged}",
+        run.scripts.fence_worker(worker, epoch, batch, cause, run.attempts, charged),
     )
     if not m.epoch_is(worker, epoch):
         must(answer == -1, f"fence_worker says {answer} of an epoch that is not current")
@@ -130,15 +131,16 @@ async def fence_worker(run: Run, c: Choices) -> None:
     ran = [entries[e] for e, n in begun.items() if n == str(batch) and e in entries]
     blamed, loading = {item.ref for item in ran}, m.state.loading.get(worker, set())
     loads = {r for r in loading if r in m.state.loads and m.state.loads[r].worker == worker}
-    sole = note_crash(m, worker, blamed or loads)
+    sole = charged and note_crash(m, worker, blamed or loads)
     blamed |= loads
-    for ref in blamed:
+    for ref in blamed if charged else ():
         retried = {bool(item.attempts) for item in ran if item.ref == ref} == {True}
         charge_crash(m, ref, worker, cause, retried, sole)
         run.count("fence_worker", "opened" if m.breaker(ref) == "open" else "charged")
     must(answer == len(entries), f"fence_worker moved {answer}, not {len(entries)}")
     wipe(m, worker, Wiping(run.attempts, cause, str(batch)))
-    run.count("fence_worker", "blamed" if blamed else "nobody to blame")
+    said = "blamed" if charged else "a request to blame"
+    run.count("fence_worker", said if blamed else "nobody to blame")
     return run.check("fence_worker", m)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from shared.constants import RECORD_BYTES
 from tests.model import invariants
 from tests.model.affinity_rules import KEY
 from tests.model.load_target import KNOWN_TTL
 from tests.model.model import Model, must, sha1
-from tests.model.moves import IN_SHARED_MEMORY, Room, place_item
+from tests.model.moves import IN_SHARED_MEMORY, Room, count_kept, place_item
 from tests.model.run import LEASE_MS, LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
 from tests.model.stall import TTL as STALL_TTL
 from tests.model.state import Item
@@ -16,6 +17,7 @@ LEAP_MS = 30_000
 LONG = 3_700_000  # longer than an outcome is kept
 ROOM_MS = 500
 ANSWER_LIFE = 3_600_000
+WHY = "it is a zset, not a stream"
 FIELDS = {"status": "failed", "code": "invalid", "error": "is no request"}
 
 
@@ -144,33 +146,51 @@ async def publish_reply(run: Run, c: Choices) -> None:
         return
     entry = c.of([*entries, "1-1"])
     name, dead = f"a{c.below(2)}", door == "ingress"
-    won, m = await run.call(
-        f"publish_reply {door} {entry}",
+    bad = c.chance(5) and bool(run.state.leases)  # that key is there, and is no stream
+    reply_to = run.keys.workers if bad else run.keys.answers + name
+    replied, m = await run.call(
+        f"publish_reply {door} {entry} {reply_to}",
         run.scripts.publish_reply(
-            door, entry, run.keys.answers + name, ANSWER_LIFE, dead,
+            door, entry, reply_to, ANSWER_LIFE, dead,
             [part for pair in FIELDS.items() for part in pair],
         ),
     )  # fmt: skip
     sent = getattr(m.state, door).pop(entry, None)
     getattr(m.state, f"{door}_pending").pop(entry, None)
-    must(won == (sent is not None), f"publish_reply says {won}")
-    if sent is not None:
+    want = "late" if sent is None else "refused" if bad else "answered"
+    must(replied == (want, WHY if want == "refused" else ""), f"publish_reply says {replied}")
+    if want == "answered":
+        digest = sha1(reply_to)
+        if name not in m.state.answers or digest in m.state.reply_streams:
+            m.lives(f"answers:{name}", ANSWER_LIFE)
+            m.state.reply_streams.add(digest)
+            m.lives(f"reply_stream:{digest}", ANSWER_LIFE)
         m.state.answers.setdefault(name, []).append(dict(FIELDS))
-        m.lives(f"answers:{name}", ANSWER_LIFE)
     if sent is not None and dead:
-        _letter(m, entry, sent)
-    run.count("publish_reply", "answered" if won else "too late")
+        _letter(m, entry, sent, bad)
+    elif want == "refused":
+        letter = {
+            "kind": "request", "id": "", "model": "", "worker": "", "reply_to": reply_to,
+            "cause": f"invalid reply_to was refused: {WHY}", "status": FIELDS["status"],
+        }  # fmt: skip
+        _count_letter(m, letter)
+    run.count("publish_reply", "too late" if want == "late" else want)
     run.check("publish_reply", m)
 
 
-def _letter(m: Model, entry: str, sent: dict[str, str]) -> None:
-    import hashlib
-
-    digest = hashlib.sha1(sent.get("body", "").encode()).hexdigest()
-    m.state.dead_letters["?new"] = {
-        "kind": "entry", "entry": entry, "cause": f"{FIELDS['code']} {FIELDS['error']}",
-        "fingerprint": digest, **sent,
+def _letter(m: Model, entry: str, sent: dict[str, str], bad: bool) -> None:
+    also = f"; reply_to was refused: {WHY}" if bad else ""
+    letter = {
+        "kind": "entry", "entry": entry, "cause": f"{FIELDS['code']} {FIELDS['error']}{also}",
+        "fingerprint": sha1(sent.get("body", "")), **sent,
     }  # fmt: skip
+    _count_letter(m, letter)
+
+
+def _count_letter(m: Model, letter: dict[str, str]) -> None:
+    m.state.dead_letters["?new"] = letter
+    size = sum(len(name) + len(value) for name, value in letter.items())
+    count_kept(m, "letters", "?new", size + RECORD_BYTES)
 
 
 async def replay(run: Run, c: Choices) -> None:
@@ -190,7 +210,7 @@ async def replay(run: Run, c: Choices) -> None:
         fields = ("id", "model", "version", "timeout", "reply_to", "body")
         m.state.ingress["?new"] = {name: sent[name] for name in fields if name in sent}
         del m.state.dead_letters[letter]
-    elif sent["body"].startswith(IN_SHARED_MEMORY):
+    elif sent.get("body", IN_SHARED_MEMORY).startswith(IN_SHARED_MEMORY):
         want = "unkept"
     else:
         room = Room(LIMITS, LIMITS.pending - len(m.state.deadlines))

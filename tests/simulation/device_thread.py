@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any, TypeVar
 
-from worker.device.thread import AT_ONCE, DeviceThread, watched
+from worker.device.thread import AT_ONCE, DeviceThread
 from worker.serving.batch_start import BatchStart
 from worker.serving.queued_request import QueuedRequest
 
@@ -31,7 +31,7 @@ class SimDeviceThread(DeviceThread):
         if ended.cancelled():
             return ended, None, None
         try:
-            return ended, watched(call), None
+            return ended, self._watched(call), None
         except Exception as error:
             return ended, None, error
 

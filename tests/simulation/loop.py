@@ -78,7 +78,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.tasks: list[SimTask] = []
         self._order = order
         self._queues: dict[Process | None, deque[events.Handle]] = {}
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: dict[Any, Lane] = {}
         self._serial = 0
         self.set_task_factory(SimLoop._make_task)
 
@@ -175,7 +175,7 @@ class SimLoop(asyncio.BaseEventLoop):
         An executor given by the caller is taken for one thread, the default one for many.
         """
         future = self.create_future()
-        lane = self._lanes.setdefault(id(executor), Lane(self)) if executor else Lane(self)
+        lane = self._lanes.setdefault(executor, Lane(self)) if executor else Lane(self)
         lane.put(future, func, args)
         return future
 

@@ -14,13 +14,12 @@ _NUMBERS = {
     "fence_worker": {-1: "late"},
     "renew_load": {0: "lost"},
     "leave": {0: "fenced"},
-    "publish_reply": {0: "repeated"},
 }
 _WORDS = ("cancel", "heartbeat", "claim_load", "refuse_load")
 # Answers that say: nothing was done.
 _REFUSED = {
     "announce": ("stale", "fenced"), "fail_load": ("stale",), "fence_worker": ("late",),
-    "renew_load": ("lost",), "leave": ("fenced",), "publish_reply": ("repeated",),
+    "renew_load": ("lost",), "leave": ("fenced",), "publish_reply": ("late",),
     "heartbeat": ("fenced", "taken"), "claim_load": ("stale", "refused", "fenced"),
     "refuse_load": ("stale",), "cancel": ("unknown", "gone"), "complete": ("fenced",),
     "begin": ("fenced",),
@@ -35,6 +34,8 @@ def words(ran: Ran) -> list[str]:
         return [row[0].decode() for row in reply]
     if ran.script in _WORDS:
         return [reply.decode().partition(" ")[0]]
+    if ran.script == "publish_reply":
+        return [reply[0].decode()]
     if ran.script == "complete":
         return ["fenced"] if reply == [-1] else ["won" if won else "not ours" for won in reply]
     if ran.script == "begin":
@@ -42,7 +43,7 @@ def words(ran: Ran) -> list[str]:
     if ran.script in ("reap", "reload"):
         return ["done" if reply else "nothing"]
     if ran.script == "sweep":
-        names = ("expired", "ordered", "placed")
+        names = ("expired", "ordered", "placed", "errors")
         return [name for name, count in zip(names, reply, strict=True) if count]
     if isinstance(reply, int):
         return [_NUMBERS.get(ran.script, {}).get(reply, "done")]

@@ -222,7 +222,7 @@ class SimChild(Child):
 
     @classmethod
     async def start(
-        cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool,
+        cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool, suspect: str = "",
         inherited: Sequence[int] = (),
     ) -> Self:  # fmt: skip
         await asyncio.sleep(cls.world.dice.uniform(0.05, 0.6))  # interpreter, torch, device
@@ -233,7 +233,7 @@ class SimChild(Child):
         near, far = Line.pair(parent, process)
         progress = SimProgress()
         cls.world.run_device(process, env, far, progress)
-        near.send(hot=list(hot), served_before=served_before)
+        near.send(hot=list(hot), served_before=served_before, suspect=suspect)
         return cls(SimSubprocess(process, parent), near, progress)  # type: ignore[arg-type]
 
     def stopped(self) -> bool:

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import worker.app  # the product imports it late: its names must be there before
@@ -30,7 +31,9 @@ from tests.simulation import parts, zoo
 from tests.simulation.device_thread import SimDeviceThread, take_up
 from tests.simulation.loop import PROCESS
 from worker.device.opening import open_device
+from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
+from worker.health.checks import LoadChecks
 from worker.heartbeat import HeartbeatThread
 from worker.loading.orders import ColdQueue
 from worker.residency.ledger import Ledger
@@ -41,6 +44,7 @@ from worker.supervisor.gpu_claim import candidates
 from worker.supervisor.link import Link
 from worker.supervisor.progress import Progress
 from worker.weight_cache.cache import BlobCache
+from worker.weight_cache.root import open_root
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -75,9 +79,35 @@ async def no_warnings(client: Any, url: str, **given: Any) -> list[str]:
     return []
 
 
+class NoChecks:
+    """`LoadChecks` of a host whose disk and store work: only real loads fail here."""
+
+    async def run(self) -> dict[str, str]:
+        return {}
+
+
 def made_up_device(*given: Any, **named: Any) -> zoo.Device:
     """`open_device` of a device that no other worker can have."""
     return zoo.Device()
+
+
+class LoneHost:
+    """`SharedHost` of a worker that has its host for itself, and no entry among the real ones."""
+
+    def __init__(self, *given: Any) -> None:
+        """Nothing is looked up."""
+
+    def memory(self) -> int:
+        return zoo.BUDGET
+
+    def disk(self, used: int) -> int:
+        return 1 << 40
+
+    def misfit(self) -> str:
+        return ""
+
+    def leave(self) -> None:
+        """It never joined."""
 
 
 async def no_gpus(*given: Any) -> list[Any]:
@@ -119,6 +149,9 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (open_repository, lambda *given, **named: world.store),
         (open_shared_memory, lambda *given: None),
         (BlobCache, cache),
+        (LoadChecks, lambda *given: NoChecks()),
+        (open_root, lambda config: Path("/nonexistent")),
+        (SharedHost, LoneHost),
         (ColdQueue, cold_queue),
         (open_device, made_up_device),
         (candidates, no_gpus),

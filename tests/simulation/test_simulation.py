@@ -20,7 +20,7 @@ REACHED = (
     "fence_worker done", "fence_worker late", "reap done", "register done", "reload done",
     "retire done", "leave done", "hand_over done",
     "sweep expired", "sweep ordered", "renew_load lost",
-    "publish_reply done", "publish_reply repeated", "load ran out", "ended succeeded",
+    "publish_reply answered", "publish_reply late", "load ran out", "ended succeeded",
     "ended failed", "ended cancelled",
     "ended expired", "client 500 dead_lettered", "client 503 outcome_unknown",
 )  # fmt: skip

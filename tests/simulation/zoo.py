@@ -72,7 +72,7 @@ class Store:
 
     loop: SimLoop
     sickness: Sickness
-    url: str = "file:///sim"
+    url: str = "file:///models"
     down_until: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
 
@@ -156,6 +156,10 @@ class Device:
 
     def trim(self) -> None:
         """Nothing is held back."""
+
+    def relieve(self) -> int:
+        """Nor here."""
+        return 0
 
 
 class Model:

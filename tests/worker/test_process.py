@@ -37,7 +37,9 @@ class Worker:
         send(worker=made)
         return made
 
-    async def run(self, hot: Sequence[str] = (), served_before: bool = False) -> None:
+    async def run(
+        self, hot: Sequence[str] = (), served_before: bool = False, suspect: str = ""
+    ) -> None:
         await self.stopping.wait()
 
     def stop(self) -> None:

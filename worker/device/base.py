@@ -26,9 +26,9 @@ class DeviceOutOfMemory(WarmrouteError):
 class Device(Protocol):
     """One device of one worker.
 
-    `upload`, `download` and `computing` belong to the device thread. `place`, `place_all` and
-    `host` are called by loader threads while the device thread runs, and must not disturb it. All
-    figures are bytes, and may be read by any thread.
+    `upload`, `download` and `computing` belong to the device thread. `place`, `place_all`,
+    `loading` and `host` are called by loader threads while the device thread runs, and must not
+    disturb it. All figures are bytes, and may be read by any thread.
     """
 
     name: str  # "cpu", "cuda:0"
@@ -64,11 +64,17 @@ class Device(Protocol):
     def overhead(self) -> int:
         """Bytes of the process itself (CUDA context, framework), before any model."""
 
+    def heap_bytes(self, size: int) -> int:
+        """The part of `size` bytes on the interpreter's heap that takes memory of this device."""
+
     def place(self, tensor: Tensor) -> Tensor:
         """A weight from host memory, ready for use on the device; DeviceOutOfMemory."""
 
     def place_all(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Place weights by name, as `place` does, without a pause between the copies."""
+
+    def loading(self) -> AbstractContextManager[object]:
+        """The context in which a loader thread allocates weights that it does not `place`."""
 
     def host(self, content: Tensor) -> Tensor:
         """The bytes of a mapped blob (uint8 [size]) in the host memory from which they reach the
@@ -87,4 +93,8 @@ class Device(Protocol):
         """Wait until all queued work is done."""
 
     def trim(self) -> None:
-        """Return unused memory of the allocators to the system."""
+        """Return free heap to the system."""
+
+    def relieve(self) -> int:
+        """Return what the device's own allocator keeps unused to the driver if the device is short
+        of memory; the bytes. Blocks, and stalls the device: not for the device thread."""

@@ -70,6 +70,10 @@ class CpuDevice:
         """Anonymous resident bytes of this process when the device was opened."""
         return self._overhead
 
+    def heap_bytes(self, size: int) -> int:
+        """All of it."""
+        return size
+
     def place(self, tensor: Tensor) -> Tensor:
         """The tensor itself: a mapped weight is used where it is."""
         return tensor
@@ -77,6 +81,10 @@ class CpuDevice:
     def place_all(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors themselves."""
         return dict(tensors)
+
+    def loading(self) -> AbstractContextManager[object]:
+        """A context without effect."""
+        return self._ready
 
     def host(self, content: Tensor) -> Tensor:
         """The mapping itself, each of its pages touched, so that it is in memory now."""
@@ -102,6 +110,10 @@ class CpuDevice:
         """Have the C library return free heap to the system."""
         heap.trim()
         self._beside = self._beside_the_heap()
+
+    def relieve(self) -> int:
+        """0: there is no allocator beside the heap."""
+        return 0
 
     @staticmethod
     def _beside_the_heap() -> int:

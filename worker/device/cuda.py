@@ -6,6 +6,7 @@ last model is unloaded, which waits for the compute stream first, so no stream s
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,8 +19,16 @@ from worker.device.budget import others_of, overhead_of
 from worker.device.hosting import HostStore
 from worker.device.nvml import NotReported, Nvml
 from worker.device.out_of_memory import out_of_memory
+from worker.device.pinned import CudaRegistrar, forget_error, pinned_copy
 from worker.device.sharing import SharedObjects
-from worker.device.staging import CudaRegistrar, Staging, pinned_copy
+from worker.device.staging import Staging
+
+log = logging.getLogger(__name__)
+
+# A GPU with less free memory than this share of it is short of memory: other processes, and
+# libraries that allocate beside torch, find none then.
+SHORT_SHARE = 0.02
+CACHED_BYTES = 64 << 20  # less in the allocator's cache is not worth a stall of the device
 
 
 class CudaDevice:
@@ -92,6 +101,10 @@ class CudaDevice:
         """Bytes of the CUDA context and of what torch loads into it, measured at opening."""
         return self._overhead
 
+    def heap_bytes(self, size: int) -> int:
+        """0: the interpreter's objects take memory of the host, not of the GPU."""
+        return 0
+
     def place(self, tensor: Tensor) -> Tensor:
         """A copy of a host weight on the GPU, with the same strides; DeviceOutOfMemory."""
         return self.place_all({"": tensor})[""]
@@ -105,18 +118,23 @@ class CudaDevice:
             raise out_of_memory(error) or error from error
         return dict(zip(tensors, copies, strict=True))
 
+    def loading(self) -> AbstractContextManager[object]:
+        """The context in which a loader thread allocates weights that it does not `place`."""
+        return self._staging.loading()
+
     def host(self, content: Tensor) -> Tensor:
         """A pinned copy of `content`, exactly of its size; DeviceOutOfMemory."""
         return pinned_copy(content, self._registrar)
 
     def upload(self, tensor: Tensor) -> Tensor:
         """A copy of an input on the GPU, queued on the compute stream from pinned memory."""
-        return tensor.pin_memory().to(self.torch_device, non_blocking=True)
+        pinned = self._pinned(tensor.shape, tensor.dtype).copy_(tensor)
+        return pinned.to(self.torch_device, non_blocking=True)
 
     def download(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Copies of outputs in pinned host memory; waits once, for all of them."""
         copies = [self._to_host(tensor) for tensor in tensors]
-        self._stream.synchronize()
+        self.synchronise()
         return copies
 
     def computing(self) -> AbstractContextManager[object]:
@@ -124,15 +142,40 @@ class CudaDevice:
         return torch.cuda.stream(self._stream)
 
     def synchronise(self) -> None:
-        """Wait for the compute stream."""
-        self._stream.synchronize()
+        """Wait for the compute stream. The thread sleeps: `Stream.synchronize` polls, which takes a
+        whole core of the host for each busy GPU."""
+        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        done.record(self._stream)
+        done.synchronize()
 
     def trim(self) -> None:
-        """Return the allocator's unused blocks to the driver, and free heap to the system."""
-        torch.cuda.empty_cache()
+        """Free heap to the system. The allocator's cache is left alone: see `relieve`."""
         heap.trim()
+
+    def relieve(self) -> int:
+        """Return the allocator's unused blocks to the driver if the GPU is short of memory; the
+        bytes. That stalls the device, and the next calls of each model allocate anew."""
+        cached = self.reserved() - self.allocated()
+        free = self._total - self.memory_used()
+        if cached < CACHED_BYTES or free >= self._total * SHORT_SHARE:
+            return 0
+        before = self.reserved()
+        with torch.cuda.device(self.torch_device):
+            torch.cuda.empty_cache()
+        return max(0, before - self.reserved())
 
     def _to_host(self, tensor: Tensor) -> Tensor:
         dense = tensor.contiguous()
-        host = torch.empty(dense.shape, dtype=dense.dtype, pin_memory=True)
-        return host.copy_(dense, non_blocking=True)
+        return self._pinned(dense.shape, dense.dtype).copy_(dense, non_blocking=True)
+
+    def _pinned(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Host memory for a copy, pinned if there is pinned memory: without it the copy is slower.
+        CUDA calls that out of memory too, but no eviction from the device would help."""
+        try:
+            return torch.empty(shape, dtype=dtype, pin_memory=True)
+        except RuntimeError as error:
+            if out_of_memory(error) is None:
+                raise
+            log.warning("the host has no pinned memory left, so copies are slow: %s", error)
+        forget_error(self.torch_device)
+        return torch.empty(shape, dtype=dtype)

@@ -61,10 +61,10 @@ class HostRegistry:
 
     def __init__(self, folder: Path) -> None:
         """OSError if the folder cannot be used."""
+        self._fd: int | None = None
         self._folder = folder
         self._own = make_owned(folder / f"{PREFIX}{os.geteuid()}", mode=0o755)
         self._name = secrets.token_hex(8)
-        self._fd: int | None = None
 
     def join(self, claims: Claims) -> None:
         """Appear among the workers, until `leave` or the death of this process."""
@@ -72,6 +72,9 @@ class HostRegistry:
             _read(path, os.geteuid())
         while not self._appear(claims):
             pass
+
+    def __del__(self) -> None:
+        self.leave()
 
     def leave(self) -> None:
         """Give the place up; may be called twice."""

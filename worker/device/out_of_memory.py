@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
+import traceback
 
 from worker.device.base import DeviceOutOfMemory
 
@@ -38,6 +39,18 @@ def out_of_memory(error: BaseException) -> DeviceOutOfMemory | None:
     if isinstance(error, MemoryError) or _matches(error, _HOST) or _is_enomem(error):
         return DeviceOutOfMemory("the host has no memory left for this")
     return None
+
+
+def drop_frames(error: BaseException) -> None:
+    """Clear the local variables of the frames of `error` and of its causes: a call that ran out of
+    memory leaves what it had allocated there, while memory is freed for its next try."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        traceback.clear_frames(link.__traceback__)
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
 
 
 def _is_torch_error(error: BaseException) -> bool:

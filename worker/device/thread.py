@@ -1,9 +1,13 @@
 """The one thread that owns the device: each call of a loaded model runs on it.
 
-Most errors of a device call concern that call alone. After a "sticky" CUDA error the context is
-lost: every later call, of any model, fails with the same error until the process has ended (CUDA's
-documentation of `cudaError` lists these errors). So the process ends itself at once, and its parent
-starts another.
+Most errors of a device call concern that call alone. After others the context is lost: every later
+call, of any model, fails until the process has ended. So after each error but out of memory the
+device is tested (`self_test.py`). If it fails the test the process ends itself at once, and its
+parent starts another.
+
+An assertion that an input violates (an index out of range) also costs the context. If the call was
+of one request, that request is to blame: it fails with this cause before the process ends, and is
+run nowhere else.
 """
 
 from __future__ import annotations
@@ -11,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,30 +22,94 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
-from shared.errors import WarmrouteError
-from worker.supervisor.restart import DEVICE_LOST
+from shared.errors import InvalidInput, ModelFailed
+from worker.device.base import DeviceOutOfMemory
+from worker.device.out_of_memory import out_of_memory
+from worker.supervisor.restart import DEVICE_ASSERT, DEVICE_LOST
+from worker.supervisor.watchdog import SELF_TEST_S
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
+# As CUDA's texts have it. This decides which request is to blame, not whether the device is lost.
+_ASSERTION = "device-side assert"
 
 AT_ONCE = (-1, 0.0)  # before every batch that waits
 
 
-class DeviceThread:
-    """Runs calls one after the other: of those that wait, the one with the lowest order, then in
-    the order in which they were submitted."""
+class DeviceAsserted(ModelFailed):
+    """The device stopped at an assertion in a call of one request. Callers receive it as
+    ModelFailed."""
 
     def __init__(self) -> None:
+        super().__init__(
+            "the device stopped at an assertion in this call: most likely an index in an input is "
+            "out of range, such as a token id beyond the vocabulary"
+        )
+
+
+class DeviceThread:
+    """Runs calls one after the other: of those that wait, the one with the lowest order, then in
+    the order in which they were submitted. `self_test()`: why the device cannot be used, '' if it
+    can. `end(status)` ends the process without cleaning up: threads may hang in calls that never
+    return."""
+
+    def __init__(
+        self, self_test: Callable[[], str] = lambda: "", end: Callable[[int], object] = os._exit
+    ) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
+        self._self_test = self_test
+        self._end = end
+        self._asserted, self._ending = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._numbers = count()
         self._waiting: list[tuple[tuple[int, float], int, Callable[[], Any], Future[Any]]] = []
 
+    @property
+    def asserted(self) -> bool:
+        """Whether the device has stopped at an assertion: once its request is answered, this
+        process is to end with DEVICE_ASSERT."""
+        return self._asserted.is_set()
+
     async def run(self, call: Callable[[], Result], order: tuple[int, float] = AT_ONCE) -> Result:
         """Run `call` on the device thread; its exception is raised here. Ends this process if the
-        exception shows that the device is lost to it."""
+        device is lost to it."""
         return await asyncio.wrap_future(self._submit(call, order))
+
+    async def test(self) -> None:
+        """Test the device at the start; this process ends if it cannot be used."""
+        try:
+            async with asyncio.timeout(SELF_TEST_S):
+                await self.test_after(RuntimeError("the start of this process"))
+        except TimeoutError:
+            log.critical("the device does not answer a self-test: this process ends")
+            self._end(DEVICE_LOST)
+
+    async def test_after(self, error: BaseException) -> None:
+        """Examine an `error` of another thread that has used the device."""
+        await self.run(lambda: self.examine(error))
+
+    def examine(self, error: BaseException, requests: int = 0) -> None:
+        """On the device thread, after `error` in a call of so many requests: end this process if
+        its device is lost. DeviceAsserted if the one request of the call is to blame."""
+        if is_no_evidence(error):
+            return
+        failure = self._self_test()
+        if not failure:
+            return
+        status, assertion = DEVICE_LOST, _ASSERTION in failure or is_assertion(error)
+        log.critical("the device cannot be used any more (%s), after: %r", failure, str(error))
+        if requests and assertion:
+            status = DEVICE_ASSERT
+            if requests == 1:
+                self._asserted.set()
+                raise DeviceAsserted from error
+        self._end(status)
+
+    def end_asserted(self) -> None:
+        """End this process: the request that made the device stop is answered."""
+        self._end(DEVICE_ASSERT)
+        self._ending.set()
 
     def close(self) -> None:
         """Wait for the running call and accept no more."""
@@ -63,53 +130,32 @@ class DeviceThread:
         if not future.set_running_or_notify_cancel():
             return
         try:
-            future.set_result(watched(call))
+            future.set_result(self._watched(call))
         except BaseException as error:
             future.set_exception(error)
         finally:
             del call, future  # an error's traceback would keep them, and they it
 
-
-# Texts of cudaGetErrorString, as torch ("CUDA error: ...") and onnxruntime ("CUDA failure 700:
-# ...") give them. Out of memory and refused launches are not among them: the next call may succeed.
-_STICKY = (
-    "device-side assert triggered",
-    "an illegal memory access was encountered",
-    "an illegal instruction was encountered",
-    "invalid program counter",
-    "misaligned address",
-    "operation not supported on global/shared address space",
-    "hardware stack error",
-    "unspecified launch failure",
-    "the launch timed out and was terminated",
-    "uncorrectable ECC error encountered",
-    "uncorrectable NVLink error detected during the execution",
-    "context is destroyed",
-)
-_PATTERN = re.compile(rf"CUDA (?:error|failure)[ \d]*: (?:{'|'.join(map(re.escape, _STICKY))})")
+    def _watched(self, call: Callable[[], Result]) -> Result:
+        if self.asserted:
+            self._ending.wait()  # any call would fail; its requests run again elsewhere
+        try:
+            return call()
+        except DeviceAsserted:
+            raise
+        except Exception as error:
+            self.examine(error)
+            raise
 
 
-def is_sticky(error: BaseException) -> bool:
-    """Whether `error`, or an error that it was raised from, shows that the CUDA context is lost."""
-    # The text of a ModelFailed may quote the model; only the foreign error behind it is evidence.
-    foreign = (e for e in _chain(error) if not isinstance(e, WarmrouteError))
-    return any(_PATTERN.search(str(e)) for e in foreign)
+def is_assertion(error: BaseException) -> bool:
+    """Whether `error`, or an error that it was raised from, is an assertion of device code."""
+    return any(_ASSERTION in str(link) for link in _chain(error))
 
 
-def exit_if_device_lost(error: BaseException) -> None:
-    """End this process, without cleaning up, if `error` shows that its device is lost to it."""
-    if is_sticky(error):
-        log.critical("the device cannot be used any more, this process ends: %s", error)
-        os._exit(DEVICE_LOST)  # not sys.exit: threads may hang in calls that never return
-
-
-def watched(call: Callable[[], Result]) -> Result:
-    """Run `call()`; end this process if the exception shows that the device is lost to it."""
-    try:
-        return call()
-    except Exception as error:
-        exit_if_device_lost(error)
-        raise
+def is_no_evidence(error: BaseException) -> bool:
+    """Whether `error` says nothing about the device: it is full, or the input was refused."""
+    return isinstance(error, (InvalidInput, DeviceOutOfMemory)) or bool(out_of_memory(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -19,9 +19,10 @@ from shared.footprint import Footprint, expected
 from shared.manifest import FileEntry, Manifest
 from shared.repository import Repository
 from worker.device.base import DeviceOutOfMemory
-from worker.device.thread import watched
+from worker.device.out_of_memory import drop_frames
 from worker.loading.model_files import ModelFiles, NoMemoryNow
-from worker.loading.warmup import Ready, Warmup
+from worker.loading.warm_calls import WarmCalls
+from worker.loading.warmup import Ready
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.residency.gauge import LoadGauge
@@ -33,9 +34,6 @@ from worker.residency.projection import LoadCandidate
 from worker.runtimes.base import LoadedModel
 from worker.trial.inputs import tried_names
 from worker.weight_cache.cache import BlobCache
-
-WARM_UP = 1 << 62  # as the number of a batch: no batch has it, so no request is charged
-WARM_UP_LIMIT_S = 120.0
 
 LoadFunction = Callable[[Manifest, Mapping[str, Path]], LoadedModel]
 Alone = Callable[[], AbstractAsyncContextManager[None]]
@@ -85,15 +83,16 @@ class LoadPipeline:
     ) -> None:  # fmt: skip
         self._copies = context.copies
         self._batcher = context.batcher
+        self._device = context.device
         self._thread = context.thread
         self._ledger = context.ledger
-        self._progress = context.progress
+        self._peaks = context.peaks
         self._policy = context.policy
         self._memory = memory
         self._files = ModelFiles(context, memory, host, repository, cache)
         self._load = load
         self._alone = alone
-        self._warmup = Warmup()
+        self.warm_calls = WarmCalls(context)
         self._gauge = LoadGauge(context.thread, context.gauge)
 
     def footprint(self, manifest: Manifest, stats: ModelStats) -> Footprint:
@@ -122,9 +121,9 @@ class LoadPipeline:
         await failpoints.reach("load.warmed")
         return LoadResult(copy, tier, ready)
 
-    @staticmethod
-    def _candidate(request: LoadRequest, footprint: Footprint) -> LoadCandidate:
-        policy = request.stats.policy
+    def _candidate(self, request: LoadRequest, footprint: Footprint) -> LoadCandidate:
+        """With what calls of the model are known to take."""
+        policy, footprint = request.stats.policy, footprint.plus(self._peaks.excess(request.ref))
         group, most = "", 0
         if policy.affinity is not None:
             group, most = policy.affinity.key, policy.affinity.max_models_per_worker
@@ -151,18 +150,19 @@ class LoadPipeline:
         least = int(stats.policy.fraction * self._ledger.whole)
         shared = frozenset(model.shared.items())
         measured = Footprint(shared, model.bytes_resident).at_least(least)
-        fits = False
+        candidate, fits = self._candidate(request, measured), False
         try:
-            fits = await self._memory.correct(self._candidate(request, measured), request.evict)
+            fits = await self._memory.correct(candidate, request.evict)
         finally:
             if not fits:
                 await asyncio.shield(self._thread.run(model.unload))
                 self._files.unpin(mapped)
         if not fits:
-            raise self._too_large(request, measured, "as measured once it was loaded")
+            raise self._too_large(request, candidate.footprint, "as measured once it was loaded")
         return Copy(
-            request.ref, request.manifest, model, measured, stats.policy,
+            request.ref, request.manifest, model, candidate.footprint, stats.policy,
             surplus=stats.holders > 0, in_session=stats.in_session, mapped=mapped,
+            excess=candidate.footprint.own - measured.own,
         )  # fmt: skip
 
     def _too_large(
@@ -192,9 +192,11 @@ class LoadPipeline:
         """Load; if the device proves fuller than the ledger says, evict one copy and try again."""
         try:
             return await self._try_to_load(request, files)
-        except DeviceOutOfMemory:
-            # Not within `alone`: the copy to be evicted may have requests to answer.
-            await self._memory.evict_one()
+        except DeviceOutOfMemory as error:
+            drop_frames(error)  # they hold what was loaded so far
+        # Not within `alone`: the copy to be evicted may have requests to answer.
+        await asyncio.to_thread(self._device.relieve)
+        await self._memory.evict_one()
         try:
             return await self._try_to_load(request, files)
         except DeviceOutOfMemory as error:
@@ -210,7 +212,9 @@ class LoadPipeline:
         async with alone, self._gauge.load(manifest) as span:
             model = await self._in_thread(manifest, files)
             try:
-                ready = await self._thread.run(lambda: self._warm_up(request, model))
+                ready = await self.warm_calls.warm_up(
+                    request.ref, manifest, model, request.stats.finding
+                )
                 await self._gauge.correct(manifest, model, span, request.stats.own_bytes)
             except BaseException:
                 await self._thread.run(model.unload)
@@ -220,9 +224,7 @@ class LoadPipeline:
     async def _in_thread(self, manifest: Manifest, files: Mapping[str, Path]) -> LoadedModel:
         """Run the loader on a thread, which cannot be stopped: a load that is cancelled returns
         when it ends, and until then its bytes and files are in use."""
-        loading = asyncio.create_task(
-            asyncio.to_thread(watched, lambda: self._load(manifest, files))
-        )
+        loading = asyncio.create_task(asyncio.to_thread(self._load, manifest, files))
         try:
             return await asyncio.shield(loading)
         except asyncio.CancelledError:
@@ -230,11 +232,6 @@ class LoadPipeline:
             if loading.exception() is None:
                 await self._thread.run(loading.result().unload)
             raise
-
-    def _warm_up(self, request: LoadRequest, model: LoadedModel) -> Ready:
-        """On the device thread. A warm-up that never returns is ended by the watchdog."""
-        self._progress.start(WARM_UP, clock.monotonic() + WARM_UP_LIMIT_S)
-        try:
-            return self._warmup.run(request.manifest, model, request.stats.finding)
-        finally:
-            self._progress.end()
+        except Exception as error:
+            await self._thread.test_after(error)
+            raise

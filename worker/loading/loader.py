@@ -53,6 +53,7 @@ class Loader:
         self._membership = context.membership
         self._copies = context.copies
         self._device = context.device
+        self._health = context.health
         self._evictor = evictor
         self._memory = memory
         self._pipeline = pipeline
@@ -66,10 +67,12 @@ class Loader:
         self.loads = 0
 
     def may_take_order(self) -> bool:
-        """Whether a further load could start now: a slot is free and memory can be freed."""
+        """Whether a further load could start now: a slot is free, memory can be freed, and the
+        last loads did not fail through this worker's own fault."""
         ready = self._membership.state == "ready"
         busy = len(self._tasks) - self._limiter.without_slot()
-        return ready and busy < self._limiter.slots and self._memory.has_capacity()
+        may_load = ready and self._health.gate.is_open(len(self._tasks))
+        return may_load and busy < self._limiter.slots and self._memory.has_capacity()
 
     async def accept(self, ref: str, token: str) -> str:
         """Answer an order within milliseconds; the load runs in the background. Returns the answer
@@ -150,6 +153,7 @@ class Loader:
         try:
             async with lease.renewed():
                 await self.load(lease, suspect=suspect, evict=evict)
+            self._health.gate.succeeded()
         except HandedOn:
             log.info("%s is handed on to the worker that holds its affinity group", lease.ref)
         except NoMemoryNow as error:
@@ -161,9 +165,11 @@ class Loader:
             await (lease.refuse(error) if evict else lease.release())
         except WarmrouteError as error:
             self._events.emit("load_failed", lease.ref, reason=error.message)
+            self._health.gate.after(error)
             await lease.fail(error)
         except Exception:
             log.exception("this is a bug: the load of %s raised", lease.ref)
+            self._health.gate.failed("internal error, see the worker's log")
             await lease.fail(LoadFailed("internal error, see the worker's log"), causes.WORKER)
 
     async def load(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:

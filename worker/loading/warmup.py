@@ -69,6 +69,10 @@ class Warmup:
         self._ran: dict[str, Arrays] = {}  # inputs with which a copy of the program has run
         self._found: dict[str, Found] = {}
 
+    def inputs(self, manifest: Manifest) -> Arrays | None:
+        """Inputs with which a copy of the same program has run here; None if none are known."""
+        return self._ran.get(_key(manifest))
+
     def run(self, manifest: Manifest, model: LoadedModel, earlier: str = "") -> Ready:
         """Warm the copy up; how to serve it. `earlier`: the finding of an earlier load, '' if there
         is none. LoadFailed if it cannot be served."""

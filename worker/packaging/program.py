@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import Corrupt
+from worker.packaging.devices import notes_on_devices
 from worker.packaging.program_manifest import Packed, describe
 from worker.packaging.weight_files import split_weights, take_aliases
 from worker.runtimes.canonical import encode, to_stored
@@ -100,7 +101,7 @@ def write(
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / PROGRAM_FILE).write_bytes(encode(draft.program))
     files = {PROGRAM_FILE: out_dir / PROGRAM_FILE, **split_weights(draft.stored, out_dir)}
-    notes = notes_on_minimum(draft.program, draft.loaded.names)
+    notes = notes_on_minimum(draft.program, draft.loaded.names) + notes_on_devices(draft.program)
     return Packed("pytorch_program", files, inputs, outputs, dict(draft.aliases), notes)
 
 

@@ -14,6 +14,7 @@ from shared import datatypes
 from shared.errors import InvalidInput
 from shared.manifest import TensorSpec
 from worker.packaging import script_ranges
+from worker.packaging.devices import notes_on_devices, notes_on_script
 from worker.packaging.program_manifest import describe
 from worker.packaging.result import Packed
 from worker.runtimes import pytorch_pt2, pytorch_torchscript
@@ -79,9 +80,10 @@ def _specs(option: str, described: Sequence[Described]) -> list[TensorSpec]:
 
 def _notes(module: Any) -> list[str]:
     kinds = {part.original_name for part in module.modules() if getattr(part, "training", False)}
+    notes = notes_on_script(module)
     if found := sorted(kind for kind in kinds if TRAINED.search(kind)):
-        return [f"the archive is in training mode ({', '.join(found)}): it is served as eval()"]
-    return []
+        notes += [f"the archive is in training mode ({', '.join(found)}): it is served as eval()"]
+    return notes
 
 
 def pack_pt2_file(
@@ -106,6 +108,6 @@ def pack_whole_pt2(
         loaded = LoadedProgram(program, torch.device("cpu"), sha256="", size=0)
         loaded.bind(pytorch_pt2.stored(archive))
     inputs, outputs = describe(program, trees, input_names, output_names)
-    notes = notes_on_minimum(program, loaded.names)
+    notes = notes_on_minimum(program, loaded.names) + notes_on_devices(program)
     files = {pytorch_pt2.MODEL_FILE: path}
     return Packed("pytorch_pt2", files, inputs, outputs, notes=notes)

@@ -32,8 +32,9 @@ class Copy:
     workers hold the model too. `in_session`: a session needs it, so the last copy stays.
     `check_at`: when a batch of it is checked next, `checks`: how often that was done. `unproved`:
     at its load no inputs were known that the model accepts. `largest`: input bytes of the largest
-    call that was measured; `retained`: what that call left allocated. `mapped`: files that stay
-    pinned in the weight cache."""
+    call that was measured; `retained`: what that call left allocated. `excess`: bytes of
+    the footprint that its calls take while they run. `mapped`: files that stay pinned in the weight
+    cache."""
 
     ref: str
     manifest: Manifest
@@ -54,6 +55,7 @@ class Copy:
     unproved: bool = False
     largest: int = 0
     retained: Retained | None = None
+    excess: int = 0
     mapped: Sequence[FileEntry] = ()
 
     def must_stay(self, now: float) -> bool:
@@ -103,9 +105,14 @@ class Copies:
         return {r: c.footprint.total for r, c in self._copies.items() if not c.retiring}
 
     def hot(self) -> list[str]:
-        """The copies that take requests, the last used first."""
+        """The copies that take requests, in the order in which another process should load them:
+        those that must stay first, then the last used."""
         held = [copy for copy in self._copies.values() if not copy.retiring]
-        return [c.ref for c in sorted(held, key=lambda c: c.last_used, reverse=True)]
+
+        def rank(copy: Copy) -> tuple[bool, float]:
+            return copy.policy.pin or copy.in_session, copy.last_used
+
+        return [copy.ref for copy in sorted(held, key=rank, reverse=True)]
 
     def all(self) -> list[Copy]:
         """Every copy, retiring ones too."""

@@ -154,6 +154,8 @@ class Evictor:
             bytes_regained=None if change is None else max(0, -change), seconds=took,
         )  # fmt: skip
         log.info("evicted %s after %.0f ms: %s", ref, took * 1000, reason)
+        # From here on an unload by the API is done: it goes by this word, not by a report.
+        await until_answered(lambda: self._scripts.freed(self._membership.worker, ref))
 
     async def _unload(self, copy: Copy) -> int | None:
         """By how many bytes what is live on the device changed; None if that is not known."""

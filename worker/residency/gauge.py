@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from shared.footprint import sharing
 from shared.manifest import Manifest
 from shared.platforms import Sharing
+from worker.device.resident_peak import ResidentPeak
 from worker.device.thread import DeviceThread
 from worker.runtimes.base import LoadedModel, prepare
 
@@ -35,13 +36,16 @@ class Span:
 
 class Gauge:
     """Measures live bytes. `live()`: those of the device, None if it cannot say; `inflight()`:
-    bytes of requests that were read, which belong to no model. `begin` and `end` run on the device
+    bytes of requests that were read, which belong to no model; `peak`: measures what calls take
+    while they run. `begin` and `end` run on the device
     thread, at a moment when no batch is on the device."""
 
     def __init__(
-        self, live: Callable[[], int | None], inflight: Callable[[], int] = lambda: 0
-    ) -> None:
+        self, live: Callable[[], int | None], inflight: Callable[[], int] = lambda: 0,
+        peak: ResidentPeak | None = None,
+    ) -> None:  # fmt: skip
         self._live = live
+        self.peak = peak
         self.inflight = inflight
         self._open: set[Span] = set()
 

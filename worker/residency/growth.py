@@ -1,5 +1,5 @@
 """The growth of a copy: what its calls leave allocated (state, caches of a library) counts as its
-own bytes.
+own bytes, and so does what they take beyond what a call may (`call_peaks.py`).
 
 A copy grows when a call is larger than any before. So those calls are measured, and the others
 cost a comparison. What is still allocated a moment later is booked: other copies are evicted if it
@@ -16,6 +16,7 @@ from shared.envelope import Outcome
 from shared.errors import WarmrouteError
 from shared.footprint import Footprint
 from shared.shared_memory import size_of
+from worker.residency.call_peaks import CallPeaks
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy, Retained
 from worker.residency.evictor import Evictor
@@ -29,16 +30,21 @@ NOTICED = 1 << 20  # less may be what the event loop allocates in the meantime
 
 
 def watched(
-    gauge: Gauge, copy: Copy, size: int, call: Callable[[], Sequence[Outcome]]
-) -> Sequence[Outcome]:
+    gauge: Gauge, copy: Copy, size: int, call: Callable[[], Sequence[Outcome]],
+    peaks: CallPeaks | None = None,
+) -> Sequence[Outcome]:  # fmt: skip
     """Run a call whose inputs have `size` bytes, on the device thread; if it is the largest of this
-    copy, record what it left allocated. Growth of a call that fails shows at the next one."""
+    copy, record what it left allocated, and in `peaks` what it took while it ran. Growth of a call
+    that fails shows at the next one."""
     if size <= copy.largest or not gauge.quiet:
         if size > copy.largest:
             gauge.disturb()
+        elif peaks is not None:
+            peaks.ran(copy.ref, size)
         return call()
     span = Span()
     gauge.begin(span)
+    resident = gauge.peak.start() if gauge.peak else None
     try:
         outcomes = call()
         change = gauge.end(span)
@@ -49,6 +55,10 @@ def watched(
         retained = change - sum(map(size_of, outcomes))
         if retained >= NOTICED:
             copy.retained = Retained(span.before, retained)
+        if gauge.peak and resident and peaks is not None:
+            excess = gauge.peak.excess(resident, change)
+            if excess >= NOTICED:
+                peaks.found(copy.ref, excess, size)
     return outcomes
 
 
@@ -59,6 +69,7 @@ class Growth:
         self._copies = context.copies
         self._device_class = context.device.device_class
         self._gauge = context.gauge
+        self._peaks = context.peaks
         self._ledger = context.ledger
         self._membership = context.membership
         self._scripts = context.scripts
@@ -69,7 +80,12 @@ class Growth:
     async def run_once(self) -> int:
         """Check every copy whose last large call left memory allocated; how many have grown."""
         found = [c for c in self._copies.all() if c.retained and not c.retiring]
-        return sum([await self._check(copy) for copy in found])
+        grown = sum([await self._check(copy) for copy in found])
+        for copy in self._copies.all():
+            if not copy.retiring and self._peaks.excess(copy.ref) != copy.excess:
+                await self._count_peak(copy)
+                grown += 1
+        return grown
 
     async def _check(self, copy: Copy) -> bool:
         retained = copy.retained
@@ -85,6 +101,12 @@ class Growth:
         await self._book(copy)
         return True
 
+    async def _count_peak(self, copy: Copy) -> None:
+        """Count what the copy's calls take beyond what a call may, or count it no longer."""
+        copy.excess = self._peaks.excess(copy.ref)
+        log.info("calls of %s take %d bytes more than they may", copy.ref, copy.excess)
+        await self._fit(copy, copy.model.bytes_resident)
+
     def _is_allocated(self, copy: Copy) -> bool | None:
         """Whether what the call left is still allocated; None if that is not known now."""
         now = self._gauge.now()
@@ -98,7 +120,11 @@ class Growth:
         member, learned = self._membership, {f"own:{self._device_class}": own}
         with suppress(WarmrouteError):  # then the next load records it
             await self._scripts.record_stats(member.worker, member.epoch, copy.ref, learned)
-        grown = Footprint(copy.footprint.blobs, max(own, copy.footprint.own))
+        await self._fit(copy, max(own, copy.footprint.own - copy.excess))
+
+    async def _fit(self, copy: Copy, own: int) -> None:
+        """Book own bytes of a copy; it is evicted itself if it does not fit even alone."""
+        grown = Footprint(copy.footprint.blobs, own + copy.excess)
         if await self._memory.grow(copy.ref, grown):
             copy.footprint = grown
             return

@@ -88,6 +88,9 @@ class Gauges(Protocol):
     def trim(self) -> None:
         """Return memory that allocators hold back unused to the system."""
 
+    def relieve(self) -> int:
+        """Return cached memory to the driver if the device is short of memory; the bytes."""
+
 
 class MemoryMonitor:
     """Samples the memory; `run_once` every EVERY_S.
@@ -146,6 +149,8 @@ class MemoryMonitor:
             log.warning("this process is replaced by a new one: %s", why)
 
     async def _follow_capacity(self) -> None:
+        if returned := await asyncio.to_thread(self._device.relieve):
+            log.info("the device is short of memory: %d MB of cache freed", returned // 1_000_000)
         capacity = await asyncio.to_thread(self._capacity)
         self._capacities = (*self._capacities, max(0, capacity))[-SAMPLES:]
         budget = budget_after(self._ledger.budget, self._capacities)

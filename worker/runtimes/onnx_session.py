@@ -21,14 +21,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from shared.errors import LoadFailed
 from shared.repository.disk import disk_errors
 from worker.runtimes import failures, onnx_errors
 
+SHRINK_BYTES = 4 << 20  # of inputs; allocating anew would take longer than a smaller run
 QUIET = 4  # only fatal errors on stderr; the others are raised as exceptions
 
 
-def open_session(path: Path, device: str = "cpu", *, inspect_only: bool = False) -> Any:
-    """An onnxruntime session with one intra-op thread; LoadFailed with onnxruntime's reason.
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+NO_CUDA = (
+    "ONNX model: this worker has a GPU and its onnxruntime cannot use one: install "
+    "'warmroute[worker-gpu]' in place of 'warmroute[worker]', or run a worker with "
+    "WARMROUTE_DEVICE=cpu for such models"
+)
+
+
+def open_session(
+    path: Path, device: str = "cpu", *, memory_bytes: int = 0, inspect_only: bool = False
+) -> Any:
+    """An onnxruntime session with one intra-op thread; LoadFailed with onnxruntime's reason, or if
+    it would not run on the `device`. `memory_bytes`: the most that its arena on a GPU may take.
     `inspect_only`: weights stay mapped from the model's external data, and runs are slow."""
     import onnxruntime  # 68 MB of library, only for workers with ONNX models
 
@@ -41,15 +54,41 @@ def open_session(path: Path, device: str = "cpu", *, inspect_only: bool = False)
             options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         if inspect_only:
             options.add_session_config_entry("session.disable_prepacking", "1")
-        providers = _providers(device, onnxruntime.get_available_providers())
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        providers = _providers(device, memory_bytes, onnxruntime.get_available_providers())
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session.disable_fallback()  # else a run that fails on the GPU goes on on the CPU for good
+        if device != "cpu" and CUDA not in session.get_providers():
+            raise LoadFailed(f"{NO_CUDA} (its CUDA provider did not start: a library is missing)")
+        return session
 
 
-def _providers(device: str, available: list[str]) -> list[Any]:
+def _providers(device: str, memory_bytes: int, available: list[str]) -> list[Any]:
+    """On a GPU: memory of the size that is asked for (else the arena doubles, and never returns
+    any), and algorithms by a rule (else each new batch size is measured, which takes seconds)."""
     kind, _, index = device.partition(":")
-    if kind == "cuda" and "CUDAExecutionProvider" in available:
-        return [("CUDAExecutionProvider", {"device_id": index or "0"}), "CPUExecutionProvider"]
-    return ["CPUExecutionProvider"]
+    if kind != "cuda":
+        return [CPU]
+    if CUDA not in available:
+        raise LoadFailed(NO_CUDA)
+    chosen = {
+        "device_id": index or "0", "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+        **({"gpu_mem_limit": str(memory_bytes)} if memory_bytes else {}),
+    }  # fmt: skip
+    return [(CUDA, chosen), CPU]
+
+
+def run_options(device: str, input_bytes: int) -> Any | None:
+    """Options of one run: on a GPU the arena gives back what a large one leaves unused. None for
+    the usual ones."""
+    if device == "cpu" or input_bytes < SHRINK_BYTES:
+        return None
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    index = device.partition(":")[2] or "0"
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", f"gpu:{index}")
+    return options
 
 
 LEFT_AFTER_S = 3600.0  # a folder of this age was left by a process that was killed

@@ -17,7 +17,7 @@ from shared.errors import InvalidInput, LoadFailed, ModelFailed
 from shared.manifest import Manifest, TensorSpec
 from worker.device.base import Device
 from worker.runtimes import failures
-from worker.runtimes.onnx_session import laid_out, open_session
+from worker.runtimes.onnx_session import laid_out, open_session, run_options
 
 MODEL_FILE = "model.onnx"
 FOLDERS = "laid-out"  # beside the folder of the blobs
@@ -52,7 +52,8 @@ class OnnxModel:
         given = {spec.name: _to_onnx(inputs[spec.name], spec) for spec in expected}
         try:
             with failures.of_model():
-                results = self._session.run([spec.name for spec in self._outputs], given)
+                names = [spec.name for spec in self._outputs]
+                results = self._session.run(names, given, self._run_options(given))
         except ModelFailed as error:
             if unequal := _unequal(self._tied, given):
                 raise InvalidInput(unequal) from error
@@ -61,6 +62,10 @@ class OnnxModel:
             spec.name: _from_onnx(result, spec)
             for spec, result in zip(self._outputs, results, strict=True)
         }
+
+    def _run_options(self, given: Mapping[str, np.ndarray]) -> Any | None:
+        size = sum(array.nbytes for array in given.values())
+        return run_options(self._device.name, size)
 
     def unload(self) -> None:
         """Free the session and its memory."""
@@ -73,7 +78,7 @@ def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> OnnxM
     if files[MODEL_FILE].name == manifest.file(MODEL_FILE).sha256:
         session = _open_blobs(files, device)
     else:  # the publisher's folder, in which the files already have their names
-        session = open_session(files[MODEL_FILE], device.name)
+        session = _session_of(files[MODEL_FILE], device)
     model = OnnxModel(manifest, session, device)
     if model.bytes_resident >= TRIM_BYTES:
         device.trim()  # reading the file has taken as much again as the model
@@ -94,7 +99,16 @@ def _open_blobs(files: Mapping[str, Path], device: Device) -> Any:
 
 def _open(files: Mapping[str, Path], near: Path, device: Device, *, copied: bool = False) -> Any:
     with laid_out(files, near, copied=copied) as folder:
-        return open_session(folder / MODEL_FILE, device.name)
+        return _session_of(folder / MODEL_FILE, device)
+
+
+def _session_of(path: Path, device: Device) -> Any:
+    """On a GPU its arena may take what is free now: what others hold is not to be had anyway."""
+    if device.kind == "cpu":
+        return open_session(path)
+    device.relieve()  # onnxruntime has no part in torch's cache
+    free = max(0, device.memory_total() - device.memory_used())
+    return open_session(path, device.name, memory_bytes=free)
 
 
 def _check_names(manifest: Manifest, session: Any) -> None:

@@ -65,6 +65,17 @@ REGIONS = frozenset(
 )
 
 
+AUTOCAST = "torch.ops.higher_order.wrap_with_autocast"
+# Kernels of libraries for CPUs, by their names: a build of torch without CUDA does not say which
+# operators a GPU has.
+_OF_CPUS = re.compile(r"torch\.ops\.aten\.\w*?(?:_for_cpu|_cpu_fallback|mkldnn|fbgemm)\w*\.\w+")
+
+
+def only_on_cpus(name: str) -> bool:
+    """Whether the operator called `name` in a program exists on CPUs only."""
+    return _OF_CPUS.fullmatch(name) is not None
+
+
 def find(name: str) -> Callable[..., Any]:
     """The operator called `name` in a program; Corrupt if a program may not call it."""
     if name in SYMBOLIC:

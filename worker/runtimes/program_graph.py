@@ -20,7 +20,7 @@ import msgspec
 import torch
 from torch import fx
 
-from shared.errors import Corrupt
+from shared.errors import Corrupt, LoadFailed
 from worker.runtimes import operators
 from worker.runtimes.program_args import Arguments
 from worker.runtimes.program_schema import Graph, Node
@@ -62,11 +62,15 @@ class GraphBuilder:
 
     def _call(self, call: Node) -> None:
         op = operators.find(call.target)
+        self._check_device(call.target)
         given = [(item.name, self._arguments.decode(item.arg), item.kind) for item in call.inputs]
         named = {name: value for name, value, _ in given}
         self._check_inference(call.target, named)
         self._check_writes(call.target, op, named)
         args = tuple(value for name, value, kind in given if kind == POSITIONAL or not name)
+        if call.target == operators.AUTOCAST and args[:1] == ("cpu",):
+            # Of the device that it was exported on; elsewhere such a region has no effect.
+            args = (self._device.type, *args[1:])
         kwargs = {name: value for name, value, kind in given if kind != POSITIONAL and name}
         node = self._graph.call_function(op, args, kwargs)
         # A region may return its arguments.
@@ -129,6 +133,13 @@ class GraphBuilder:
                 "that keeps state cannot be served: pass the state in and out instead"
             )
         self.written |= touched
+
+    def _check_device(self, target: str) -> None:
+        if self._device.type != "cpu" and operators.only_on_cpus(target):
+            raise LoadFailed(
+                f"program: {target} exists on CPUs only: export the model without "
+                "run_decompositions(), or run a worker with WARMROUTE_DEVICE=cpu for it"
+            )
 
     @staticmethod
     def _check_inference(target: str, named: dict[str, Any]) -> None:

@@ -42,7 +42,8 @@ def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Torch
         manifest,
         device,
         lambda given: module(*given),
-        bytes_resident=attached.overhead_bytes + HEAP_PER_PARAMETER * len(attached.tensors),
+        bytes_resident=attached.overhead_bytes
+        + device.heap_bytes(HEAP_PER_PARAMETER * len(attached.tensors)),
         shared=attached.shared,
         holds=(skeleton, attached),
     )

@@ -32,7 +32,7 @@ def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Torch
         program.bind(attached.tensors),
         inputs=inputs,
         bytes_resident=attached.overhead_bytes,
-        shared={**attached.shared, sha256: program.heap_bytes},
+        shared={**attached.shared, sha256: device.heap_bytes(program.heap_bytes)},
         holds=(program, attached),
         shapes_near=program.shapes_near,
     )

@@ -38,8 +38,11 @@ def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Torch
         device,
         program.bind(weights.tensors),
         inputs=inputs,
-        bytes_resident=HEAP_PER_TENSOR * len(weights.tensors),
-        shared={entry.sha256: entry.size, program.sha256: program.heap_bytes},
+        bytes_resident=device.heap_bytes(HEAP_PER_TENSOR * len(weights.tensors)),
+        shared={
+            entry.sha256: entry.size,
+            program.sha256: device.heap_bytes(program.heap_bytes),
+        },
         holds=(program, weights),
         shapes_near=program.shapes_near,
     )

@@ -34,7 +34,8 @@ MODEL_FILE = "model.pt"
 def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> TorchModel:
     """Load the archive onto the device; LoadFailed with torch's message if it is not an archive,
     or if forward() does not take the manifest's inputs."""
-    module = open_archive(files[MODEL_FILE], device.torch_device)
+    with device.loading():
+        module = open_archive(files[MODEL_FILE], device.torch_device)
     module.eval()
     arguments = read_arguments(module)
     call = caller(arguments, _places(arguments, [spec.name for spec in manifest.inputs]))

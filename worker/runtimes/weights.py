@@ -39,7 +39,9 @@ class Weights:
 class Attached:
     """All weights of a model by name, and the bytes of each blob by hash."""
 
-    def __init__(self, blobs: Mapping[str, Weights], aliases: Mapping[str, str]) -> None:
+    def __init__(
+        self, blobs: Mapping[str, Weights], aliases: Mapping[str, str], device: Device
+    ) -> None:
         self.tensors: dict[str, Tensor] = {}
         for blob in blobs.values():
             twice = self.tensors.keys() & blob.tensors.keys()
@@ -53,7 +55,7 @@ class Attached:
                 )
             self.tensors[name] = self.tensors[other]
         self.shared = {sha256: blob.bytes for sha256, blob in blobs.items()}
-        self.overhead_bytes = HEAP_PER_TENSOR * len(self.tensors)
+        self.overhead_bytes = device.heap_bytes(HEAP_PER_TENSOR * len(self.tensors))
         self.holders = list(blobs.values())  # the weak cache drops a blob without a holder
 
 
@@ -71,7 +73,7 @@ def attach(manifest: Manifest, files: Mapping[str, Path], device: Device) -> Att
         for name, other in manifest.parameters.items()
         if name.startswith(ALIAS)
     }
-    return Attached(blobs, aliases)
+    return Attached(blobs, aliases, device)
 
 
 def _shared(entry: FileEntry, path: Path | None, device: Device) -> Weights:

@@ -18,16 +18,18 @@ from typing import TypeVar
 from shared import clock
 from shared.errors import InvalidInput, ModelFailed, OutOfMemory, WarmrouteError
 from worker.device.base import DeviceOutOfMemory
+from worker.device.thread import is_no_evidence
 from worker.residency import growth
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.runtimes.failures import WrongOutput
 from worker.serving import execution
-from worker.serving.batch_start import WITHDRAWN, BatchStart, RedisClock
+from worker.serving.batch_start import WITHDRAWN, BatchStart
 from worker.serving.completions import Result
 from worker.serving.execution import DeviceCall
 from worker.serving.oom_recovery import OomRecovery
 from worker.serving.queued_request import QueuedRequest
+from worker.serving.redis_clock import RedisClock
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -71,8 +73,10 @@ class BatchRunner:
     ) -> None:
         self._device = context.thread
         self._gauge = context.gauge
+        self._peaks = context.peaks
         self._progress = context.progress
         self._meter = context.meter
+        self._calls = context.health.calls
         self._clock = redis_clock
         self._oom_recovery = oom_recovery
 
@@ -110,7 +114,8 @@ class BatchRunner:
         self, of: _Batch, batch: Sequence[QueuedRequest]
     ) -> list[Result] | WarmrouteError:
         overdue_at = self._clock.local_deadline(max(request.deadline_ms for request in batch))
-        call, order = DeviceCall(self._progress, of.start.number, overdue_at), of.start.turn.order
+        call = DeviceCall(self._progress, of.start.number, overdue_at, of.copy.ref)
+        order = of.start.turn.order
         try:
             return await self._device.run(lambda: self._run_allowed(of, batch, call), order)
         except WarmrouteError as error:
@@ -139,12 +144,21 @@ class BatchRunner:
     ) -> Sequence[Result]:
         """On the device thread. A failed call answers a request only if that was alone in it."""
         started, answered = clock.monotonic(), int(len(batch) == 1)
+        call = call._replace(failed=partial(self._failed, copy.ref, requests=len(batch)))
         try:
             size = sum(request.size for request in batch)
             outcomes = growth.watched(
-                self._gauge, copy, size, partial(execution.run, copy, batch, call)
+                self._gauge, copy, size, partial(execution.run, copy, batch, call), self._peaks
             )
             answered = len(batch)
+            self._calls.succeeded(copy.ref)
             return outcomes
         finally:
             self._meter.add(copy.ref, clock.monotonic() - started, answered)
+
+    def _failed(self, ref: str, error: Exception, requests: int) -> None:
+        """On the device thread: a call of so many requests has raised."""
+        if is_no_evidence(error):
+            return
+        self._calls.failed(ref)
+        self._device.examine(error, requests)

@@ -10,11 +10,6 @@ and the last news of it is older than `FRESH_S`, because it stood behind another
 requests waited in their queue, it looks at the answer first, and sends `begin` again if that is as
 old. The batch before took longer than `FRESH_S` then, so this round trip takes a small part of the
 device's time.
-
-Redis's clock is the only one for deadlines. An answer that carried its time `t` was sent before it
-was received, so from then on Redis's clock shows at least `t` plus what has passed here. That is a
-lower bound; the upper bound is not known, so a margin far above any delay of an answer is kept.
-Clocks drift apart, and a failover brings another clock: a bound is believed for a minute.
 """
 
 from __future__ import annotations
@@ -31,47 +26,19 @@ from shared.scripts import WorkerScripts
 from worker.membership import Membership
 from worker.serving.completions import Completions
 from worker.serving.queued_request import QueuedRequest
+from worker.serving.redis_clock import RedisClock
 from worker.serving.turns import Turn
 
-BELIEVED_S = 60.0
 # Answers of `begin`, as they arrive.
 RUN, EXPIRED, GONE, FENCED = (
     status.encode() for status in (statuses.RUN, statuses.EXPIRED, statuses.GONE, statuses.FENCED)
 )
-MARGIN_MS = 15_000  # over the command timeout: later answers are not waited for
 FRESH_S = 0.02  # older news of a request is renewed before the device takes it up
 LOOK_S = 0.5  # how long the device waits for that
 # In place of the result of a request that did not run because it was cancelled.
 WITHDRAWN = Cancelled("the request was cancelled before it could run")
 
 Begin = Callable[[int, Sequence[QueuedRequest]], Awaitable[set[bytes]]]
-
-
-class RedisClock:
-    """Bounds on Redis's clock, from the answers of `begin`: only what is certain."""
-
-    def __init__(self) -> None:
-        self._ahead_ms: float | None = None
-        self._since = 0.0
-
-    def observe(self, now_ms: int) -> None:
-        """An answer carried Redis's time. The largest difference came with the least delay."""
-        now = clock.monotonic()
-        ahead = now_ms - now * 1000
-        if self._ahead_ms is None or ahead > self._ahead_ms or now - self._since > BELIEVED_S:
-            self._ahead_ms, self._since = ahead, now
-
-    def certainly_before(self, deadline_ms: int) -> bool:
-        """Whether Redis's clock cannot have reached `deadline_ms` yet."""
-        if self._ahead_ms is None:
-            return False
-        return clock.monotonic() * 1000 + self._ahead_ms + MARGIN_MS < deadline_ms
-
-    def local_deadline(self, deadline_ms: int) -> float:
-        """The moment of `clock.monotonic` at which Redis's clock has certainly reached
-        `deadline_ms`. Only after the first observation."""
-        assert self._ahead_ms is not None, "this is a bug: Redis's time was not observed yet"
-        return (deadline_ms - self._ahead_ms) / 1000
 
 
 class BatchStart:

@@ -150,6 +150,11 @@ class Batcher:
         return True
 
     @property
+    def models(self) -> int:
+        """How many models requests are accepted for."""
+        return len(self._queues)
+
+    @property
     def idle(self) -> bool:
         """Whether no request of any model waits."""
         return not self._filled

@@ -1,96 +1,122 @@
 """Outcomes on their way to Redis, coalesced: all of one loop turn go in one `complete` call.
 
-A commit that Redis did not answer is sent again: `complete` may be repeated, as only the first
-finds the work entry. A worker that was fenced meanwhile commits nothing, under its new epoch
-neither: the requests that it had started were moved, which deleted their entries.
+Small outcomes and large ones go on two lanes, so that no small one waits for the upload of a large
+one (`outcome_lane.py`). A commit that Redis did not answer is sent again: `complete` may be
+repeated, as only the first finds the work entry. A worker that was fenced meanwhile commits
+nothing, under its new epoch neither: the requests that it had started were moved, which deleted
+their entries.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, deque
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from shared import statuses
 from shared.causes import full_text
-from shared.constants import POLL, WATCHED
+from shared.constants import POLL
 from shared.envelope import Outcome, pack, pack_error
-from shared.errors import Expired, ModelFailed, WarmrouteError
-from shared.retry import until_answered
+from shared.errors import Expired, ModelFailed, Undeliverable, WarmrouteError
 from shared.scripts import Completion, WorkerScripts
 from shared.shared_memory import SHARED_MEMORY_FROM_BYTES, SharedMemoryStore, size_of
 from worker.membership import Membership
+from worker.serving.outcome_lane import OutcomeLane, Outgoing
 from worker.serving.queued_request import QueuedRequest
+from worker.serving.redis_clock import RedisClock
 
-MAX_BATCH = 128
-MAX_BATCH_BYTES = 4 << 20
-_POLL, _WATCHED = POLL.encode(), WATCHED.encode()
+log = logging.getLogger(__name__)
+
+_POLL = POLL.encode()
 MAX_OUTCOME_BYTES = 64 << 20  # Redis would refuse one beyond its own limits again and again
+# Larger ones go on a connection of their own: on a slow line the start of a batch, the renewal of
+# a load and the outcomes of others would wait behind them.
+LARGE_FROM_BYTES = 64 << 10
+SMALL_CALL_BYTES, LARGE_CALL_BYTES = 256 << 10, 4 << 20
+MAX_LARGE_BYTES = 512 << 20  # of large outcomes that wait
 Result = Outcome | WarmrouteError
 
 
 class Completions:
     """Commits outcomes. `release(entries)` is called for entries that are this worker's no longer,
-    committed or not; `shared_memory` carries large outcomes to gateways on this host."""
+    committed or not; `shared_memory` carries large outcomes to gateways on this host; `large` runs
+    the scripts for the others that are large, over a channel of its own."""
 
     def __init__(
         self, scripts: WorkerScripts, membership: Membership,
         release: Callable[[Iterable[bytes]], None],
-        shared_memory: SharedMemoryStore | None = None,
+        shared_memory: SharedMemoryStore | None = None, large: WorkerScripts | None = None,
     ) -> None:  # fmt: skip
-        self._scripts = scripts
         self._membership = membership
         self.release = release
         self._shared_memory = shared_memory
-        self._waiting: deque[Completion] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self.redis_clock = RedisClock()
+        large = large or scripts
+        self._small = OutcomeLane(
+            partial(self._complete, scripts), SMALL_CALL_BYTES, self._settle, self._refuse
+        )
+        self._large = OutcomeLane(
+            partial(self._complete, large), LARGE_CALL_BYTES, self._settle, self._refuse, large.cut
+        )
         self.counts: Counter[str] = Counter()
 
     def finish(self, requests: Sequence[QueuedRequest], results: Sequence[Result]) -> None:
         """Commit the result of each request soon."""
-        pairs = zip(requests, results, strict=True)
-        self.add(completion(request, result, self._shared_memory) for request, result in pairs)
+        for request, result in zip(requests, results, strict=True):
+            self._put(
+                completion(request, result, self._shared_memory), self._until(request.deadline_ms)
+            )
 
     def add(self, completions: Iterable[Completion]) -> None:
         """Commit these soon."""
-        self._waiting.extend(completions)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._flush())
+        for each in completions:
+            self._put(each, float("inf"))
 
     async def drain(self) -> None:
         """Wait until everything added is committed or refused."""
-        if self._task is not None:
-            await asyncio.shield(self._task)
+        while self._large.busy or self._small.busy:
+            await self._large.drain()
+            await self._small.drain()
 
-    async def _flush(self) -> None:
-        while self._waiting:
-            batch: list[Completion] = []
-            size = 0
-            while self._waiting and len(batch) < MAX_BATCH and size < MAX_BATCH_BYTES:
-                batch.append(self._waiting.popleft())
-                size += len(batch[-1].outcome)
-            await self._commit(batch)
-            self.release([completion.entry for completion in batch])
+    def _until(self, deadline_ms: int) -> float:
+        clock = self.redis_clock
+        return clock.local_deadline(deadline_ms) if clock.observed else float("inf")
 
-    async def _commit(self, batch: list[Completion]) -> None:
-        tries = 0
+    def _put(self, completion: Completion, until: float) -> None:
+        item = Outgoing(completion, until)
+        if item.size < LARGE_FROM_BYTES:
+            self._small.put(item)
+        elif self._large.bytes + item.size > MAX_LARGE_BYTES:
+            self._refuse(item, Undeliverable(
+                f"its outcome of {item.size} bytes cannot wait for the line to Redis: "
+                f"{self._large.bytes} bytes wait already"
+            ))  # fmt: skip
+        else:
+            self._large.put(item)
 
-        async def complete() -> list[int]:
-            nonlocal tries
-            tries += 1
-            member = self._membership  # its epoch may be a new one in each try
-            return await self._scripts.complete(member.worker, member.epoch, batch)
+    async def _complete(
+        self, scripts: WorkerScripts, completions: Sequence[Completion]
+    ) -> list[int]:
+        member = self._membership  # its epoch may be a new one in each try
+        return await scripts.complete(member.worker, member.epoch, completions)
 
-        won = await until_answered(complete)
-        self._count(batch, won, repeated=tries > 1)
-
-    def _count(self, batch: list[Completion], won: list[int], repeated: bool) -> None:
-        lost = "repeat" if repeated else "not ours"
+    def _settle(self, items: list[Outgoing], won: list[int]) -> None:
+        self.release([item.completion.entry for item in items])
         if won == [-1]:
-            self.counts[statuses.FENCED] += len(batch)
+            self.counts[statuses.FENCED] += len(items)
             return
-        for completion, first in zip(batch, won, strict=True):
-            self.counts[completion.status if first else lost] += 1
+        for item, first in zip(items, won, strict=True):
+            lost = "repeat" if item.repeated else "not ours"
+            self.counts[item.completion.status if first else lost] += 1
+
+    def _refuse(self, item: Outgoing, error: WarmrouteError) -> None:
+        """Answer with a failure in place of an outcome that was given up."""
+        given_up = item.completion
+        log.warning("request %s: %s", given_up.id.decode(errors="replace"), error.message)
+        status = statuses.EXPIRED if isinstance(error, Expired) else statuses.FAILED
+        failed = given_up._replace(status=status, outcome=pack_error(error))
+        self._small.put(Outgoing(failed, repeated=item.repeated))
 
 
 def completion(
@@ -100,8 +126,8 @@ def completion(
     head = (request.entry, request.id, request.reply, request.flags)
     result = _within_limit(result)
     if isinstance(result, Outcome):
-        ref = request.ref if _WATCHED in request.flags else b""
-        return Completion(*head, statuses.SUCCEEDED, _packed(request, result, shared_memory), ref)
+        packed = _packed(request, result, shared_memory)
+        return Completion(*head, statuses.SUCCEEDED, packed, request.ref)
     status = statuses.EXPIRED if isinstance(result, Expired) else statuses.FAILED
     full = full_text(result).encode(errors="replace")
     return Completion(*head, status, pack_error(result), request.ref, full)

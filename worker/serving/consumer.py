@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from shared import clock
 from shared.errors import ModelFailed
@@ -20,7 +20,7 @@ from shared.tasks import BackgroundTasks
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.serving.batch_runner import BatchRunner
-from worker.serving.batch_start import BatchStarter, RedisClock
+from worker.serving.batch_start import BatchStarter
 from worker.serving.completions import Completions
 from worker.serving.oom_recovery import FreeMemory, OomRecovery, nothing_to_free
 from worker.serving.receiver import Receiver
@@ -28,6 +28,8 @@ from worker.serving.turns import Turn, end_turn, may_start
 from worker.trial.guard import Guard
 
 log = logging.getLogger(__name__)
+
+ANSWER_S = 5.0  # to answer the request that made the device stop, before this process ends
 
 
 class Consumer:
@@ -42,11 +44,12 @@ class Consumer:
         self._batcher = context.batcher
         self._arrived = receiver.arrived
         self._completions = completions
+        self._thread = context.thread
         self._turns: set[Turn] = set()  # of the batches that were started and have not ended
         self._yielded = 0  # slots of batches that wait for memory
         self._running = BackgroundTasks[None]()
         self._pausing = asyncio.Lock()
-        redis_clock = RedisClock()
+        redis_clock = completions.redis_clock
         self._starter = BatchStarter(context.scripts, context.membership, completions, redis_clock)
         self._runner = BatchRunner(context, redis_clock, OomRecovery(free_memory, self._yield_slot))
         self.guard = Guard(context, self._is_idle, events)
@@ -73,7 +76,16 @@ class Consumer:
         kept = start.allowed(running)
         kept_results = [results[request.entry] for request in kept]
         self._completions.finish(kept, kept_results)
+        if self._thread.asserted:
+            await self._end_asserted()
         self.guard.observe(copy, kept, kept_results)
+
+    async def _end_asserted(self) -> None:
+        """No call succeeds any more: end this process once the request to blame is answered."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                await self._completions.drain()
+        self._thread.end_asserted()
 
     async def drain(self) -> None:
         """Wait for the batches that run, and for their outcomes to be committed."""

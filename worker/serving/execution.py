@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from shared import clock, failpoints, ranges
 from shared.envelope import Outcome, Timing
 from worker.device.base import DeviceOutOfMemory
 from worker.device.out_of_memory import out_of_memory
-from worker.device.thread import exit_if_device_lost
 from worker.residency.copies import Copy
 from worker.serving import batch_tensors
 from worker.serving.batch_tensors import Arrays
@@ -19,16 +18,19 @@ from worker.supervisor.progress import Progress
 
 
 class DeviceCall(NamedTuple):
-    """What the parent process can read of a device call: the number of its batch (over 0), and the
-    moment of `clock.monotonic` after which it takes too long."""
+    """What the parent process can read of a device call: the number of its batch (over 0), the
+    moment of `clock.monotonic` after which it takes too long, and its model. `failed(error)` looks
+    for the cause while the batch still counts as running."""
 
     progress: Progress
     number: int
     overdue_at: float
+    ref: str = ""
+    failed: Callable[[Exception], object] = lambda error: None
 
     def start(self) -> None:
         """The device computes it from now on."""
-        self.progress.start(self.number, self.overdue_at)
+        self.progress.start(self.number, self.overdue_at, self.ref)
 
     def end(self) -> None:
         """The call has returned or raised."""
@@ -76,7 +78,7 @@ def run_model(copy: Copy, inputs: Arrays, call: DeviceCall) -> Arrays:
         failpoints.reach_now("run.mid")
         return copy.model.run(inputs)
     except Exception as error:
-        exit_if_device_lost(error)  # here, while the batch still counts as running
+        call.failed(error)
         raise
     finally:
         call.end()

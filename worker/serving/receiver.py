@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from shared import clock, failpoints
 from shared.channel import Channel
@@ -25,20 +26,33 @@ log = logging.getLogger(__name__)
 
 READ_COUNT = 64
 MAX_BYTES = 256 << 20
+MOST_TIMES = 32  # the entries of the window, where one model's flood is read past
+SHARES = 16
 
 
 class InflightWindow:
     """Entries that were read and not answered yet: at most `max_entries` of them.
+
+    A stream is read in its order, so a worker with several models reads past the flood of one, to
+    the requests of its neighbours: of each model only the first entries count, a `SHARES`th of the
+    window. `place` bounds what one model can have on the stream.
 
     The size of an entry is known only after it was read, so the next entries are assumed to be as
     large as the last one: one read of larger entries can exceed `max_bytes`. At the limit nothing
     is read; an entry larger than the limit is read alone.
     """
 
-    def __init__(self, max_entries: int, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, max_entries: int, max_bytes: int = MAX_BYTES, models: Callable[[], int] = lambda: 1
+    ) -> None:
+        """`models()`: how many models the worker serves."""
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._sizes: dict[bytes, int] = {}
+        self._models = models
+        self._share = max(1, max_entries // SHARES)
+        self._by_model: Counter[bytes] = Counter()
+        self._counted = 0  # of each model no more than its share
+        self._sizes: dict[bytes, tuple[int, bytes]] = {}
         self._last_size = 1
         self._released = asyncio.Event()
         self.bytes = 0
@@ -48,17 +62,26 @@ class InflightWindow:
 
     async def wait_for_capacity(self) -> int:
         """Wait until an entry may be read; the number of entries to read, at least one."""
-        while len(self._sizes) >= self._max_entries or self.bytes >= self._max_bytes:
+        while (left := self._left()) <= 0 or self.bytes >= self._max_bytes:
             self._released.clear()
             await self._released.wait()
         by_bytes = (self._max_bytes - self.bytes) // self._last_size or 1
-        return min(READ_COUNT, self._max_entries - len(self._sizes), by_bytes)
+        return min(READ_COUNT, left, by_bytes)
 
-    def add(self, entry: bytes, size: int) -> bool:
+    def _left(self) -> int:
+        """How many more entries may be read, as far as their number goes."""
+        left = self._max_entries - len(self._sizes)
+        if left > 0 or self._models() < 2 or self._counted >= self._max_entries:
+            return left
+        return left + (MOST_TIMES - 1) * self._max_entries
+
+    def add(self, entry: bytes, size: int, model: bytes = b"") -> bool:
         """Count an entry of `size` bytes; False if it is in the window already."""
         if entry in self._sizes:
             return False
-        self._sizes[entry] = size
+        self._sizes[entry] = size, model
+        self._by_model[model] += 1
+        self._counted += self._by_model[model] <= self._share
         self._last_size = size or 1
         self.bytes += size
         return True
@@ -66,7 +89,14 @@ class InflightWindow:
     def release(self, entries: Iterable[bytes]) -> None:
         """Remove entries that were answered, or that belong to another worker now."""
         for entry in entries:
-            self.bytes -= self._sizes.pop(entry, 0)
+            if entry not in self._sizes:
+                continue
+            size, model = self._sizes.pop(entry)
+            self.bytes -= size
+            self._counted -= self._by_model[model] <= self._share
+            self._by_model[model] -= 1
+            if not self._by_model[model]:
+                del self._by_model[model]
         self._released.set()
 
 
@@ -124,7 +154,7 @@ class Receiver:
         for entry, flat in entries:
             # An entry without fields was deleted since; one in the window is read again after an
             # error.
-            if flat and self.inflight.add(entry, len(flat[-1])):
+            if flat and self.inflight.add(entry, len(flat[-1]), _model_of(flat)):
                 self._queue(entry, flat)
             failpoints.reach_now("receive.after")
         self._last_read = max(self._last_read, entries[-1][0], key=entry_order)
@@ -140,3 +170,8 @@ class Receiver:
         if not self._batcher.put(request):
             lost = Unavailable("this worker does not hold the model any more")
             self._completions.finish([request], [lost])
+
+
+def _model_of(flat: list[bytes]) -> bytes:
+    """The ref in an entry as `place` writes it, b"" in any other."""
+    return flat[3] if len(flat) > 3 and flat[2] == b"model" else b""

@@ -28,6 +28,7 @@ class Child:
         self.epoch = ""  # its registration, '' before the first
         self.hot: list[str] = []
         self.recycling = False
+        self.sick = ""  # why it left as sick
         self.started = clock.monotonic()
         self._process = process
         self._link = link
@@ -36,13 +37,13 @@ class Child:
 
     @classmethod
     async def start(
-        cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool,
+        cls, env: Mapping[str, str], hot: Sequence[str], served_before: bool, suspect: str = "",
         inherited: Sequence[int] = (),
     ) -> Self:  # fmt: skip
         """Start a process that loads `hot`. `served_before`: another process of this worker has
         served, so the settings are right, and a service that does not answer now will later.
-        `inherited`: descriptors that it keeps open. The process has a session of its own: Ctrl-C
-        and signals to the parent's group do not reach it."""
+        `suspect`: why it is on probation. `inherited`: descriptors that it keeps open. The process
+        has a session of its own: Ctrl-C and signals to the parent's group do not reach it."""
         here, there = socket.socketpair()
         file = shared_file()
         try:
@@ -56,7 +57,7 @@ class Child:
             there.close()
             os.close(file)
         link = await Link.open(here)
-        link.send(hot=list(hot), served_before=served_before)
+        link.send(hot=list(hot), served_before=served_before, suspect=suspect)
         return cls(process, link, progress)
 
     @property
@@ -93,7 +94,7 @@ class Child:
 
     def cause(self, status: int) -> str:
         """The cause of its end."""
-        return self._cause or describe(status)
+        return self._cause or describe(status) + (f": {self.sick}" if self.sick else "")
 
     def stopped(self) -> bool:
         """Whether it was stopped (SIGSTOP, or a debugger), so that it cannot run."""
@@ -106,6 +107,7 @@ class Child:
     async def _read_messages(self) -> None:
         while (message := await self._link.receive()) is not None:
             self.epoch = message.get("epoch", self.epoch)
+            self.sick = message.get("sick", self.sick)
             if not self.recycling:  # else it drains, and its list shrinks
                 self.hot = message.get("hot", self.hot)
             self.recycling |= bool(message.get("recycling"))

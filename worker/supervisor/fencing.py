@@ -30,22 +30,23 @@ class Fencing:
         self._scripts = WorkerScripts(self._channel, Keys(config.cell))
         self._tasks = BackgroundTasks[None]()
 
-    def fence(self, epoch: str, batch: int, cause: str) -> None:
+    def fence(self, epoch: str, batch: int, cause: str, charge_models: bool = True) -> None:
         """Fence `epoch`; nothing if it is '', which was never registered. `batch`: the number of
-        the batch that ran, 0 if none did."""
+        the batch that ran, 0 if none did. Without `charge_models` one of its requests is to blame,
+        and neither a model nor this worker."""
         if epoch:
-            self._tasks.start(self._fence(epoch, batch, cause))
+            self._tasks.start(self._fence(epoch, batch, cause, charge_models))
 
     async def close(self) -> None:
         """Wait for what is under way, for a few seconds at most: the lease runs out anyway."""
         await self._tasks.finish(CLOSE_S)
         await self._channel.aclose()
 
-    async def _fence(self, epoch: str, batch: int, cause: str) -> None:
+    async def _fence(self, epoch: str, batch: int, cause: str, charge_models: bool) -> None:
         try:
             moved = await retry.until_answered(
                 lambda: self._scripts.fence_worker(
-                    self._worker, epoch, batch, cause, self._max_attempts
+                    self._worker, epoch, batch, cause, self._max_attempts, charge_models
                 )
             )
         except Unavailable as error:

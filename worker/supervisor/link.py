@@ -1,14 +1,17 @@
 """Messages between the parent and the device process: one line of JSON each, both ways.
 
-    parent -> device process   {"hot": [refs], "served_before": bool}
-                                   first: the models to load, the most recently used first, and
-                                   whether another process of this worker has served before
+    parent -> device process   {"hot": [refs], "served_before": bool, "suspect": reason}
+                                   first: the models to load, the most recently used first,
+                                   whether another process of this worker has served before, and
+                                   why this one is on probation ('': it is not)
                                {"restart_not_before_s": 600}
                                    it must not request a restart for so many seconds
     device process -> parent   {"epoch": "12"}     after each registration
                                {"hot": [refs]}     when its models or their order have changed
                                {"hot": [refs], "recycling": true}
                                    the last such list: it drains, to be replaced by a new process
+                               {"hot": [refs], "recycling": true, "sick": reason}
+                                   likewise, as its host or its device fails
 
 The end of either process is the end of the link, which the other one sees.
 """

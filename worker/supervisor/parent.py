@@ -23,15 +23,16 @@ from worker.supervisor.child import Child
 from worker.supervisor.fencing import Fencing
 from worker.supervisor.gpu_claim import GpuClaim
 from worker.supervisor.restart import (
+    DEVICE_ASSERT,
     DRAINED,
     GIVEN_UP,
     MISCONFIGURED,
     RECYCLED,
+    SETTLED_S,
+    SICK,
     TAKEN,
-    WITHIN_S,
-    RestartBackoff,
-    RestartRequestRate,
 )
+from worker.supervisor.succession import Succession
 from worker.supervisor.watchdog import StallDetector
 
 log = logging.getLogger(__name__)
@@ -67,9 +68,7 @@ class Parent:
             "MKL_DISABLE_FAST_MM": "1",
         }
         self._fencing = Fencing(config, self._worker)
-        self._backoff = RestartBackoff()
-        self._restart_requests = RestartRequestRate()
-        self._not_before_s = 0.0  # for which the next one must not request a restart
+        self._succession = Succession(self._worker)
         self._stopping = asyncio.Event()
         self._forced = False
         self._registered = False  # once one has, the settings are right
@@ -106,27 +105,33 @@ class Parent:
         status = await self._wait_for(child)
         self._child = None
         self._registered |= bool(child.epoch)
-        if status not in (DRAINED, TAKEN, RECYCLED):
-            self._fencing.fence(child.epoch, child.progress.running, child.cause(status))
+        if status not in (DRAINED, TAKEN, RECYCLED, SICK):
+            self._fencing.fence(
+                child.epoch, child.progress.running, child.cause(status), status != DEVICE_ASSERT
+            )
         final = self._final(child, status)
         if final is not None:
             return final
-        after = self._after_recycling if status == RECYCLED else self._after_crash
-        return DRAINED if await self._stopped_within(after(child, status)) else None
+        self._keep_hot(child)
+        wait_s = self._succession.wait_s(child, status)
+        if wait_s is None:
+            return status
+        return DRAINED if await self._stopped_within(wait_s) else None
 
     async def _start(self) -> Child | None:
         """A new device process; None if this worker was stopped before there was one."""
         while not self._stopping.is_set():
             try:
                 self._child = await Child.start(
-                    self._env, self._hot, self._registered, self._gpu.files
-                )
+                    self._env, self._hot, self._registered, self._succession.suspect,
+                    self._gpu.files,
+                )  # fmt: skip
             except OSError as error:  # no memory or no process left, for now
                 log.error("worker %s: the device process did not start: %s", self._worker, error)
                 await self._stopped_within(NO_FORK_S)
                 continue
-            if self._not_before_s:
-                self._child.refuse_restarts(self._not_before_s)
+            if self._succession.not_before_s:
+                self._child.refuse_restarts(self._succession.not_before_s)
             if self._stopping.is_set():
                 self._child.send(signal.SIGTERM)
             return self._child
@@ -147,40 +152,15 @@ class Parent:
             return status
         if not self._stopping.is_set():
             return None
-        if status == RECYCLED:
+        if status in (RECYCLED, SICK):
             return DRAINED
         before_it_began = status == -signal.SIGTERM and not child.epoch
         return DRAINED if before_it_began else GIVEN_UP
 
-    def _after_crash(self, child: Child, status: int) -> float:
-        """Keep the list of models to load again; seconds to wait before the restart of a process
-        that crashed."""
-        self._keep_hot(child)
-        wait_s = self._backoff.after(child.lived_s)
-        log.error(
-            "worker %s: %s after %.0f s; started again %s", self._worker, child.cause(status),
-            child.lived_s, f"in {wait_s:g} s" if wait_s else "at once",
-        )  # fmt: skip
-        return wait_s
-
-    def _after_recycling(self, child: Child, status: int) -> float:
-        """Keep the list of models to load again; seconds to wait before the restart of a process
-        that requested it: 0, unless that happens again and again."""
-        self._keep_hot(child)
-        log.info("worker %s: a new device process starts, as requested", self._worker)
-        self._not_before_s = WITHIN_S if self._restart_requests.too_many() else 0.0
-        if not self._not_before_s:
-            return 0.0
-        log.error(
-            "worker %s: restarted again and again: the next device process must serve for %.0f s "
-            "before it may request a restart", self._worker, self._not_before_s,
-        )  # fmt: skip
-        return self._backoff.after(child.lived_s)
-
     def _keep_hot(self, child: Child) -> None:
         """Keep the list of models to load again. A process that did not live long may not have
         loaded all that it was started with."""
-        lost = [] if child.lived_s >= self._backoff.settled_s else self._hot
+        lost = [] if child.lived_s >= SETTLED_S else self._hot
         self._hot = [*child.hot, *(ref for ref in lost if ref not in child.hot)]
 
     async def _stopped_within(self, wait_s: float) -> bool:

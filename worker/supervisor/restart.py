@@ -4,6 +4,9 @@ A process that crashed is restarted with a back-off. A process that requests a r
 leaves, and ends with `RECYCLED`; its parent starts the next one at once, with the same models. That
 is not a crash: it adds nothing to the back-off and charges no request. A process that requests it
 too often must not do so for a while: a new process does not solve its problem.
+
+A process that loses its device, or finds itself sick, is restarted a few times. After that the
+worker ends for good: what is wrong is not to be mended by a restart.
 """
 
 from __future__ import annotations
@@ -23,13 +26,19 @@ RECYCLED = 4  # drained and left, to be replaced by a new process
 LOOP_STUCK = 70
 BATCH_STUCK = 71
 DEVICE_LOST = 72
+DEVICE_ASSERT = 73  # an input made device code stop; the request is to blame, not the device
+SICK = 74  # drained and left: its host or its device fails, the message `sick` has the reason
 
+SETTLED_S = 30.0  # a process that lived for that time ends a row of crashes
+SUSPECT_FROM = 3  # crashes in a row: from then on the next process is on probation
 MAX_REQUESTS, WITHIN_S = 3, 600.0
 
 _REASONS = {
     LOOP_STUCK: "the event loop stood still",
     BATCH_STUCK: "a batch ran on past its deadline",
-    DEVICE_LOST: "its CUDA context was lost",
+    DEVICE_LOST: "its device failed a self-test",
+    DEVICE_ASSERT: "an input made its device stop at an assertion",
+    SICK: "it found itself sick",
 }
 
 
@@ -54,7 +63,7 @@ class RestartBackoff:
 
     first_s: float = 0.5
     longest_s: float = 10.0
-    settled_s: float = 30.0
+    settled_s: float = SETTLED_S
     crashes: int = 0
 
     def after(self, lived_s: float) -> float:
@@ -65,11 +74,43 @@ class RestartBackoff:
         return doubled_s(self.crashes - 1, self.first_s, self.longest_s)
 
 
+@dataclass
+class SickRow:
+    """Device processes of one worker that lost their device or left as sick, in a row: one that
+    lived for `settled_s` ends it. `most` of them end the worker.
+
+    A model whose code breaks the device breaks it again and again, which must not end a worker: of
+    losses in a row while the same model ran only the first counts.
+    """
+
+    most: int = 5
+    first_s: float = 5.0
+    longest_s: float = 60.0
+    settled_s: float = 600.0
+    count: int = 0
+    counted: int = 0
+    model: int = 0
+
+    def after(self, lived_s: float, model: int = 0) -> float | None:
+        """Seconds to wait before the restart of a process that lived for `lived_s`; None if none is
+        to follow. `model`: a number for the model that ran when the device was lost, 0 for none."""
+        if lived_s >= self.settled_s:
+            self.count = self.counted = self.model = 0
+        self.count += 1
+        self.counted += not model or model != self.model
+        self.model = model
+        if self.counted >= self.most:
+            return None
+        return 0.0 if self.count == 1 else doubled_s(self.count - 1, self.first_s, self.longest_s)
+
+
 class RestartRequest:
-    """In the device process: whether it asks its parent for a restart. `reason` is '' if not."""
+    """In the device process: whether it asks its parent for a restart, or leaves as sick. `reason`
+    is '' if it does neither."""
 
     def __init__(self) -> None:
         self.reason = ""
+        self._sick = False
         self._not_before = 0.0
 
     def not_before(self, seconds: float) -> None:
@@ -82,9 +123,18 @@ class RestartRequest:
             self.reason = reason
         return bool(self.reason)
 
+    def leave_sick(self, reason: str) -> None:
+        """This process leaves: its device or its host fails."""
+        self.reason, self._sick = reason, True
+
     def withdraw(self) -> None:
         """This process was asked to stop: no process is to follow it."""
-        self.reason = ""
+        self.reason, self._sick = "", False
+
+    @property
+    def status(self) -> int:
+        """The exit status once it has drained."""
+        return SICK if self._sick else RECYCLED if self.reason else DRAINED
 
 
 class RestartRequestRate:

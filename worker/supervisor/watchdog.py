@@ -1,4 +1,5 @@
-"""Stalls: an event loop that does not turn, a batch that does not end, a process without heartbeat.
+"""Stalls: an event loop that does not turn, a batch or a self-test that does not end, a process
+without heartbeat.
 
 The watchdog runs on the heartbeat thread, so it sees a blocked event loop. A stall cannot be
 repaired from within: the process ends, and its parent starts another.
@@ -12,11 +13,12 @@ import sys
 
 from shared import clock
 from worker.supervisor.progress import Progress
-from worker.supervisor.restart import BATCH_STUCK, LOOP_STUCK
+from worker.supervisor.restart import BATCH_STUCK, DEVICE_LOST, LOOP_STUCK
 
 log = logging.getLogger(__name__)
 
 BLOCKED_S = 5.0  # after which the stacks of a blocked event loop are logged
+SELF_TEST_S = 20.0  # for a tiny computation, behind work that the device has queued
 
 
 class StallDetector:
@@ -53,12 +55,13 @@ class Watchdog:
         self._stuck_s = stuck_s
         self._patience_s = patience_s
         self._loop, self._batch = StallDetector(tick_s), StallDetector(tick_s)
+        self._test = StallDetector(tick_s)
         self._logged = False
 
     def check(self, turns: int) -> int:
         """The exit status to end this process with, 0 to go on. `turns` of the event loop grow
         while it runs."""
-        return self._check_loop(turns) or self._check_batch()
+        return self._check_loop(turns) or self._check_test() or self._check_batch()
 
     def _check_loop(self, turns: int) -> int:
         blocked_s = self._loop.observe(turns)
@@ -73,6 +76,14 @@ class Watchdog:
             log.warning("the event loop has stood still for %.0f s", blocked_s)
             _log_stacks()
         return 0
+
+    def _check_test(self) -> int:
+        test = self._progress.test
+        if self._test.observe(test) < SELF_TEST_S or not test:
+            return 0
+        log.critical("stuck: the device has not answered a self-test for %.0f s", SELF_TEST_S)
+        _log_stacks()
+        return DEVICE_LOST
 
     def _check_batch(self) -> int:
         batch = self._progress.running

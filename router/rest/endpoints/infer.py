@@ -35,7 +35,7 @@ async def infer(request: web.Request, context: GatewayContext) -> web.StreamResp
     call = read_call(request, context.config)
     intake.admit(call, expected_bytes(request, limit))
     try:
-        call.body = await read_body(request, limit)
+        call.body = await read_body(request, limit, compressed=True)
         ticket = await intake.accept(call)
         try:
             outcome = await intake.finish(ticket)

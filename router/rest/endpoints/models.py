@@ -38,6 +38,7 @@ async def live(request: web.Request, context: GatewayContext) -> web.StreamRespo
 async def ready(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/health/ready: 200 if Redis answers, the loops run, enough workers are live and the
     gateway is not stopping; else 503."""
+    context.health.note_probe(request.remote or "")
     body = await context.health.document()
     if body["ready"]:
         return json_response(body)

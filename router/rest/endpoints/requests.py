@@ -78,8 +78,7 @@ def _json(record: Record) -> web.Response:
 async def dead_letters(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/dead?limit=&after=: newest first; `next` is the `after` of the page that follows."""
     limit = parse_limit(request.query.get("limit"))
-    letters = await context.dead_letters.newest(limit, request.query.get("after", ""))
-    follows = letters[-1].entry if len(letters) == limit else None
+    letters, follows = await context.dead_letters.newest(limit, request.query.get("after", ""))
     return json_response({"letters": [letter.document() for letter in letters], "next": follows})
 
 

@@ -13,13 +13,12 @@ from aiohttp import web
 from router.catalog.catalog import LATEST, Entry
 from router.rest.arguments import parse_limit, read_timeout
 from router.rest.bodies import json_response, read_object, refuse_others
-from router.rest.context import GatewayContext
+from router.rest.context import SMALL_BODY, GatewayContext
 from shared.errors import InvalidInput, NotFound
 from shared.names import VERSION
 
 SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_MODELS = 256
-MAX_BODY = 1 << 17
 USUAL_TTL_S, SHORTEST_TTL_S, LONGEST_TTL_S = 60.0, 1, 86_400
 FIELDS = ("models", "ttl_s", "id", "wait")
 
@@ -29,7 +28,7 @@ async def create(request: web.Request, context: GatewayContext) -> web.StreamRes
 
     With `wait` it is answered when every model is ready or has failed, or at the deadline.
     """
-    document = await read_object(request, FIELDS, MAX_BODY)
+    document = await read_object(request, FIELDS, SMALL_BODY)
     session, ttl_s = _id_of(document), _ttl_of(document) or USUAL_TTL_S
     wait = document.get("wait", False)
     if not isinstance(wait, bool):

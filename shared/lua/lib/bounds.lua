@@ -41,3 +41,18 @@ local function memory_fits(bytes)
   end
   return left >= 0
 end
+
+-- Of the holders of this rank the least loaded one that takes one more of this model, for one that does not.
+local function other_holder(ref, now, limit, rank, avoided)
+  local best, least
+  for _, worker in ipairs(live_holders(ref, now)) do
+    if not (avoided and avoided[worker]) and rank_of(worker, ref) == rank then
+      local queued = load_of[worker] or redis.call('XLEN', k('work', worker))
+      load_of[worker] = queued
+      if (not least or queued < least) and not has_enough(worker, ref, queued, limit) then
+        best, least = worker, queued
+      end
+    end
+  end
+  return best
+end

@@ -1,9 +1,10 @@
 -- entries: read and delete work entries. Only the call that deletes an entry may publish or move its request.
--- Delete a request from the stream in which it waits or runs. True for the one call that wins.
-local function take_entry(stream, entry)
+-- Delete a request of this model from the stream in which it waits or runs. True for the one call that wins.
+local function take_entry(stream, entry, ref)
   if redis.call('XDEL', stream, entry) == 0 then return false end
   if string.find(stream, P .. 'work:', 1, true) == 1 then
     local worker = string.sub(stream, #P + 6)
+    count_queued(worker, ref, -1)
     local epoch = redis.call('HGET', k('worker', worker), 'epoch')
     if epoch then redis.call('XACK', stream, epoch, entry) end
     redis.call('HDEL', k('started', worker), entry)

@@ -26,14 +26,19 @@ local function failing_refs(json)
   return text
 end
 
--- Enter what a worker reports. Its crashes make it suspect too (crashes).
-local function note_health(worker)
+-- Enter what a worker reports. Its crashes make it suspect too (crashes). A suspect worker may claim one load
+-- in a while, or it could never show that it is well again: its record has the time of the last (`trial`).
+local function note_health(worker, now)
   local health, failing = reported_health(worker)
   local refs = failing_refs(failing)
   if not RANKS[health] then health = 'healthy' end
   if health == 'healthy' and redis.call('HEXISTS', k('crashed', worker), 'suspect') == 1 then
     health = 'suspect'
   end
-  if health == 'healthy' and refs == '' then return redis.call('HDEL', UNHEALTHY, worker) end
+  if health == 'suspect' and not trial_load_at(worker) then set_trial_load(worker, now) end
+  if health == 'healthy' and refs == '' then
+    if redis.call('HDEL', UNHEALTHY, worker) == 1 then set_trial_load(worker, nil) end
+    return
+  end
   redis.call('HSET', UNHEALTHY, worker, health .. refs)
 end

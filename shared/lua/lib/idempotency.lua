@@ -26,8 +26,10 @@ local function asked_before(item)
   local prior = redis.call('HMGET', (idem(item)), 'id', 'fingerprint')
   if prior[1] and prior[2] ~= item.fingerprint then return 'mismatch', '' end
   if prior[1] then return join(prior[1], item) end
-  -- A place call whose answer was lost is repeated; its request may have ended and freed the key by then.
-  if redis.call('EXISTS', k('request', item.id)) == 1 then return join(item.id, item) end
+  -- A place call whose answer was lost is repeated; its request may have ended and freed the key by then,
+  -- and its outcome may have been dropped.
+  local traces = redis.call('EXISTS', k('request', item.id), k('tombstone', item.id))
+  if traces > 0 then return join(item.id, item) end
 end
 
 local function keep_key(item)

@@ -34,6 +34,16 @@ local function note_warm(ref, worker, epoch, tier)
   redis.call('PEXPIRE', warm, WARM_TTL)
 end
 
+-- Note that a copy takes no new requests and is not freed yet; nil: it is, or takes requests again. The worker deletes
+-- the note itself when it has freed the copy. With another epoch it means nothing: that process has died.
+local LEAVING_TTL = 7200000  -- longer than any request may run
+local function note_leaving(ref, worker, epoch)
+  local key, field = k('leaving', string.match(ref, '^[^:]+')), ref .. ' ' .. worker
+  if not epoch then return redis.call('HDEL', key, field) end
+  redis.call('HSET', key, field, epoch)
+  redis.call('PEXPIRE', key, LEAVING_TTL)
+end
+
 -- How long the device of a worker is busy with its queue, ms.
 local function wait_on(worker, queued)
   return queued * service_ms(worker)

@@ -12,7 +12,7 @@ local function place_parked(ref, now, chunk)
   for i, row in ipairs(rows) do
     if breaker(ref, now) == 'open' and not crashed_holders(ref, now) then return i - 1, true end
     local item = moving(row.entry[2], stream, row.entry[1])
-    if item and take_entry(stream, row.entry[1]) then
+    if item and take_entry(stream, row.entry[1], ref) then
       item.fewest = i == 1
       if place_item(item, now) == 'parked' then return i - 1, true end  -- for a healthy copy
     end

@@ -4,7 +4,6 @@
 -- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
 local NOTHING = {}
--- Fields of a newer release are kept.
 local function add(stream, item)
   local carried = item.carried or NOTHING
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
@@ -40,6 +39,8 @@ local function put_on(worker, item, now, limits, state)
   if watched[item.model] then item.flags = with_flag(item.flags, WATCHED) end
   local stream = k('work', worker)
   local entry = add(stream, item)
+  if load_of[worker] == 0 then redis.call('DEL', k('queued', worker)) end
+  count_queued(worker, item.model, 1)
   load_of[worker] = load_of[worker] + 1
   if has_flag(item.flags, KEEP) then
     record(item, 'placed', stream, entry, now)
@@ -61,8 +62,10 @@ local function place_item(item, now, limits)
   end
   if worker and rank > 0 and state == 'closed' then worker = unless_sick(item.model, worker, rank, now) end
   if worker and state == 'closed' then scale_out(item.model, worker, queued, now) end
-  if worker and limits and queued >= limits.work then
-    return 'full', 'work', '', until_half(queued, completed_per_s(worker))
+  if worker and limits and has_enough(worker, item.model, queued, limits.work) then
+    local full = worker
+    worker = other_holder(item.model, now, limits.work, rank, avoided)
+    if not worker then return 'full', 'work', '', until_half(queued, completed_per_s(full)) end
   end
   local kept = not worker or state == 'probe' or has_flag(item.flags, KEEP)
   if kept and limits and limits.records < 1 then

@@ -56,12 +56,12 @@ local function release_worker(worker, how, chunk, now)
   for _, e in ipairs(entries) do
     local item, has_run = moving(e[2], stream, e[1]), ran(redis.call('HGET', started, e[1]), how)
     if item and has_run then item.attempts = item.attempts + 1 end
-    if item and take_entry(stream, e[1]) then table.insert(items[has_run and 2 or 1], item) end
+    if item and take_entry(stream, e[1], item.model) then table.insert(items[has_run and 2 or 1], item) end
   end
   for _, list in ipairs(items) do  -- what may have crashed it comes after the others
     for _, item in ipairs(list) do move(item, worker, how, now) end
   end
   local left = redis.call('XLEN', stream)
-  if left == 0 then redis.call('DEL', stream, started) end
+  if left == 0 then redis.call('DEL', stream, started, k('queued', worker)) end
   return left
 end

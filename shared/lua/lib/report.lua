@@ -20,6 +20,14 @@ local function reported_health(worker)
   return r[1], r[2]
 end
 
+-- Beside the report: when it last took a load while it was suspect (nil: it is not). `at` nil: delete it.
+local function trial_load_at(worker) return tonumber(redis.call('HGET', k('worker', worker), 'trial') or nil) end
+
+local function set_trial_load(worker, at)
+  if not at then return redis.call('HDEL', k('worker', worker), 'trial') end
+  redis.call('HSET', k('worker', worker), 'trial', at)
+end
+
 -- Bytes of its budget, and the most models that it may hold (0: any number).
 local function capacity(worker)
   local r = redis.call('HMGET', k('worker', worker), 'budget_bytes', 'max_models')

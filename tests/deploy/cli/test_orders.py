@@ -69,7 +69,7 @@ async def test_a_model_is_loaded_and_unloaded(fleet: Fleet, command: Command) ->
     assert (status, out.split()[-4:]) == (0, ["bert", "2", "READY", "w1"])
     running = asyncio.create_task(command.run("unload", "bert:2"))
     await wait_until(lambda: fleet.told("w1"))
-    await fleet.cell.scripts.retire("w1", fleet.epoch, bert)
+    await fleet.free("w1", fleet.epoch, bert)
     status, out, _ = await running
     assert (status, out.split()[-4:]) == (0, ["bert", "2", "UNAVAILABLE", "w1"])
 

@@ -100,6 +100,19 @@ async def test_a_new_model_is_found_at_once_in_a_flood(
         assert (await catalog.resolve(f"new{number}")).ref.version == 1
 
 
+async def test_a_model_that_is_listed_is_found_without_another_list(
+    repository: FakeRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are asked for the first time: they are none of a flood."""
+    monkeypatch.setattr(listings, "SINGLE_BURST", 0)
+    monkeypatch.setattr(listings, "SINGLE_PER_S", 0.0)
+    catalog = Catalog(repository, 600)
+    await catalog.index()
+    for number in range(50):
+        await catalog.resolve(f"m{number}", number % 2)
+    assert repository.calls["list_all"] == 1
+
+
 async def test_a_named_version_is_read_once(repository: FakeRepository) -> None:
     """It never changes; neither time nor requests without a version have it read again."""
     catalog = Catalog(repository, 0.0)

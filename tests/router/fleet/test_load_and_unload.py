@@ -126,10 +126,10 @@ async def test_an_unload_is_answered_when_nobody_holds_the_model(fleet: Fleet) -
     asked = asyncio.create_task(fleet.ask("POST", UNLOAD, body))
     await wait_until(lambda: fleet.told("w2"))
     assert sorted(await fleet.told("w1")) == [f"unload {old}", f"unload {new}"]
-    await fleet.cell.scripts.retire("w1", first, old)
+    await fleet.free("w1", first, old)
     assert not asked.done()
-    await fleet.cell.scripts.retire("w1", first, new)
-    await fleet.cell.scripts.retire("w2", second, new)
+    await fleet.free("w1", first, new)
+    await fleet.free("w2", second, new)
     status, _, said = await asked
     assert (status, said["name"]) == (200, "bert")
     assert [(row["version"], row["state"], row["freed"]) for row in said["versions"]] == [
@@ -148,7 +148,7 @@ async def test_holders_are_told_again_until_they_have_freed_it(
     for _ in range(2):
         await wait_until(lambda: fleet.told("w1"))
         await fleet.cell.client.delete(fleet.cell.keys.orders("w1"))
-    await fleet.cell.scripts.retire("w1", epoch, bert)
+    await fleet.free("w1", epoch, bert)
     assert (await asked)[0] == 200
 
 
@@ -160,7 +160,7 @@ async def test_what_is_asked_for_meanwhile_is_loaded_again_and_not_waited_for(
     await fleet.have("w1", epoch, bert)
     asked = asyncio.create_task(fleet.ask("POST", UNLOAD))
     await wait_until(lambda: fleet.told("w1"))
-    await fleet.cell.scripts.retire("w1", epoch, bert)
+    await fleet.free("w1", epoch, bert)
     await fleet.cell.place(placing(ref=bert))
     await fleet.hold("w1", epoch, bert)
     assert (await asked)[0] == 200
@@ -174,7 +174,7 @@ async def test_a_load_that_was_ordered_before_is_freed_too(fleet: Fleet) -> None
     asked = asyncio.create_task(fleet.ask("POST", UNLOAD))
     await fleet.hold("w1", epoch, bert)
     await wait_until(lambda: fleet.told("w1"))
-    await fleet.cell.scripts.retire("w1", epoch, bert)
+    await fleet.free("w1", epoch, bert)
     assert (await asked)[0] == 200
 
 
@@ -210,7 +210,7 @@ async def test_a_version_that_the_repository_no_longer_has_can_be_unloaded(fleet
     path = "/v2/repository/models/gone/unload"
     asked = asyncio.create_task(fleet.ask("POST", path))
     await wait_until(lambda: fleet.told("w1"))
-    await fleet.cell.scripts.retire("w1", epoch, gone)
+    await fleet.free("w1", epoch, gone)
     assert (await asked)[0] == 200
     assert (await fleet.ask("POST", path))[0] == 404
 

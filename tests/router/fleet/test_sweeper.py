@@ -1,4 +1,4 @@
-"""A gateway's housekeeping: its lease, dead workers, dead gateways, what is overdue; its health."""
+"""A gateway's housekeeping: its lease, dead workers, dead gateways, what is overdue."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from collections import Counter
 
 import pytest
 
-from router.fleet import health as module
+from deploy.local.redis_server import RedisServer
 from router.fleet.health import Health
 from router.fleet.sweeper import Sweeper
-from shared.channel import Channel
 from shared.event_log import EventLog
 from shared.scripts import CHUNK
-from shared.service import Loop, Supervisor
-from tests.helpers.cell import LEASE_MS, Cell
+from shared.service import Supervisor
+from tests.helpers.cell import LEASE_MS, Cell, open_cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
-from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
 
 
@@ -45,16 +43,16 @@ async def test_a_sweep_reaps_every_dead_worker(cell: Cell, sweeper: Sweeper) -> 
     await cell.place(*[placing() for _ in range(4 * CHUNK)])
     cell.scripts.now_ms += LEASE_MS
     await cell.attend()
-    assert (await sweeper.sweep_once())["reaped"] == 2
+    assert await sweeper.reap_once() == 2
     assert await cell.client.xlen(cell.keys.parked(REF)) == 4 * CHUNK
-    assert (await sweeper.sweep_once())["reaped"] == 0
+    assert await sweeper.reap_once() == 0
 
 
 async def test_a_sweep_expires_everything_that_is_late(cell: Cell, sweeper: Sweeper) -> None:
     """At once, however much it is: nobody waits for many rounds beyond a deadline."""
     await cell.place(*[kept(timeout_ms=1) for _ in range(3 * CHUNK)])
     cell.scripts.now_ms += 1
-    assert (await sweeper.sweep_once())["expired"] == 3 * CHUNK
+    assert (await sweeper.sweep_once())["ended"] == 3 * CHUNK
 
 
 async def test_a_sweep_orders_lost_loads_again(cell: Cell, sweeper: Sweeper) -> None:
@@ -75,17 +73,41 @@ async def test_a_sweep_ends_sessions_and_orders_what_should_be_there(
     await cell.scripts.set_policy(OTHER_REF, {"min_copies": "1"})
     cell.scripts.now_ms += 1000
     await cell.attend()
-    counts = await sweeper.sweep_once()
+    counts = await sweeper.reconcile_once()
     assert (counts["sessions_ended"], counts["copies_ordered"]) == (1, 1)
     assert await cell.token(OTHER_REF)
     await wait_until(lambda: told(cell, ["ordered_copy", "session_closed"]))
-    counts = await sweeper.sweep_once()
+    counts = await sweeper.reconcile_once()
     assert (counts["sessions_ended"], counts["copies_ordered"]) == (0, 0)
 
 
 async def told(cell: Cell, kinds: list[str]) -> bool:
     rows = await cell.stream(cell.keys.events)
     return sorted(row.fields["kind"].decode() for row in rows) == kinds
+
+
+async def test_a_broken_key_stops_no_other_housekeeping_and_is_logged_once(
+    cell: Cell, sweeper: Sweeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a worker, a request and a minimum: the loops do not fail, so the gateway stays ready."""
+    for worker in ("w1", "w2"):
+        await cell.worker(worker, holds=[REF])
+    broken, sound = (kept(ref=OTHER_REF, timeout_ms=5) for _ in range(2))
+    await cell.place(broken, sound)
+    await cell.scripts.set_policy(OTHER_REF, {"min_copies": "1"})
+    keys = cell.keys
+    for key in (keys.holds("w1"), keys.request(broken.id), keys.stats(OTHER_REF)):
+        await cell.client.delete(key)
+        await cell.client.set(key, "a text", px=600_000)
+    cell.scripts.now_ms += LEASE_MS
+    await cell.attend()
+    reaped = [await sweeper.reap_once() for _ in range(3)]
+    ended = [(await sweeper.sweep_once())["ended"] for _ in range(3)]
+    for _ in range(3):
+        await sweeper.reconcile_once()
+    assert (sum(reaped), sum(ended)) == (1, 1)
+    errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == len(set(errors)) >= 3
 
 
 async def test_ten_sweepers_at_once_do_it_once(cell: Cell) -> None:
@@ -101,42 +123,30 @@ async def test_ten_sweepers_at_once_do_it_once(cell: Cell) -> None:
     await cell.client.delete(cell.keys.load("tts:1:abcdefabcdef"))
     cell.scripts.now_ms += LEASE_MS
     await cell.attend()
+    await asyncio.gather(*(sweeper.reap_once() for sweeper in sweepers))
     counts = await asyncio.gather(*(sweeper.sweep_once() for sweeper in sweepers))
     total = sum(counts, Counter())
-    assert total["expired"] == CHUNK // 2
+    assert total["ended"] == CHUNK // 2
     assert total["ordered"] == 1
     assert await cell.client.zcard(cell.keys.workers) == 0
     assert await cell.client.xlen(cell.keys.parked(REF)) == 3 * CHUNK
 
 
-async def test_a_redis_that_says_nothing_does_not_keep_a_probe_waiting(
-    cell: Cell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A load balancer must hear soon that this gateway is no use."""
-    async with Proxy.to(cell.url) as proxy:
-        channel = Channel(proxy.url)
-        health = Health(channel, cell.keys, Supervisor([]), lambda: False)
-        assert (await health.document())["ready"]
-        monkeypatch.setattr(module, "PING_S", 0.1)
-        proxy.swallow()
-        assert (await health.document())["error"] == "Redis did not answer in time"
-        assert proxy.lost
-        await channel.aclose()
-
-
-async def test_a_healthy_gateway_has_no_reason_not_to_be_ready(cell: Cell) -> None:
-    """Redis answers, loops run, nobody stops it."""
-    supervisor = Supervisor([])
-    health = Health(cell.channel, cell.keys, supervisor, lambda: False)
+async def test_a_gateway_is_not_ready_while_redis_is_full(own_redis: RedisServer) -> None:
+    """Not for one burst, but while it lasts; and again afterwards."""
+    cell = open_cell(own_redis.url, "full")
+    sweeper = sweeper_of(cell, "gw1")
+    health = Health(
+        cell.channel, cell.keys, Supervisor([]), redis_is_full=lambda: sweeper.redis_is_full
+    )
+    await cell.client.config_set("maxmemory", 1)
+    await sweeper.drop_kept_once()
     assert (await health.document())["ready"]
-
-
-async def test_each_reason_not_to_be_ready_is_told(cell: Cell) -> None:
-    """A loop that fails, a stop under way, a Redis that does not answer."""
-    loop = Loop("replies", lambda: None)
-    loop.failures = 3
-    away = Channel("redis://127.0.0.1:1/0")
-    health = Health(away, cell.keys, Supervisor([loop]), lambda: True)
-    reasons = (await health.document())["error"].split("; ")
-    assert reasons == ["loop replies fails", "stopping", "Redis does not answer"]
-    await away.aclose()
+    for _ in range(2):
+        await sweeper.drop_kept_once()
+    assert "memory" in (await health.document())["error"]
+    await cell.client.config_set("maxmemory", 0)
+    await cell.client.delete(cell.keys.headroom)
+    await sweeper.drop_kept_once()
+    assert (await health.document())["ready"]
+    await cell.close()

@@ -11,7 +11,6 @@ import pytest
 
 from router.requests import hand_over as module
 from router.requests import shared_memory
-from shared.errors import Unavailable
 from tests.helpers.cell import Cell
 from tests.helpers.gateway import (
     BODY,
@@ -210,29 +209,6 @@ async def test_without_redis_callers_are_told_to_ask_again(
             status, headers, _ = await call
     assert status == 503 and headers["Retry-After"]
     assert await cell.client.xlen(cell.keys.parked(await _only_ref(cell))) == 1
-
-
-async def test_a_lost_answer_of_the_hand_over_is_asked_for_again(
-    cell: Cell, leaver: RunningGateway, epoch: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second one finds what the first has done."""
-    scripts = leaver.context.handover._scripts
-    hand_over, times = scripts.hand_over, 0
-
-    async def lose_the_first(*given):
-        nonlocal times
-        times += 1
-        answer = await hand_over(*given)
-        if times == 1:
-            raise Unavailable("Redis did not answer in time")
-        return answer
-
-    monkeypatch.setattr(scripts, "hand_over", lose_the_first)
-    call = asyncio.create_task(leaver.infer())
-    await wait_until(lambda: leaver.waiting == 1)
-    await leaver.drain()
-    assert (await call)[0] == 202 and times == 2
-    assert len(await answer_all(cell, epoch)) == 1
 
 
 async def _only_ref(cell: Cell) -> str:

@@ -46,7 +46,7 @@ async def test_every_one_is_on_a_page_once(cell: Cell, listed: OpenRequests, lim
 async def test_a_row_says_what_becomes_of_it(cell: Cell, listed: OpenRequests) -> None:
     """Of one that waits for its model, and of none that has ended."""
     first, second = await submit(cell, 2)
-    assert await cell.scripts.cancel(first) == "cancelled"
+    assert await cell.cancel(first) == "cancelled"
     (row,) = (await listed.page(10)).rows
     assert (row["id"], row["status"], row["model"]) == (second, "queued", REF.split(":")[0])
     assert "waits" in row["reason"] and row["deadline"].endswith("Z")
@@ -59,7 +59,7 @@ async def test_a_page_goes_on_where_its_last_one_has_ended(
     ids = await submit(cell, 7)
     page = await listed.page(4)
     last = page.rows[-1]["id"]
-    await cell.scripts.cancel(last)
+    await cell.cancel(last)
     assert page.next is not None
     rest = [row["id"] for row in (await listed.page(10, page.next)).rows]
     assert set(ids) - {last} <= {row["id"] for row in page.rows} | set(rest)

@@ -221,7 +221,8 @@ async def test_a_load_does_not_change_the_model(gateway: RunningGateway, name: s
     """A version never changes: 501 with the way out."""
     body = json.dumps({"parameters": {name: "{}"}})
     path = "/v2/repository/models/mnist/load"
-    status, headers, said = await ask(gateway, "POST", path, data=body)
+    headers = {"Content-Type": "application/json"}
+    status, headers, said = await ask(gateway, "POST", path, data=body, headers=headers)
     assert (status, headers["Warmroute-Error"]) == (501, "unsupported")
     assert f"parameters.{name}" in json.loads(said)["error"]
 

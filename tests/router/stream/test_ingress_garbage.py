@@ -73,10 +73,11 @@ async def test_an_answer_cannot_be_sent_into_our_own_keys(parts, door, name: str
 def test_answers_may_go_to_a_stream_of_the_callers_or_under_answers() -> None:
     """Or nowhere."""
     keys = Keys("c")
-    for name in ("", "mine", "{other}:mine", "{c}:answers:mine"):
+    for name in ("", "mine", "mine:{tag}", "{c}:answers:mine"):
         assert check_reply_to(name.encode(), keys) == name
-    with pytest.raises(InvalidInput, match="reply_to"):
-        check_reply_to(b"{c}:answersx", keys)
+    for name in ("{c}:answersx", "{other}:ingress", "{other}:answers:mine", "{user:1}:cart", "{"):
+        with pytest.raises(InvalidInput, match="reply_to: keys that begin"):
+            check_reply_to(name.encode(), keys)
 
 
 async def test_an_entry_that_its_producer_trimmed_does_not_stay_pending(

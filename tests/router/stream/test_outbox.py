@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import numpy as np
 import pytest
 
+from router.stream import outbox as module
 from router.stream.outbox import Outbox
 from shared.channel import Channel
 from shared.envelope import Outcome, pack
@@ -77,7 +79,7 @@ async def test_a_cancelled_request_is_answered_too(parts, outbox) -> None:
     """Whoever took it back, the producer waits for an answer."""
     item = kept(reply_to="answers")
     await parts.cell.place(item)
-    await parts.cell.scripts.cancel(item.id)
+    await parts.cell.cancel(item.id)
     await take(outbox)
     assert [a.fields["status"] for a in await parts.cell.stream("answers")] == [b"cancelled"]
 
@@ -117,3 +119,41 @@ async def test_an_outcome_that_is_garbage_does_not_stop_the_outbox(parts, outbox
     first, second = await parts.cell.stream("answers")
     assert first.fields["code"] == b"internal"
     assert "body" in second.fields
+
+
+async def test_large_outcomes_are_answered_a_few_at_a_time(parts, outbox, monkeypatch) -> None:
+    """However many have ended, those in memory together have a bounded size."""
+    monkeypatch.setattr(module, "BATCH_BYTES", 3 * len(pack(ANSWER)))
+    together, most, subscribe = 0, 0, parts.cell.scripts.subscribe
+
+    async def watched(*given):
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        answer = await subscribe(*given)
+        await asyncio.sleep(0.01)
+        together -= 1
+        return answer
+
+    monkeypatch.setattr(outbox._scripts, "subscribe", watched)
+    await parts.cell.worker("w1", holds=[REF])
+    for _ in range(10):
+        await parts.cell.place(kept(reply_to="answers", caller_id="mine"))
+    epoch = await parts.cell.client.hget(parts.cell.keys.worker("w1"), "epoch")
+    entries = await parts.cell.read("w1")
+    await parts.cell.complete("w1", epoch.decode(), entries, "succeeded", pack(ANSWER))
+    await take(outbox)
+    assert len(await parts.cell.stream("answers")) == 10
+    assert most == 3
+
+
+async def test_an_outcome_that_cannot_be_read_does_not_block_those_behind_it(parts, outbox) -> None:
+    """Its producer is told that it is gone."""
+    broken = await finish(parts, "succeeded", pack(ANSWER))
+    await parts.cell.client.delete(parts.cell.keys.request(broken))
+    await parts.cell.client.set(parts.cell.keys.request(broken), "a text", px=600_000)
+    await finish(parts, "succeeded", pack(ANSWER))
+    await take(outbox)
+    answers = await parts.cell.stream("answers")
+    assert sorted(row.fields["status"] for row in answers) == [b"gone", b"succeeded"]
+    assert await parts.cell.client.xlen(parts.cell.keys.outbox) == 0

@@ -20,8 +20,7 @@ function sim.pairs(answer)
   return flat
 end
 
-function sim.pick(key, count)
-  local all = sim.sorted(sim.call('SMEMBERS', key))
+function sim.pick(all, count)
   if not count then return all[1 + sim.now % math.max(1, #all)] or false end
   local some = {}
   for i = 1, math.min(tonumber(count), #all) do some[i] = all[1 + (sim.now + i) % #all] end
@@ -60,10 +59,15 @@ function sim.run(via, cmd, key, ...)
   if cmd == 'PTTL' then return sim.left(key) end
   if cmd == 'TTL' then return math.ceil(sim.left(key) / 1000) end
   if cmd == 'PERSIST' then return sim.call('ZREM', EXPIRY, key) end
+  if cmd == 'RENAME' then
+    sim.forget(key)
+    return via(cmd, key, ...)
+  end
   if cmd == 'SET' then return sim.set(via, key, ...) end
   if cmd == 'SMEMBERS' or cmd == 'HKEYS' then return sim.sorted(via(cmd, key)) end
   if cmd == 'HGETALL' then return sim.pairs(via(cmd, key)) end
-  if cmd == 'SRANDMEMBER' then return sim.pick(key, ...) end
+  if cmd == 'SRANDMEMBER' then return sim.pick(sim.sorted(sim.call('SMEMBERS', key)), ...) end
+  if cmd == 'ZRANDMEMBER' then return sim.pick(sim.sorted(sim.call('ZRANGE', key, 0, -1)), ...) end
   if cmd == 'TIME' then return {math.floor(sim.now / 1000), (sim.now % 1000) * 1000} end
   return via(cmd, key, ...)
 end

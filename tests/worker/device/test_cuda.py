@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from tests.worker.runtimes.formats import FORMATS, pack_program, publish
+from worker.device.inventory import Gpu
 from worker.runtimes.base import Trust, load
+from worker.supervisor.gpu_claim import environment
 
 pytestmark = [
     pytest.mark.gpu,
@@ -164,3 +167,62 @@ def test_a_full_device_is_told_apart(device):
     finally:
         content = torch.empty(device.memory_total() // 50, dtype=torch.uint8)
     torch.cuda.set_per_process_memory_fraction(1.0, device.torch_device)
+
+
+def test_a_copy_over_the_end_of_a_registration_arrives_whole(device, monkeypatch):
+    """Large memory is registered in pieces, and the driver copies from one of them at a time."""
+    from worker.device import pinned
+
+    monkeypatch.setattr(pinned.pieces, "__defaults__", (1 << 20,))
+    content = torch.randint(0, 256, ((5 << 20) + 40,), dtype=torch.uint8)
+    copy = device.host(content)
+    parts = {"whole": copy, "part": copy[(1 << 19) : (3 << 20)], "wide": copy[8 : (4 << 20) + 8]}
+    parts["wide"] = parts["wide"].view(torch.float64)
+    for name, placed in device.place_all(parts).items():
+        assert torch.equal(placed.cpu().view(torch.uint8), parts[name].view(torch.uint8)), name
+
+
+def test_freed_weights_serve_the_next_load(device):
+    """Whoever loads: all weights come from one pool of the allocator."""
+    with device.loading():
+        held = torch.ones(64 << 20, dtype=torch.uint8, device=device.torch_device)
+    reserved = device.reserved()
+    del held
+    placed = device.place(torch.ones(64 << 20, dtype=torch.uint8))
+    assert device.reserved() == reserved
+    assert placed.numel()
+
+
+def test_the_cache_is_returned_when_the_gpu_is_short_of_memory(device, monkeypatch):
+    """And not before."""
+    held = device.place(torch.ones(256 << 20, dtype=torch.uint8))
+    del held
+    assert device.relieve() == 0
+    monkeypatch.setattr(type(device), "memory_used", lambda self: self.memory_total())
+    assert device.relieve() >= 256 << 20
+
+
+def test_a_wait_for_the_device_takes_no_core(device):
+    """The thread sleeps until the event."""
+    with device.computing():
+        a = torch.ones(8192, 8192, device=device.torch_device)
+        for _ in range(60):
+            a = a @ a * 0
+    before, started = time.thread_time(), time.monotonic()
+    device.synchronise()
+    waited, worked = time.monotonic() - started, time.thread_time() - before
+    assert waited < 0.05 or worked < waited / 2
+
+
+def test_a_process_that_is_shown_one_gpu_has_it_as_number_0(device):
+    """As the parent of a worker shows it, by its UUID; its allocator's segments grow."""
+    code = (
+        "import torch; from worker.device.cuda import CudaDevice;"
+        "d = CudaDevice(); x = d.place(torch.ones(1 << 20));"
+        "print(torch.cuda.device_count(), d.uuid, torch.cuda.memory_snapshot()[0]['is_expandable'])"
+    )
+    env = {**os.environ, **environment(Gpu(0, device.uuid, ""), "", {})}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", device.uuid, "True"]

@@ -107,3 +107,14 @@ def test_garbage_of_a_live_worker_counts_as_one_that_claims_nothing(
     file.write_text("[" * 10_000)
     assert one.peers() == [Peer(os.geteuid(), Claims())]
     other.leave()
+
+
+def test_a_worker_that_was_dropped_without_leaving_is_gone(
+    one: HostRegistry, tmp_path: Path
+) -> None:
+    """As where many are made in one process."""
+    other = HostRegistry(tmp_path)
+    other.join(CLAIMS)
+    assert one.peers()
+    del other
+    assert one.peers() == []

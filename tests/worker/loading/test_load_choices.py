@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -130,6 +131,36 @@ async def test_a_device_fuller_than_the_ledger_says_loses_a_copy_and_the_load_su
     await loading.load(ref)
     assert loading.models["old"].unloaded and await loading.holders(old) == []
     assert loading.parts.ledger.used == 20
+
+
+async def test_what_a_load_had_allocated_is_gone_before_a_copy_is_evicted_for_it(
+    loading: LoadingWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the second try finds no more memory than the first, and evicts for nothing."""
+    ref = loading.publish("a", 20)
+    await loading.load(loading.publish("old", 20))
+    left: list[weakref.ref[object]] = []
+    load, evict_one = loading.load_model, loading.room.evict_one
+    seen: list[object] = []
+
+    class Weights:
+        """Bytes on the device."""
+
+    def fails_once(*args: object) -> object:
+        if left:
+            return load(*args)
+        weights = Weights()
+        left.append(weakref.ref(weights))
+        raise DeviceOutOfMemory("the device has no memory left for this")
+
+    async def looked(*given: object) -> bool:
+        seen.append(left[0]())
+        return await evict_one()
+
+    loading.load_model = fails_once
+    monkeypatch.setattr(loading.room, "evict_one", looked)
+    await loading.load(ref)
+    assert seen == [None]
 
 
 async def test_a_load_that_never_finds_memory_fails_and_touches_no_copy_in_use(

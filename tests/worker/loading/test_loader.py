@@ -14,7 +14,8 @@ from tests.helpers.factories import placing
 from tests.helpers.loading import BUDGET, LoadingWorker
 from tests.helpers.wait import wait_until
 from worker.loading import loader as module
-from worker.loading.load_pipeline import WARM_UP
+from worker.loading.warm_calls import NUMBER
+from worker.residency.call_peaks import FEW_CALLS
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ async def test_a_warm_up_counts_as_running_but_as_no_batch(worker: LoadingWorker
     """If it never returns the process is ended, and no request is charged for it."""
     await order(worker, worker.publish("a", 60))
     await wait_until(lambda: worker.loader.loads)
-    assert worker.ran_as == [WARM_UP]
+    assert worker.ran_as == [NUMBER]
     assert worker.parts.progress.running == 0
 
 
@@ -96,6 +97,20 @@ async def test_what_can_never_fit_is_refused(worker: LoadingWorker) -> None:
     await order(worker, resident)
     await wait_until(lambda: worker.loader.loads)
     await order(worker, worker.publish("b", BUDGET + 1))
+    assert "budget" in await failure(worker)
+    assert worker.loaded == ["a"] and await worker.holders(resident) == [b"w1"]
+
+
+async def test_what_calls_are_known_to_take_counts_at_a_load(worker: LoadingWorker) -> None:
+    """A model that cannot fit with it sends nobody away; one that can has it in its footprint."""
+    resident, hungry = worker.publish("a", 30), worker.publish("b", 60)
+    for ref, excess in ((resident, 20), (hungry, BUDGET)):
+        for _ in range(FEW_CALLS):
+            worker.parts.peaks.found(ref, excess, size=1)
+    await order(worker, resident)
+    await wait_until(lambda: worker.loader.loads)
+    assert worker.parts.ledger.used == 50
+    await order(worker, hungry)
     assert "budget" in await failure(worker)
     assert worker.loaded == ["a"] and await worker.holders(resident) == [b"w1"]
 

@@ -12,6 +12,7 @@ from shared.envelope import Outcome
 from tests.helpers.cell import Cell
 from tests.helpers.evicting import Model, hold, made_evictor
 from tests.helpers.factories import OTHER_REF, REF, tensor
+from worker.residency.call_peaks import FEW_CALLS
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge, Span
@@ -153,3 +154,26 @@ async def test_an_error_of_the_call_is_the_callers(bench: Bench) -> None:
         watched(bench.parts.gauge, bench.copy, 8, fail)
     assert bench.parts.gauge.quiet
     assert isinstance(bench.copy.model, Model)
+
+
+async def test_what_calls_take_beyond_what_they_may_counts_as_the_copys_own(bench: Bench) -> None:
+    """So others leave for it once, and not at every load; it counts no longer when it is over."""
+    peaks = bench.parts.peaks
+    for _ in range(FEW_CALLS):
+        peaks.found(REF, 50 * NOTICED, size=8)
+    assert await bench.growth.run_once() == 1
+    assert bench.entry == 60 and bench.parts.copies.get(OTHER_REF) is not None
+    assert await bench.growth.run_once() == 0
+    bench.call(5)
+    await bench.growth.run_once()
+    assert bench.entry == 65 and bench.copy.model.bytes_resident == 15 * NOTICED
+    peaks._peaks.clear()
+    assert await bench.growth.run_once() == 1 and bench.entry == 15
+
+
+async def test_a_model_whose_calls_never_fit_leaves_and_the_others_stay(bench: Bench) -> None:
+    """Its next load is refused while that is known."""
+    for _ in range(FEW_CALLS):
+        bench.parts.peaks.found(REF, 95 * NOTICED, size=8)
+    await bench.growth.run_once()
+    assert bench.parts.copies.get(REF) is None and bench.parts.copies.get(OTHER_REF)

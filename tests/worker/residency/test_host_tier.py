@@ -221,3 +221,18 @@ async def test_dropped_weights_leave_the_process(device, files):
     await tier.close()
     gc.collect()
     assert not is_mapped(files["weights/a"])
+
+
+async def test_a_smaller_budget_drops_the_oldest(device, files):
+    """When another worker comes to the host; what a load takes from stays until that ends."""
+    tier = HostTier(1000, device)
+    for name in "abc":
+        await tier.keep(name, model(name), files)
+    with tier.promoting(model("a")):
+        tier.resize(400)
+        assert tier.refs() == ["c", "a"] and tier.used == 400
+        tier.resize(50)
+        assert tier.refs() == ["a"]
+    tier.resize(50)
+    assert tier.refs() == [] and tier.budget == 50
+    await tier.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import AsyncIterator
 
@@ -105,7 +106,7 @@ class Machine:
     def __init__(self) -> None:
         self.held, self.kept, self.known = 300 * MB, 0, 0
         self.free, self.settled = BUDGET, True
-        self.trims = 0
+        self.trims = self.relieved = 0
         self.may_recycle = True
         self.asked: list[str] = []
         self.sizes: list[int] = []
@@ -118,6 +119,10 @@ class Machine:
     def trim(self) -> None:
         self.trims += 1
         self.kept = 0
+
+    def relieve(self) -> int:
+        self.relieved += 1
+        return 0
 
     def recycle(self, why: str) -> bool:
         self.asked.append(why)
@@ -172,6 +177,16 @@ async def test_what_an_allocator_only_keeps_is_given_back_first(machine: Machine
         machine.kept = 500 * MB
         assert await watch.run_once() == 0
     assert (machine.trims, machine.asked) == (SAMPLES, [])
+
+
+async def test_a_device_that_is_short_of_memory_is_relieved_beside_its_work(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not on the device thread, where every batch would wait for it."""
+    seen: list[str] = []
+    monkeypatch.setattr(machine, "relieve", lambda: seen.append(threading.current_thread().name))
+    await machine.watch().run_once()
+    assert len(seen) == 1 and not seen[0].startswith("device")
 
 
 async def test_cycles_that_loads_leave_do_not_gather(machine: Machine) -> None:

@@ -128,3 +128,21 @@ async def test_a_copy_whose_unloading_fails_is_gone_all_the_same(
     monkeypatch.setattr(model, "unload", fails)
     assert await room.made(NEW, own(60))
     assert parts.ledger.used == 60 and parts.copies.get(REF) is None
+
+
+async def test_a_budget_that_workers_of_the_host_divide_again(
+    parts: WorkerContext, room: Rooms
+) -> None:
+    """One that comes takes its part: idle copies leave by an ordinary eviction, and shares of the
+    whole are of the new one. What is in use stays until it is idle, and nothing more is booked."""
+    idle, busy = await hold(parts, OTHER_REF, 40), await hold(parts, REF, 50)
+    parts.copies.get(REF).running = 1
+    await room.resize(45)
+    assert idle.freed and not busy.freed
+    assert (parts.ledger.used, parts.ledger.budget, parts.ledger.whole) == (50, 45, 45)
+    assert not room.fits(own(1))
+    parts.copies.get(REF).running = 0
+    await room.resize(45)
+    assert busy.freed and parts.ledger.used == 0
+    await room.resize(100)
+    assert parts.ledger.whole == 100 and room.fits(own(100))

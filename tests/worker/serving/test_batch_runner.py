@@ -19,15 +19,17 @@ from shared.errors import InvalidInput, ModelFailed, OutOfMemory, Unavailable, W
 from shared.footprint import Footprint
 from tests.helpers.factories import REF, manifest, work
 from worker.device.base import DeviceOutOfMemory
+from worker.health.health import Health
+from worker.residency.call_peaks import CallPeaks
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge
 from worker.serving.batch_runner import BatchRunner, caller_error, split_failed
-from worker.serving.batch_start import RedisClock
 from worker.serving.batch_tensors import Arrays
 from worker.serving.completions import Result
 from worker.serving.load_meter import Meter
 from worker.serving.oom_recovery import FreeMemory, OomRecovery, nothing_to_free
 from worker.serving.queued_request import QueuedRequest
+from worker.serving.redis_clock import RedisClock
 from worker.serving.turns import ALWAYS, Order, Turn
 from worker.supervisor.progress import Progress
 
@@ -70,6 +72,9 @@ class Here:
     async def run(self, call: Callable[[], Any], order: Order) -> Any:
         return call()
 
+    def examine(self, error: Exception, requests: int) -> None:
+        """It is sound."""
+
 
 class Start:
     """The start of a batch, in which the entries in `gone` are not wanted any more."""
@@ -94,7 +99,12 @@ def results(
     """What becomes of a request for each value: its answer, or the code of its error. Those at the
     places `withdrawn` are not wanted any more."""
     parts: Any = SimpleNamespace(
-        thread=Here(), progress=Progress(), meter=meter or Meter(), gauge=Gauge(lambda: None)
+        thread=Here(),
+        progress=Progress(),
+        meter=meter or Meter(),
+        gauge=Gauge(lambda: None),
+        peaks=CallPeaks(),
+        health=Health(),
     )
     redis_clock = RedisClock()
     redis_clock.observe(0)

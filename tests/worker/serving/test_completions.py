@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from shared import retry
 from shared.channel import Channel
 from shared.envelope import Outcome, unpack_error
 from shared.errors import InvalidInput, Unavailable
@@ -17,7 +16,9 @@ from tests.helpers.cell import Cell
 from tests.helpers.factories import REF, placing, work
 from tests.helpers.proxy import Proxy
 from tests.helpers.wait import wait_until
-from worker.serving.completions import MAX_BATCH, MAX_BATCH_BYTES, Completions, completion, refusal
+from worker.serving import outcome_lane
+from worker.serving.completions import LARGE_CALL_BYTES, Completions, completion, refusal
+from worker.serving.outcome_lane import MAX_BATCH
 
 
 class Member:
@@ -36,6 +37,9 @@ class Calls:
         self.go = asyncio.Event()
         self.go.set()
 
+    def cut(self) -> None:
+        """Nothing is under way."""
+
     async def complete(self, worker: str, epoch: str, items: Sequence[Completion]) -> list[int]:
         self.batches.append(list(items))
         await self.go.wait()
@@ -51,7 +55,7 @@ def outcome(n: int = 1, size: int = 2) -> Completion:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(outcome_lane, "FIRST_WAIT_S", 0.001)
 
 
 async def test_outcomes_of_one_turn_go_in_one_call() -> None:
@@ -86,7 +90,7 @@ async def test_large_outcomes_go_in_small_calls() -> None:
     """One call does not carry many megabytes more than the bound."""
     calls = Calls()
     completions = Completions(calls, Member, lambda _: None)
-    completions.add(outcome(n, MAX_BATCH_BYTES // 2) for n in range(4))
+    completions.add(outcome(n, LARGE_CALL_BYTES // 2) for n in range(4))
     await completions.drain()
     assert [len(batch) for batch in calls.batches] == [2, 2]
 
@@ -130,7 +134,7 @@ async def test_what_is_not_ours_any_more_is_settled_and_counted(cell: Cell) -> N
     """It was cancelled while it ran."""
     first, second = await running(cell, 2)
     stream = cell.keys.work("w1")
-    await cell.scripts.cancel(first.id.decode(), stream, first.entry.decode())
+    await cell.cancel(first.id.decode(), stream, first.entry.decode())
     settled: list[bytes] = []
     completions = Completions(cell.scripts, Member, settled.extend)
     completions.add([first, second])

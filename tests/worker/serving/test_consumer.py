@@ -89,7 +89,7 @@ async def test_a_request_that_was_taken_back_is_not_answered(worker: Worker) -> 
     ids = await worker.send(1.0, 2.0, flags="kp")
     await worker.receiver.receive_once()  # pending of before: none
     await worker.receiver.receive_once()
-    await worker.cell.scripts.cancel(ids[0])
+    await worker.cell.cancel(ids[0])
     worker.supervisor.start()
     outcomes = await worker.outcomes(2)
     await worker.consumer.drain()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.helpers.wait import wait_until
-from worker.serving.receiver import READ_COUNT, InflightWindow
+from worker.serving.receiver import MOST_TIMES, READ_COUNT, InflightWindow
 
 
 async def test_at_first_as_many_are_read_as_one_read_may_bring() -> None:
@@ -84,3 +84,43 @@ async def test_what_is_settled_twice_counts_once() -> None:
     held.release([b"1-0"])
     held.release([b"1-0", b"9-0"])
     assert (len(held), held.bytes) == (1, 5)
+
+
+async def test_one_models_flood_is_read_past() -> None:
+    """To the requests of its neighbours, which stand behind it on the stream."""
+    held = InflightWindow(32, models=lambda: 2)
+    for n in range(20 * 32):
+        assert await held.wait_for_capacity() > 0
+        held.add(b"%d-0" % n, 1, b"flood")
+    assert held.add(b"9999-0", 1, b"neighbour")
+
+
+async def test_without_neighbours_nothing_is_read_past_the_window() -> None:
+    """The rest of a flood stays on the stream."""
+    held = InflightWindow(32, models=lambda: 1)
+    for n in range(32):
+        held.add(b"%d-0" % n, 1, b"flood")
+    waiting = asyncio.create_task(held.wait_for_capacity())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    held.release([b"0-0"])
+    assert await waiting == 1
+
+
+async def test_many_models_with_their_shares_fill_the_window() -> None:
+    """And it is bounded however the entries are spread, in number and in bytes."""
+    held = InflightWindow(32, models=lambda: 20)
+    for n in range(33):
+        held.add(b"%d-0" % n, 1, b"m%d" % (n % 16))
+    waiting = asyncio.create_task(held.wait_for_capacity())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    held.release([b"%d-0" % n for n in range(33)])
+    assert await waiting == 32
+    assert (len(held), held.bytes, held._counted) == (0, 0, 0)
+    for n in range(MOST_TIMES * 32):
+        held.add(b"%d-0" % n, 1, b"flood")
+    waiting = asyncio.create_task(held.wait_for_capacity())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    waiting.cancel()

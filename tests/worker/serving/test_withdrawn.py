@@ -19,7 +19,7 @@ LATER_S = 2 * batch_start.FRESH_S  # what is known then is old
 
 async def cancel(worker: Worker, *ids: str) -> None:
     for request_id in ids:
-        assert await worker.cell.scripts.cancel(request_id) == "cancelled"
+        assert await worker.cell.cancel(request_id) == "cancelled"
 
 
 @pytest.mark.parametrize("begun", [1, 2, 6], ids="{} have begun".format)

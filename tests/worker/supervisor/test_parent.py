@@ -125,10 +125,10 @@ async def test_what_was_not_loaded_again_before_the_next_crash_is_not_forgotten(
     parent: Parent,
 ) -> None:
     """Until one has lived for long: then what it does not hold was evicted."""
-    parent._after_crash(DeviceProcess(hot=["a", "b", "c"]), SIGKILL)
-    parent._after_crash(DeviceProcess(hot=["b"]), SIGKILL)
+    parent._keep_hot(DeviceProcess(hot=["a", "b", "c"]))
+    parent._keep_hot(DeviceProcess(hot=["b"]))
     assert parent._hot == ["b", "a", "c"]
-    parent._after_crash(DeviceProcess(hot=["c"], lived_s=60), SIGKILL)
+    parent._keep_hot(DeviceProcess(hot=["c"], lived_s=60))
     assert parent._hot == ["c"]
 
 

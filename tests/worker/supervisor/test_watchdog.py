@@ -8,8 +8,8 @@ import pytest
 
 from shared import clock
 from worker.supervisor.progress import Progress
-from worker.supervisor.restart import BATCH_STUCK, LOOP_STUCK
-from worker.supervisor.watchdog import StallDetector, Watchdog
+from worker.supervisor.restart import BATCH_STUCK, DEVICE_LOST, LOOP_STUCK
+from worker.supervisor.watchdog import SELF_TEST_S, StallDetector, Watchdog
 
 LONG_AGO = 0.0
 
@@ -82,6 +82,23 @@ def test_short_batches_past_their_deadlines_are_no_stuck_one(
         progress.start(batch, LONG_AGO)
         assert watchdog.check(batch) == 0
         progress.end()
+
+
+def test_a_device_that_does_not_answer_its_self_test_is_lost(
+    watchdog: Watchdog, progress: Progress
+) -> None:
+    """Before its batch counts as stuck, and however long that may run."""
+    progress.start(5, clock.monotonic() + 3600)
+    progress.start_test()
+    assert first_verdict(watchdog, 50) == (SELF_TEST_S + 1, DEVICE_LOST)
+
+
+def test_many_self_tests_are_no_stuck_one(watchdog: Watchdog, progress: Progress) -> None:
+    """A model that fails again and again has as many."""
+    for turn in range(1, 200):
+        progress.start_test()
+        assert watchdog.check(turn) == 0
+        progress.end_test()
 
 
 def test_stall_counts_the_observers_own_ticks() -> None:

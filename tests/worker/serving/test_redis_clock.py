@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import clock
-from worker.serving.batch_start import BELIEVED_S, MARGIN_MS, RedisClock
+from worker.serving.redis_clock import BELIEVED_S, MARGIN_MS, RedisClock
 
 
 class Time:

@@ -1,0 +1,131 @@
+"""One sick worker beside two healthy ones: what callers see, and how fast the others are (I39).
+
+Callers ask more models than the workers hold, as fast as they are answered, and retry nothing;
+whatever is not a 200 with the right answer counts as failed. First the healthy ones are alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos.asking import Door
+from tests.chaos.faults.sickness import LostDevice, Sickness, possible
+from tests.chaos.figures import Asked, Prepared, ask
+from tests.chaos.ground import Ground
+
+CALLERS = 8
+MEASURED_S = 5.0
+LEAST_SHARE = 0.9  # of what the healthy ones do alone
+
+
+@dataclass(frozen=True)
+class Found:
+    """What callers saw beside one sick worker. Rates in answers per second."""
+
+    kind: str
+    alone: float
+    beside: float
+    failed: list[str]
+    quarantined: list[str]
+    reason: str  # why the verification failed, '' if the worker reported its sickness
+
+    @property
+    def ratio(self) -> float:
+        return self.beside / self.alone
+
+    @property
+    def wrong(self) -> list[str]:
+        """All but the speed, which depends on what else the machine does."""
+        return [
+            *([f"{self.kind}: {self.reason}"] if self.reason else []),
+            *(f"{self.kind}: a request failed: {each}" for each in sorted(set(self.failed))),
+            *(f"{self.kind}: quarantined: {each}" for each in self.quarantined),
+        ]
+
+    def line(self) -> str:
+        """For people."""
+        return (
+            f"  {self.kind:<30} {self.alone:6.0f}/s alone, {self.beside:6.0f}/s beside it, ratio "
+            f"{self.ratio:.2f}; {len(self.failed)} failed {sorted(set(self.failed))}"
+        )
+
+
+class Trial:
+    """A ground of three workers, the first of which falls sick."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self._dice = random.Random(1)
+        self._questions = [Prepared(model, rows=2) for model in ground.zoo.plain]
+
+    def run(self, way: type[Sickness]) -> Found:
+        """Measure the healthy ones alone, then beside one that is sick."""
+        fault = way(self.ground, self.ground.workers[0])
+        fault.target.kill()
+        self._ask(2.0)
+        alone = self._ask(MEASURED_S)
+        fault.target.await_ready()
+        reason, noticed, beside = "", list[Asked](), list[Asked]()
+        try:
+            fault.inject()
+            noticed = self._ask(MEASURED_S)  # until it is, some loads are tried on it
+            fault.verify()
+            beside = self._ask(MEASURED_S)
+            if isinstance(fault, LostDevice) and not fault.ends_for_good():
+                reason = "it did not end for good"
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        finally:
+            fault.heal()
+        wrong = [each.wrong for each in alone + noticed + beside if each.wrong]
+        return Found(
+            fault.kind, _rate(alone), _rate(beside or noticed), wrong, self._quarantined(), reason
+        )
+
+    def _ask(self, seconds: float) -> list[Asked]:
+        return asyncio.run(self._drive(seconds))
+
+    async def _drive(self, seconds: float) -> list[Asked]:
+        asked: list[Asked] = []
+        door = Door([self.ground.gateways[0].url], self._dice)
+        ends = time.monotonic() + seconds
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(CALLERS):
+                    group.create_task(self._caller(door, ends, asked))
+        finally:
+            await door.close()
+        return asked
+
+    async def _caller(self, door: Door, ends: float, asked: list[Asked]) -> None:
+        while time.monotonic() < ends:
+            model = self.ground.zoo.choose(self._dice)
+            question = self._questions[self.ground.zoo.plain.index(model)]
+            asked.append(await ask(door, question))
+
+    def _quarantined(self) -> list[str]:
+        keys = self.ground.redis.scan_iter(self.ground.stack.keys.breaker("*"))
+        return [key.decode() for key in keys if self.ground.redis.hexists(key, "until")]
+
+
+def _rate(asked: list[Asked]) -> float:
+    return sum(not each.wrong for each in asked) / MEASURED_S
+
+
+def run_sick_workers(folder: Path) -> list[str]:
+    """Print the figures of each sickness; what is wrong, and what missed its target."""
+    wrong = []
+    with Ground(folder, workers=3, gateways=1) as ground:
+        ground.start()
+        trial = Trial(ground)
+        for way in possible(folder):
+            found = trial.run(way)
+            print(found.line(), flush=True)
+            wrong += found.wrong
+            if found.ratio < LEAST_SHARE:
+                wrong.append(f"{found.kind}: {found.ratio:.2f} of what the healthy ones do alone")
+    return wrong
