@@ -58,6 +58,7 @@ class History:
         self._removed: dict[str, Request] = {}
         self.said: dict[str, set[tuple[str, str]]] = {}
         self._args: tuple[Any, ...] = ()
+        self.now_ms = 0
 
     def violated(self, text: str) -> None:
         """Write down what must not be."""
@@ -80,7 +81,7 @@ class History:
         if changed := outcomes.refused_but_changed(ran):
             self.violated(f"I9: {ran.script} answered {ran.reply!r} and did {changed}")
         self._removed, self.said = {}, {}
-        self._args = args
+        self._args, self.now_ms = args, now_ms
         self.loads.before(process, args, ran)
         if ran.script == "place":
             self.keyed.placed(args, ran)
