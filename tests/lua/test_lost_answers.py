@@ -24,6 +24,7 @@ from tests.helpers.proxy import Proxy
 from tests.lua.copy_stories import COPY_STORIES, Call, Story, begun, loading
 from tests.lua.fleet import NOW_MS, worker
 
+CHANGES_NOTHING = {"list_letters"}  # it reads
 CHANGES_AGAIN = {"register"}  # each time a new epoch begins: its caller knows the last one only
 
 
@@ -128,6 +129,18 @@ async def complete(cell: Cell) -> Story:
     return lambda s: s.complete("w1", epoch, rows), [0]
 
 
+async def drop_kept(cell: Cell) -> Story:
+    """What was over the budget is gone; the second time there is nothing to drop."""
+    epoch, entries = await begun(cell)
+    await cell.complete("w1", epoch, entries)
+    return lambda s: s.drop_kept(1), (0, 0, True)
+
+
+async def list_letters(cell: Cell) -> Story:
+    entry = await cell.client.xadd(cell.keys.dead_letters, {"kind": "request", "body": "four"})
+    return lambda s: s.list_letters("+", 2), [(entry, 4, [b"kind", b"request"])]
+
+
 async def record_outcomes(cell: Cell) -> Story:
     ends = [request_id(), f"succeeded w1 0 {REF} "]
     return lambda s: s.record_outcomes(100, ends), True
@@ -137,7 +150,8 @@ STORIES: dict[str, Callable[[Cell], Awaitable[Story]]] = {
     story.__name__: story
     for story in (
         place, replay, cancel, subscribe, publish_reply, gateway_beat, hand_over, reap, sweep,
-        register, heartbeat, fence_worker, leave, begin, complete, record_outcomes, *COPY_STORIES,
+        register, heartbeat, fence_worker, leave, begin, complete, drop_kept, list_letters,
+        record_outcomes, *COPY_STORIES,
     )
 }  # fmt: skip
 
@@ -162,7 +176,7 @@ async def test_a_script_whose_answer_was_lost_is_repeated_without_harm(
     said = await call(cell.scripts)
     twice = await state(cell)
 
-    assert once != before, "the script has not run"
+    assert (once == before) == (name in CHANGES_NOTHING), "the script has not run"
     assert expected(said) if callable(expected) else said == expected, said
     if name in CHANGES_AGAIN:
         once, twice = _without_epochs(once), _without_epochs(twice)

@@ -119,8 +119,8 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     ),
     "a move puts the request down twice": (
         in_lua(
-            "  local entry = add(stream, item)\n  load_of",
-            "  add(stream, item)\n  local entry = add(stream, item)\n  load_of",
+            "  local entry = add(stream, item)\n  if load_of",
+            "  add(stream, item)\n  local entry = add(stream, item)\n  if load_of",
         ),
         "I12",
     ),
@@ -136,13 +136,15 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         in_lua("repeat until release_worker(worker, how, 128, now) == 0\n-- Never", "-- Never"),
         "I1 I3 I5 I7 I12 I18 I20",
     ),
-    "place does not look at the limits": (in_lua("queued >= limits.work", "false"), "I24"),
+    "place does not look at the limits": (
+        in_lua("has_enough(worker, item.model, queued, limits.work)", "false"), "I24",
+    ),
     "the sweep orders nothing again": (
         in_lua("    order_load(ref, first[1], now)\n    ordered", "    ordered"),
         "I17",
     ),
     "cancel publishes without deleting": (
-        in_lua("if stream == '' or not take_entry(stream, entry) then", "if stream == '' then"),
+        in_lua("stream == '' or not take_entry(stream, entry, ref)", "stream == ''"),
         "I1 I10",
     ),
     "a key is not remembered": (
