@@ -35,9 +35,10 @@ async def first_info(client: Redis, url: str) -> dict[str, Any]:
             failures += 1
             word = word_of(error) or await _refusal(url)
             wait = wait_s(failures, FIRST_WAIT_S, LONGEST_WAIT_S)
-            final = word in FINAL or isinstance(error, redis.exceptions.AuthenticationError)
-            if final or clock.monotonic() + wait > until:
-                reason = f"{word}, {MEANING[word]}" if word else error
+            rejected = isinstance(error, redis.exceptions.AuthenticationError)
+            if rejected or word in FINAL or clock.monotonic() + wait > until:
+                # redis-py takes off the word that tells a wrong password from a missing one.
+                reason = f"{word}, {MEANING[word]}" if word and not rejected else error
                 raise ConfigError(f"REDIS_URL: {mask_url(url)} cannot be used: {reason}") from error
         await asyncio.sleep(wait)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.scripts import CHUNK
+from shared.scripts import CHUNK, Cancel
 from tests.helpers.cell import LEASE_MS, Cell, open_cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
 
@@ -212,6 +212,6 @@ async def test_a_late_request_says_which_load_failed_before_the_one_it_waited_fo
     await cell.place(item)
     token = await cell.claim("w1", epoch, REF)
     await cell.scripts.fail_load("w1", REF, token, b"store_unavailable certificate expired", 50)
-    assert (await cell.cancel(item.id, late=True)).startswith("expired ")
+    assert await cell.scripts.cancel([Cancel(item.id, ref=REF, late=True)])
     record = await cell.record(item.id)
     assert record["outcome"].endswith(b"a load failed on worker w1: certificate expired")

@@ -45,14 +45,20 @@ async def test_a_redis_without_free_connections_says_so(
     await admin.aclose()
 
 
-async def test_a_wrong_password_ends_it_at_once(own_redis: RedisServer) -> None:
-    """It would not be right a second later."""
+@pytest.mark.parametrize(
+    ("password", "reason"),
+    [(":wrong@", "invalid username-password pair"), ("", "Authentication required")],
+)
+async def test_a_wrong_or_missing_password_ends_it_at_once(
+    own_redis: RedisServer, password: str, reason: str
+) -> None:
+    """It would not be right a second later. The reason says which of the two it is."""
     admin = open_redis(own_redis.url)
     await admin.config_set("requirepass", "right")
-    url = own_redis.url.replace("redis://", "redis://:wrong@")
+    url = own_redis.url.replace("redis://", f"redis://{password}")
     client = open_redis(url)
     async with asyncio.timeout(redis_start.TRY_S / 2):
-        with pytest.raises(ConfigError, match="cannot be used"):
+        with pytest.raises(ConfigError, match=f"cannot be used: {reason}"):
             await first_info(client, url)
     await client.aclose()
     await admin.aclose()

@@ -67,7 +67,7 @@ async def test_a_loop_that_keeps_failing_is_named() -> None:
     bad, good = Rounds(fails=range(1, 10**9)), Rounds()
     supervisor = await run(Loop("bad", bad), Loop("good", good))
     await wait_until(lambda: bad.count > 3)
-    assert supervisor.failing == ["loop bad fails"]
+    assert supervisor.failing == ["loop bad fails: away"]
     await supervisor.stop()
 
 

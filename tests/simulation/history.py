@@ -58,6 +58,7 @@ class History:
         self._removed: dict[str, Request] = {}
         self.said: dict[str, set[tuple[str, str]]] = {}
         self._args: tuple[Any, ...] = ()
+        self.now_ms = 0
 
     def violated(self, text: str) -> None:
         """Write down what must not be."""
@@ -80,7 +81,7 @@ class History:
         if changed := outcomes.refused_but_changed(ran):
             self.violated(f"I9: {ran.script} answered {ran.reply!r} and did {changed}")
         self._removed, self.said = {}, {}
-        self._args = args
+        self._args, self.now_ms = args, now_ms
         self.loads.before(process, args, ran)
         if ran.script == "place":
             self.keyed.placed(args, ran)
@@ -132,7 +133,7 @@ class History:
             )
         self._attempts(request, int(given["attempts"]), script)
         if script == "place":
-            self._bounded(effect.key)
+            self._bounded(effect.key, request.ref)
         request.live = (effect.key, str(effect.answer))
         self.entries[request.live] = request
         self._removed.pop(request.id, None)
@@ -147,10 +148,16 @@ class History:
             self.violated(f"I7: {script}: {request.id} from {request.attempts} to {attempts}")
         request.attempts = attempts
 
-    def _bounded(self, stream: str) -> None:
+    def _bounded(self, stream: str, ref: str) -> None:
+        """A parked stream has a limit; on a work stream each model has one, and beyond four times
+        it a small share."""
         work, parked = int(self._args[ARGS]), int(self._args[ARGS + 1])
-        queued = sum(1 for key, _ in self.entries if key == stream)
-        if queued >= (work if ":work:" in stream else parked):
+        there = [request.ref for (key, _), request in self.entries.items() if key == stream]
+        queued, own = len(there), there.count(ref)
+        full = queued >= parked
+        if ":work:" in stream:
+            full = own >= work or (queued >= 4 * work and own >= max(1, work // 16))
+        if full:
             self.violated(f"I24: {stream} holds {queued} requests, and took one more")
 
     def _leave(self, effect: Effect) -> None:
@@ -196,11 +203,11 @@ class History:
                 self.violated(f"I1: {ran.script} said {said} of {request_id}, which it had not won")
             elif len(said) > 1:
                 self.violated(f"I11: {ran.script} said {said} of {request_id}")
-        taken_back = _taken_back(ran)
+        taken_back = outcomes.taken_back(ran, args[ARGS:])
         for request in self._removed.values():
             said = self.said.get(request.id)
-            if taken_back:
-                said = said or {(taken_back, "")}  # of a warm request nobody but its gateway knows
+            if request.id in taken_back:  # of a warm request nobody but its gateway knows
+                said = said or {(taken_back[request.id], "")}
             if not said:
                 self.violated(f"I12: {ran.script} took {request.id} and did nothing with it")
                 continue
@@ -208,10 +215,10 @@ class History:
             request.times += 1
             request.said |= said
             self.counts[f"ended {request.ended}"] += 1
-        if taken_back:
-            request = self.requests.get(str(args[ARGS]))
-            if request is None or request.ended != taken_back:
-                self.violated(f"I10: {taken_back} {args[ARGS]}, which {request}")
+        for request_id, status in taken_back.items():
+            ended = self.requests.get(request_id)
+            if ended is None or ended.ended != status:
+                self.violated(f"I10: {status} {request_id}, which {ended}")
 
     def forget_all(self) -> None:
         """Redis lost everything, at a moment in which nothing was under way."""
@@ -235,12 +242,3 @@ class History:
     def model(self, what: str, model: Model, process: Process) -> None:
         """A model is loaded, run or freed."""
         self.loads.model(what, model, process)
-
-
-def _taken_back(ran: Ran) -> str:
-    """How the request ended that this run of `cancel` took, '' if it took none: of one that is late
-    it says `expired` and what it waited for, of one that had ended already the status alone."""
-    if ran.script != "cancel":
-        return ""
-    status, _, outcome = str(ran.reply.decode()).partition(" ")
-    return status if status == "cancelled" or outcome else ""

@@ -70,6 +70,8 @@ class Link:
         if self.lost is not None:
             future.set_exception(self.lost)
             return future
+        if self.network.sickness and self.network.server.name_of(args) == "heartbeat":
+            args = self.network.sickness.reported(str(args[5]), args)
         command = Command(self, args, future)
         self._commands.append(command)
         if self._swallowed():

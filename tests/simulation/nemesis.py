@@ -11,6 +11,7 @@ import random
 import signal
 from collections.abc import Callable
 
+from tests.simulation import sickness
 from tests.simulation.fleet import Fleet, SimWorker
 from tests.simulation.gateway import SimGateway
 from tests.simulation.process import Process
@@ -29,6 +30,7 @@ class Nemesis:
         self._chosen = chosen or [self.dice.choice(kinds)]
         self._gap_s = self.dice.choice([0.3, 1.0, 2.5])
         self._stopped: list[Process] = []
+        self.jumped_ms = 0  # forward: deadlines pass at once
         self._task: asyncio.Task[None] | None = None
 
     def _kinds(self) -> dict[str, Callable[[], bool]]:
@@ -49,6 +51,11 @@ class Nemesis:
             "worker drained": self._drain_worker,
             "gateway drained": self._drain_gateway,
             "id taken": self._take_id,
+            "calls fail": lambda: self._sicken(sickness.ERRS),
+            "calls crash": lambda: self._sicken(sickness.CRASHES),
+            "store forbids": lambda: self._sicken(sickness.FORBIDDEN),
+            "report lies": lambda: self._sicken(sickness.LIES),
+            "clock jumped": self._jump,
         }
 
     def start(self) -> None:
@@ -66,6 +73,8 @@ class Nemesis:
         weather.cut.clear()
         weather.refused_until = 0.0
         weather.stalled_until = self.world.store.down_until = 0.0
+        self.world.blame.redis_back()
+        self.world.sickness.heal()
         self.world.trace.note("-- healed --")
 
     async def _run(self) -> None:
@@ -193,12 +202,29 @@ class Nemesis:
         weather.lose_command = weather.lose_answer = weather.slow = 0.0
 
     def _stall(self) -> bool:
-        self.world.network.weather.stalled_until = self.world.loop.now + self.dice.uniform(0.2, 5)
+        until = self.world.loop.now + self.dice.uniform(0.2, 5)
+        self.world.network.weather.stalled_until = until
+        self.world.blame.redis_away(until)
         return True
 
     def _refuse(self) -> bool:
         """What a replica says that has not been made the primary yet."""
-        self.world.network.weather.refused_until = self.world.loop.now + self.dice.uniform(0.1, 4)
+        until = self.world.loop.now + self.dice.uniform(0.1, 4)
+        self.world.network.weather.refused_until = until
+        self.world.blame.redis_away(until)
+        return True
+
+    def _jump(self) -> bool:
+        """Redis's clock is set, as after a failover to a host with another one."""
+        seconds = self.dice.choice([-60.0, -8.0, 2.0, 8.0, 60.0, 600.0])
+        self.world.server.ahead_ms += round(seconds * 1000)
+        self.jumped_ms += max(0, round(seconds * 1000))
+        return True
+
+    def _sicken(self, what: str) -> bool:
+        """One worker, always the same in a schedule, for some seconds or to the end."""
+        worker = self.fleet.workers[0].name
+        self.world.sickness.strike(what, worker, self.dice.choice([1.0, 4.0, 60.0]))
         return True
 
     def _forget_scripts(self) -> bool:

@@ -20,6 +20,7 @@ from tests.simulation.server import Ran, SimRedis
 
 if TYPE_CHECKING:
     from tests.simulation.link import Command
+    from tests.simulation.sickness import Sickness
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Network:
         self.faults: Counter[str] = Counter()
         self.happened: Callable[[Process, tuple[Any, ...], Ran], None] = lambda *_: None
         self.raised: Callable[[Process, tuple[Any, ...], Exception], None] = lambda *_: None
+        self.sickness: Sickness | None = None
         self.waiting: list[Command] = []
         self.context = contextvars.copy_context()  # outside of every process
         self.context.run(PROCESS.set, None)

@@ -15,7 +15,7 @@ _NUMBERS = {
     "renew_load": {0: "lost"},
     "leave": {0: "fenced"},
 }
-_WORDS = ("cancel", "heartbeat", "claim_load", "refuse_load")
+_WORDS = ("heartbeat", "claim_load", "refuse_load")
 # Answers that say: nothing was done.
 _REFUSED = {
     "announce": ("stale", "fenced"), "fail_load": ("stale",), "fence_worker": ("late",),
@@ -24,6 +24,7 @@ _REFUSED = {
     "refuse_load": ("stale",), "cancel": ("unknown", "gone"), "complete": ("fenced",),
     "begin": ("fenced",),
 }  # fmt: skip
+CANCEL_FIELDS = 5  # of each item of `cancel`
 _WRITES = ("XADD", "HSET", "ZADD", "SET", "XDEL")
 
 
@@ -34,6 +35,8 @@ def words(ran: Ran) -> list[str]:
         return [row[0].decode() for row in reply]
     if ran.script in _WORDS:
         return [reply.decode().partition(" ")[0]]
+    if ran.script == "cancel":
+        return [answer.decode().partition(" ")[0] for answer in reply]
     if ran.script == "publish_reply":
         return [reply[0].decode()]
     if ran.script == "complete":
@@ -70,3 +73,17 @@ def refused_but_changed(ran: Ran) -> list[Any]:
 
 def _counts(effect: Any) -> bool:
     return not (effect.command == "XDEL" and effect.answer == 0)
+
+
+def taken_back(ran: Ran, args: tuple[Any, ...]) -> dict[str, str]:
+    """How the requests ended that this run of `cancel` took, by id (`args`: from its first
+    item on): of one that is late it says
+    `expired` and what it waited for, of one that had ended already the status alone."""
+    found: dict[str, str] = {}
+    if ran.script != "cancel":
+        return found
+    for request_id, answer in zip(args[::CANCEL_FIELDS], ran.reply, strict=True):
+        status, _, outcome = str(answer.decode()).partition(" ")
+        if status == "cancelled" or outcome:
+            found[str(request_id)] = status
+    return found

@@ -5,7 +5,6 @@ Found by identity in the modules of the product, so a module that moves needs no
 
 from __future__ import annotations
 
-import asyncio
 import faulthandler
 import logging
 import os
@@ -30,16 +29,18 @@ from shared.redis_kind import check_kind
 from shared.repository import open_repository
 from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
+from tests.simulation.device_thread import SimDeviceThread, take_up
 from tests.simulation.loop import PROCESS
 from worker.device.opening import open_device
 from worker.device.self_test import SelfTest
 from worker.device.shared_host import SharedHost
-from worker.device.thread import AT_ONCE, DeviceThread
+from worker.device.thread import DeviceThread
 from worker.health.checks import LoadChecks
 from worker.heartbeat import HeartbeatThread
 from worker.loading.orders import ColdQueue
 from worker.residency.ledger import Ledger
 from worker.runtimes.base import load
+from worker.serving.batch_start import BatchStart
 from worker.supervisor.child import Child
 from worker.supervisor.gpu_claim import candidates
 from worker.supervisor.link import Link
@@ -91,14 +92,6 @@ class SoundDevice:
 
     def run(self) -> str:
         return ""
-
-
-class SimDeviceThread(DeviceThread):
-    """A simulated thread: calls run in the order in which they came, whatever their turn."""
-
-    async def run(self, call: Any, order: Any = AT_ONCE) -> Any:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._watched, call)
 
 
 class NoChecks:
@@ -162,7 +155,7 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         return zoo.Cache(world.store, world.dice)
 
     def load_here(manifest: Any, files: Any, device: Any, trust: Any) -> zoo.Model:
-        return zoo.load(manifest, world.dice, world.watch)
+        return zoo.load(manifest, world.dice, world.watch, world.sickness)
 
     return [
         (Channel, lambda url: world.channel()),
@@ -174,7 +167,6 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (BlobCache, cache),
         (LoadChecks, lambda *given: NoChecks()),
         (SelfTest, SoundDevice),
-        (DeviceThread, SimDeviceThread),
         (open_root, lambda config: Path("/nonexistent")),
         (SharedHost, LoneHost),
         (ColdQueue, cold_queue),
@@ -186,6 +178,7 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (load, load_here),
         (Link, Links),
         (Progress, parts.SimProgress),
+        (DeviceThread, SimDeviceThread),
     ]
 
 
@@ -213,6 +206,7 @@ def in_place(world: World) -> Iterator[None]:
     for module, name, replacement in list(_sites(_replacements(world))):
         put(module, name, replacement)
     put(worker.process, "_leave", parts.exit_here)
+    put(BatchStart, "take_up", take_up)
     put(faulthandler, "dump_traceback", lambda *given, **named: None)
     put(os, "_exit", parts.exit_here)
     put(os, "getppid", parts.parent_of_here)

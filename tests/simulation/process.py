@@ -23,6 +23,7 @@ class Process:
         self.status = -int(signal.SIGKILL)  # how it ended, if it has
         self.paused = False
         self.held: deque[Any] = deque()
+        self.models: set[str] = set()  # that it has loaded, or has begun to
         self.handlers: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
         self.ended: list[Callable[[], None]] = []
         self.context = contextvars.copy_context()

@@ -23,7 +23,10 @@ LEFT_BY_ALL = (
     "gateways",
     "rq:queues",
     "events",
-    *(f"{name}:{kind}" for name in ("kept", "kept_bytes") for kind in ("letters", "outcomes")),
+    "kept:outcomes",
+    "kept:letters",
+    "kept_bytes:outcomes",
+    "kept_bytes:letters",
 )
 
 

@@ -83,10 +83,12 @@ class SimRedis:
         self._cached: set[str] = set()
         self._owed: list[Effect] = []
         self.commands = 0
+        self.ahead_ms = 0  # its clock was set
 
     def begin(self, now: Callable[[], float]) -> None:
         """An empty Redis for a new schedule."""
         self._now = now
+        self.ahead_ms = 0
         self._cached.clear()
         self._owed = []
         self.raw("FLUSHALL")
@@ -101,7 +103,7 @@ class SimRedis:
     @property
     def now_ms(self) -> int:
         """Redis's clock."""
-        return EPOCH_MS + round(self._now() * 1000)
+        return EPOCH_MS + round(self._now() * 1000) + self.ahead_ms
 
     def forget_scripts(self) -> None:
         """SCRIPT FLUSH, as clients see it."""
@@ -129,6 +131,8 @@ class SimRedis:
 
     def name_of(self, args: Sequence[Any]) -> str:
         """Which script an EVAL or EVALSHA runs."""
+        if args[0] not in ("EVAL", "EVALSHA"):
+            return ""
         return self._names.get(args[1] if args[0] == "EVALSHA" else _sha(args[1]), "?")
 
     def _script(self, command: str, args: Sequence[Any]) -> Ran:

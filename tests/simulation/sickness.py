@@ -17,6 +17,8 @@ LIES_TOLD = (
     {"max_models": "1", "loads_total": "0", "service_ms": "0"},
     {"health": "suspect", "health_reason": "it says so"},
     {"health": "sick", "health_reason": "it says so"},
+    {"health": "sick", "busy_share": "0", "used_bytes": "0"},
+    {"health": "sick", "failing": "[]", "completed_per_s": "100000"},
     {"health": "of a later release", "failing": "no json", "copies": "[]"},
 )
 

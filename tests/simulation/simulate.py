@@ -17,7 +17,7 @@ from tests.simulation.fleet import Fleet
 from tests.simulation.loop import START_S, Stuck
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.patches import in_place
-from tests.simulation.server import EPOCH_MS, SimRedis
+from tests.simulation.server import SimRedis
 from tests.simulation.world import LEASE_S, World
 
 BUSY_S = 10.0  # clients ask and faults strike
@@ -117,7 +117,7 @@ async def _schedule(world: World, seed: int) -> None:
         nemesis.start()
     await asyncio.sleep(BUSY_S)
     nemesis.heal()
-    healed_ms = EPOCH_MS + round(world.loop.now * 1000)
+    healed_ms = world.server.now_ms
     await asyncio.wait(clients.tasks)
     while not fleet.whole():  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.5)
@@ -129,6 +129,7 @@ async def _schedule(world: World, seed: int) -> None:
     for task in clients.tasks:
         if (error := task.exception()) is not None:
             world.history.violated(f"a client raised {error!r}")
+    world.faults.update({f"{what}: felt": n for what, n in world.sickness.felt.items()})
     world.history.counts.update({f"client {k}": n for k, n in clients.counts.items()})
     rest.at_rest(world, fleet, clients)
     if is_calm:
@@ -140,5 +141,5 @@ async def _schedule(world: World, seed: int) -> None:
     await fleet.end()
     keeper.cancel()
     await asyncio.sleep(1.0)
-    world.history.finish(healed_ms, SLACK_MS)
+    world.history.finish(healed_ms, SLACK_MS + nemesis.jumped_ms)
     rest.after_all(world)

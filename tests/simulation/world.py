@@ -17,6 +17,7 @@ from shared.config import WorkerConfig
 from shared.errors import WarmrouteError
 from shared.keys import Keys
 from tests.simulation import zoo
+from tests.simulation.blame import Blame
 from tests.simulation.history import History
 from tests.simulation.lane import Crashed
 from tests.simulation.link import SimChannel
@@ -25,13 +26,14 @@ from tests.simulation.network import Network
 from tests.simulation.parts import Line, SimProgress
 from tests.simulation.process import Process
 from tests.simulation.server import Effect, Ran, SimRedis
+from tests.simulation.sickness import Sickness
 
 CELL = "sim"
 LEASE_S = 3.0
 KEPT_LINES = 600
 IDLE: dict[str, list[Any]] = {
     "reap": [None, []], "sweep": [[0, 0, 0, []]], "gateway_beat": [0], "heartbeat": [b"ok"],
-    "reconcile": [[0, 0, []]], "drop_kept": [[0, 0, 1]],
+    "reconcile": [[0, 0, []]], "drop_kept": [[0, 0, 0], [0, 0, 1]],
 }  # fmt: skip
 
 
@@ -72,9 +74,12 @@ class World:
         self.server = server
         server.begin(lambda: self.loop.now)
         self.history = History(self.keys, LEASE_S)
+        self.blame = Blame(self, LEASE_S)
+        self.sickness = Sickness(self.loop, random.Random(f"{seed} sickness"))
         self.network.happened = self._happened
         self.network.raised = self._script_raised
-        self.store = zoo.Store(self.loop, faults=self.faults)
+        self.network.sickness = self.sickness
+        self.store = zoo.Store(self.loop, self.sickness, faults=self.faults)
         self.processes: list[Process] = []
         self.loop.draw_work = lambda: self.dice.expovariate(500)
         self.loop.set_exception_handler(self._raised)
@@ -117,6 +122,7 @@ class World:
                 process.exit(1)
 
         process.start(main())
+        process.ended.append(lambda: self.blame.died(process, process.models))
 
     def watch(self, what: str, model: zoo.Model) -> None:
         """A model is loaded, run or freed."""
@@ -134,6 +140,7 @@ class World:
             idle = ran.script in IDLE and ran.reply in IDLE[ran.script]
             self.trace.note(process, said, _brief(ran.reply), _changes(ran), idle=idle)
         self.history.ran(process, args, ran, self.server.now_ms)
+        self.blame.ran(args, ran)
 
     def _script_raised(self, process: Process, args: tuple[Any, ...], error: Exception) -> None:
         """A script is not undone when it raises half-way."""

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from shared import manifest as manifests
-from shared.errors import BlobMissing, LoadFailed, ModelFailed, StoreUnavailable
+from shared.errors import BlobMissing, Forbidden, LoadFailed, ModelFailed, StoreUnavailable
 from shared.manifest import Batching, FileEntry, Manifest, TensorSpec
 from shared.repository import Listed
 from tests.simulation.lane import Crashed
 from tests.simulation.loop import PROCESS, SimLoop
+from tests.simulation.sickness import CRASHES, ERRS, FORBIDDEN, Sickness
 
 POISON = -4096.0  # a value that ends the process it runs in
 BAD = -1.0  # a value that the model refuses
@@ -70,6 +71,7 @@ class Store:
     """A repository in memory. `down_until` is a moment of virtual time."""
 
     loop: SimLoop
+    sickness: Sickness
     url: str = "file:///models"
     down_until: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
@@ -98,6 +100,8 @@ class Store:
         if self.loop.now < self.down_until:
             self.faults["store down"] += 1
             raise StoreUnavailable("the store does not answer")
+        if self.sickness.is_here(FORBIDDEN):
+            raise Forbidden("the store refused the credentials")
 
 
 class Cache:
@@ -163,13 +167,16 @@ class Model:
 
     shared: Mapping[str, int] = {}
 
-    def __init__(self, kind: Kind, ref: str, dice: random.Random, watch: Watch) -> None:
+    def __init__(
+        self, kind: Kind, ref: str, dice: random.Random, watch: Watch, sickness: Sickness
+    ) -> None:
         self.kind = kind
         self.ref = ref
         self.bytes_resident = kind.bytes
         self.freed = False
         self._dice = dice
         self._watch = watch
+        self._sickness = sickness
         self._warm = False
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -181,6 +188,11 @@ class Model:
         loop.work_s = (loop.work_s or 0.0) + self._duration()
         values = inputs["x"][:, 0]
         warming, self._warm = not self._warm, True
+        if self._sickness.is_here(ERRS):
+            raise ModelFailed("the device does not work")
+        if self._sickness.is_here(CRASHES):
+            process.crash()
+            raise Crashed
         if POISON in values or (self.kind.wrong == "runs" and not warming and values.any()):
             process.crash()
             raise Crashed
@@ -202,14 +214,15 @@ class Model:
 Watch = Callable[[str, Model], None]
 
 
-def load(manifest: Manifest, dice: random.Random, watch: Watch) -> Model:
+def load(manifest: Manifest, dice: random.Random, watch: Watch, sickness: Sickness) -> Model:
     """Bring a model up; takes a while."""
     process = PROCESS.get()
     assert process is not None
-    kind = KINDS[manifest.name]
+    kind, ref = KINDS[manifest.name], str(manifests.ref_of(manifest, manifest.encode()))
+    process.models.add(ref)
     process.loop.work_s = dice.uniform(1, 5) if dice.random() < 0.2 else dice.expovariate(5)
     if kind.wrong == "load":
         raise LoadFailed("it is broken")
-    model = Model(kind, str(manifests.ref_of(manifest, manifest.encode())), dice, watch)
+    model = Model(kind, ref, dice, watch, sickness)
     watch("load", model)
     return model

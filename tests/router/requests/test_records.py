@@ -189,14 +189,16 @@ async def test_a_cancel_wakes_who_waits(parts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [(None, 0), ("0", 0), ("1.5", 1.5), ("60", MAX_WAIT_S), ("1e1", 10)]
+    ("text", "seconds"), [(None, 0), ("0", 0), ("1.5", 1.5), ("60", MAX_WAIT_S)]
 )
 def test_the_time_to_wait_is_read(text: str | None, seconds: float) -> None:
     """In seconds; none means not at all."""
     assert parse_wait(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "60.1", "nan", "inf", "-inf", "1s", "1e999"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "-1", "60.1", "nan", "inf", "-inf", "1s", "1e1", "1e999"]
+)
 def test_another_time_is_refused(text: str) -> None:
     """The field is named."""
     with pytest.raises(InvalidInput, match="wait"):

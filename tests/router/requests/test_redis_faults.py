@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import redis.exceptions
 
 from deploy.local.redis_server import RedisServer
 from tests.helpers.cell import Cell, open_cell
@@ -30,6 +31,14 @@ async def faulty(
 
 async def connected(cell: Cell) -> int:
     return int((await cell.client.info("clients"))["connected_clients"])
+
+
+async def is_busy(cell: Cell) -> bool:
+    try:
+        await cell.client.ping()
+    except redis.exceptions.ResponseError as error:
+        return "BUSY" in str(error)
+    return False
 
 
 async def test_a_black_hole_is_503_in_time_and_not_a_hang(faulty: Faulty) -> None:
@@ -148,6 +157,7 @@ async def test_a_script_that_blocks_redis_is_503(faulty: Faulty) -> None:
     await faulty.config(lua_time_limit=20)
     other = open_cell(faulty.cell.url, "other")
     blocking = asyncio.create_task(other.channel.execute_command("EVAL", "while true do end", 0))
+    await wait_until(lambda: is_busy(faulty.cell))  # a request before it would be placed and wait
     await wait_until(lambda: says(faulty.gateway, "BUSY"))
     await faulty.refused("BUSY, a script blocks it")
     await faulty.cell.client.script_kill()

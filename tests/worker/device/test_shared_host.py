@@ -13,6 +13,7 @@ import pytest
 
 from shared.config import WorkerConfig
 from tests.helpers.fake_host import FakeHost, v2_host
+from worker.device import shared_host
 from worker.device.base import Device
 from worker.device.budget import budget_of, host_budget_of
 from worker.device.host_share import MOST, MOST_OF_DISK, POOL
@@ -43,6 +44,12 @@ class Started:
     @property
     def pinned(self) -> int:
         return host_budget_of(self.config, self._device, self.shared.memory)
+
+
+@pytest.fixture(autouse=True)
+def _processes_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All made-up workers are in this process, whose size depends on the tests before."""
+    monkeypatch.setattr(shared_host, "anonymous_bytes", lambda path: 100 << 20)
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ async def test_a_cancelled_call_does_not_run_and_the_others_do() -> None:
     other = asyncio.ensure_future(thread.run(lambda: ran.append("other"), (5, 2.0)))
     await asyncio.sleep(0)
     cancelled.cancel()
+    await asyncio.wait([cancelled])
     go.set()
     await asyncio.gather(first, other)
     assert ran == ["other"]
