@@ -16,8 +16,15 @@ def check_copies(state: State) -> None:
         must(looked_at, f"{ref} is to have copies, and nobody looks after it")
     for ref, load in state.loads.items():
         fair = load.phase != "loading" or load.worker not in load.refused
+        fair = fair or _had_rested(state, ref, load.worker, load.since)
         must(fair, f"{load.worker} loads {ref}, and has refused it")
         must(bool(load.worker) or load.phase == "ordered", f"I16: nobody is {load.phase} {ref}")
+
+
+def _had_rested(state: State, ref: str, worker: str, since: int) -> bool:
+    """Whether it was left out because it had failed, and its back-off was over when it claimed."""
+    failure = state.failed_on.get(ref, {}).get(worker)
+    return failure is not None and int(failure.split()[0]) <= since
 
 
 @dataclass
