@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SCOPE = 9  # of the arguments of `fail_load`
+RENEWED = (statuses.OK.encode(), statuses.RESYNC.encode())
 BLIND_S = 0.1
 # A shorter stall leaves a healthy worker time for its next beat, so it may go unnoticed.
 LONG_STALL = 0.55  # of a lease
@@ -64,7 +65,7 @@ class Blame:
             self._tried[given[1]].add(given[0])
         elif ran.script == "announce" and ran.reply >= 0:
             self._tried[given[2]].discard(given[0])
-        elif ran.script == "register" or (ran.script == "heartbeat" and ran.reply != b"fenced"):
+        elif ran.script == "register" or (ran.script == "heartbeat" and ran.reply in RENEWED):
             self._beats[given[0]] = self._world.loop.now
         elif ran.script == "reap" and ran.reply:
             self._reaped(ran.reply[0].decode())

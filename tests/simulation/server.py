@@ -121,13 +121,15 @@ class SimRedis:
             seconds, rest = divmod(self.now_ms, 1000)
             return Ran("", [str(seconds).encode(), str(rest * 1000).encode()], [])
         if command == "XADD":
-            log, reply = self.raw("EVALSHA", self._loaded(ADD), 0, self.now_ms, *args)
-            return Ran("", reply, _effects(log))
-        log, reply = self._ask(("EVALSHA", self._loaded(PURGE), 0, self.now_ms), tuple(args))
-        self._owed += _effects(log[0])  # what has expired is told, even if the command fails
-        answer = _raised(reply)
-        effects, self._owed = self._owed, []
+            added, gone = self._purged(("EVALSHA", self._loaded(ADD), 0, self.now_ms, *args))
+            return Ran("", added[1], gone + _effects(added[0]))
+        answer, effects = self._purged(tuple(args))
         return Ran("", _in_order(answer) if command == "HGETALL" else answer, effects)
+
+    def run_unseen(self, args: Sequence[Any]) -> None:
+        """A command of a client whose history is not followed: what has expired with it is told
+        with the next answer."""
+        self._owed += [e for e in self.run(args).effects if e.command == "EXPIRED"]
 
     def name_of(self, args: Sequence[Any]) -> str:
         """Which script an EVAL or EVALSHA runs."""
@@ -142,9 +144,19 @@ class SimRedis:
         if command == "EVAL":
             self._cached.add(sha)
             self._shas.setdefault(sha, self._load(wrapped(args[1])))
-        answer = self.raw("EVALSHA", self._shas[sha], *args[2:4], self.now_ms, *args[5:])
+        script = ("EVALSHA", self._shas[sha], *args[2:4], self.now_ms, *args[5:])
+        answer, effects = self._purged(script)
         reply = answer[1] if len(answer) > 1 else None
-        return Ran(self._names.get(sha, "?"), reply, _effects(answer[0]))
+        return Ran(self._names.get(sha, "?"), reply, effects + _effects(answer[0]))
+
+    def _purged(self, command: tuple[Any, ...]) -> tuple[Any, list[Effect]]:
+        """The answer to a command, and what has expired before it: that is told with the next
+        answer if this command fails."""
+        log, reply = self._ask(("EVALSHA", self._loaded(PURGE), 0, self.now_ms), command)
+        self._owed += _effects(log[0])
+        answer = _raised(reply)
+        effects, self._owed = self._owed, []
+        return answer, effects
 
     def _loaded(self, text: str) -> str:
         sha = _sha(text)
