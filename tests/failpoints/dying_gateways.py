@@ -119,6 +119,7 @@ def stopping(field: Field, arm: Arm) -> list[int]:
     arm()
     gateway.child.send_signal(signal.SIGTERM)
     caller.join(60)
+    block_until(lambda: not gateway.running)  # it ends, whatever it hears of Redis
     return [gateway.child.pid]
 
 

@@ -56,6 +56,17 @@ def deciding(field: Field, arm: Arm) -> list[int]:
     return [gateway.child.pid]
 
 
+def looking(field: Field, arm: Arm) -> list[int]:
+    """Dead letters are listed: that changes nothing."""
+    gateway, model = field.gateway, field.warm()
+    field.ledger.submit(model, 2, at=gateway)
+    arm()
+    with suppress(ClientError):
+        list(field.stack.client(gateway).dead_letters())
+    list(field.stack.client(field.safe).dead_letters())
+    return [gateway.child.pid]
+
+
 def opening(field: Field, arm: Arm) -> list[int]:
     """A session is opened: under its id there is one, wherever it is asked for again."""
     gateway, held, cold, session = field.gateway, field.warm(), field.cold(), _name()

@@ -51,7 +51,7 @@ def _scripts() -> dict[str, str]:
         for method in methods
         for call in ast.walk(method)
         if isinstance(call, ast.Call)
-        and ast.unparse(call.func) == "self._run"
+        and ast.unparse(call.func) in ("self._run", "self._counts")
         and isinstance(call.args[0], ast.Constant)
     }
 

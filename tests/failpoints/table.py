@@ -41,13 +41,16 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
         dying_gateways.cancelling: _around("cancel"),
         dying_gateways.polling: _around("subscribe"),
         dying_gateways.replaying: _around("replay"),
-        dying_gateways.housekeeping: _around("gateway_beat", "reap", "sweep", "reconcile"),
+        dying_gateways.housekeeping: _around(
+            "gateway_beat", "reap", "sweep", "reconcile", "drop_kept"
+        ),
         dying_gateways.streaming: ["ingress.read", "outbox.read", *_around("publish_reply")],
         dying_gateways.answering: ["replies.read", *_around("record_outcomes")],
         dying_gateways.stopping: ["handover.before", *_around("hand_over")],
         dying_operations.loading: _around("order_copy"),
         dying_operations.unloading: _around("order_unload"),
         dying_operations.deciding: _around("set_policy"),
+        dying_operations.looking: _around("list_letters"),
         dying_operations.opening: _around("open_session"),
         dying_operations.keeping: _around("keep_session"),
         dying_operations.closing: _around("close_session"),

@@ -203,14 +203,16 @@ class Nemesis:
 
     def _stall(self) -> bool:
         until = self.world.loop.now + self.dice.uniform(0.2, 5)
-        self.world.network.weather.stalled_until = until
+        weather = self.world.network.weather
+        weather.stalled_until = max(weather.stalled_until, until)
         self.world.blame.redis_away(until)
         return True
 
     def _refuse(self) -> bool:
         """What a replica says that has not been made the primary yet."""
         until = self.world.loop.now + self.dice.uniform(0.1, 4)
-        self.world.network.weather.refused_until = until
+        weather = self.world.network.weather
+        weather.refused_until = max(weather.refused_until, until)
         self.world.blame.redis_away(until)
         return True
 

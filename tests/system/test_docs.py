@@ -23,10 +23,12 @@ from tests.helpers.terminal import Terminal
 from tests.helpers.wait import block_until
 from tests.system.examples import NUMBERS, right, status_of, write_body
 
-# Files that are quoted, and a line of a log: compared in tests/contract/test_docs.py.
+# Files that are quoted, and a line of a log: compared in tests/contract/test_docs.py. The rules of
+# a user of Redis: test_redis_of_companies.py gives them to one.
 QUOTED = [
     ("README.md", "In production", OUTPUT, 0),
     ("operations.md", "Processes", OUTPUT, 0),
+    ("operations.md", "Redis", OUTPUT, 0),
     ("operations.md", "Finding a failed request", OUTPUT, 0),
 ]
 TOOLS = {"apt", "curl", "docker", "pip", "python3", "redis-cli", "rq", "sh", "sudo", "wget"}
