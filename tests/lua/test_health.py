@@ -204,6 +204,16 @@ async def test_no_further_copy_is_ordered_for_a_busy_model_on_a_suspect_worker(c
     assert await lease(cell) == {}
 
 
+async def test_an_unhealthy_holder_is_not_asked_for_a_further_copy(cell: Cell) -> None:
+    """Its device may have time; but it has the model."""
+    await worker(cell, "w1", holds=[REF], busy_share=1, service_ms=2000)
+    await reports(cell, "w2", "suspect")
+    await worker(cell, "w3")
+    await loaded_once(cell, remote=10)
+    await cell.place(*[placing() for _ in range(5)])
+    assert sorted((await lease(cell))["refused"].split()) == ["w1", "w2"]
+
+
 async def test_a_sick_workers_copy_counts_as_none(cell: Cell) -> None:
     """The minimum number of copies is kept beside it, and another copy is not evicted for it."""
     await reports(cell, "w1", "sick")

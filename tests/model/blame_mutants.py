@@ -138,7 +138,7 @@ HEALTH = [
         ("a_sick_copy_counts", "and rank_of(other, ref) < RANKS.sick", ""),
     ),
     *of(
-        "lib/copies", "place heartbeat",
+        "lib/copies", "place heartbeat announce",
         ("a_suspect_worker_has_time", "first_answer and rank == 0 and", "first_answer and"),
     ),
     *of(

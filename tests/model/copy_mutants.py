@@ -195,6 +195,7 @@ COPIES = [
          "is_contended(worker)"),
         ("who_has_no_room_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",
          "busy_share(worker) >= SPARE"),
+        ("an_unhealthy_holder_is_asked", "has_none or is_among(worker, held)", "has_none"),
     ),
     *of(
         "lib/load_target", "announce retire order_copy register",

@@ -12,11 +12,13 @@ local function could_be_more(ref, live, now)
   return redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf') > #live
 end
 
--- Live workers whose devices are busy, or whose models evict each other: a list of names.
-local function without_time(now)
-  local list = ''
+-- Live workers whose devices are busy, or whose models evict each other, and the holders, of which an
+-- unhealthy one may have time: a list of names.
+local function without_time(holders, now)
+  local list, held = '', table.concat(holders, ' ')
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if is_contended(worker) or busy_share(worker) >= SPARE then list = list .. ' ' .. worker end
+    local has_none = is_contended(worker) or busy_share(worker) >= SPARE
+    if has_none or is_among(worker, held) then list = list .. ' ' .. worker end
   end
   return list
 end
@@ -32,7 +34,7 @@ local function scale_out(ref, worker, queued, now)
   end
   local wait = wait_on(worker, queued)
   if wait <= 0 or not could_be_more(ref, live, now) then return end
-  local refused = without_time(now)  -- the holders are among them
+  local refused = without_time(live, now)
   local _, first_answer, rank = fastest_loader(ref, now, refused)
   if first_answer and rank == 0 and wait > first_answer then
     order_load(ref, ref .. worker, now, {refused = refused, extra = 'scale_out'})
