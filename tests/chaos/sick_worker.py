@@ -72,7 +72,8 @@ class Trial:
         reason, healthy, noticed, beside = "", list[Asked](), list[Asked](), list[Asked]()
         try:
             fault.prepare()
-            healthy = self._ask(MEASURED_S)  # it takes its part, which it then fails
+            if fault.serves_first:
+                healthy = self._ask(MEASURED_S)  # it takes its part, which it then fails
             fault.fall_sick()
             noticed = self._ask(MEASURED_S)  # until it is, some loads are tried on it
             fault.verify()

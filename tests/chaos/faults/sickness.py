@@ -31,6 +31,7 @@ class Sickness(Fault):
     reason that it reports contains."""
 
     said: ClassVar[str]
+    serves_first = True  # before it falls sick; else its disk has what its store then forbids
     patience_s = 60.0
 
     def __init__(self, ground: Ground, target: Slot, aim: Slot | None = None) -> None:
@@ -122,6 +123,7 @@ class ForbiddenStore(Sickness):
 
     kind = "expired credentials"
     said = "ExpiredToken"
+    serves_first = False
 
     def settings(self) -> dict[str, str]:
         self.link: Link = self.ground.links.to(self.ground.s3_link.address)
