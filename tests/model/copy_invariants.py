@@ -15,7 +15,8 @@ def check_copies(state: State) -> None:
         looked_at = ref in state.min_copies or least_copies(state, ref) == 0
         must(looked_at, f"{ref} is to have copies, and nobody looks after it")
     for ref, load in state.loads.items():
-        fair = load.phase != "loading" or load.worker not in load.refused
+        ends = load.phase != "loading" or load.cause  # it has failed, and its requests are told
+        fair = ends or load.worker not in load.refused
         fair = fair or _had_rested(state, ref, load.worker, load.since)
         must(fair, f"{load.worker} loads {ref}, and has refused it")
         must(bool(load.worker) or load.phase == "ordered", f"I16: nobody is {load.phase} {ref}")
