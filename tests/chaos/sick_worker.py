@@ -66,6 +66,7 @@ class Trial:
         """Measure the healthy ones alone, then beside one that is sick."""
         fault = way(self.ground, self.ground.workers[0])
         fault.target.kill()
+        self._forget_failures()
         self._ask(2.0)
         alone = self._ask(MEASURED_S)
         fault.target.await_ready()
@@ -88,6 +89,11 @@ class Trial:
         return Found(
             fault.kind, _rate(alone), _rate(beside or noticed), wrong, self._quarantined(), reason
         )
+
+    def _forget_failures(self) -> None:
+        """Of an earlier sickness: for a while they keep models from its worker, also restarted."""
+        for key in self.ground.redis.scan_iter(self.ground.stack.keys.failed_on("*")):
+            self.ground.redis.delete(key)
 
     def _ask(self, seconds: float) -> list[Asked]:
         return asyncio.run(self._drive(seconds))
