@@ -37,7 +37,7 @@ async def first_info(client: Redis, url: str) -> dict[str, Any]:
             wait = wait_s(failures, FIRST_WAIT_S, LONGEST_WAIT_S)
             rejected = isinstance(error, redis.exceptions.AuthenticationError)
             if rejected or word in FINAL or clock.monotonic() + wait > until:
-                # redis-py takes off the word that tells a wrong password from a missing one.
+                # redis-py takes off the word by which a wrong password differs from a missing one.
                 reason = f"{word}, {MEANING[word]}" if word and not rejected else error
                 raise ConfigError(f"REDIS_URL: {mask_url(url)} cannot be used: {reason}") from error
         await asyncio.sleep(wait)
