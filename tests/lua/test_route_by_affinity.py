@@ -58,6 +58,19 @@ async def test_it_is_handed_on_to_the_worker_with_the_affinity_group(cell: Cell,
     assert not await cell.scripts.renew_load("w1", REF, old, 1000)
 
 
+async def test_it_is_not_handed_on_to_a_worker_that_has_just_failed(cell: Cell) -> None:
+    """Although that one has the affinity group."""
+    epoch = await worker(cell, "w2", holds=[OTHER_REF])
+    await kin(cell, OTHER_REF)
+    await cell.place(kept())
+    token = await cell.claim("w2", epoch, REF)
+    other = await worker(cell, "w1")
+    await cell.scripts.fail_load("w2", REF, token, b"disk_full no space", 60_000)
+    await cell.claim("w1", other, REF)
+    await cell.client.hset(cell.keys.load(REF), "refused", "")
+    assert await ask(cell, "w1") == "here"
+
+
 async def test_the_worker_with_the_most_is_chosen_and_of_equals_the_first(cell: Cell) -> None:
     """A model that is being loaded counts like one that is held."""
     third = await worker(cell, "w3", holds=[OTHER_REF])

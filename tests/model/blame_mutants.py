@@ -145,9 +145,5 @@ HEALTH = [
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
         ("it_goes_to_a_sick_worker", "or rank_of(best, ref) > 0", ""),
     ),
-    *of(
-        "route_by_affinity", "kin_before route_by_affinity claim_load fail_load",
-        ("it_goes_where_it_failed", "excluded_workers(ref, now, r[3] or '')", "r[3] or ''"),
-    ),
 ]  # fmt: skip
 ALL = [*LOADS, *CRASHES, *HEALTH]
