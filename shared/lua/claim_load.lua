@@ -16,8 +16,7 @@ if not extra and redis.call('XLEN', k('parked', ref)) == 0 then
   cancel_order(ref)
   return 'unwanted'
 end
-local failed = is_among(worker, r[3] or '') and failures_of(ref)[worker]
-if is_among(worker, r[3] or '') and not (failed and failed.ends <= now) then return 'refused' end
+if is_among(worker, r[3] or '') and not back_off_over(ref, worker, tonumber(r[6]), now) then return 'refused' end
 if extra and redis.call('HEXISTS', k('holders', ref), worker) == 1 then return 'refused' end
 local rank = rank_of(worker, ref)
 if rank > 0 and (chosen ~= worker or rank == RANKS.sick) then

@@ -71,6 +71,21 @@ async def test_it_may_take_the_order_that_nobody_has_taken_when_its_time_is_over
     assert await claim(cell, "w1", epochs["w1"]) == "claimed"
 
 
+async def test_one_that_refuses_an_order_does_not_take_the_next_for_an_old_failure(
+    cell: Cell,
+) -> None:
+    """It would refuse that one too, and so on until another worker is faster."""
+    epochs = await workers(cell, 2)
+    await cell.place(kept())
+    await fail(cell, "w1", epochs["w1"])
+    cell.scripts.now_ms = NOW_MS + BACKOFF_MS
+    await cell.client.zadd(cell.keys.workers, dict.fromkeys(epochs, NOW_MS + 2 * BACKOFF_MS))
+    assert await claim(cell, "w1", epochs["w1"]) == "claimed"
+    assert await cell.scripts.refuse_load("w1", REF, await cell.token()) == "ordered"
+    assert await claim(cell, "w1", epochs["w1"]) == "refused"
+    assert await claim(cell, "w2", epochs["w2"]) == "claimed"
+
+
 async def test_a_success_is_a_clean_slate(cell: Cell) -> None:
     """Of the worker that loaded it after all; the failures of others stay."""
     epochs = await workers(cell, 3)

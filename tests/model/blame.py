@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.model.load_target import failed_workers, live_workers, rank_of
+from tests.model.load_target import (
+    failed_workers,
+    incompatible_workers,
+    live_workers,
+    rank_of,
+)
 from tests.model.model import Model
 
 KEPT, LONGEST_BACKOFF, AGREEING, MOST_ASKED, NAMED = 32, 600_000, 2, 8, 4
@@ -30,10 +35,11 @@ def forgive(m: Model, ref: str, worker: str) -> None:
         m.forget(f"failed_on:{ref}")
 
 
-def has_rested(m: Model, ref: str, worker: str) -> bool:
-    """Whether it failed, and may try again."""
+def has_rested(m: Model, ref: str, worker: str, since: int) -> bool:
+    """Whether it was left out of an order of `since` for a failure, and may try again."""
     failure = m.state.failed_on.get(ref, {}).get(worker)
-    return failure is not None and int(failure.split()[0]) <= m.now
+    over = failure is not None and since < int(failure.split()[0]) <= m.now
+    return over and worker not in incompatible_workers(m.state, m.now, ref)
 
 
 def class_agrees(m: Model, ref: str, device_class: str, worker: str) -> bool:

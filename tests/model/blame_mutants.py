@@ -13,7 +13,7 @@ from tests.model.planting import of
 LOADS = [
     *of(
         "lib/blame", "fail_load claim_load place reload",
-        ("it_is_asked_again_at_once", "if failure.ends > now then", "if false then"),
+        ("it_is_asked_again_at_once", "if failure.ends > now then names", "if false then names"),
         ("it_is_never_asked_again", "now + pause, times", "now + 2 ^ 50, times"),
         ("each_time_is_the_first", "failures[worker].times + 1", "1"),
         ("for_ever", "redis.call('PEXPIRE', key, 2 * LONGEST_BACKOFF)", ""),
@@ -33,8 +33,9 @@ LOADS = [
     ),
     *of(
         "claim_load", "fail_load claim_load place tick",
-        ("it_never_tries_again", "not (failed and failed.ends <= now)", "true"),
-        ("it_tries_again_at_once", "not (failed and failed.ends <= now)", "not failed"),
+        ("it_never_tries_again", "not back_off_over(ref, worker, tonumber(r[6]), now)", "true"),
+        ("it_tries_again_at_once", "not back_off_over(ref, worker, tonumber(r[6]), now)",
+         "not failures_of(ref)[worker]"),
     ),
     *of(
         "claim_load", "claim_load heartbeat place",

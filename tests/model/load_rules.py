@@ -86,7 +86,7 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
     if not load.extra and not m.state.parked.get(ref):
         m.unorder(ref)
         return "unwanted"
-    if worker in load.refused and not has_rested(m, ref, worker):
+    if worker in load.refused and not has_rested(m, ref, worker, load.since):
         return "refused"
     if load.extra and worker in m.state.holders.get(ref, ()):
         return "refused"

@@ -18,9 +18,7 @@ end
 -- The workers that are not to be asked again yet, in the order of their names.
 local function failed_workers(failures, now)
   local names = {}
-  for worker, failure in pairs(failures) do
-    if failure.ends > now then names[#names + 1] = worker end
-  end
+  for worker, failure in pairs(failures) do if failure.ends > now then names[#names + 1] = worker end end
   table.sort(names)
   return names
 end
@@ -53,6 +51,13 @@ local function excluded_workers(ref, now, refused)
     if incompatible[device_class(worker)] and not is_among(worker, refused) then refused = refused .. ' ' .. worker end
   end
   return refused
+end
+
+-- Whether a worker was left out of an order of `since` for a failure (not: it refused, or is busy), and may try again.
+local function back_off_over(ref, worker, since, now)
+  local failed = failures_of(ref)[worker]
+  if not failed or failed.ends <= since or failed.ends > now then return false end
+  return redis.call('SISMEMBER', k('incompatible', ref), device_class(worker)) == 0
 end
 
 -- Whether a worker that is not sick is left for a load that `refused` did not carry out.
