@@ -163,9 +163,8 @@ class Gateway:
 
     def _make_handover(self) -> Handover:
         return Handover(
-            self.id, self._keys, self._scripts, self._dispatch, self._waiters,
-            self._shared_memory,
-            self._supervisor, self._followers,
+            self.id, self._keys, self._calls, self._scripts, self._dispatch, self._waiters,
+            self._shared_memory, self._supervisor, self._followers,
         )  # fmt: skip
 
     def _make_loops(self) -> list[Loop]:

@@ -17,6 +17,7 @@ from router.requests.dispatch import STOPPING, Dispatch
 from router.requests.shared_memory import GatewaySharedMemory
 from router.requests.waiters import HandedOver, Waiters, fail
 from shared import failpoints, statuses
+from shared.channel import Channel
 from shared.errors import Unavailable
 from shared.keys import Keys
 from shared.retry import until_answered
@@ -33,12 +34,14 @@ class Handover:
     """The end of one gateway: `begin`, then `finish`."""
 
     def __init__(
-        self, gateway: str, keys: Keys, scripts: GatewayScripts, dispatch: Dispatch,
+        self, gateway: str, keys: Keys, channel: Channel, scripts: GatewayScripts,
+        dispatch: Dispatch,
         waiters: Waiters, shared_memory: GatewaySharedMemory, supervisor: Supervisor,
         followers: Followers,
     ) -> None:  # fmt: skip
         self._gateway = gateway
         self._keys = keys
+        self._channel = channel
         self._scripts = scripts
         self._dispatch = dispatch
         self._waiters = waiters
@@ -91,7 +94,7 @@ class Handover:
         going_on = await until_answered(partial(self._scripts.hand_over, self._gateway, items))
         with suppress(TimeoutError):  # without them the others are handed over all the same
             async with asyncio.timeout(LONGEST_S / 2):
-                await until_answered(self._waiters.read_rest)
+                await until_answered(partial(self._waiters.read_rest, self._channel))
         pairs = list(zip(tickets, going_on, strict=True))
         handed = [t for t, on in pairs if on and t.future and fail(t.future, HandedOver())]
         self._refuse([ticket for ticket, on in pairs if not on])

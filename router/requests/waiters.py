@@ -128,12 +128,13 @@ class Waiters:
             await self._trim()
         return len(entries)
 
-    async def read_rest(self) -> None:
-        """After `hand_over`: read the replies that are left, and resolve their futures."""
+    async def read_rest(self, channel: Channel) -> None:
+        """After `hand_over`: read the replies that are left, and resolve their futures. Over
+        another channel: the last read of the reader may still block its own."""
         while True:
             count = self._size.count()
             with redis_errors():
-                entries = await self._channel.execute_command(
+                entries = await channel.execute_command(
                     "XRANGE", self._unread, b"(" + self._last, "+", "COUNT", count
                 )
             if not entries:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from router.requests import hand_over as module
+from router.requests import waiters as waiters_module
+from shared.channel import Channel
 from shared.errors import Unavailable
 from tests.helpers.cell import Cell
 from tests.helpers.gateway import RunningGateway, answer_all, publish_nothing, running_gateway
@@ -73,7 +75,7 @@ async def test_callers_are_handed_over_although_unread_replies_cannot_be_read(
 ) -> None:
     """Redis goes away between the two: 202, and the gateway ends."""
 
-    async def away() -> None:
+    async def away(channel: Channel) -> None:
         raise Unavailable("Redis does not answer")
 
     monkeypatch.setattr(module, "LONGEST_S", 0.5)
@@ -83,3 +85,24 @@ async def test_callers_are_handed_over_although_unread_replies_cannot_be_read(
     await leaver.drain()
     assert (await call)[0] == 202
     assert len(await answer_all(cell, epoch)) == 1
+
+
+async def test_unread_replies_are_read_beside_a_read_that_still_blocks(
+    cell: Cell, leaver: RunningGateway, epoch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader's last call stays on its connection until Redis answers it."""
+    waiters, done = leaver.context.handover._waiters, list[bool]()
+    read_rest = waiters.read_rest
+
+    async def noted(channel: Channel) -> None:
+        await read_rest(channel)
+        done.append(True)
+
+    monkeypatch.setattr(waiters_module, "BLOCK_MS", 60_000)
+    monkeypatch.setattr(waiters, "read_rest", noted)
+    call = asyncio.create_task(leaver.infer())
+    await wait_until(lambda: leaver.waiting == 1)
+    await answer_all(cell, epoch)
+    assert (await call)[0] == 200  # so the next read, which blocks, begins
+    await leaver.drain()
+    assert done == [True]
