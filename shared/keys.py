@@ -49,6 +49,8 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `pinned:<ref>` | set | ids of the sessions that pin it | goes with its last session |
 | `failed_on:<ref>` | hash | worker -> until when it is not asked to load it, and why | TTL |
 | `crashed:<worker>` | hash | crashes lately, over which models, and if it is suspect | TTL |
+| `ready:<class>` | zset | ready worker of a device class -> its busy share | goes with its last member |
+| `device_classes` | set | classes that have ready workers | a member goes with its last worker |
 | `unhealthy` | hash | worker -> health, models failing there | a field goes with its worker |
 | `no_capacity:<ref>` | string | no other worker could take another copy | TTL |
 | `incompatible:<ref>` | set | device classes that could not load it | TTL |
@@ -69,6 +71,7 @@ LASTING = (
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
     "kept:", "kept_bytes:",
     "min_copies", "sessions", "pinned:", "events", "unhealthy",
+    "ready:", "device_classes",
     "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
 )  # fmt: skip
 
@@ -95,6 +98,7 @@ class Keys:
         self.min_copies = self._of("min_copies")
         self.sessions = self._of("sessions")
         self.unhealthy = self._of("unhealthy")
+        self.device_classes = self._of("device_classes")
         self.events = self._of("events")
         self.stall = self._of("stall")
         self.answers = self._of("answers:")
@@ -170,6 +174,9 @@ class Keys:
 
     def crashed(self, worker: str) -> str:
         return self._of(f"crashed:{worker}")
+
+    def ready(self, device_class: str) -> str:
+        return self._of(f"ready:{device_class}")
 
     def affinity(self, key: str) -> str:
         return self._of(f"affinity:{key}")

@@ -1,5 +1,5 @@
 -- heartbeat: renew a worker's lease and write its report.
--- use: keys, constants, report, health
+-- use: keys, constants, report, sample, health
 -- KEYS[1] prefix. ARGV: now, worker, epoch, incarnation, lease ms, number of models held, then field value pairs.
 -- Returns 'ok' | 'resync' (the map lacks models: announce them again) | 'fenced' (register again)
 --   | 'taken' (another process registered under this id: end).
@@ -17,5 +17,6 @@ open_with_harmless_write()
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[5]), worker)
 if #ARGV > 6 then redis.call('HSET', key, unpack(ARGV, 7)) end
 note_health(worker, now)
+index_class(worker)
 if redis.call('SCARD', k('holds', worker)) ~= tonumber(ARGV[6]) then return 'resync' end
 return 'ok'

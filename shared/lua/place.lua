@@ -1,5 +1,5 @@
 -- place: accept requests; each goes to a holder's work stream or to the parked requests of its model.
--- use: keys, constants, queued, report, outcomes, publish, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, idempotency
+-- use: keys, constants, queued, report, outcomes, publish, sample, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, idempotency
 -- KEYS[1] prefix. ARGV: now, limit per work stream, limit per parked stream, limit of pending
 --   records, number of fields, their names (those of `Placing` in shared/gateway_scripts.py), then per
 --   item the values in that order.
@@ -36,7 +36,7 @@ local function accept(item)
   if item.deadline <= now then return 'late', '' end
   local earlier, id = asked_before(item)
   if earlier then return earlier, id end
-  if not fits then return 'memory', '', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell()) end
+  if not fits then return 'memory', '', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell(now)) end
   local status, where, entry, wait = place_item(item, now, limits)
   if status ~= 'placed' and status ~= 'parked' then return status, where, entry, wait end
   keep_key(item)

@@ -35,13 +35,6 @@ def forgive(m: Model, ref: str, worker: str) -> None:
         m.forget(f"failed_on:{ref}")
 
 
-def has_rested(m: Model, ref: str, worker: str, since: int) -> bool:
-    """Whether it was left out of an order of `since` for a failure, and may try again."""
-    failure = m.state.failed_on.get(ref, {}).get(worker)
-    over = failure is not None and since < int(failure.split()[0]) <= m.now
-    return over and worker not in incompatible_workers(m.state, m.now, ref)
-
-
 def class_agrees(m: Model, ref: str, device_class: str, worker: str) -> bool:
     """Whether two workers of the class could not load it, or it has no other healthy one."""
     named = failed_workers(m.state, m.now, ref)

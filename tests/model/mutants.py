@@ -167,7 +167,7 @@ SHARED = [
     ),
     *of(
         "lib/holders", "announce heartbeat",
-        ("the_most_loaded", "rank == least_rank and load_of[worker] < least",
+        ("the_most_loaded", "rank == least_rank and queued < least",
          "rank == least_rank and load_of[worker] > least"),
         ("the_sick_are_as_good", "rank < least_rank or less", "load_of[worker] < least"),
         ("the_dead_are_sent_requests", "if lease and tonumber(lease) > now then", "if lease then"),

@@ -17,7 +17,12 @@ local function least_copies(ref)
   return n
 end
 
-local function is_among(worker, list) return string.find(' ' .. list .. ' ', ' ' .. worker .. ' ', 1, true) end
+-- The names of a list, each after a blank, as a table.
+local function names_in(list)
+  local names = {}
+  for name in string.gmatch(list, '%S+') do names[name] = true end
+  return names
+end
 
 local function ms_from(ref, tier)
   return tonumber(redis.call('HGET', k('stats', ref), tier)) or EXPECTED[tier]
@@ -28,7 +33,7 @@ local function note_warm(ref, worker, epoch, tier)
   local warm = k('warm', ref)
   if tier == '' then return redis.call('HDEL', warm, worker) end
   redis.call('HSET', warm, worker, tier .. ' ' .. epoch)
-  for _, other in ipairs(redis.call('HKEYS', warm)) do
+  for _, other in ipairs(redis.call('HRANDFIELD', warm, MOST_SAMPLED)) do
     if not redis.call('ZSCORE', WORKERS, other) then redis.call('HDEL', warm, other) end
   end
   redis.call('PEXPIRE', warm, WARM_TTL)
@@ -46,31 +51,47 @@ end
 
 -- How long the device of a worker is busy with its queue, ms.
 local function wait_on(worker, queued)
-  return queued * service_ms(worker)
-end
-
--- The tier from which this worker would load `ref`.
-local function tier_at(ref, worker, epoch)
-  local tier, of = string.match(redis.call('HGET', k('warm', ref), worker) or '', '^(%a+) (.*)$')
-  if tier == 'disk' or (tier == 'host' and of == epoch) then return tier end
-  return 'remote'
+  return queued * facts(worker).service_ms
 end
 
 -- The live worker that can load `ref` soonest because it has it in host memory or on disk ('' if none is sooner
 -- than another from remote), the time to its first answer after its queue, ms (nil: no worker is left), and
--- its rank (health): the healthiest come first. Never one of `refused`.
-local function fastest_loader(ref, now, refused)
-  local best, least, least_rank = '', nil, nil
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local own = redis.call('HMGET', k('worker', worker), 'epoch', 'state')
-    if own[2] == 'ready' and not is_among(worker, refused) then
-      local tier = tier_at(ref, worker, own[1])
-      local ms = ms_from(ref, tier) + wait_on(worker, redis.call('XLEN', k('work', worker)))
-      local rank = rank_of(worker, ref)
-      if not least or rank < least_rank or (rank == least_rank and ms < least) then
-        best, least, least_rank = tier ~= 'remote' and worker or '', ms, rank
+-- its rank (health): the healthiest come first. Never one that `is_out(worker)`.
+local fastest_loader
+do
+  -- The tier from which a worker would load a model, by the hint that it left.
+  local function tier_by(hint, epoch)
+    local tier, of = string.match(hint or '', '^(%a+) (.*)$')
+    if tier == 'disk' or (tier == 'host' and of == epoch) then return tier end
+    return 'remote'
+  end
+
+  -- The sample, and the live workers that left a hint.
+  local function candidates(hints, now)
+    local names, more = live_workers(now), {}
+    for worker in pairs(hints) do
+      if not is_sampled[worker] then more[#more + 1] = worker end
+    end
+    if #more == 0 then return names end
+    more = alive(more, now)
+    for _, worker in ipairs(names) do more[#more + 1] = worker end
+    return more
+  end
+
+  function fastest_loader(ref, now, is_out)
+    local best, least, least_rank, ms_of = '', nil, nil, {}
+    local hints = as_table(redis.call('HRANDFIELD', k('warm', ref), MOST_SAMPLED, 'WITHVALUES'))
+    for _, worker in ipairs(candidates(hints, now)) do
+      local own = facts(worker)
+      if own.ready and not is_out(worker) then
+        local tier = tier_by(hints[worker], own.epoch)
+        ms_of[tier] = ms_of[tier] or ms_from(ref, tier)
+        local ms, rank = ms_of[tier] + wait_on(worker, queue_of(worker)), rank_of(worker, ref)
+        if not least or rank < least_rank or (rank == least_rank and ms < least) then
+          best, least, least_rank = tier ~= 'remote' and worker or '', ms, rank
+        end
       end
     end
+    return best, least, least_rank
   end
-  return best, least, least_rank
 end
