@@ -66,7 +66,7 @@ class Worker:
     ) -> Self:
         """Open the device; ConfigError if it cannot be used. `gpu`: the UUID of the GPU that this
         worker has claimed, '' for the CPU."""
-        device = open_device(config.device, gpu, threads=config.threads)
+        device = open_device(config.device, gpu, threads=config.threads, tf32=bool(config.tf32))
         return cls(config, device, Channel(config.redis_url), progress, send)
 
     def _loops(self) -> list[Loop]:

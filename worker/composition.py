@@ -32,7 +32,7 @@ from worker.loading.orders import ColdQueue, Orders
 from worker.membership import Membership
 from worker.report import Reporter
 from worker.residency.account import Bookkeeper
-from worker.residency.call_peaks import SHARE
+from worker.residency.call_peaks import CallPeaks, allowance
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
 from worker.residency.demotion import Demotion
@@ -148,14 +148,16 @@ class Composition:
             held=copies.held, on_epoch=lambda epoch: send(epoch=epoch),
         )  # fmt: skip
         ledger = Ledger(budget_of(config, device, self.host.memory))
-        peak = ResidentPeak(device, lambda: int(ledger.budget * SHARE))
-        gauge = Gauge(
-            device.live, lambda: self._inflight.bytes, peak if device.kind == "cpu" else None
-        )
+
+        def allowed() -> int:
+            return allowance(ledger.budget)
+
+        peak = ResidentPeak(device, allowed) if device.kind == "cpu" else None
+        gauge = Gauge(device.live, lambda: self._inflight.bytes, peak)
         return WorkerContext(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
             ledger=ledger, thread=DeviceThread(SelfTest(device, progress).run), device=device,
-            policy=policy, gauge=gauge,
+            policy=policy, gauge=gauge, peaks=CallPeaks(allowed),
             meter=Meter(), progress=progress,
         )  # fmt: skip
 
