@@ -76,7 +76,7 @@ class Trial:
             if fault.serves_first:
                 healthy = self._ask(MEASURED_S)  # it takes its part, which it then fails
             fault.fall_sick()
-            noticed = self._ask(MEASURED_S)  # until it is, some loads are tried on it
+            noticed = self._ask_until_shown(fault)
             fault.verify()
             beside = self._ask(MEASURED_S)
             if isinstance(fault, LostDevice) and not fault.ends_for_good():
@@ -87,13 +87,21 @@ class Trial:
             fault.heal()
         wrong = [each.wrong for each in alone + healthy + noticed + beside if each.wrong]
         return Found(
-            fault.kind, _rate(alone), _rate(beside or noticed), wrong, self._quarantined(), reason
+            fault.kind, _rate(alone), _rate(beside), wrong, self._quarantined(), reason
         )
 
     def _forget_failures(self) -> None:
         """Of an earlier sickness: for a while they keep models from its worker, also restarted."""
         for key in self.ground.redis.scan_iter(self.ground.stack.keys.failed_on("*")):
             self.ground.redis.delete(key)
+
+    def _ask_until_shown(self, fault: Sickness) -> list[Asked]:
+        """A worker notices by what it is asked; beside a busy machine that takes a while."""
+        ends = time.monotonic() + fault.patience_s
+        asked = self._ask(MEASURED_S)
+        while not fault.shown() and time.monotonic() < ends:
+            asked += self._ask(1.0)
+        return asked
 
     def _ask(self, seconds: float) -> list[Asked]:
         return asyncio.run(self._drive(seconds))

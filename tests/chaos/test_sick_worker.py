@@ -16,7 +16,7 @@ from tests.chaos.ground import Ground
 from tests.chaos.sick_worker import Trial
 
 PLANTED = Path(__file__).parent / "planted"
-LEAST_SHARE = 0.5  # under whatever else runs here; `python -m tests.chaos --sick` wants 0.9
+LEAST_SHARE = 0.25  # beside two busy processes 0.47 to 1.68; `python -m tests.chaos --sick` wants 0.9
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
