@@ -153,7 +153,7 @@ class Loader:
         try:
             async with lease.renewed():
                 await self.load(lease, suspect=suspect, evict=evict)
-            self._health.gate.succeeded()
+            self._health.load_succeeded()
         except HandedOn:
             log.info("%s is handed on to the worker that holds its affinity group", lease.ref)
         except NoMemoryNow as error:
@@ -165,12 +165,13 @@ class Loader:
             await (lease.refuse(error) if evict else lease.release())
         except WarmrouteError as error:
             self._events.emit("load_failed", lease.ref, reason=error.message)
-            self._health.gate.after(error)
+            self._health.load_failed(lease.ref, error)
             await lease.fail(error)
         except Exception:
             log.exception("this is a bug: the load of %s raised", lease.ref)
-            self._health.gate.failed("internal error, see the worker's log")
-            await lease.fail(LoadFailed("internal error, see the worker's log"), causes.WORKER)
+            failed = LoadFailed("internal error, see the worker's log")
+            self._health.load_failed(lease.ref, failed, bug=True)
+            await lease.fail(failed, causes.WORKER)
 
     async def load(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
         """Load one model and announce it. NoMemoryNow or InsufficientMemory if it does not fit
