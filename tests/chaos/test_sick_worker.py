@@ -75,13 +75,23 @@ BUGS: dict[type[Sickness], str] = {
 }
 
 
+class DiesRunning(LostDevice):
+    """Each crash is while it runs a request: one by the clock may charge no model."""
+
+    kind = CrashLoop.kind
+
+    def fall_sick(self) -> None:
+        self.points.write_text("run.mid:kill@0.5")
+
+
 def planted(way: type[Sickness]) -> type[Sickness]:
-    """The same sickness, of a worker with that bug; it crashes more often, to be found sooner."""
+    """The same sickness, of a worker with that bug."""
+    base = DiesRunning if way is CrashLoop else way
 
     def settings(self: Sickness) -> dict[str, str]:
-        return {**way.settings(self), "PYTHONPATH": str(PLANTED), "PLANTED": BUGS[way]}
+        return {**base.settings(self), "PYTHONPATH": str(PLANTED), "PLANTED": BUGS[way]}
 
-    return type(way.__name__, (way,), {"settings": settings, "every_s": 2.0})
+    return type(base.__name__, (base,), {"settings": settings})
 
 
 @pytest.mark.parametrize("way", SICKNESSES, ids=lambda way: way.kind)

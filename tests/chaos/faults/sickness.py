@@ -192,7 +192,6 @@ class CrashLoop(Sickness):
     """Its device process is killed each time that it has served for five seconds."""
 
     kind = "crashes every 5 s"
-    every_s = CRASH_EVERY_S
     said = "times in a row"
     kills = True
     patience_s = 90.0
@@ -211,7 +210,7 @@ class CrashLoop(Sickness):
         gone = 0
         while not self._over.wait(0.2):
             device = self.aim.device_pid
-            if device in (0, gone) or not self.aim.ready or self._over.wait(self.every_s):
+            if device in (0, gone) or not self.aim.ready or self._over.wait(CRASH_EVERY_S):
                 continue
             send(device, signal.SIGKILL)
             gone = device
