@@ -22,6 +22,7 @@ from worker.device.self_test import SelfTest
 from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
 from worker.health.checks import LoadChecks
+from worker.health.elsewhere import Elsewhere
 from worker.health.monitor import HealthMonitor
 from worker.heartbeat import HeartbeatThread
 from worker.loading.load_limiter import LoadLimiter
@@ -75,10 +76,12 @@ class Composition:
         self._make_serving()
         self._make_residency(recycle)
         self.loader = self._make_loader()
+        self._elsewhere = Elsewhere(calls, self._keys, config.worker_id, device.device_class)
         self.health = HealthMonitor(
             self.context.health,
             LoadChecks(Path(config.disk_cache), self.repository, self._redis_time),
-            self._pipeline.warm_calls.try_again, self.context.copies.held, leave, self.events,
+            self._pipeline.warm_calls.try_again, self._elsewhere.served, self.context.copies.held,
+            leave, self.events,
         )  # fmt: skip
         self.orders = Orders(
             self._orders, self._keys, config.worker_id, self.loader.may_take_order,

@@ -52,6 +52,15 @@ LOADS = [
         ("its_failures_are_not_forgiven", "redis.call('HDEL', k('failed_on', ref), worker)", ""),
     ),
     *of(
+        "lib/blame", "fail_load register claim_load place",
+        ("a_new_worker_pays_for_the_old_one", "parent and parent ~= before", "false"),
+        ("whoever_registers_is_new", "parent and parent ~= before", "parent"),
+    ),
+    *of(
+        "lib/crashes", "crashed_before fence_worker register claim_load",
+        ("a_crash_is_mended_by_a_restart", "crash = true", "crash = false"),
+    ),
+    *of(
         "fail_load", "fail_load claim_load reload heartbeat",
         ("only_the_last_is_named", "if #names < 2 then", "if true then"),
         ("what_may_pass_for_one_is_final", "temporary or failures[name].temporary", "false"),

@@ -159,7 +159,7 @@ class Loader:
                     if await lease.offer(error.message):
                         return
                     await self.load(lease, suspect=suspect, evict=evict, last=True)
-            self._health.gate.succeeded()
+            self._health.load_succeeded()
         except HandedOn:
             log.info("%s is handed on to the worker that holds its affinity group", lease.ref)
         except NoMemoryNow as error:
@@ -171,12 +171,13 @@ class Loader:
             await (lease.refuse(error) if evict else lease.release())
         except WarmrouteError as error:
             self._events.emit("load_failed", lease.ref, reason=error.message)
-            self._health.gate.after(error)
+            self._health.load_failed(lease.ref, error)
             await lease.fail(error)
         except Exception:
             log.exception("this is a bug: the load of %s raised", lease.ref)
-            self._health.gate.failed("internal error, see the worker's log")
-            await lease.fail(LoadFailed("internal error, see the worker's log"), causes.WORKER)
+            failed = LoadFailed("internal error, see the worker's log")
+            self._health.load_failed(lease.ref, failed, bug=True)
+            await lease.fail(failed, causes.WORKER)
 
     async def load(
         self, lease: LoadLease, *, suspect: bool = False, evict: bool = True, last: bool = False

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared import retry
+from shared import retry, statuses
 from shared.errors import LoadFailed, Unavailable
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import placing
@@ -89,6 +89,24 @@ async def test_a_load_that_fails_gives_the_cause(worker: LoadingWorker) -> None:
     await wait_until(lambda: not worker.loader._tasks)
     assert (worker.parts.ledger.used, worker.cache.held) == (0, 0)
     assert await worker.cell.exists(worker.cell.keys.load(ref)) == []
+
+
+async def test_a_worker_that_loads_nothing_is_suspect_until_it_loads_something(
+    worker: LoadingWorker,
+) -> None:
+    """Whatever the cause, once several models fail."""
+    refs = [worker.publish(name, 60) for name in "abc"]
+    errors: list[Exception] = [LoadFailed("no such operator"), RuntimeError("a bug")] * 2
+    for ref, error in zip([*refs[:2], *refs[:2]], errors, strict=True):
+        assert worker.parts.health.state.health == statuses.HEALTHY
+        worker.errors[ref[0]] = error
+        await worker.cell.client.delete(worker.cell.keys.unloadable(ref))
+        await order(worker, ref)
+        await wait_until(lambda: not worker.loader._tasks)
+    assert worker.parts.health.state.health == statuses.SUSPECT
+    await order(worker, refs[2])
+    await wait_until(lambda: worker.loader.loads == 1 and not worker.loader._tasks)
+    assert worker.parts.health.state.health == statuses.HEALTHY
 
 
 async def test_what_can_never_fit_is_refused(worker: LoadingWorker) -> None:
