@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from router.fleet import fleet_report, model_report
 from router.fleet.fleet_report import ModelFacts, WorkerFacts
-from router.fleet.load_status import Failure, failure, load_state, quarantined
+from router.fleet.load_status import Readiness, failure, load_state, readiness
 from shared.connection import redis_errors
 from shared.keys import Keys
 from shared.names import ModelRef
@@ -39,7 +39,7 @@ class ResidencyReader:
         _, live = _now_and_live(*await self._ask([("time",), self._leases()]))
         return live
 
-    async def readiness(self, ref: ModelRef) -> tuple[bool, Failure | None]:
+    async def readiness(self, ref: ModelRef) -> Readiness:
         """Whether a live worker holds the model; and why requests for it are refused, if so."""
         keys, name = self._keys, str(ref)
         clock, leases, holders, why, why_ms, breaker = await self._ask(
@@ -50,24 +50,29 @@ class ResidencyReader:
             ]
         )  # fmt: skip
         now_ms, live = _now_and_live(clock, leases)
-        warm = not {worker.decode() for worker in holders}.isdisjoint(live)
-        failed = None if warm else failure(text_of(why), why_ms)
-        return warm, quarantined(texts(breaker), now_ms) or failed
+        held_by = _among(live, holders)
+        return readiness(held_by, failure(text_of(why), why_ms), texts(breaker), now_ms)
 
-    async def troubles(self) -> dict[tuple[str, int], str]:
-        """Why versions cannot be loaded, or are quarantined, by name and version."""
+    async def troubles(self) -> dict[tuple[str, int], Readiness]:
+        """The readiness of versions whose load has failed, or that are quarantined, by name and
+        version."""
         keys = self._keys
-        clock, rows = await self._ask([("time",), ("zrange", keys.refused_models, 0, -1)])
-        now_ms = _now_and_live(clock, ())[0]
+        clock, leases, rows = await self._ask(
+            [("time",), self._leases(), ("zrange", keys.refused_models, 0, -1)]
+        )
+        now_ms, live = _now_and_live(clock, leases)
         refs = alive(rows, now_ms)
         answers = await self._ask_each(
-            refs, lambda ref: (("get", keys.unloadable(ref)), ("hgetall", keys.breaker(ref)))
-        )
-        found: dict[tuple[str, int], str] = {}
-        for ref, (why, breaker) in zip(map(ModelRef.parse, refs), answers, strict=True):
-            trouble = quarantined(texts(breaker), now_ms) or failure(text_of(why), 0)
-            if trouble is not None:
-                found[ref.name, ref.version] = trouble.message
+            refs,
+            lambda ref: (
+                ("get", keys.unloadable(ref)), ("hgetall", keys.breaker(ref)),
+                ("hkeys", keys.holders(ref)),
+            ),
+        )  # fmt: skip
+        found: dict[tuple[str, int], Readiness] = {}
+        for ref, (why, breaker, holders) in zip(map(ModelRef.parse, refs), answers, strict=True):
+            held_by, failed = _among(live, holders), failure(text_of(why), 0)
+            found[ref.name, ref.version] = readiness(held_by, failed, texts(breaker), now_ms)
         return found
 
     async def held(self) -> set[tuple[str, int]]:
@@ -171,6 +176,10 @@ def _now_and_live(
     """Redis's clock in ms, and the workers whose lease is valid, in order."""
     now_ms = clock_ms(clock)
     return now_ms, alive(leases, now_ms)
+
+
+def _among(live: Iterable[str], holders: Iterable[bytes]) -> list[str]:
+    return sorted({worker.decode() for worker in holders}.intersection(live))
 
 
 def _worker(

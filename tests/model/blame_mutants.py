@@ -153,7 +153,18 @@ HEALTH = [
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
-        ("it_goes_to_a_sick_worker", "or rank_of(best, ref) > 0", ""),
+        ("it_goes_to_a_sick_worker",
+         "(other == worker or rank_of(other, ref) < too_ill)", "true"),
+    ),
+    *of(
+        "lib/sessions", "open_session heartbeat",
+        ("an_unhealthy_worker_gives_room",
+         "if rank_of(bin.worker, model.ref) == rank and (", "if ("),
+        ("what_a_sick_worker_holds_stays", "if stays and (", "if ("),
+    ),
+    *of(
+        "reload", "reload heartbeat",
+        ("a_suspect_worker_loads_all_again", "least < rank then", "false then"),
     ),
 ]  # fmt: skip
 ALL = [*LOADS, *CRASHES, *HEALTH]

@@ -94,12 +94,12 @@ LOADS = [
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load",
-        ("it_is_handed_on_for_ever", "(r[5] or rank_of", "(rank_of"),
+        ("it_is_handed_on_for_ever", "(mode == 'prefer' and r[5])", "false"),
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
         ("it_goes_to_a_worker_that_drains",
-         "if not is_ready(other)", "if false"),
+         "is_ready(other) and (other == worker", "(other == worker"),
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load refuse_load reload",

@@ -151,20 +151,20 @@ async def test_a_worker_whose_lease_ran_out_is_not_shown(cell: Cell) -> None:
     """Nor counted as a holder."""
     await cell.worker("w1", holds=[REF])
     residency = residency_of(cell)
-    assert (await residency.readiness(ModelRef.parse(REF)))[0]
+    assert (await residency.readiness(ModelRef.parse(REF))).warm
     assert await residency.held() == {("mnist", 1)}
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
     assert await residency.live_workers() == []
     assert await residency.held() == set()
-    assert not (await residency.readiness(ModelRef.parse(REF)))[0]
+    assert not (await residency.readiness(ModelRef.parse(REF))).warm
 
 
 async def test_a_model_nobody_holds_is_cold(cell: Cell) -> None:
     """Also if another version of it is warm."""
     await cell.worker("w1", holds=[REF])
     residency = residency_of(cell)
-    assert not (await residency.readiness(ModelRef.parse(OTHER_REF)))[0]
-    assert not (await residency.readiness(ModelRef("mnist", 2, "0123456789ab")))[0]
+    assert not (await residency.readiness(ModelRef.parse(OTHER_REF))).warm
+    assert not (await residency.readiness(ModelRef("mnist", 2, "0123456789ab"))).warm
 
 
 async def test_the_report_takes_few_round_trips_however_large_the_fleet(
