@@ -96,10 +96,7 @@ class Gateway:
         )  # fmt: skip
         self._repository = open_repository(config.model_repository, **config.store_options)
         self._loaded = LoadedVersions(self._calls, self._keys, self._scripts)
-        self._catalog = Catalog(
-            self._repository, config.catalog_ttl_s,
-            self._loaded,
-        )  # fmt: skip
+        self._catalog = Catalog(self._repository, config.catalog_ttl_s, self._loaded)
         self._processes = JsonProcesses()
         self.intake = Intake(
             config, self._catalog, self._dispatch, self._failures, self._recent, self._processes

@@ -1,8 +1,7 @@
 """Large JSON is read and written in processes of their own, not on the event loop.
 
-Whoever decodes holds Python's lock, in a thread too, and a gateway's other callers stand. 1 MiB of
-a caller's took 20 ms (floats of 18 digits), 95 ms (`0,0,0`) or 300 ms (empty elements of BYTES);
-16 MiB take seconds. From `AT_ONCE` on it goes to another process, which costs 1 ms; what is smaller
+The decoder holds Python's lock, in a thread too, and a gateway's other callers stand. 1 MiB took
+20 ms (floats of 18 digits), 95 ms (`0,0,0`) or 300 ms (empty elements of BYTES), 16 MiB seconds. From `AT_ONCE` on it goes to another process, which costs 1 ms; what is smaller
 takes less time than that, or 20 ms at worst.
 
 The processes start with the first large body (0.3 s, 45 MiB each) and end with the gateway. One
@@ -54,7 +53,7 @@ class JsonProcesses:
         raise Unavailable("the process that reads large JSON died; retry later, or send binary")
 
     async def stop(self) -> None:
-        """End the processes; what they have begun is finished first."""
+        """End the processes; what they have started is finished first."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
