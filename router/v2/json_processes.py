@@ -1,11 +1,12 @@
 """Large JSON is read and written in processes of their own, not on the event loop.
 
-The decoder holds Python's lock, in a thread too, and a gateway's other callers stand. 1 MiB took
-20 ms (floats of 18 digits), 95 ms (`0,0,0`) or 300 ms (empty elements of BYTES), 16 MiB seconds. From `AT_ONCE` on it goes to another process, which costs 1 ms; what is smaller
-takes less time than that, or 20 ms at worst.
+The decoder holds Python's lock, in a thread too, and a gateway's other callers stand: for 1 MiB
+20 ms (floats of 18 digits), 95 ms (`0,0,0`) or 300 ms (empty elements of BYTES), for 16 MiB up to
+seconds. From `AT_ONCE` on it goes to another process, which costs 1 ms and stops the loop only
+while bytes are copied; what is smaller takes 20 ms at worst.
 
-The processes start with the first large body (0.3 s, 45 MiB each) and end with the gateway. One
-that dies takes what it read with it: that is read once more by a new one, and is then refused.
+The processes start with the first large body (0.3 to 1 s, 45 MiB each) and end with the gateway.
+One that dies takes what it read with it: that is read once more by a new one, and is then refused.
 """
 
 from __future__ import annotations
