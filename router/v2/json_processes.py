@@ -26,6 +26,7 @@ from shared.parent_death import end_with_parent
 
 AT_ONCE = 64 << 10  # bytes of JSON, or of the tensors to be written as JSON
 PROCESSES = 2
+END_S = 2.0  # for what they have started
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -51,13 +52,24 @@ class JsonProcesses:
             except BrokenProcessPool:
                 if pool is self._pool:
                     self._pool = None
+                    _kill()
         raise Unavailable("the process that reads large JSON died; retry later, or send binary")
 
     async def stop(self) -> None:
         """End the processes; what they have started is finished first."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
+            ended = asyncio.create_task(asyncio.to_thread(pool.shutdown, cancel_futures=True))
+            await asyncio.wait([ended], timeout=END_S)
+            _kill()
+            await ended
+
+
+def _kill() -> None:
+    """End what is left of processes. One that was just started when another died is not ended by
+    the pool, waits for a lock of the dead one, and the end of this process would wait for it."""
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 def _start() -> ProcessPoolExecutor:
