@@ -38,9 +38,9 @@ class Health:
         self._looked = float("-inf")
         self._workers: dict[str, Any] = {}
 
-    def note_probe(self, peer: str) -> None:
-        """A readiness check has come from this address."""
-        self._probes.note(peer)
+    def note_probe(self, address: str, program: str) -> None:
+        """A readiness check has come from a program at this address."""
+        self._probes.note(address, program)
 
     def stop(self, longest_s: float) -> float:
         """Not ready from now on; the seconds for which this gateway should go on serving, until

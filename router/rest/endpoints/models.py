@@ -23,6 +23,7 @@ EXTENSIONS = [
     "binary_tensor_data", "model_configuration", "model_repository",
     "model_repository(unload_dependents)", "parameters", "schedule_policy",
 ]  # fmt: skip
+MAX_PROGRAM = 64  # characters of a User-Agent that tell balancers apart
 
 
 async def server(request: web.Request, context: GatewayContext) -> web.StreamResponse:
@@ -38,7 +39,8 @@ async def live(request: web.Request, context: GatewayContext) -> web.StreamRespo
 async def ready(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/health/ready: 200 if Redis answers, the loops run, enough workers are live and the
     gateway is not stopping; else 503."""
-    context.health.note_probe(request.remote or "")
+    program = request.headers.get("User-Agent", "")[:MAX_PROGRAM]
+    context.health.note_probe(request.remote or "", program)
     body = await context.health.document()
     if body["ready"]:
         return json_response(body)
