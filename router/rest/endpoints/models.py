@@ -122,8 +122,9 @@ async def index(request: web.Request, context: GatewayContext) -> web.StreamResp
         for version in model.versions:
             warm = (model.name, version) in held
             if warm or not only_ready:
-                ref = ModelRef(model.name, version, "")
-                rows.append(_row(ref, warm, troubles.get((model.name, version))))
+                why_not = troubles.get((model.name, version))
+                why_not = why_not or context.catalog.trouble(model.name, version)
+                rows.append(_row(ModelRef(model.name, version, ""), warm, why_not))
         if model.error and not only_ready:
             rows.append({"name": model.name, "state": "UNAVAILABLE", "reason": model.error})
     return json_response(rows)
