@@ -58,6 +58,8 @@ class Newest:
         versions = (await self._listings.versions(name, known=last is not None))[::-1]
         self._entries.keep_only(name, versions)
         if not versions:
+            if self._loaded is not None and last is not None:
+                await self._loaded.let_go(name, ())
             raise NotFound(f"model {name!r} is not in the repository")
         if self._loaded is None:
             return Found(await self._untried(name, versions))
