@@ -83,8 +83,9 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
     load = m.state.loads.get(ref)
     if load is None or load.token != token or load.worker:
         return "stale"
-    if not load.extra and not m.state.parked.get(ref):
-        m.unorder(ref)
+    over = load.extra == "session" and not m.state.pinned.get(ref)
+    if (over or not load.extra) and not m.state.parked.get(ref):
+        m.unorder(ref, extra=over)
         return "unwanted"
     if worker in load.refused and not has_rested(m, ref, worker, load.since):
         return "refused"

@@ -24,6 +24,7 @@ EXTENSIONS = [
     "binary_tensor_data", "model_configuration", "model_repository",
     "model_repository(unload_dependents)", "parameters", "schedule_policy",
 ]  # fmt: skip
+MAX_PROGRAM = 64  # characters of a User-Agent that tell balancers apart
 
 
 async def server(request: web.Request, context: GatewayContext) -> web.StreamResponse:
@@ -39,7 +40,8 @@ async def live(request: web.Request, context: GatewayContext) -> web.StreamRespo
 async def ready(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/health/ready: 200 if Redis answers, the loops run, enough workers are live and the
     gateway is not stopping; else 503."""
-    context.health.note_probe(request.remote or "")
+    program = request.headers.get("User-Agent", "")[:MAX_PROGRAM]
+    context.health.note_probe(request.remote or "", program)
     body = await context.health.document()
     if body["ready"]:
         return json_response(body)
@@ -121,7 +123,8 @@ async def index(request: web.Request, context: GatewayContext) -> web.StreamResp
     for model in await context.catalog.index():
         for version in model.versions:
             key = (model.name, version)
-            row = _row(ModelRef(*key, ""), key in held, troubles.get(key))
+            unread = context.catalog.trouble(*key)
+            row = _row(ModelRef(*key, ""), key in held, troubles.get(key), unread)
             if row["state"] == "READY" or not only_ready:
                 rows.append(row)
         if model.error and not only_ready:
@@ -129,12 +132,13 @@ async def index(request: web.Request, context: GatewayContext) -> web.StreamResp
     return json_response(rows)
 
 
-def _row(ref: ModelRef, warm: bool, trouble: Readiness | None) -> dict[str, str]:
+def _row(ref: ModelRef, warm: bool, trouble: Readiness | None, unread: str) -> dict[str, str]:
+    """`unread`: why its manifest could not be read."""
     refusal = trouble and trouble.refusal
     state = "READY" if warm and not refusal else "UNAVAILABLE"
     reason = trouble.note if trouble else ""
     if state == "UNAVAILABLE":
-        reason = refusal.message if refusal else "cold: loaded on demand"
+        reason = refusal.message if refusal else unread or "cold: loaded on demand"
     return {"name": ref.name, "version": str(ref.version), "state": state, "reason": reason}
 
 
