@@ -1,36 +1,20 @@
 -- blame: which workers could not load a model lately. A failed load is charged to its worker first.
--- failed_on:<ref> holds worker -> 'until times temporary scope', then on lines of their own its device
+-- failed_on:<ref> holds worker -> 'until times temporary scope parent', then on lines of their own its device
 -- class and the cause. Until then this worker is not asked again; with each time it is twice as long.
-local failures_of, note_failure
-do
-  local KEPT_FAILURES, LONGEST_BACKOFF = 32, 600000
-  local FAILURE = '^(%d+) (%d+) (%S+) (%S+)\n([^\n]*)\n(.*)$'
+local KEPT_FAILURES, LONGEST_BACKOFF = 32, 600000
+local FAILURE = '^(%d+) (%d+) (%S+) (%S+) ?(%S*)\n([^\n]*)\n(.*)$'
 
-  -- By worker; of failures whose back-off is over too.
-  function failures_of(ref)
-    local flat, found = redis.call('HGETALL', k('failed_on', ref)), {}
-    for i = 1, #flat, 2 do
-      local ends, times, temporary, scope, class = string.match(flat[i + 1], FAILURE)
-      found[flat[i]] = {ends = tonumber(ends), times = tonumber(times), temporary = temporary == '1',
-        scope = scope, class = class}
-    end
-    return found
+-- By worker, also when the back-off is over. One with another parent process was started again, and begins anew.
+local function failures_of(ref)
+  local flat, found = redis.call('HGETALL', k('failed_on', ref)), {}
+  for i = 1, #flat, 2 do
+    local ends, times, temporary, scope, before, class = string.match(flat[i + 1], FAILURE)
+    local parent, since = parent_of(flat[i])
+    if before ~= '' and parent and parent ~= before then ends, times = math.min(ends, since), 0 end
+    found[flat[i]] = {ends = tonumber(ends), times = tonumber(times), temporary = temporary == '1',
+      scope = scope, class = class}
   end
-
-  -- what: backoff (ms, of the first time), temporary ('1' or '0'), scope, class, cause.
-  function note_failure(ref, worker, now, what)
-    local key, failures, first, count = k('failed_on', ref), failures_of(ref), nil, 0
-    for other, failure in pairs(failures) do
-      count = count + 1
-      if not first or failure.ends < failures[first].ends then first = other end
-    end
-    if count >= KEPT_FAILURES and not failures[worker] then redis.call('HDEL', key, first) end
-    local times = failures[worker] and failures[worker].times + 1 or 1
-    local pause = math.min(what.backoff * 2 ^ math.min(times - 1, 20), LONGEST_BACKOFF)
-    redis.call('HSET', key, worker, string.format('%.0f %d %s %s\n%s\n%s', now + pause, times, what.temporary,
-      what.scope, what.class, what.cause))
-    redis.call('PEXPIRE', key, 2 * LONGEST_BACKOFF)
-  end
+  return found
 end
 
 -- The workers that are not to be asked again yet, in the order of their names.
@@ -39,6 +23,20 @@ local function failed_workers(failures, now)
   for worker, failure in pairs(failures) do if failure.ends > now then names[#names + 1] = worker end end
   table.sort(names)
   return names
+end
+
+-- what: backoff (ms, of the first time), temporary ('1' or '0'), scope, class, cause, crash (it outlives a restart).
+local function note_failure(ref, worker, now, what)
+  local key, failures, first, count = k('failed_on', ref), failures_of(ref), nil, 0
+  for other, failure in pairs(failures) do
+    count, first = count + 1, (not first or failure.ends < failures[first].ends) and other or first
+  end
+  if count >= KEPT_FAILURES and not failures[worker] then redis.call('HDEL', key, first) end
+  local times = failures[worker] and failures[worker].times + 1 or 1
+  local pause = math.min(what.backoff * 2 ^ math.min(times - 1, 20), LONGEST_BACKOFF)
+  redis.call('HSET', key, worker, string.format('%.0f %d %s %s %s\n%s\n%s', now + pause, times, what.temporary,
+    what.scope, not what.crash and parent_of(worker) or '', what.class, what.cause))
+  redis.call('PEXPIRE', key, 2 * LONGEST_BACKOFF)
 end
 
 -- Who is not to load it: its holders, the workers of the list `refused`, those that could not a short while ago, those
