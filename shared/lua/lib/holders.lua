@@ -1,12 +1,14 @@
 -- holders: the workers that hold a model and whose lease has not expired.
-local holders_of, load_of = {}, {}
+local holders_of, load_of, is_live = {}, {}, {}
 
 local function live_holders(ref, now)
   if holders_of[ref] then return holders_of[ref] end
   local live = {}
   for _, worker in ipairs(redis.call('HKEYS', k('holders', ref))) do
-    local lease = redis.call('ZSCORE', WORKERS, worker)
-    if lease and tonumber(lease) > now then live[#live + 1] = worker end
+    if is_live[worker] == nil then
+      is_live[worker] = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
+    end
+    if is_live[worker] then live[#live + 1] = worker end
   end
   holders_of[ref] = live
   return live
