@@ -1,5 +1,5 @@
 -- place: accept requests; each goes to a holder's work stream or to the parked requests of its model.
--- use: keys, constants, queued, report, outcomes, publish, sample, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, idempotency
+-- use: keys, constants, queued, report, sample, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, idempotency
 -- KEYS[1] prefix. ARGV: now, limit per work stream, limit per parked stream, limit of pending
 --   records, number of fields, their names (those of `Placing` in shared/gateway_scripts.py), then per
 --   item the values in that order.
@@ -11,8 +11,7 @@
 --   its request is accepted; its deadline counts from the time in its entry id.
 local OVERHEAD, NAMES = 512, 5
 local now = clock()
-local limits = {work = tonumber(ARGV[2]), parked = tonumber(ARGV[3]),
-  records = tonumber(ARGV[4]) - redis.call('ZCARD', DEADLINES)}
+local limits = {work = tonumber(ARGV[2]), parked = tonumber(ARGV[3]), pending = tonumber(ARGV[4])}
 local out, known, bytes = {}, {[''] = true}, 0
 local count = tonumber(ARGV[NAMES])
 local first, at = NAMES + count + 1, {}  -- at: the position of each field in a row
@@ -46,6 +45,7 @@ local function accept(item)
   return status, where, entry
 end
 
+count_together()
 for i = first, #ARGV, count do
   local item = {id = ARGV[i + at.id], model = ARGV[i + at.ref], reply = ARGV[i + at.reply],
     flags = ARGV[i + at.flags], ingress = ARGV[i + at.ingress], reply_to = ARGV[i + at.reply_to],
@@ -61,4 +61,5 @@ for i = first, #ARGV, count do
   end
   out[#out + 1] = {status, where or '', entry or '', tostring(item.deadline), tostring(wait or 0)}
 end
+write_counted()
 return out

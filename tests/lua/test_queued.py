@@ -84,6 +84,17 @@ async def test_every_way_off_the_stream_is_counted(cell: Cell, end: str) -> None
     assert await cell.exists(cell.keys.queued("w1")) == []
 
 
+async def test_what_one_call_ends_of_several_models_is_counted_for_each(cell: Cell) -> None:
+    """One write for all: what has entries left keeps its count, and what has none is not listed."""
+    epoch = await cell.worker("w1", holds=REFS[:3])
+    await cell.place(*[placing(ref=ref) for ref in [*REFS[:3], *REFS[:2]]], limits=LIMITS)
+    entries = await cell.read("w1")
+    await cell.place(placing(ref=REFS[1]), limits=LIMITS)
+    assert await counts(cell) == {REFS[0]: 2, REFS[1]: 3, REFS[2]: 1}
+    await cell.complete("w1", epoch, entries[:3])
+    assert await counts(cell) == {REFS[0]: 1, REFS[1]: 2}
+
+
 async def test_a_count_that_is_wrong_refuses_nothing_on_a_short_stream(cell: Cell) -> None:
     """Another release did not count down, or the stream was deleted by hand."""
     await cell.worker("w1", holds=[REF])

@@ -1,5 +1,4 @@
--- bounds: the limits of place, and the time to retry. limits: work, parked, and how many more
--- records the cell may have (a placed request that is not kept has none).
+-- bounds: the limits of place, and the time to retry. limits: work, parked, pending (records of the cell).
 local SHORTEST, LONGEST_WAIT = 1000, 60000
 local MEMORY_SHARE, LOOK_EVERY = 0.9, 500
 
@@ -21,6 +20,12 @@ end
 -- A load is assumed to take at least its elapsed time again.
 local function until_loaded(ref, now)
   return bounded(now - tonumber(redis.call('HGET', k('load', ref), 'since') or now))
+end
+
+-- How many more records the cell may have. Asked for kept requests only: a warm call without one reads nothing.
+local function records_left(limits)
+  limits.records = limits.records or limits.pending - redis.call('ZCARD', DEADLINES)
+  return limits.records
 end
 
 local function count_record(limits)

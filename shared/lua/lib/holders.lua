@@ -1,6 +1,6 @@
 -- holders: the workers that hold a model and whose lease has not expired. Of many a choice looks at some, at random.
 local MOST_HOLDERS = 16
-local holders_of, copies_of, load_of = {}, {}, {}
+local holders_of, copies_of, load_of, is_live = {}, {}, {}, {}
 
 local function live_holders(ref, now)
   local live = holders_of[ref]
@@ -8,8 +8,10 @@ local function live_holders(ref, now)
   live = {}
   local drawn = redis.call('HRANDFIELD', k('holders', ref), MOST_HOLDERS)
   for _, worker in ipairs(drawn) do
-    local lease = redis.call('ZSCORE', WORKERS, worker)
-    if lease and tonumber(lease) > now then live[#live + 1] = worker end
+    if is_live[worker] == nil then
+      is_live[worker] = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
+    end
+    if is_live[worker] then live[#live + 1] = worker end
   end
   holders_of[ref] = live
   copies_of[ref] = #drawn < MOST_HOLDERS and #live or nil

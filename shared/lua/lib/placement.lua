@@ -68,7 +68,7 @@ local function place_item(item, now, limits)
     if not worker then return 'full', 'work', '', until_half(queued, facts(full).completed_per_s) end
   end
   local kept = not worker or state == 'probe' or has_flag(item.flags, KEEP)
-  if kept and limits and limits.records < 1 then
+  if kept and limits and records_left(limits) < 1 then
     return 'full', 'pending', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell(now))
   end
   if worker then return put_on(worker, item, now, limits, state) end
