@@ -97,7 +97,7 @@ class State:
     crashed: dict[str, dict[str, str]] = field(default_factory=dict)
     unhealthy: dict[str, str] = field(default_factory=dict)
     affinity: dict[str, set[str]] = field(default_factory=dict)
-    stall: str = ""  # last housekeeping, end of the grace, lease, whether the clock went back
+    clock: str = ""  # seen until, offset, end of the grace, lease
     expires: dict[str, int] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
 
