@@ -38,6 +38,7 @@ from router.rest.context import GatewayContext
 from router.rest.error_responses import STATUS
 from router.stream.ingress import Ingress
 from router.stream.outbox import Outbox
+from router.v2.json_processes import JsonProcesses
 from shared.channel import Channel
 from shared.config import RouterConfig
 from shared.connection import open_redis
@@ -95,11 +96,11 @@ class Gateway:
         )  # fmt: skip
         self._repository = open_repository(config.model_repository, **config.store_options)
         self._loaded = LoadedVersions(self._calls, self._keys, self._scripts)
-        self._catalog = Catalog(
-            self._repository, config.catalog_ttl_s,
-            self._loaded,
-        )  # fmt: skip
-        self.intake = Intake(config, self._catalog, self._dispatch, self._failures, self._recent)
+        self._catalog = Catalog(self._repository, config.catalog_ttl_s, self._loaded)
+        self._processes = JsonProcesses()
+        self.intake = Intake(
+            config, self._catalog, self._dispatch, self._failures, self._recent, self._processes
+        )
         self._supervisor = Supervisor(self._make_loops())
 
     def context(self) -> GatewayContext:
@@ -125,6 +126,7 @@ class Gateway:
             followers=self._followers,
             health=self._make_health(),
             handover=self._make_handover(),
+            processes=self._processes,
             admission=Admission(self.config.max_waiting, SMALL_BODIES_BYTES),
         )
 
@@ -143,6 +145,7 @@ class Gateway:
     async def stop(self) -> None:
         """Loops end first, Redis last."""
         await self._supervisor.stop()
+        await self._processes.stop()
         with suppress(TimeoutError):  # a request that is not cancelled now ends by its deadline
             async with asyncio.timeout(CANCEL_S):
                 await self._dispatch.finish()
@@ -173,7 +176,7 @@ class Gateway:
             self._ingress, self._keys, self._scripts, self.intake, self.id,
             self.config.max_body_bytes,
         )  # fmt: skip
-        outbox = Outbox(self._outbox, self._keys, self._scripts, self.id)
+        outbox = Outbox(self._outbox, self._keys, self._scripts, self.id, self._processes)
         preload = Preload(self._catalog, self._calls, self._keys, self._scripts)
         return [
             Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),

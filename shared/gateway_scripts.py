@@ -210,8 +210,9 @@ class GatewayScripts(ScriptRunner):
     async def order_copy(
         self, ref: str, least: int | None = None, *, trial: bool = False
     ) -> Ordered:
-        """Order a load; `least`: minimum number of copies from now on. A `trial` that has failed is
-        not ordered again for a while."""
+        """Order a load; `least`: minimum number of copies from now on, 0 of a version that has left
+        the repository: its pin goes too. A `trial` that has failed is not ordered again for a
+        while."""
         kept, flag = "" if least is None else least, "1" if trial else ""
         row = await self._run("order_copy", ref, kept, flag)
         return Ordered(row[0].decode(), row[1].decode())

@@ -38,7 +38,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `outcomes` | hash | the newest generation of each kind below | TTL |
 | `outcomes:<kind>` | hash | id -> how a request without a record ended | TTL |
 | `policy:<ref>` | hash | overrides of the API for a model version | until the API removes them |
-| `stats:<ref>` | hash | measured: bytes of a copy (own, shared), ms to load it; pin, copies | TTL |
+| `stats:<ref>` | hash | measured: bytes of a copy, of its calls; ms to load it; pin, copies | TTL |
 | `loaded_versions:<name>` | hash | version -> digest, the newest few that were loaded | TTL |
 | `leaving:<name>` | hash | `ref worker` -> epoch: copies that drain, until they are freed | TTL |
 | `warm:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |

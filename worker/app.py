@@ -35,6 +35,7 @@ HOUSEKEEPING = (
     "guard",
     "host_tier",
     "health",
+    "comparison",
     "load_tests",
 )
 LEAVE_S = 5.0
@@ -66,7 +67,7 @@ class Worker:
     ) -> Self:
         """Open the device; ConfigError if it cannot be used. `gpu`: the UUID of the GPU that this
         worker has claimed, '' for the CPU."""
-        device = open_device(config.device, gpu, threads=config.threads)
+        device = open_device(config.device, gpu, threads=config.threads, tf32=bool(config.tf32))
         return cls(config, device, Channel(config.redis_url), progress, send)
 
     def _loops(self) -> list[Loop]:
@@ -78,6 +79,7 @@ class Worker:
             Loop("growth", services.growth.run_once, growth.EVERY_S),
             Loop("slack", services.slack.run_once, memory_monitor.TRIM_EVERY_S),
             Loop("health", services.health.run_models, monitor.EVERY_S),
+            Loop("comparison", services.health.run_comparison, monitor.EVERY_S),
             Loop("load_tests", services.health.run_loads, monitor.EVERY_S),
             Loop("idle_eviction", services.idle_eviction.run_once, idle_eviction.EVERY_S),
             Loop("guard", services.consumer.guard.run_once),
@@ -87,10 +89,13 @@ class Worker:
         ]
 
     async def run(
-        self, hot: Sequence[str] = (), served_before: bool = False, suspect: str = ""
-    ) -> None:
+        self, hot: Sequence[str] = (), served_before: bool = False, suspect: str = "",
+        parent: str = "",
+    ) -> None:  # fmt: skip
         """Serve until `stop`, then drain. `hot`: models to load, in this order. `served_before`:
-        another process of this worker has served. `suspect`: why this one is on probation."""
+        another process of this worker has served. `suspect`: why this one is on probation.
+        `parent`: a name of the parent process, unlike that of any other."""
+        self._membership.parent = parent
         await self._context.thread.test()
         if suspect:
             self._context.health.on_probation(suspect, SETTLED_S)

@@ -22,6 +22,7 @@ from worker.device.self_test import SelfTest
 from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
 from worker.health.checks import LoadChecks
+from worker.health.elsewhere import Elsewhere
 from worker.health.monitor import HealthMonitor
 from worker.heartbeat import HeartbeatThread
 from worker.loading.load_limiter import LoadLimiter
@@ -32,7 +33,7 @@ from worker.loading.orders import ColdQueue, Orders
 from worker.membership import Membership
 from worker.report import Reporter
 from worker.residency.account import Bookkeeper
-from worker.residency.call_peaks import SHARE
+from worker.residency.call_peaks import CallPeaks, allowance
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
 from worker.residency.demotion import Demotion
@@ -75,10 +76,12 @@ class Composition:
         self._make_serving()
         self._make_residency(recycle)
         self.loader = self._make_loader()
+        self._elsewhere = Elsewhere(calls, self._keys, config.worker_id, device.device_class)
         self.health = HealthMonitor(
             self.context.health,
             LoadChecks(Path(config.disk_cache), self.repository, self._redis_time),
-            self._pipeline.warm_calls.try_again, self.context.copies.held, leave, self.events,
+            self._pipeline.warm_calls.try_again, self._elsewhere.served, self.context.copies.held,
+            leave, self.events,
         )  # fmt: skip
         self.orders = Orders(
             self._orders, self._keys, config.worker_id, self.loader.may_take_order,
@@ -148,14 +151,16 @@ class Composition:
             held=copies.held, on_epoch=lambda epoch: send(epoch=epoch),
         )  # fmt: skip
         ledger = Ledger(budget_of(config, device, self.host.memory))
-        peak = ResidentPeak(device, lambda: int(ledger.budget * SHARE))
-        gauge = Gauge(
-            device.live, lambda: self._inflight.bytes, peak if device.kind == "cpu" else None
-        )
+
+        def allowed() -> int:
+            return allowance(ledger.budget)
+
+        peak = ResidentPeak(device, allowed) if device.kind == "cpu" else None
+        gauge = Gauge(device.live, lambda: self._inflight.bytes, peak)
         return WorkerContext(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),
             ledger=ledger, thread=DeviceThread(SelfTest(device, progress).run), device=device,
-            policy=policy, gauge=gauge,
+            policy=policy, gauge=gauge, peaks=CallPeaks(allowed),
             meter=Meter(), progress=progress,
         )  # fmt: skip
 

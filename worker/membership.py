@@ -36,6 +36,7 @@ class Membership:
         self.worker = worker
         self.epoch = ""
         self.incarnation = secrets.token_hex(8)  # unlike that of other processes under its id
+        self.parent = ""  # of its parent: a new one may load what the last one could not
         self.state = "starting"
         self._lease_ms = round(lease_s * 1000)
         self._max_attempts = max_attempts
@@ -51,7 +52,7 @@ class Membership:
         await self.announce_held()
 
     async def _take_epoch(self) -> None:
-        fields = {"incarnation": self.incarnation, **self._fields()}
+        fields = {"incarnation": self.incarnation, "parent": self.parent, **self._fields()}
         self.epoch = await self._scripts.register(
             self.worker, self._lease_ms, self._max_attempts, fields
         )

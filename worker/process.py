@@ -90,7 +90,9 @@ async def _run(config: WorkerConfig, parent: int, end: socket.socket, progress: 
 
     Signals(parent, stop)
     messages = asyncio.create_task(_read_messages(link, stop, restart))
-    await worker.run(first.get("hot", []), served_before, first.get("suspect", ""))
+    await worker.run(
+        first.get("hot", []), served_before, first.get("suspect", ""), first.get("parent", "")
+    )
     messages.cancel()
     _leave(restart.status)
 

@@ -114,6 +114,10 @@ def _and_shared(size: int) -> str:
     return f" and {mib(size)} that others can share" if size else ""
 
 
+def _served_by(workers: list[str] | None) -> str:
+    return f"; still served by {', '.join(workers)}" if workers else ""
+
+
 def facts(found: dict[str, Any]) -> list[str]:
     """What is shown below the copies, a line each."""
     failure, quarantine, learned = found["last_failure"], found["quarantine"], found["learned"]
@@ -128,7 +132,8 @@ def facts(found: dict[str, Any]) -> list[str]:
         "learned": ", ".join([*_learned(learned), *from_tier]),
         "last failure": failure and f"{failure['error']} (for {failure['retry_after_s']:.0f} s)",
         "quarantine": quarantine
-        and f"{state}, {quarantine['crashes']} crashes{_on(quarantine.get('workers'))}",
+        and f"{state}, {quarantine['crashes']} crashes{_on(quarantine.get('workers'))}"
+        + _served_by(quarantine.get("served_by")),
         "failed on": ", ".join(f"{f['worker']} ({f['error']})" for f in found.get("failed_on", ())),
         "sessions": ", ".join(found["sessions"]),
         "served unbatched": found.get("unbatched"),

@@ -119,6 +119,10 @@ class Catalog:
         reading = self._entries.look_into(check_model_name(name), version)
         return await _bounded(reading, _named((name, version)))
 
+    def trouble(self, name: str, version: int) -> str:
+        """Why a version could not be read the last time; '' if it could, or was not read."""
+        return self._entries.trouble(name, version)
+
     def invalidate(self, name: str) -> None:
         """Make the next request for the model read the repository again."""
         self._entries.keep_only(name, ())

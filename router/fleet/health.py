@@ -10,10 +10,10 @@ from typing import Any
 from router.fleet.probes import Probes
 from shared import clock
 from shared.channel import Channel
-from shared.connection import redis_errors
-from shared.errors import WarmrouteError
+from shared.connection import redis_errors, refuses_data
+from shared.errors import Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.redis_decode import after_ms, cell_ms
+from shared.redis_decode import after_ms, cell_ms, text_of
 from shared.service import Supervisor
 
 PING_S = 2.0  # a readiness check does not wait for long
@@ -38,9 +38,9 @@ class Health:
         self._looked = float("-inf")
         self._workers: dict[str, Any] = {}
 
-    def note_probe(self, peer: str) -> None:
-        """A readiness check has come from this address."""
-        self._probes.note(peer)
+    def note_probe(self, address: str, program: str) -> None:
+        """A readiness check has come from a program at this address."""
+        self._probes.note(address, program)
 
     def stop(self, longest_s: float) -> float:
         """Not ready from now on; the seconds for which this gateway should go on serving, until
@@ -91,7 +91,17 @@ class Health:
     async def _states(self, now: str) -> dict[str, int]:
         ask = self._channel.execute_command
         live = await ask("ZRANGEBYSCORE", self._keys.workers, now, "+inf", "LIMIT", 0, MOST_STATES)
-        states = await asyncio.gather(
-            *(ask("HGET", self._keys.worker(worker.decode()), "state") for worker in live)
-        )
-        return dict(Counter((state or b"unknown").decode(errors="replace") for state in states))
+        states = await asyncio.gather(*(self._state(worker.decode()) for worker in live))
+        return dict(Counter(states))
+
+    async def _state(self, worker: str) -> str:
+        try:
+            with redis_errors():
+                found = await self._channel.execute_command(
+                    "HGET", self._keys.worker(worker), "state"
+                )
+        except Unavailable as error:
+            if not refuses_data(error):
+                raise
+            found = None  # the record of one worker does not make this gateway unready
+        return text_of(found) or "unknown"

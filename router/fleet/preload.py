@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from router.catalog.catalog import Catalog, Entry
+from router.catalog.versions import LoadedVersions
 from shared import statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
@@ -52,6 +54,7 @@ class Preload:
         self._channel = channel
         self._keys = keys
         self._scripts = scripts
+        self._loaded = LoadedVersions(channel, keys, scripts)
         self._newest: dict[str, int] = {}
         self._kept: dict[str, Entry] = {}
         self._tries: Counter[ModelRef] = Counter()
@@ -79,9 +82,25 @@ class Preload:
         for row in rows:
             if row.error:
                 self._log_unreadable(row.name, row.error)
-        for name in self._newest.keys() - {row.name for row in rows}:
-            await self._forget(name)
+        await self._let_go({row.name: row for row in rows})
         return rows
+
+    async def _let_go(self, rows: Mapping[str, Listed]) -> None:
+        """Nothing of a model or version is kept that has left the repository."""
+        for name, newest in list(self._newest.items()):
+            row = rows.get(name)
+            if row is not None and (row.error or (row.versions and row.versions[-1] >= newest)):
+                continue
+            left = row.versions if row is not None else []
+            before = self._kept.get(name)
+            if (
+                before is not None and before.ref.version not in left
+            ):  # it may never have been loaded
+                await until_answered(partial(self._scripts.order_copy, str(before.ref), 0))
+            if not left:
+                del self._newest[name]
+                self._kept.pop(name, None)
+            await until_answered(partial(self._loaded.let_go, name, left))
 
     def _is_new(self, row: Listed) -> bool:
         return bool(row.versions) and row.versions[-1] != self._newest.get(row.name)
@@ -130,13 +149,6 @@ class Preload:
         with suppress(WarmrouteError):
             self._kept[name] = await self._catalog.resolve(name, patience_s=SHORT_S)
         return self._kept[name]
-
-    async def _forget(self, name: str) -> None:
-        """The model has left the repository."""
-        del self._newest[name]
-        before = self._kept.pop(name, None)
-        if before is not None and before.manifest.residency.min_copies:
-            await until_answered(lambda: self._scripts.order_copy(str(before.ref), 0))
 
     async def _have(self, entry: Entry) -> None:
         """Order a copy, unless the API overrides the policy. `min_copies` is set in every round, as

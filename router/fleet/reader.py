@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from router.fleet import fleet_report, model_report
 from router.fleet.fleet_report import ModelFacts, WorkerFacts
-from router.fleet.load_status import Failure, failure, load_state, quarantined
+from router.fleet.load_status import Readiness, failure, load_state, readiness
 from shared.connection import redis_errors
+from shared.errors import InvalidInput
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy
@@ -39,7 +41,7 @@ class ResidencyReader:
         _, live = _now_and_live(*await self._ask([*self._clock(), self._leases()]))
         return live
 
-    async def readiness(self, ref: ModelRef) -> tuple[bool, Failure | None]:
+    async def readiness(self, ref: ModelRef) -> Readiness:
         """Whether a live worker holds the model; and why requests for it are refused, if so."""
         keys, name = self._keys, str(ref)
         time, noted, leases, holders, why, why_ms, breaker = await self._ask(
@@ -50,33 +52,37 @@ class ResidencyReader:
             ]
         )  # fmt: skip
         now_ms, live = _now_and_live(time, noted, leases)
-        warm = not {worker.decode() for worker in holders}.isdisjoint(live)
-        failed = None if warm else failure(text_of(why), why_ms)
-        return warm, quarantined(texts(breaker), now_ms) or failed
+        held_by = _among(live, holders)
+        return readiness(held_by, failure(text_of(why), why_ms), texts(breaker), now_ms)
 
-    async def troubles(self) -> dict[tuple[str, int], str]:
-        """Why versions cannot be loaded, or are quarantined, by name and version."""
+    async def troubles(self) -> dict[tuple[str, int], Readiness]:
+        """The readiness of versions whose load has failed, or that are quarantined, by name and
+        version."""
         keys = self._keys
-        time, noted, rows = await self._ask(
-            [*self._clock(), ("zrange", keys.refused_models, 0, -1)]
+        time, noted, leases, rows = await self._ask(
+            [*self._clock(), self._leases(), ("zrange", keys.refused_models, 0, -1)]
         )
-        now_ms = _now_and_live(time, noted, ())[0]
+        now_ms, live = _now_and_live(time, noted, leases)
         refs = alive(rows, now_ms)
         answers = await self._ask_each(
-            refs, lambda ref: (("get", keys.unloadable(ref)), ("hgetall", keys.breaker(ref)))
-        )
-        found: dict[tuple[str, int], str] = {}
-        for ref, (why, breaker) in zip(map(ModelRef.parse, refs), answers, strict=True):
-            trouble = quarantined(texts(breaker), now_ms) or failure(text_of(why), 0)
-            if trouble is not None:
-                found[ref.name, ref.version] = trouble.message
+            refs,
+            lambda ref: (
+                ("get", keys.unloadable(ref)), ("hgetall", keys.breaker(ref)),
+                ("hkeys", keys.holders(ref)),
+            ),
+        )  # fmt: skip
+        found: dict[tuple[str, int], Readiness] = {}
+        for name, (why, breaker, holders) in answers.items():
+            ref = ModelRef.parse(name)
+            held_by, failed = _among(live, holders), failure(text_of(why), 0)
+            found[ref.name, ref.version] = readiness(held_by, failed, texts(breaker), now_ms)
         return found
 
     async def held(self) -> set[tuple[str, int]]:
         """Name and version of every model that some live worker holds."""
         live = await self.live_workers()
-        sets = await self._ask([("smembers", self._keys.holds(worker)) for worker in live])
-        refs = [ModelRef.parse(ref.decode()) for found in sets for ref in found]
+        rows = await self._ask_each(live, lambda worker: (("smembers", self._keys.holds(worker)),))
+        refs = [ModelRef.parse(ref) for (found,) in rows.values() for ref in _refs(found)]
         return {(ref.name, ref.version) for ref in refs}
 
     async def report(self) -> dict[str, Any]:
@@ -92,9 +98,10 @@ class ResidencyReader:
         )
         now_ms, live = _now_and_live(time, noted, leases)
         workers = await self._workers(live)
-        waited_for = {ref.decode() for ref in (*parked, *required)}
+        waited_for = _refs((*parked, *required))
         waited_for.update(*(worker.loads for worker in workers))
-        refs = waited_for.union(*({*worker.holds, *worker.report.copies} for worker in workers))
+        held = (ref for worker in workers for ref in {*worker.holds, *worker.report.copies})
+        refs = waited_for.union(filter(_is_ref, held))
         models = await self._models(sorted(refs), sorted(waited_for))
         # For ten thousand copies it is tenths of a second: not for the event loop.
         return await asyncio.to_thread(fleet_report.document, workers, models, now_ms)
@@ -119,7 +126,7 @@ class ResidencyReader:
                 ("smembers", keys.holds(worker)), ("smembers", keys.loads(worker)),
             ),
         )  # fmt: skip
-        return [_worker(worker, *row) for worker, row in zip(live, rows, strict=True)]
+        return [_worker(worker, *row) for worker, row in rows.items()]
 
     async def _models(
         self, refs: Sequence[str], waited_for: Sequence[str]
@@ -136,12 +143,8 @@ class ResidencyReader:
         loads = await self._ask_each(
             waited_for, lambda ref: (("hgetall", keys.load(ref)), ("xlen", keys.parked(ref)))
         )
-        leases = dict(zip(waited_for, loads, strict=True))
         nothing: list[Any] = [{}, 0]
-        return {
-            ref: _model(*row, *leases.get(ref, nothing))
-            for ref, row in zip(refs, rows, strict=True)
-        }
+        return {ref: _model(*row, *loads.get(ref, nothing)) for ref, row in rows.items()}
 
     def _clock(self) -> tuple[Command, Command]:
         return ("time",), ("get", self._keys.clock)
@@ -151,15 +154,22 @@ class ResidencyReader:
 
     async def _ask_each(
         self, names: Sequence[str], commands_of: Callable[[str], tuple[Command, ...]]
-    ) -> list[list[Any]]:
-        """The replies to the same commands for each name."""
+    ) -> dict[str, list[Any]]:
+        """The replies to the same commands for each name. A name whose key holds something else
+        (of another release, say) is left out: it must not hide the others."""
         commands = [command for name in names for command in commands_of(name)]
-        answers = await self._ask(commands)
+        answers = await self._ask(commands, any_type=True)
         each = len(commands) // len(names) if names else 1
-        return [answers[at : at + each] for at in range(0, len(answers), each)]
+        rows = (answers[at : at + each] for at in range(0, len(answers), each))
+        return {
+            name: row
+            for name, row in zip(names, rows, strict=True)
+            if not any(_is_of_another_type(reply) for reply in row)
+        }
 
-    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to commands, in as few round trips as possible."""
+    async def _ask(self, commands: Sequence[Command], any_type: bool = False) -> list[Any]:
+        """The replies to commands, in as few round trips as possible; with `any_type` the error of
+        one whose key holds another type is its reply."""
         answers: list[Any] = []
         for at in range(0, len(commands), AT_ONCE):
             with redis_errors():
@@ -167,8 +177,29 @@ class ResidencyReader:
                 for name, *given in commands[at : at + AT_ONCE]:
                     options = {"withscores": True} if name == "zrange" else {}
                     getattr(pipe, name)(*given, **options)
-                answers += await pipe.execute()
+                replies = await pipe.execute(raise_on_error=not any_type)
+                for reply in replies:
+                    if isinstance(reply, Exception) and not _is_of_another_type(reply):
+                        raise reply
+            answers += replies
         return answers
+
+
+def _refs(members: Iterable[bytes]) -> set[str]:
+    """Those that name a model version as this release does."""
+    return set(filter(_is_ref, (member.decode(errors="replace") for member in members)))
+
+
+def _is_ref(text: str) -> bool:
+    try:
+        ModelRef.parse(text)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _is_of_another_type(reply: object) -> bool:
+    return type(reply) is ResponseError and str(reply).startswith("WRONGTYPE")
 
 
 def _now_and_live(
@@ -179,13 +210,17 @@ def _now_and_live(
     return now_ms, alive(leases, now_ms)
 
 
+def _among(live: Iterable[str], holders: Iterable[bytes]) -> list[str]:
+    return sorted({worker.decode() for worker in holders}.intersection(live))
+
+
 def _worker(
     worker: str, record: dict[bytes, bytes], queue: int, holds: set[bytes], loads: set[bytes]
 ) -> WorkerFacts:
     known = texts(record)
     return WorkerFacts(
         worker, decode(known), known.get("epoch", ""), queue,
-        frozenset(ref.decode() for ref in holds), frozenset(ref.decode() for ref in loads),
+        frozenset(_refs(holds)), frozenset(_refs(loads)),
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from router.requests.records import Records
 from router.rest.bodies import expected_bytes
 from router.rest.error_responses import problem
 from router.rest.origins import SAFE, check_media_type, check_origin
+from router.v2.json_processes import JsonProcesses
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError
 from shared.names import parse_version
@@ -57,6 +58,7 @@ class GatewayContext:
     followers: Followers
     health: Health
     handover: Handover
+    processes: JsonProcesses
     admission: Admission  # of all calls but those of models and of health checks
 
 

@@ -2,7 +2,7 @@
 -- use: keys, constants, report, health, holders, load_target, blame, order, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token, lease ms.
 -- Returns 'claimed' | 'suspect' (claimed, but it has crashed a worker: load it while nothing else runs)
---   | 'stale' (token taken or replaced) | 'unwanted' (no request waits) | 'refused'
+--   | 'stale' (token taken or replaced) | 'unwanted' (no request waits, or its session is over) | 'refused'
 --   (this worker refused it before or failed a short while ago, holds the model, or a healthier one can
 --   load it) | 'later' (another worker can load it sooner and has a head start: call again after it) | 'fenced'.
 local TRIAL_MS = 30000  -- between two loads of a suspect worker, if a healthier one could have them
@@ -12,8 +12,9 @@ local load = k('load', ref)
 local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'for', 'since')
 local extra, chosen = (r[4] or '') ~= '', r[5] or ''
 if r[1] ~= token or r[2] ~= '' then return 'stale' end
-if not extra and redis.call('XLEN', k('parked', ref)) == 0 then
-  cancel_order(ref)
+local over = r[4] == 'session' and redis.call('EXISTS', k('pinned', ref)) == 0
+if (not extra or over) and redis.call('XLEN', k('parked', ref)) == 0 then
+  cancel_order(ref, over)
   return 'unwanted'
 end
 if is_among(worker, r[3] or '') and not back_off_over(ref, worker, tonumber(r[6]), now) then return 'refused' end

@@ -3,7 +3,8 @@
 -- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
 -- Returns {'open', expiry ms} | {'full', ref that does not fit, its bytes, the most bytes left on one
 --   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).
--- It fits if models that a ready worker holds or loads stay there, and the rest, largest first, fits beside them.
+-- It fits if models that a ready worker holds or loads stay there, and the rest, largest first, fits beside them
+--   on the healthiest workers.
 local now, id = clock(), ARGV[2]
 local known = redis.call('ZSCORE', SESSIONS, id)
 if known and tonumber(known) > now then return {'exists', known} end
@@ -30,11 +31,10 @@ table.sort(all, largest_first)
 local free, chosen = free_bytes(seen, now), {}
 for _, model in ipairs(all) do chosen[model.ref] = take_place(free, model) end
 for _, model in ipairs(all) do
-  chosen[model.ref] = chosen[model.ref] or take_most_free(free, model)
   if not chosen[model.ref] then
-    local most = 0
-    for _, bin in ipairs(free) do most = math.max(most, bin.bytes) end
-    return {'full', model.ref, tostring(model.bytes), tostring(most)}
+    local worker, most = take_most_free(free, model)
+    if not worker then return {'full', model.ref, tostring(model.bytes), tostring(most)} end
+    chosen[model.ref] = worker
   end
 end
 local expiry = now + tonumber(ARGV[3])
@@ -45,7 +45,8 @@ for i = 5, #ARGV, 2 do
   local ref = ARGV[i]
   redis.call('SADD', k('pinned', ref), id)
   redis.call('SADD', MIN_COPIES, ref)
-  local missing = #live_holders(ref, now) == 0 and redis.call('EXISTS', k('load', ref)) == 0
+  local held = lasting_copies(ref, now) > 0 or redis.call('HEXISTS', k('holders', ref), chosen[ref]) == 1
+  local missing = not held and redis.call('EXISTS', k('load', ref)) == 0
   if missing and breaker(ref, now) ~= 'open' and not unloadable(ref) then
     order_load(ref, ref .. id, now, {extra = 'session', worker = chosen[ref]})
   end

@@ -14,8 +14,12 @@ open_with_harmless_write()
 redis.call('SADD', family, ref)
 redis.call('PEXPIRE', family, STATS_TTL)
 local count, best = {}, nil
+-- A sick worker leaves: nothing goes there, whatever it holds; with prefer nothing goes to a suspect one either.
+local too_ill = mode == 'prefer' and RANKS.suspect or RANKS.sick
+local function fits(other) return is_ready(other) and (other == worker or rank_of(other, ref) < too_ill) end
+
 local function add(other)
-  if not is_ready(other) then return end
+  if not fits(other) then return end
   count[other] = (count[other] or 0) + 1
 end
 
@@ -46,11 +50,11 @@ choose(named)
 if not best and is_full(worker) then
   local ready = {}
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if is_ready(other) then ready[#ready + 1] = other end
+    if fits(other) then ready[#ready + 1] = other end
   end
   choose(ready)
 end
-if not best or best == worker or (mode == 'prefer' and (r[5] or rank_of(best, ref) > 0)) then return 'here' end
+if not best or best == worker or (mode == 'prefer' and r[5]) then return 'here' end
 if is_among(best, excluded_workers(ref, now, r[3] or '')) then return mode == 'require' and 'nowhere' or 'here' end
 redis.call('SREM', k('loads', worker), ref)
 order_load(ref, ARGV[4], now, {refused = r[3], extra = r[4], worker = best})

@@ -79,6 +79,33 @@ async def test_models_lie_side_by_side_largest_first(cell: Cell) -> None:
     assert (await open_session(cell, *models[:2], (THIRD_REF, 61))).status == "full"
 
 
+@pytest.mark.parametrize("health", ["suspect", "sick"])
+async def test_an_unhealthy_worker_gives_no_room_beside_a_healthy_one(
+    cell: Cell, health: str
+) -> None:
+    """Though it has more; where there is no healthy one, it does."""
+    await worker(cell, "ill", budget_bytes=100)
+    epoch = await worker(cell, "well", budget_bytes=50)
+    await cell.client.hset(cell.keys.unhealthy, "ill", health)
+    assert await open_session(cell, (REF, 60)) == ("full", (REF, "60", "50"))
+    assert (await open_session(cell, (REF, 40))).status == "open"
+    assert (await lease(cell))["for"] == "well"
+    await cell.scripts.leave("well", epoch, 3)
+    assert (await open_session(cell, (OTHER_REF, 60), name="s2")).status == "open"
+
+
+async def test_what_a_sick_worker_holds_is_loaded_on_a_healthy_one_for_a_session(
+    cell: Cell,
+) -> None:
+    """The sick one leaves."""
+    await worker(cell, "ill", budget_bytes=100, holds=[REF])
+    await worker(cell, "well", budget_bytes=50)
+    await cell.client.hset(cell.keys.unhealthy, "ill", "sick")
+    assert await open_session(cell, (REF, 60)) == ("full", (REF, "60", "50"))
+    assert (await open_session(cell, (REF, 40))).status == "open"
+    assert (await lease(cell))["for"] == "well"
+
+
 async def test_without_a_ready_worker_nothing_fits(cell: Cell) -> None:
     """None, a dead one, one that drains, one that has not said what it can hold."""
     assert await open_session(cell, (REF, 1)) == ("full", (REF, "1", "0"))

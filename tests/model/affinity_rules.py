@@ -36,7 +36,12 @@ def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | No
     m.state.affinity.setdefault(KEY, set()).add(ref)
     m.lives(f"affinity:{KEY}", KNOWN_TTL)
     live = live_workers(m.state, m.now)
-    ready = [w for w in live if m.state.workers.get(w, {}).get("state") == "ready"]
+    worst = 2 if preferred is None else 1
+    ready = [
+        w for w in live
+        if m.state.workers.get(w, {}).get("state") == "ready"
+        and (w == worker or rank_of(m.state, w, ref) < worst)
+    ]  # fmt: skip
     count = _count_kin(m, ref)
     fits = [w for w in ready if not preferred or count[w] < preferred]
     with_kin = sorted(w for w in fits if count[w])
@@ -44,8 +49,7 @@ def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | No
     if not with_kin and worker in ready and worker not in fits:
         best = max(fits, key=lambda w: count[w], default=worker)
         m.note("route_by_affinity: begins another family")
-    unfit = load.handed_on or rank_of(m.state, best, ref) > 0
-    if best == worker or (preferred is not None and unfit):
+    if best == worker or (preferred is not None and load.handed_on):
         return "here"
     if best in excluded(m.state, m.now, ref, load.refused):
         return "nowhere" if preferred is None else "here"

@@ -52,6 +52,15 @@ LOADS = [
         ("its_failures_are_not_forgiven", "redis.call('HDEL', k('failed_on', ref), worker)", ""),
     ),
     *of(
+        "lib/blame", "fail_load register claim_load place",
+        ("a_new_worker_pays_for_the_old_one", "parent and parent ~= before", "false"),
+        ("whoever_registers_is_new", "parent and parent ~= before", "parent"),
+    ),
+    *of(
+        "lib/crashes", "crashed_before fence_worker register claim_load",
+        ("a_crash_is_mended_by_a_restart", "crash = true", "crash = false"),
+    ),
+    *of(
         "fail_load", "fail_load claim_load reload heartbeat",
         ("only_the_last_is_named", "if #names < 2 then", "if true then"),
         ("what_may_pass_for_one_is_final", "temporary or failures[name].temporary", "false"),
@@ -144,7 +153,18 @@ HEALTH = [
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
-        ("it_goes_to_a_sick_worker", "or rank_of(best, ref) > 0", ""),
+        ("it_goes_to_a_sick_worker",
+         "(other == worker or rank_of(other, ref) < too_ill)", "true"),
+    ),
+    *of(
+        "lib/sessions", "open_session heartbeat",
+        ("an_unhealthy_worker_gives_room",
+         "if rank_of(bin.worker, model.ref) == rank and (", "if ("),
+        ("what_a_sick_worker_holds_stays", "if stays and (", "if ("),
+    ),
+    *of(
+        "reload", "reload heartbeat",
+        ("a_suspect_worker_loads_all_again", "least < rank then", "false then"),
     ),
 ]  # fmt: skip
 ALL = [*LOADS, *CRASHES, *HEALTH]

@@ -11,15 +11,19 @@ LOADS = [
         ("a_taken_load_is_taken_again", "or r[2] ~= ''", ""),
         ("any_token_will_do", "if r[1] ~= token or", "if not r[1] or"),
         ("its_worker_does_not_own_it", "redis.call('SADD', k('loads', worker), ref)", ""),
-        ("what_nobody_wants_is_loaded", "if not extra and", "if false and"),
+        ("what_nobody_wants_is_loaded", "if (not extra or over) and", "if false and"),
     ),
     *of(
         "claim_load", "claim_load order_copy open_session route_by_affinity",
-        ("a_further_copy_is_unwanted", "if not extra and", "if"),
+        ("a_further_copy_is_unwanted", "if (not extra or over) and", "if"),
         ("a_holder_takes_another_copy", "if extra and redis", "if false and redis"),
         ("nobody_has_a_head_start", "if chosen ~= ''", "if false"),
         ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START_MS", "2 ^ 50"),
         ("its_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1,", "#("),
+    ),
+    *of(
+        "claim_load", "claim_load open_session close_session",
+        ("a_session_that_is_over_is_served", "not extra or over", "not extra"),
     ),
     *of(
         "reload", "reload announce claim_load",
@@ -94,12 +98,12 @@ LOADS = [
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load",
-        ("it_is_handed_on_for_ever", "(r[5] or rank_of", "(rank_of"),
+        ("it_is_handed_on_for_ever", "(mode == 'prefer' and r[5])", "false"),
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
         ("it_goes_to_a_worker_that_drains",
-         "if not is_ready(other)", "if false"),
+         "is_ready(other) and (other == worker", "(other == worker"),
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load refuse_load reload",
@@ -129,7 +133,7 @@ COPIES = [
         "order_copy", "order_copy announce fail_load claim_load",
         ("the_least_is_not_kept", "redis.call('HSET', k('stats', ref), 'min_copies', least)", ""),
         ("a_failed_load_is_tried_at_once", "if why then return", "if false then return"),
-        ("none_is_ordered_all_the_same", "or least == '0'", ""),
+        ("none_is_ordered_all_the_same", "if least == '0' then", "if false then"),
     ),
     *of(
         "order_copy", "order_copy crashed_before announce begin",
@@ -140,6 +144,10 @@ COPIES = [
         ("a_trial_never_rests", "if trial then note_trial(ref, now) end", ""),
         ("what_is_replaced_is_kept", "if is_replaced(ref) then clear_min_copies(ref) end", ""),
         ("whoever_asks_rests", "if trial and (rests", "if (rests"),
+    ),
+    *of(
+        "lib/loaded_versions", "order_copy set_policy announce retire",
+        ("what_has_left_stays_pinned", "'pin', 'min_copies', 'preload')", "'min_copies')"),
     ),
     *of(
         "lib/loaded_versions", "announce fail_load claim_load order_copy",

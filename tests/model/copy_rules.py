@@ -5,7 +5,13 @@ from __future__ import annotations
 from tests.model.clock import grace_of
 from tests.model.copies import lasting, must_stay, order_missing
 from tests.model.load_target import KNOWN_TTL, least_copies, live_workers, setting
-from tests.model.loaded_versions import if_replaced_wish_nothing, note_trial, rests
+from tests.model.loaded_versions import (
+    if_replaced_wish_nothing,
+    not_live,
+    note_trial,
+    rests,
+    wish_nothing,
+)
 from tests.model.model import STALL_SPARE, Model, must
 from tests.model.run import Choices, Run
 from tests.model.session_rules import end_session, unpin_lost
@@ -67,12 +73,7 @@ async def order_copy(run: Run, c: Choices) -> None:
     answer, m = await run.call(
         f"order_copy {ref} {least} {trial}", run.scripts.order_copy(ref, least, trial=trial)
     )
-    if least is not None:
-        m.state.stats.setdefault(ref, {})["min_copies"] = str(least)
-        m.lives(f"stats:{ref}", KNOWN_TTL)
-        if_replaced_wish_nothing(m, ref)
-        if least_copies(m.state, ref) > 0:
-            m.state.min_copies.add(ref)
+    _keep(m, ref, least)
     held, load = len(m.live_holders(ref)), m.state.loads.get(ref)
     want, detail = "no_worker", ""
     if held or least == 0:
@@ -92,6 +93,26 @@ async def order_copy(run: Run, c: Choices) -> None:
     must(answer == (want, detail), f"order_copy says {answer}, not {want} {detail}")
     run.count("order_copy", want)
     run.check("order_copy", m)
+
+
+def _keep(m: Model, ref: str, least: int | None) -> None:
+    if least == 0:
+        _let_go(m, ref)
+    elif least is not None:
+        m.state.stats.setdefault(ref, {})["min_copies"] = str(least)
+        m.lives(f"stats:{ref}", KNOWN_TTL)
+        if_replaced_wish_nothing(m, ref)
+        if least_copies(m.state, ref) > 0:
+            m.state.min_copies.add(ref)
+
+
+def _let_go(m: Model, ref: str) -> None:
+    """It has left the repository: nothing of it is kept or pinned, and it replaces no older one."""
+    wish_nothing(m, ref)
+    for name in ("pin", "min_copies", "preload"):
+        m.state.policies.get(ref, {}).pop(name, None)
+    not_live(m, ref)
+    m.unorder(ref, extra=True)
 
 
 async def order_unload(run: Run, c: Choices) -> None:

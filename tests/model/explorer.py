@@ -68,7 +68,7 @@ _RARE = {
 }  # fmt: skip
 # What these do, they do for another worker, or beside another model.
 _FOR_OTHERS, _WITH_OTHERS = (
-    {"route_by_affinity", "place", "refuse_load"},
+    {"route_by_affinity", "place", "refuse_load", "reload", "open_session"},
     {"route_by_affinity", "open_session"},
 )
 

@@ -15,6 +15,7 @@ async def register(run: Run, c: Choices) -> None:
     worker = c.of(gone) if gone and not c.chance(8) else c.of(run.workers)
     incarnation = run.incarnation(worker, fresh=c.chance(2))
     fields = {"incarnation": incarnation, "completed_per_s": c.of(("0", "2"))}
+    fields |= {"parent": run.parent(worker)}
     fields |= {"state": "ready", "device_class": c.of(("cpu", "h100"))}
     fields |= {"budget_bytes": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
     fields |= _report(run, c)

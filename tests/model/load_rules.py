@@ -83,8 +83,9 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
     load = m.state.loads.get(ref)
     if load is None or load.token != token or load.worker:
         return "stale"
-    if not load.extra and not m.state.parked.get(ref):
-        m.unorder(ref)
+    over = load.extra == "session" and not m.state.pinned.get(ref)
+    if (over or not load.extra) and not m.state.parked.get(ref):
+        m.unorder(ref, extra=over)
         return "unwanted"
     if worker in load.refused and not has_rested(m, ref, worker, load.since):
         return "refused"
@@ -131,6 +132,10 @@ async def reload(run: Run, c: Choices) -> None:
     enough = 0 < setting(m.state, ref, "max_copies") <= len(m.live_holders(ref))
     rests = worker in failed_workers(m.state, m.now, ref)
     refused = crashed or busy or enough or rests or worker in m.state.holders.get(ref, ())
+    rank, others = rank_of(m.state, worker, ref), excluded(m.state, m.now, ref, {worker})
+    if not refused and rank > 0 and soonest(m.state, m.now, ref, others)[2] < rank:
+        refused = True
+        m.note("reload: outranked")
     must(bool(token) == (m.epoch_is(worker, epoch) and not refused), f"reload says {token!r}")
     if token:
         m.state.loads[ref] = Load(m.new_token(ref, token), "loading", worker, m.now, frozenset())

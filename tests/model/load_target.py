@@ -68,10 +68,21 @@ def soonest(state: State, now: int, ref: str, refused: Iterable[str]) -> tuple[s
     return best
 
 
+def failure_of(state: State, ref: str, worker: str) -> tuple[int, int]:
+    """Until when a worker is not asked to load it, and how often it has failed; (0, 0) if it has
+    not. Of a worker that was started again since: until then."""
+    text = state.failed_on.get(ref, {}).get(worker, "0 0")
+    ends, times, *rest = text.partition("\n")[0].split(" ")
+    record, parent = state.workers.get(worker, {}), [*rest, "", "", ""][2]
+    if parent and record.get("parent", parent) != parent:
+        return min(int(ends), int(record["since"])), 0
+    return int(ends), int(times)
+
+
 def failed_workers(state: State, now: int, ref: str) -> list[str]:
     """Workers that could not load it, and are not to be asked again yet."""
     failures = state.failed_on.get(ref, {})
-    return sorted(w for w, text in failures.items() if int(text.split()[0]) > now)
+    return sorted(worker for worker in failures if failure_of(state, ref, worker)[0] > now)
 
 
 def excluded(state: State, now: int, ref: str, refused: Iterable[str]) -> frozenset[str]:

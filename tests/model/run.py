@@ -122,6 +122,11 @@ class Run:
         self.seen.processes[worker] += fresh
         return f"{worker}.{self.seen.processes[worker] - old}"
 
+    def parent(self, worker: str) -> str:
+        """The parent of its last process; each has had two, and the first one says nothing."""
+        number = self.seen.processes[worker]
+        return str(number // 2) if number > 1 else ""
+
     def idle(self, c: Choices, possible: object) -> bool:
         """Whether to leave out a call that can do nothing: most are, for they teach little."""
         return not possible and not c.chance(4)

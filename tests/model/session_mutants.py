@@ -41,7 +41,7 @@ ALL = [
         "lib/sessions", "open_session close_session announce heartbeat register",
         ("who_drains_has_room", "if is_ready(worker) then", "if true then"),
         ("room_is_given_twice", "bin.bytes - model.bytes, bin.left - 1", "bin.bytes, bin.left - 1"),
-        ("what_is_held_is_to_move", "if holds or loader", "if loader"),
+        ("what_is_held_is_to_move", "(holds or loader ==", "(loader =="),
         ("the_fullest_first", "bin.bytes > best.bytes", "bin.bytes < best.bytes"),
         ("the_smallest_first", "return a.bytes > b.bytes", "return a.bytes < b.bytes"),
     ),

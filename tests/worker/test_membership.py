@@ -142,16 +142,18 @@ async def test_a_retired_copy_takes_no_request_and_a_worker_that_left_has_no_rec
     assert await cell.exists(cell.keys.worker("w1"), cell.keys.workers) == []
 
 
-async def test_each_registration_is_passed_on_and_carries_the_incarnation(cell: Cell) -> None:
-    """So that a parent knows the epoch to fence, and two processes are not taken for one."""
+async def test_each_registration_is_passed_on_and_names_its_processes(cell: Cell) -> None:
+    """So that a parent knows the epoch to fence, and two processes are not taken for one; and a
+    worker that was started again not for the one before."""
     epochs: list[str] = []
     member = Membership(
         cell.scripts, "w1", 10.0, MAX_ATTEMPTS, dict, dict, on_epoch=epochs.append
     )  # fmt: skip
+    member.parent = "one"
     await member.register()
     assert epochs == [member.epoch]
-    known = await cell.client.hget(cell.keys.worker("w1"), "incarnation")
-    assert known == member.incarnation.encode()
+    known = await cell.client.hmget(cell.keys.worker("w1"), "incarnation", "parent")
+    assert known == [member.incarnation.encode(), b"one"]
 
 
 async def test_a_worker_whose_name_was_taken_does_not_register_again(

@@ -22,7 +22,8 @@ from shared.retry import until_answered
 from shared.tasks import BackgroundTasks
 from worker.loading.load_lease import LOAD_LEASE_MS, LoadLease
 from worker.loading.load_limiter import LoadLimiter
-from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult
+from worker.loading.load_pipeline import LoadPipeline
+from worker.loading.load_request import CallsTooLarge, LoadRequest, report
 from worker.loading.manifest_reader import ManifestReader
 from worker.loading.model_files import NoMemoryNow
 from worker.residency.context import WorkerContext
@@ -152,8 +153,13 @@ class Loader:
     async def _run(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
         try:
             async with lease.renewed():
-                await self.load(lease, suspect=suspect, evict=evict)
-            self._health.gate.succeeded()
+                try:
+                    await self.load(lease, suspect=suspect, evict=evict)
+                except CallsTooLarge as error:
+                    if await lease.offer(error.message):
+                        return
+                    await self.load(lease, suspect=suspect, evict=evict, last=True)
+            self._health.load_succeeded()
         except HandedOn:
             log.info("%s is handed on to the worker that holds its affinity group", lease.ref)
         except NoMemoryNow as error:
@@ -165,25 +171,31 @@ class Loader:
             await (lease.refuse(error) if evict else lease.release())
         except WarmrouteError as error:
             self._events.emit("load_failed", lease.ref, reason=error.message)
-            self._health.gate.after(error)
+            self._health.load_failed(lease.ref, error)
             await lease.fail(error)
         except Exception:
             log.exception("this is a bug: the load of %s raised", lease.ref)
-            self._health.gate.failed("internal error, see the worker's log")
-            await lease.fail(LoadFailed("internal error, see the worker's log"), causes.WORKER)
+            failed = LoadFailed("internal error, see the worker's log")
+            self._health.load_failed(lease.ref, failed, bug=True)
+            await lease.fail(failed, causes.WORKER)
 
-    async def load(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
+    async def load(
+        self, lease: LoadLease, *, suspect: bool = False, evict: bool = True, last: bool = False
+    ) -> None:
         """Load one model and announce it. NoMemoryNow or InsufficientMemory if it does not fit
-        (without `evict`: into free memory); else an error of the tree that says why it failed."""
+        (without `evict`: into free memory), CallsTooLarge if only another worker may fit
+        its calls (not with `last`); else an error of the tree that says why it failed."""
         await self._evictor.until_freed(lease.ref)
         try:
             async with self._limiter.exclusive(lease.ref):
-                learned = await self._ensure_copy(lease, suspect, evict)
+                learned = await self._ensure_copy(lease, suspect, evict, last)
             await self._announce(lease, learned)
         finally:
             self._copies.announced(lease.ref)
 
-    async def _ensure_copy(self, lease: LoadLease, suspect: bool, evict: bool) -> dict[str, object]:
+    async def _ensure_copy(
+        self, lease: LoadLease, suspect: bool, evict: bool, last: bool
+    ) -> dict[str, object]:
         """Load the model unless it is here; the statistics that this adds. A copy that Redis has
         forgotten only needs to be announced."""
         if self._copies.get(lease.ref) is not None:
@@ -191,13 +203,13 @@ class Loader:
         manifest, stats = await self._look_up(lease.ref)
         await failpoints.reach("load.manifest")
         await self._hand_on(lease, stats)
-        request = LoadRequest(lease.ref, manifest, stats, suspect, evict, lease.report_wait)
+        request = LoadRequest(lease.ref, manifest, stats, suspect, evict, lease.report_wait, last)
         footprint = self._pipeline.footprint(manifest, stats)
         await self._limiter.debounce(evict and self._memory.is_contended(footprint))
         async with self._limiter.slot():
             result = await self._pipeline.run(request)
         self.loads += 1
-        self._report(result, stats)
+        report(self._events, result, stats)
         return result.learned(self._device.device_class)
 
     async def _look_up(self, ref: str) -> tuple[Manifest, ModelStats]:
@@ -223,18 +235,6 @@ class Loader:
             )
         if where != statuses.HERE:
             raise HandedOn
-
-    def _report(self, result: LoadResult, stats: ModelStats) -> None:
-        copy, tier, ready = result
-        self._events.emit(
-            "promoted" if tier == "host" else "loaded", copy.ref, tier_from=tier, tier_to="device",
-            bytes=copy.footprint.total, seconds=copy.load_s,
-            warmed=False if ready.cold else None, reason=ready.cold and f"not warmed: {ready.cold}",
-        )  # fmt: skip
-        log.info("loaded %s from %s in %.0f ms", copy.ref, tier, copy.load_s * 1000)
-        if ready.unbatched and ready.finding != stats.finding:
-            self._events.emit("unbatched", copy.ref, reason=ready.unbatched)
-            log.warning("%s is served unbatched: %s", copy.ref, ready.unbatched)
 
     async def _announce(self, lease: LoadLease, learned: dict[str, object]) -> None:
         """Announce the copy. This may be repeated, so it is repeated until Redis answers."""

@@ -32,9 +32,10 @@ class Copy:
     workers hold the model too. `in_session`: a session needs it, so the last copy stays.
     `check_at`: when a batch of it is checked next, `checks`: how often that was done. `unproved`:
     at its load no inputs were known that the model accepts. `largest`: input bytes of the largest
-    call that was measured; `retained`: what that call left allocated. `excess`: bytes of
-    the footprint that its calls take while they run. `mapped`: files that stay pinned in the weight
-    cache."""
+    call that was measured; `retained`: what that call left allocated. `peak`: what its calls
+    are known to take beyond what they may; `excess`: as much of that as the footprint counts;
+    `last`: no other worker is left on which more of it would fit. `mapped`: files that stay pinned
+    in the weight cache."""
 
     ref: str
     manifest: Manifest
@@ -55,7 +56,9 @@ class Copy:
     unproved: bool = False
     largest: int = 0
     retained: Retained | None = None
+    peak: int = 0
     excess: int = 0
+    last: bool = False
     mapped: Sequence[FileEntry] = ()
 
     def must_stay(self, now: float) -> bool:

@@ -15,8 +15,10 @@ that this process has verified.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import shutil
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -142,7 +144,7 @@ class CacheFiles:
         found, size = _hash_of_own(path)
         if found != entry.sha256:
             self._verified.pop(entry.sha256, None)
-            path.unlink(missing_ok=True)
+            remove(path)
             return False
         if size != entry.size:
             raise Corrupt(
@@ -163,11 +165,25 @@ class CacheFiles:
 
 
 def own_folder(path: Path) -> Path:
-    """Make a folder of the cache; ConfigError if it is there and not this user's own."""
+    """Make a folder of the cache; ConfigError if it is there and not this user's own, or cannot be
+    made. A full disk is another OSError: it passes."""
     try:
         return make_owned(path)
     except NotOwned as error:
         raise ConfigError(f"WARMROUTE_DISK_CACHE: {error}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        why = os.strerror(error.errno or 0)
+        raise ConfigError(f"WARMROUTE_DISK_CACHE: {path} cannot be made: {why}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove what has a blob's name, also a folder; nothing may be there."""
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        shutil.rmtree(path)
 
 
 _Identity = tuple[int, ...]

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from router.fleet.load_status import Readiness
 from router.rest.bodies import json_response, read_body, read_object
 from router.rest.context import GatewayContext, resolve_model
 from router.rest.error_responses import problem, retry_after
@@ -23,6 +24,7 @@ EXTENSIONS = [
     "binary_tensor_data", "model_configuration", "model_repository",
     "model_repository(unload_dependents)", "parameters", "schedule_policy",
 ]  # fmt: skip
+MAX_PROGRAM = 64  # characters of a User-Agent that tell balancers apart
 
 
 async def server(request: web.Request, context: GatewayContext) -> web.StreamResponse:
@@ -38,7 +40,8 @@ async def live(request: web.Request, context: GatewayContext) -> web.StreamRespo
 async def ready(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/health/ready: 200 if Redis answers, the loops run, enough workers are live and the
     gateway is not stopping; else 503."""
-    context.health.note_probe(request.remote or "")
+    program = request.headers.get("User-Agent", "")[:MAX_PROGRAM]
+    context.health.note_probe(request.remote or "", program)
     body = await context.health.document()
     if body["ready"]:
         return json_response(body)
@@ -95,14 +98,14 @@ async def model_ready(request: web.Request, context: GatewayContext) -> web.Stre
     """GET .../ready: 200, warm or cold, as a cold model is loaded on demand; 503 with the cause if
     requests for it are refused now; 404 if unknown."""
     entry = await resolve_model(request, context)
-    warm, trouble = await context.residency.readiness(entry.ref)
+    warm, trouble, note = await context.residency.readiness(entry.ref)
     shown: dict[str, Any] = {
         "name": entry.ref.name,
         "version": str(entry.ref.version),
         "ready": trouble is None,
     }
     if trouble is None:
-        return json_response({**shown, "warm": warm})
+        return json_response({**shown, "warm": warm} | ({"note": note} if note else {}))
     response = json_response(
         {**shown, "warm": warm, "code": trouble.code, "error": trouble.message}, 503
     )
@@ -112,24 +115,30 @@ async def model_ready(request: web.Request, context: GatewayContext) -> web.Stre
 
 
 async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """POST /v2/repository/index, GET /v2/models: all versions; READY if a worker holds it."""
+    """POST /v2/repository/index, GET /v2/models: all versions; READY if a worker holds it and
+    requests for it are not refused."""
     only_ready = _only_ready(await read_body(request, 1 << 16))
     held, troubles = await asyncio.gather(context.residency.held(), context.residency.troubles())
     rows = []
     for model in await context.catalog.index():
         for version in model.versions:
-            warm = (model.name, version) in held
-            if warm or not only_ready:
-                ref = ModelRef(model.name, version, "")
-                rows.append(_row(ref, warm, troubles.get((model.name, version))))
+            key = (model.name, version)
+            unread = context.catalog.trouble(*key)
+            row = _row(ModelRef(*key, ""), key in held, troubles.get(key), unread)
+            if row["state"] == "READY" or not only_ready:
+                rows.append(row)
         if model.error and not only_ready:
             rows.append({"name": model.name, "state": "UNAVAILABLE", "reason": model.error})
     return json_response(rows)
 
 
-def _row(ref: ModelRef, warm: bool, trouble: str | None) -> dict[str, str]:
-    state = "READY" if warm else "UNAVAILABLE"
-    reason = "" if warm else trouble or "cold: loaded on demand"
+def _row(ref: ModelRef, warm: bool, trouble: Readiness | None, unread: str) -> dict[str, str]:
+    """`unread`: why its manifest could not be read."""
+    refusal = trouble and trouble.refusal
+    state = "READY" if warm and not refusal else "UNAVAILABLE"
+    reason = trouble.note if trouble else ""
+    if state == "UNAVAILABLE":
+        reason = refusal.message if refusal else unread or "cold: loaded on demand"
     return {"name": ref.name, "version": str(ref.version), "state": state, "reason": reason}
 
 

@@ -1,14 +1,16 @@
 -- blame: which workers could not load a model lately. A failed load is charged to its worker first.
--- failed_on:<ref> holds worker -> 'until times temporary scope', then on lines of their own its device
+-- failed_on:<ref> holds worker -> 'until times temporary scope parent', then on lines of their own its device
 -- class and the cause. Until then this worker is not asked again; with each time it is twice as long.
 local KEPT_FAILURES, LONGEST_BACKOFF, AGREEING = 32, 600000, 2
-local FAILURE = '^(%d+) (%d+) (%S+) (%S+)\n([^\n]*)\n(.*)$'
+local FAILURE = '^(%d+) (%d+) (%S+) (%S+) ?(%S*)\n([^\n]*)\n(.*)$'
 
--- By worker; of failures whose back-off is over too.
+-- By worker, also when the back-off is over. One with another parent process was started again, and begins anew.
 local function failures_of(ref)
   local flat, found = redis.call('HGETALL', k('failed_on', ref)), {}
   for i = 1, #flat, 2 do
-    local ends, times, temporary, scope, class = string.match(flat[i + 1], FAILURE)
+    local ends, times, temporary, scope, before, class = string.match(flat[i + 1], FAILURE)
+    local parent, since = parent_of(flat[i])
+    if before ~= '' and parent and parent ~= before then ends, times = math.min(ends, since), 0 end
     found[flat[i]] = {ends = tonumber(ends), times = tonumber(times), temporary = temporary == '1',
       scope = scope, class = class}
   end
@@ -23,23 +25,21 @@ local function failed_workers(failures, now)
   return names
 end
 
--- what: backoff (ms, of the first time), temporary ('1' or '0'), scope, class, cause.
+-- what: backoff (ms, of the first time), temporary ('1' or '0'), scope, class, cause, crash (it outlives a restart).
 local function note_failure(ref, worker, now, what)
   local key, failures, first, count = k('failed_on', ref), failures_of(ref), nil, 0
   for other, failure in pairs(failures) do
-    count = count + 1
-    if not first or failure.ends < failures[first].ends then first = other end
+    count, first = count + 1, (not first or failure.ends < failures[first].ends) and other or first
   end
   if count >= KEPT_FAILURES and not failures[worker] then redis.call('HDEL', key, first) end
   local times = failures[worker] and failures[worker].times + 1 or 1
   local pause = math.min(what.backoff * 2 ^ math.min(times - 1, 20), LONGEST_BACKOFF)
-  redis.call('HSET', key, worker, string.format('%.0f %d %s %s\n%s\n%s', now + pause, times, what.temporary,
-    what.scope, what.class, what.cause))
+  redis.call('HSET', key, worker, string.format('%.0f %d %s %s %s\n%s\n%s', now + pause, times, what.temporary,
+    what.scope, not what.crash and parent_of(worker) or '', what.class, what.cause))
   redis.call('PEXPIRE', key, 2 * LONGEST_BACKOFF)
 end
 
--- `refused`, and the workers that could not load this model a short while ago: they themselves, or
--- others of a device class that is incompatible with it.
+-- `refused`, and the workers that could not load this model a short while ago, or whose device class could not.
 local function excluded_workers(ref, now, refused)
   for _, worker in ipairs(failed_workers(failures_of(ref), now)) do
     if not is_among(worker, refused) then refused = refused .. ' ' .. worker end

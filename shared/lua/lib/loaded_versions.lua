@@ -46,6 +46,14 @@ local function forget_version(ref)
   if redis.call('HGET', live, version) == digest then redis.call('HDEL', live, version) end
 end
 
+-- A version that has left the repository: no manifest and no override pins it or asks for copies, and it replaces
+-- no older one. A session keeps what it has until it ends.
+local function let_go(ref)
+  clear_min_copies(ref)
+  redis.call('HDEL', k('policy', ref), 'pin', 'min_copies', 'preload')
+  forget_version(ref)
+end
+
 -- A trial is an order beside serving, to see whether a newer version can be loaded. A version
 -- that failed one rests, twice as long each time; stats:<ref> has the number of trials and the end of the rest.
 local TRIAL_REST, LONGEST_REST, TRIAL_CRASHES = 10000, 600000, 1

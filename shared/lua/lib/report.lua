@@ -20,7 +20,13 @@ local function reported_health(worker)
   return r[1], r[2]
 end
 
--- Beside the report: when it last took a load while it was suspect (nil: it is not). `at` nil: delete it.
+-- Beside the report: its parent process (nil: an older release), and when it has registered.
+local function parent_of(worker)
+  local r = redis.call('HMGET', k('worker', worker), 'parent', 'since')
+  return r[1] or nil, tonumber(r[2] or 0) or 0
+end
+
+-- When it last took a load while it was suspect (nil: it is not). `at` nil: delete it.
 local function trial_load_at(worker) return tonumber(redis.call('HGET', k('worker', worker), 'trial') or nil) end
 
 local function set_trial_load(worker, at)

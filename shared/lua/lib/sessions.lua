@@ -57,22 +57,33 @@ local function take(bin, model)
   return bin.worker
 end
 
--- Reserve `model` on the worker that holds or loads it. Returns that worker, nil if none does.
+-- The rank (health) of the healthiest of these workers for a model; nil if there is none.
+local function best_rank(free, ref)
+  local best
+  for _, bin in ipairs(free) do best = math.min(best or RANKS.sick, rank_of(bin.worker, ref)) end
+  return best
+end
+
+-- Reserve `model` on the worker that holds or loads it: a sick one, which leaves, only if all are sick. Returns that
+-- worker, nil if none does.
 local function take_place(free, model)
-  local loader = redis.call('HGET', k('load', model.ref), 'worker')
+  local loader, best = redis.call('HGET', k('load', model.ref), 'worker'), best_rank(free, model.ref)
   for _, bin in ipairs(free) do
     local holds = redis.call('HEXISTS', k('holders', model.ref), bin.worker) == 1
-    if holds or loader == bin.worker then return take(bin, model) end
+    local stays = best == RANKS.sick or rank_of(bin.worker, model.ref) < RANKS.sick
+    if stays and (holds or loader == bin.worker) then return take(bin, model) end
   end
 end
 
--- Reserve it on the worker with the most free bytes. Returns that worker, nil if it fits on none.
+-- Reserve it on the worker with the most free bytes of the healthiest. Returns that worker, nil if it fits on none;
+-- and the most bytes.
 local function take_most_free(free, model)
-  local best
+  local best, rank = nil, best_rank(free, model.ref)
   for _, bin in ipairs(free) do
-    if not best or bin.bytes > best.bytes then best = bin end
+    if rank_of(bin.worker, model.ref) == rank and (not best or bin.bytes > best.bytes) then best = bin end
   end
-  if best and best.bytes >= model.bytes then return take(best, model) end
+  local most = best and best.bytes or 0
+  return most >= model.bytes and best and take(best, model) or nil, math.max(most, 0)
 end
 
 local function largest_first(a, b) return a.bytes > b.bytes or (a.bytes == b.bytes and a.ref < b.ref) end

@@ -121,19 +121,6 @@ async def test_a_model_that_cannot_be_read_holds_up_no_other(
     assert len(caplog.messages) == 1
 
 
-async def test_a_model_that_left_the_repository_is_wanted_no_more(
-    cell: Cell, preload: Preload, repository: FakeRepository
-) -> None:
-    """Its copies may go."""
-    epoch, ref = await cell.worker(), add(repository, "a", min_copies=1)
-    await preload.run_once()
-    token = await cell.claim("w1", epoch, ref)
-    await cell.scripts.announce("w1", epoch, ref, token, "device 1")
-    repository.manifests.clear()
-    assert await preload.run_once() == 0
-    assert await cell.scripts.retire("w1", epoch, ref, "", "evict") not in ("needed", "pinned")
-
-
 async def test_what_was_preloaded_once_may_be_evicted(
     cell: Cell, preload: Preload, repository: FakeRepository
 ) -> None:

@@ -7,8 +7,10 @@ import time
 from typing import Any
 
 from router.fleet import reader as module
+from router.fleet.health import Health
 from router.fleet.reader import ResidencyReader
 from shared.names import ModelRef
+from shared.service import Supervisor
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
 
@@ -91,6 +93,27 @@ async def test_what_a_worker_reports_wrongly_is_left_out(cell: Cell) -> None:
         assert [(m["name"], m["tier"]) for m in worker["models"]] == [("mnist", "device")]
 
 
+async def test_what_one_member_has_in_another_form_hides_no_other(cell: Cell) -> None:
+    """Keys of another type and names of another form, as another release might have them."""
+    epoch, keys = await cell.worker("w1", holds=[REF, OTHER_REF]), cell.keys
+    await cell.worker("w2", holds=[REF])
+    await cell.client.sadd(keys.holds("w2"), "no-ref", "a:b:c", b"\xff")
+    await beat(cell, "w1", epoch, copies={"no-ref": ["disk", 1, 2, 3]})
+    await cell.client.zadd(keys.workers, {"w3": time.time() * 1000 + 5000})
+    await cell.client.set(keys.worker("w3"), "another type", ex=60)
+    await cell.client.sadd(keys.parked_refs, THIRD_REF, "no-ref")
+    for key in (keys.holders(OTHER_REF), keys.parked(THIRD_REF)):
+        await cell.client.set(key, "another type", ex=60)
+    residency = residency_of(cell)
+    report = await residency.report()
+    assert [worker["id"] for worker in report["workers"]] == ["w1", "w2"]
+    assert [m["name"] for worker in report["workers"] for m in worker["models"]] == ["mnist"] * 2
+    assert ("mnist", 1) in await residency.held()
+    health = Health(cell.channel, keys, Supervisor([]))
+    document = await health.document()
+    assert document["ready"] and document["states"] == {"ready": 2, "unknown": 1}
+
+
 async def test_copies_that_were_noted_below_the_device_are_shown(cell: Cell) -> None:
     """Disk outlives the process; host memory goes with its epoch."""
     epoch = await cell.worker("w1")
@@ -151,20 +174,20 @@ async def test_a_worker_whose_lease_ran_out_is_not_shown(cell: Cell) -> None:
     """Nor counted as a holder."""
     await cell.worker("w1", holds=[REF])
     residency = residency_of(cell)
-    assert (await residency.readiness(ModelRef.parse(REF)))[0]
+    assert (await residency.readiness(ModelRef.parse(REF))).warm
     assert await residency.held() == {("mnist", 1)}
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
     assert await residency.live_workers() == []
     assert await residency.held() == set()
-    assert not (await residency.readiness(ModelRef.parse(REF)))[0]
+    assert not (await residency.readiness(ModelRef.parse(REF))).warm
 
 
 async def test_a_model_nobody_holds_is_cold(cell: Cell) -> None:
     """Also if another version of it is warm."""
     await cell.worker("w1", holds=[REF])
     residency = residency_of(cell)
-    assert not (await residency.readiness(ModelRef.parse(OTHER_REF)))[0]
-    assert not (await residency.readiness(ModelRef("mnist", 2, "0123456789ab")))[0]
+    assert not (await residency.readiness(ModelRef.parse(OTHER_REF))).warm
+    assert not (await residency.readiness(ModelRef("mnist", 2, "0123456789ab"))).warm
 
 
 async def test_the_report_takes_few_round_trips_however_large_the_fleet(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared import retry
+from shared import retry, statuses
 from shared.errors import LoadFailed, Unavailable
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import placing
@@ -91,6 +91,24 @@ async def test_a_load_that_fails_gives_the_cause(worker: LoadingWorker) -> None:
     assert await worker.cell.exists(worker.cell.keys.load(ref)) == []
 
 
+async def test_a_worker_that_loads_nothing_is_suspect_until_it_loads_something(
+    worker: LoadingWorker,
+) -> None:
+    """Whatever the cause, once several models fail."""
+    refs = [worker.publish(name, 60) for name in "abc"]
+    errors: list[Exception] = [LoadFailed("no such operator"), RuntimeError("a bug")] * 2
+    for ref, error in zip([*refs[:2], *refs[:2]], errors, strict=True):
+        assert worker.parts.health.state.health == statuses.HEALTHY
+        worker.errors[ref[0]] = error
+        await worker.cell.client.delete(worker.cell.keys.unloadable(ref))
+        await order(worker, ref)
+        await wait_until(lambda: not worker.loader._tasks)
+    assert worker.parts.health.state.health == statuses.SUSPECT
+    await order(worker, refs[2])
+    await wait_until(lambda: worker.loader.loads == 1 and not worker.loader._tasks)
+    assert worker.parts.health.state.health == statuses.HEALTHY
+
+
 async def test_what_can_never_fit_is_refused(worker: LoadingWorker) -> None:
     """The caller is told the budget, as no other worker is there."""
     resident = worker.publish("a", 60)
@@ -102,17 +120,65 @@ async def test_what_can_never_fit_is_refused(worker: LoadingWorker) -> None:
 
 
 async def test_what_calls_are_known_to_take_counts_at_a_load(worker: LoadingWorker) -> None:
-    """A model that cannot fit with it sends nobody away; one that can has it in its footprint."""
-    resident, hungry = worker.publish("a", 30), worker.publish("b", 60)
-    for ref, excess in ((resident, 20), (hungry, BUDGET)):
-        for _ in range(FEW_CALLS):
-            worker.parts.peaks.found(ref, excess, size=1)
-    await order(worker, resident)
+    """It is in the footprint."""
+    ref = worker.publish("a", 30)
+    for _ in range(FEW_CALLS):
+        worker.parts.peaks.found(ref, 20, size=1)
+    await order(worker, ref)
     await wait_until(lambda: worker.loader.loads)
     assert worker.parts.ledger.used == 50
+
+
+async def test_a_model_whose_calls_do_not_fit_is_offered_to_the_others(
+    worker: LoadingWorker,
+) -> None:
+    """It sends nobody away here while a worker is left that may have more room."""
+    resident, hungry = worker.publish("a", 30), worker.publish("b", 60)
+    await worker.cell.worker("w2")
+    await order(worker, resident)
+    await wait_until(lambda: worker.loader.loads)
+    for _ in range(FEW_CALLS):
+        worker.parts.peaks.found(hungry, BUDGET, size=1)
     await order(worker, hungry)
-    assert "budget" in await failure(worker)
+    await wait_until(lambda: not worker.loader._tasks)
     assert worker.loaded == ["a"] and await worker.holders(resident) == [b"w1"]
+    load = await worker.cell.client.hgetall(worker.cell.keys.load(hungry))
+    assert load[b"refused"].split() == [b"w1"] and load[b"worker"] == b""
+    assert await worker.cell.replies() == []
+
+
+async def test_where_no_other_worker_is_left_it_is_loaded_and_runs_alone(
+    worker: LoadingWorker,
+) -> None:
+    """What was measured while it answered rightly never refuses it."""
+    resident, hungry = worker.publish("a", 30), worker.publish("b", 60)
+    await worker.load(resident)
+    for _ in range(FEW_CALLS):
+        worker.parts.peaks.found(hungry, 10 * BUDGET, size=1)
+    await worker.load(hungry)
+    assert worker.parts.copies.get(resident) is None and worker.parts.ledger.used == 90
+    copy = worker.parts.copies.get(hungry)
+    assert copy and copy.last and copy.excess == 30
+    assert await worker.holders(hungry) == [b"w1"]
+
+
+async def test_beside_a_pinned_copy_less_of_it_is_counted(worker: LoadingWorker) -> None:
+    """Its own bytes are free, and no more has to be."""
+    pinned, hungry = worker.publish("a", 30), worker.publish("b", 60)
+    await worker.load(pinned)
+    await worker.parts.scripts.set_policy(pinned, {"pin": "1"})
+    for _ in range(FEW_CALLS):
+        worker.parts.peaks.found(hungry, 10 * BUDGET, size=1)
+    await worker.load(hungry)
+    assert worker.parts.copies.get(pinned) and worker.parts.ledger.used == 90
+
+
+async def test_what_another_worker_saw_calls_take_is_planned_with(worker: LoadingWorker) -> None:
+    """Before this one has run the model."""
+    ref, cell = worker.publish("a", 30), worker.cell
+    await cell.client.hset(cell.keys.stats(ref), "peak:cpu", "25 8")
+    await worker.load(ref)
+    assert worker.parts.ledger.used == 55
 
 
 async def test_an_order_evicts_for_its_model(worker: LoadingWorker) -> None:
