@@ -62,8 +62,8 @@ def flat_of(fields: Mapping[str, Any]) -> list[Any]:
 
 
 class ScriptRunner:
-    """Runs scripts of one cell over one channel. `now_ms` replaces Redis's clock, and `protocol`
-    the numbers of this release, for tests."""
+    """Runs scripts of one cell over one channel. For tests `now_ms` replaces the cell's clock,
+    `redis_ms` Redis's own, and `protocol` the numbers of this release."""
 
     protocol = NUMBERS
 
@@ -73,6 +73,7 @@ class ScriptRunner:
         self._keys = keys
         self._sources: dict[str, tuple[str, str]] = {}
         self.now_ms: int | None = None
+        self.redis_ms: int | None = None
         if failpoints.ACTIVE:
             self._run = self._run_past_failpoints  # type: ignore[method-assign]
 
@@ -88,7 +89,9 @@ class ScriptRunner:
 
     async def _run(self, name: str, *args: Any) -> Any:
         sha, text = self._source(name)
-        now = "" if self.now_ms is None else self.now_ms
+        now: int | str = "" if self.now_ms is None else self.now_ms
+        if self.redis_ms is not None:
+            now = f"@{self.redis_ms}"
         with redis_errors():
             try:
                 return await self._channel.execute_command(

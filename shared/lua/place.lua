@@ -8,9 +8,9 @@
 --   'parked' | 'joined' (an earlier request of that key, its id) | 'mismatch' (another payload under that
 --   key) | 'gone' (its outcome is no longer kept) | 'full' | 'memory' | 'unloadable' | 'quarantined' |
 --   'duplicate' | 'late' (a stream entry whose deadline has passed). An ingress entry is deleted in the same step as
---   its request is accepted; its deadline counts from the time in its entry id.
+--   its request is accepted; its deadline counts from the time in its entry id, or later where that is not certain.
 local OVERHEAD, NAMES = 512, 5
-local now = clock()
+local now, latest, offset = clock()
 local limits = {work = tonumber(ARGV[2]), parked = tonumber(ARGV[3]), pending = tonumber(ARGV[4])}
 local out, known, bytes = {}, {[''] = true}, 0
 local count = tonumber(ARGV[NAMES])
@@ -51,8 +51,9 @@ for i = first, #ARGV, count do
     flags = ARGV[i + at.flags], ingress = ARGV[i + at.ingress], reply_to = ARGV[i + at.reply_to],
     caller_id = ARGV[i + at.caller_id], key = ARGV[i + at.key],
     fingerprint = ARGV[i + at.fingerprint], body = ARGV[i + at.body], attempts = 0}
-  local written = item.ingress ~= '' and tonumber(string.match(item.ingress, '^%d+')) or now
-  item.deadline = math.min(written, now) + tonumber(ARGV[i + at.timeout_ms])
+  -- Redis gave the id by its own clock: before a leap back, or after it.
+  local written = item.ingress ~= '' and string.match(item.ingress, '^%d+') - math.min(offset, 0) or latest
+  item.deadline = math.min(written, latest) + tonumber(ARGV[i + at.timeout_ms])
   ensure_replies(item.reply)
   local status, where, entry, wait = accept(item)
   if item.ingress ~= '' and (status == 'placed' or status == 'parked' or status == 'joined') then

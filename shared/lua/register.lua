@@ -10,7 +10,7 @@ redis.call('ZREM', WORKERS, worker)
 local how = {attempts = tonumber(ARGV[4]), cause = 'its worker registered again'}
 repeat until release_worker(worker, how, 128, now) == 0
 -- Never the same again, also after a FLUSHALL: at least the time.
-local number = math.max(redis.call('INCR', EPOCH), now)
+local number = math.max(redis.call('INCR', EPOCH), redis_clock())
 local epoch = string.format('%.0f', number)
 redis.call('SET', EPOCH, epoch)
 redis.call('HSET', k('worker', worker), 'epoch', epoch, 'since', now, 'protocol',

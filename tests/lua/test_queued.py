@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.placed import Limits
-from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell, Entry
+from tests.helpers.cell import MAX_ATTEMPTS, Cell, Entry
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
 
 L = 16
@@ -78,7 +78,7 @@ async def test_every_way_off_the_stream_is_counted(cell: Cell, end: str) -> None
         await cell.scripts.sweep()
     elif end == "reap":
         await cell.client.zadd(cell.keys.workers, {"w1": 0})
-        await cell.scripts.reap(MAX_ATTEMPTS, LEASE_MS)
+        await cell.scripts.reap(MAX_ATTEMPTS)
     else:
         await cell.scripts.leave("w1", epoch, MAX_ATTEMPTS)
     assert await cell.exists(cell.keys.queued("w1")) == []

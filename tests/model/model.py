@@ -80,8 +80,6 @@ class Model:
             self.state.jobs.discard(key.removeprefix("rq:job:"))
         elif kind == "refused_models":
             self.state.refused_models.clear()
-        elif kind == "stall":
-            self.state.stall = ""
         elif kind in _PARTS:
             part = getattr(self.state, _PARTS[kind])
             part.discard(name) if isinstance(part, set) else part.pop(name, None)

@@ -145,7 +145,7 @@ _READERS: dict[str, Reader] = {
     "tombstone": lambda state, key, *_: state.tombstone.add(key),
     "idempotency": _into("idempotency", _idempotency),
     "headroom": lambda *_: None,
-    "stall": _whole("stall", str),
+    "clock": _whole("clock", str),
     "deadlines": _whole("deadlines", _scores),
     "ingress": _ingress,
     "outbox": _outbox,

@@ -100,7 +100,7 @@ class State:
     ready: dict[str, dict[str, float]] = field(default_factory=dict)  # by class: worker -> busy
     device_classes: set[str] = field(default_factory=set)
     affinity: dict[str, set[str]] = field(default_factory=dict)
-    stall: str = ""  # last housekeeping, end of the grace, lease, whether the clock went back
+    clock: str = ""  # seen until, offset, end of the grace, lease
     expires: dict[str, int] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
 
