@@ -155,7 +155,7 @@ HEALTH = [
          "(other == worker or rank_of(other, ref) < too_ill)", "true"),
     ),
     *of(
-        "lib/sessions", "open_session heartbeat",
+        "lib/session_room", "open_session heartbeat",
         ("an_unhealthy_worker_gives_room",
          "if rank_of(bin.worker, model.ref) == rank and (", "if ("),
         ("what_a_sick_worker_holds_stays", "if stays and (", "if ("),
