@@ -41,7 +41,7 @@ end
 
 -- The workers that are not to load it: its holders, those of the list `refused`, those that could not a short while ago,
 -- those of a device class that is incompatible with it, and if the copy is to share the work of others (`extra`) those
--- without time. With `retry` failures do not count. Returns a function of a worker.
+-- without time. With `retry` failures do not count. Returns a function of a worker, and whether it holds of none.
 local function excluding(ref, now, refused, extra, retry)
   local names, classes, held = names_in(refused), {}, redis.call('EXISTS', k('holders', ref)) == 1
   if not retry then
@@ -52,7 +52,7 @@ local function excluding(ref, now, refused, extra, retry)
     if names[worker] or classes[facts(worker).class] then return true end
     if extra == 'scale_out' and not facts(worker).has_time then return true end
     return held and redis.call('HEXISTS', k('holders', ref), worker) == 1
-  end
+  end, not held and extra ~= 'scale_out' and not next(names) and not next(classes)
 end
 
 local function has_failures(ref) return redis.call('EXISTS', k('failed_on', ref), k('incompatible', ref)) > 0 end
