@@ -79,7 +79,7 @@ class Composition:
         self._elsewhere = Elsewhere(calls, self._keys, config.worker_id, device.device_class)
         self.health = HealthMonitor(
             self.context.health,
-            LoadChecks(Path(config.disk_cache), self.repository, self._redis_time),
+            LoadChecks(self._cache.root, self.repository, self._redis_time),
             self._pipeline.warm_calls.try_again, self._elsewhere.served, self.context.copies.held,
             leave, self.events,
         )  # fmt: skip

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from router.fleet import fleet_report, model_report
 from router.fleet.fleet_report import ModelFacts, WorkerFacts
 from router.fleet.load_status import Readiness, failure, load_state, readiness
+from router.fleet.replies import is_of_another_type
 from shared.connection import redis_errors
 from shared.errors import InvalidInput
 from shared.keys import Keys
@@ -164,7 +164,7 @@ class ResidencyReader:
         return {
             name: row
             for name, row in zip(names, rows, strict=True)
-            if not any(_is_of_another_type(reply) for reply in row)
+            if not any(is_of_another_type(reply) for reply in row)
         }
 
     async def _ask(self, commands: Sequence[Command], any_type: bool = False) -> list[Any]:
@@ -179,7 +179,7 @@ class ResidencyReader:
                     getattr(pipe, name)(*given, **options)
                 replies = await pipe.execute(raise_on_error=not any_type)
                 for reply in replies:
-                    if isinstance(reply, Exception) and not _is_of_another_type(reply):
+                    if isinstance(reply, Exception) and not is_of_another_type(reply):
                         raise reply
             answers += replies
         return answers
@@ -196,10 +196,6 @@ def _is_ref(text: str) -> bool:
     except InvalidInput:
         return False
     return True
-
-
-def _is_of_another_type(reply: object) -> bool:
-    return type(reply) is ResponseError and str(reply).startswith("WRONGTYPE")
 
 
 def _now_and_live(

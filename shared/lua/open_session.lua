@@ -1,5 +1,5 @@
 -- open_session: pin a set of models until the session is closed or expires; refused if it cannot fit.
--- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions, session_room
+-- use: keys, constants, guarded, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions, session_room
 -- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
 -- Returns {'open', expiry ms} | {'full', ref that does not fit, its bytes, the most bytes left on one
 --   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).
@@ -25,7 +25,7 @@ for i = 5, #ARGV, 2 do
   text[#text + 1] = ARGV[i] .. ' ' .. ARGV[i + 1]
 end
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '(' .. now, '+inf')) do
-  for _, model in ipairs(models_of(redis.call('HGET', k('session', other), 'models'))) do add(model) end
+  for _, model in ipairs(guarded(other, models_of_session, other) or {}) do add(model) end
 end
 table.sort(all, largest_first)
 local free, chosen = free_bytes(seen, now), {}

@@ -44,8 +44,8 @@ end
 -- without time. `larger`: it does not fit this budget, bytes. With `retry` failures do not count. Returns a function of
 -- a worker, and whether it holds of none.
 local function excluding(ref, now, refused, extra, larger, retry)
-  larger = tonumber(larger or 0) or 0
   local names, classes, held = names_in(refused), {}, redis.call('EXISTS', k('holders', ref)) == 1
+  larger = tonumber(larger or 0) or 0
   if not retry then
     for _, worker in ipairs(failed_workers(failures_of(ref), now)) do names[worker] = true end
     for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do classes[class] = true end

@@ -9,8 +9,10 @@ local function models_of(text)
   return list
 end
 
+local function models_of_session(id) return models_of(redis.call('HGET', k('session', id), 'models')) end
+
 local function end_session(id)
-  for _, model in ipairs(models_of(redis.call('HGET', k('session', id), 'models'))) do
+  for _, model in ipairs(models_of_session(id)) do
     redis.call('SREM', k('pinned', model.ref), id)
   end
   redis.call('DEL', k('session', id))

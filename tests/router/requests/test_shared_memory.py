@@ -63,6 +63,16 @@ async def test_only_while_every_worker_shares_the_memory(cell, store, memory) ->
     assert store.put("1" * 32, LARGE) is None
 
 
+async def test_a_worker_whose_record_cannot_be_read_is_one_elsewhere(cell, store, memory) -> None:
+    """The look itself does not fail: with it the gateway would not be ready."""
+    await worker_on(cell, "w1", memory.host)
+    await worker_on(cell, "w2", memory.host)
+    await cell.client.delete(cell.keys.worker("w2"))
+    await cell.client.set(cell.keys.worker("w2"), "of another type")
+    assert not await store.look_once()
+    assert store.put(ID, LARGE) is None
+
+
 async def test_small_tensors_go_through_redis(cell, store, memory) -> None:
     """There that is as fast."""
     await worker_on(cell, "w1", memory.host)

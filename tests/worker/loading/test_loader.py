@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -194,3 +195,21 @@ async def test_a_load_that_is_given_up_holds_its_bytes_until_its_thread_has_ende
     await wait_until(task.done)
     assert worker.models["a"].unloaded
     assert (worker.parts.ledger.used, worker.cache.held) == (0, 0)
+
+
+async def test_files_that_vanish_during_a_load_are_the_workers_fault(
+    worker: LoadingWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever a runtime makes of it: another worker is asked, and no class of devices is unfit."""
+    ref = worker.publish("a", 60)
+
+    async def vanishing(*args: object) -> dict[str, Path]:
+        return {"model.onnx": tmp_path / "gone"}
+
+    monkeypatch.setattr(worker.cache, "ensure", vanishing)
+    worker.errors["a"] = LoadFailed("model.onnx: no such file")
+    await worker.cell.worker("w2")
+    await order(worker, ref)
+    await wait_until(lambda: not worker.loader._tasks)
+    assert await worker.cell.client.hkeys(worker.cell.keys.failed_on(ref)) == [b"w1"]
+    assert await worker.cell.replies() == []
