@@ -15,6 +15,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `parked:<ref>` | stream | requests that wait for a load | goes with its last entry |
 | `parked` | set | refs that have parked requests | goes with its last member |
 | `load:<ref>` | hash | the load lease: token, worker, for, phase, since, why, extra | TTL |
+| `changed:<worker>` | set | refs that the worker is to read again; a heartbeat takes them | TTL |
 | `loads:<worker>` | set | refs that the worker is loading | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
 | `refused_models` | zset | ref -> until when `unloadable:` or `breaker:` may refuse it | TTL |
@@ -131,6 +132,9 @@ class Keys:
 
     def loads(self, worker: str) -> str:
         return self._of(f"loads:{worker}")
+
+    def changed(self, worker: str) -> str:
+        return self._of(f"changed:{worker}")
 
     def breaker(self, ref: str) -> str:
         return self._of(f"breaker:{ref}")

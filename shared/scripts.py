@@ -18,10 +18,11 @@ from shared.gateway_scripts import (
 )
 from shared.placed import Limits, Placed
 from shared.script_runner import CHUNK
-from shared.worker_scripts import Completion, WorkerScripts
+from shared.worker_scripts import Beaten, Completion, WorkerScripts
 
 __all__ = [
     "CHUNK",
+    "Beaten",
     "Cancel",
     "Completion",
     "GatewayScripts",

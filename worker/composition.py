@@ -149,6 +149,7 @@ class Composition:
             scripts, config.worker_id, config.lease_s, config.max_attempts,
             report=lambda: self._reporter.fields(),  # called once the worker registers
             held=copies.held, on_epoch=lambda epoch: send(epoch=epoch),
+            look_again=copies.look_again,
         )  # fmt: skip
         ledger = Ledger(budget_of(config, device, self.host.memory))
 

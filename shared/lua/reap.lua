@@ -1,5 +1,5 @@
 -- reap: release one worker whose lease has expired and place its requests again, in bounded chunks.
--- use: keys, constants, queued, guarded, stall, report, outcomes, publish, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker
+-- use: keys, constants, changes, queued, guarded, stall, report, outcomes, publish, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, max attempts, chunk, lease ms.
 -- Returns {worker, entries left}, or {} if no lease has expired, or Redis was away less than a lease ago: then
 -- leases are extended instead (lib/stall). Any gateway may call it at any time.

@@ -1,5 +1,5 @@
 -- register: give a worker a new epoch and, in the same step, release what its old one had and place it again.
--- use: keys, constants, queued, report, outcomes, publish, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker, protocol
+-- use: keys, constants, changes, queued, report, outcomes, publish, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker, protocol
 -- KEYS[1] prefix. ARGV: now, worker, lease ms, max attempts, protocol that it writes, oldest that it
 --   reads, then field value pairs of its record (its incarnation among them).
 -- Returns the epoch | {a live process, its protocol, the oldest it reads}: the two cannot work together.

@@ -15,7 +15,7 @@ import pytest
 from shared.channel import Channel
 from shared.errors import Unavailable
 from shared.script_runner import load_source
-from shared.scripts import Cancel, Completion, Scripts, Waiting
+from shared.scripts import Beaten, Cancel, Completion, Scripts, Waiting
 from tests.contract.sources import ROOT
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, WIDE, Cell
 from tests.helpers.cell_state import state
@@ -103,7 +103,7 @@ async def register(cell: Cell) -> Story:
 async def heartbeat(cell: Cell) -> Story:
     epoch = await cell.worker(holds=[REF])
     cell.scripts.now_ms = NOW_MS + 10
-    return lambda s: s.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used_bytes": 7}), "ok"
+    return lambda s: s.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used_bytes": 7}), Beaten("ok")
 
 
 async def fence_worker(cell: Cell) -> Story:
@@ -217,7 +217,7 @@ async def test_a_worker_that_missed_a_retirement_announces_the_copy_again(cell: 
     await lose_the_answer(cell, lambda s: s.retire("w1", epoch, REF, "", "evict"))
     await cell.scripts.fence_worker("w2", second, 0, "was killed", MAX_ATTEMPTS)
     assert await cell.scripts.retire("w1", epoch, REF, "", "evict") == "needed"
-    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "resync"
+    assert (await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {})).answer == "resync"
 
 
 async def lose_the_answer(cell: Cell, call: Call) -> None:

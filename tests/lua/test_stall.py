@@ -44,7 +44,7 @@ async def test_a_gap_in_housekeeping_starts_a_grace_of_one_lease(cell: Cell, awa
     cell.scripts.now_ms += 500
     assert await reap(cell) is None
     assert await cell.scripts.sweep() == (0, 0, 0)
-    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "ok"
+    assert (await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {})).answer == "ok"
     entry = (await cell.stream(cell.keys.work("w1")))[0]
     assert await cell.complete("w1", epoch, [entry]) == [1]
 

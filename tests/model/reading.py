@@ -91,7 +91,8 @@ def _test(state: State, _: str, content: Any, __: Any) -> None:
     prefix_length = None
     for name, at in _scores(content).items():
         prefix_length = prefix_length or name.index("}") + 2
-        state.expires[name[prefix_length:]] = at
+        if not name.startswith("changed:", prefix_length):
+            state.expires[name[prefix_length:]] = at
 
 
 def _record(flat: list[str]) -> dict[str, str]:
@@ -120,7 +121,7 @@ _KEYED = {
     "breaker", "gateway", "replies", "request",
     "tombstone", "idempotency", "answers", "reply_stream", "policy", "stats",
     "warm", "leaving", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
-    "failed_on", "crashed",
+    "failed_on", "crashed", "changed",
     "loaded_versions", "outcomes", "kept", "kept_bytes",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
@@ -170,6 +171,7 @@ _READERS: dict[str, Reader] = {
     "incompatible": _into("incompatible", set),
     "failed_on": _into("failed_on", _table),
     "crashed": _into("crashed", _table),
+    "changed": lambda *_: None,  # hints for workers: no script reads them but a heartbeat
     "unhealthy": _whole("unhealthy", _table),
     "affinity": _into("affinity", set),
     "rq:queue:cold": lambda state, _, rows, __: state.orders.update(rows),

@@ -49,8 +49,9 @@ local function release_worker(worker, how, chunk, now)
   redis.call('HDEL', UNHEALTHY, worker)
   for _, ref in ipairs(redis.call('SMEMBERS', holds)) do
     redis.call('HDEL', k('holders', ref), worker)
+    tell_holders(ref, SOME_TOLD)
   end
-  redis.call('DEL', holds)
+  redis.call('DEL', holds, k('changed', worker))
   give_up_loads(worker, now)
   local entries, items = redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk), {{}, {}}
   for _, e in ipairs(entries) do
