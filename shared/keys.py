@@ -55,7 +55,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `incompatible:<ref>` | set | device classes that could not load it | TTL |
 | `affinity:<key>` | set | refs of one affinity key | TTL |
 | `events` | stream | what happened to copies | for ever, capped |
-| `rq:*` | RQ | load orders, in RQ's own format | RQ's |
+| `rq:*` | RQ | load orders, in RQ's own format | the queue goes when empty, a job has a TTL |
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ LASTING = (
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
     "kept:", "kept_bytes:",
     "min_copies", "sessions", "pinned:", "events", "unhealthy",
-    "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
+    "rq:queues", "rq:queue:",
 )  # fmt: skip
 
 
