@@ -177,19 +177,20 @@ class Gateway:
         )  # fmt: skip
         outbox = Outbox(self._outbox, self._keys, self._scripts, self.id, self._processes)
         preload = Preload(self._catalog, self._calls, self._keys, self._scripts)
+        sweeper, of_the_house = self._sweeper, self._sweeper.of_the_house
         return [
-            Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
+            Loop("lease", sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("shared memory", self._shared_memory.look_once, LOOK_EVERY_S),
-            Loop("reap", self._sweeper.reap_once, SWEEP_EVERY_S),
-            Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
-            Loop("reconcile", self._sweeper.reconcile_once, SWEEP_EVERY_S),
-            Loop("kept", self._sweeper.drop_kept_once, SWEEP_EVERY_S),
+            Loop("reap", of_the_house(sweeper.reap_once), SWEEP_EVERY_S),
+            Loop("sweep", of_the_house(sweeper.sweep_once), SWEEP_EVERY_S),
+            Loop("reconcile", of_the_house(sweeper.reconcile_once), SWEEP_EVERY_S),
+            Loop("kept", sweeper.drop_kept_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
             Loop("failures", self._failures.run_once, LOG_EVERY_S),
             Loop("recent outcomes", self._recent.run_once, SEND_EVERY_S),
             Loop("events", self._followers.run_once),
-            Loop("preload", preload.run_once, ROUND_EVERY_S),
+            Loop("preload", of_the_house(preload.run_once), ROUND_EVERY_S),
         ]

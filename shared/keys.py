@@ -7,6 +7,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `workers` | zset | worker id -> lease expiry, ms of Redis's clock | a member: `reap`, `leave` |
 | `worker:<id>` | hash | epoch, state, since, the fields of its heartbeat | as the member above |
 | `epoch` | string | the last epoch given out | for ever |
+| `host:<id>` | set | workers that share the memory of that host | goes with the last of them |
 | `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
 | `holds:<worker>` | set | refs that the worker holds: the reverse | goes with the worker |
 | `work:<worker>` | stream, group: its epoch | requests queued and running | goes with the worker |
@@ -21,6 +22,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `refused_models` | zset | ref -> until when `unloadable:` or `breaker:` may refuse it | TTL |
 | `breaker:<ref>` | hash | crashes of workers over it, successes since: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
+| `housekeepers` | zset | the few gateways that keep house -> until when they do | TTL |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
 | `stall` | string | last housekeeping, end of the grace after a stall of Redis | TTL |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
@@ -65,8 +67,8 @@ from shared.names import check_model_name
 
 # Keys that may lack a TTL: each has an owner that deletes it (table above).
 LASTING = (
-    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "queued:", "started:", "loads:",
-    "parked:", "parked",
+    "workers", "worker:", "host:", "epoch", "holders:", "holds:", "work:", "queued:", "started:",
+    "loads:", "parked:", "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
     "kept:", "kept_bytes:",
     "min_copies", "sessions", "pinned:", "events", "unhealthy",
@@ -96,6 +98,7 @@ class Keys:
         self.min_copies = self._of("min_copies")
         self.sessions = self._of("sessions")
         self.unhealthy = self._of("unhealthy")
+        self.housekeepers = self._of("housekeepers")
         self.events = self._of("events")
         self.stall = self._of("stall")
         self.answers = self._of("answers:")
@@ -105,6 +108,9 @@ class Keys:
 
     def worker(self, worker: str) -> str:
         return self._of(f"worker:{worker}")
+
+    def host(self, host_id: str) -> str:
+        return self._of(f"host:{host_id}")
 
     def holders(self, ref: str) -> str:
         return self._of(f"holders:{ref}")

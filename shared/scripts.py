@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from shared.gateway_scripts import (
     Cancel,
+    GatewayBeat,
     GatewayScripts,
     Opened,
     Ordered,
@@ -25,6 +26,7 @@ __all__ = [
     "Beaten",
     "Cancel",
     "Completion",
+    "GatewayBeat",
     "GatewayScripts",
     "Limits",
     "Opened",

@@ -17,6 +17,7 @@ redis.call('HSET', k('worker', worker), 'epoch', epoch, 'since', now, 'protocol'
   ARGV[5] .. ' ' .. ARGV[6])
 for i = 7, #ARGV, 2 do redis.call('HSET', k('worker', worker), ARGV[i], ARGV[i + 1]) end
 note_health(worker, now)
+note_host(worker, true)
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[3]), worker)
 -- The group is named by the epoch: a fenced process cannot read what is placed for the new one.
 redis.call('XGROUP', 'CREATE', k('work', worker), epoch, '0', 'MKSTREAM')

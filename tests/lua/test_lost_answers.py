@@ -15,7 +15,7 @@ import pytest
 from shared.channel import Channel
 from shared.errors import Unavailable
 from shared.script_runner import load_source
-from shared.scripts import Beaten, Cancel, Completion, Scripts, Waiting
+from shared.scripts import Beaten, Cancel, Completion, GatewayBeat, Scripts, Waiting
 from tests.contract.sources import ROOT
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, WIDE, Cell
 from tests.helpers.cell_state import state
@@ -68,7 +68,7 @@ async def gateway_beat(cell: Cell) -> Story:
     await cell.client.xadd(cell.keys.ingress, {"model": "m", "body": "b"})
     await cell.client.xreadgroup("g", "dead", {cell.keys.ingress: ">"})
     cell.scripts.now_ms = NOW_MS + 5_001
-    return lambda s: s.gateway_beat("gw1", LEASE_MS), 0
+    return lambda s: s.gateway_beat("gw1", LEASE_MS), GatewayBeat(0, True)
 
 
 async def hand_over(cell: Cell) -> Story:

@@ -124,7 +124,7 @@ async def test_what_a_gateway_has_read_stays_with_it(cell: Cell) -> None:
     await cell.client.xreadgroup("g", "gw1", {cell.keys.ingress: ">"})
     assert await cell.client.pttl(cell.keys.replies("gw1")) > MINUTES_10
     cell.scripts.now_ms += MINUTES_10
-    assert await cell.scripts.gateway_beat("gw2", LEASE_MS) == 0
+    assert (await cell.scripts.gateway_beat("gw2", LEASE_MS)).moved == 0
     assert [row.entry for row in await cell.stream(cell.keys.ingress)] == [entry]
     assert await cell.client.zscore(cell.keys.gateways, "gw1") == cell.scripts.now_ms + LEASE_MS
 

@@ -5,7 +5,7 @@ local PARKED, OUTBOX, DEAD_LETTERS, INGRESS = P .. 'parked', P .. 'outbox', P ..
 local EPOCH, HEADROOM = P .. 'epoch', P .. 'headroom'
 local FAILURES, OUTCOMES, REFUSED_MODELS = P .. 'failures', P .. 'outcomes', P .. 'refused_models'
 local MIN_COPIES, SESSIONS, STALL = P .. 'min_copies', P .. 'sessions', P .. 'stall'
-local UNHEALTHY = P .. 'unhealthy'
+local UNHEALTHY, HOUSEKEEPERS = P .. 'unhealthy', P .. 'housekeepers'
 local function k(kind, id) return P .. kind .. ':' .. id end
 
 -- The only clock is Redis's; ARGV[1] replaces it in tests. Milliseconds.

@@ -23,7 +23,7 @@ end
 -- Which version is the newest has changed, and so has what those who hold others are to keep.
 local function tell_holders_of_versions(name)
   local flat = redis.call('HGETALL', k('loaded_versions', name))
-  for i = 1, #flat, 2 do tell_holders(name .. ':' .. flat[i] .. ':' .. flat[i + 1], ALL_TOLD) end
+  for i = 1, #flat, 2 do tell_holders(name .. ':' .. flat[i] .. ':' .. flat[i + 1], TOLD.all) end
 end
 
 -- Record that a worker holds this version. It replaces older ones, and a newer one replaces it.
@@ -60,7 +60,7 @@ end
 local function let_go(ref)
   clear_min_copies(ref)
   redis.call('HDEL', k('policy', ref), 'pin', 'min_copies', 'preload')
-  tell_holders(ref, ALL_TOLD)
+  tell_holders(ref, TOLD.all)
   forget_version(ref)
 end
 

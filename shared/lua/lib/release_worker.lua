@@ -45,11 +45,12 @@ end
 
 local function release_worker(worker, how, chunk, now)
   local stream, started, holds = k('work', worker), k('started', worker), k('holds', worker)
+  note_host(worker, false)
   redis.call('DEL', k('worker', worker))
   redis.call('HDEL', UNHEALTHY, worker)
   for _, ref in ipairs(redis.call('SMEMBERS', holds)) do
     redis.call('HDEL', k('holders', ref), worker)
-    tell_holders(ref, SOME_TOLD)
+    tell_holders(ref, TOLD.some)
   end
   redis.call('DEL', holds, k('changed', worker))
   give_up_loads(worker, now)
