@@ -1,5 +1,5 @@
 -- record_stats: store what a worker found about a model in service, for later loads and for reports (`stats`).
--- use: keys, constants, changes, report, health, load_target
+-- use: keys, changes, model_facts
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, then field value pairs.
 -- Returns 1 | -2 fenced. Repeating the call changes nothing.
 local worker, ref = ARGV[2], ARGV[4]
