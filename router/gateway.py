@@ -56,6 +56,7 @@ from shared.shared_memory import open_shared_memory
 log = logging.getLogger(__name__)
 
 CANCEL_S = 2.0
+CONNECTIONS = 6  # its five channels, and one for what is asked rarely, which takes up to 16
 LAST_EVENTS_S = 1.0
 SMALL_BODIES_BYTES = 64 << 20  # of all calls at a time, but those of models
 
@@ -135,7 +136,10 @@ class Gateway:
         config = self.config
         strict = bool(config.strict)
         await check_kind(self._client, self._keys)
-        for warning in await check_redis(self._client, config.redis_url, strict=strict):
+        found = await check_redis(
+            self._client, config.redis_url, strict=strict, connections=CONNECTIONS
+        )
+        for warning in found:
             log.warning("Redis: %s", warning)
         await asyncio.to_thread(self._repository.check)
         await self._sweeper.keep_clock_once()

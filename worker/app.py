@@ -39,6 +39,9 @@ HOUSEKEEPING = (
     "load_tests",
 )
 LEAVE_S = 5.0
+# To Redis: for calls, for the blocking read of requests, and for the heartbeat, which waits for
+# orders too; a fourth one is opened for the first large outcome.
+CONNECTIONS = 4
 
 
 class Worker:
@@ -133,8 +136,12 @@ class Worker:
         config = self._config
         strict = bool(config.strict)
         await check_kind(self._services.client, Keys(config.cell))
-        for warning in await check_redis(self._services.client, config.redis_url, strict=strict):
+        found = await check_redis(
+            self._services.client, config.redis_url, strict=strict, connections=CONNECTIONS
+        )
+        for warning in found:
             log.warning("Redis: %s", warning)
+        await self._services.client.aclose()  # its connection: nothing else is asked over it
         if misfit := self._services.host.misfit():
             if strict:
                 raise ConfigError(f"WARMROUTE_STRICT=1: {misfit}")
