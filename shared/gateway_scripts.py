@@ -46,8 +46,7 @@ class Cancel(NamedTuple):
 
 
 class GatewayBeat(NamedTuple):
-    """Answer of `gateway_beat`: the door entries returned from dead gateways, and whether this one
-    keeps house for the cell."""
+    """Answer of `gateway_beat`: door entries returned from dead gateways; if it keeps house."""
 
     moved: int
     keeps_house: bool

@@ -14,7 +14,7 @@ from shared.redis_start import first_info
 log = logging.getLogger(__name__)
 
 OLDEST = (6, 2)
-CROWDED = 0.8  # a share of maxclients
+WARN_FROM = 0.8  # a share of maxclients
 Info = dict[str, Any]
 
 
@@ -50,15 +50,15 @@ async def _setting(client: Redis, name: str) -> str | None:
 
 
 def _clients(info: Info, connections: int) -> list[str]:
-    """Redis refuses connections beyond `maxclients`: a process that finds room at its start and
-    none after a lost connection would stop to serve, and lose its lease."""
+    """Redis refuses connections beyond `maxclients`: a process that connects at its start and
+    not after a lost connection would stop to serve, and lose its lease."""
     most, there = int(info.get("maxclients", 0)), int(info.get("connected_clients", 0))
     if not most:
         return []
     said = f"Redis has {there} of at most {most} connections (maxclients)"
     if there - 1 + connections > most:  # one of them is this process's own
         raise ConfigError(f"REDIS_URL: {said}, {connections} more are needed")
-    if there + connections > CROWDED * most:
+    if there + connections > WARN_FROM * most:
         return [f"{said}: processes that reconnect, or further ones, may find none"]
     return []
 

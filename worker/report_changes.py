@@ -1,7 +1,7 @@
 """Which fields of a worker's report a heartbeat has to write: those that have changed.
 
 The whole report, 100 bytes for each copy, went to Redis and into its append-only file each second:
-55 KB/s from a worker of 1,000 copies that nobody used.
+55 KB/s from a worker of 1,000 idle copies.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ if token ~= '' and (lease[1] ~= token or lease[2] ~= worker) then
   token = ''
 end
 open_with_harmless_write()
-if redis.call('HSETNX', k('holders', ref), worker, ARGV[6] .. ' ' .. now) == 1 then tell_holders(ref, TOLD.some) end
+if redis.call('HSETNX', k('holders', ref), worker, ARGV[6] .. ' ' .. now) == 1 then notify_holders(ref, NOTIFIED.some) end
 redis.call('SADD', k('holds', worker), ref)
 note_warm(ref, worker, '', '')
 note_leaving(ref, worker, nil)
@@ -21,7 +21,7 @@ redis.call('HDEL', k('failed_on', ref), worker)
 if #ARGV > 7 then
   local rows = redis.call('HGET', k('stats', ref), 'rows')
   for i = 8, #ARGV, 2 do redis.call('HSET', k('stats', ref), ARGV[i], ARGV[i + 1]) end
-  if redis.call('HGET', k('stats', ref), 'rows') ~= rows then tell_holders(ref, TOLD.all) end
+  if redis.call('HGET', k('stats', ref), 'rows') ~= rows then notify_holders(ref, NOTIFIED.all) end
   redis.call('PEXPIRE', k('stats', ref), STATS_TTL)
 end
 note_loaded_version(ref)

@@ -63,8 +63,7 @@ end
 
 local keeps = keeps_house(gateway, now)
 local grace, kept = grace_of(now)
-if grace or not kept then return {0, keeps and 1 or 0} end
-if not keeps then return {0, 0} end
+if grace or not kept or not keeps then return {0, keeps and 1 or 0} end
 -- By consumers, not by the list of gateways: a removed gateway whose read was blocked may have read more.
 local left = 0
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do

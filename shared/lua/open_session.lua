@@ -44,7 +44,7 @@ redis.call('ZADD', SESSIONS, expiry, id)
 for i = 5, #ARGV, 2 do
   local ref = ARGV[i]
   redis.call('SADD', k('pinned', ref), id)
-  tell_holders(ref, TOLD.some)
+  notify_holders(ref, NOTIFIED.some)
   redis.call('SADD', MIN_COPIES, ref)
   local held = lasting_copies(ref, now) > 0 or redis.call('HEXISTS', k('holders', ref), chosen[ref]) == 1
   local missing = not held and redis.call('EXISTS', k('load', ref)) == 0

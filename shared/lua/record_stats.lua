@@ -7,7 +7,7 @@ if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return -2 en
 open_with_harmless_write()
 for i = 5, #ARGV, 2 do
   redis.call('HSET', k('stats', ref), ARGV[i], ARGV[i + 1])
-  if ARGV[i] == 'rows' then tell_holders(ref, TOLD.all) end  -- their batches too are wrong
+  if ARGV[i] == 'rows' then notify_holders(ref, NOTIFIED.all) end  -- their batches too are wrong
 end
 redis.call('PEXPIRE', k('stats', ref), STATS_TTL)
 return 1

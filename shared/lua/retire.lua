@@ -13,7 +13,7 @@ if mode ~= '' then
 end
 redis.call('HDEL', k('holders', ref), worker)
 redis.call('SREM', k('holds', worker), ref)
-tell_holders(ref, TOLD.some)
+notify_holders(ref, NOTIFIED.some)
 note_leaving(ref, worker, epoch)
 local last = redis.call('XREVRANGE', k('work', worker), '+', '-', 'COUNT', 1)
 note_warm(ref, worker, epoch, ARGV[5])

@@ -11,5 +11,5 @@ for i = 3, #ARGV, 2 do
   end
 end
 if least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) end
-if #ARGV > 2 then tell_holders(ref, TOLD.all) end
+if #ARGV > 2 then notify_holders(ref, NOTIFIED.all) end
 return redis.call('HGETALL', key)

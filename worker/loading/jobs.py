@@ -14,7 +14,7 @@ MAX_JOB_BYTES = 4096
 
 
 def call_of(data: bytes) -> tuple[str, str]:
-    """The (ref, token) that a job invites to load; ValueError if it is no order."""
+    """The (ref, token) that a job invites to load; ValueError if it is not an order."""
     if len(data) > MAX_JOB_BYTES:
         raise ValueError(f"an order has at most {MAX_JOB_BYTES} bytes")
     try:
@@ -29,4 +29,4 @@ def call_of(data: bytes) -> tuple[str, str]:
 
 
 def _finite(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

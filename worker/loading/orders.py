@@ -58,7 +58,7 @@ class Orders:
 
     def lists(self) -> list[str]:
         """The lists to read now: the cold queue only while a load could start here, so that its
-        orders stay for workers that have room."""
+        orders stay for workers with capacity."""
         if self._closed:
             return []
         return [self._own, self._cold] if self._may_load() else [self._own]
@@ -102,7 +102,7 @@ class Orders:
     async def _take_job(self, item: bytes) -> None:
         job = self._keys.rq_job(item.decode(errors="replace"))
         with redis_errors():
-            # Not of what is too large: anyone who may write to Redis can put a job there.
+            # Not if it is too large: the queue is open to every client of this Redis.
             size = await self._ask("HSTRLEN", job, "data")
             data = await self._ask("HGET", job, "data") if size <= MAX_JOB_BYTES else b""
             await self._ask("UNLINK", job)

@@ -20,10 +20,10 @@ local function is_replaced(ref)
   end
 end
 
--- Which version is the newest has changed, and so has what those who hold others are to keep.
-local function tell_holders_of_versions(name)
+-- Which version is the newest has changed, and so has what the holders of others are to keep.
+local function notify_holders_of_versions(name)
   local flat = redis.call('HGETALL', k('loaded_versions', name))
-  for i = 1, #flat, 2 do tell_holders(name .. ':' .. flat[i] .. ':' .. flat[i + 1], TOLD.all) end
+  for i = 1, #flat, 2 do notify_holders(name .. ':' .. flat[i] .. ':' .. flat[i + 1], NOTIFIED.all) end
 end
 
 -- Record that a worker holds this version. It replaces older ones, and a newer one replaces it.
@@ -34,7 +34,7 @@ local function note_loaded_version(ref)
   if before and before ~= digest then clear_min_copies(name .. ':' .. version .. ':' .. before) end
   redis.call('HSET', live, version, digest)
   redis.call('PEXPIRE', live, STATS_TTL)
-  if before ~= digest then tell_holders_of_versions(name) end
+  if before ~= digest then notify_holders_of_versions(name) end
   local oldest = version
   local flat = redis.call('HGETALL', live)
   for i = 1, #flat, 2 do
@@ -52,7 +52,7 @@ local function forget_version(ref)
   local live = k('loaded_versions', name)
   if redis.call('HGET', live, version) ~= digest then return end
   redis.call('HDEL', live, version)
-  tell_holders_of_versions(name)
+  notify_holders_of_versions(name)
 end
 
 -- A version that has left the repository: no manifest and no override pins it or asks for copies, and it replaces
@@ -60,7 +60,7 @@ end
 local function let_go(ref)
   clear_min_copies(ref)
   redis.call('HDEL', k('policy', ref), 'pin', 'min_copies', 'preload')
-  tell_holders(ref, TOLD.all)
+  notify_holders(ref, NOTIFIED.all)
   forget_version(ref)
 end
 

@@ -52,7 +52,7 @@ do
     redis.call('HDEL', UNHEALTHY, worker)
     for _, ref in ipairs(redis.call('SMEMBERS', holds)) do
       redis.call('HDEL', k('holders', ref), worker)
-      tell_holders(ref, TOLD.some)
+      notify_holders(ref, NOTIFIED.some)
     end
     redis.call('DEL', holds, k('changed', worker))
     give_up_loads(worker, now)

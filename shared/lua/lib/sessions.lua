@@ -12,7 +12,7 @@ end
 local function end_session(id)
   for _, model in ipairs(models_of(redis.call('HGET', k('session', id), 'models'))) do
     redis.call('SREM', k('pinned', model.ref), id)
-    tell_holders(model.ref, TOLD.some)
+    notify_holders(model.ref, NOTIFIED.some)
   end
   redis.call('DEL', k('session', id))
   return redis.call('ZREM', SESSIONS, id)
