@@ -27,6 +27,14 @@ class Completion(NamedTuple):
     cause: bytes = b""
 
 
+class Beaten(NamedTuple):
+    """Answer of `heartbeat`: ok | resync | fenced | taken, and the refs of copies whose policy,
+    pins or number have changed."""
+
+    answer: str
+    changed: tuple[str, ...] = ()
+
+
 class WorkerScripts(ScriptRunner):
     """The scripts that workers call. All raise Unavailable if Redis does not answer, or refuses."""
 
@@ -47,12 +55,12 @@ class WorkerScripts(ScriptRunner):
     async def heartbeat(
         self, worker: str, epoch: str, incarnation: str, lease_ms: int, held: int,
         fields: dict[str, Any],
-    ) -> str:  # fmt: skip
-        """`ok`, `resync`, `fenced` or `taken`."""
+    ) -> Beaten:  # fmt: skip
+        """Renew the lease. `fields`: those of the report that have changed, or all."""
         flat = flat_of(fields)
         args = (worker, epoch, incarnation, lease_ms, held, *flat)
-        answer: bytes = await self._run("heartbeat", *args)
-        return answer.decode()
+        answer, *changed = await self._run("heartbeat", *args)
+        return Beaten(answer.decode(), tuple(ref.decode() for ref in changed))
 
     async def fence_worker(
         self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int,

@@ -1,8 +1,9 @@
 """Housekeeping of a cell: leases, dead workers and gateways, expired requests, missing copies.
 
-Every gateway does all of it; each step is one atomic script, so together they do it once. Each kind
-of step has a loop of its own, and within a script a member that cannot be handled fails alone: a
-broken key stops no housekeeping but its own.
+A few gateways do it, those that the last heartbeat's answer names; each step is one atomic script,
+so together they do it once. Every gateway looks whether Redis is full: its readiness says so. Each
+kind of step has a loop of its own, and within a script a member that cannot be handled fails alone:
+a broken key stops no housekeeping but its own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ MAX_LOGGED = 1000
 FULL_SWEEPS = 3
 WARN_EVERY_S = 60.0
 
+Step = Callable[[], Awaitable[object]]
 Counts = TypeVar("Counts", bound=tuple[int, ...])
 
 
@@ -52,6 +54,7 @@ class Sweeper:
         self._lease_ms = round(lease_s * 1000)
         self._max_attempts = max_attempts
         self._logged: set[str] = set()
+        self._keeps_house = True
         self._watch = ClockWatch()
 
     async def keep_clock_once(self) -> int:
@@ -81,7 +84,17 @@ class Sweeper:
     async def beat_once(self) -> int:
         """Renew this gateway's lease; the number of entries moved from dead gateways back to
         doors."""
-        return await self._scripts.gateway_beat(self._gateway, self._lease_ms)
+        beat = await self._scripts.gateway_beat(self._gateway, self._lease_ms)
+        self._keeps_house = beat.keeps_house
+        return beat.moved
+
+    def of_the_house(self, step: Step) -> Step:
+        """`step`, taken only while this gateway keeps house."""
+
+        async def taken() -> object:
+            return await step() if self._keeps_house else None
+
+        return taken
 
     async def reap_once(self) -> int:
         """Release dead workers; how many."""

@@ -116,7 +116,7 @@ async def test_a_worker_that_comes_back_between_two_chunks_loses_nothing(cell: C
     """Its registration moves the rest."""
     epoch = await dead(cell, *[placing() for _ in range(CHUNK + 5)])
     await cell.reap()
-    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "fenced"
+    assert (await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {})).answer == "fenced"
     await cell.worker("w1")
     assert await cell.reap() is None
     assert await cell.client.xlen(cell.keys.parked(REF)) == CHUNK + 5

@@ -80,10 +80,11 @@ async def heartbeat(run: Run, c: Choices) -> None:
     held = len(run.state.holds.get(worker, ())) + c.chance(4)
     report = {"completed_per_s": "3", "state": "draining" if c.chance(4) else "ready"}
     report |= _report(run, c)
-    answer, m = await run.call(
+    beaten, m = await run.call(
         f"heartbeat {worker} {epoch} {incarnation}",
         run.scripts.heartbeat(worker, epoch, incarnation, LEASE_MS, held, report),
     )
+    answer = beaten.answer
     record = m.state.workers.get(worker)
     if record is None or record["epoch"] != epoch:
         taken = record is not None and record["incarnation"] != incarnation

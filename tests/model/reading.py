@@ -92,7 +92,8 @@ def _test(state: State, _: str, content: Any, __: Any) -> None:
     prefix_length = None
     for name, at in _scores(content).items():
         prefix_length = prefix_length or name.index("}") + 2
-        state.expires[name[prefix_length:]] = at
+        if not name.startswith(("changed:", "housekeepers"), prefix_length):
+            state.expires[name[prefix_length:]] = at
 
 
 def _record(flat: list[str]) -> dict[str, str]:
@@ -121,7 +122,7 @@ _KEYED = {
     "breaker", "gateway", "replies", "request",
     "tombstone", "idempotency", "answers", "reply_stream", "policy", "stats",
     "warm", "leaving", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
-    "failed_on", "crashed", "ready",
+    "failed_on", "crashed", "changed", "host", "ready",
     "loaded_versions", "outcomes", "kept", "kept_bytes",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
@@ -171,6 +172,9 @@ _READERS: dict[str, Reader] = {
     "incompatible": _into("incompatible", set),
     "failed_on": _into("failed_on", _table),
     "crashed": _into("crashed", _table),
+    "housekeepers": lambda *_: None,
+    "host": lambda *_: None,
+    "changed": lambda *_: None,  # hints for workers: no script reads them but a heartbeat
     "unhealthy": _whole("unhealthy", _table),
     "ready": _into("ready", lambda flat: {w: float(at) for w, at in _table(flat).items()}),
     "device_classes": _whole("device_classes", set),

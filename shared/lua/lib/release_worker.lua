@@ -47,12 +47,14 @@ do
   function release_worker(worker, how, chunk, now)
     local stream, started, holds = k('work', worker), k('started', worker), k('holds', worker)
     unindex_class(worker)
+    note_host(worker, false)
     redis.call('DEL', k('worker', worker))
     redis.call('HDEL', UNHEALTHY, worker)
     for _, ref in ipairs(redis.call('SMEMBERS', holds)) do
       redis.call('HDEL', k('holders', ref), worker)
+      notify_holders(ref, NOTIFIED.some)
     end
-    redis.call('DEL', holds)
+    redis.call('DEL', holds, k('changed', worker))
     give_up_loads(worker, now)
     local entries, items = redis.call('XRANGE', stream, '-', '+', 'COUNT', chunk), {{}, {}}
     for _, e in ipairs(entries) do

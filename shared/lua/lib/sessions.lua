@@ -14,6 +14,7 @@ local function models_of_session(id) return models_of(redis.call('HGET', k('sess
 local function end_session(id)
   for _, model in ipairs(models_of_session(id)) do
     redis.call('SREM', k('pinned', model.ref), id)
+    notify_holders(model.ref, NOTIFIED.some)
   end
   redis.call('DEL', k('session', id))
   return redis.call('ZREM', SESSIONS, id)
