@@ -15,7 +15,7 @@ from tests.model import load_target
 from tests.model.state import Item, Load, State
 
 ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
-LEAVING_TTL = 7_200_000
+LEAVING_TTL, ORDER_UNITS = 7_200_000, 12
 RESULT_TTL, RECORD_SPARE, REPLIES_TTL, STALL_SPARE = 3_600_000, 3_600_000, 60_000, 900_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
@@ -58,10 +58,19 @@ class Model:
         self._serial = 0
         self._streams = {"work": state.work, "parked": state.parked}
         self.free_choice = False
-        self.looked: dict[str, int] = {}  # the queue at which a spill was thought about
-        self.found_nobody: set[str] = set()  # to take a further copy
+        self.begin_call()
         self.notes: list[str] = []  # what was decided on the way, to be counted
         self._expire()
+
+    def begin_call(self) -> None:
+        """What a call of a script remembers is forgotten: one step may be several calls."""
+        self.looked: dict[str, int] = {}  # the queue at which a spill was thought about
+        self.found_nobody: set[str] = set()  # to take a further copy
+        self.orders_written = 0
+
+    def work_done(self, entries: int) -> int:
+        """What is taken off a budget: an order costs as much as so many entries."""
+        return entries + ORDER_UNITS * self.orders_written
 
     def note(self, what: str) -> None:
         self.notes.append(what)
@@ -178,6 +187,7 @@ class Model:
             token, "ordered", "", self.now, refused, extra, chosen, all_failed=all_failed
         )
         self.lives(f"load:{ref}", ORDER_TTL)
+        self.orders_written += 1
         job = job_id(ref, token)
         self.state.orders.add(job)
         self.state.jobs.add(job)

@@ -65,9 +65,10 @@ GATEWAY = [
     ),
     *of(
         "reap", "reap tick announce",
-        ("a_part_is_forgotten", "if left == 0 then redis.call('ZREM', WORKERS, worker) end",
-         "redis.call('ZREM', WORKERS, worker)"),
         ("the_living_are_reaped", "'-inf', now,", "'-inf', '+inf',"),
+    ),
+    *of(
+        "reap", "reap tick announce keep_clock leave place",
         ("the_dying_are_reaped_after_a_stall", "if grace or", "if"),
     ),
     *of(
@@ -105,8 +106,9 @@ GATEWAY = [
 WORKER = [
     *of(
         "register", "register heartbeat begin",
-        ("the_old_ones_requests_stay", "repeat until release_worker(worker, how, 128, now) == 0",
-         "redis.call('DEL', k('work', worker))"),
+        ("the_old_ones_requests_stay", "release_worker(worker, how, tonumber(ARGV[7]), now)",
+         "redis.call('DEL', k('work', worker)) * 0"),
+        ("it_begins_before_all_is_released", "if left > 0 then return left end", ""),
         ("an_epoch_comes_twice", "redis.call('SET', EPOCH, epoch)", "epoch = '7'"),
         ("no_lease", "redis.call('ZADD', WORKERS, now + tonumber(ARGV[3]), worker)", ""),
     ),
@@ -143,15 +145,17 @@ WORKER = [
     *of(
         "fence_worker", "fence_worker begin announce claim_load",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
-        ("innocents_are_charged", ", batch = batch}", "}"),
+        ("innocents_are_charged", "if number ~= batch then", "if false then"),
         ("a_model_is_charged_for_its_request", "if ARGV[7] ~= '' then", "if true then"),
         ("nobody_is_blamed", "charge_crash(ref, worker, cause, now, retried, sole)", ""),
-        ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),
     *of(
         "leave", "leave announce",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
-        ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
+    ),
+    *of(
+        "release", "leave fence_worker announce claim_load",
+        ("nothing_more_is_released", "if not is_released(worker) then", "if true then"),
     ),
 ]  # fmt: skip
 
@@ -220,6 +224,10 @@ SHARED = [
         ("a_start_is_not_counted", "item.attempts = item.attempts + 1", "local _ = 0"),
         ("one_start_too_many", "item.attempts >= how.attempts", "item.attempts > how.attempts"),
         ("the_map_keeps_the_dead", "redis.call('HDEL', k('holders', ref), worker)", ""),
+        ("a_part_is_forgotten", "if left == 0 then redis.call('ZREM', WORKERS, worker) end",
+         "redis.call('ZREM', WORKERS, worker)"),
+        ("the_lease_stays", "redis.call('ZADD', WORKERS, 0, worker)", ""),
+        ("all_at_once", "if work_done(done) >= budget then return done end", ""),
         ("its_loads_stay", "redis.call('DEL', k('load', ref))", "local _ = 0"),
     ),
     *of(

@@ -29,8 +29,6 @@ async def reap(run: Run, c: Choices) -> None:
         worker = over[0][1]
         left = wipe(m, worker, Wiping(run.attempts, "the lease of its worker expired"), run.chunk)
         must(answer == (worker, left), f"reap says {answer}, not {worker, left}")
-        if left == 0:
-            del m.state.leases[worker]
     run.count("reap", "nobody" if answer is None else "part" if answer[1] else "all")
     return run.check("reap", m)
 

@@ -3,6 +3,10 @@
 -- worker that can load the model soonest (`for`) gets the order directly too, and has a head start.
 local JOB_TTL_S, NO_CAPACITY_TTL = 3600, 5000
 
+-- What a call of a script has done, for its budget: an order costs as much as ORDER_UNITS entries that are placed.
+local ORDER_UNITS, orders_written = 12, 0
+local function work_done(entries) return entries + ORDER_UNITS * orders_written end
+
 local function job_id(ref, token)
   return 'load-' .. string.sub(redis.sha1hex(ref), 1, 16) .. '-' .. token
 end
@@ -32,6 +36,7 @@ local function order_load(ref, seed, now, more)
     'result_ttl', 120, 'failure_ttl', 600, 'description', 'load')
   redis.call('EXPIRE', job, JOB_TTL_S)
   redis.call('RPUSH', COLD_QUEUE, id)
+  orders_written = orders_written + 1
   redis.call('SADD', P .. 'rq:queues', COLD_QUEUE)
   if chosen ~= '' then
     redis.call('RPUSH', k('orders', chosen), 'load ' .. ref .. ' ' .. token)
