@@ -49,7 +49,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `pinned:<ref>` | set | ids of the sessions that pin it | goes with its last session |
 | `failed_on:<ref>` | hash | worker -> until when it is not asked to load it, and why | TTL |
 | `crashed:<worker>` | hash | crashes lately, over which models, and if it is suspect | TTL |
-| `ready:<class>` | zset | ready worker of a device class -> its busy share | goes with its last member |
+| `ready:<class>` | zset | ready worker of a class -> its busy share | goes with its last member |
 | `device_classes` | set | classes that have ready workers | a member goes with its last worker |
 | `unhealthy` | hash | worker -> health, models failing there | a field goes with its worker |
 | `no_capacity:<ref>` | string | no other worker could take another copy | TTL |

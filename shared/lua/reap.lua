@@ -1,8 +1,8 @@
 -- reap: release one worker whose lease has expired and place its requests again, a bounded part.
--- use: keys, constants, queued, guarded, grace, report, outcomes, publish, entries, sample, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker
+-- use: keys, constants, queued, guarded, grace, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, max attempts, budget.
--- Returns {worker, how much of it is left}, or {} if no lease has expired, Redis was away less than a lease ago (lib/grace),
--- or no gateway has kept the clock yet. Any gateway may call it at any time.
+-- Returns {worker, how much of it is left}, or {} if no lease has expired, Redis was away less than a lease ago
+-- (lib/grace), or no gateway has kept the clock yet. Any gateway may call it at any time.
 -- One that cannot be released is passed over: {error, -1} if only such are left.
 local CANDIDATES = 8
 local now = clock()

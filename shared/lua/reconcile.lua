@@ -1,5 +1,5 @@
 -- reconcile: end sessions that have expired, and order the missing copies of models with a minimum number.
--- use: keys, constants, guarded, grace, report, sample, health, holders, load_target, blame, order, breaker, copies, sessions
+-- use: keys, constants, guarded, grace, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {sessions ended, copies ordered, {errors of single sessions and models}}.
 local now, ended, ordered = clock(), 0, 0

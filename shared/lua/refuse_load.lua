@@ -1,5 +1,5 @@
 -- refuse_load: offer an order to the other workers because this one cannot hold the model.
--- use: keys, constants, report, sample, health, holders, load_target, blame, order
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token.
 -- Returns 'ordered' (a new order, without this worker) | 'no_worker' (no other worker is left: the
 --   lease stays with this worker, which must fail the load) | 'no_capacity' (no worker can take a further
@@ -23,7 +23,7 @@ if #live_holders(ref, now) > 0 or (extra ~= '' and redis.call('XLEN', k('parked'
   redis.call('SET', k('no_capacity', ref), worker, 'PX', NO_CAPACITY_TTL)
   return 'no_capacity'
 end
--- Who was busy was not asked to share the work of others. Now a request waits for a first copy.
+-- Busy workers were not asked to share the work of others. Now a request waits for a first copy.
 if extra == 'scale_out' and is_one_left(ref, now, worker, '') then
   order_load(ref, ARGV[4], now, {refused = worker})
   return 'ordered'

@@ -1,5 +1,5 @@
 -- reload: a restarted worker claims the load of a model that it held before.
--- use: keys, constants, report, sample, health, holders, load_target, blame, breaker
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, lease ms.
 -- Returns the load token | '' (fenced, held, being loaded, there are as many copies as there may be, or
 --   it has crashed workers or failed lately, or a healthier worker can load it).

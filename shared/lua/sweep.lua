@@ -1,5 +1,5 @@
 -- sweep: end requests past their deadlines, and lost ones; order loads again for parked requests without one.
--- use: keys, constants, queued, guarded, grace, report, outcomes, deadline, publish, lost, entries, sample, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
+-- use: keys, constants, queued, guarded, grace, report, outcomes, deadline, publish, lost, entries, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {requests ended, loads ordered again, requests placed again, {errors of single requests and models}}.
 local LATER_MS = 60000  -- until a request that could not be ended is tried again

@@ -119,7 +119,7 @@ def test_an_ingress_entry_has_the_fields_that_the_door_takes() -> None:
             "between `claim_load` and `announce` | the lease | it times out ",
             f"({load_lease.LOAD_LEASE_MS // 1000} s)",
         ),
-        ("Scripts move in chunks of ", f"{scripts.CHUNK}."),
+        ("A call does work up to a budget of ", f"{scripts.CHUNK}:"),
         ("within lease (`WARMROUTE_LEASE_S`) + sweep ", f"({SWEEP_EVERY_S:g} s)"),
     ],
 )

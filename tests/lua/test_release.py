@@ -1,4 +1,4 @@
-"""release.lua: a worker is released in parts of bounded cost; gateways do what a dead process left."""
+"""release.lua: a worker is released in parts of bounded cost, also when the process dies."""
 
 from __future__ import annotations
 

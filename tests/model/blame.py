@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.model.load_target import (
     failed_workers,
     failure_of,
-    incompatible_workers,
     live_workers,
     rank_of,
 )

@@ -212,7 +212,7 @@ COPIES = [
     ),
     *of(
         "lib/sample", "register heartbeat leave",
-        ("one_that_drains_is_listed", "if r[1] ~= 'ready' then return", "if false then return"),
+        ("one_that_drains_is_listed", "if not own.ready then return", "if false then return"),
         ("a_class_of_nobody_is_listed", "redis.call('SREM', DEVICE_CLASSES, class)", "return"),
     ),
     *of(
@@ -224,7 +224,7 @@ COPIES = [
         ("a_draining_worker_is_warm", "if own.ready and not", "if not"),
     ),
     *of(
-        "lib/load_target", "announce retire leave",
+        "lib/model_facts", "announce retire leave",
         ("hints_of_the_dead_stay", "if not redis.call('ZSCORE', WORKERS, other) then",
          "if false then"),
     ),

@@ -105,9 +105,7 @@ def has_time(state: State, worker: str) -> bool:
     return not contended and number(state, worker, "busy_share") < SPARE
 
 
-def is_one_left(
-    state: State, now: int, ref: str, refused: Iterable[str], extra: str = ""
-) -> bool:
+def is_one_left(state: State, now: int, ref: str, refused: Iterable[str], extra: str = "") -> bool:
     """Whether somebody else may be asked who is not sick."""
     out = excluded(state, now, ref, refused, extra)
     return soonest(state, now, ref, out)[2] < RANKS["sick"]
@@ -115,5 +113,5 @@ def is_one_left(
 
 def incompatible_workers(state: State, now: int, ref: str) -> set[str]:
     """Live workers of a device class on which it could not be loaded a short while ago."""
-    classes = state.incompatible.get(ref, set())
-    return {w for w in live_workers(state, now) if state.workers.get(w, {}).get("device_class", "") in classes}
+    classes, live = state.incompatible.get(ref, set()), live_workers(state, now)
+    return {w for w in live if state.workers.get(w, {}).get("device_class", "") in classes}

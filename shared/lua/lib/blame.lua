@@ -39,9 +39,9 @@ local function note_failure(ref, worker, now, what)
   redis.call('PEXPIRE', key, 2 * LONGEST_BACKOFF)
 end
 
--- Who is not to load it: its holders, the workers of the list `refused`, those that could not a short while ago, those
--- of a device class that is incompatible with it, and if the copy is to share the work of others (`extra`) who has no
--- time. With `retry` failures do not count. Returns a function of a worker.
+-- The workers that are not to load it: its holders, those of the list `refused`, those that could not a short while ago,
+-- those of a device class that is incompatible with it, and if the copy is to share the work of others (`extra`) those
+-- without time. With `retry` failures do not count. Returns a function of a worker.
 local function excluding(ref, now, refused, extra, retry)
   local names, classes, held = names_in(refused), {}, redis.call('EXISTS', k('holders', ref)) == 1
   if not retry then

@@ -2,7 +2,7 @@
 -- One rule for both: a copy is justified while the devices of the other holders have no time for its work.
 -- It is ordered if, besides, their queues take longer than a first answer from a new copy.
 local SCALE_OUT_FROM = 4        -- shorter queues are not checked: the warm path stays short
-local LOOK_AGAIN_MS = 250  -- after nobody was found, for a copy that is to share the work
+local LOOK_AGAIN_MS = 250  -- after no worker was found for a copy that is to share the work
 local looked, found_nobody = {}, {}
 
 local function could_be_more(ref, now)

@@ -4,7 +4,8 @@ local function reported(worker, field) return redis.call('HGET', k('worker', wor
 
 -- What a choice asks of a worker. Read once in a call of a script. A device that is less busy than SPARE, as a share
 -- of time, can take more work, unless its models evict each other.
-local SPARE, facts_of = 0.7, {}
+local SPARE = 0.7
+local facts_of = {}
 local function facts(worker)
   local known = facts_of[worker]
   if known then return known end
@@ -12,7 +13,7 @@ local function facts(worker)
     'contended', 'completed_per_s')
   local busy_share = tonumber(r[5] or 0) or 0
   known = {epoch = r[1], ready = r[2] == 'ready', class = r[3] or '', service_ms = tonumber(r[4] or 0) or 0,
-    spare = math.max(0, SPARE - busy_share), has_time = busy_share < SPARE and r[6] ~= '1',
+    busy_share = busy_share, spare = math.max(0, SPARE - busy_share), has_time = busy_share < SPARE and r[6] ~= '1',
     completed_per_s = tonumber(r[7] or 0) or 0}
   facts_of[worker] = known
   return known

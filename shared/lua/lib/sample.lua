@@ -1,7 +1,8 @@
 -- sample: the workers that a choice looks at. Up to MOST_SAMPLED that is every live one; of more it is as many at
 -- random and the least busy of each device class (ready:<class>), so that no choice costs more in a larger fleet. It
 -- is drawn once in a call of a script.
-local MOST_SAMPLED, sampled, is_sampled = 32, nil, {}
+local MOST_SAMPLED = 32
+local sampled, is_sampled = nil, {}
 
 -- Those of `names` whose lease has not expired.
 local function alive(names, now)
@@ -58,9 +59,9 @@ local function unindex_class(worker)
 end
 
 local function index_class(worker)
-  local r = redis.call('HMGET', k('worker', worker), 'state', 'device_class', 'busy_share')
-  if r[1] ~= 'ready' then return unindex_class(worker) end
-  if redis.call('ZADD', k('ready', r[2] or ''), tonumber(r[3] or 0) or 0, worker) == 1 then
-    redis.call('SADD', DEVICE_CLASSES, r[2] or '')
+  local own = facts(worker)
+  if not own.ready then return unindex_class(worker) end
+  if redis.call('ZADD', k('ready', own.class), own.busy_share, worker) == 1 then
+    redis.call('SADD', DEVICE_CLASSES, own.class)
   end
 end
