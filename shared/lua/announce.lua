@@ -29,7 +29,7 @@ if #ARGV > 7 and least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) 
 local is_alive = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
 local waits = not is_alive
 if is_alive then
-  local _, rest_waits = place_parked(ref, now, ARGV[7])
+  local _, rest_waits = place_parked(ref, now, tonumber(ARGV[7]))
   waits = rest_waits
 end
 local left = redis.call('XLEN', parked)

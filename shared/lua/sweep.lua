@@ -1,12 +1,15 @@
 -- sweep: end requests past their deadlines, and lost ones; order loads again for parked requests without one.
 -- use: keys, constants, queued, guarded, grace, report, outcomes, deadline, publish, lost, entries, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
--- KEYS[1] prefix. ARGV: now, chunk.
+-- KEYS[1] prefix. ARGV: now, budget: so many requests are ended or placed in all, where an order counts
+--   ORDER_UNITS (order), and so many members of each index are looked at.
 -- Returns {requests ended, loads ordered again, requests placed again, {errors of single requests and models}}.
 local LATER_MS = 60000  -- until a request that could not be ended is tried again
-local now, chunk = clock(), tonumber(ARGV[2])
+local now, budget = clock(), tonumber(ARGV[2])
 local ended, ordered, placed = 0, 0, 0
 open_with_harmless_write()
 local grace = grace_of(now)
+
+local function left() return budget - work_done(ended + placed) end
 
 local function expire(id)
   local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model', 'status')
@@ -45,7 +48,7 @@ local function look_at(ref)
       or not grace and tonumber(lease[4] or now + 1) <= now) then
     redis.call('DEL', load)  -- its worker was reaped, or renews it no more: the next sweep orders again
   elseif not lease[1] and #live_holders(ref, now) > 0 then
-    placed = placed + place_parked(ref, now, chunk)
+    placed = placed + place_parked(ref, now, left())
   elseif not lease[1] and not unloadable(ref) and breaker(ref, now) ~= 'open' then
     local first = redis.call('XRANGE', parked, '-', '+', 'COUNT', 1)[1]
     order_load(ref, first[1], now)
@@ -53,12 +56,17 @@ local function look_at(ref)
   end
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, chunk)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, budget)) do
   redis.call('ZREM', DEADLINES, id)
   if not guarded(id, expire, id) then redis.call('ZADD', DEADLINES, now + LATER_MS, id) end
 end
-for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do guarded(ref, look_at, ref) end
-for _, id in ipairs(redis.call('ZRANDMEMBER', DEADLINES, chunk)) do
+local refs = redis.call('SRANDMEMBER', PARKED, budget)
+table.sort(refs)
+for _, ref in ipairs(refs) do
+  if left() <= 0 then break end
+  guarded(ref, look_at, ref)
+end
+for _, id in ipairs(redis.call('ZRANDMEMBER', DEADLINES, math.max(0, left()))) do
   if guarded(id, end_if_lost, id, now) then ended = ended + 1 end
 end
 return {ended, ordered, placed, errors}

@@ -87,6 +87,18 @@ GATEWAY = [
         ("a_load_that_is_not_renewed_goes_on", "tonumber(lease[4] or now + 1) <= now", "false"),
     ),
     *of(
+        "sweep", "sweep place announce reap tick",
+        ("it_has_no_budget", "if left() <= 0 then break end", ""),
+    ),
+    *of(
+        "lib/parked", "sweep place announce reap tick heartbeat",
+        ("it_has_no_budget", "if work_done(i - 1) - before >= budget then", "if false then"),
+    ),
+    *of(
+        "hand_over", "hand_over announce place",
+        ("it_goes_before_all_is_handed_over", "if ARGV[3] == '' then return out end", ""),
+    ),
+    *of(
         "sweep", "sweep fail_load claim_load announce",
         ("a_failed_load_is_tried_at_once", "and not unloadable(ref)", ""),
     ),

@@ -39,29 +39,24 @@ async def sweep(run: Run, c: Choices) -> None:
     grace = grace_of(m)
     expired = _expire(m, run.chunk, grace)
     counts = {"expired": expired, "ordered": 0, "placed": 0}
-    m.free_choice = True  # the refs are looked at in an order of Redis's choice
-    if len(m.state.waiting) <= run.chunk:
-        for ref in _in_order(m):
-            what, number = _sweep_ref(m, ref, run.chunk, grace)
+
+    def left() -> int:
+        return run.chunk - m.work_done(expired + counts["placed"])
+
+    must(len(m.state.waiting) <= run.chunk, "all that waits is drawn")
+    for ref in sorted(m.state.waiting):
+        if left() > 0:
+            what, number = _sweep_ref(m, ref, left(), grace)
             counts[what] = counts.get(what, 0) + number
-        counts["lost"] = _end_lost(m, run.chunk)
-        ended = expired + counts["lost"]
-        must(answer == (ended, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
-        for what, number in counts.items():
-            if number:
-                run.count("sweep", what)
+    counts["lost"] = _end_lost(m, max(0, left()))
+    ended = expired + counts["lost"]
+    must(answer == (ended, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
+    for what, number in counts.items():
+        if number:
+            run.count("sweep", what)
+    if left() <= 0:
+        run.count("sweep", "part")
     run.check("sweep", m)
-
-
-def _in_order(m: Model) -> list[str]:
-    """What waits, as the script went through it: by the first request that it placed of each."""
-    first: dict[str, tuple[int, ...]] = {}
-    for entries in m.after.work.values():
-        for entry, item in entries.items():
-            if any(item.id == parked.id for parked in m.state.parked.get(item.ref, {}).values()):
-                at = tuple(int(part) for part in entry.split("-"))
-                first[item.ref] = min(at, first.get(item.ref, at))
-    return sorted(m.state.waiting, key=lambda ref: first.get(ref, ()))
 
 
 def _expire(m: Model, chunk: int, grace: int) -> int:

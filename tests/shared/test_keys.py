@@ -91,7 +91,7 @@ def test_lua_builds_no_other_key() -> None:
         "epoch",
     }
     fixed |= {"headroom", "min_copies", "sessions", "failures", "outcomes", "refused_models"}
-    fixed |= {"unhealthy", "clock"}
+    fixed |= {"unhealthy", "clock", "device_classes"}
     rq = {"rq:job:", "rq:queue:cold", "rq:queues"}
     parts = {"work:", "parked:", "none"}
     assert joined == fixed | rq | parts
