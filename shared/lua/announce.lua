@@ -34,8 +34,8 @@ if is_alive then
 end
 local left = redis.call('XLEN', parked)
 if left == 0 then
-  redis.call('SREM', PARKED, ref)
-  redis.call('DEL', parked, k('unloadable', ref))
+  redis.call('DEL', k('unloadable', ref))
+  cancel_order(ref)
 elseif waits then
   left = 0
 end

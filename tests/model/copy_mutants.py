@@ -18,11 +18,12 @@ LOADS = [
         ("a_further_copy_is_unwanted", "if (extra == '' or over) and", "if"),
         ("nobody_has_a_head_start", "if chosen ~= ''", "if false"),
         ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START_MS", "2 ^ 50"),
-        ("its_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1,", "#("),
+        ("its_job_stays_in_the_queue", "forget_order(ref, token)", ""),
     ),
     *of(
         "lib/blame", "claim_load order_copy announce refuse_load reload",
         ("a_holder_takes_another_copy", "return held and redis", "return false and redis"),
+        ("as_small_a_budget_is_asked", "own.budget <= larger", "false"),
     ),
     *of(
         "claim_load", "claim_load open_session close_session",
@@ -84,7 +85,7 @@ LOADS = [
         ("a_passing_cause_ends_requests", "  if temporary then\n", "  if false then\n"),
         ("the_cause_is_forgotten",
          "redis.call('SET', k('unloadable', ref)", "redis.call('SET', k('none', ref)"),
-        ("no_other_worker_is_asked", "is_one_left(ref, now, refused, extra)", "false"),
+        ("no_other_worker_is_asked", "is_one_left(ref, now, refused, extra, r[6])", "false"),
         ("what_is_proved_is_tried_elsewhere", "if scope ~= 'model' and #names", "if #names"),
         ("a_class_is_out_for_ever", "redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])", ""),
     ),
@@ -235,7 +236,7 @@ COPIES = [
     *of(
         "lib/order", "order_copy sweep cancel retire announce",
         ("the_warm_worker_gets_no_order", "if chosen ~= '' then", "if false then"),
-        ("a_further_copy_is_taken_back", "or ((lease[3] or '') ~= '' and not extra)", ""),
+        ("a_further_copy_is_taken_back", "(lease[3] or '') ~= '' and not extra", "false"),
         ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)", ""),
     ),
 ]  # fmt: skip

@@ -68,9 +68,8 @@ def _announced(
         going = not place_parked(m, ref, run.chunk)[1]
     left = len(m.state.parked.get(ref, {}))
     if left == 0:
-        m.state.waiting.discard(ref)
-        m.state.parked.pop(ref, None)
         m.forget(f"unloadable:{ref}")
+        m.unorder(ref)
     left = left if going else 0
     if left == 0 and token:
         end_load(m, worker, ref)
@@ -160,9 +159,13 @@ def _charged(m: Model, worker: str, ref: str, load: Load, why: Cause) -> str:
     refused = frozenset() if further else load.refused
     extra, live = "" if further else load.extra, m.live_holders(ref)
     asked = len(failed_workers(m.state, m.now, ref)) < MOST_ASKED
-    if why.scope != "model" and asked and is_one_left(m.state, m.now, ref, refused, extra):
+    if (
+        why.scope != "model"
+        and asked
+        and is_one_left(m.state, m.now, ref, refused, extra, load.larger)
+    ):
         m.state.loading.get(worker, set()).discard(ref)
-        m.order(ref, refused, extra)
+        m.order(ref, refused, extra, larger=load.larger)
         return "elsewhere"
     if live:
         end_load(m, worker, ref)

@@ -110,7 +110,10 @@ GATEWAY = [
         "sweep", "sweep tick claim_load take_order announce",
         ("the_late_stay_where_they_are", "take_entry(r[1], r[2], r[5])", ""),
         ("a_lost_order_is_not_repeated", "order_load(ref, first[1], now)", ""),
-        ("an_order_in_the_queue_ends", "redis.call('PEXPIRE', load, ORDER_TTL_MS)", ""),
+        ("an_order_in_the_queue_ends", "redis.call('EXPIRE', load, JOB_TTL_S)", ""),
+        ("what_was_taken_is_not_looked_at", "guarded(ref, look_at_taken, ref)", ""),
+        ("the_oldest_is_repeated_first", "'ZREVRANGEBYSCORE', WAITING_ORDERS, last, '-inf'",
+         "'ZRANGEBYSCORE', WAITING_ORDERS, '-inf', last"),
         ("a_taken_order_lives_on", "redis.call('PEXPIRE', load, CLAIM_TTL_MS)", "local _ = 0"),
     ),
 ]  # fmt: skip
@@ -177,6 +180,8 @@ SHARED = [
         ("the_record_keeps_the_old_place", "'entry', entry,\n    'deadline'",
          "'entry', redis.call('HGET', key, 'entry') or entry,\n    'deadline'"),
         ("nobody_is_asked_to_load", "if not ordered then", "if false then"),
+        ("the_order_for_which_it_waits_lapses", "if phase == 'ordered' then redis.call('EXPIRE'",
+         "if false then redis.call('EXPIRE'"),
         ("no_deadline", "redis.call('ZADD', DEADLINES, item.deadline, item.id)", ""),
     ),
     *of(
@@ -256,8 +261,19 @@ SHARED = [
     ),
     *of(
         "lib/order", "cancel claim_load sweep",
-        ("the_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1, id)", ""),
-        ("nobody_is_invited", "redis.call('RPUSH', COLD_QUEUE, id)", ""),
+        ("the_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1, id)", "local _ = 0"),
+        ("the_index_keeps_it", "redis.call('ZREM', WAITING_ORDERS, ref)", ""),
+        ("nobody_is_invited",
+         "redis.call('RPUSH', redis.call('EXISTS', COMPACTED_QUEUE) == 1 and COMPACTED_QUEUE "
+         "or COLD_QUEUE, id)", ""),
+    ),
+    *of(
+        "lib/order", "sweep place take_order tick refuse_load claim_load",
+        ("its_place_is_lost", "if head and (turn or since < head) then", "if false then"),
+        ("what_is_dead_stays_the_head", "redis.call('LPOP', COLD_QUEUE)\n      drop(id)",
+         "return nil"),
+        ("a_copy_waits_as_a_request_does", "extra == '' and JOB_TTL_S * 1000 or ORDER_TTL_MS",
+         "JOB_TTL_S * 1000"),
     ),
 ]  # fmt: skip
 ALL = [

@@ -110,8 +110,9 @@ def _give_up_loads(m: Model, worker: str, budget: int) -> int:
         refs.discard(ref)
         load = m.state.loads.get(ref)
         if load and load.worker == worker:
-            m.forget(f"load:{ref}")
             if m.state.parked.get(ref) and m.breaker(ref) != "open":
                 m.order(ref)
+            else:
+                m.forget(f"load:{ref}")
     m.state.loading.pop(worker, None)
     return count

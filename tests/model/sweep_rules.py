@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tests.model.clock import grace_of
-from tests.model.model import CLAIM_TTL, JOB_TTL, ORDER_TTL, Model, job_id, must
+from tests.model.model import CLAIM_TTL, JOB_TTL, Model, job_id, must
 from tests.model.moves import publish
 from tests.model.outcomes import late
 from tests.model.parked import place_parked
 from tests.model.releasing import Wiping, wipe
 from tests.model.run import Choices, Run
-from tests.model.state import Item
+from tests.model.state import Item, Load
 
 LOST = "unavailable Redis has lost the entry of this request; send it again"
 
@@ -43,10 +43,17 @@ async def sweep(run: Run, c: Choices) -> None:
     def left() -> int:
         return run.chunk - m.work_done(expired + counts["placed"])
 
+    head, taken = m.queue_head(run.chunk), set()
+    older = [ref for ref, since in m.state.waits.items() if head is not None and since < head]
+    for ref in sorted(older, key=lambda ref: (m.state.waits[ref], ref), reverse=True)[: run.chunk]:
+        if left() > 0:
+            taken.add(ref)
+            what, number = _look_at_taken(m, ref, left(), grace, head)
+            counts[what] = counts.get(what, 0) + number
     must(len(m.state.waiting) <= run.chunk, "all that waits is drawn")
     for ref in sorted(m.state.waiting):
-        if left() > 0:
-            what, number = _sweep_ref(m, ref, left(), grace)
+        if left() > 0 and ref not in taken:
+            what, number = _sweep_ref(m, ref, left(), grace, head)
             counts[what] = counts.get(what, 0) + number
     counts["lost"] = _end_lost(m, max(0, left()))
     ended = expired + counts["lost"]
@@ -75,6 +82,8 @@ def _expire(m: Model, chunk: int, grace: int) -> int:
         item = Item(request, record["model"], 0, record["reply"], record["flags"], 0, "")
         outcome, worker = late(m, record["model"], *place[:2])
         publish(m, item, "expired", worker, outcome)
+        if place[0] == "parked":
+            m.unorder(record["model"])
         expired += 1
     return expired
 
@@ -98,21 +107,39 @@ def _end_lost(m: Model, chunk: int) -> int:
     return ended
 
 
-def _sweep_ref(m: Model, ref: str, chunk: int, grace: int) -> tuple[str, int]:
+def _look_at_taken(
+    m: Model, ref: str, chunk: int, grace: int, head: float | None
+) -> tuple[str, int]:
+    """An order that was taken from the queue is claimed soon, or repeated in its place."""
+    load = m.state.loads.get(ref)
+    if load is not None and load.phase == "ordered":
+        return _keep_order(m, ref, load, head)
+    if load is not None or not m.state.parked.get(ref):
+        del m.state.waits[ref]
+        return "unindexed", 1
+    return _sweep_ref(m, ref, chunk, grace, head)
+
+
+def _keep_order(m: Model, ref: str, load: Load, head: float | None) -> tuple[str, int]:
+    since = m.state.waits.get(ref)
+    if since is not None and (head is None or since >= head):
+        m.lives(f"load:{ref}", JOB_TTL)
+        if (job := job_id(ref, load.token)) in m.state.jobs:
+            m.lives(f"rq:job:{job}", JOB_TTL)
+        return "kept", 1
+    if m.state.expires[f"load:{ref}"] - m.now > CLAIM_TTL:
+        m.lives(f"load:{ref}", CLAIM_TTL)
+        return "taken", 1
+    return "patient", 1
+
+
+def _sweep_ref(m: Model, ref: str, chunk: int, grace: int, head: float | None) -> tuple[str, int]:
     parked, load = m.state.parked.get(ref, {}), m.state.loads.get(ref)
     if not parked:
         m.unorder(ref)
         return "forgotten", 1
     if load and load.phase == "ordered":
-        job = job_id(ref, load.token)
-        if job in m.state.orders and job in m.state.jobs:
-            m.lives(f"load:{ref}", ORDER_TTL)
-            m.lives(f"rq:job:{job}", JOB_TTL)
-            return "kept", 1
-        if m.state.expires[f"load:{ref}"] - m.now > CLAIM_TTL:
-            m.lives(f"load:{ref}", CLAIM_TTL)
-            return "taken", 1
-        return "patient", 1
+        return _keep_order(m, ref, load, head)
     unrenewed = load is not None and load.until and load.until <= m.now and not grace
     if load and load.phase == "loading" and (load.worker not in m.state.leases or unrenewed):
         m.forget(f"load:{ref}")

@@ -1,6 +1,7 @@
 -- parked: place the parked requests of a model, those with the fewest starts first: a request that has crashed
 -- a process is not the probe of a quarantine while others wait, and it harms none of them.
--- budget: how many, where an order counts ORDER_UNITS more (order). Returns how many, and whether the rest has to wait, for the result of a probe or for a healthy copy.
+-- budget: how many, where an order counts ORDER_UNITS more (order).
+-- Returns how many, and whether the rest has to wait, for the result of a probe or for a healthy copy.
 local function place_parked(ref, now, budget)
   local stream, rows, before = k('parked', ref), {}, work_done(0)
   for i, e in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', budget)) do

@@ -39,9 +39,9 @@ do
       if work_done(i - 1) >= budget then return i - 1 end
       redis.call('SREM', k('loads', worker), ref)
       if redis.call('HGET', k('load', ref), 'worker') == worker then
-        redis.call('DEL', k('load', ref))
         local first = redis.call('XRANGE', k('parked', ref), '-', '+', 'COUNT', 1)[1]
-        if first and breaker(ref, now) ~= 'open' then order_load(ref, first[1], now) end
+        local again = first and breaker(ref, now) ~= 'open'
+        if again then order_load(ref, first[1], now) else redis.call('DEL', k('load', ref)) end
       end
     end
     return #refs
