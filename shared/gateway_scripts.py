@@ -164,8 +164,11 @@ class GatewayScripts(ScriptRunner):
     async def hand_over(self, gateway: str, waiting: Iterable[Waiting]) -> list[int]:
         """A gateway stops. Per request 1 if it continues and can be polled, 0 if it has ended.
         Afterwards the replies that it has not read are in the stream `<gateway>.unread`."""
-        flat = [field for item in waiting for field in item]
-        kept: list[int] = await self._run("hand_over", gateway, *flat)
+        items, kept = list(waiting), list[int]()
+        for at in range(0, max(1, len(items)), CHUNK):
+            flat = [field for item in items[at : at + CHUNK] for field in item]
+            last = "1" if at + CHUNK >= len(items) else ""
+            kept += await self._run("hand_over", gateway, last, *flat)
         return kept
 
     async def keep_clock(self, lease_ms: int, mark: str = "", leap_ms: int = 0) -> KeptClock:

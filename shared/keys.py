@@ -17,6 +17,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `parked` | set | refs that have parked requests | goes with its last member |
 | `load:<ref>` | hash | the load lease: token, worker, for, phase, since, why, extra | TTL |
 | `changed:<worker>` | set | refs that the worker is to read again; a heartbeat takes them | TTL |
+| `waiting_orders` | zset | ref -> since when its order waits, ms | a member goes with its order |
 | `loads:<worker>` | set | refs that the worker is loading | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
 | `refused_models` | zset | ref -> until when `unloadable:` or `breaker:` may refuse it | TTL |
@@ -74,7 +75,7 @@ LASTING = (
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
     "kept:", "kept_bytes:",
     "min_copies", "sessions", "pinned:", "events", "unhealthy", "clock",
-    "ready:", "device_classes",
+    "ready:", "device_classes", "waiting_orders",
     "rq:queues", "rq:queue:",
 )  # fmt: skip
 
@@ -103,6 +104,7 @@ class Keys:
         self.unhealthy = self._of("unhealthy")
         self.housekeepers = self._of("housekeepers")
         self.device_classes = self._of("device_classes")
+        self.waiting_orders = self._of("waiting_orders")
         self.events = self._of("events")
         self.clock = self._of("clock")
         self.answers = self._of("answers:")

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
+ORDER_UNITS = 12  # an order's share of a script's budget (lua/lib/order.lua)
 CLOCK_EVERY_S = 0.4
 MAX_CHUNKS = 1000
 MAX_LOGGED = 1000
@@ -117,7 +118,7 @@ class Sweeper:
         for _ in range(MAX_CHUNKS):
             ended, ordered, placed = await self._tolerant("sweep", self._scripts.sweep)
             counts.update(ended=ended, ordered=ordered, placed=placed)
-            if max(ended, placed) < CHUNK:
+            if ended + placed + ORDER_UNITS * ordered < CHUNK:
                 break
         return counts
 
@@ -140,7 +141,12 @@ class Sweeper:
 
     async def reconcile_once(self) -> Counter[str]:
         """End sessions without a heartbeat, order missing copies."""
-        ended, missing = await self._tolerant("reconcile", self._scripts.reconcile)
+        ended = missing = 0
+        for _ in range(MAX_CHUNKS):
+            more = await self._tolerant("reconcile", self._scripts.reconcile)
+            ended, missing = ended + more[0], missing + more[1]
+            if not more[0] and ORDER_UNITS * more[1] < CHUNK:
+                break
         if ended:
             self._events.emit("session_closed", reason=f"without a heartbeat: {ended} sessions")
         if missing:

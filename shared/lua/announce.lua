@@ -31,13 +31,13 @@ if #ARGV > 7 and least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) 
 local is_alive = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
 local waits = not is_alive
 if is_alive then
-  local _, rest_waits = place_parked(ref, now, ARGV[7])
+  local _, rest_waits = place_parked(ref, now, tonumber(ARGV[7]))
   waits = rest_waits
 end
 local left = redis.call('XLEN', parked)
 if left == 0 then
-  redis.call('SREM', PARKED, ref)
-  redis.call('DEL', parked, k('unloadable', ref))
+  redis.call('DEL', k('unloadable', ref))
+  cancel_order(ref)
 elseif waits then
   left = 0
 end

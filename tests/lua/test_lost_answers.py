@@ -126,6 +126,12 @@ async def leave(cell: Cell) -> Story:
     return lambda s: s.leave("w1", epoch, MAX_ATTEMPTS), False
 
 
+async def release(cell: Cell) -> Story:
+    epoch = (await begun(cell))[0]
+    await cell.scripts._run("leave", "w1", epoch, MAX_ATTEMPTS, 1)
+    return lambda s: s._run("release", "w1", MAX_ATTEMPTS, 128, "it left"), 0
+
+
 async def begin(cell: Cell) -> Story:
     epoch = await cell.worker(holds=[REF])
     await cell.place(kept())
@@ -161,7 +167,7 @@ STORIES: dict[str, Callable[[Cell], Awaitable[Story]]] = {
     for story in (
         place, replay, cancel, subscribe, publish_reply, gateway_beat, keep_clock, hand_over, reap,
         sweep,
-        register, heartbeat, fence_worker, leave, begin, complete, drop_kept, list_letters,
+        register, heartbeat, fence_worker, leave, release, begin, complete, drop_kept, list_letters,
         record_outcomes, *COPY_STORIES,
     )
 }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.model.model import Model, must
-from tests.model.releasing import Wiping, unindex, wipe
+from tests.model.releasing import Wiping, unindex, wipe_all
 from tests.model.run import LEASE_MS, Choices, Run
 
 
@@ -22,8 +22,7 @@ async def register(run: Run, c: Choices) -> None:
     epoch, m = await run.call(
         f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
     )
-    m.state.leases.pop(worker, None)
-    wipe(m, worker, Wiping(run.attempts, "its worker registered again"))
+    wipe_all(m, worker, Wiping(run.attempts, "its worker registered again"), run.chunk)
     given = {e for known in run.seen.epochs.values() for e in known}
     must(epoch not in given, f"I20: epoch {epoch} is not new")
     run.seen.epochs[worker].append(epoch)

@@ -54,6 +54,7 @@ def _load(flat: list[str]) -> Load:
         f.get("why", ""), f.get("handed_on", ""), f.get("cause", ""),
         int(float(f.get("until", 0))), int(f.get("larger") or 0),
         f.get("all_failed") == "1",
+        int(f.get("queued", 0)),
     )  # fmt: skip
 
 
@@ -179,7 +180,8 @@ _READERS: dict[str, Reader] = {
     "ready": _into("ready", lambda flat: {w: float(at) for w, at in _table(flat).items()}),
     "device_classes": _whole("device_classes", set),
     "affinity": _into("affinity", set),
-    "rq:queue:cold": lambda state, _, rows, __: state.orders.update(rows),
+    "rq:queue:cold": lambda state, _, rows, __: state.orders.extend(rows),
+    "waiting_orders": _whole("waits", _scores),
     "rq:queues": lambda *_: None,
     "test:expiry": _test,
 }

@@ -91,8 +91,8 @@ def test_lua_builds_no_other_key() -> None:
         "epoch",
     }
     fixed |= {"headroom", "min_copies", "sessions", "failures", "outcomes", "refused_models"}
-    fixed |= {"unhealthy", "clock", "housekeepers", "device_classes"}
-    rq = {"rq:job:", "rq:queue:cold", "rq:queues"}
+    fixed |= {"unhealthy", "clock", "housekeepers", "device_classes", "waiting_orders"}
+    rq = {"rq:job:", "rq:queue:cold", "rq:queue:cold.rest", "rq:queues"}
     parts = {"work:", "parked:", "none"}
     assert joined == fixed | rq | parts
 
