@@ -15,6 +15,7 @@ from router.catalog.versions import LoadedVersions
 from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
+from router.fleet.fleet_pages import FleetPages
 from router.fleet.footprints import Footprints
 from router.fleet.health import Health
 from router.fleet.load_status import LoadStatus
@@ -116,6 +117,7 @@ class Gateway:
             open_requests=OpenRequests(client, keys),
             dead_letters=DeadLetters(client, keys, scripts, self._limits, self.config.timeout_s),
             residency=ResidencyReader(client, keys),
+            fleet=FleetPages(client, keys),
             states=states,
             control=ModelControl(scripts, states, footprints),
             policies=Policies(client, keys, scripts, self._log),

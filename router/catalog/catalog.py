@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from router.catalog.entries import Entries, Entry
 from router.catalog.known import LATEST, Key, Known
-from router.catalog.listings import Listing, Listings
+from router.catalog.listing import IndexPage, Listing
+from router.catalog.listings import Listings
 from router.catalog.look import SlowStore
 from router.catalog.looks import Looks
 from router.catalog.newest import PATIENCE_S, READ_S, Newest
@@ -135,6 +136,12 @@ class Catalog:
         age_s = self._ttl_s if max_age_s is None else max_age_s
         listing = await _bounded(self._listings.all(age_s), "the list of models")
         return list(listing.values())
+
+    async def index_page(self, after: str, prefix: str, most: int) -> IndexPage:
+        """Up to `most` models of the index by name, behind `after`, whose names begin with
+        `prefix`."""
+        listing = await _bounded(self._listings.all(self._ttl_s), "the list of models")
+        return listing.page(after, prefix, most)
 
     async def versions(self, name: str) -> list[int]:
         """Versions of a model, ascending; [] if no model has that name."""

@@ -9,19 +9,18 @@ more than that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from router.catalog.budget import Budget
+from router.catalog.listing import Listing
 from router.catalog.slots import Slots
 from shared import clock
 from shared.errors import RepositoryError
-from shared.repository import Listed, Repository
+from shared.repository import Repository
 
 SINGLE_PER_S, SINGLE_BURST = 16.0, 128
 SHORTEST_PAUSE_S = 0.1  # between two listings of everything
 PAUSE_FACTOR = 4.0  # or so many times as long as the last one took
-
-Listing = Mapping[str, Listed]
 
 
 class Listings:
@@ -38,7 +37,7 @@ class Listings:
         self._first = Budget(SINGLE_PER_S, SINGLE_BURST)
         self._again = Budget(SINGLE_PER_S, SINGLE_BURST)
         self._named = Budget(SINGLE_PER_S, SINGLE_BURST)
-        self._listing: Listing = {}
+        self._listing = Listing(())
         self._listed_at = self._begun_at = self._not_before = float("-inf")
         self._next: asyncio.Task[Listing] | None = None
         self._running: asyncio.Task[Listing] | None = None
@@ -94,7 +93,7 @@ class Listings:
                 self._running, took_s = None, clock.monotonic() - began
                 pause_s = max(SHORTEST_PAUSE_S, PAUSE_FACTOR * took_s)
                 self._not_before = clock.monotonic() + pause_s
-            self._listing, self._listed_at = {row.name: row for row in rows}, began
+            self._listing, self._listed_at = Listing(rows), began
         self._on_listed(self._listing)
         return self._listing
 
