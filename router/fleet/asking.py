@@ -9,6 +9,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from shared.connection import redis_errors
+from shared.keys import Keys
+from shared.redis_decode import cell_ms, is_alive
 
 # Commands at a time. 500 took the event loop up to 20 ms, and Redis 3 ms.
 AT_ONCE = 200
@@ -20,8 +22,13 @@ Command = tuple[Any, ...]  # a method of redis-py, and its arguments
 class Asking:
     """Reads by a client of its own."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
+        self._keys = keys
+
+    async def now_ms(self) -> int:
+        """The cell's clock."""
+        return cell_ms(*await self.ask([("time",), ("get", self._keys.clock)]))
 
     async def ask(self, commands: Sequence[Command], any_type: bool = False) -> list[Any]:
         """The replies to commands, in as few round trips as possible; with `any_type` the error of
@@ -70,17 +77,17 @@ class Asking:
             for member in members:
                 yield member
 
-    async def live_among(self, workers_key: str, names: Iterable[str], now_ms: int) -> set[str]:
+    async def live_among(self, names: Iterable[str], now_ms: int) -> set[str]:
         """The workers whose lease is valid, of some."""
         asked = sorted(set(names))
         found: set[str] = set()
         for at in range(0, len(asked), SCANNED):
             part = asked[at : at + SCANNED]
-            (leases,) = await self.ask([("zmscore", workers_key, part)])
+            (leases,) = await self.ask([("zmscore", self._keys.workers, part)])
             found.update(
                 name
                 for name, lease in zip(part, leases, strict=True)
-                if lease is not None and lease > now_ms
+                if lease is not None and is_alive(lease, now_ms)
             )
         return found
 

@@ -30,7 +30,7 @@ from router.fleet.facts import (
 from router.fleet.fleet_report import Fleet
 from router.fleet.place import Place
 from shared.keys import Keys
-from shared.redis_decode import clock_ms, is_alive, text_of
+from shared.redis_decode import is_alive, text_of
 from shared.slices import in_slices
 
 MOST_WORKERS = 1000  # on a page
@@ -83,7 +83,7 @@ class FleetPages:
     """Reads them, by a client of its own."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
-        self._asking = Asking(client)
+        self._asking = Asking(client, keys)
         self._keys = keys
 
     async def report(self, query: FleetQuery = FleetQuery()) -> dict[str, Any]:
@@ -100,8 +100,7 @@ class FleetPages:
 
     async def _leases(self) -> tuple[dict[str, float], int]:
         """Workers whose lease is valid, by id; and Redis's clock."""
-        (clock,) = await self._asking.ask([("time",)])
-        now_ms = clock_ms(clock)
+        now_ms = await self._asking.now_ms()
         found = {
             name.decode(errors="replace"): lease
             async for name, lease in self._asking.scanned("zscan", self._keys.workers)

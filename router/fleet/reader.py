@@ -17,7 +17,7 @@ from router.fleet.load_status import Readiness, failure, readiness
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy
-from shared.redis_decode import after_ms, clock_ms, is_alive, text_of, texts
+from shared.redis_decode import after_ms, is_alive, text_of, texts
 from shared.repository import Listed
 
 SOME = 8  # holders of a model, one of which is live: reap takes those of dead workers away
@@ -29,19 +29,19 @@ class ResidencyReader:
     """Reads of the residency map."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
-        self._asking = Asking(client)
+        self._asking = Asking(client, keys)
         self._keys = keys
 
     async def readiness(self, ref: ModelRef) -> Readiness:
         """Whether a live worker holds the model; and why requests for it are refused, if so."""
         keys, name = self._keys, str(ref)
-        clock, holders, why, why_ms, breaker = await self._asking.ask(
+        now_ms = await self._asking.now_ms()
+        holders, why, why_ms, breaker = await self._asking.ask(
             [
-                ("time",), ("hkeys", keys.holders(name)), ("get", keys.unloadable(name)),
+                ("hkeys", keys.holders(name)), ("get", keys.unloadable(name)),
                 ("pttl", keys.unloadable(name)), ("hgetall", keys.breaker(name)),
             ]
         )  # fmt: skip
-        now_ms = clock_ms(clock)
         held_by = await self._live(holders, now_ms)
         return readiness(sorted(held_by), failure(text_of(why), why_ms), texts(breaker), now_ms)
 
@@ -59,10 +59,9 @@ class ResidencyReader:
         ]
         refs = list(filter(is_ref, refs))
         rows = await asking.each(refs, lambda ref: (("hrandfield", keys.holders(ref), SOME),))
-        (clock,) = await asking.ask([("time",)])
         some = {ref: holders for ref, (holders,) in rows.items() if holders}
         live = await self._live(
-            (worker for holders in some.values() for worker in holders), clock_ms(clock)
+            (worker for holders in some.values() for worker in holders), await asking.now_ms()
         )
         found = [ref for ref, holders in some.items() if any(w.decode() in live for w in holders)]
         return {_version(ref) for ref in found}
@@ -71,8 +70,7 @@ class ResidencyReader:
         """The readiness of those whose load has failed, or that are quarantined."""
         asking, keys = self._asking, self._keys
         names = {model.name for model in models}
-        (clock,) = await asking.ask([("time",)])
-        now_ms = clock_ms(clock)
+        now_ms = await asking.now_ms()
         refused = [
             ref.decode(errors="replace")
             async for ref, until in asking.scanned("zscan", keys.refused_models)
@@ -98,8 +96,8 @@ class ResidencyReader:
         """The document of GET .../residency of one model; `given` is its manifest's policy."""
         asking, keys = self._asking, self._keys
         asked = model_report.commands(keys, str(ref))
-        clock, *answers = await asking.ask([("time",), *asked.values()])
-        now_ms, replies = clock_ms(clock), dict(zip(asked, answers, strict=True))
+        now_ms = await asking.now_ms()
+        replies = dict(zip(asked, await asking.ask([*asked.values()]), strict=True))
         (alive,) = await asking.ask([("zcount", keys.workers, after_ms(now_ms), "+inf")])
         live = await self._live((*replies["holders"], *replies["warm"]), now_ms)
         rows = await asking.each(sorted(live), lambda worker: worker_commands(keys, worker))
@@ -108,7 +106,7 @@ class ResidencyReader:
 
     async def _live(self, workers: Iterable[bytes], now_ms: int) -> set[str]:
         names = (worker.decode(errors="replace") for worker in workers)
-        return await self._asking.live_among(self._keys.workers, names, now_ms)
+        return await self._asking.live_among(names, now_ms)
 
 
 def _version(ref: str) -> Version:
