@@ -10,7 +10,7 @@ import logging
 import secrets
 from contextlib import suppress
 
-from router.catalog.catalog import Catalog
+from router.catalog.catalog import LOOK_AT_INDEX_S, WALK_EVERY_S, Catalog
 from router.catalog.versions import LoadedVersions
 from router.events.followers import Followers
 from router.events.pages import EventPages
@@ -21,7 +21,7 @@ from router.fleet.health import Health
 from router.fleet.load_status import LoadStatus
 from router.fleet.model_control import ModelControl
 from router.fleet.policies import Policies
-from router.fleet.preload import ROUND_EVERY_S, Preload
+from router.fleet.preload import FOLLOW_EVERY_S, Preload
 from router.fleet.reader import ResidencyReader
 from router.fleet.sessions import Sessions
 from router.fleet.sweeper import BEAT_EVERY_S, CLOCK_EVERY_S, SWEEP_EVERY_S, Sweeper
@@ -195,5 +195,7 @@ class Gateway:
             Loop("failures", self._failures.run_once, LOG_EVERY_S),
             Loop("recent outcomes", self._recent.run_once, SEND_EVERY_S),
             Loop("events", self._followers.run_once),
-            Loop("preload", preload.run_once, ROUND_EVERY_S),
+            Loop("index", self._catalog.look_once, LOOK_AT_INDEX_S),
+            Loop("listing", self._catalog.walk_once, WALK_EVERY_S),
+            Loop("preload", preload.follow_once, FOLLOW_EVERY_S),
         ]

@@ -33,6 +33,8 @@ __all__ = ["LATEST", "PATIENCE_S", "Catalog", "Entry", "SlowStore"]
 QUICK_READS, SLOW_READS = 8, 56
 BACKGROUND_READS, BACKGROUND_SLOW = 4, 8  # preload, lists of versions
 LONGEST_S = 30.0  # for the repository, where the caller has no deadline
+LOOK_AT_INDEX_S = 1.0
+WALK_EVERY_S = 5.0  # it is asked so often whether a listing is due
 GRACE_S = 1.0  # what is staler is found again before it is used
 
 Result = TypeVar("Result")
@@ -46,6 +48,7 @@ class Catalog:
     ) -> None:
         serving = Slots(QUICK_READS, SLOW_READS)
         self._ttl_s = ttl_s
+        self.changes = 0  # of the repository, as its index shows them
         self._entries = Entries(repository, serving, Slots(BACKGROUND_READS, BACKGROUND_SLOW))
         self._listings = Listings(repository, serving, self._forget_deleted)
         self._known = Known(self._entries, ttl_s)
@@ -136,6 +139,23 @@ class Catalog:
         age_s = self._ttl_s if max_age_s is None else max_age_s
         listing = await _bounded(self._listings.all(age_s), "the list of models")
         return list(listing.values())
+
+    async def latest(self) -> Listing:
+        """Every model of the repository, as its index has it, or its last listing. RepositoryError
+        if there is neither."""
+        return await _bounded(self._listings.latest(), "the list of models")
+
+    async def look_once(self) -> int:
+        """Look at the index of the repository: what has changed is found again by the next request.
+        The number of models."""
+        names = await self._listings.look_once()
+        self._known.note_changes(names)
+        self.changes += bool(names)
+        return len(names)
+
+    async def walk_once(self) -> int:
+        """List the repository, if that is due; the number of models."""
+        return await self._listings.walk_once()
 
     async def index_page(self, after: str, prefix: str, most: int) -> IndexPage:
         """Up to `most` models of the index by name, behind `after`, whose names begin with

@@ -32,6 +32,10 @@ class Listing(Mapping[str, Listed]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def with_required_of(self, other: Mapping[str, Listed]) -> Listing:
+        """These rows, with what the other ones know of the manifests of the same versions."""
+        return Listing(_with_required(row, other.get(row.name)) for row in self._rows.values())
+
     def page(self, after: str, prefix: str, most: int) -> IndexPage:
         """Up to `most` rows behind `after` whose names begin with `prefix`."""
         first = max(bisect_right(self._names, after), bisect_left(self._names, prefix))
@@ -39,3 +43,10 @@ class Listing(Mapping[str, Listed]):
         fitting = [name for name in names if name.startswith(prefix)]
         follows = len(fitting) == most and first + most < len(self._names)
         return IndexPage([self._rows[name] for name in fitting], fitting[-1] if follows else None)
+
+
+def _with_required(row: Listed, known: Listed | None) -> Listed:
+    if known is None or not known.required:
+        return row
+    required = {v: flag for v, flag in known.required.items() if v in row.versions}
+    return Listed(row.name, row.versions, row.error, required | dict(row.required))
