@@ -10,17 +10,18 @@ import logging
 import secrets
 from contextlib import suppress
 
-from router.catalog.catalog import Catalog
+from router.catalog.catalog import LOOK_AT_INDEX_S, WALK_EVERY_S, Catalog
 from router.catalog.versions import LoadedVersions
 from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
+from router.fleet.fleet_pages import FleetPages
 from router.fleet.footprints import Footprints
 from router.fleet.health import Health
 from router.fleet.load_status import LoadStatus
 from router.fleet.model_control import ModelControl
 from router.fleet.policies import Policies
-from router.fleet.preload import ROUND_EVERY_S, Preload
+from router.fleet.preload import FOLLOW_EVERY_S, Preload
 from router.fleet.reader import ResidencyReader
 from router.fleet.sessions import Sessions
 from router.fleet.sweeper import BEAT_EVERY_S, CLOCK_EVERY_S, SWEEP_EVERY_S, Sweeper
@@ -117,6 +118,7 @@ class Gateway:
             open_requests=OpenRequests(client, keys),
             dead_letters=DeadLetters(client, keys, scripts, self._limits, self.config.timeout_s),
             residency=ResidencyReader(client, keys),
+            fleet=FleetPages(client, keys),
             states=states,
             control=ModelControl(scripts, states, footprints),
             policies=Policies(client, keys, scripts, self._log),
@@ -198,5 +200,7 @@ class Gateway:
             Loop("failures", self._failures.run_once, LOG_EVERY_S),
             Loop("recent outcomes", self._recent.run_once, SEND_EVERY_S),
             Loop("events", self._followers.run_once),
-            Loop("preload", of_the_house(preload.run_once), ROUND_EVERY_S),
+            Loop("index", self._catalog.look_once, LOOK_AT_INDEX_S),
+            Loop("listing", self._catalog.walk_once, WALK_EVERY_S),
+            Loop("preload", of_the_house(preload.follow_once), FOLLOW_EVERY_S),
         ]
