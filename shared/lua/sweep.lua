@@ -36,8 +36,10 @@ end
 local function keep_order(ref, load, token)
   local taken, since = is_taken(ref)
   if since and not taken then
-    redis.call('EXPIRE', load, JOB_TTL_S)
-    redis.call('EXPIRE', P .. 'rq:job:' .. job_id(ref, token), JOB_TTL_S)
+    if redis.call('PTTL', load) < JOB_TTL_S * 500 then
+      redis.call('EXPIRE', load, JOB_TTL_S)
+      redis.call('EXPIRE', P .. 'rq:job:' .. job_id(ref, token), JOB_TTL_S)
+    end
   elseif redis.call('PTTL', load) > CLAIM_TTL_MS then
     redis.call('PEXPIRE', load, CLAIM_TTL_MS)
   end
@@ -97,7 +99,9 @@ for _, ref in ipairs(refs) do
   if left() <= 0 then break end
   if not taken[ref] then guarded(ref, look_at, ref) end
 end
-for _, id in ipairs(redis.call('ZRANDMEMBER', DEADLINES, math.max(0, left()))) do
+-- With many models to look at, few of the requests: an entry is seldom lost.
+local drawn = left() > 0 and math.max(math.ceil(budget / 4), left() - #refs) or 0
+for _, id in ipairs(redis.call('ZRANDMEMBER', DEADLINES, drawn)) do
   if guarded(id, end_if_lost, id, now) then ended = ended + 1 end
 end
 return {ended, ordered, placed, errors}

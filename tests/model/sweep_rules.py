@@ -51,11 +51,12 @@ async def sweep(run: Run, c: Choices) -> None:
             what, number = _look_at_taken(m, ref, left(), grace, head)
             counts[what] = counts.get(what, 0) + number
     must(len(m.state.waiting) <= run.chunk, "all that waits is drawn")
+    drawn = len(m.state.waiting)
     for ref in sorted(m.state.waiting):
         if left() > 0 and ref not in taken:
             what, number = _sweep_ref(m, ref, left(), grace, head)
             counts[what] = counts.get(what, 0) + number
-    counts["lost"] = _end_lost(m, max(0, left()))
+    counts["lost"] = _end_lost(m, max(-(-run.chunk // 4), left() - drawn) if left() > 0 else 0)
     ended = expired + counts["lost"]
     must(answer == (ended, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
     for what, number in counts.items():
@@ -123,6 +124,8 @@ def _look_at_taken(
 def _keep_order(m: Model, ref: str, load: Load, head: float | None) -> tuple[str, int]:
     since = m.state.waits.get(ref)
     if since is not None and (head is None or since >= head):
+        if m.state.expires[f"load:{ref}"] - m.now >= JOB_TTL // 2:
+            return "kept", 1
         m.lives(f"load:{ref}", JOB_TTL)
         if (job := job_id(ref, load.token)) in m.state.jobs:
             m.lives(f"rq:job:{job}", JOB_TTL)
