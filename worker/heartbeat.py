@@ -52,6 +52,8 @@ class HeartbeatThread:
         self._end = end
         self._every_s = min(BEAT_EVERY_S, config.lease_s / 4)
         self._answer_s = config.lease_s / 2  # then another connection is tried
+        # Of a worker at rest every other beat: still within the quarter of a lease.
+        self._may_skip = 2 * self._every_s <= config.lease_s / 4
         self._watchdog = Watchdog(
             progress,
             tick_s=TICK_S,
@@ -135,6 +137,8 @@ class HeartbeatThread:
             while True:
                 await self._renew(scripts)
                 await self._wait_for_orders(channel)
+                if self._may_skip and not self._membership.has_news():
+                    await self._wait_for_orders(channel)
 
     async def _wait_for_orders(self, channel: Channel) -> None:
         """Hand orders to the main loop until the next beat is due; TimeoutError if the connection

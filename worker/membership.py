@@ -121,6 +121,10 @@ class Membership:
             self._changes.written(epoch, fields)
         return beaten.answer
 
+    def has_news(self) -> bool:
+        """Whether the next heartbeat would write anything. On the heartbeat thread."""
+        return bool(self._changes.due(self.epoch, self._fields()))
+
     async def handle_answer(self, answer: str, epoch: str) -> None:
         """Act on the answer to a heartbeat of `epoch`: register again when the lease was lost,
         announce again when the map was."""

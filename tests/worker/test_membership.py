@@ -116,6 +116,19 @@ async def test_a_heartbeat_writes_only_what_has_changed(cell: Cell, member: Memb
     assert await cell.client.hget(cell.keys.worker("w1"), "used_bytes") == b"30"
 
 
+async def test_a_worker_at_rest_has_no_news(
+    cell: Cell, member: Membership, held: dict[str, int]
+) -> None:
+    """A changed state, or a lost answer, is one: the next beat is not left out."""
+    assert member.has_news()
+    await beat(member)
+    assert not member.has_news()
+    member.state = "draining"
+    assert member.has_news()
+    await beat(member)
+    assert not member.has_news()
+
+
 async def test_who_was_reaped_comes_back_with_a_new_epoch(cell: Cell, member: Membership) -> None:
     """Its copies are in the map again, and serve what was parked meanwhile."""
     await cell.place(placing())
