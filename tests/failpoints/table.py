@@ -33,7 +33,7 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
         dying_workers.too_large: _around("refuse_load", "fail_load"),
         dying_workers.restart: ["self_test.mid", *_around("register")],
         dying_workers.reloading: _around("reload"),
-        dying_workers.drain: _around("leave"),
+        dying_workers.drain: _around("leave", "release"),
     },
     "parent": {dying_workers.bereaved: _around("fence_worker")},
     "gateway": {
