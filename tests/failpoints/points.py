@@ -23,12 +23,12 @@ REACHES = ("failpoints.reach", "failpoints.reach_now")
 
 def points_of(kind: str) -> set[str]:
     """All points of one kind of process."""
-    found = set()
+    found = set[str]()
     for path in _closure(ROOT / MAIN[kind]):
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in REACHES:
                 # (That of `script_runner.py` is made of the script's name: see below.)
-                found |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+                found |= {str(arg.value) for arg in node.args if isinstance(arg, ast.Constant)}
             if isinstance(node, ast.Attribute) and node.attr in _scripts():
                 found |= _around(node)
     return found
