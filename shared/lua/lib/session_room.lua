@@ -14,7 +14,7 @@ end
 
 -- Bytes that a ready worker can still give to pinned models, and how many it can take.
 local function free_on(worker, counted)
-  if is_ready(worker) then
+  if facts(worker).ready then
     local pinned, number = pinned_bytes(worker, counted)
     local bytes, most = capacity(worker)
     bytes = bytes - pinned

@@ -138,10 +138,10 @@ async def test_a_redis_that_does_not_answer_is_asked_again(
     """However the load ends, it ends so."""
     failures, real = [Unavailable("no answer")] * 3, getattr(worker.cell.scripts, script)
 
-    async def unreliable(*args: object) -> object:
+    async def unreliable(*args: object, **named: object) -> object:
         if failures:
             raise failures.pop()
-        return await real(*args)
+        return await real(*args, **named)
 
     monkeypatch.setattr(worker.cell.scripts, script, unreliable)
     ref = worker.publish("a", BUDGET + 1 if script == "refuse_load" else 60)
