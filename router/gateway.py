@@ -10,17 +10,18 @@ import logging
 import secrets
 from contextlib import suppress
 
-from router.catalog.catalog import Catalog
+from router.catalog.catalog import LOOK_AT_INDEX_S, WALK_EVERY_S, Catalog
 from router.catalog.versions import LoadedVersions
 from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
+from router.fleet.fleet_pages import FleetPages
 from router.fleet.footprints import Footprints
 from router.fleet.health import Health
 from router.fleet.load_status import LoadStatus
 from router.fleet.model_control import ModelControl
 from router.fleet.policies import Policies
-from router.fleet.preload import ROUND_EVERY_S, Preload
+from router.fleet.preload import FOLLOW_EVERY_S, Preload
 from router.fleet.reader import ResidencyReader
 from router.fleet.sessions import Sessions
 from router.fleet.sweeper import BEAT_EVERY_S, CLOCK_EVERY_S, SWEEP_EVERY_S, Sweeper
@@ -56,6 +57,7 @@ from shared.shared_memory import open_shared_memory
 log = logging.getLogger(__name__)
 
 CANCEL_S = 2.0
+CONNECTIONS = 6  # its five channels, and one for what is asked rarely, which takes up to 16
 LAST_EVENTS_S = 1.0
 SMALL_BODIES_BYTES = 64 << 20  # of all calls at a time, but those of models
 
@@ -116,6 +118,7 @@ class Gateway:
             open_requests=OpenRequests(client, keys),
             dead_letters=DeadLetters(client, keys, scripts, self._limits, self.config.timeout_s),
             residency=ResidencyReader(client, keys),
+            fleet=FleetPages(client, keys),
             states=states,
             control=ModelControl(scripts, states, footprints),
             policies=Policies(client, keys, scripts, self._log),
@@ -135,7 +138,10 @@ class Gateway:
         config = self.config
         strict = bool(config.strict)
         await check_kind(self._client, self._keys)
-        for warning in await check_redis(self._client, config.redis_url, strict=strict):
+        found = await check_redis(
+            self._client, config.redis_url, strict=strict, connections=CONNECTIONS
+        )
+        for warning in found:
             log.warning("Redis: %s", warning)
         await asyncio.to_thread(self._repository.check)
         await self._sweeper.keep_clock_once()
@@ -178,20 +184,23 @@ class Gateway:
         )  # fmt: skip
         outbox = Outbox(self._outbox, self._keys, self._scripts, self.id, self._processes)
         preload = Preload(self._catalog, self._calls, self._keys, self._scripts)
+        sweeper, of_the_house = self._sweeper, self._sweeper.of_the_house
         return [
-            Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
+            Loop("lease", sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("shared memory", self._shared_memory.look_once, LOOK_EVERY_S),
-            Loop("clock", self._sweeper.keep_clock_once, CLOCK_EVERY_S),
-            Loop("reap", self._sweeper.reap_once, SWEEP_EVERY_S),
-            Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
-            Loop("reconcile", self._sweeper.reconcile_once, SWEEP_EVERY_S),
-            Loop("kept", self._sweeper.drop_kept_once, SWEEP_EVERY_S),
+            Loop("clock", sweeper.keep_clock_once, CLOCK_EVERY_S),
+            Loop("reap", of_the_house(sweeper.reap_once), SWEEP_EVERY_S),
+            Loop("sweep", of_the_house(sweeper.sweep_once), SWEEP_EVERY_S),
+            Loop("reconcile", of_the_house(sweeper.reconcile_once), SWEEP_EVERY_S),
+            Loop("kept", sweeper.drop_kept_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
             Loop("failures", self._failures.run_once, LOG_EVERY_S),
             Loop("recent outcomes", self._recent.run_once, SEND_EVERY_S),
             Loop("events", self._followers.run_once),
-            Loop("preload", preload.run_once, ROUND_EVERY_S),
+            Loop("index", self._catalog.look_once, LOOK_AT_INDEX_S),
+            Loop("listing", self._catalog.walk_once, WALK_EVERY_S),
+            Loop("preload", of_the_house(preload.follow_once), FOLLOW_EVERY_S),
         ]

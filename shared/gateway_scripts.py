@@ -45,6 +45,13 @@ class Cancel(NamedTuple):
     late: bool = False
 
 
+class GatewayBeat(NamedTuple):
+    """Answer of `gateway_beat`: door entries returned from dead gateways; if it keeps house."""
+
+    moved: int
+    keeps_house: bool
+
+
 class Waiting(NamedTuple):
     """A request whose caller waits, for `hand_over`: where it was placed."""
 
@@ -146,19 +153,22 @@ class GatewayScripts(ScriptRunner):
 
     # The gateway, and the cell -----------------------------------------------------------------
 
-    async def gateway_beat(self, gateway: str, lease_ms: int) -> int:
-        """Renew a gateway's lease; the number of door entries returned from dead ones.
-        ConfigError if a live process has a protocol that does not work with its own."""
+    async def gateway_beat(self, gateway: str, lease_ms: int) -> GatewayBeat:
+        """Renew a gateway's lease. ConfigError if a live process has a protocol that does not work
+        with its own."""
         answer = await self._run("gateway_beat", gateway, lease_ms, CHUNK, *self.protocol)
-        if isinstance(answer, list):
+        if isinstance(answer[0], bytes):
             raise protocol.conflict("gateway", self.protocol, answer)
-        return int(answer)
+        return GatewayBeat(int(answer[0]), bool(answer[1]))
 
     async def hand_over(self, gateway: str, waiting: Iterable[Waiting]) -> list[int]:
         """A gateway stops. Per request 1 if it continues and can be polled, 0 if it has ended.
         Afterwards the replies that it has not read are in the stream `<gateway>.unread`."""
-        flat = [field for item in waiting for field in item]
-        kept: list[int] = await self._run("hand_over", gateway, *flat)
+        items, kept = list(waiting), list[int]()
+        for at in range(0, max(1, len(items)), CHUNK):
+            flat = [field for item in items[at : at + CHUNK] for field in item]
+            last = "1" if at + CHUNK >= len(items) else ""
+            kept += await self._run("hand_over", gateway, last, *flat)
         return kept
 
     async def keep_clock(self, lease_ms: int, mark: str = "", leap_ms: int = 0) -> KeptClock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from shared.gateway_scripts import (
     Cancel,
+    GatewayBeat,
     GatewayScripts,
     Opened,
     Ordered,
@@ -18,12 +19,14 @@ from shared.gateway_scripts import (
 )
 from shared.placed import Limits, Placed
 from shared.script_runner import CHUNK
-from shared.worker_scripts import Completion, WorkerScripts
+from shared.worker_scripts import Beaten, Completion, WorkerScripts
 
 __all__ = [
     "CHUNK",
+    "Beaten",
     "Cancel",
     "Completion",
+    "GatewayBeat",
     "GatewayScripts",
     "Limits",
     "Opened",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 from shared.channel import Channel
-from shared.connection import redis_errors, refuses_data
+from shared.connection import redis_errors
 from shared.envelope import Envelope, Outcome, unpack_outcome
-from shared.errors import Overloaded, Unavailable
+from shared.errors import Overloaded
 from shared.keys import Keys
 from shared.shared_memory import SHARED_MEMORY_FROM_BYTES, SharedMemoryStore, is_reference, size_of
 
@@ -79,25 +78,14 @@ class GatewaySharedMemory:
         # Not by redis-py's client, whose send swallows a cancellation: the loop would never stop.
         call = self._channel.execute_command
         with redis_errors():
-            workers = await call("ZRANGE", self._keys.workers, 0, -1)
-            hosts = await asyncio.gather(*map(self._host_of, workers))
-            gateways = await call("ZRANGE", self._keys.gateways, 0, -1)
-        self._all_here = bool(hosts) and all(h == self._store.host.encode() for h in hosts)
+            here, workers, gateways = await asyncio.gather(
+                call("SCARD", self._keys.host(self._store.host)),
+                call("ZCARD", self._keys.workers),
+                call("ZRANGE", self._keys.gateways, 0, -1),
+            )
+        self._all_here = 0 < here == workers
         self._all_here &= self._keep_in_order(self._store, {name.decode() for name in gateways})
         return self._all_here
-
-    async def _host_of(self, worker: bytes) -> bytes | None:
-        """What memory a worker sees; None if its record does not say so, or cannot be read."""
-        key = self._keys.worker(worker.decode(errors="replace"))
-        try:
-            with redis_errors():
-                return cast(
-                    bytes | None, await self._channel.execute_command("HGET", key, "host_id")
-                )
-        except Unavailable as error:
-            if not refuses_data(error):
-                raise
-            return None
 
     def _keep_in_order(self, store: SharedMemoryStore, gateways: set[str]) -> bool:
         """Whether this gateway's folder can be used. It is not made before this gateway has a

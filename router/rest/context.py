@@ -12,6 +12,7 @@ from router.catalog.catalog import LATEST, PATIENCE_S, Catalog, Entry
 from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
+from router.fleet.fleet_pages import FleetPages
 from router.fleet.health import Health
 from router.fleet.model_control import ModelControl
 from router.fleet.policies import Policies
@@ -50,6 +51,7 @@ class GatewayContext:
     open_requests: OpenRequests
     dead_letters: DeadLetters
     residency: ResidencyReader
+    fleet: FleetPages
     states: CopyStates
     control: ModelControl
     policies: Policies

@@ -30,7 +30,5 @@ if rank > 0 then set_trial_load(worker, now) end
 redis.call('HSET', load, 'worker', worker, 'phase', 'loading', 'since', now)
 redis.call('PEXPIRE', load, ARGV[6])
 redis.call('SADD', k('loads', worker), ref)
-if redis.call('LREM', COLD_QUEUE, 1, job_id(ref, token)) == 1 then
-  redis.call('DEL', P .. 'rq:job:' .. job_id(ref, token))  -- taken over the direct way
-end
+forget_order(ref, token)
 return crashes_of(ref) > 0 and 'suspect' or 'claimed'

@@ -1,5 +1,5 @@
 -- open_session: pin a set of models until the session is closed or expires; refused if it cannot fit.
--- use: keys, constants, guarded, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions, session_room
+-- use: keys, constants, changes, guarded, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions, session_room
 -- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
 -- Returns {'open', expiry ms} | {'full', ref that does not fit, its bytes, the most bytes left on one
 --   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).
@@ -44,6 +44,7 @@ redis.call('ZADD', SESSIONS, expiry, id)
 for i = 5, #ARGV, 2 do
   local ref = ARGV[i]
   redis.call('SADD', k('pinned', ref), id)
+  notify_holders(ref, NOTIFIED.some)
   redis.call('SADD', MIN_COPIES, ref)
   local held = lasting_copies(ref, now) > 0 or redis.call('HEXISTS', k('holders', ref), chosen[ref]) == 1
   local missing = not held and redis.call('EXISTS', k('load', ref)) == 0

@@ -168,7 +168,7 @@ class LoadingWorker:
     async def load(self, ref: str) -> None:
         """Order it and wait until it is held."""
         await self.order(ref)
-        await wait_until(lambda: not self.loader._tasks)
+        await wait_until(lambda: not self.loader.tasks)
         assert self.parts.copies.get(ref), "it was not loaded"
 
     async def holders(self, ref: str) -> list[bytes | str]:

@@ -97,9 +97,9 @@ async def record_outcomes(run: Run, c: Choices) -> None:
 async def gateway_beat(run: Run, c: Choices) -> None:
     """A gateway lives; what dead ones had read goes back into the doors."""
     gateway = c.of(run.gateways)
-    moved, m = await run.call(
-        f"gateway_beat {gateway}", run.scripts.gateway_beat(gateway, LEASE_MS)
-    )
+    beat, m = await run.call(f"gateway_beat {gateway}", run.scripts.gateway_beat(gateway, LEASE_MS))
+    moved = beat.moved
+    must(beat.keeps_house, "gateway_beat: nobody keeps house")
     run.doors_open = True
     m.state.gateways[gateway] = m.now + LEASE_MS
     m.state.replies.setdefault(gateway, [{"id": ""}])

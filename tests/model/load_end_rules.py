@@ -68,9 +68,8 @@ def _announced(
         going = not place_parked(m, ref, run.chunk)[1]
     left = len(m.state.parked.get(ref, {}))
     if left == 0:
-        m.state.waiting.discard(ref)
-        m.state.parked.pop(ref, None)
         m.forget(f"unloadable:{ref}")
+        m.unorder(ref)
     left = left if going else 0
     if left == 0 and token:
         end_load(m, worker, ref)

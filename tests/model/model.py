@@ -15,7 +15,7 @@ from tests.model import load_target
 from tests.model.state import Item, Load, State
 
 ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
-LEAVING_TTL = 7_200_000
+LEAVING_TTL, ORDER_UNITS, QUEUE_HEADS = 7_200_000, 12, 16
 RESULT_TTL, RECORD_SPARE, REPLIES_TTL, STALL_SPARE = 3_600_000, 3_600_000, 60_000, 900_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
@@ -58,10 +58,19 @@ class Model:
         self._serial = 0
         self._streams = {"work": state.work, "parked": state.parked}
         self.free_choice = False
-        self.looked: dict[str, int] = {}  # the queue at which a spill was thought about
-        self.found_nobody: set[str] = set()  # to take a further copy
+        self.begin_call()
         self.notes: list[str] = []  # what was decided on the way, to be counted
         self._expire()
+
+    def begin_call(self) -> None:
+        """What a call of a script remembers is forgotten: one step may be several calls."""
+        self.looked: dict[str, int] = {}  # the queue at which a spill was thought about
+        self.found_nobody: set[str] = set()  # to take a further copy
+        self.orders_written = 0
+
+    def work_done(self, entries: int) -> int:
+        """What is taken off a budget: an order costs as much as so many entries."""
+        return entries + ORDER_UNITS * self.orders_written
 
     def note(self, what: str) -> None:
         self.notes.append(what)
@@ -176,15 +185,15 @@ class Model:
             self.note(
                 f"load_target: {self.state.warm[ref][chosen].split()[0] if chosen else 'none'}"
             )
+        since = self._enqueue(ref, job_id(ref, token), extra)
         self.state.loads[ref] = Load(
             token, "ordered", "", self.now, refused, extra, chosen, larger=larger,
-            all_failed=all_failed,
+            all_failed=all_failed, queued=since,
         )  # fmt: skip
-        self.lives(f"load:{ref}", ORDER_TTL)
-        job = job_id(ref, token)
-        self.state.orders.add(job)
-        self.state.jobs.add(job)
-        self.lives(f"rq:job:{job}", JOB_TTL)
+        self.lives(f"load:{ref}", ORDER_TTL if extra else JOB_TTL)
+        self.orders_written += 1
+        self.state.jobs.add(job_id(ref, token))
+        self.lives(f"rq:job:{job_id(ref, token)}", JOB_TTL)
         if chosen:
             self.tell(chosen, f"load {ref} {token}")
 
@@ -200,18 +209,58 @@ class Model:
         self.state.waiting.discard(ref)
         self.state.parked.pop(ref, None)
         load = self.state.loads.get(ref)
-        if load is None or load.phase != "ordered" or (load.extra and not extra):
+        if load is None or load.phase != "ordered":
             return
-        self.take_back_job(ref, load.token)
-        self.forget(f"rq:job:{job_id(ref, load.token)}")
+        if load.extra and not extra:
+            if self.state.expires[f"load:{ref}"] - self.now > ORDER_TTL:  # requests waited for it
+                self.lives(f"load:{ref}", ORDER_TTL)
+            return
         self.forget(f"load:{ref}")
+        self.forget_order(ref, load.token)
 
-    def take_back_job(self, ref: str, token: str) -> None:
-        """The RQ job of an order, if RQ has not taken it."""
-        job = job_id(ref, token)
-        if job in self.state.orders:
-            self.state.orders.discard(job)
+    # The cold queue ----------------------------------------------------------------------------
+
+    def _enqueue(self, ref: str, job: str, extra: str) -> int:
+        """Into the list and its index; since when it waits."""
+        before = self.state.loads.get(ref)
+        self.forget(f"load:{ref}")
+        turn = before is not None and before.phase == "loading" and not extra
+        since = None if extra else self.state.waits.get(ref)
+        if turn and before is not None:
+            since = before.queued or since
+            turn = bool(before.queued)
+        head = None if since is None else self.queue_head(QUEUE_HEADS)
+        if since is not None and head is not None and (turn or since < head):
+            self.state.orders.insert(0, job)
+            since = int(min(since, head - 1))
+            self.note("order: keeps its place")
+        else:
+            self.state.orders.append(job)
+            since = max([self.now, *self.state.waits.values()])
+        self.state.waits[ref] = since
+        return since
+
+    def queue_head(self, most: int) -> float | None:
+        """Since when the head of the list waits; what is dead before it is dropped."""
+        for _ in range(most):
+            if not self.state.orders:
+                return math.inf
+            job = self.state.orders[0]
+            for ref, load in self.state.loads.items():
+                waits = load.phase == "ordered" and job in self.state.jobs
+                if waits and job_id(ref, load.token) == job:
+                    return self.state.waits.get(ref)
+            self.state.orders.pop(0)
             self.forget(f"rq:job:{job}")
+        return None
+
+    def forget_order(self, ref: str, token: str) -> None:
+        """It was claimed or cancelled."""
+        job = job_id(ref, token)
+        self.state.waits.pop(ref, None)
+        if job in self.state.orders:
+            self.state.orders.remove(job)
+        self.forget(f"rq:job:{job}")
 
     def note_warm(self, ref: str, worker: str, epoch: str, tier: str) -> None:
         """A hint that a worker keeps a model in this tier; '' takes it back."""

@@ -65,9 +65,10 @@ GATEWAY = [
     ),
     *of(
         "reap", "reap tick announce",
-        ("a_part_is_forgotten", "if left == 0 then redis.call('ZREM', WORKERS, worker) end",
-         "redis.call('ZREM', WORKERS, worker)"),
         ("the_living_are_reaped", "'-inf', now,", "'-inf', '+inf',"),
+    ),
+    *of(
+        "reap", "reap tick announce keep_clock leave place",
         ("the_dying_are_reaped_after_a_stall", "if grace or", "if"),
     ),
     *of(
@@ -86,6 +87,18 @@ GATEWAY = [
         ("a_load_that_is_not_renewed_goes_on", "tonumber(lease[4] or now + 1) <= now", "false"),
     ),
     *of(
+        "sweep", "sweep place announce reap tick",
+        ("it_has_no_budget", "if left() <= 0 then break end", ""),
+    ),
+    *of(
+        "lib/parked", "sweep place announce reap tick heartbeat",
+        ("it_has_no_budget", "if work_done(i - 1) - before >= budget then", "if false then"),
+    ),
+    *of(
+        "hand_over", "hand_over announce place",
+        ("it_goes_before_all_is_handed_over", "if ARGV[3] == '' then return out end", ""),
+    ),
+    *of(
         "sweep", "sweep fail_load claim_load announce",
         ("a_failed_load_is_tried_at_once", "and not unloadable(ref)", ""),
     ),
@@ -97,7 +110,10 @@ GATEWAY = [
         "sweep", "sweep tick claim_load take_order announce",
         ("the_late_stay_where_they_are", "take_entry(r[1], r[2], r[5])", ""),
         ("a_lost_order_is_not_repeated", "order_load(ref, first[1], now)", ""),
-        ("an_order_in_the_queue_ends", "redis.call('PEXPIRE', load, ORDER_TTL_MS)", ""),
+        ("an_order_in_the_queue_ends", "redis.call('EXPIRE', load, JOB_TTL_S)", ""),
+        ("what_was_taken_is_not_looked_at", "guarded(ref, look_at_taken, ref)", ""),
+        ("the_oldest_is_repeated_first", "'ZREVRANGEBYSCORE', WAITING_ORDERS, last, '-inf'",
+         "'ZRANGEBYSCORE', WAITING_ORDERS, '-inf', last"),
         ("a_taken_order_lives_on", "redis.call('PEXPIRE', load, CLAIM_TTL_MS)", "local _ = 0"),
     ),
 ]  # fmt: skip
@@ -105,8 +121,9 @@ GATEWAY = [
 WORKER = [
     *of(
         "register", "register heartbeat begin",
-        ("the_old_ones_requests_stay", "repeat until release_worker(worker, how, 128, now) == 0",
-         "redis.call('DEL', k('work', worker))"),
+        ("the_old_ones_requests_stay", "release_worker(worker, how, tonumber(ARGV[7]), now)",
+         "redis.call('DEL', k('work', worker)) * 0"),
+        ("it_begins_before_all_is_released", "if left > 0 then return left end", ""),
         ("an_epoch_comes_twice", "redis.call('SET', EPOCH, epoch)", "epoch = '7'"),
         ("no_lease", "redis.call('ZADD', WORKERS, now + tonumber(ARGV[3]), worker)", ""),
     ),
@@ -143,15 +160,17 @@ WORKER = [
     *of(
         "fence_worker", "fence_worker begin announce claim_load",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
-        ("innocents_are_charged", ", batch = batch}", "}"),
+        ("innocents_are_charged", "if number ~= batch then", "if false then"),
         ("a_model_is_charged_for_its_request", "if ARGV[7] ~= '' then", "if true then"),
         ("nobody_is_blamed", "charge_crash(ref, worker, cause, now, retried, sole)", ""),
-        ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),
     *of(
         "leave", "leave announce",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
-        ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
+    ),
+    *of(
+        "release", "leave fence_worker announce claim_load",
+        ("nothing_more_is_released", "if not is_released(worker) then", "if true then"),
     ),
 ]  # fmt: skip
 
@@ -161,6 +180,8 @@ SHARED = [
         ("the_record_keeps_the_old_place", "'entry', entry,\n    'deadline'",
          "'entry', redis.call('HGET', key, 'entry') or entry,\n    'deadline'"),
         ("nobody_is_asked_to_load", "if not ordered then", "if false then"),
+        ("the_order_for_which_it_waits_lapses", "if phase == 'ordered' then redis.call('EXPIRE'",
+         "if false then redis.call('EXPIRE'"),
         ("no_deadline", "redis.call('ZADD', DEADLINES, item.deadline, item.id)", ""),
     ),
     *of(
@@ -220,6 +241,10 @@ SHARED = [
         ("a_start_is_not_counted", "item.attempts = item.attempts + 1", "local _ = 0"),
         ("one_start_too_many", "item.attempts >= how.attempts", "item.attempts > how.attempts"),
         ("the_map_keeps_the_dead", "redis.call('HDEL', k('holders', ref), worker)", ""),
+        ("a_part_is_forgotten", "if left == 0 then redis.call('ZREM', WORKERS, worker) end",
+         "redis.call('ZREM', WORKERS, worker)"),
+        ("the_lease_stays", "redis.call('ZADD', WORKERS, 0, worker)", ""),
+        ("all_at_once", "if work_done(done) >= budget then return done end", ""),
         ("its_loads_stay", "redis.call('DEL', k('load', ref))", "local _ = 0"),
     ),
     *of(
@@ -236,8 +261,19 @@ SHARED = [
     ),
     *of(
         "lib/order", "cancel claim_load sweep",
-        ("the_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1, id)", ""),
-        ("nobody_is_invited", "redis.call('RPUSH', COLD_QUEUE, id)", ""),
+        ("the_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1, id)", "local _ = 0"),
+        ("the_index_keeps_it", "redis.call('ZREM', WAITING_ORDERS, ref)", ""),
+        ("nobody_is_invited",
+         "redis.call('RPUSH', redis.call('EXISTS', COMPACTED_QUEUE) == 1 and COMPACTED_QUEUE "
+         "or COLD_QUEUE, id)", ""),
+    ),
+    *of(
+        "lib/order", "sweep place take_order tick refuse_load claim_load",
+        ("its_place_is_lost", "if head and (turn or since < head) then", "if false then"),
+        ("what_is_dead_stays_the_head", "redis.call('LPOP', COLD_QUEUE)\n      drop(id)",
+         "return nil"),
+        ("a_copy_waits_as_a_request_does", "extra == '' and JOB_TTL_S * 1000 or ORDER_TTL_MS",
+         "JOB_TTL_S * 1000"),
     ),
 ]  # fmt: skip
 ALL = [

@@ -25,7 +25,7 @@ from tests.simulation.zoo import Model
 MAX_ATTEMPTS = 3
 ACCEPTING = ("place", "replay")
 Clock = Callable[[], int]
-WIPING = ("reap", "register", "leave", "fence_worker")
+WIPING = ("reap", "register", "leave", "fence_worker", "release")
 
 
 @dataclass
@@ -100,6 +100,8 @@ class History:
             self._move(effect, kind, name, script)
         elif kind == "started" and effect.command == "HSET":
             self._begin(effect, name)
+        elif kind == "started" and effect.command == "HDEL":
+            self._spare(effect, name)
         elif kind == "replies" and effect.command == "XADD":
             self._say(effect.entry)
         elif kind == "request" and effect.command == "HSET" and "status" in effect.fields:
@@ -192,6 +194,13 @@ class History:
             if (late := self.cell_ms() - request.deadline_ms) >= 0:
                 self.violated(f"I14: {request.id} began {late} ms late")
             request.begun[entry] = batch
+
+    def _spare(self, effect: Effect, worker: str) -> None:
+        """It was not on the device: whoever moves it charges no start."""
+        for entry in effect.args:
+            request = self.entries.get((f"{self._prefix}work:{worker}", entry))
+            if request is not None:
+                request.begun.pop(entry, None)
 
     # How it ended ------------------------------------------------------------------------------
 

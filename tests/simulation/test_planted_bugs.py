@@ -139,7 +139,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     ),
     "starts are not counted": (in_lua("item.attempts = item.attempts + 1", ""), "I7"),
     "register leaves what the old epoch had": (
-        in_lua("repeat until release_worker(worker, how, 128, now) == 0\n-- Never", "-- Never"),
+        in_lua("release_worker(worker, how, tonumber(ARGV[7]), now)", "0"),
         "I1 I3 I5 I7 I12 I18 I20",
     ),
     "place does not look at the limits": (
