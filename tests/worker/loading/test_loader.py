@@ -138,10 +138,10 @@ async def test_a_redis_that_does_not_answer_is_asked_again(
     """However the load ends, it ends so."""
     failures, real = [Unavailable("no answer")] * 3, getattr(worker.cell.scripts, script)
 
-    async def unreliable(*args: object) -> object:
+    async def unreliable(*args: object, **named: object) -> object:
         if failures:
             raise failures.pop()
-        return await real(*args)
+        return await real(*args, **named)
 
     monkeypatch.setattr(worker.cell.scripts, script, unreliable)
     ref = worker.publish("a", BUDGET + 1 if script == "refuse_load" else 60)
@@ -210,6 +210,6 @@ async def test_files_that_vanish_during_a_load_are_the_workers_fault(
     worker.errors["a"] = LoadFailed("model.onnx: no such file")
     await worker.cell.worker("w2")
     await order(worker, ref)
-    await wait_until(lambda: not worker.loader._tasks)
+    await wait_until(lambda: not worker.loader.tasks)
     assert await worker.cell.client.hkeys(worker.cell.keys.failed_on(ref)) == [b"w1"]
     assert await worker.cell.replies() == []
