@@ -1,5 +1,5 @@
 -- announce: make a worker a holder of a loaded model and its version live; place parked requests, in chunks.
--- use: keys, constants, changes, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, loaded_versions, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
+-- use: keys, constants, changes, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, loaded_versions, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, parked
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
 --   'tier bytes', chunk, then field value pairs that the load measured (`stats`).
 -- Returns parked requests left to place (call again) | -1 stale token | -2 fenced.

@@ -1,5 +1,5 @@
 -- claim_load: take the load of an order.
--- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order, breaker
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token, lease ms.
 -- Returns 'claimed' | 'suspect' (claimed, but it has crashed a worker: load it while nothing else runs)
 --   | 'stale' (token taken or replaced) | 'unwanted' (no request waits, or its session is over) | 'refused'

@@ -1,5 +1,5 @@
 -- hand_over: end a stopping gateway; the requests of its waiting callers get records.
--- use: keys, constants, queued, report, outcomes, publish, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
+-- use: keys, constants, queued, report, outcomes, publish, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement
 -- KEYS[1] prefix. ARGV: now, gateway, '1' in the last call (else ''), then per request: id, ref, deadline ms,
 --   stream and entry where it was placed.
 -- Returns per request 1 it can be polled from now on | 0 it has ended.
@@ -27,5 +27,6 @@ end
 if ARGV[3] == '' then return out end
 if redis.call('EXISTS', replies) == 1 then redis.call('RENAME', replies, unread) end
 redis.call('PEXPIRE', unread, REPLIES_TTL_MS)
+redis.call('ZREM', HOUSEKEEPERS, gateway)
 if redis.call('ZSCORE', GATEWAYS, gateway) then redis.call('ZADD', GATEWAYS, now, gateway) end
 return out

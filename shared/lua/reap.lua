@@ -1,5 +1,5 @@
 -- reap: release one worker whose lease has expired and place its requests again, a bounded part.
--- use: keys, constants, changes, queued, guarded, grace, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker
+-- use: keys, constants, changes, queued, guarded, grace, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, move, release_worker
 -- KEYS[1] prefix. ARGV: now, max attempts, budget.
 -- Returns {worker, how much of it is left}, or {} if no lease has expired, Redis was away less than a lease ago
 -- (lib/grace), or no gateway has kept the clock yet. Any gateway may call it at any time.

@@ -1,5 +1,5 @@
 -- reconcile: end sessions that have expired, and order the missing copies of models with a minimum number.
--- use: keys, constants, changes, guarded, grace, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions
+-- use: keys, constants, changes, guarded, grace, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, copies, sessions
 -- KEYS[1] prefix. ARGV: now, budget: of the models of sessions that end, and of orders (ORDER_UNITS, order).
 -- Returns {sessions ended, copies ordered, {errors of single sessions and models}}.
 local now, ended, ordered, unpinned, budget = clock(), 0, 0, 0, tonumber(ARGV[2])

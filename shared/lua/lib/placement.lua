@@ -30,9 +30,8 @@ local function park(item, now, limits, state)
   count_record(limits)
   redis.call('SADD', PARKED, item.model)
   local phase = redis.call('HGET', k('load', item.model), 'phase')
-  local ordered = state == 'open' or phase
   if phase == 'ordered' then redis.call('EXPIRE', k('load', item.model), JOB_TTL_S) end  -- now a request waits for it
-  if not ordered then order_load(item.model, item.id, now) end
+  if not phase and state ~= 'open' then order_load(item.model, item.id, now) end
   return 'parked', '', entry
 end
 
