@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from router.catalog.entries import Entries, Entry
 from router.catalog.known import LATEST, Key, Known
-from router.catalog.listing import IndexPage, Listing
+from router.catalog.listing import Listing
 from router.catalog.listings import Listings
 from router.catalog.look import SlowStore
 from router.catalog.looks import Looks
@@ -157,11 +157,9 @@ class Catalog:
         """List the repository, if that is due; the number of models."""
         return await self._listings.walk_once()
 
-    async def index_page(self, after: str, prefix: str, most: int) -> IndexPage:
-        """Up to `most` models of the index by name, behind `after`, whose names begin with
-        `prefix`."""
-        listing = await _bounded(self._listings.all(self._ttl_s), "the list of models")
-        return listing.page(after, prefix, most)
+    async def listing(self) -> Listing:
+        """As `index`, to be read page by page."""
+        return await _bounded(self._listings.all(self._ttl_s), "the list of models")
 
     async def versions(self, name: str) -> list[int]:
         """Versions of a model, ascending; [] if no model has that name."""

@@ -46,10 +46,10 @@ async def index(request: web.Request, context: GatewayContext) -> web.StreamResp
     place = Place.parse(request.query.get("after", ""), INDEX)
     after: str | None = "" if place is None else place.text
     rows: list[Row] = []
-    looked = 0
+    listing, looked = await context.catalog.listing(), 0  # one: it may take seconds
     while after is not None and len(rows) < limit and looked < MOST_ROWS:
         most = min(LOOKED_AT, limit - len(rows), MOST_ROWS - looked)
-        page = await context.catalog.index_page(after, prefix, most)
+        page = listing.page(after, prefix, most)
         rows += [row for row in await _rows(page.rows, context) if state in ("", row["state"])]
         after, looked = page.next, looked + most
     headers = {} if after is None else {NEXT: str(Place(INDEX, after))}

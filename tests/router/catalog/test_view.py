@@ -226,7 +226,7 @@ async def test_a_large_index_is_listed_in_no_read(
     await catalog.look_once()
     before = repository.calls["list_all"]
     assert [row.name for row in await catalog.index()] == ["a", "b", "c"]
-    assert [row.name for row in (await catalog.index_page("a", "", 1)).rows] == ["b"]
+    assert [row.name for row in (await catalog.listing()).page("a", "", 1).rows] == ["b"]
     assert repository.calls["list_all"] == before
     delete(repository, "c")
     assert await catalog.look_once() == 1
