@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from shared.gateway_scripts import (
     Cancel,
-    GatewayBeat,
     GatewayScripts,
     Opened,
     Ordered,
-    PartlyDone,
     Placing,
     Replied,
     Waiting,
 )
+from shared.housekeeping_scripts import GatewayBeat, PartlyDone
 from shared.placed import Limits, Placed
 from shared.script_runner import CHUNK
 from shared.worker_scripts import Beaten, Completion, WorkerScripts

@@ -17,7 +17,9 @@ MAIN = {
     "device": "worker/process.py",
     "parent": "worker/__main__.py",
 }
-SCRIPTS = ("shared/gateway_scripts.py", "shared/worker_scripts.py")
+SCRIPTS = (
+    "shared/gateway_scripts.py", "shared/housekeeping_scripts.py", "shared/worker_scripts.py",
+)  # fmt: skip
 REACHES = ("failpoints.reach", "failpoints.reach_now")
 
 

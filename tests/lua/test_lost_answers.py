@@ -14,7 +14,7 @@ import pytest
 
 from shared.channel import Channel
 from shared.errors import Unavailable
-from shared.gateway_scripts import KeptClock
+from shared.housekeeping_scripts import KeptClock
 from shared.script_runner import load_source
 from shared.scripts import Beaten, Cancel, Completion, GatewayBeat, Scripts, Waiting
 from tests.contract.sources import ROOT
@@ -166,9 +166,8 @@ STORIES: dict[str, Callable[[Cell], Awaitable[Story]]] = {
     story.__name__: story
     for story in (
         place, replay, cancel, subscribe, publish_reply, gateway_beat, keep_clock, hand_over, reap,
-        sweep,
-        register, heartbeat, fence_worker, leave, release, begin, complete, drop_kept, list_letters,
-        record_outcomes, *COPY_STORIES,
+        sweep, register, heartbeat, fence_worker, leave, release, begin, complete, drop_kept,
+        list_letters, record_outcomes, *COPY_STORIES,
     )
 }  # fmt: skip
 
@@ -187,7 +186,6 @@ async def test_a_script_whose_answer_was_lost_is_repeated_without_harm(
     call, expected = await STORIES[name](cell)
     await cell.client.script_load(load_source(name))
     before = await state(cell)
-
     await lose_the_answer(cell, call)
     once = await state(cell)
     said = await call(cell.scripts)
@@ -207,14 +205,11 @@ async def test_a_session_whose_answer_was_lost_expires(cell: Cell) -> None:
     await lose_the_answer(cell, lambda s: s.open_session("s1", LEASE_MS, 1, [(REF, 100)]))
     cell.scripts.now_ms += LEASE_MS
     assert await cell.scripts.reconcile() == (1, 0)
-    assert (
-        await cell.exists(cell.keys.sessions, cell.keys.session("s1"), cell.keys.min_copies) == []
-    )
+    ended = (cell.keys.sessions, cell.keys.session("s1"), cell.keys.min_copies)
+    assert await cell.exists(*ended) == []
 
 
-async def test_a_worker_that_missed_a_hand_on_can_announce_nothing(
-    cell: Cell,
-) -> None:
+async def test_a_worker_that_missed_a_hand_on_can_announce_nothing(cell: Cell) -> None:
     """It loads what another loads too; its token is not the one of the lease any more."""
     epoch, token = await loading(cell)
     other = await cell.worker("w2", holds=[OTHER_REF])
@@ -247,7 +242,6 @@ async def lose_the_answer(cell: Cell, call: Call) -> None:
         proxy.drop_answers = True
         with pytest.raises(Unavailable):
             await call(far)
-        assert not proxy.drop_answers
         await channel.aclose()
 
 

@@ -49,7 +49,7 @@ async def test_who_is_partly_released_gets_nothing_and_may_do_nothing(
         cell.keys.holds("w1")
     )
     assert (await cell.place(placing()))[0].status == "parked"
-    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "fenced"
+    assert (await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {})).answer == "fenced"
     assert await cell.scripts.announce("w1", epoch, REF, "", "device 1") == -2
 
 

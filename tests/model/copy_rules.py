@@ -12,7 +12,8 @@ from tests.model.loaded_versions import (
     rests,
     wish_nothing,
 )
-from tests.model.model import STALL_SPARE, Model, must
+from tests.model.model import Model
+from tests.model.prediction import STALL_SPARE, must
 from tests.model.run import Choices, Run
 from tests.model.session_rules import end_session, models_of, unpin_lost
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import shared.gateway_scripts
+import shared.housekeeping_scripts
 import shared.worker_scripts
 from shared.errors import Unavailable
 from tests.helpers.cell import Cell, open_cell
@@ -32,7 +33,7 @@ from tests.model import (
     worker_rules,
     world_rules,
 )
-from tests.model.model import CLAIM_TTL, ORDER_TTL, Wrong, must
+from tests.model.prediction import CLAIM_TTL, ORDER_TTL, Wrong, must
 from tests.model.run import LONGEST_TIMEOUT_MS, Choices, Plan, Run, Step
 from tests.model.shrink import LARGEST, shrunk
 from tests.model.state import State
@@ -195,12 +196,15 @@ class Explorer:
 
     def run(self, plan: Plan, seed: int = 0) -> Failure | None:
         """What went wrong, if anything did."""
+        modules = (shared.gateway_scripts, shared.housekeeping_scripts, shared.worker_scripts)
         before = shared.gateway_scripts.CHUNK
-        shared.gateway_scripts.CHUNK = shared.worker_scripts.CHUNK = plan.chunk
+        for module in modules:
+            module.CHUNK = plan.chunk
         try:
             return self._loop.run(self._run(plan, seed))
         finally:
-            shared.gateway_scripts.CHUNK = shared.worker_scripts.CHUNK = before
+            for module in modules:
+                module.CHUNK = before
 
     async def _run(self, plan: Plan, seed: int) -> Failure | None:
         await forget_cell(self._cell.client, self._cell.keys)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from shared.scripts import Cancel
 from tests.model import outcomes
 from tests.model.clock import grace_of
-from tests.model.model import REPLIES_TTL, STALL_SPARE, Model, must
+from tests.model.model import Model
 from tests.model.moves import publish
 from tests.model.outcomes import late, recall
 from tests.model.place_rules import memory_fits
+from tests.model.prediction import REPLIES_TTL, STALL_SPARE, must
 from tests.model.run import LEASE_MS, Choices, Run
 
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from tests.model.copy_invariants import CopyHistory, check_copies
-from tests.model.model import must, sha1
+from tests.model.prediction import must, sha1
 from tests.model.state import Item, State
 
 _TERMINAL = {"succeeded", "failed", "cancelled", "expired"}

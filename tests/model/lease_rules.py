@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.model.model import Model, must
+from tests.model.model import Model
+from tests.model.prediction import must
 from tests.model.releasing import Wiping, unindex, wipe_all
 from tests.model.run import LEASE_MS, Choices, Run
 

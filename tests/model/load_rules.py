@@ -11,7 +11,8 @@ from tests.model.load_target import (
     setting,
     soonest,
 )  # fmt: skip
-from tests.model.model import STALL_SPARE, Model, must
+from tests.model.model import Model
+from tests.model.prediction import STALL_SPARE, must
 from tests.model.run import LOAD_LEASE_MS, Choices, Run
 from tests.model.state import Load
 

@@ -10,8 +10,9 @@ from shared.placed import Limits
 from tests.model.copies import spill, stays_with
 from tests.model.crashes import count_success, crashed_holders
 from tests.model.load_target import rank_of
-from tests.model.model import JOB_TTL, RECORD_SPARE, RESULT_TTL, Model, must
+from tests.model.model import Model
 from tests.model.outcomes import trace
+from tests.model.prediction import JOB_TTL, RECORD_SPARE, RESULT_TTL, must
 from tests.model.state import Item
 
 EXPIRED = "expired the deadline passed"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from shared.constants import RECORD_BYTES
-from tests.model.model import Model, sha1
+from tests.model.model import Model
 from tests.model.moves import EXPIRED, count_kept, moving, place_item, publish, with_flag
+from tests.model.prediction import sha1
 from tests.model.state import Item
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tests.model.clock import grace_of
-from tests.model.model import CLAIM_TTL, JOB_TTL, Model, job_id, must
+from tests.model.model import Model
 from tests.model.moves import publish
 from tests.model.outcomes import late
 from tests.model.parked import place_parked
+from tests.model.prediction import CLAIM_TTL, JOB_TTL, job_id, must
 from tests.model.releasing import Wiping, wipe
 from tests.model.run import Choices, Run
 from tests.model.state import Item, Load

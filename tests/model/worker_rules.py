@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from shared.scripts import Completion
 from tests.model.crashes import charge_crash, note_crash
-from tests.model.model import Model, must
+from tests.model.model import Model
 from tests.model.moves import IN_SHARED_MEMORY, publish
+from tests.model.prediction import must
 from tests.model.releasing import Wiping, wipe, wipe_all
 from tests.model.run import Choices, Run
 from tests.model.state import Item

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from shared.keys import Keys
@@ -18,6 +17,7 @@ from tests.simulation import outcomes
 from tests.simulation.keyed import Keyed
 from tests.simulation.loads import ARGS, Loads
 from tests.simulation.process import Process
+from tests.simulation.request import Request
 from tests.simulation.server import Effect, Ran
 from tests.simulation.waits import Waits
 from tests.simulation.zoo import Model
@@ -26,23 +26,6 @@ MAX_ATTEMPTS = 3
 ACCEPTING = ("place", "replay")
 Clock = Callable[[], int]
 WIPING = ("reap", "register", "leave", "fence_worker", "release")
-
-
-@dataclass
-class Request:
-    """One request, from its first entry on."""
-
-    id: str
-    ref: str
-    deadline_ms: int  # by the cell's clock
-    attempts: int = 0
-    live: tuple[str, str] | None = None  # stream, entry
-    begun: dict[str, str] = field(default_factory=dict)  # entry -> batch
-    ended: str = ""
-    ended_ms: int = 0
-    left: str = ""  # the entry that was deleted last
-    times: int = 0  # it was ended
-    said: set[tuple[str, str]] = field(default_factory=set)  # all its ends
 
 
 class History:

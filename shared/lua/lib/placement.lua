@@ -3,9 +3,8 @@
 --   release), fewest (starts of all that are parked). Without limits: an accepted request that moves.
 -- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
-local NOTHING = {}
 local function add(stream, item)
-  local carried = item.carried or NOTHING
+  local carried = item.carried or {}
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
     item.deadline, 'reply', item.reply, 'flags', item.flags, 'attempts', item.attempts, 'body',
     item.body, unpack(carried))
