@@ -60,7 +60,7 @@ def test_the_lua_twin_names_the_same_fixed_keys() -> None:
         names = re.findall(r"P \.\. '(\w+)'", values)
         named |= dict(zip(constants.split(", "), names, strict=True))
     keys = Keys("c")
-    assert len(named) == 18
+    assert len(named) == 19
     for constant, name in named.items():
         attribute = {"PARKED": "parked_refs", "OUTCOMES": "newest_outcomes"}.get(
             constant, constant.lower()
