@@ -146,7 +146,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         in_lua("has_enough(worker, item.model, queued, limits.work)", "false"), "I24",
     ),
     "the sweep orders nothing again": (
-        in_lua("    order_load(ref, first[1], now)\n    ordered", "    ordered"),
+        in_lua("    order_load(ref, first[1], now)\n    swept.", "    swept."),
         "I17",
     ),
     "cancel publishes without deleting": (
@@ -160,7 +160,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     "a copy is freed under its requests": (hasty_evictor, "I18"),
     "one worker that cannot load a model refuses it for all": (
         in_lua(
-            "if scope ~= 'model' and #names < MOST_ASKED and is_one_left(ref, now, others) then",
+            "if scope ~= 'model' and #names < MOST_ASKED and is_one_left(ref, now, refused, extra, r[6]) then",
             "if false then",
         ),
         "S1",
