@@ -160,8 +160,8 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     "a copy is freed under its requests": (hasty_evictor, "I18"),
     "one worker that cannot load a model refuses it for all": (
         in_lua(
-            "if scope ~= 'model' and #names < MOST_ASKED and is_one_left(ref, now, refused, extra, r[6]) then",
-            "if false then",
+            "if scope ~= 'model' and #names < MOST_ASKED and is_one_left",
+            "if false and is_one_left",
         ),
         "S1",
     ),
