@@ -51,8 +51,9 @@ from worker.runtimes.base import LoadedModel, Trust, load
 from worker.serving.batcher import Batcher
 from worker.serving.completions import Completions
 from worker.serving.consumer import Consumer
+from worker.serving.inflight import InflightWindow
 from worker.serving.load_meter import Meter
-from worker.serving.receiver import InflightWindow, Receiver
+from worker.serving.receiver import Receiver
 from worker.supervisor.progress import Progress
 from worker.weight_cache.cache import BlobCache
 from worker.weight_cache.root import open_root
