@@ -45,11 +45,6 @@ def loading(world: World) -> bool:
     return any(name.startswith("load:") for name in _names(world))
 
 
-def waiting(world: World) -> bool:
-    """Whether a request with a record has not ended."""
-    return "deadlines" in _names(world)
-
-
 def at_rest(world: World, fleet: Fleet, clients: Clients) -> None:
     """Everybody lives, nobody asks: queues are empty, the map is right."""
     world.server.run(["PING"])

@@ -124,9 +124,6 @@ async def _schedule(world: World, seed: int) -> None:
     # A connection that swallowed what was sent is given up only after its timeout.
     swallowed = COMMAND_TIMEOUT_S if world.faults["connection swallowed"] else 0.0
     await asyncio.sleep(SETTLE_S + swallowed)
-    patient_s = world.loop.now + world.history.waits.longest_ms / 1000
-    while rest.waiting(world) and world.loop.now < patient_s:  # noqa: ASYNC110 - virtual time
-        await asyncio.sleep(1.0)
     while rest.loading(world):  # noqa: ASYNC110 - what a worker held it loads again
         await asyncio.sleep(1.0)
     for task in clients.tasks:

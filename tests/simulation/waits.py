@@ -36,12 +36,11 @@ class Waits:
         self._since: dict[Process, int] = {}  # its first reading of the clock
         self._leapt_at: int | None = None  # no gateway has found it yet
         self._unfound_ms = 0
-        self.longest_ms = 0  # by which a request may live longer
         self.guessed = False
 
     def leapt(self, ms: int) -> None:
-        """Redis's clock is set, perhaps again."""
-        self._leapt_at = self._leapt_at or self._now_ms()
+        """Redis's clock is set."""
+        self._leapt_at = self._now_ms()
         self._unfound_ms += abs(ms) + (OUTAGE_MS if ms < 0 else 0)
 
     def ran(self, process: Process, args: tuple[Any, ...], ran: Ran) -> None:
@@ -72,13 +71,9 @@ class Waits:
         if request.id in self._given:
             self._due[request.id] = self._now_ms() + self._given[request.id]
         self._longer[request.id] = self._unfound_ms
-        self.longest_ms = max(self.longest_ms, self._unfound_ms)
 
-    def ended(self, request: Request, status: str, script: str) -> None:
-        """It has ended just now. What `cancel` ends as expired its gateway has timed, by a clock of
-        its own and from when it was asked."""
-        if script == "cancel":
-            return
+    def ended(self, request: Request, status: str) -> None:
+        """It has ended just now."""
         early = self._due.get(request.id, 0) - self._now_ms()
         if status == "expired" and early > EARLY_MS and not self.guessed:
             self._violated(f"T1: {request.id} expired {early} ms too early")
