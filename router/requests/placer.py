@@ -41,7 +41,7 @@ class Placer:
 
     async def place(self, item: Placing, until: float) -> Placed:
         """The answer of `place`. Expired if there is none until `until`, OutcomeUnknown if the
-        request may run all the same and somebody could find it."""
+        request may run all the same and has a record."""
         try:
             return await self._put(item, until)
         except Unavailable as error:
@@ -52,7 +52,7 @@ class Placer:
         except Expired:
             if item.ingress or not item.flags:
                 raise
-            # It has a record, which must not say anything but what its caller was told.
+            # The record must not have another end than its caller got.
             raise _unknown("Redis did not answer before the deadline") from None
         return await self._place_again(item, until, lost)
 
@@ -72,7 +72,7 @@ class Placer:
             self._waiters.clear_deadline(placing)
 
     def _abandoned(self, item: Placing, placed: Placed | None, late: bool) -> None:
-        """Its caller left while it was placed, or was told that its deadline passed (`late`).
+        """Its caller left while it was placed, or got the error of its deadline (`late`).
         `placed` is None if no answer came."""
         if item.key or item.ingress:
             return

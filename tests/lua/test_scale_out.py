@@ -7,13 +7,11 @@ from collections.abc import Iterable
 import pytest
 
 from shared.placed import Limits
-from shared.scripts import CHUNK
 from tests.helpers.cell import LEASE_MS, Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
 from tests.lua.fleet import NOW_MS, claim, lease, loaded_once, orders_by_name, warm_hint, worker
 
 SPILL_FROM = 4
-ORDER_UNITS = 12
 
 
 async def crowd(cell: Cell, number: int, ref: str = REF) -> None:
@@ -241,17 +239,3 @@ async def beating(cell: Cell, name: str, busy: float, holds: Iterable[str] = ())
     epoch, held = await cell.worker(name, holds=holds), len(list(holds))
     report = {"state": "ready", "busy_share": busy, "service_ms": 60_000}
     assert (await cell.scripts.heartbeat(name, epoch, "one", LEASE_MS, held, report)).answer == "ok"
-
-
-async def test_a_copy_that_is_ordered_counts_while_what_was_parked_is_placed(cell: Cell) -> None:
-    """As several requests: one call does no more than its budget of both."""
-    cell.scripts.now_ms = NOW_MS
-    await cell.place(*[placing() for _ in range(CHUNK)])
-    await cell.client.delete(cell.keys.load(REF))
-    await worker(cell, "w1", service_ms=1000, busy_share=1)
-    await worker(cell, "w2")
-    await cell.client.hset(cell.keys.holders(REF), "w1", "device 1 0")
-    await cell.client.sadd(cell.keys.holds("w1"), REF)
-    _, _, placed = await cell.scripts.sweep()
-    assert (await lease(cell))["extra"] == "scale_out"
-    assert 0 < placed <= CHUNK - ORDER_UNITS
