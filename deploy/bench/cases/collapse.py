@@ -25,7 +25,7 @@ from deploy.bench.scale.placing import Placements, gateways_at_work, place_for
 from deploy.bench.scale.stage import Stage, open_stage
 from deploy.bench.scale.whole import main_thread_s
 from deploy.bench.workbench import Case, Workbench
-from deploy.local.redis_server import start_redis
+from deploy.local.redis_server import RedisServer, start_redis
 from deploy.local.redis_versions import binaries, of_redis
 
 NAME = "collapse"
@@ -87,13 +87,14 @@ def _measure(folder: Path, binary: Path, workers: int, share: float, size: Size)
     (folder / "models").mkdir()
     server = start_redis(folder, binary=binary)
     try:
-        return asyncio.run(_work(server.url, folder / "models", workers, share, size))
+        return asyncio.run(_work(server, folder / "models", workers, share, size))
     finally:
         server.stop()
 
 
-async def _work(url: str, models: Path, workers: int, share: float, size: Size) -> Seen:
-    async with open_stage(url, 0) as stage:
+async def _work(server: RedisServer, models: Path, workers: int, share: float, size: Size) -> Seen:
+    url = server.url
+    async with open_stage(server) as stage:
         fleet, keys = stage.fleet, stage.keys
         await fleet.grow(workers, size.copies)
         await fleet.load(share, SATURATED[1] if share == BUSY else CALM[1])

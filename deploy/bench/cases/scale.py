@@ -25,7 +25,7 @@ from deploy.bench.scale.stage import FAR_MS, Row, Stage, open_stage
 from deploy.bench.scale.states import AGAIN, CALM, FIRST, STATES, in_batch
 from deploy.bench.scale.whole import ALONE, FULL_BATCHES, LOADS, NO_BATCHES, whole_request_us
 from deploy.bench.workbench import Case, Workbench
-from deploy.local.redis_server import start_redis
+from deploy.local.redis_server import RedisServer, start_redis
 from deploy.local.redis_versions import binaries, of_redis
 
 NAME = "scale"
@@ -77,19 +77,19 @@ def measure(folder: Path, binary: Path, size: Size) -> Costs:
     """All of one version."""
     server = start_redis(folder, binary=binary)
     try:
-        return asyncio.run(_measure(server.url, size))
+        return asyncio.run(_measure(server, size))
     finally:
         server.stop()
 
 
-async def _measure(url: str, size: Size) -> Costs:
+async def _measure(server: RedisServer, size: Size) -> Costs:
     costs = Costs()
-    async with open_stage(url, size.many) as stage:
+    async with open_stage(server, size.many) as stage:
         for workers in size.workers:
             await stage.reset()
             await stage.fleet.grow(workers, size.copies)
             for load in LOADS:
-                spent = await whole_request_us(stage, url, load, size.share)
+                spent = await whole_request_us(stage, server.url, load, size.share)
                 costs.requests.setdefault(load.name, {})[workers] = spent
             stage.rows.clear()
             await _calls(stage, size)

@@ -38,7 +38,7 @@ class Member:
 
 @dataclass
 class Fleet:
-    """All of it. Each model has two holders."""
+    """All of it."""
 
     client: Redis
     keys: Keys
@@ -47,9 +47,9 @@ class Fleet:
     refs: list[str] = field(default_factory=list)
     _epochs: Any = field(default_factory=lambda: itertools.count(1))
 
-    async def grow(self, workers: int, copies: int) -> None:
-        """`workers` calm workers, each with `copies` models."""
-        self.refs = [ref_of(f"model-{n}") for n in range(max(1, workers * copies // 2))]
+    async def grow(self, workers: int, copies: int, holders: int = 2) -> None:
+        """`workers` calm workers, each with `copies` models, each model with so many holders."""
+        self.refs = [ref_of(f"model-{n}") for n in range(max(1, workers * copies // holders))]
         made = []
         for number in range(workers):
             first = number * copies

@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
+import uvloop
+
 from deploy.bench.scale.fleet import Member
 from shared import clock, statuses
 from shared.channel import Channel
@@ -46,7 +48,7 @@ async def beat_elsewhere(
 
 def beat(url: str, cell: str, members: Sequence[Member], share: float, seconds: float) -> Beats:
     """The body of that process."""
-    return asyncio.run(_beat_all(url, Keys(cell), members, share, seconds))
+    return uvloop.run(_beat_all(url, Keys(cell), members, share, seconds))
 
 
 async def _beat_all(

@@ -121,6 +121,7 @@ async def worker(stage: Stage, state: str) -> None:
     with stage.scene(state) as s:
         epoch = await s.register(name, LEASE_MS, MAX_ATTEMPTS, fields)
         await s.heartbeat(name, epoch, "one", LEASE_MS, 0, report)
+        await s.renew_lease(name, epoch, LEASE_MS, 0)
         await s.leave(name, epoch, MAX_ATTEMPTS)
 
 

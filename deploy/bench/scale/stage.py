@@ -1,7 +1,9 @@
 """Scripts whose calls are measured, each by Redis itself, beside those that only prepare them.
 
-What a call costs is the time that Redis's command statistics add for it. A call that Redis cannot
-finish within the timeout counts as that long.
+What a call costs is the time that Redis's command statistics add for it, or the processor time of
+its main thread if that is less: the first also counts while Redis waits for a processor, the second
+also what it reads and answers. A call that Redis cannot finish within the timeout counts as that
+long.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from redis.asyncio import Redis
 
 from deploy.bench.measure import spread
 from deploy.bench.scale.fleet import Fleet, Member
+from deploy.local.redis_server import RedisServer
 from shared.channel import Channel
 from shared.connection import COMMAND_TIMEOUT_S, open_redis
 from shared.errors import Unavailable
@@ -47,29 +50,40 @@ def script_names() -> list[str]:
 
 
 class MeteredScripts(Scripts):
-    """Notes in `longest` what each script took, ms: the longest of its calls."""
+    """Notes in `longest` what each script took, ms: the longest of its calls. `pid`: Redis."""
 
-    def __init__(self, channel: Channel, keys: Keys, client: Redis) -> None:
+    def __init__(self, channel: Channel, keys: Keys, client: Redis, pid: int) -> None:
         super().__init__(channel, keys)
         self._client = client
+        self._spent = Path(f"/proc/{pid}/task/{pid}/schedstat")
         self.longest: dict[str, float] = {}
 
     async def _run(self, name: str, *args: Any) -> Any:
         await keep_clock(self._client, self._keys)
         before = await self._spent_us()
+        cpu_before = self._cpu_us()
         try:
             answer = await super()._run(name, *args)
         except Unavailable:
             self._note(name, TIMED_OUT_MS)
             await _until_it_answers(self._client)
             raise
-        self._note(name, (await self._spent_us() - before) / 1000)
+        cpu = self._cpu_us() - cpu_before
+        spent = await self._spent_us() - before
+        self._note(name, min(spent, cpu or spent) / 1000)
         return answer
 
     def _note(self, name: str, ms: float) -> None:
         self.longest[name] = max(ms, self.longest.get(name, 0.0))
 
-    async def _spent_us(self) -> int:
+    def _cpu_us(self) -> float:
+        """Of the main thread so far; always 0 where the system does not say."""
+        try:
+            return int(self._spent.read_text().split()[0]) / 1000
+        except OSError:
+            return 0.0
+
+    async def _spent_us(self) -> float:
         """In calls by hash so far. (The first call by text would be measured with its parsing, so
         every script is sent before.)"""
         stats = await self._client.info("commandstats")
@@ -78,9 +92,10 @@ class MeteredScripts(Scripts):
 
 class Stage:
     """One fleet, and what is measured in it: `rows` has per row the longest call of each scene.
-    `many`: copies of a worker that dies, and its requests; models that wait; sessions."""
+    `many`: copies of a worker that dies, and its requests; models that wait; sessions. `pid`: of
+    Redis."""
 
-    def __init__(self, url: str, many: int) -> None:
+    def __init__(self, url: str, pid: int, many: int) -> None:
         self.many = many
         self.client: Any = open_redis(url)  # redis-py types few of its answers
         self.channel, self.keys = Channel(url), Keys("scale")
@@ -88,7 +103,7 @@ class Stage:
         self.fleet = Fleet(self.client, self.keys)
         self.rows: dict[Row, list[float]] = defaultdict(list)
         self.far: set[Row] = set()  # rows that are too slow to be measured again
-        self._metered = MeteredScripts(self.channel, self.keys, self.client)
+        self._metered = MeteredScripts(self.channel, self.keys, self.client, pid)
         self._serial = itertools.count(1)
 
     @contextmanager
@@ -157,9 +172,9 @@ async def _until_it_answers(client: Redis) -> None:
 
 
 @asynccontextmanager
-async def open_stage(url: str, many: int) -> AsyncIterator[Stage]:
+async def open_stage(server: RedisServer, many: int = 0) -> AsyncIterator[Stage]:
     """A stage over a Redis that is its own."""
-    stage = Stage(url, many)
+    stage = Stage(server.url, server.child.pid, many)
     try:
         await stage.reset()
         yield stage
