@@ -91,14 +91,6 @@ GATEWAY = [
         ("it_has_no_budget", "if left() <= 0 then break end", ""),
     ),
     *of(
-        "lib/parked", "sweep place announce reap tick heartbeat",
-        ("it_has_no_budget", "if work_done(i - 1) - before >= budget then", "if false then"),
-    ),
-    *of(
-        "hand_over", "hand_over announce place",
-        ("it_goes_before_all_is_handed_over", "if ARGV[3] == '' then return out end", ""),
-    ),
-    *of(
         "lib/waiting_models", "sweep fail_load claim_load announce",
         ("a_failed_load_is_tried_at_once", "and not unloadable(ref)", ""),
     ),
