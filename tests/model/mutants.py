@@ -133,6 +133,18 @@ WORKER = [
         ("a_lost_map_goes_unnoticed", "complete and 'ok' or 'resync'", "'ok'"),
     ),
     *of(
+        "renew_lease", "renew_lease register reap announce lose_stream heartbeat",
+        ("a_lease_is_not_renewed",
+         "redis.call('ZADD', WORKERS, now + tonumber(ARGV[4]), worker)", ""),
+        ("any_epoch_renews_it", "known[1] ~= ARGV[3] or known[2]", "not known[1]"),
+        ("a_lost_stream_renews_it", "groups.err or #groups == 0", "false"),
+        ("a_lost_map_renews_it",
+         "redis.call('SCARD', k('holds', worker)) ~= tonumber(ARGV[5])", "false"),
+        ("what_has_changed_is_not_said",
+         "redis.call('EXISTS', k('changed', worker), k('crashed', worker)) > 0", "false"),
+        ("the_unhealthy_stay_so", "redis.call('HEXISTS', UNHEALTHY, worker) == 1", "false"),
+    ),
+    *of(
         "heartbeat", "heartbeat announce",
         ("nothing_is_said_of_its_health", "note_health(worker, now)", ""),
     ),
