@@ -25,6 +25,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
 | `housekeepers` | zset | the few gateways that keep house -> until when they do | TTL |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
+| `protocols` | hash | `writes reads` of processes -> until when one lives, and which | TTL |
 | `clock` | string | the cell's clock: seen until, offset, end of the grace, lease | for ever |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
 | `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
@@ -103,6 +104,7 @@ class Keys:
         self.sessions = self._of("sessions")
         self.unhealthy = self._of("unhealthy")
         self.housekeepers = self._of("housekeepers")
+        self.protocols = self._of("protocols")
         self.device_classes = self._of("device_classes")
         self.waiting_orders = self._of("waiting_orders")
         self.events = self._of("events")

@@ -16,7 +16,6 @@ EVER_MS = 4_000_000_000_000
 SPARE = 1.3
 # Scripts that still ask every process.
 KNOWN = {
-    "register", "gateway_beat",  # the protocols of all live processes
     "open_session",  # the room of every worker
 }  # fmt: skip
 

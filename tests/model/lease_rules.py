@@ -31,6 +31,7 @@ async def register(run: Run, c: Choices) -> None:
     _note_health(m, worker)
     _index(m, worker)
     m.state.leases[worker] = m.now + LEASE_MS
+    m.note_protocol(f"worker {worker}", LEASE_MS)
     m.state.work[worker], m.state.pending[worker], m.state.groups[worker] = {}, set(), {epoch}
     run.count("register", "registered")
     run.check("register", m)
@@ -93,6 +94,7 @@ async def heartbeat(run: Run, c: Choices) -> None:
         want = "fenced"
     else:
         m.state.leases[worker] = m.now + LEASE_MS
+        m.note_protocol(f"worker {worker}", LEASE_MS)
         record |= report
         _note_health(m, worker)
         _index(m, worker)

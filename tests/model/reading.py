@@ -143,6 +143,7 @@ _READERS: dict[str, Reader] = {
     "breaker": _into("breakers", _table),
     "gateways": _whole("gateways", _scores),
     "gateway": _into("protocols", str),
+    "protocols": _whole("rows", _table),
     "replies": _into("replies", lambda rows: list(_entries(rows).values())),
     "request": _into("records", _record),
     "tombstone": lambda state, key, *_: state.tombstone.add(key),
