@@ -170,6 +170,7 @@ _READERS: dict[str, Reader] = {
     "sessions": _whole("sessions", _scores),
     "session": _into("pins", _table),
     "pinned": _into("pinned", set),
+    "reserved": _whole("reserved", _table),
     "no_capacity": _into("no_capacity", str),
     "incompatible": _into("incompatible", set),
     "failed_on": _into("failed_on", _table),

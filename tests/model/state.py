@@ -96,6 +96,7 @@ class State:
     sessions: dict[str, int] = field(default_factory=dict)
     pins: dict[str, dict[str, str]] = field(default_factory=dict)  # by session
     pinned: dict[str, set[str]] = field(default_factory=dict)
+    reserved: dict[str, str] = field(default_factory=dict)  # room for sessions, by ref
     no_capacity: dict[str, str] = field(default_factory=dict)
     incompatible: dict[str, set[str]] = field(default_factory=dict)
     failed_on: dict[str, dict[str, str]] = field(default_factory=dict)
