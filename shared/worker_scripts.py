@@ -64,6 +64,10 @@ class WorkerScripts(ScriptRunner):
         answer, *changed = await self._run("heartbeat", *args)
         return Beaten(answer.decode(), tuple(ref.decode() for ref in changed))
 
+    async def renew_lease(self, worker: str, epoch: str, lease_ms: int, held: int) -> bool:
+        """Renew the lease of a worker without news. False: nothing was done, send a heartbeat."""
+        return int(await self._run("renew_lease", worker, epoch, lease_ms, held)) == 1
+
     async def fence_worker(
         self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int,
         charge_models: bool = True,

@@ -24,7 +24,7 @@ from shared import statuses
 from shared.backoff import wait_s
 from shared.errors import Expired, Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import Cancel, GatewayScripts
+from shared.scripts import Cancel, GatewayScripts, Placed
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,12 @@ LOOK_S = 0.5  # how long the reply of a passed deadline may wait for Redis
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0
 TRACED = (statuses.EXPIRED, statuses.FAILED)
 AFTER = "; its answer came after that, or Redis did not answer"
+
+
+def cancel_of(keys: Keys, request_id: str, placed: Placed, ref: str, late: bool = False) -> Cancel:
+    """The cancel of a request that was placed there."""
+    stream = keys.work(placed.worker) if placed.worker else ""
+    return Cancel(request_id, stream, placed.entry, ref, late)
 
 
 class _Waiting(NamedTuple):
@@ -149,13 +155,11 @@ class DeadlineReplies:
         return None
 
     async def _end(self, ticket: Ticket) -> Expired:
-        placed = ticket.placed
-        stream = self._keys.work(placed.worker) if placed.worker else ""
         answer = self._cancels.soon(
-            Cancel(ticket.id, stream, placed.entry, str(ticket.ref), late=True)
+            cancel_of(self._keys, ticket.id, ticket.placed, str(ticket.ref), late=True)
         )
         error = Expired(f"request {ticket.id}: the deadline passed")
-        error.traced, error.worker = True, placed.worker
+        error.traced, error.worker = True, ticket.placed.worker
         answer.add_done_callback(partial(self._ended, ticket))
         try:
             async with asyncio.timeout(LOOK_S):

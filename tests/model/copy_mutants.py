@@ -11,6 +11,9 @@ LOADS = [
         ("a_taken_load_is_taken_again", "or r[2] ~= ''", ""),
         ("any_token_will_do", "if r[1] ~= token or", "if not r[1] or"),
         ("its_worker_does_not_own_it", "redis.call('SADD', k('loads', worker), ref)", ""),
+    ),
+    *of(
+        "claim_load", "claim_load open_session close_session",
         ("what_nobody_wants_is_loaded", "if (extra == '' or over) and", "if false and"),
     ),
     *of(

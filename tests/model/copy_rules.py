@@ -15,7 +15,7 @@ from tests.model.loaded_versions import (
 from tests.model.model import Model
 from tests.model.prediction import STALL_SPARE, must
 from tests.model.run import Choices, Run
-from tests.model.session_rules import end_session, models_of, unpin_lost
+from tests.model.session_rules import end_session, keep_room, models_of, unpin_lost
 
 POLICIES = (
     {"min_copies": "1"}, {"min_copies": "2"}, {"min_copies": ""}, {"pin": "1"}, {"pin": "1"},
@@ -159,7 +159,8 @@ def _was_looked_at(m: Model, ref: str) -> bool:
     """Where many orders wait, the script looks at some of what is wanted, in any order."""
     known = m.after.expires.get(f"stats:{ref}") == m.now + KNOWN_TTL
     unpinned = m.after.pinned.get(ref, set()) != m.state.pinned.get(ref, set())
-    return known or unpinned or ref not in m.after.min_copies or _is_ordered(m, ref)
+    moved = m.after.reserved.get(ref) != m.state.reserved.get(ref)
+    return known or unpinned or moved or ref not in m.after.min_copies or _is_ordered(m, ref)
 
 
 def _is_ordered(m: Model, ref: str) -> bool:
@@ -198,6 +199,7 @@ async def reconcile(run: Run, c: Choices) -> None:
         if not sure and not _was_looked_at(m, ref):
             continue
         unpin_lost(m, ref)
+        keep_room(m, ref)
         if ref in m.state.stats:
             m.lives(f"stats:{ref}", KNOWN_TTL)
         if least_copies(m.state, ref) == 0:
