@@ -10,6 +10,8 @@ import asyncio
 import json
 import random
 from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,7 @@ from tests.simulation.world import World
 from tests.simulation.zoo import BAD, KINDS, POISON, Kind
 
 PATIENCE_S = 40.0
+FLOOD, FLOOD_BESIDE, FLOOD_S = 60, 15, 0.08  # requests, one in so many of another model, seconds
 
 
 @dataclass
@@ -48,10 +51,27 @@ class Clients:
         self.told_late: set[str] = set()  # their deadline passed, a gateway said
         self._over_s = over_s
         self._names = self._mix()
-        self.tasks = [
-            world.loop.create_task(self._live(number), context=world.network.context)
-            for number in range(count)
-        ]
+        lives = [self._live(number) for number in range(count)]
+        if self.dice.random() < 0.25:
+            lives += self._flood(count)
+        self.tasks = [world.loop.create_task(life, context=world.network.context) for life in lives]
+
+    def _flood(self, first: int) -> Iterator[Coroutine[Any, Any, None]]:
+        """Far more of one model than its share within a moment, and a few of another beside."""
+        usual = [name for name in dict.fromkeys(self._names) if KINDS[name].is_sound]
+        others = [name for name in ("small", "medium", "big") if name not in usual]
+        flooding, beside = self.dice.sample([*usual, *others][:2], 2)
+        starts = self.dice.uniform(2.0, self._over_s)
+        for number in range(first, first + FLOOD):
+            name = flooding if number % FLOOD_BESIDE else beside
+            asked = Told(number, KINDS[name], float(number + 1), 3.0)
+            yield self._at(starts + self.dice.uniform(0.0, FLOOD_S), asked)
+
+    async def _at(self, moment_s: float, asked: Told) -> None:
+        await asyncio.sleep(moment_s)
+        with suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                await self._wait(asked)
 
     def _mix(self) -> list[str]:
         """The models of this schedule: a few often, those with faults now and then."""

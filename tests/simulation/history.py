@@ -38,6 +38,8 @@ class Request:
     ended: str = ""
     ended_ms: int = 0
     left: str = ""  # the entry that was deleted last
+    left_stream: str = ""
+    homes: list[str] = field(default_factory=list)  # streams on which a start of it was charged
     times: int = 0  # it was ended
     said: set[tuple[str, str]] = field(default_factory=set)  # all its ends
 
@@ -146,6 +148,8 @@ class History:
             charged = batch == str(self._args[ARGS + 2])
         if attempts != request.attempts + charged or attempts >= MAX_ATTEMPTS:
             self.violated(f"I7: {script}: {request.id} from {request.attempts} to {attempts}")
+        if charged:
+            request.homes.append(request.left_stream)
         request.attempts = attempts
 
     def _bounded(self, stream: str, ref: str) -> None:
@@ -165,7 +169,7 @@ class History:
         if request is None:
             self.violated(f"I8: {effect.key} gave {effect.args[0]}, which was never there")
             return
-        request.left = effect.args[0]
+        request.left, request.left_stream = effect.args[0], effect.key
         request.live = None
         self._removed[request.id] = request
 

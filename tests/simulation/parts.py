@@ -212,6 +212,8 @@ class SimSubprocess:
     def send_signal(self, number: int) -> None:
         if not self.process.alive:
             raise ProcessLookupError
+        if number == signal.SIGKILL and self.process.paused:
+            self.process.killed_in_pause_s = self.process.loop.now - self.process.paused_at
         self.process.signal(number)
 
 

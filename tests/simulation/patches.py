@@ -9,6 +9,7 @@ import faulthandler
 import logging
 import os
 import random
+import re
 import secrets
 import sys
 import time
@@ -51,6 +52,8 @@ from worker.weight_cache.root import open_root
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+MORE_FAILED = re.compile(r"\d+ more requests of model (\w+) failed")
+FAILED = re.compile(r"request (\w+) failed: .*cause=.")
 # What the product itself asserts, by the rule that it keeps.
 ASSERTED = {
     "I19": "I19: ", "reserved over the budget": "I19: ",
@@ -140,6 +143,8 @@ class Logs(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         process = PROCESS.get()
         self._world.trace.note(process, record.levelname, record.getMessage())
+        self._world.log_limited.update(MORE_FAILED.findall(record.getMessage()))
+        self._world.logged.update(FAILED.findall(record.getMessage()))
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and not isinstance(error, WarmrouteError):
             where = "".join(traceback.format_exception(error, limit=-4))

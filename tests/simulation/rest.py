@@ -49,6 +49,7 @@ def at_rest(world: World, fleet: Fleet, clients: Clients) -> None:
     world.server.run(["PING"])
     _queues(world)
     _residency(world, fleet)
+    _traced(world)
     for stream, asked in clients.streamed.items():
         _answered(world, stream, asked)
     for request_id in clients.accepted:
@@ -61,6 +62,7 @@ def flush(world: World) -> None:
     world.trace.note("** FLUSHALL")
     world.server.raw("FLUSHALL")
     world.history.forget_all()
+    world.versions.forget_all()
     world.faults["FLUSHALL"] += 1
     if world.dice.random() < 0.5:
         world.network.wake(*(command.stream for command in world.network.waiting))
@@ -100,6 +102,15 @@ def after_all(world: World) -> None:
 def _queues(world: World) -> None:
     for text in left_over(_Look(world.server), world.keys, loads=False):
         world.history.violated(f"I5: {text}")
+
+
+def _traced(world: World) -> None:
+    """S9: what has failed can be found by its id in a log, with its cause."""
+    for request in world.history.requests.values():
+        if request.ref.partition(":")[0] in world.log_limited:
+            continue  # in a flood of failures a model has so many lines a second, and their number
+        if request.ended in ("failed", "expired") and request.id not in world.logged:
+            world.history.violated(f"S9: no log tells why {request.id} has {request.ended}")
 
 
 class _Look:

@@ -126,6 +126,9 @@ async def _schedule(world: World, seed: int) -> None:
     await asyncio.sleep(SETTLE_S + swallowed)
     while rest.loading(world):  # noqa: ASYNC110 - what a worker held it loads again
         await asyncio.sleep(1.0)
+    late_s = world.loop.now + nemesis.back_s
+    while world.history.entries and world.loop.now < late_s:  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(1.0)
     for task in clients.tasks:
         if (error := task.exception()) is not None:
             world.history.violated(f"a client raised {error!r}")
