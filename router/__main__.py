@@ -5,10 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-import uvloop
-
-from router.app import build_app
-from router.rest.server import raise_limit, serve
 from shared import command_line, failpoints, process
 from shared import config as settings
 from shared.errors import WarmrouteError
@@ -18,6 +14,12 @@ DOES = "Runs one gateway until SIGTERM or Ctrl-C: HTTP and stream doors, placeme
 
 def main() -> int:
     """Exit status: 0 stopped, 1 stopped before its callers had answers, 2 it could not start."""
+    # Here, as the processes that read large JSON import this module too, and need none of it.
+    import uvloop
+
+    from router.app import build_app
+    from router.rest.server import raise_limit, serve
+
     command_line.parse("router", DOES, command_line.settings_of(settings.RouterConfig))
     process.prepare()
     try:

@@ -10,20 +10,21 @@ import logging
 import secrets
 from contextlib import suppress
 
-from router.catalog.catalog import Catalog
+from router.catalog.catalog import LOOK_AT_INDEX_S, WALK_EVERY_S, Catalog
 from router.catalog.versions import LoadedVersions
 from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
+from router.fleet.fleet_pages import FleetPages
 from router.fleet.footprints import Footprints
 from router.fleet.health import Health
 from router.fleet.load_status import LoadStatus
 from router.fleet.model_control import ModelControl
 from router.fleet.policies import Policies
-from router.fleet.preload import ROUND_EVERY_S, Preload
+from router.fleet.preload import FOLLOW_EVERY_S, Preload
 from router.fleet.reader import ResidencyReader
 from router.fleet.sessions import Sessions
-from router.fleet.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Sweeper
+from router.fleet.sweeper import BEAT_EVERY_S, CLOCK_EVERY_S, SWEEP_EVERY_S, Sweeper
 from router.fleet.version_states import VersionStates
 from router.requests.dead_letters import DeadLetters
 from router.requests.dispatch import Dispatch
@@ -38,6 +39,7 @@ from router.rest.context import GatewayContext
 from router.rest.error_responses import STATUS
 from router.stream.ingress import Ingress
 from router.stream.outbox import Outbox
+from router.v2.json_processes import JsonProcesses
 from shared.channel import Channel
 from shared.config import RouterConfig
 from shared.connection import open_redis
@@ -55,6 +57,7 @@ from shared.shared_memory import open_shared_memory
 log = logging.getLogger(__name__)
 
 CANCEL_S = 2.0
+CONNECTIONS = 6  # its five channels, and one for what is asked rarely, which takes up to 16
 LAST_EVENTS_S = 1.0
 SMALL_BODIES_BYTES = 64 << 20  # of all calls at a time, but those of models
 
@@ -95,11 +98,11 @@ class Gateway:
         )  # fmt: skip
         self._repository = open_repository(config.model_repository, **config.store_options)
         self._loaded = LoadedVersions(self._calls, self._keys, self._scripts)
-        self._catalog = Catalog(
-            self._repository, config.catalog_ttl_s,
-            self._loaded,
-        )  # fmt: skip
-        self.intake = Intake(config, self._catalog, self._dispatch, self._failures, self._recent)
+        self._catalog = Catalog(self._repository, config.catalog_ttl_s, self._loaded)
+        self._processes = JsonProcesses()
+        self.intake = Intake(
+            config, self._catalog, self._dispatch, self._failures, self._recent, self._processes
+        )
         self._supervisor = Supervisor(self._make_loops())
 
     def context(self) -> GatewayContext:
@@ -115,6 +118,7 @@ class Gateway:
             open_requests=OpenRequests(client, keys),
             dead_letters=DeadLetters(client, keys, scripts, self._limits, self.config.timeout_s),
             residency=ResidencyReader(client, keys),
+            fleet=FleetPages(client, keys),
             states=states,
             control=ModelControl(scripts, states, footprints),
             policies=Policies(client, keys, scripts, self._log),
@@ -125,6 +129,7 @@ class Gateway:
             followers=self._followers,
             health=self._make_health(),
             handover=self._make_handover(),
+            processes=self._processes,
             admission=Admission(self.config.max_waiting, SMALL_BODIES_BYTES),
         )
 
@@ -133,15 +138,20 @@ class Gateway:
         config = self.config
         strict = bool(config.strict)
         await check_kind(self._client, self._keys)
-        for warning in await check_redis(self._client, config.redis_url, strict=strict):
+        found = await check_redis(
+            self._client, config.redis_url, strict=strict, connections=CONNECTIONS
+        )
+        for warning in found:
             log.warning("Redis: %s", warning)
         await asyncio.to_thread(self._repository.check)
+        await self._sweeper.keep_clock_once()
         await self._sweeper.beat_once()
         self._supervisor.start()
 
     async def stop(self) -> None:
         """Loops end first, Redis last."""
         await self._supervisor.stop()
+        await self._processes.stop()
         with suppress(TimeoutError):  # a request that is not cancelled now ends by its deadline
             async with asyncio.timeout(CANCEL_S):
                 await self._dispatch.finish()
@@ -172,21 +182,25 @@ class Gateway:
             self._ingress, self._keys, self._scripts, self.intake, self.id,
             self.config.max_body_bytes,
         )  # fmt: skip
-        outbox = Outbox(self._outbox, self._keys, self._scripts, self.id)
+        outbox = Outbox(self._outbox, self._keys, self._scripts, self.id, self._processes)
         preload = Preload(self._catalog, self._calls, self._keys, self._scripts)
+        sweeper, of_the_house = self._sweeper, self._sweeper.of_the_house
         return [
-            Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
+            Loop("lease", sweeper.beat_once, min(BEAT_EVERY_S, self.config.lease_s / 4)),
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("shared memory", self._shared_memory.look_once, LOOK_EVERY_S),
-            Loop("reap", self._sweeper.reap_once, SWEEP_EVERY_S),
-            Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
-            Loop("reconcile", self._sweeper.reconcile_once, SWEEP_EVERY_S),
-            Loop("kept", self._sweeper.drop_kept_once, SWEEP_EVERY_S),
+            Loop("clock", sweeper.keep_clock_once, CLOCK_EVERY_S),
+            Loop("reap", of_the_house(sweeper.reap_once), SWEEP_EVERY_S),
+            Loop("sweep", of_the_house(sweeper.sweep_once), SWEEP_EVERY_S),
+            Loop("reconcile", of_the_house(sweeper.reconcile_once), SWEEP_EVERY_S),
+            Loop("kept", sweeper.drop_kept_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
             Loop("failures", self._failures.run_once, LOG_EVERY_S),
             Loop("recent outcomes", self._recent.run_once, SEND_EVERY_S),
             Loop("events", self._followers.run_once),
-            Loop("preload", preload.run_once, ROUND_EVERY_S),
+            Loop("index", self._catalog.look_once, LOOK_AT_INDEX_S),
+            Loop("listing", self._catalog.walk_once, WALK_EVERY_S),
+            Loop("preload", of_the_house(preload.follow_once), FOLLOW_EVERY_S),
         ]

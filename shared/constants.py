@@ -31,6 +31,7 @@ LETTER_BODY_MAX = 1 << 20  # a larger payload is not kept with its dead letter
 CARRIED_MAX = 100  # fields of a work entry that this release does not know
 
 HEAD_START_MS = 250  # for the worker that can have a model soonest
+RECENT_SUCCESS_MS = 60_000
 ORDER_TTL_MS = 20_000
 DIRECT_TTL_MS = 10_000
 CLAIM_TTL_MS = 1000

@@ -4,9 +4,10 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 
 | key | type | holds | lifetime |
 |---|---|---|---|
-| `workers` | zset | worker id -> lease expiry, ms of Redis's clock | a member: `reap`, `leave` |
+| `workers` | zset | worker id -> lease expiry, ms of the cell's clock | a member: `reap`, `leave` |
 | `worker:<id>` | hash | epoch, state, since, the fields of its heartbeat | as the member above |
 | `epoch` | string | the last epoch given out | for ever |
+| `host:<id>` | set | workers that share the memory of that host | goes with the last of them |
 | `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
 | `holds:<worker>` | set | refs that the worker holds: the reverse | goes with the worker |
 | `work:<worker>` | stream, group: its epoch | requests queued and running | goes with the worker |
@@ -15,13 +16,16 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `parked:<ref>` | stream | requests that wait for a load | goes with its last entry |
 | `parked` | set | refs that have parked requests | goes with its last member |
 | `load:<ref>` | hash | the load lease: token, worker, for, phase, since, why, extra | TTL |
+| `changed:<worker>` | set | refs that the worker is to read again; a heartbeat takes them | TTL |
+| `waiting_orders` | zset | ref -> since when its order waits, ms | a member goes with its order |
 | `loads:<worker>` | set | refs that the worker is loading | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
 | `refused_models` | zset | ref -> until when `unloadable:` or `breaker:` may refuse it | TTL |
 | `breaker:<ref>` | hash | crashes of workers over it, successes since: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
+| `housekeepers` | zset | the few gateways that keep house -> until when they do | TTL |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
-| `stall` | string | last housekeeping, end of the grace after a stall of Redis | TTL |
+| `clock` | string | the cell's clock: seen until, offset, end of the grace, lease | for ever |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
 | `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
 | `tombstone:<id>` | string | tombstone of a request whose outcome was kept | TTL |
@@ -38,7 +42,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `outcomes` | hash | the newest generation of each kind below | TTL |
 | `outcomes:<kind>` | hash | id -> how a request without a record ended | TTL |
 | `policy:<ref>` | hash | overrides of the API for a model version | until the API removes them |
-| `stats:<ref>` | hash | measured: bytes of a copy (own, shared), ms to load it; pin, copies | TTL |
+| `stats:<ref>` | hash | measured: bytes of a copy, of its calls; ms to load it; pin, copies | TTL |
 | `loaded_versions:<name>` | hash | version -> digest, the newest few that were loaded | TTL |
 | `leaving:<name>` | hash | `ref worker` -> epoch: copies that drain, until they are freed | TTL |
 | `warm:<ref>` | hash | worker -> `tier epoch`: copies in host memory or on disk, as hints | TTL |
@@ -49,12 +53,14 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `pinned:<ref>` | set | ids of the sessions that pin it | goes with its last session |
 | `failed_on:<ref>` | hash | worker -> until when it is not asked to load it, and why | TTL |
 | `crashed:<worker>` | hash | crashes lately, over which models, and if it is suspect | TTL |
+| `ready:<class>` | zset | ready worker of a class -> its busy share | goes with its last member |
+| `device_classes` | set | classes that have ready workers | a member goes with its last worker |
 | `unhealthy` | hash | worker -> health, models failing there | a field goes with its worker |
 | `no_capacity:<ref>` | string | no other worker could take another copy | TTL |
 | `incompatible:<ref>` | set | device classes that could not load it | TTL |
 | `affinity:<key>` | set | refs of one affinity key | TTL |
 | `events` | stream | what happened to copies | for ever, capped |
-| `rq:*` | RQ | load orders, in RQ's own format | RQ's |
+| `rq:*` | RQ | load orders, in RQ's own format | the queue goes when empty, a job has a TTL |
 """
 
 from __future__ import annotations
@@ -64,12 +70,13 @@ from shared.names import check_model_name
 
 # Keys that may lack a TTL: each has an owner that deletes it (table above).
 LASTING = (
-    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "queued:", "started:", "loads:",
-    "parked:", "parked",
+    "workers", "worker:", "host:", "epoch", "holders:", "holds:", "work:", "queued:", "started:",
+    "loads:", "parked:", "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
     "kept:", "kept_bytes:",
-    "min_copies", "sessions", "pinned:", "events", "unhealthy",
-    "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
+    "min_copies", "sessions", "pinned:", "events", "unhealthy", "clock",
+    "ready:", "device_classes", "waiting_orders",
+    "rq:queues", "rq:queue:",
 )  # fmt: skip
 
 
@@ -95,8 +102,11 @@ class Keys:
         self.min_copies = self._of("min_copies")
         self.sessions = self._of("sessions")
         self.unhealthy = self._of("unhealthy")
+        self.housekeepers = self._of("housekeepers")
+        self.device_classes = self._of("device_classes")
+        self.waiting_orders = self._of("waiting_orders")
         self.events = self._of("events")
-        self.stall = self._of("stall")
+        self.clock = self._of("clock")
         self.answers = self._of("answers:")
 
     def _of(self, name: str) -> str:
@@ -104,6 +114,9 @@ class Keys:
 
     def worker(self, worker: str) -> str:
         return self._of(f"worker:{worker}")
+
+    def host(self, host_id: str) -> str:
+        return self._of(f"host:{host_id}")
 
     def holders(self, ref: str) -> str:
         return self._of(f"holders:{ref}")
@@ -131,6 +144,9 @@ class Keys:
 
     def loads(self, worker: str) -> str:
         return self._of(f"loads:{worker}")
+
+    def changed(self, worker: str) -> str:
+        return self._of(f"changed:{worker}")
 
     def breaker(self, ref: str) -> str:
         return self._of(f"breaker:{ref}")
@@ -170,6 +186,9 @@ class Keys:
 
     def crashed(self, worker: str) -> str:
         return self._of(f"crashed:{worker}")
+
+    def ready(self, device_class: str) -> str:
+        return self._of(f"ready:{device_class}")
 
     def affinity(self, key: str) -> str:
         return self._of(f"affinity:{key}")

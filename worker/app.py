@@ -35,9 +35,13 @@ HOUSEKEEPING = (
     "guard",
     "host_tier",
     "health",
+    "comparison",
     "load_tests",
 )
 LEAVE_S = 5.0
+# To Redis: for calls, for the blocking read of requests, and for the heartbeat, which waits for
+# orders too; a fourth one is opened for the first large outcome.
+CONNECTIONS = 4
 
 
 class Worker:
@@ -66,7 +70,7 @@ class Worker:
     ) -> Self:
         """Open the device; ConfigError if it cannot be used. `gpu`: the UUID of the GPU that this
         worker has claimed, '' for the CPU."""
-        device = open_device(config.device, gpu, threads=config.threads)
+        device = open_device(config.device, gpu, threads=config.threads, tf32=bool(config.tf32))
         return cls(config, device, Channel(config.redis_url), progress, send)
 
     def _loops(self) -> list[Loop]:
@@ -78,19 +82,22 @@ class Worker:
             Loop("growth", services.growth.run_once, growth.EVERY_S),
             Loop("slack", services.slack.run_once, memory_monitor.TRIM_EVERY_S),
             Loop("health", services.health.run_models, monitor.EVERY_S),
+            Loop("comparison", services.health.run_comparison, monitor.EVERY_S),
             Loop("load_tests", services.health.run_loads, monitor.EVERY_S),
             Loop("idle_eviction", services.idle_eviction.run_once, idle_eviction.EVERY_S),
             Loop("guard", services.consumer.guard.run_once),
-            Loop("orders", services.orders.run_once),
             Loop("receive", services.receiver.receive_once),
             Loop("dispatch", services.consumer.dispatch_once),
         ]
 
     async def run(
-        self, hot: Sequence[str] = (), served_before: bool = False, suspect: str = ""
-    ) -> None:
+        self, hot: Sequence[str] = (), served_before: bool = False, suspect: str = "",
+        parent: str = "",
+    ) -> None:  # fmt: skip
         """Serve until `stop`, then drain. `hot`: models to load, in this order. `served_before`:
-        another process of this worker has served. `suspect`: why this one is on probation."""
+        another process of this worker has served. `suspect`: why this one is on probation.
+        `parent`: a name of the parent process, unlike that of any other."""
+        self._membership.parent = parent
         await self._context.thread.test()
         if suspect:
             self._context.health.on_probation(suspect, SETTLED_S)
@@ -129,8 +136,12 @@ class Worker:
         config = self._config
         strict = bool(config.strict)
         await check_kind(self._services.client, Keys(config.cell))
-        for warning in await check_redis(self._services.client, config.redis_url, strict=strict):
+        found = await check_redis(
+            self._services.client, config.redis_url, strict=strict, connections=CONNECTIONS
+        )
+        for warning in found:
             log.warning("Redis: %s", warning)
+        await self._services.client.aclose()  # its connection: nothing else is asked over it
         if misfit := self._services.host.misfit():
             if strict:
                 raise ConfigError(f"WARMROUTE_STRICT=1: {misfit}")
@@ -142,7 +153,6 @@ class Worker:
         await until_answered(self._membership.register)
         self._services.heartbeat.start()
         self._supervisor.start()
-        self._services.cold_queue.start()
         log.info(
             "worker %s ready: device %s, budget %d MB", self._membership.worker,
             self._context.device.name, self._context.ledger.budget // 1_000_000,
@@ -169,15 +179,15 @@ class Worker:
     async def _drain(self) -> None:
         """Accept no new loads or requests; finish and answer the running ones."""
         services = self._services
-        queue_stopped = asyncio.create_task(services.cold_queue.stop())
-        await self._supervisor.stop("orders", *HOUSEKEEPING)
+        orders_closed = asyncio.create_task(services.orders.close())
+        await self._supervisor.stop(*HOUSEKEEPING)
         await services.loader.stop()
         for ref in self._context.copies.retire_all():
             await until_answered(functools.partial(self._membership.retire, [ref]))
         await self._supervisor.stop("receive", "dispatch")
         await services.consumer.drain()
         # Requests that are handed back may order loads, which this worker must not take.
-        await queue_stopped
+        await orders_closed
 
     async def _leave(self) -> None:
         """Hand back what is left; without Redis the end of the lease does the same."""

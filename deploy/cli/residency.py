@@ -15,6 +15,7 @@ WORKERS = [
     "worker", "device", "state", "used", "budget", "models", "queue", "busy", "service",
     "host used", "host budget",
 ]  # fmt: skip
+STATES = ("starting", "ready", "draining")
 LOAD = ["model", "phase", "worker", "seconds", "waits"]
 
 
@@ -25,6 +26,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     )
     parser.add_argument("model", nargs="?", help="show everything about this model")
     parser.add_argument("--version", type=count, help="of MODEL; default: the latest")
+    parser.add_argument("--prefix", metavar="TEXT", help="only models whose names begin so")
     add_watch(parser)
     parser.set_defaults(run=run)
     workers = subparsers.add_parser(
@@ -33,6 +35,9 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         help="list the workers",
         epilog="busy: share of time that the device is used; service: device time of a request.",
     )
+    for each in (parser, workers):
+        each.add_argument("--worker", metavar="ID", help="only this worker")
+        each.add_argument("--state", choices=STATES, help="only workers in this state")
     add_watch(workers)
     workers.set_defaults(run=run_workers)
 
@@ -42,7 +47,7 @@ def run(options: Namespace) -> int:
     with Client(options.url) as client:
         if options.model is not None:
             return _show_one(options, client.model_residency(options.model, options.version))
-        fleet = client.residency()
+        fleet = client.residency(prefix=options.prefix, worker=options.worker, state=options.state)
     columns, rows = as_table(fleet["workers"])
     show(options, fleet, columns, rows)
     loads = fleet.get("loads", [])
@@ -114,6 +119,10 @@ def _and_shared(size: int) -> str:
     return f" and {mib(size)} that others can share" if size else ""
 
 
+def _served_by(workers: list[str] | None) -> str:
+    return f"; still served by {', '.join(workers)}" if workers else ""
+
+
 def facts(found: dict[str, Any]) -> list[str]:
     """What is shown below the copies, a line each."""
     failure, quarantine, learned = found["last_failure"], found["quarantine"], found["learned"]
@@ -128,7 +137,8 @@ def facts(found: dict[str, Any]) -> list[str]:
         "learned": ", ".join([*_learned(learned), *from_tier]),
         "last failure": failure and f"{failure['error']} (for {failure['retry_after_s']:.0f} s)",
         "quarantine": quarantine
-        and f"{state}, {quarantine['crashes']} crashes{_on(quarantine.get('workers'))}",
+        and f"{state}, {quarantine['crashes']} crashes{_on(quarantine.get('workers'))}"
+        + _served_by(quarantine.get("served_by")),
         "failed on": ", ".join(f"{f['worker']} ({f['error']})" for f in found.get("failed_on", ())),
         "sessions": ", ".join(found["sessions"]),
         "served unbatched": found.get("unbatched"),
@@ -158,7 +168,7 @@ def _plain(value: Any) -> str:
 def run_workers(options: Namespace) -> int:
     """Print one row per worker."""
     with Client(options.url) as client:
-        workers = client.workers()
+        workers = client.workers(worker=options.worker, state=options.state)
     show(options, {"workers": workers}, WORKERS, [_worker(worker) for worker in workers])
     _say_unhealthy(options, workers)
     return 0

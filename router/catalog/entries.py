@@ -17,12 +17,13 @@ from router.catalog.budget import Budget
 from router.catalog.recent import Recent
 from router.catalog.slots import Slots
 from shared import manifest as manifests
-from shared.errors import BlobMissing, NotFound
+from shared.errors import BlobMissing, Corrupt, Forbidden, NotFound
 from shared.manifest import Manifest
 from shared.names import ModelRef
 from shared.repository import Repository
 
 MAX_KEPT = 20_000
+MAX_UNREADABLE = 4096
 CHECKS_PER_S, CHECKS_BURST = 4.0, 32
 
 
@@ -42,6 +43,7 @@ class Entries:
         self._serving = serving
         self._background = background
         self._kept: Recent[tuple[str, int], Entry] = Recent(MAX_KEPT)
+        self._unreadable: Recent[tuple[str, int], str] = Recent(MAX_UNREADABLE)
         self._versions: dict[str, set[int]] = {}  # that are kept
         self._checks = Budget(CHECKS_PER_S, CHECKS_BURST)
         self._reads: dict[tuple[str, int], asyncio.Task[Entry]] = {}
@@ -65,7 +67,11 @@ class Entries:
         known = self.kept(name, version)
         if known is not None:
             return known
-        return await self._background.run(_read, self._repository, name, version)
+        return await self._ask(self._background, name, version)
+
+    def trouble(self, name: str, version: int) -> str:
+        """Why a version could not be read the last time; '' if it could, or was not read."""
+        return self._unreadable.get((name, version)) or ""
 
     def keep_only(self, name: str, versions: Collection[int]) -> None:
         """Forget the other versions of a model: they are not in the repository any more."""
@@ -91,13 +97,22 @@ class Entries:
 
     async def _read_and_keep(self, name: str, version: int) -> Entry:
         try:
-            entry = await self._serving.run(_read, self._repository, name, version)
+            entry = await self._ask(self._serving, name, version)
         except NotFound:
             self._drop(name, version)
             raise
         self._versions.setdefault(name, set()).add(version)
         for key in self._kept.put((name, version), entry):
             self._forget(*key)
+        return entry
+
+    async def _ask(self, slots: Slots, name: str, version: int) -> Entry:
+        try:
+            entry = await slots.run(_read, self._repository, name, version)
+        except (Corrupt, Forbidden) as error:
+            self._unreadable.put((name, version), error.message)
+            raise
+        self._unreadable.pop((name, version))
         return entry
 
     def _drop(self, name: str, version: int) -> None:

@@ -58,6 +58,8 @@ class Newest:
         versions = (await self._listings.versions(name, known=last is not None))[::-1]
         self._entries.keep_only(name, versions)
         if not versions:
+            if self._loaded is not None and last is not None:
+                await self._loaded.let_go(name, ())
             raise NotFound(f"model {name!r} is not in the repository")
         if self._loaded is None:
             return Found(await self._untried(name, versions))
@@ -77,13 +79,10 @@ class Newest:
     ) -> dict[int, str]:
         """The loaded versions in Redis. If it lost them, the last one, until workers record it
         again."""
-        found = await loaded.of(name)
+        found = await loaded.let_go(name, versions)
         if not found and last is not None and last.loaded and not await loaded.is_unloadable(last):
             return {last.ref.version: last.ref.digest}
-        gone = found.keys() - set(versions)
-        if gone:
-            await loaded.forget(name, gone)
-        return {version: digest for version, digest in found.items() if version not in gone}
+        return found
 
     async def _beside(self, loaded: LoadedVersions, entry: Entry, newer: Iterable[Entry]) -> Found:
         """Try the newer ones beside serving `entry`, one at a time."""

@@ -9,7 +9,7 @@ that failed is not tried again for a while, longer each time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container
 from typing import Literal
 
 from router.catalog.entries import Entry
@@ -17,6 +17,7 @@ from shared import statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.keys import Keys
+from shared.names import ModelRef
 from shared.redis_decode import pairs, texts
 from shared.scripts import GatewayScripts
 
@@ -41,10 +42,14 @@ class LoadedVersions:
         found = texts(pairs(flat))
         return {int(version): digest for version, digest in found.items() if version.isdecimal()}
 
-    async def forget(self, name: str, versions: Iterable[int]) -> None:
-        """Remove versions that are not in the repository any more."""
-        with redis_errors():
-            await self._channel.execute_command("HDEL", self._keys.loaded_versions(name), *versions)
+    async def let_go(self, name: str, left: Container[int]) -> dict[int, str]:
+        """Those of `of` that are among the versions `left` in the repository; of the others
+        nothing is kept or pinned any more: no call could take that back."""
+        found = await self.of(name)
+        for version, digest in found.items():
+            if version not in left:
+                await self._scripts.order_copy(str(ModelRef(name, version, digest)), 0)
+        return {version: digest for version, digest in found.items() if version in left}
 
     async def is_unloadable(self, entry: Entry) -> bool:
         """Whether its last load failed a short while ago, so it is not loaded now."""

@@ -10,10 +10,10 @@ from typing import Any
 from router.fleet.probes import Probes
 from shared import clock
 from shared.channel import Channel
-from shared.connection import redis_errors
-from shared.errors import WarmrouteError
+from shared.connection import redis_errors, refuses_data
+from shared.errors import Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.redis_decode import after_ms, clock_ms
+from shared.redis_decode import after_ms, cell_ms, text_of
 from shared.service import Supervisor
 
 PING_S = 2.0  # a readiness check does not wait for long
@@ -38,9 +38,9 @@ class Health:
         self._looked = float("-inf")
         self._workers: dict[str, Any] = {}
 
-    def note_probe(self, peer: str) -> None:
-        """A readiness check has come from this address."""
-        self._probes.note(peer)
+    def note_probe(self, address: str, program: str) -> None:
+        """A readiness check has come from a program at this address."""
+        self._probes.note(address, program)
 
     def stop(self, longest_s: float) -> float:
         """Not ready from now on; the seconds for which this gateway should go on serving, until
@@ -80,7 +80,8 @@ class Health:
                 await ask("PING")
             return self._workers
         with redis_errors():
-            now = after_ms(clock_ms(await ask("TIME")))
+            noted, time = await asyncio.gather(ask("GET", self._keys.clock), ask("TIME"))
+            now = after_ms(cell_ms(time, noted))
             number = await ask("ZCOUNT", self._keys.workers, now, "+inf")
             states = await self._states(now) if 0 < number <= MOST_STATES else {}
         self._workers = {"workers": number, **({"states": states} if states else {})}
@@ -90,7 +91,17 @@ class Health:
     async def _states(self, now: str) -> dict[str, int]:
         ask = self._channel.execute_command
         live = await ask("ZRANGEBYSCORE", self._keys.workers, now, "+inf", "LIMIT", 0, MOST_STATES)
-        states = await asyncio.gather(
-            *(ask("HGET", self._keys.worker(worker.decode()), "state") for worker in live)
-        )
-        return dict(Counter((state or b"unknown").decode(errors="replace") for state in states))
+        states = await asyncio.gather(*(self._state(worker.decode()) for worker in live))
+        return dict(Counter(states))
+
+    async def _state(self, worker: str) -> str:
+        try:
+            with redis_errors():
+                found = await self._channel.execute_command(
+                    "HGET", self._keys.worker(worker), "state"
+                )
+        except Unavailable as error:
+            if not refuses_data(error):
+                raise
+            found = None  # the record of one worker does not make this gateway unready
+        return text_of(found) or "unknown"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from shared import statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
+from shared.constants import RECENT_SUCCESS_MS
 from shared.events import LATEST_MS
 from shared.keys import Keys
-from shared.redis_decode import clock_ms, is_alive, number, pairs, text_of, texts
+from shared.redis_decode import cell_ms, is_alive, number, pairs, text_of, texts
 
 
 class LoadState(NamedTuple):
@@ -96,6 +97,40 @@ def quarantined(breaker: Mapping[str, str], now_ms: int) -> Failure | None:
     return Failure("quarantined", text, True, int(left_ms))
 
 
+def holders_that_go_on(
+    breaker: Mapping[str, str], holders: Collection[str], now_ms: int
+) -> list[str]:
+    """The live holders that serve a model during its quarantine: it has not crashed them, and has
+    succeeded on such a worker a short while ago. `crashed_holders` of the scripts decides alike."""
+    if number(breaker.get("ok_at", "")) <= now_ms - RECENT_SUCCESS_MS:
+        return []
+    return sorted(set(holders) - crashed_workers(breaker).keys())
+
+
+class Readiness(NamedTuple):
+    """Whether requests for a model are served. `warm`: a live worker holds it. `refusal`: why they
+    are refused now. `note`: what else an operator should know."""
+
+    warm: bool
+    refusal: Failure | None
+    note: str = ""
+
+
+def readiness(
+    holders: Collection[str], failed: Failure | None, breaker: Mapping[str, str], now_ms: int
+) -> Readiness:
+    """What `place` would answer. `holders`: live ones; `failed`: of the last load. A failed load
+    refuses nothing that a holder serves, nor does a quarantine while holders go on."""
+    quarantine, warm = quarantined(breaker, now_ms), bool(holders)
+    if quarantine is None:
+        return Readiness(warm, None if warm else failed)
+    on = holders_that_go_on(breaker, holders, now_ms)
+    if not on:
+        return Readiness(warm, quarantine)
+    note = f"quarantined on other workers than {', '.join(on)}: {quarantine.message}"
+    return Readiness(warm, None, note)
+
+
 def crashed_workers(breaker: Mapping[str, str]) -> dict[str, int]:
     """Crashes by worker, of a model's breaker."""
     parts = breaker.get("by", "").split()
@@ -159,12 +194,12 @@ class LoadStatus:
         """Why the requests that are parked for `ref` wait."""
         ask, unloadable = self._channel.execute_command, self._keys.unloadable(ref)
         with redis_errors():
-            clock, flat, why, left_ms, last = await asyncio.gather(
-                ask("TIME"), ask("HGETALL", self._keys.load(ref)), ask("GET", unloadable),
-                ask("PTTL", unloadable),
+            clock, noted, flat, why, left_ms, last = await asyncio.gather(
+                ask("TIME"), ask("GET", self._keys.clock), ask("HGETALL", self._keys.load(ref)),
+                ask("GET", unloadable), ask("PTTL", unloadable),
                 ask("ZREVRANGE", self._keys.workers, 0, 0, "WITHSCORES"),
             )  # fmt: skip
-        lease, now_ms = texts(pairs(flat)), clock_ms(clock)
+        lease, now_ms = texts(pairs(flat)), cell_ms(clock, noted)
         alive = int(bool(last) and is_alive(float(last[1]), now_ms))
         return explain_wait(load_state(lease), failure(text_of(why), left_ms), now_ms, alive)
 

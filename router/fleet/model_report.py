@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from router.fleet import fleet_report
-from router.fleet.fleet_report import ModelFacts, WorkerFacts
+from router.fleet.facts import ModelFacts, WorkerFacts
 from router.fleet.load_status import (
     crashed_workers,
     explain_wait,
     failure,
     failures_by_worker,
+    holders_that_go_on,
     load_state,
 )
 from shared.keys import Keys
@@ -55,6 +56,7 @@ def document(
     state = load_state(texts(replies["load"]))
     failed = failure(text_of(replies["unloadable"]), replies["unloadable_ms"])
     overrides = texts(replies["policy"])
+    holders = [worker.id for worker in workers if worker.id in model.holders]
     copies = [
         {"worker": worker.id, **copy}
         for worker in workers
@@ -72,7 +74,7 @@ def document(
         "learned": learned(texts(replies["known"])),
         **tried(texts(replies["known"])),
         "last_failure": None if failed is None else failed.document(),
-        "quarantine": quarantine(texts(replies["breaker"]), now_ms),
+        "quarantine": quarantine(texts(replies["breaker"]), holders, now_ms),
         "sessions": sorted(session.decode() for session in replies["sessions"]),
         "no_capacity": bool(replies["no_capacity"]),
         "incompatible": sorted(name.decode() for name in replies["incompatible"]),
@@ -109,13 +111,18 @@ def tried(stats: Mapping[str, str]) -> dict[str, str | None]:
     }
 
 
-def quarantine(breaker: Mapping[str, str], now_ms: int) -> dict[str, Any] | None:
-    """Crashes of workers by this model, and whether it is quarantined; None without crashes."""
+def quarantine(
+    breaker: Mapping[str, str], holders: Sequence[str], now_ms: int
+) -> dict[str, Any] | None:
+    """Crashes of workers by this model, whether it is quarantined, and which of its live holders
+    go on meanwhile (`served_by`); None without crashes."""
     if not breaker:
         return None
     left_ms = max(number(breaker.get(name, "")) for name in ("until", "probe_until")) - now_ms
+    is_open = left_ms > 0
     return {
-        "open": left_ms > 0,
+        "open": is_open,
+        "served_by": holders_that_go_on(breaker, holders, now_ms) if is_open else [],
         "crashes": int(number(breaker.get("crashes", ""))),
         "workers": crashed_workers(breaker),
         "cause": breaker.get("cause", ""),

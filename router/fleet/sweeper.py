@@ -1,8 +1,9 @@
 """Housekeeping of a cell: leases, dead workers and gateways, expired requests, missing copies.
 
-Every gateway does all of it; each step is one atomic script, so together they do it once. Each kind
-of step has a loop of its own, and within a script a member that cannot be handled fails alone: a
-broken key stops no housekeeping but its own.
+A few gateways do it, those that the last heartbeat's answer names; each step is one atomic script,
+so together they do it once. Every gateway looks whether Redis is full: its readiness says so. Each
+kind of step has a loop of its own, and within a script a member that cannot be handled fails alone:
+a broken key stops no housekeeping but its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar, cast
 
+from router.fleet.clock_watch import ClockWatch, Reading
 from shared import clock
 from shared.event_log import EventLog
 from shared.script_runner import CHUNK
@@ -21,16 +23,19 @@ log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
+ORDER_UNITS = 12  # an order's share of a script's budget (lua/lib/order.lua)
+CLOCK_EVERY_S = 0.4
 MAX_CHUNKS = 1000
 MAX_LOGGED = 1000
 FULL_SWEEPS = 3
 WARN_EVERY_S = 60.0
 
+Step = Callable[[], Awaitable[object]]
 Counts = TypeVar("Counts", bound=tuple[int, ...])
 
 
 class Sweeper:
-    """The lease of this gateway, and four kinds of housekeeping: a loop for each."""
+    """The lease of this gateway, the cell's clock, and four kinds of housekeeping, in loops."""
 
     def __init__(
         self,
@@ -50,17 +55,53 @@ class Sweeper:
         self._lease_ms = round(lease_s * 1000)
         self._max_attempts = max_attempts
         self._logged: set[str] = set()
+        self._keeps_house = True
+        self._watch = ClockWatch()
+
+    async def keep_clock_once(self) -> int:
+        """Follow Redis's clock for the cell; if it is far from where it was left, say whether it
+        leapt. Returns the leap that was found (ms), else 0."""
+        mark, reading = await self._read_clock()
+        if mark:  # that answer may have waited in Redis: the next one is more exact
+            mark, reading = await self._read_clock()
+        if not mark:
+            return 0
+        leap_ms = self._watch.leap(mark, reading)
+        if leap_ms is None:
+            return 0
+        await self._read_clock(mark, leap_ms)
+        if leap_ms:
+            log.warning("Redis's clock leapt by %+.1f s; the cell's clock did not", leap_ms / 1000)
+        return leap_ms
+
+    async def _read_clock(self, mark: str = "", leap_ms: int = 0) -> tuple[str, Reading]:
+        sent_ms = clock.monotonic() * 1000
+        kept = await self._scripts.keep_clock(self._lease_ms, mark, leap_ms)
+        reading = Reading(kept.redis_ms, sent_ms, clock.monotonic() * 1000)
+        if not kept.mark:
+            self._watch.explained(reading)
+        return kept.mark, reading
 
     async def beat_once(self) -> int:
         """Renew this gateway's lease; the number of entries moved from dead gateways back to
         doors."""
-        return await self._scripts.gateway_beat(self._gateway, self._lease_ms)
+        beat = await self._scripts.gateway_beat(self._gateway, self._lease_ms)
+        self._keeps_house = beat.keeps_house
+        return beat.moved
+
+    def of_the_house(self, step: Step) -> Step:
+        """`step`, taken only while this gateway keeps house."""
+
+        async def taken() -> object:
+            return await step() if self._keeps_house else None
+
+        return taken
 
     async def reap_once(self) -> int:
         """Release dead workers; how many."""
         reaped = 0
         for _ in range(MAX_CHUNKS):
-            found = await self._scripts.reap(self._max_attempts, self._lease_ms)
+            found = await self._scripts.reap(self._max_attempts)
             if found is None:
                 break
             worker, left = found
@@ -77,7 +118,7 @@ class Sweeper:
         for _ in range(MAX_CHUNKS):
             ended, ordered, placed = await self._tolerant("sweep", self._scripts.sweep)
             counts.update(ended=ended, ordered=ordered, placed=placed)
-            if max(ended, placed) < CHUNK:
+            if ended + placed + ORDER_UNITS * ordered < CHUNK:
                 break
         return counts
 
@@ -100,7 +141,12 @@ class Sweeper:
 
     async def reconcile_once(self) -> Counter[str]:
         """End sessions without a heartbeat, order missing copies."""
-        ended, missing = await self._tolerant("reconcile", self._scripts.reconcile)
+        ended = missing = 0
+        for _ in range(MAX_CHUNKS):
+            more = await self._tolerant("reconcile", self._scripts.reconcile)
+            ended, missing = ended + more[0], missing + more[1]
+            if not more[0] and ORDER_UNITS * more[1] < CHUNK:
+                break
         if ended:
             self._events.emit("session_closed", reason=f"without a heartbeat: {ended} sessions")
         if missing:

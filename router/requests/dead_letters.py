@@ -85,6 +85,11 @@ class Letter:
             raise InvalidInput(f"it cannot be read: {error}") from error
 
 
+def full_json(letter: Letter) -> bytes:
+    """The whole letter as JSON."""
+    return msgspec.json.encode(letter.full_document())
+
+
 class DeadLetters:
     """Reads them by a client of its own: a large payload must not delay requests."""
 

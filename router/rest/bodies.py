@@ -10,14 +10,23 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_writer import StreamWriter
+from aiohttp.payload import Payload
 
-from router.v2 import strict
+from router.v2 import large_response, strict
+from router.v2 import response as v2_response
+from router.v2.json_processes import JsonProcesses
+from router.v2.large_response import Piece
+from shared.envelope import Outcome
 from shared.errors import InvalidInput, TooLarge, UnsupportedInput
+from shared.names import ModelRef
+from shared.slices import in_slices
 
 CODINGS = "gzip, deflate"
 AT_ONCE = 64 << 10  # less than this is decompressed without a thread
@@ -126,6 +135,61 @@ def json_response(
     """A response whose body is `document` as JSON."""
     raw = msgspec.json.encode(document)
     return web.Response(status=status, body=raw, headers=headers, content_type="application/json")
+
+
+async def listing_response(
+    document: Mapping[str, Any] | Sequence[Any], headers: dict[str, str] | None = None
+) -> web.Response:
+    """As `json_response`, for a list of rows or an object with long lists of them: encoded in
+    slices, as 5 MB at once are 20 ms."""
+    if isinstance(document, Mapping):
+        raw, mark = bytearray(b"{"), b""
+        for name, value in document.items():
+            raw += mark + msgspec.json.encode(name) + b":"
+            raw += await _encoded(value) if isinstance(value, list) else msgspec.json.encode(value)
+            mark = b","
+        raw += b"}"
+    else:
+        raw = await _encoded(document)
+    return web.Response(body=raw, headers=headers, content_type="application/json")
+
+
+async def _encoded(rows: Sequence[Any]) -> bytearray:
+    """A list as JSON."""
+    raw, mark = bytearray(b"["), b""
+    async for row in in_slices(rows):
+        raw += mark + msgspec.json.encode(row)
+        mark = b","
+    return raw + b"]"
+
+
+class Pieces(Payload):
+    """A large body that is sent piece by piece: joined it would be copied once more."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        super().__init__(pieces)
+        self._size = sum(map(len, pieces))
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """All of it at once: the time that its client may take counts from what is unsent."""
+        for piece in self._value:
+            await cast(StreamWriter, writer).write(piece, drain=False)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The text of the body."""
+        return b"".join(self._value).decode(encoding, errors)
+
+
+async def rendered(
+    outcome: Outcome, ref: ModelRef, binary: Mapping[str, bool], default: bool,
+    processes: JsonProcesses,
+) -> tuple[bytes | Pieces, dict[str, str]]:  # fmt: skip
+    """Body and headers of a V2 response. InvalidInput for an output without a JSON form that is to
+    be JSON."""
+    if not large_response.is_large(outcome):
+        return v2_response.render(outcome, ref, binary, default)
+    pieces, headers = await large_response.render(outcome, ref, binary, default, processes)
+    return Pieces(pieces), headers
 
 
 def _decode(raw: bytes) -> Any:

@@ -12,6 +12,7 @@ from router.catalog.catalog import LATEST, PATIENCE_S, Catalog, Entry
 from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
+from router.fleet.fleet_pages import FleetPages
 from router.fleet.health import Health
 from router.fleet.model_control import ModelControl
 from router.fleet.policies import Policies
@@ -26,6 +27,7 @@ from router.requests.records import Records
 from router.rest.bodies import expected_bytes
 from router.rest.error_responses import problem
 from router.rest.origins import SAFE, check_media_type, check_origin
+from router.v2.json_processes import JsonProcesses
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError
 from shared.names import parse_version
@@ -49,6 +51,7 @@ class GatewayContext:
     open_requests: OpenRequests
     dead_letters: DeadLetters
     residency: ResidencyReader
+    fleet: FleetPages
     states: CopyStates
     control: ModelControl
     policies: Policies
@@ -57,6 +60,7 @@ class GatewayContext:
     followers: Followers
     health: Health
     handover: Handover
+    processes: JsonProcesses
     admission: Admission  # of all calls but those of models and of health checks
 
 

@@ -6,13 +6,17 @@ a content type, or with that of a form, needs none. So a call of a page of anoth
 refused, and a call that changes the cell takes JSON only. Other clients than browsers send neither
 `Origin` nor `Sec-Fetch-Site`.
 
-The `Host` is not compared with a list: proxies pass on any name, and a page that was bound to this
-address anew (DNS rebinding) can send whatever would show that a proxy is between. Where readers
-browse on the gateway's machine, a proxy in front that knows its names is the remedy.
+A page can have its own name bound to this address (DNS rebinding): then `Origin` and `Host` agree.
+Browsers add `Sec-Fetch-Site`, which no page can write, for https and loopback only, where a name
+cannot be bound anew. So without it a page is our own at an IP address or `localhost`, at no other
+name. A mere read has no `Origin` to go by, and `Host` is not compared with a list, as proxies pass
+on any name: where readers browse on the gateway's machine, a proxy that knows its names is the
+remedy for reads.
 """
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -48,8 +52,15 @@ def check_media_type(request: web.BaseRequest) -> None:
 
 
 def _is_own(origin: str, host: str) -> bool:
-    """Whether a page of `origin` came from the address that the call names."""
+    """Whether a page of `origin` came from the address that the call names, and that address is
+    no name that others may have bound to it."""
     try:
-        return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+        page = urlsplit(origin)
+        return page.netloc.lower() == host.lower() and _cannot_be_rebound(page.hostname or "")
     except ValueError:
         return False
+
+
+def _cannot_be_rebound(name: str) -> bool:
+    """ValueError for a name other than `localhost`."""
+    return name == "localhost" or bool(ip_address(name))

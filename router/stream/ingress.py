@@ -115,7 +115,7 @@ class Ingress:
         except (Expired, Quarantined) as error:
             await self._refuse(entry, fields, error)
         except WarmrouteError as error:
-            if error.retryable and call.waited_s < self._intake.peek_timeout_s(call):
+            if error.retryable and call.waited_s < await self._intake.peek_timeout_s(call):
                 return False
             late = Expired(f"its deadline passed: {error.message}")
             await self._refuse(entry, fields, late if error.retryable else error)

@@ -14,12 +14,14 @@ from typing import Any
 import msgspec
 
 from router.stream.ingress import ANSWER_LIFE_MS, warn_if_refused
+from router.v2 import large_response
 from router.v2 import response as v2_response
+from router.v2.json_processes import JsonProcesses
 from shared import failpoints, statuses
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors, refuses_data
 from shared.constants import DOOR_GROUP
-from shared.envelope import unpack_error, unpack_outcome
+from shared.envelope import Outcome, unpack_error, unpack_outcome
 from shared.errors import Gone, InvalidInput, Unavailable, WarmrouteError
 from shared.keys import Keys
 from shared.names import ModelRef
@@ -37,11 +39,15 @@ Row = tuple[bytes, list[bytes] | None]
 class Outbox:
     """Reads the outbox as one consumer of the gateways' group."""
 
-    def __init__(self, channel: Channel, keys: Keys, scripts: GatewayScripts, gateway: str) -> None:
+    def __init__(
+        self, channel: Channel, keys: Keys, scripts: GatewayScripts, gateway: str,
+        processes: JsonProcesses,
+    ) -> None:  # fmt: skip
         self._channel = channel
         self._keys = keys
         self._scripts = scripts
         self._gateway = gateway
+        self._processes = processes
         self._position = "0"
 
     async def run_once(self) -> int:
@@ -102,7 +108,7 @@ class Outbox:
             record = {}  # it must not block those behind it
         fields: list[Any] = []
         if record.get("status", b"").decode() in statuses.TERMINAL:
-            fields = render(request_id, record)
+            fields = await render(request_id, record, self._processes)
         elif reply_to:
             fields = gone(request_id)
         to = reply_to.decode(errors="replace")
@@ -124,7 +130,7 @@ def gone(request_id: str) -> list[Any]:
     ]  # fmt: skip
 
 
-def render(request_id: str, record: dict[str, bytes]) -> list[Any]:
+async def render(request_id: str, record: dict[str, bytes], processes: JsonProcesses) -> list[Any]:
     """The answer's fields: request, id (the producer's own), status, model, worker, then body, or
     code and error."""
     ref = ModelRef.parse(record["model"].decode())
@@ -136,10 +142,16 @@ def render(request_id: str, record: dict[str, bytes]) -> list[Any]:
         error = unpack_error(record["outcome"])
         return [*head, "code", error.code, "error", error.message]
     try:
-        document, _ = v2_response.document(unpack_outcome(record["outcome"]), ref, {}, False)
+        body = await _body(unpack_outcome(record["outcome"]), ref, processes)
     except InvalidInput as error:  # FP16 and BF16 have no JSON form
         where = f"GET /v2/requests/{request_id} with Accept: application/octet-stream"
         return [*head, "code", error.code, "error", f"{error.message}: {where}"]
     except msgspec.MsgspecError:  # an outcome that cannot be read must not block those behind it
         return [*head, "code", WarmrouteError.code, "error", "its outcome cannot be read"]
-    return [*head, "body", msgspec.json.encode(document)]
+    return [*head, "body", body]
+
+
+async def _body(outcome: Outcome, ref: ModelRef, processes: JsonProcesses) -> bytes:
+    if large_response.is_large(outcome):
+        return b"".join(await large_response.document(outcome, ref, {}, False, processes))
+    return v2_response.render(outcome, ref, {}, False)[0]

@@ -25,10 +25,15 @@ def document(
         rows.append(_row(tensor, as_binary))
         if as_binary:
             blobs.append(tensor.data)
+    return {**head_of(outcome, ref), "outputs": rows}, blobs
+
+
+def head_of(outcome: Outcome, ref: ModelRef) -> dict[str, Any]:
+    """The members before `outputs`."""
     head: dict[str, Any] = {"model_name": ref.name, "model_version": str(ref.version)}
     if outcome.id:
         head["id"] = outcome.id
-    return {**head, "outputs": rows}, blobs
+    return head
 
 
 def render(
@@ -44,6 +49,14 @@ def render(
 
 
 def _row(tensor: Tensor, as_binary: bool) -> dict[str, Any]:
+    row = row_of(tensor, as_binary)
+    if not as_binary:
+        row["data"] = tensors.to_json(tensor.data, tensor.datatype, f"outputs[{tensor.name!r}]")
+    return row
+
+
+def row_of(tensor: Tensor, as_binary: bool) -> dict[str, Any]:
+    """One of the outputs, without `data`."""
     row: dict[str, Any] = {
         "name": tensor.name,
         "datatype": tensor.datatype,
@@ -51,6 +64,4 @@ def _row(tensor: Tensor, as_binary: bool) -> dict[str, Any]:
     }
     if as_binary:
         row["parameters"] = {"binary_data_size": len(tensor.data)}
-    else:
-        row["data"] = tensors.to_json(tensor.data, tensor.datatype, f"outputs[{tensor.name!r}]")
     return row

@@ -1,7 +1,7 @@
 -- fail_load: record a failed load. It is charged to its worker: another one is asked. When none is left, or
 --   enough distinct workers agree, or the model itself is proved to be the cause, that is kept and new requests get it;
 --   parked requests get a permanent cause, and with a temporary one they keep waiting, up to their deadlines.
--- use: keys, constants, queued, report, outcomes, publish, entries, health, holders, load_target, loaded_versions, blame, order
+-- use: keys, constants, changes, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, loaded_versions, blame, cold_queue, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk, temporary ('1' or ''),
 --   device class, the full cause for the log, scope of the cause: 'worker' | 'class' (this class of
 --   devices cannot run it) | 'model' (proved). A request that a live holder can serve does not fail.
@@ -9,7 +9,7 @@
 local MOST_ASKED, NAMED_MOST = 8, 4
 local now, worker, ref, class, scope = clock(), ARGV[2], ARGV[3], ARGV[9], ARGV[11] or 'worker'
 local load, parked = k('load', ref), k('parked', ref)
-local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'cause')
+local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'cause', 'larger')
 if r[1] ~= ARGV[4] or r[2] ~= worker then return -1 end
 open_with_harmless_write()
 
@@ -37,12 +37,10 @@ if not cause then
     redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])
   end
   local names, refused, extra = failed_workers(failures, now), r[3] or '', r[4] or ''
-  if not is_among(worker, refused) then refused = refused .. ' ' .. worker end
-  if extra ~= '' and redis.call('XLEN', parked) > 0 then extra, refused = '', worker end  -- now for a first copy
-  local others = extra ~= '' and refused .. ' ' .. table.concat(live, ' ') or refused
-  if scope ~= 'model' and #names < MOST_ASKED and is_one_left(ref, now, others) then
+  if extra ~= '' and redis.call('XLEN', parked) > 0 then extra, refused = '', '' end  -- now for a first copy
+  if scope ~= 'model' and #names < MOST_ASKED and is_one_left(ref, now, refused, extra, r[6]) then
     redis.call('SREM', k('loads', worker), ref)
-    order_load(ref, ARGV[4], now, {refused = refused, extra = extra})
+    order_load(ref, ARGV[4], now, {refused = refused, extra = extra, larger = r[6]})
     return 0
   end
   if #live > 0 then  -- it can be served: only a further copy failed

@@ -1,9 +1,10 @@
 -- open_session: pin a set of models until the session is closed or expires; refused if it cannot fit.
--- use: keys, constants, report, health, holders, load_target, blame, order, breaker, copies, sessions
+-- use: keys, constants, changes, guarded, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, copies, sessions, session_room
 -- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
 -- Returns {'open', expiry ms} | {'full', ref that does not fit, its bytes, the most bytes left on one
 --   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).
--- It fits if models that a ready worker holds or loads stay there, and the rest, largest first, fits beside them.
+-- It fits if models that a ready worker holds or loads stay there, and the rest, largest first, fits beside them
+--   on the healthiest workers.
 local now, id = clock(), ARGV[2]
 local known = redis.call('ZSCORE', SESSIONS, id)
 if known and tonumber(known) > now then return {'exists', known} end
@@ -24,17 +25,16 @@ for i = 5, #ARGV, 2 do
   text[#text + 1] = ARGV[i] .. ' ' .. ARGV[i + 1]
 end
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '(' .. now, '+inf')) do
-  for _, model in ipairs(models_of(redis.call('HGET', k('session', other), 'models'))) do add(model) end
+  for _, model in ipairs(guarded(other, models_of_session, other) or {}) do add(model) end
 end
 table.sort(all, largest_first)
 local free, chosen = free_bytes(seen, now), {}
 for _, model in ipairs(all) do chosen[model.ref] = take_place(free, model) end
 for _, model in ipairs(all) do
-  chosen[model.ref] = chosen[model.ref] or take_most_free(free, model)
   if not chosen[model.ref] then
-    local most = 0
-    for _, bin in ipairs(free) do most = math.max(most, bin.bytes) end
-    return {'full', model.ref, tostring(model.bytes), tostring(most)}
+    local worker, most = take_most_free(free, model)
+    if not worker then return {'full', model.ref, tostring(model.bytes), tostring(most)} end
+    chosen[model.ref] = worker
   end
 end
 local expiry = now + tonumber(ARGV[3])
@@ -44,8 +44,10 @@ redis.call('ZADD', SESSIONS, expiry, id)
 for i = 5, #ARGV, 2 do
   local ref = ARGV[i]
   redis.call('SADD', k('pinned', ref), id)
+  notify_holders(ref, NOTIFIED.some)
   redis.call('SADD', MIN_COPIES, ref)
-  local missing = #live_holders(ref, now) == 0 and redis.call('EXISTS', k('load', ref)) == 0
+  local held = lasting_copies(ref, now) > 0 or redis.call('HEXISTS', k('holders', ref), chosen[ref]) == 1
+  local missing = not held and redis.call('EXISTS', k('load', ref)) == 0
   if missing and breaker(ref, now) ~= 'open' and not unloadable(ref) then
     order_load(ref, ref .. id, now, {extra = 'session', worker = chosen[ref]})
   end

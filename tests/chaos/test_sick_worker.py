@@ -1,7 +1,7 @@
 """One sick worker beside healthy ones: it costs no request, and says what is wrong with it.
 
-Its controls: a worker to which nothing happens does not pass for a sick one, and one whose cure is
-switched off by a planted bug makes requests fail.
+Its controls: a worker to which nothing happens does not pass for a sick one, and each sickness
+whose cure is taken away by a planted bug makes requests fail, or quarantines models.
 """
 
 from __future__ import annotations
@@ -11,12 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.faults.sickness import SICKNESSES, LostDevice, Sickness, possible
+from tests.chaos.faults.sickness import (
+    SICKNESSES,
+    CrashLoop,
+    ForbiddenStore,
+    FullDisk,
+    LostDevice,
+    Sickness,
+    SkewedClock,
+    possible,
+)
 from tests.chaos.ground import Ground
 from tests.chaos.sick_worker import Trial
 
 PLANTED = Path(__file__).parent / "planted"
-LEAST_SHARE = 0.5  # under whatever else runs here; `python -m tests.chaos --sick` wants 0.9
+# Beside two busy processes 0.47 to 1.68 were found; `python -m tests.chaos --sick` wants 0.9.
+LEAST_SHARE = 0.25
+WITHIN_S = 60.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -54,17 +65,40 @@ def test_a_worker_to_which_nothing_happens_is_not_taken_for_a_sick_one(trial: Tr
     assert "does not say 'No space left'" in found.reason and found.failed == []
 
 
-class Untested(LostDevice):
-    """A worker whose device fails every call, and which does not test it."""
+# The planted bug beside which each sickness must be seen by callers.
+BUGS: dict[type[Sickness], str] = {
+    FullDisk: "models_are_blamed",
+    ForbiddenStore: "models_are_blamed",
+    SkewedClock: "models_are_blamed",
+    LostDevice: "self_tests_never_run",
+    CrashLoop: "one_crash_convicts",
+}
 
-    kind = "device that fails every call, without self-tests"
-    patience_s = 3.0
 
-    def settings(self) -> dict[str, str]:
-        return {**super().settings(), "PYTHONPATH": str(PLANTED)}
+class DiesRunning(LostDevice):
+    """Each crash is while it runs a request: one by the clock may charge no model."""
+
+    kind = CrashLoop.kind
+
+    def fall_sick(self) -> None:
+        self.points.write_text("run.mid:kill@0.5")
 
 
-def test_without_self_tests_callers_see_a_device_that_fails(trial: Trial) -> None:
-    """So the trial would notice if they were gone."""
-    found = trial.run(Untested)
-    assert found.failed and found.reason
+def planted(way: type[Sickness]) -> type[Sickness]:
+    """The same sickness, of a worker with that bug."""
+    base = DiesRunning if way is CrashLoop else way
+
+    def settings(self: Sickness) -> dict[str, str]:
+        return {**base.settings(self), "PYTHONPATH": str(PLANTED), "PLANTED": BUGS[way]}
+
+    return type(base.__name__, (base,), {"settings": settings})
+
+
+@pytest.mark.parametrize("way", SICKNESSES, ids=lambda way: way.kind)
+def test_callers_see_a_sick_worker_whose_cure_is_gone(trial: Trial, way: type[Sickness]) -> None:
+    """So the trial would notice if it were."""
+    if way not in possible(trial.ground.folder):
+        pytest.skip("no file system may be mounted here")
+    wrong = trial.found_wrong(planted(way), WITHIN_S)
+    print(wrong)
+    assert wrong

@@ -39,7 +39,7 @@ IN_BLOCKS = [
 MAKE = sorted({c for c in [*documents.codes(), *IN_BLOCKS] if re.match(r"make [a-z]", c)})
 NEVER_ANSWERED = {HTTPStatus.GONE}  # in the table of errors, and raised nowhere
 ANSWERED_BESIDES = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.EXPECTATION_FAILED}
-SETTING = re.compile(r"\b(?:WARMROUTE|REDIS|MODEL|S3|XDG)_[A-Z_]+\b")
+SETTING = re.compile(r"\b(?:WARMROUTE|REDIS|MODEL|S3|XDG)_[A-Z0-9_]+\b")
 ONLY_CLIENTS = {"WARMROUTE_URL"}
 
 

@@ -33,16 +33,16 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
         dying_workers.too_large: _around("refuse_load", "fail_load"),
         dying_workers.restart: ["self_test.mid", *_around("register")],
         dying_workers.reloading: _around("reload"),
-        dying_workers.drain: _around("leave"),
+        dying_workers.drain: _around("leave", "release"),
     },
-    "parent": {dying_workers.bereaved: _around("fence_worker")},
+    "parent": {dying_workers.bereaved: _around("fence_worker", "release")},
     "gateway": {
         dying_gateways.placing: _around("place"),
         dying_gateways.cancelling: _around("cancel"),
         dying_gateways.polling: _around("subscribe"),
         dying_gateways.replaying: _around("replay"),
         dying_gateways.housekeeping: _around(
-            "gateway_beat", "reap", "sweep", "reconcile", "drop_kept"
+            "gateway_beat", "keep_clock", "reap", "sweep", "reconcile", "drop_kept"
         ),
         dying_gateways.streaming: ["ingress.read", "outbox.read", *_around("publish_reply")],
         dying_gateways.answering: ["replies.read", *_around("record_outcomes")],

@@ -105,13 +105,15 @@ async def running_gateway(
         await runner.cleanup()
 
 
-def publish_nothing(folder: Path) -> Path:
-    """A repository with one model whose weights nobody can load; tests play its worker."""
+def publish_nothing(folder: Path, **changes: Any) -> Path:
+    """A repository with one model whose weights nobody can load; tests play its worker. `changes`:
+    to its manifest."""
     root = folder / "models"
     root.mkdir()
     weights = folder / "weights"
     weights.write_bytes(b"0123456789")
-    publish(open_repository(root.as_uri()), manifest(files=[]), {"weights/0.safetensors": weights})
+    made = manifest(files=[], **changes)
+    publish(open_repository(root.as_uri()), made, {"weights/0.safetensors": weights})
     return root
 
 

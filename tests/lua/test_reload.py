@@ -57,3 +57,14 @@ async def test_beside_another_holder_it_becomes_a_second_copy(cell: Cell) -> Non
     token = await reload(cell, epoch)
     await cell.scripts.announce("w1", epoch, REF, token, "device 1")
     assert set(await cell.client.hkeys(cell.keys.holders(REF))) == {b"w1", b"w2"}
+
+
+async def test_an_unhealthy_worker_reloads_nothing_that_a_healthier_one_can_load(
+    cell: Cell,
+) -> None:
+    """If all are unhealthy alike, it does."""
+    epoch, well = await cell.worker("w1"), await cell.worker("w2")
+    await cell.client.hset(cell.keys.unhealthy, "w1", "suspect")
+    assert await reload(cell, epoch) == ""
+    await cell.scripts.leave("w2", well, MAX_ATTEMPTS)
+    assert await reload(cell, epoch) != ""

@@ -42,6 +42,24 @@ async def test_without_a_known_group_it_is_loaded_here(cell: Cell, mode: str) ->
     assert await cell.client.pttl(cell.keys.affinity(KEY)) > 86_400_000
 
 
+@pytest.mark.parametrize(
+    ("mode", "health", "answer"),
+    [
+        ("prefer", "suspect", "here"), ("prefer", "sick", "here"),
+        ("require", "suspect", "elsewhere"), ("require", "sick", "here"),
+    ],
+)  # fmt: skip
+async def test_nothing_is_handed_on_to_a_sick_worker(
+    cell: Cell, mode: str, health: str, answer: str
+) -> None:
+    """It leaves, and would refuse the order; a suspect one gets only what must be there."""
+    await worker(cell, "w2", holds=[OTHER_REF])
+    await kin(cell, OTHER_REF)
+    await claimed(cell, "w1")
+    await cell.client.hset(cell.keys.unhealthy, "w2", health)
+    assert await ask(cell, "w1", mode) == answer
+
+
 @pytest.mark.parametrize("mode", ["prefer", "require"])
 async def test_it_is_handed_on_to_the_worker_with_the_affinity_group(cell: Cell, mode: str) -> None:
     """A new order, for that worker by name; this one's claim is over."""

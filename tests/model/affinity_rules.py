@@ -6,7 +6,8 @@ from collections import Counter
 
 from tests.model.load_rules import lease_of, loader, under_way
 from tests.model.load_target import KNOWN_TTL, excluded, live_workers, rank_of
-from tests.model.model import Model, must
+from tests.model.model import Model
+from tests.model.prediction import must
 from tests.model.run import Choices, Run
 
 KEY = "tenant"  # of their affinity
@@ -36,7 +37,12 @@ def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | No
     m.state.affinity.setdefault(KEY, set()).add(ref)
     m.lives(f"affinity:{KEY}", KNOWN_TTL)
     live = live_workers(m.state, m.now)
-    ready = [w for w in live if m.state.workers.get(w, {}).get("state") == "ready"]
+    worst = 2 if preferred is None else 1
+    ready = [
+        w for w in live
+        if m.state.workers.get(w, {}).get("state") == "ready"
+        and (w == worker or rank_of(m.state, w, ref) < worst)
+    ]  # fmt: skip
     count = _count_kin(m, ref)
     fits = [w for w in ready if not preferred or count[w] < preferred]
     with_kin = sorted(w for w in fits if count[w])
@@ -44,13 +50,12 @@ def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | No
     if not with_kin and worker in ready and worker not in fits:
         best = max(fits, key=lambda w: count[w], default=worker)
         m.note("route_by_affinity: begins another family")
-    unfit = load.handed_on or rank_of(m.state, best, ref) > 0
-    if best == worker or (preferred is not None and unfit):
+    if best == worker or (preferred is not None and load.handed_on):
         return "here"
-    if best in excluded(m.state, m.now, ref, load.refused):
+    if best in excluded(m.state, m.now, ref, load.refused, load.extra, load.larger):
         return "nowhere" if preferred is None else "here"
     m.state.loading.get(worker, set()).discard(ref)
-    m.order(ref, load.refused, load.extra, best)
+    m.order(ref, load.refused, load.extra, best, load.larger)
     m.state.loads[ref] = m.state.loads[ref]._replace(handed_on=worker)
     return "elsewhere"
 

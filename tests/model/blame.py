@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.model.load_target import (
     failed_workers,
-    incompatible_workers,
+    failure_of,
     live_workers,
     rank_of,
 )
@@ -15,14 +15,14 @@ KEPT, LONGEST_BACKOFF, AGREEING, MOST_ASKED, NAMED = 32, 600_000, 2, 8, 4
 
 def note_failure(
     m: Model, ref: str, worker: str, backoff: int, temporary: bool, scope: str,
-    device_class: str, cause: str,
+    device_class: str, cause: str, crash: bool = False,
 ) -> None:  # fmt: skip
     """It is not asked again for a while, each time twice as long."""
+    times = failure_of(m.state, ref, worker)[1] + 1
     failures = m.state.failed_on.setdefault(ref, {})
-    before = failures.get(worker, "0 0").split()
-    times = int(before[1]) + 1
+    parent = "" if crash else m.state.workers.get(worker, {}).get("parent", "")
     pause = min(backoff * 2 ** (times - 1), LONGEST_BACKOFF)
-    head = f"{m.now + pause} {times} {int(temporary)} {scope}"
+    head = f"{m.now + pause} {times} {int(temporary)} {scope} {parent}"
     failures[worker] = f"{head}\n{device_class}\n{cause}"
     m.lives(f"failed_on:{ref}", 2 * LONGEST_BACKOFF)
 
@@ -33,13 +33,6 @@ def forgive(m: Model, ref: str, worker: str) -> None:
     failures.pop(worker, None)
     if not failures:
         m.forget(f"failed_on:{ref}")
-
-
-def has_rested(m: Model, ref: str, worker: str, since: int) -> bool:
-    """Whether it was left out of an order of `since` for a failure, and may try again."""
-    failure = m.state.failed_on.get(ref, {}).get(worker)
-    over = failure is not None and since < int(failure.split()[0]) <= m.now
-    return over and worker not in incompatible_workers(m.state, m.now, ref)
 
 
 def class_agrees(m: Model, ref: str, device_class: str, worker: str) -> bool:

@@ -21,21 +21,19 @@ LOADS = [
     *of(
         "lib/blame", "fail_load claim_load heartbeat",
         ("a_cause_of_its_own_convicts_a_class", "failure.scope == 'class' and", ""),
-        ("one_convicts_a_class", "AGREEING = 32, 600000, 2", "AGREEING = 32, 600000, 1"),
+        ("one_convicts_a_class", "AGREEING = 2", "AGREEING = 1"),
         ("whoever_is_sick_is_asked", "rank < RANKS.sick", "true"),
     ),
     *of(
         "lib/order", "fail_load claim_load place tick sweep",
-        ("what_has_failed_is_asked_first", "local all = excluded_workers(ref, now, refused)",
-         "local all = refused"),
-        ("an_order_that_no_worker_may_take", "chosen = fastest_loader(ref, now, refused)",
-         "refused = all"),
+        ("what_has_failed_is_asked_first", "excluding(ref, now, refused, extra, larger))",
+         "excluding(ref, now, refused, extra, larger, true))"),
+        ("an_order_that_no_worker_may_take", "return chosen, '1'", "return chosen, ''"),
     ),
     *of(
         "claim_load", "fail_load claim_load place tick",
-        ("it_never_tries_again", "not back_off_over(ref, worker, tonumber(r[6]), now)", "true"),
-        ("it_tries_again_at_once", "not back_off_over(ref, worker, tonumber(r[6]), now)",
-         "not failures_of(ref)[worker]"),
+        ("if_all_have_failed_nobody_tries_again", "r[7] == '1'", "false"),
+        ("it_tries_again_at_once", "r[7] == '1'", "true"),
     ),
     *of(
         "claim_load", "claim_load heartbeat place",
@@ -50,6 +48,15 @@ LOADS = [
     *of(
         "announce", "announce fail_load claim_load",
         ("its_failures_are_not_forgiven", "redis.call('HDEL', k('failed_on', ref), worker)", ""),
+    ),
+    *of(
+        "lib/blame", "fail_load register claim_load place",
+        ("a_new_worker_pays_for_the_old_one", "parent and parent ~= before", "false"),
+        ("whoever_registers_is_new", "parent and parent ~= before", "parent"),
+    ),
+    *of(
+        "lib/crashes", "crashed_before fence_worker register claim_load",
+        ("a_crash_is_mended_by_a_restart", "crash = true", "crash = false"),
     ),
     *of(
         "fail_load", "fail_load claim_load reload heartbeat",
@@ -101,7 +108,8 @@ CRASHES = [
     ),
     *of(
         "lib/release_worker", "begin fence_worker register announce",
-        ("what_crashed_it_goes_first", "items[has_run and 2 or 1]", "items[1]"),
+        ("what_crashed_it_goes_first", "rows[redis.call('HEXISTS', started, e[1]) + 1]",
+         "rows[2 - redis.call('HEXISTS', started, e[1])]"),
         ("its_illness_outlives_it", "redis.call('HDEL', UNHEALTHY, worker)", ""),
     ),
 ]  # fmt: skip
@@ -109,7 +117,7 @@ CRASHES = [
 HEALTH = [
     *of(
         "lib/health", "heartbeat announce place",
-        ("all_are_well", "if all_healthy then return 0 end", "if true then return 0 end"),
+        ("all_are_well", "if are_healthy() then return 0 end", "if true then return 0 end"),
         ("what_fails_there_is_sent_there", "if rank == 0 and string", "if false and string"),
         ("who_is_well_again_stays_listed",
          "if redis.call('HDEL', UNHEALTHY, worker) == 1 then", "if false then"),
@@ -144,7 +152,18 @@ HEALTH = [
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
-        ("it_goes_to_a_sick_worker", "or rank_of(best, ref) > 0", ""),
+        ("it_goes_to_a_sick_worker",
+         "(other == worker or rank_of(other, ref) < too_ill)", "true"),
+    ),
+    *of(
+        "lib/session_room", "open_session heartbeat",
+        ("an_unhealthy_worker_gives_room",
+         "if rank_of(bin.worker, model.ref) == rank and (", "if ("),
+        ("what_a_sick_worker_holds_stays", "if stays and (", "if ("),
+    ),
+    *of(
+        "reload", "reload heartbeat",
+        ("a_suspect_worker_loads_all_again", "least < rank then", "false then"),
     ),
 ]  # fmt: skip
 ALL = [*LOADS, *CRASHES, *HEALTH]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.model.load_target import least_copies
-from tests.model.model import must
+from tests.model.load_target import failure_of, least_copies
+from tests.model.prediction import must
 from tests.model.state import State
 
 
@@ -24,8 +24,7 @@ def check_copies(state: State) -> None:
 
 def _had_rested(state: State, ref: str, worker: str, since: int) -> bool:
     """Whether it was left out because it had failed, and its back-off was over when it claimed."""
-    failure = state.failed_on.get(ref, {}).get(worker)
-    return failure is not None and int(failure.split()[0]) <= since
+    return worker in state.failed_on.get(ref, {}) and failure_of(state, ref, worker)[0] <= since
 
 
 @dataclass

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from tests.model.clock import grace_of
 from tests.model.copies import lasting, must_stay, order_missing
 from tests.model.load_target import KNOWN_TTL, least_copies, live_workers, setting
-from tests.model.loaded_versions import if_replaced_wish_nothing, note_trial, rests
-from tests.model.model import STALL_SPARE, Model, must
+from tests.model.loaded_versions import (
+    if_replaced_wish_nothing,
+    not_live,
+    note_trial,
+    rests,
+    wish_nothing,
+)
+from tests.model.model import Model
+from tests.model.prediction import STALL_SPARE, must
 from tests.model.run import Choices, Run
-from tests.model.session_rules import end_session, unpin_lost
-from tests.model.stall import grace_after_stall
+from tests.model.session_rules import end_session, models_of, unpin_lost
 
 POLICIES = (
     {"min_copies": "1"}, {"min_copies": "2"}, {"min_copies": ""}, {"pin": "1"}, {"pin": "1"},
@@ -67,12 +74,7 @@ async def order_copy(run: Run, c: Choices) -> None:
     answer, m = await run.call(
         f"order_copy {ref} {least} {trial}", run.scripts.order_copy(ref, least, trial=trial)
     )
-    if least is not None:
-        m.state.stats.setdefault(ref, {})["min_copies"] = str(least)
-        m.lives(f"stats:{ref}", KNOWN_TTL)
-        if_replaced_wish_nothing(m, ref)
-        if least_copies(m.state, ref) > 0:
-            m.state.min_copies.add(ref)
+    _keep(m, ref, least)
     held, load = len(m.live_holders(ref)), m.state.loads.get(ref)
     want, detail = "no_worker", ""
     if held or least == 0:
@@ -92,6 +94,26 @@ async def order_copy(run: Run, c: Choices) -> None:
     must(answer == (want, detail), f"order_copy says {answer}, not {want} {detail}")
     run.count("order_copy", want)
     run.check("order_copy", m)
+
+
+def _keep(m: Model, ref: str, least: int | None) -> None:
+    if least == 0:
+        _let_go(m, ref)
+    elif least is not None:
+        m.state.stats.setdefault(ref, {})["min_copies"] = str(least)
+        m.lives(f"stats:{ref}", KNOWN_TTL)
+        if_replaced_wish_nothing(m, ref)
+        if least_copies(m.state, ref) > 0:
+            m.state.min_copies.add(ref)
+
+
+def _let_go(m: Model, ref: str) -> None:
+    """It has left the repository: nothing of it is kept or pinned, and it replaces no older one."""
+    wish_nothing(m, ref)
+    for name in ("pin", "min_copies", "preload"):
+        m.state.policies.get(ref, {}).pop(name, None)
+    not_live(m, ref)
+    m.unorder(ref, extra=True)
 
 
 async def order_unload(run: Run, c: Choices) -> None:
@@ -157,13 +179,20 @@ async def reconcile(run: Run, c: Choices) -> None:
     """Sessions end; copies that should be there are ordered."""
     answer, m = await run.call("reconcile", run.scripts.reconcile())
     late = sorted((at, session) for session, at in m.state.sessions.items() if at <= m.now)
-    grace = grace_after_stall(m).until
-    ended = sum(_end_or_keep(m, session, grace) for _, session in late[: run.chunk])
+    grace = grace_of(m)
+    ended = unpinned = 0
+    for _, session in late[: run.chunk]:
+        if unpinned < run.chunk:
+            models = len(models_of(m, session))
+            was_open = _end_or_keep(m, session, grace)
+            ended, unpinned = ended + was_open, unpinned + models * was_open
     must(len(m.state.min_copies) <= run.chunk, "all that is wanted is looked at in one call")
     most, before = 2 * len(live_workers(m.state, m.now)), len(m.state.orders)
     sure = before + len(m.state.min_copies) <= most + 1
     ordered = 0
     for ref in sorted(m.state.min_copies):
+        if m.work_done(unpinned) >= run.chunk:
+            break
         if not sure and not _was_looked_at(m, ref):
             continue
         unpin_lost(m, ref)

@@ -60,7 +60,7 @@ def charge_crash(m: Model, ref: str, worker: str, cause: str, retried: bool, sol
         m.note("crashes: convicted by one" if alone else "crashes: convicted")
     m.lives(f"breaker:{ref}", stays)
     if counts[worker] > 1:
-        note_failure(m, ref, worker, BACKOFF, True, "worker", "", f"crashed {cause}")
+        note_failure(m, ref, worker, BACKOFF, True, "worker", "", f"crashed {cause}", True)
 
 
 def _open(m: Model, ref: str, again: bool) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from shared.scripts import Cancel
 from tests.model import outcomes
-from tests.model.model import REPLIES_TTL, STALL_SPARE, Model, must
+from tests.model.clock import grace_of
+from tests.model.model import Model
 from tests.model.moves import publish
 from tests.model.outcomes import late, recall
 from tests.model.place_rules import memory_fits
+from tests.model.prediction import REPLIES_TTL, STALL_SPARE, must
 from tests.model.run import LEASE_MS, Choices, Run
-from tests.model.stall import extend, grace_after_stall
 
 
 async def cancel(run: Run, c: Choices) -> None:
@@ -97,18 +98,16 @@ async def record_outcomes(run: Run, c: Choices) -> None:
 async def gateway_beat(run: Run, c: Choices) -> None:
     """A gateway lives; what dead ones had read goes back into the doors."""
     gateway = c.of(run.gateways)
-    moved, m = await run.call(
-        f"gateway_beat {gateway}", run.scripts.gateway_beat(gateway, LEASE_MS)
-    )
+    beat, m = await run.call(f"gateway_beat {gateway}", run.scripts.gateway_beat(gateway, LEASE_MS))
+    moved = beat.moved
+    must(beat.keeps_house, "gateway_beat: nobody keeps house")
     run.doors_open = True
-    grace = grace_after_stall(m, LEASE_MS)
     m.state.gateways[gateway] = m.now + LEASE_MS
     m.state.replies.setdefault(gateway, [{"id": ""}])
     m.lives(f"replies:{gateway}", LEASE_MS + STALL_SPARE)
     m.state.protocols[gateway] = "1 1"
     m.lives(f"gateway:{gateway}", LEASE_MS + REPLIES_TTL)
-    if grace.until:
-        extend(m.state.gateways, m, LEASE_MS, grace, set(m.state.gateways))
+    if grace_of(m) or not m.state.clock:
         must(moved == 0, f"gateway_beat took back {moved} after a stall")
         run.count("gateway_beat", "grace")
         return run.check("gateway_beat", m)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from tests.model.model import Model, must
-from tests.model.releasing import Wiping, wipe
+from tests.model.model import Model
+from tests.model.prediction import must
+from tests.model.releasing import Wiping, unindex, wipe_all
 from tests.model.run import LEASE_MS, Choices, Run
 
 
@@ -15,19 +16,20 @@ async def register(run: Run, c: Choices) -> None:
     worker = c.of(gone) if gone and not c.chance(8) else c.of(run.workers)
     incarnation = run.incarnation(worker, fresh=c.chance(2))
     fields = {"incarnation": incarnation, "completed_per_s": c.of(("0", "2"))}
+    fields |= {"parent": run.parent(worker)}
     fields |= {"state": "ready", "device_class": c.of(("cpu", "h100"))}
     fields |= {"budget_bytes": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
     fields |= _report(run, c)
     epoch, m = await run.call(
         f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
     )
-    m.state.leases.pop(worker, None)
-    wipe(m, worker, Wiping(run.attempts, "its worker registered again"))
+    wipe_all(m, worker, Wiping(run.attempts, "its worker registered again"), run.chunk)
     given = {e for known in run.seen.epochs.values() for e in known}
     must(epoch not in given, f"I20: epoch {epoch} is not new")
     run.seen.epochs[worker].append(epoch)
     m.state.workers[worker] = {"epoch": epoch, "since": str(m.now), "protocol": "1 1", **fields}
     _note_health(m, worker)
+    _index(m, worker)
     m.state.leases[worker] = m.now + LEASE_MS
     m.state.work[worker], m.state.pending[worker], m.state.groups[worker] = {}, set(), {epoch}
     run.count("register", "registered")
@@ -49,6 +51,16 @@ def _note_health(m: Model, worker: str) -> None:
         record.pop("trial", None)
 
 
+def _index(m: Model, worker: str) -> None:
+    """A ready worker is found by the class of its device."""
+    record = m.state.workers[worker]
+    if record["state"] != "ready":
+        return unindex(m, worker)
+    device_class = record["device_class"]
+    m.state.ready.setdefault(device_class, {})[worker] = float(record["busy_share"])
+    return m.state.device_classes.add(device_class)
+
+
 def _report(run: Run, c: Choices) -> dict[str, str]:
     """How long a request takes here (ms), what share of its time the device has spent, whether
     models push each other out, and how the worker is."""
@@ -68,10 +80,11 @@ async def heartbeat(run: Run, c: Choices) -> None:
     held = len(run.state.holds.get(worker, ())) + c.chance(4)
     report = {"completed_per_s": "3", "state": "draining" if c.chance(4) else "ready"}
     report |= _report(run, c)
-    answer, m = await run.call(
+    beaten, m = await run.call(
         f"heartbeat {worker} {epoch} {incarnation}",
         run.scripts.heartbeat(worker, epoch, incarnation, LEASE_MS, held, report),
     )
+    answer = beaten.answer
     record = m.state.workers.get(worker)
     if record is None or record["epoch"] != epoch:
         taken = record is not None and record["incarnation"] != incarnation
@@ -82,6 +95,7 @@ async def heartbeat(run: Run, c: Choices) -> None:
         m.state.leases[worker] = m.now + LEASE_MS
         record |= report
         _note_health(m, worker)
+        _index(m, worker)
         want = "ok" if len(m.state.holds.get(worker, ())) == held else "resync"
     must(answer == want, f"heartbeat says {answer}, not {want}")
     run.count("heartbeat", answer)

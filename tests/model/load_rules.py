@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from tests.model.blame import has_rested
 from tests.model.load_target import (
     excluded,
     failed_workers,
     is_one_left,
+    number,
     rank_of,
     setting,
     soonest,
 )  # fmt: skip
-from tests.model.model import STALL_SPARE, Model, must
+from tests.model.model import Model
+from tests.model.prediction import STALL_SPARE, must
 from tests.model.run import LOAD_LEASE_MS, Choices, Run
 from tests.model.state import Load
 
@@ -47,13 +48,13 @@ async def take_order(run: Run, c: Choices) -> None:
     """A worker's RQ thread pops an order, perhaps with the job."""
     if not run.state.orders:
         return
-    job = c.of(sorted(run.state.orders))
+    job = run.state.orders[0]
     lost = c.chance(3)
-    await run.scripts.touch("LREM", f"{run.keys.rq_queue()}", 1, job)
+    await run.scripts.touch("LPOP", run.keys.rq_queue())
     if lost:
         await run.scripts.touch("DEL", run.keys.rq_job(job))
     _, m = await run.call(f"take {job}", run.scripts.touch("PING"))
-    m.state.orders.discard(job)
+    m.state.orders.pop(0)
     if lost:
         m.forget(f"rq:job:{job}")
     run.check("take_order", m)
@@ -83,19 +84,20 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
     load = m.state.loads.get(ref)
     if load is None or load.token != token or load.worker:
         return "stale"
-    if not load.extra and not m.state.parked.get(ref):
-        m.unorder(ref)
+    over = load.extra == "session" and not m.state.pinned.get(ref)
+    if (over or not load.extra) and not m.state.parked.get(ref):
+        m.unorder(ref, extra=over)
         return "unwanted"
-    if worker in load.refused and not has_rested(m, ref, worker, load.since):
-        return "refused"
-    if load.extra and worker in m.state.holders.get(ref, ()):
+    if worker in excluded(
+        m.state, m.now, ref, load.refused, load.extra, load.larger, load.all_failed
+    ):
         return "refused"
     if _healthier(m, ref, worker, load):
         m.note("health: outranked")
         return "refused"
     if load.chosen not in ("", worker) and m.now < load.since + HEAD_START_MS:
         return "later"
-    m.take_back_job(ref, token)  # taken over the direct way
+    m.forget_order(ref, token)
     if rank_of(m.state, worker, ref):
         m.state.workers[worker]["trial"] = str(m.now)
     m.state.loads[ref] = load._replace(worker=worker, phase="loading", since=m.now)
@@ -109,7 +111,7 @@ def _healthier(m: Model, ref: str, worker: str, load: Load) -> bool:
     rank = rank_of(m.state, worker, ref)
     if not rank or (load.chosen == worker and rank < 2):
         return False
-    others = excluded(m.state, m.now, ref, load.refused | {worker})
+    others = excluded(m.state, m.now, ref, load.refused | {worker}, load.extra, load.larger)
     trial = int(m.state.workers[worker].get("trial", m.now)) + TRIAL_MS
     if rank < 2 and m.now >= trial:
         m.note("health: trial")
@@ -131,6 +133,10 @@ async def reload(run: Run, c: Choices) -> None:
     enough = 0 < setting(m.state, ref, "max_copies") <= len(m.live_holders(ref))
     rests = worker in failed_workers(m.state, m.now, ref)
     refused = crashed or busy or enough or rests or worker in m.state.holders.get(ref, ())
+    rank, others = rank_of(m.state, worker, ref), excluded(m.state, m.now, ref, {worker})
+    if not refused and rank > 0 and soonest(m.state, m.now, ref, others)[2] < rank:
+        refused = True
+        m.note("reload: outranked")
     must(bool(token) == (m.epoch_is(worker, epoch) and not refused), f"reload says {token!r}")
     if token:
         m.state.loads[ref] = Load(m.new_token(ref, token), "loading", worker, m.now, frozenset())
@@ -164,34 +170,36 @@ async def refuse_load(run: Run, c: Choices) -> None:
     """A model does not fit this worker: another one's turn."""
     if run.idle(c, under_way(run)):
         return
-    worker, ref, token = loader(run, c)
+    (worker, ref, token), too_large = loader(run, c), c.chance(3)
     answer, m = await run.call(
-        f"refuse_load {worker} {ref} {token}", run.scripts.refuse_load(worker, ref, token)
+        f"refuse_load {worker} {ref} {token} {too_large}",
+        run.scripts.refuse_load(worker, ref, token, too_large=too_large),
     )
-    must(answer == _refused(m, worker, ref, token), f"refuse_load says {answer}")
+    must(answer == _refused(m, worker, ref, token, too_large), f"refuse_load says {answer}")
     if answer == "no_worker":  # to fail it
         run.history.copies.claimed(ref, worker, token)
     run.count("refuse_load", answer)
     run.check("refuse_load", m)
 
 
-def _refused(m: Model, worker: str, ref: str, token: str) -> str:
+def _refused(m: Model, worker: str, ref: str, token: str, too_large: bool) -> str:
     load = m.state.loads.get(ref)
     if load is None or load.token != token or load.worker not in ("", worker):
         return "stale"
     m.state.loading.get(worker, set()).discard(ref)
-    refused, held = load.refused | {worker}, m.state.holders.get(ref, set())
-    if is_one_left(m.state, m.now, ref, refused | held):
-        m.order(ref, refused, load.extra)
+    refused, own = load.refused | {worker}, int(number(m.state, worker, "budget_bytes"))
+    larger = max(load.larger, own) if too_large else load.larger
+    if is_one_left(m.state, m.now, ref, refused, load.extra, larger):
+        m.order(ref, refused, load.extra, larger=larger)
         return "ordered"
     if m.live_holders(ref) or (load.extra and not m.state.parked.get(ref)):
         m.forget(f"load:{ref}")
         m.state.no_capacity[ref] = worker
         m.lives(f"no_capacity:{ref}", NO_CAPACITY_MS)
         return "no_capacity"
-    if load.extra and is_one_left(m.state, m.now, ref, {worker} | held):
+    if load.extra == "scale_out" and is_one_left(m.state, m.now, ref, {worker}, "", larger):
         m.note("refuse_load: a first copy now")
-        m.order(ref, {worker})
+        m.order(ref, {worker}, larger=larger)
         return "ordered"
     m.state.loads[ref] = load._replace(worker=worker)
     return "no_worker"

@@ -15,12 +15,12 @@ def note_live(m: Model, ref: str) -> None:
     live = m.state.loaded_versions.setdefault(name, {})
     before = live.get(version, digest)
     if before != digest:
-        _wish_nothing(m, f"{name}:{version}:{before}")
+        wish_nothing(m, f"{name}:{version}:{before}")
     live[version] = digest
     m.lives(f"loaded_versions:{name}", KNOWN_TTL)
     for other, of in live.items():
         if int(other) < int(version):
-            _wish_nothing(m, f"{name}:{other}:{of}")
+            wish_nothing(m, f"{name}:{other}:{of}")
     if_replaced_wish_nothing(m, ref)
     if len(live) > LIVE_MOST:
         del live[min(live, key=int)]
@@ -31,7 +31,7 @@ def if_replaced_wish_nothing(m: Model, ref: str) -> None:
     name, version, _ = ref.split(":")
     if any(int(other) > int(version) for other in m.state.loaded_versions.get(name, {})):
         m.note("loaded_versions: a newer one is")
-        _wish_nothing(m, ref)
+        wish_nothing(m, ref)
 
 
 def not_live(m: Model, ref: str) -> None:
@@ -61,6 +61,6 @@ def note_trial(m: Model, ref: str) -> None:
     m.lives(f"stats:{ref}", KNOWN_TTL)
 
 
-def _wish_nothing(m: Model, ref: str) -> None:
+def wish_nothing(m: Model, ref: str) -> None:
     if ref in m.state.stats:
         m.state.stats[ref] |= {"min_copies": "0", "pin": "0"}

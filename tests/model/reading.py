@@ -52,7 +52,9 @@ def _load(flat: list[str]) -> Load:
         f.get("token", ""), f.get("phase", ""), f.get("worker", ""), int(f.get("since", 0)),
         frozenset(f.get("refused", "").split()), f.get("extra", ""), f.get("for", ""),
         f.get("why", ""), f.get("handed_on", ""), f.get("cause", ""),
-        int(float(f.get("until", 0))),
+        int(float(f.get("until", 0))), int(f.get("larger") or 0),
+        f.get("all_failed") == "1",
+        int(f.get("queued", 0)),
     )  # fmt: skip
 
 
@@ -91,7 +93,8 @@ def _test(state: State, _: str, content: Any, __: Any) -> None:
     prefix_length = None
     for name, at in _scores(content).items():
         prefix_length = prefix_length or name.index("}") + 2
-        state.expires[name[prefix_length:]] = at
+        if not name.startswith(("changed:", "housekeepers"), prefix_length):
+            state.expires[name[prefix_length:]] = at
 
 
 def _record(flat: list[str]) -> dict[str, str]:
@@ -120,7 +123,7 @@ _KEYED = {
     "breaker", "gateway", "replies", "request",
     "tombstone", "idempotency", "answers", "reply_stream", "policy", "stats",
     "warm", "leaving", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
-    "failed_on", "crashed",
+    "failed_on", "crashed", "changed", "host", "ready",
     "loaded_versions", "outcomes", "kept", "kept_bytes",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
@@ -145,7 +148,7 @@ _READERS: dict[str, Reader] = {
     "tombstone": lambda state, key, *_: state.tombstone.add(key),
     "idempotency": _into("idempotency", _idempotency),
     "headroom": lambda *_: None,
-    "stall": _whole("stall", str),
+    "clock": _whole("clock", str),
     "deadlines": _whole("deadlines", _scores),
     "ingress": _ingress,
     "outbox": _outbox,
@@ -170,9 +173,15 @@ _READERS: dict[str, Reader] = {
     "incompatible": _into("incompatible", set),
     "failed_on": _into("failed_on", _table),
     "crashed": _into("crashed", _table),
+    "housekeepers": lambda *_: None,
+    "host": lambda *_: None,
+    "changed": lambda *_: None,  # hints for workers: no script reads them but a heartbeat
     "unhealthy": _whole("unhealthy", _table),
+    "ready": _into("ready", lambda flat: {w: float(at) for w, at in _table(flat).items()}),
+    "device_classes": _whole("device_classes", set),
     "affinity": _into("affinity", set),
-    "rq:queue:cold": lambda state, _, rows, __: state.orders.update(rows),
+    "rq:queue:cold": lambda state, _, rows, __: state.orders.extend(rows),
+    "waiting_orders": _whole("waits", _scores),
     "rq:queues": lambda *_: None,
     "test:expiry": _test,
 }

@@ -15,7 +15,8 @@ from tests.model import invariants
 from tests.model.binding import bind
 from tests.model.copy_invariants import CopyHistory
 from tests.model.invariants import History
-from tests.model.model import Model, Wrong
+from tests.model.model import Model
+from tests.model.prediction import Wrong
 from tests.model.reading import parse
 from tests.model.state import Item, State
 from tests.model.virtual import VirtualScripts
@@ -121,6 +122,11 @@ class Run:
         """Which process it is: the last one of that worker, a new one or the one before."""
         self.seen.processes[worker] += fresh
         return f"{worker}.{self.seen.processes[worker] - old}"
+
+    def parent(self, worker: str) -> str:
+        """The parent of its last process; each has had two, and the first one says nothing."""
+        number = self.seen.processes[worker]
+        return str(number // 2) if number > 1 else ""
 
     def idle(self, c: Choices, possible: object) -> bool:
         """Whether to leave out a call that can do nothing: most are, for they teach little."""

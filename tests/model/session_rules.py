@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from tests.model.load_target import live_workers, number, setting
-from tests.model.model import STALL_SPARE, Model, must
+from tests.model.clock import grace_of
+from tests.model.copies import lasting
+from tests.model.load_target import live_workers, number, rank_of, setting
+from tests.model.model import Model
+from tests.model.prediction import STALL_SPARE, must
 from tests.model.run import COPY_BYTES, Choices, Run
-from tests.model.stall import grace_after_stall
 
-MOST = 2
+MOST, SICK = 2, 2
 TTLS, SIZES = (300, 3000, 20_000), (40, 60, 90)
 Pair = tuple[str, int]
 
@@ -56,18 +59,28 @@ def fit(m: Model, models: list[Pair]) -> dict[str, str] | tuple[str, int, int]:
     for ref, size in in_order:
         load, holders = m.state.loads.get(ref), m.state.holders.get(ref, set())
         there = [w for w in free if w in holders or (load and load.worker == w)]
+        if _best_rank(m, free, ref) < SICK:
+            there = [w for w in there if rank_of(m.state, w, ref) < SICK]
         if there:
             chosen[ref] = there[0]
             free[there[0]] = free[there[0]].without(size)
     for ref, size in in_order:
         if ref in chosen:
             continue
-        best = max(free, key=lambda worker: free[worker].bytes, default="")
+        rank = _best_rank(m, free, ref)
+        healthiest = [w for w in free if rank_of(m.state, w, ref) == rank]
+        if len(healthiest) < len(free):
+            m.note("open_session: outranked")
+        best = max(healthiest, key=lambda worker: free[worker].bytes, default="")
         if not best or free[best].bytes < size:
-            return ref, size, max([0, *(room.bytes for room in free.values())])
+            return ref, size, max([0, *(free[w].bytes for w in healthiest)])
         chosen[ref] = best
         free[best] = free[best].without(size)
     return chosen
+
+
+def _best_rank(m: Model, workers: Iterable[str], ref: str) -> int:
+    return min((rank_of(m.state, worker, ref) for worker in workers), default=0)
 
 
 def _room(m: Model, apart: set[str]) -> dict[str, Room]:
@@ -119,7 +132,8 @@ def _opened(m: Model, session: str, ttl: int, models: list[Pair]) -> tuple[str, 
     for ref, _ in models:
         m.state.pinned.setdefault(ref, set()).add(session)
         m.state.min_copies.add(ref)
-        missing = not m.live_holders(ref) and ref not in m.state.loads
+        held = lasting(m, ref) or where[ref] in m.state.holders.get(ref, ())
+        missing = not held and ref not in m.state.loads
         if missing and m.breaker(ref) != "open" and ref not in m.state.unloadable:
             m.order(ref, (), "session", where[ref])
     return "open", (str(m.now + ttl),)
@@ -133,7 +147,7 @@ async def keep_session(run: Run, c: Choices) -> None:
     )
     kept = session in m.state.sessions and session in m.state.pins
     if kept and m.state.sessions[session] <= m.now:
-        kept = bool(grace_after_stall(m).until)
+        kept = bool(grace_of(m))
     ttl = ttl or int(m.state.pins.get(session, {}).get("ttl", 0))
     must(answer == (m.now + ttl if kept else 0), f"keep_session says {answer}")
     if kept:

@@ -34,6 +34,9 @@ class Load(NamedTuple):
     handed_on: str = ""
     cause: str = ""  # the cause that who waits is being told
     until: int = 0  # the end of a renewed lease
+    larger: int = 0  # a budget that it does not fit
+    all_failed: bool = False  # whoever could not load it may try again
+    queued: int = 0  # since when its order has waited in the cold queue
 
 
 @dataclass
@@ -54,7 +57,8 @@ class State:
     waiting: set[str] = field(default_factory=set)
     loads: dict[str, Load] = field(default_factory=dict)
     loading: dict[str, set[str]] = field(default_factory=dict)
-    orders: set[str] = field(default_factory=set)
+    orders: list[str] = field(default_factory=list)  # the cold queue
+    waits: dict[str, int] = field(default_factory=dict)  # its index
     jobs: set[str] = field(default_factory=set)
     unloadable: dict[str, str] = field(default_factory=dict)
     refused_models: dict[str, int] = field(default_factory=dict)
@@ -96,8 +100,10 @@ class State:
     failed_on: dict[str, dict[str, str]] = field(default_factory=dict)
     crashed: dict[str, dict[str, str]] = field(default_factory=dict)
     unhealthy: dict[str, str] = field(default_factory=dict)
+    ready: dict[str, dict[str, float]] = field(default_factory=dict)  # by class: worker -> busy
+    device_classes: set[str] = field(default_factory=set)
     affinity: dict[str, set[str]] = field(default_factory=dict)
-    stall: str = ""  # last housekeeping, end of the grace, lease, whether the clock went back
+    clock: str = ""  # seen until, offset, end of the grace, lease
     expires: dict[str, int] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
 

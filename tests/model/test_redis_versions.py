@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.helpers import redis_versions
@@ -16,7 +18,10 @@ async def test_a_cell_is_on_the_version_that_was_chosen(
         return
     version = request.node.callspec.params["redis_binary"]
     info = await cell.client.info("server")
-    assert "/" in version or str(info["redis_version"]).startswith(version + ".")
+    if version == redis_versions.VALKEY:
+        assert info["server_name"] == "valkey"
+    else:
+        assert "/" in version or str(info["redis_version"]).startswith(version + ".")
 
 
 def test_one_server_is_the_usual_choice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,11 +29,20 @@ def test_one_server_is_the_usual_choice(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv(redis_versions.SETTING, "")
     assert redis_versions.chosen_versions() == []
     monkeypatch.setenv(redis_versions.SETTING, "all")
-    assert redis_versions.chosen_versions() == ["6.2", "7.0", "8.2"]
+    assert redis_versions.chosen_versions() == ["6.2", "7.0", "8.2", "valkey"]
     monkeypatch.setenv(redis_versions.SETTING, "7.0")
     assert redis_versions.chosen_versions() == ["7.0"]
     monkeypatch.setenv(redis_versions.SETTING, "/opt/redis-server")
     assert str(redis_versions.binary_of("/opt/redis-server")) == "/opt/redis-server"
+
+
+def test_a_valkey_on_path_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where no package brings one."""
+    server = tmp_path / "valkey-server"
+    server.write_text("#!/bin/sh\necho Valkey server v=9.1.2\n")
+    server.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert redis_versions.binaries.__wrapped__()["valkey"] == server
 
 
 @pytest.mark.parametrize(

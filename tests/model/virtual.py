@@ -104,7 +104,7 @@ return {answer or false, look()}
 
 # What tests do to Redis from outside of the scripts, on the same clock.
 TOUCH = """
-if ARGV[2] == 'SET' then return redis.call('SET', ARGV[3], ARGV[4], 'PX', ARGV[5]) end
+if ARGV[2] == 'SET' and ARGV[5] then return redis.call('SET', ARGV[3], ARGV[4], 'PX', ARGV[5]) end
 if ARGV[2] ~= 'FLUSHCELL' then return redis.call(unpack(ARGV, 2)) end
 for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do redis.call('DEL', key) end
 """
@@ -141,6 +141,11 @@ class VirtualScripts(Scripts):
         super().__init__(channel, keys)
         self._mutant = mutant
         self._rows: list[Any] | None = None
+        self.releases = True  # else it dies before it calls `release`
+
+    async def _release(self, worker: str, max_attempts: int, cause: str) -> None:
+        if self.releases:
+            await super()._release(worker, max_attempts, cause)
 
     def _source(self, name: str) -> tuple[str, str]:
         if name not in self._sources:

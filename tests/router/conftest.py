@@ -16,6 +16,7 @@ from router.requests.shared_memory import GatewaySharedMemory
 from router.requests.waiters import Waiters
 from router.rest.error_responses import STATUS
 from router.stream.ingress import Ingress
+from router.v2.json_processes import JsonProcesses
 from shared.channel import Channel
 from shared.config import RouterConfig
 from shared.placed import Limits
@@ -50,15 +51,17 @@ class Parts:
         self.records = Records(
             cell.scripts, self.waiters, gateway, LoadStatus(cell.channel, cell.keys)
         )
+        self.processes = JsonProcesses()
         self.supervisor = Supervisor([Loop("replies", self.waiters.run_once)])
 
     def intake(self, catalog: Catalog) -> Intake:
         """The intake of this gateway over a catalog."""
         config = RouterConfig(redis_url=self.cell.url, model_repository="file:///x")
-        return Intake(config, catalog, self.dispatch, self.failures, self.recent)
+        return Intake(config, catalog, self.dispatch, self.failures, self.recent, self.processes)
 
     async def stop(self) -> None:
         await self.supervisor.stop()
+        await self.processes.stop()
         await self.dispatch.finish()
         await self.replies.aclose()
 

@@ -76,6 +76,8 @@ class Blame:
             self._tried[given[2]].discard(given[0])
         elif ran.script == "register" or (ran.script == "heartbeat" and ran.reply in RENEWED):
             self._beats[given[0]] = self._world.loop.now
+        elif ran.script in ("leave", "fence_worker"):
+            self._beats.pop(given[0], None)  # if it is not done, gateways go on
         elif ran.script == "reap" and ran.reply:
             self._reaped(ran.reply[0].decode())
         elif ran.script == "place":
@@ -163,7 +165,7 @@ class Blame:
 
     def _alive(self) -> set[str]:
         raw, keys = self._world.server.raw, self._world.keys
-        found = raw("ZRANGEBYSCORE", keys.workers, f"({self._world.server.now_ms}", "+inf")
+        found = raw("ZRANGEBYSCORE", keys.workers, f"({self._world.server.cell_ms(keys)}", "+inf")
         return {worker.decode() for worker in found}
 
     def _state(self, worker: str) -> str:
@@ -184,4 +186,4 @@ class Blame:
         self._world.history.violated(text)
 
 
-_JUDGED = ("fail_load", "refuse_load", "announce", "register", "heartbeat")
+_JUDGED = ("fail_load", "refuse_load", "announce", "register", "heartbeat", "leave", "fence_worker")

@@ -35,8 +35,6 @@ class Nemesis:
         self._chosen = chosen or [self.dice.choice(kinds)]
         self._gap_s = self.dice.choice([0.3, 1.0, 2.5])
         self._stopper = Stopper(world, self.dice, LEASE_S)
-        self.back_s = 0.0  # deadlines are so much further away
-        self.jumped_ms = 0  # forward: deadlines pass at once
         self._task: asyncio.Task[None] | None = None
 
     def _kinds(self) -> dict[str, Callable[[], bool]]:
@@ -215,10 +213,9 @@ class Nemesis:
 
     def _jump(self) -> bool:
         """Redis's clock is set, as after a failover to a host with another one."""
-        seconds = self.dice.choice([-60.0, -8.0, 2.0, 8.0, 60.0, 600.0])
+        seconds = self.dice.choice([-600.0, -60.0, -8.0, 2.0, 8.0, 60.0, 600.0])
         self.world.server.ahead_ms += round(seconds * 1000)
-        self.jumped_ms += max(0, round(seconds * 1000))
-        self.back_s += max(0.0, -seconds)
+        self.world.history.waits.leapt(round(seconds * 1000))
         return True
 
     def _sicken(self, what: str) -> bool:

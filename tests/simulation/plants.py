@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from router.catalog.newest import Newest
+from router.fleet.clock_watch import ClockWatch
 from router.requests.waiters import Waiters
 from shared import script_runner
 from tests.simulation.parts import SimChild
@@ -38,6 +39,11 @@ def in_lua(before: str, after: str) -> Plant:
         assert any(found), "the text to be changed is no longer there"
 
     return plant
+
+
+def credulous_gateways(patch: pytest.MonkeyPatch) -> None:
+    """They take every leap for an outage."""
+    patch.setattr(ClockWatch, "leap", lambda watch, mark, reading: 0)
 
 
 def late_waiters(patch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from tests.simulation.world import World
 # What may be there with nobody running: a member or an entry of each has an end of its own.
 LEFT_BY_ALL = (
     "epoch",
+    "clock",
     "ingress",
     "outbox",
     "failures",
@@ -65,7 +66,7 @@ def flush(world: World) -> None:
     world.versions.forget_all()
     world.faults["FLUSHALL"] += 1
     if world.dice.random() < 0.5:
-        world.network.wake(*(command.stream for command in world.network.waiting))
+        world.network.wake(*(key for command in world.network.waiting for key in command.keys))
 
 
 def rebuilt(world: World, fleet: Fleet) -> None:
@@ -79,7 +80,9 @@ def calm(world: World, clients: Clients) -> None:
     """Nothing went wrong: what callers were told is what became of their requests."""
     for request_id in clients.told_late:
         request = world.history.requests.get(request_id)
-        in_time = request and request.ended_ms <= request.deadline_ms  # else it ran on beyond it
+        in_time = (
+            request and world.history.waits.late_ms(request, 0) <= 0
+        )  # else it ran on beyond it
         if request and in_time and request.ended not in ("expired", "cancelled"):
             world.history.violated(
                 f"I11: {request_id} has {request.ended}, its caller heard expired"

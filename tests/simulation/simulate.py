@@ -117,7 +117,7 @@ async def _schedule(world: World, seed: int) -> None:
         nemesis.start()
     await asyncio.sleep(BUSY_S)
     nemesis.heal()
-    healed_ms = world.server.now_ms
+    healed_ms = world.server.true_ms
     await asyncio.wait(clients.tasks)
     while not fleet.whole():  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.5)
@@ -125,9 +125,6 @@ async def _schedule(world: World, seed: int) -> None:
     swallowed = COMMAND_TIMEOUT_S if world.faults["connection swallowed"] else 0.0
     await asyncio.sleep(SETTLE_S + swallowed)
     while rest.loading(world):  # noqa: ASYNC110 - what a worker held it loads again
-        await asyncio.sleep(1.0)
-    late_s = world.loop.now + nemesis.back_s
-    while world.history.entries and world.loop.now < late_s:  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(1.0)
     for task in clients.tasks:
         if (error := task.exception()) is not None:
@@ -144,5 +141,5 @@ async def _schedule(world: World, seed: int) -> None:
     await fleet.end()
     keeper.cancel()
     await asyncio.sleep(1.0)
-    world.history.finish(healed_ms, SLACK_MS + nemesis.jumped_ms)
+    world.history.finish(healed_ms, SLACK_MS)
     rest.after_all(world)

@@ -78,7 +78,9 @@ class World:
         self.faults = self.network.faults
         self.server = server
         server.begin(lambda: self.loop.now)
-        self.history = History(self.keys, LEASE_S)
+        self.history = History(
+            self.keys, LEASE_S, lambda: server.true_ms, lambda: server.cell_ms(self.keys)
+        )
         self.blame = Blame(self, LEASE_S)
         self.wellness = Wellness(self)
         self.served = Served(self)
@@ -152,7 +154,7 @@ class World:
             said = ran.script or " ".join(str(arg) for arg in args[:4])
             idle = ran.script in IDLE and ran.reply in IDLE[ran.script]
             self.trace.note(process, said, _brief(ran.reply), _changes(ran), idle=idle)
-        self.history.ran(process, args, ran, self.server.now_ms)
+        self.history.ran(process, args, ran, self.server.true_ms)
         self.wellness.observe()
         self.pauses.ran(process, ran)
         self.blame.ran(args, ran)

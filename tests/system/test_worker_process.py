@@ -26,6 +26,11 @@ def epoch(stack: Stack, worker: Process) -> int:
     return int(stack.redis.hget(stack.keys.worker(worker.name), "epoch") or 0)
 
 
+def parent(stack: Stack, worker: Process) -> bytes | None:
+    """The name of its parent process, which failures to load are kept for."""
+    return stack.redis.hget(stack.keys.worker(worker.name), "parent")
+
+
 def attempts(stack: Stack) -> list[int]:
     """Starts so far of each request on a work stream, oldest first."""
     rows = [
@@ -72,11 +77,12 @@ def test_the_restarted_process_is_the_same_worker_and_holds_what_was_hot(
     """Under a new epoch. What was used last is loaded first, and answers come from it."""
     models = [publish_mlp(stack.repository, stack.folder) for _ in range(3)]
     use(stack, *models)
-    before, logged = epoch(stack, worker), len(worker.log)
+    before, logged, begun_by = epoch(stack, worker), len(worker.log), parent(stack, worker)
 
     stack.kill_device(worker, signal.SIGSEGV)
 
     block_until(lambda: epoch(stack, worker) > before)
+    assert parent(stack, worker) == begun_by
     block_until(lambda: all(stack.holders(model.name) == [worker.name] for model in models))
     log = worker.log[logged:]
     assert "its device process was killed by SIGSEGV" in log
@@ -116,9 +122,11 @@ def test_of_two_processes_under_one_name_the_older_ends(
     stack: Stack, worker: Process, mlp: Mlp
 ) -> None:
     """With status 3 and one message; it does not come back. The other one serves."""
+    begun_by = parent(stack, worker)
     usurper = stack.launch("worker", f"{worker.name}-again", {"WARMROUTE_WORKER_ID": worker.name})
     try:
         assert worker.child.wait(PROMPTLY_S) == 3, worker.child.log_tail()
+        assert parent(stack, worker) not in (begun_by, b"", None)
         assert worker.log.count("another process has taken the id") == 1
         assert worker.log.splitlines()[-1].startswith("warmroute worker: another process")
         assert "Traceback" not in worker.log

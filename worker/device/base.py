@@ -35,6 +35,7 @@ class Device(Protocol):
     kind: str  # "cpu", "cuda"
     device_class: str  # the same for equal devices: "cpu", "NVIDIA_A10"
     uuid: str  # of the GPU, in NVML's form; '' for a CPU
+    tf32: bool  # FP32 products may be rounded to TF32
     torch_device: torch.device
     shared: SharedObjects  # objects that models on this device share
     hosted: HostStore  # weights kept in host memory for it

@@ -25,6 +25,7 @@ class CpuDevice:
 
     name = kind = device_class = "cpu"
     uuid = ""
+    tf32 = False
 
     def __init__(self, threads: int = 1) -> None:
         heap.use_one_arena()

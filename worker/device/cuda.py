@@ -31,6 +31,13 @@ SHORT_SHARE = 0.02
 CACHED_BYTES = 64 << 20  # less in the allocator's cache is not worth a stall of the device
 
 
+def set_tf32(allowed: bool) -> None:
+    """Whether FP32 products may be computed in TF32, by every kernel of the process. torch's own
+    default is a mixture: convolutions yes, matrices no."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 class CudaDevice:
     """Device over the only GPU, or instance of one (MIG), that is visible to this process. `uuid`:
     NVML's of it; '' takes the GPU's own."""
@@ -38,9 +45,11 @@ class CudaDevice:
     kind = "cuda"
     name = "cuda:0"
 
-    def __init__(self, uuid: str = "", threads: int = 1) -> None:
+    def __init__(self, uuid: str = "", threads: int = 1, tf32: bool = False) -> None:
         heap.use_one_arena()
         torch.set_num_threads(threads)
+        self.tf32 = tf32
+        set_tf32(tf32)
         self.torch_device = torch.device("cuda", 0)
         self.shared = SharedObjects()
         self.hosted = HostStore(self.host)

@@ -17,16 +17,19 @@ NO_NVML = (
 )
 
 
-def open_device(requested: str = "", claimed: str = "", *, threads: int = 1) -> Device:
+def open_device(
+    requested: str = "", claimed: str = "", *, threads: int = 1, tf32: bool = False
+) -> Device:
     """The CPU, or the GPU whose UUID is `claimed`. `requested` is WARMROUTE_DEVICE. ConfigError if
     torch cannot use the GPU, or if there is one that was not claimed.
 
-    Call before other threads use torch: `threads` (intra-op) holds for threads that start later.
+    Call before other threads use torch: `threads` (intra-op) holds for threads that start later,
+    and `tf32` (whether a GPU may round the factors of FP32 products) for the whole process.
     """
     if requested and NAME.fullmatch(requested) is None:
         raise ConfigError(f"device {requested[:40]!r}: {WANT}")
     if claimed:
-        return _open_gpu(claimed, threads)
+        return _open_gpu(claimed, threads, tf32)
     if requested.startswith("cuda"):
         raise ConfigError(f"device {requested}: torch sees no usable GPU here")
     if not requested and torch.cuda.is_available():
@@ -35,10 +38,10 @@ def open_device(requested: str = "", claimed: str = "", *, threads: int = 1) -> 
     return CpuDevice(threads)
 
 
-def _open_gpu(uuid: str, threads: int) -> Device:
+def _open_gpu(uuid: str, threads: int, tf32: bool) -> Device:
     count = torch.cuda.device_count()
     if count != 1:
         raise ConfigError(f"GPU {uuid}: torch sees {count} GPUs here, want this one only")
     from worker.device.cuda import CudaDevice  # its driver library is needed only now
 
-    return CudaDevice(uuid, threads)
+    return CudaDevice(uuid, threads, tf32)

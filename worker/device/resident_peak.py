@@ -33,8 +33,8 @@ class Heap(Protocol):
 
 
 class ResidentPeak:
-    """Measures calls that take more than `allowance()` bytes while they run. Used on the device
-    thread."""
+    """Measures what calls take while they run. A peak below `allowance()` bytes may be missed. Used
+    on the device thread."""
 
     def __init__(self, device: Heap, allowance: Callable[[], int], proc: Path = PROC) -> None:
         self._device = device
@@ -52,13 +52,13 @@ class ResidentPeak:
             return self._read()
         return None
 
-    def excess(self, before: Resident, kept: int) -> int:
-        """By how many bytes the call was over the allowance, beside what it has `kept`. Pages of
-        files are not counted: weights that are touched for the first time are accounted for."""
+    def taken(self, before: Resident, kept: int) -> int:
+        """How many bytes the call took at most, beside what it has `kept`. Pages of files are not
+        counted: weights that are touched for the first time are accounted for."""
         with suppress(OSError):
             after = self._read()
             took = after.highest - before.now - max(0, after.files - before.files)
-            return max(0, took - max(0, kept) - self._allowance())
+            return max(0, took - max(0, kept))
         return 0
 
     def _read(self) -> Resident:

@@ -13,6 +13,7 @@ from math import exp
 
 from shared import clock
 from shared.backoff import doubled_s
+from worker.health.failure_row import NEVER, FailureRow
 
 IN_A_ROW = 3  # failed calls of a model without a success between them
 FADE_S = 10.0
@@ -40,10 +41,13 @@ class CallRecord:
         self._models: dict[str, _Model] = {}  # only those that fail
         self._calls = self._errors = 0.0  # lately, fading
         self._at = clock.monotonic()
+        self.succeeded_at = NEVER
+        self.row = FailureRow(loads=False)
 
     def succeeded(self, ref: str) -> None:
         """A call of `ref` has succeeded: nothing is wrong with it here."""
         self._count(0)
+        self.succeeded_at = self._at
         if self._models:
             self._models.pop(ref, None)
 
@@ -52,7 +56,10 @@ class CallRecord:
         model = self._models.setdefault(ref, _Model())
         model.row += 1
         explained = not model.failing and clock.monotonic() < model.at
-        self._count(int(model.row >= IN_A_ROW and not explained))
+        counts = model.row >= IN_A_ROW and not explained
+        self._count(int(counts))
+        if counts:
+            self.row.failed(ref, self.succeeded_at)
 
     def to_try(self) -> list[str]:
         """Models whose warm-up call is to be run now: they fail, and the fault is not known."""
@@ -73,6 +80,7 @@ class CallRecord:
         if succeeded:
             self._models[ref] = explained = _Model()
             explained.at, self._errors = now + EXPLAINED_S, 0.0
+            self.succeeded_at = now
         elif succeeded is None and model.failing:
             del self._models[ref]
         else:

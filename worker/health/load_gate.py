@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from shared import clock
 from shared.backoff import doubled_s
-from shared.errors import DiskFull, Forbidden, RepositoryError, StoreUnavailable, WarmrouteError
+from shared.errors import (
+    DiskFull,
+    Forbidden,
+    LoadFailed,
+    ModelFailed,
+    OutOfMemory,
+    RepositoryError,
+    StoreUnavailable,
+    WarmrouteError,
+)
 
 FIRST_S, LONGEST_S = 0.5, 30.0
 SUSPECT_FROM = 2  # failures in a row
@@ -20,6 +29,12 @@ def is_local(error: WarmrouteError) -> bool:
     lasting = isinstance(error, DiskFull) and not error.retryable
     local = isinstance(error, (DiskFull, Forbidden, StoreUnavailable)) and not lasting
     return local or type(error) is RepositoryError  # an error of the disk without a better name
+
+
+def may_be_local(error: WarmrouteError) -> bool:
+    """Whether it may be the worker's fault, its driver's or its libraries': then several models
+    fail so, here and not elsewhere."""
+    return is_local(error) or isinstance(error, (LoadFailed, ModelFailed, OutOfMemory))
 
 
 class LoadGate:
@@ -35,11 +50,6 @@ class LoadGate:
         self._row += 1
         self._until = clock.monotonic() + doubled_s(self._row, FIRST_S, LONGEST_S)
         self.reason = reason
-
-    def after(self, error: WarmrouteError) -> None:
-        """A load failed with `error`, through whichever fault."""
-        if is_local(error):
-            self.failed(error.message)
 
     def succeeded(self) -> None:
         """A load has succeeded: this worker can load."""

@@ -9,14 +9,17 @@ from typing import Protocol
 from shared import clock, statuses
 from shared.backoff import doubled_s
 from shared.event_log import EventLog
+from worker.health.failure_row import Unexplained
 from worker.health.health import Health, State
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
 FIRST_S, LONGEST_S = 1.0, 30.0  # between two rounds of tests, doubling
+COMPARED_EVERY_S = 30.0
 
 TryAgain = Callable[[str], Awaitable[bool | None]]
+Compare = Callable[[Unexplained], Awaitable[Iterable[str]]]
 
 
 class Checks(Protocol):
@@ -28,7 +31,8 @@ class Checks(Protocol):
 
 class HealthMonitor:
     """`try_again(ref)`: whether a call of the model that has succeeded before succeeds now, None if
-    none is known. `held()`: the models that are here. `leave(reason)`: drain and end. `events`
+    none is known. `compare(failed)`: the models of them that other workers serve. `held()`: the
+    models that are here. `leave(reason)`: drain and end. `events`
     takes each change."""
 
     def __init__(
@@ -36,6 +40,7 @@ class HealthMonitor:
         health: Health,
         checks: Checks,
         try_again: TryAgain,
+        compare: Compare,
         held: Callable[[], Iterable[str]],
         leave: Callable[[str], object],
         events: EventLog,
@@ -43,11 +48,12 @@ class HealthMonitor:
         self._health = health
         self._checks = checks
         self._try_again = try_again
+        self._compare = compare
         self._held = held
         self._leave = leave
         self._events = events
         self._rounds = 0
-        self._next_round = 0.0
+        self._next_round = self._next_comparison = 0.0
         self._seen = State()
 
     async def run_models(self) -> int:
@@ -73,6 +79,18 @@ class HealthMonitor:
             self._rounds, self._next_round = 0, 0.0
         self._act()
         return int(due)
+
+    async def run_comparison(self) -> int:
+        """Compare with other workers if everything fails here; 1 if that was done."""
+        failed = self._health.unexplained
+        if failed is None:
+            self._health.compared(())
+        if failed is None or clock.monotonic() < self._next_comparison:
+            return 0
+        self._next_comparison = clock.monotonic() + COMPARED_EVERY_S
+        self._health.compared(await self._compare(failed))
+        self._act()
+        return 1
 
     def _act(self) -> None:
         state = self._health.state

@@ -78,13 +78,25 @@ class LoadLease:
             self._worker, self.ref, self.token, lease_ms, self._why, spare_ms
         )
 
+    async def offer(self, why: str) -> bool:
+        """Offer the order to the other workers, which may have the capacity; False if none is left:
+        then the lease stays with this worker."""
+        log.info("%s is offered to other workers: %s", self.ref, why)
+        answer = await until_answered(
+            lambda: self._scripts.refuse_load(self._worker, self.ref, self.token)
+        )
+        return answer != statuses.NO_WORKER
+
     async def refuse(self, error: InsufficientMemory | None = None, why: str = "") -> None:
         """Offer the order to the other workers. If none is left: with an `error` (the model never
         fits here) the load fails; without, the lease shows `why` until it expires, and the sweep
         orders the load again if a request still waits: a worker without free memory, or one that
         drains, does not make a load fail."""
+        too_large = error is not None and error.too_large
         answer = await until_answered(
-            lambda: self._scripts.refuse_load(self._worker, self.ref, self.token)
+            lambda: self._scripts.refuse_load(
+                self._worker, self.ref, self.token, too_large=too_large
+            )
         )
         if answer == statuses.NO_WORKER and error is not None:
             await self.fail(error)

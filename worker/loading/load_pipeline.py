@@ -11,18 +11,19 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
 from shared import clock, failpoints
-from shared.errors import InsufficientMemory
+from shared.errors import BlobMissing, InsufficientMemory
 from shared.footprint import Footprint, expected
 from shared.manifest import FileEntry, Manifest
 from shared.repository import Repository
 from worker.device.base import DeviceOutOfMemory
 from worker.device.out_of_memory import drop_frames
+from worker.loading.load_request import CallsTooLarge, LoadRequest, LoadResult
 from worker.loading.model_files import ModelFiles, NoMemoryNow
 from worker.loading.warm_calls import WarmCalls
 from worker.loading.warmup import Ready
+from worker.residency.call_peaks import most_of_peak
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy
 from worker.residency.gauge import LoadGauge
@@ -37,41 +38,6 @@ from worker.weight_cache.cache import BlobCache
 
 LoadFunction = Callable[[Manifest, Mapping[str, Path]], LoadedModel]
 Alone = Callable[[], AbstractAsyncContextManager[None]]
-
-
-class LoadRequest(NamedTuple):
-    """A load to carry out. `suspect`: the model has crashed a worker, so it is loaded while nothing
-    else runs. `evict` False: into free memory only. `report_wait(why)` is called while the load
-    waits, with '' when it goes on."""
-
-    ref: str
-    manifest: Manifest
-    stats: ModelStats
-    suspect: bool = False
-    evict: bool = True
-    report_wait: Callable[[str], object] = lambda why: None
-
-
-class LoadResult(NamedTuple):
-    """The copy, the tier it came from (host | disk | remote), and how it is served."""
-
-    copy: Copy
-    tier: str
-    ready: Ready
-
-    def learned(self, device_class: str) -> dict[str, object]:
-        """The statistics that the load adds: fields of `stats:<ref>`."""
-        given = self.copy.manifest.residency
-        return {
-            f"own:{device_class}": self.copy.model.bytes_resident,
-            f"shared:{device_class}": sum(self.copy.model.shared.values()),
-            self.tier: round(self.copy.load_s * 1000),
-            "min_copies": given.least_copies,
-            "max_copies": given.max_copies,
-            "pin": int(given.pin),
-            "unwarmed": self.ready.cold,
-            **({"rows": self.ready.finding} if self.ready.finding else {}),
-        }
 
 
 class LoadPipeline:
@@ -103,7 +69,8 @@ class LoadPipeline:
         """The copy, open for requests. InsufficientMemory says why it cannot fit, NoMemoryNow why
         it does not fit now."""
         footprint = self.footprint(request.manifest, request.stats)
-        await self._reserve(request, self._candidate(request, footprint))
+        self._peaks.recall(request.ref, request.stats.peak)
+        await self._reserve(request, footprint)
         started = clock.monotonic()  # waiting for memory does not count as load time
         try:
             tier, model, ready, mapped = await self._fetch_and_load(request)
@@ -122,8 +89,7 @@ class LoadPipeline:
         return LoadResult(copy, tier, ready)
 
     def _candidate(self, request: LoadRequest, footprint: Footprint) -> LoadCandidate:
-        """With what calls of the model are known to take."""
-        policy, footprint = request.stats.policy, footprint.plus(self._peaks.excess(request.ref))
+        policy = request.stats.policy
         group, most = "", 0
         if policy.affinity is not None:
             group, most = policy.affinity.key, policy.affinity.max_models_per_worker
@@ -131,15 +97,29 @@ class LoadPipeline:
             request.ref, footprint, policy.priority, group, most, request.stats.trial
         )
 
-    async def _reserve(self, request: LoadRequest, candidate: LoadCandidate) -> None:
+    def _with_calls(self, request: LoadRequest, footprint: Footprint) -> Footprint:
+        """With as much of what its calls are known to take as fits here at all."""
+        free = most_of_peak(self._ledger.budget, footprint.total)
+        return footprint.plus(min(self._peaks.excess(request.ref), free))
+
+    async def _reserve(self, request: LoadRequest, footprint: Footprint) -> None:
+        excess, budget = self._peaks.excess(request.ref), self._ledger.whole
+        if not request.last and footprint.total <= budget < footprint.total + excess:
+            raise CallsTooLarge(
+                self._too_large(request, footprint, f"its calls take {excess} bytes more").message
+            )
+        wished = self._candidate(request, self._with_calls(request, footprint))
         if not request.evict:
-            if not await self._memory.try_reserve(candidate):
-                raise self._too_large(request, candidate.footprint, "so much is not free")
+            if not await self._memory.try_reserve(wished):
+                raise self._too_large(request, wished.footprint, "so much is not free")
             return
-        outcome = await self._memory.reserve(candidate, request.report_wait)
+        outcome = await self._memory.reserve(wished, request.report_wait)
+        if isinstance(outcome, Stays) and wished.footprint != footprint:
+            bare = self._candidate(request, footprint)
+            outcome = await self._memory.reserve(bare, request.report_wait)
         if isinstance(outcome, Stays):
             if outcome.never:
-                raise self._too_large(request, candidate.footprint, outcome.why)
+                raise self._too_large(request, footprint, outcome.why)
             raise NoMemoryNow(outcome.why)
 
     async def _settle(
@@ -150,29 +130,35 @@ class LoadPipeline:
         least = int(stats.policy.fraction * self._ledger.whole)
         shared = frozenset(model.shared.items())
         measured = Footprint(shared, model.bytes_resident).at_least(least)
-        candidate, fits = self._candidate(request, measured), False
+        fitting, fits = self._with_calls(request, measured), False
         try:
-            fits = await self._memory.correct(candidate, request.evict)
+            fits = await self._memory.correct(self._candidate(request, fitting), request.evict)
+            if not fits and fitting != measured:
+                fitting, bare = measured, self._candidate(request, measured)
+                fits = await self._memory.correct(bare, request.evict)
         finally:
             if not fits:
                 await asyncio.shield(self._thread.run(model.unload))
                 self._files.unpin(mapped)
         if not fits:
-            raise self._too_large(request, candidate.footprint, "as measured once it was loaded")
+            raise self._too_large(request, measured, "as measured once it was loaded")
         return Copy(
-            request.ref, request.manifest, model, candidate.footprint, stats.policy,
+            request.ref, request.manifest, model, fitting, stats.policy,
             surplus=stats.holders > 0, in_session=stats.in_session, mapped=mapped,
-            excess=candidate.footprint.own - measured.own,
+            peak=self._peaks.excess(request.ref), excess=fitting.own - measured.own,
+            last=request.last,
         )  # fmt: skip
 
     def _too_large(
         self, request: LoadRequest, footprint: Footprint, why: str
     ) -> InsufficientMemory:
         manifest = request.manifest
-        return InsufficientMemory(
+        error = InsufficientMemory(
             f"model {manifest.name} version {manifest.version} needs {footprint.total} bytes, this "
             f"worker's budget is {self._ledger.budget}: {why}"
         )
+        error.too_large = footprint.total > self._ledger.whole
+        return error
 
     # From the repository to the device -------------------------------------------------------
 
@@ -233,5 +219,10 @@ class LoadPipeline:
                 await self._thread.run(loading.result().unload)
             raise
         except Exception as error:
+            if not all(path.exists() for path in files.values()):
+                gone = "its files vanished from this worker's disk while it was loaded"
+                raise BlobMissing(
+                    f"model {manifest.name} version {manifest.version}: {gone}"
+                ) from error
             await self._thread.test_after(error)
             raise

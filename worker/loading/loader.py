@@ -22,7 +22,8 @@ from shared.retry import until_answered
 from shared.tasks import BackgroundTasks
 from worker.loading.load_lease import LOAD_LEASE_MS, LoadLease
 from worker.loading.load_limiter import LoadLimiter
-from worker.loading.load_pipeline import LoadPipeline, LoadRequest, LoadResult
+from worker.loading.load_pipeline import LoadPipeline
+from worker.loading.load_request import CallsTooLarge, LoadRequest, report
 from worker.loading.manifest_reader import ManifestReader
 from worker.loading.model_files import NoMemoryNow
 from worker.residency.context import WorkerContext
@@ -62,7 +63,7 @@ class Loader:
         self._events = events
         self._limiter = limiter
         self._unloadable_ms = round(unloadable_s * 1000)
-        self._tasks = BackgroundTasks[None]()
+        self.tasks = BackgroundTasks[None]()  # the loads under way
         self._later = BackgroundTasks[None]()  # they take no slot: mostly the other worker loads
         self.loads = 0
 
@@ -70,8 +71,8 @@ class Loader:
         """Whether a further load could start now: a slot is free, memory can be freed, and the
         last loads did not fail through this worker's own fault."""
         ready = self._membership.state == "ready"
-        busy = len(self._tasks) - self._limiter.without_slot()
-        may_load = ready and self._health.gate.is_open(len(self._tasks))
+        busy = len(self.tasks) - self._limiter.without_slot()
+        may_load = ready and self._health.gate.is_open(len(self.tasks))
         return may_load and busy < self._limiter.slots and self._memory.has_capacity()
 
     async def accept(self, ref: str, token: str) -> str:
@@ -88,7 +89,7 @@ class Loader:
                 await asyncio.sleep(PAUSE_S)  # no other worker may take orders now: do not spin
                 await lease.refuse()
             case statuses.CLAIMED | statuses.SUSPECT:
-                self._tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
+                self.tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
         return claim
 
     async def _claim(self, ref: str, token: str) -> str:
@@ -105,11 +106,11 @@ class Loader:
             case statuses.REFUSED:
                 await lease.refuse()
             case statuses.CLAIMED | statuses.SUSPECT as claim:
-                self._tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
+                self.tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
 
     async def _until_free_slot(self) -> None:
-        while len(self._tasks) >= self._limiter.slots:
-            await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        while len(self.tasks) >= self._limiter.slots:
+            await asyncio.wait(set(self.tasks), return_when=asyncio.FIRST_COMPLETED)
 
     async def reload(self, refs: Sequence[str]) -> None:
         """Load what this worker held before, hottest first, one after the other, into free memory
@@ -119,7 +120,7 @@ class Loader:
             await self._until_free_slot()
             if self._membership.state != "ready":
                 return
-            await asyncio.wait([self._tasks.start(self._reload(ref))])
+            await asyncio.wait([self.tasks.start(self._reload(ref))])
 
     async def _reload(self, ref: str) -> None:
         try:
@@ -145,15 +146,20 @@ class Loader:
 
     async def stop(self) -> None:
         """Give up running loads; their leases expire and other workers load."""
-        for task in (*self._tasks, *self._later):
+        for task in (*self.tasks, *self._later):
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._later, return_exceptions=True)
+        await asyncio.gather(*self.tasks, *self._later, return_exceptions=True)
 
     async def _run(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
         try:
             async with lease.renewed():
-                await self.load(lease, suspect=suspect, evict=evict)
-            self._health.gate.succeeded()
+                try:
+                    await self.load(lease, suspect=suspect, evict=evict)
+                except CallsTooLarge as error:
+                    if await lease.offer(error.message):
+                        return
+                    await self.load(lease, suspect=suspect, evict=evict, last=True)
+            self._health.load_succeeded()
         except HandedOn:
             log.info("%s is handed on to the worker that holds its affinity group", lease.ref)
         except NoMemoryNow as error:
@@ -165,25 +171,31 @@ class Loader:
             await (lease.refuse(error) if evict else lease.release())
         except WarmrouteError as error:
             self._events.emit("load_failed", lease.ref, reason=error.message)
-            self._health.gate.after(error)
+            self._health.load_failed(lease.ref, error)
             await lease.fail(error)
         except Exception:
             log.exception("this is a bug: the load of %s raised", lease.ref)
-            self._health.gate.failed("internal error, see the worker's log")
-            await lease.fail(LoadFailed("internal error, see the worker's log"), causes.WORKER)
+            failed = LoadFailed("internal error, see the worker's log")
+            self._health.load_failed(lease.ref, failed, bug=True)
+            await lease.fail(failed, causes.WORKER)
 
-    async def load(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
+    async def load(
+        self, lease: LoadLease, *, suspect: bool = False, evict: bool = True, last: bool = False
+    ) -> None:
         """Load one model and announce it. NoMemoryNow or InsufficientMemory if it does not fit
-        (without `evict`: into free memory); else an error of the tree that says why it failed."""
+        (without `evict`: into free memory), CallsTooLarge if only another worker may fit
+        its calls (not with `last`); else an error of the tree that says why it failed."""
         await self._evictor.until_freed(lease.ref)
         try:
             async with self._limiter.exclusive(lease.ref):
-                learned = await self._ensure_copy(lease, suspect, evict)
+                learned = await self._ensure_copy(lease, suspect, evict, last)
             await self._announce(lease, learned)
         finally:
             self._copies.announced(lease.ref)
 
-    async def _ensure_copy(self, lease: LoadLease, suspect: bool, evict: bool) -> dict[str, object]:
+    async def _ensure_copy(
+        self, lease: LoadLease, suspect: bool, evict: bool, last: bool
+    ) -> dict[str, object]:
         """Load the model unless it is here; the statistics that this adds. A copy that Redis has
         forgotten only needs to be announced."""
         if self._copies.get(lease.ref) is not None:
@@ -191,13 +203,13 @@ class Loader:
         manifest, stats = await self._look_up(lease.ref)
         await failpoints.reach("load.manifest")
         await self._hand_on(lease, stats)
-        request = LoadRequest(lease.ref, manifest, stats, suspect, evict, lease.report_wait)
+        request = LoadRequest(lease.ref, manifest, stats, suspect, evict, lease.report_wait, last)
         footprint = self._pipeline.footprint(manifest, stats)
         await self._limiter.debounce(evict and self._memory.is_contended(footprint))
         async with self._limiter.slot():
             result = await self._pipeline.run(request)
         self.loads += 1
-        self._report(result, stats)
+        report(self._events, result, stats)
         return result.learned(self._device.device_class)
 
     async def _look_up(self, ref: str) -> tuple[Manifest, ModelStats]:
@@ -223,18 +235,6 @@ class Loader:
             )
         if where != statuses.HERE:
             raise HandedOn
-
-    def _report(self, result: LoadResult, stats: ModelStats) -> None:
-        copy, tier, ready = result
-        self._events.emit(
-            "promoted" if tier == "host" else "loaded", copy.ref, tier_from=tier, tier_to="device",
-            bytes=copy.footprint.total, seconds=copy.load_s,
-            warmed=False if ready.cold else None, reason=ready.cold and f"not warmed: {ready.cold}",
-        )  # fmt: skip
-        log.info("loaded %s from %s in %.0f ms", copy.ref, tier, copy.load_s * 1000)
-        if ready.unbatched and ready.finding != stats.finding:
-            self._events.emit("unbatched", copy.ref, reason=ready.unbatched)
-            log.warning("%s is served unbatched: %s", copy.ref, ready.unbatched)
 
     async def _announce(self, lease: LoadLease, learned: dict[str, object]) -> None:
         """Announce the copy. This may be repeated, so it is repeated until Redis answers."""

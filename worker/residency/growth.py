@@ -3,7 +3,8 @@ own bytes, and so does what they take beyond what a call may (`call_peaks.py`).
 
 A copy grows when a call is larger than any before. So those calls are measured, and the others
 cost a comparison. What is still allocated a moment later is booked: other copies are evicted if it
-does not fit, and if that is not enough the copy itself; its next load is refused with this figure.
+does not fit, and if that is not enough the copy itself. A figure over the budget is not recorded:
+one caller's huge call would refuse the model to all others for as long as statistics live.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from shared.envelope import Outcome
 from shared.errors import WarmrouteError
 from shared.footprint import Footprint
 from shared.shared_memory import size_of
-from worker.residency.call_peaks import CallPeaks
+from worker.residency.call_peaks import CallPeaks, most_of_peak
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copy, Retained
 from worker.residency.evictor import Evictor
@@ -56,9 +57,7 @@ def watched(
         if retained >= NOTICED:
             copy.retained = Retained(span.before, retained)
         if gauge.peak and resident and peaks is not None:
-            excess = gauge.peak.excess(resident, change)
-            if excess >= NOTICED:
-                peaks.found(copy.ref, excess, size)
+            peaks.found(copy.ref, gauge.peak.taken(resident, change), size, NOTICED)
     return outcomes
 
 
@@ -82,7 +81,7 @@ class Growth:
         found = [c for c in self._copies.all() if c.retained and not c.retiring]
         grown = sum([await self._check(copy) for copy in found])
         for copy in self._copies.all():
-            if not copy.retiring and self._peaks.excess(copy.ref) != copy.excess:
+            if not copy.retiring and self._peaks.excess(copy.ref) != copy.peak:
                 await self._count_peak(copy)
                 grown += 1
         return grown
@@ -102,10 +101,23 @@ class Growth:
         return True
 
     async def _count_peak(self, copy: Copy) -> None:
-        """Count what the copy's calls take beyond what a call may, or count it no longer."""
-        copy.excess = self._peaks.excess(copy.ref)
-        log.info("calls of %s take %d bytes more than they may", copy.ref, copy.excess)
-        await self._fit(copy, copy.model.bytes_resident)
+        """Count what the copy's calls take beyond what a call may, or count it no longer. If it
+        does not fit even alone, another worker is to have the copy; if none is left (`copy.last`),
+        as much of it counts as fits."""
+        copy.peak = self._peaks.excess(copy.ref)
+        log.info("calls of %s take %d bytes more than they may", copy.ref, copy.peak)
+        if known := self._peaks.known(copy.ref):
+            await self._record(copy, f"peak:{self._device_class}", known.text())
+        without = Footprint(copy.footprint.blobs, copy.footprint.own - copy.excess)
+        counted, budget = copy.peak, self._ledger.budget
+        if without.plus(counted).total > budget:
+            if not copy.last:
+                reason = f"its calls take {copy.peak} bytes more than they may"
+                await self._evictor.evict(copy.ref, reason, "evict")
+                return
+            counted = min(counted, most_of_peak(budget, without.total))
+        if await self._memory.grow(copy.ref, without.plus(counted)):
+            copy.excess, copy.footprint = counted, without.plus(counted)
 
     def _is_allocated(self, copy: Copy) -> bool | None:
         """Whether what the call left is still allocated; None if that is not known now."""
@@ -117,14 +129,22 @@ class Growth:
     async def _book(self, copy: Copy) -> None:
         own = copy.model.bytes_resident
         log.info("%s has %d bytes of its own after its last calls", copy.ref, own)
-        member, learned = self._membership, {f"own:{self._device_class}": own}
-        with suppress(WarmrouteError):  # then the next load records it
-            await self._scripts.record_stats(member.worker, member.epoch, copy.ref, learned)
+        if Footprint(copy.footprint.blobs, own).total <= self._ledger.whole:
+            await self._record(copy, f"own:{self._device_class}", own)
         await self._fit(copy, max(own, copy.footprint.own - copy.excess))
 
+    async def _record(self, copy: Copy, field: str, value: object) -> None:
+        member = self._membership
+        with suppress(WarmrouteError):  # then the next load records it
+            await self._scripts.record_stats(member.worker, member.epoch, copy.ref, {field: value})
+
     async def _fit(self, copy: Copy, own: int) -> None:
-        """Book own bytes of a copy; it is evicted itself if it does not fit even alone."""
-        grown = Footprint(copy.footprint.blobs, own + copy.excess)
+        """Book own bytes of a copy; it is evicted itself if it does not fit even alone. What its
+        calls take gives way first."""
+        without = Footprint(copy.footprint.blobs, own)
+        if copy.last:
+            copy.excess = min(copy.excess, most_of_peak(self._ledger.budget, without.total))
+        grown = without.plus(copy.excess)
         if await self._memory.grow(copy.ref, grown):
             copy.footprint = grown
             return

@@ -38,11 +38,13 @@ NO_CUDA = (
 
 
 def open_session(
-    path: Path, device: str = "cpu", *, memory_bytes: int = 0, inspect_only: bool = False
-) -> Any:
+    path: Path, device: str = "cpu", *, memory_bytes: int = 0, tf32: bool = False,
+    inspect_only: bool = False,
+) -> Any:  # fmt: skip
     """An onnxruntime session with one intra-op thread; LoadFailed with onnxruntime's reason, or if
     it would not run on the `device`. `memory_bytes`: the most that its arena on a GPU may take.
-    `inspect_only`: weights stay mapped from the model's external data, and runs are slow."""
+    `tf32`: it may round FP32 products. `inspect_only`: weights stay mapped from the model's
+    external data, and runs are slow."""
     import onnxruntime  # 68 MB of library, only for workers with ONNX models
 
     with failures.of_load("ONNX model", onnx_errors.explain):
@@ -54,7 +56,7 @@ def open_session(
             options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         if inspect_only:
             options.add_session_config_entry("session.disable_prepacking", "1")
-        providers = _providers(device, memory_bytes, onnxruntime.get_available_providers())
+        providers = _providers(device, memory_bytes, tf32, onnxruntime.get_available_providers())
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         session.disable_fallback()  # else a run that fails on the GPU goes on on the CPU for good
         if device != "cpu" and CUDA not in session.get_providers():
@@ -62,7 +64,7 @@ def open_session(
         return session
 
 
-def _providers(device: str, memory_bytes: int, available: list[str]) -> list[Any]:
+def _providers(device: str, memory_bytes: int, tf32: bool, available: list[str]) -> list[Any]:
     """On a GPU: memory of the size that is asked for (else the arena doubles, and never returns
     any), and algorithms by a rule (else each new batch size is measured, which takes seconds)."""
     kind, _, index = device.partition(":")
@@ -72,7 +74,7 @@ def _providers(device: str, memory_bytes: int, available: list[str]) -> list[Any
         raise LoadFailed(NO_CUDA)
     chosen = {
         "device_id": index or "0", "arena_extend_strategy": "kSameAsRequested",
-        "cudnn_conv_algo_search": "HEURISTIC",
+        "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": str(int(tf32)),
         **({"gpu_mem_limit": str(memory_bytes)} if memory_bytes else {}),
     }  # fmt: skip
     return [(CUDA, chosen), CPU]

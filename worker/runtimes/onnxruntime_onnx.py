@@ -108,7 +108,7 @@ def _session_of(path: Path, device: Device) -> Any:
         return open_session(path)
     device.relieve()  # onnxruntime has no part in torch's cache
     free = max(0, device.memory_total() - device.memory_used())
-    return open_session(path, device.name, memory_bytes=free)
+    return open_session(path, device.name, memory_bytes=free, tf32=device.tf32)
 
 
 def _check_names(manifest: Manifest, session: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from worker.supervisor.link import Link
 from worker.supervisor.progress import Progress, shared_file
 from worker.supervisor.restart import describe
 
+PARENT = secrets.token_hex(8)  # this process, unlike any other under the name of its worker
 LAST_MESSAGES_S = 0.2  # to read what it had written when it ended
 
 
@@ -57,7 +59,9 @@ class Child:
             there.close()
             os.close(file)
         link = await Link.open(here)
-        link.send(hot=list(hot), served_before=served_before, suspect=suspect)
+        link.send(
+            hot=list(hot), served_before=served_before, suspect=suspect, parent=PARENT
+        )  # fmt: skip
         return cls(process, link, progress)
 
     @property

@@ -1,9 +1,11 @@
 """Messages between the parent and the device process: one line of JSON each, both ways.
 
-    parent -> device process   {"hot": [refs], "served_before": bool, "suspect": reason}
+    parent -> device process   {"hot": [refs], "served_before": bool, "suspect": reason,
+                                "parent": token}
                                    first: the models to load, the most recently used first,
-                                   whether another process of this worker has served before, and
-                                   why this one is on probation ('': it is not)
+                                   whether another process of this worker has served before,
+                                   why this one is on probation ('': it is not), and a name of
+                                   the parent that no other parent has
                                {"restart_not_before_s": 600}
                                    it must not request a restart for so many seconds
     device process -> parent   {"epoch": "12"}     after each registration

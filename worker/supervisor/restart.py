@@ -86,7 +86,7 @@ class SickRow:
     most: int = 5
     first_s: float = 5.0
     longest_s: float = 60.0
-    settled_s: float = 600.0
+    settled_s: float = 1800.0  # a disk is found sick after 600
     count: int = 0
     counted: int = 0
     model: int = 0

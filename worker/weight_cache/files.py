@@ -15,8 +15,10 @@ that this process has verified.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import shutil
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -45,8 +47,12 @@ class CachedFile:
 
 def scan(folder: Path) -> list[CachedFile]:
     """All files of `folder`; those that vanish meanwhile are left out."""
-    found = []
-    with os.scandir(folder) as files:
+    found: list[CachedFile] = []
+    try:
+        opened = os.scandir(folder)
+    except FileNotFoundError:
+        return found  # the whole folder was deleted
+    with opened as files:
         for file in files:
             try:
                 status = file.stat(follow_symlinks=False)
@@ -64,8 +70,12 @@ class CacheFiles:
         self.blobs = root / "sha256"
         self.partial = root / "partial"
         self._verified: dict[str, _Identity] = {}  # by this process
+        self.make_folders()
+
+    def make_folders(self) -> None:
+        """Make those that are not there: they may be deleted while a worker lives."""
         with disk_errors(CACHE):
-            for folder in (root, self.blobs, self.partial):
+            for folder in (self.root, self.blobs, self.partial):
                 own_folder(folder)
 
     def path(self, sha256: str) -> Path:
@@ -142,7 +152,7 @@ class CacheFiles:
         found, size = _hash_of_own(path)
         if found != entry.sha256:
             self._verified.pop(entry.sha256, None)
-            path.unlink(missing_ok=True)
+            remove(path)
             return False
         if size != entry.size:
             raise Corrupt(
@@ -163,11 +173,25 @@ class CacheFiles:
 
 
 def own_folder(path: Path) -> Path:
-    """Make a folder of the cache; ConfigError if it is there and not this user's own."""
+    """Make a folder of the cache; ConfigError if it is there and not this user's own, or cannot be
+    made. A full disk is another OSError: it passes."""
     try:
         return make_owned(path)
     except NotOwned as error:
         raise ConfigError(f"WARMROUTE_DISK_CACHE: {error}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        why = os.strerror(error.errno or 0)
+        raise ConfigError(f"WARMROUTE_DISK_CACHE: {path} cannot be made: {why}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove what has a blob's name, also a folder; nothing may be there."""
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        shutil.rmtree(path)
 
 
 _Identity = tuple[int, ...]

@@ -17,7 +17,7 @@ from pathlib import Path
 from shared.errors import DiskFull
 from shared.manifest import SHA256, FileEntry
 from shared.repository.disk import disk_errors
-from worker.weight_cache.files import CACHE, CacheFiles, scan
+from worker.weight_cache.files import CACHE, CacheFiles, remove, scan
 from worker.weight_cache.pins import HostLocks, Pins
 
 Budget = Callable[[int], int]  # the bytes that may be used, given those that are used now
@@ -125,7 +125,7 @@ class CacheSpace:
                 evicted,
             )
         for path in evicted:
-            path.unlink(missing_ok=True)
+            remove(path)
 
     def _set_aside(self, sha256: str) -> Path:
         aside = self._aside(sha256)
@@ -141,7 +141,7 @@ class CacheSpace:
             for file in scan(self._files.partial):
                 sha256 = file.name.partition(".")[0]
                 if SHA256.fullmatch(sha256) and self._locks.try_fetch(sha256):
-                    (self._files.partial / file.name).unlink(missing_ok=True)
+                    remove(self._files.partial / file.name)
                     self._locks.end_fetch(sha256)
 
     @contextmanager

@@ -14,7 +14,7 @@ from router.rest.arguments import (
     read_key,
     read_timeout_header,
 )
-from router.rest.bodies import expected_bytes, json_response, read_body
+from router.rest.bodies import expected_bytes, json_response, read_body, rendered
 from router.rest.context import GatewayContext
 from router.rest.error_responses import problem
 from router.v2 import request as v2_request
@@ -39,7 +39,7 @@ async def infer(request: web.Request, context: GatewayContext) -> web.StreamResp
         ticket = await intake.accept(call)
         try:
             outcome = await intake.finish(ticket)
-            return accepted(ticket) if outcome is None else answered(ticket, outcome)
+            return accepted(ticket) if outcome is None else await answered(ticket, outcome, context)
         except WarmrouteError as error:
             intake.failed(ticket, error)
             return failed(ticket, error)
@@ -75,10 +75,12 @@ def refused(request: web.Request, context: GatewayContext, error: WarmrouteError
     return problem(error, request_id)
 
 
-def answered(ticket: Ticket, outcome: Outcome) -> web.Response:
+async def answered(ticket: Ticket, outcome: Outcome, context: GatewayContext) -> web.Response:
     """The V2 response of a request that succeeded."""
     parsed = cast(v2_request.InferRequest, ticket.call.request)
-    body, headers = v2_response.render(outcome, ticket.ref, parsed.binary, parsed.binary_default)
+    body, headers = await rendered(
+        outcome, ticket.ref, parsed.binary, parsed.binary_default, context.processes
+    )
     headers["Warmroute-Request-Id"] = ticket.id
     headers["Warmroute-Worker"] = ticket.worker
     headers["Warmroute-Cold"] = "true" if ticket.cold else "false"

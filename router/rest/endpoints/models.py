@@ -1,21 +1,17 @@
-"""Models and the server: metadata, readiness and listing (Open Inference Protocol), policy, and
-residency."""
+"""Models and the server: metadata, readiness (Open Inference Protocol), policy, residency."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
-from router.rest.bodies import json_response, read_body, read_object
+from router.rest.bodies import json_response, read_object
 from router.rest.context import GatewayContext, resolve_model
 from router.rest.error_responses import problem, retry_after
 from shared import datatypes
-from shared.errors import InvalidInput, Unavailable
+from shared.errors import Unavailable
 from shared.manifest import TensorSpec
-from shared.names import ModelRef
 from shared.policy import OVERRIDES
 
 # The extensions that are offered, by Triton's names.
@@ -23,6 +19,7 @@ EXTENSIONS = [
     "binary_tensor_data", "model_configuration", "model_repository",
     "model_repository(unload_dependents)", "parameters", "schedule_policy",
 ]  # fmt: skip
+MAX_PROGRAM = 64  # characters of a User-Agent that tell balancers apart
 
 
 async def server(request: web.Request, context: GatewayContext) -> web.StreamResponse:
@@ -38,7 +35,8 @@ async def live(request: web.Request, context: GatewayContext) -> web.StreamRespo
 async def ready(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/health/ready: 200 if Redis answers, the loops run, enough workers are live and the
     gateway is not stopping; else 503."""
-    context.health.note_probe(request.remote or "")
+    program = request.headers.get("User-Agent", "")[:MAX_PROGRAM]
+    context.health.note_probe(request.remote or "", program)
     body = await context.health.document()
     if body["ready"]:
         return json_response(body)
@@ -95,55 +93,20 @@ async def model_ready(request: web.Request, context: GatewayContext) -> web.Stre
     """GET .../ready: 200, warm or cold, as a cold model is loaded on demand; 503 with the cause if
     requests for it are refused now; 404 if unknown."""
     entry = await resolve_model(request, context)
-    warm, trouble = await context.residency.readiness(entry.ref)
+    warm, trouble, note = await context.residency.readiness(entry.ref)
     shown: dict[str, Any] = {
         "name": entry.ref.name,
         "version": str(entry.ref.version),
         "ready": trouble is None,
     }
     if trouble is None:
-        return json_response({**shown, "warm": warm})
+        return json_response({**shown, "warm": warm} | ({"note": note} if note else {}))
     response = json_response(
         {**shown, "warm": warm, "code": trouble.code, "error": trouble.message}, 503
     )
     response.headers["Warmroute-Error"] = trouble.code
     response.headers["Retry-After"] = str(retry_after(trouble.left_ms / 1000))
     return response
-
-
-async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """POST /v2/repository/index, GET /v2/models: all versions; READY if a worker holds it."""
-    only_ready = _only_ready(await read_body(request, 1 << 16))
-    held, troubles = await asyncio.gather(context.residency.held(), context.residency.troubles())
-    rows = []
-    for model in await context.catalog.index():
-        for version in model.versions:
-            warm = (model.name, version) in held
-            if warm or not only_ready:
-                ref = ModelRef(model.name, version, "")
-                rows.append(_row(ref, warm, troubles.get((model.name, version))))
-        if model.error and not only_ready:
-            rows.append({"name": model.name, "state": "UNAVAILABLE", "reason": model.error})
-    return json_response(rows)
-
-
-def _row(ref: ModelRef, warm: bool, trouble: str | None) -> dict[str, str]:
-    state = "READY" if warm else "UNAVAILABLE"
-    reason = "" if warm else trouble or "cold: loaded on demand"
-    return {"name": ref.name, "version": str(ref.version), "state": state, "reason": reason}
-
-
-def _only_ready(body: bytes) -> bool:
-    if not body:
-        return False
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise InvalidInput("body: not JSON") from None
-    ready = document.get("ready", False) if isinstance(document, dict) else None
-    if not isinstance(ready, bool):
-        raise InvalidInput("ready: want true or false")
-    return ready
 
 
 async def get_policy(request: web.Request, context: GatewayContext) -> web.StreamResponse:
@@ -157,11 +120,6 @@ async def put_policy(request: web.Request, context: GatewayContext) -> web.Strea
     document = await read_object(request, OVERRIDES)
     entry = await resolve_model(request, context)
     return json_response(await context.policies.set(entry, document))
-
-
-async def fleet(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """GET /v2/residency: workers and the copies of each, totals of models, loads in flight."""
-    return json_response(await context.residency.report())
 
 
 async def residency(request: web.Request, context: GatewayContext) -> web.StreamResponse:

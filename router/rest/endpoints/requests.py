@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from router.requests.dead_letters import full_json
 from router.requests.records import Record
 from router.rest.arguments import parse_limit, parse_wait
-from router.rest.bodies import json_response
+from router.rest.bodies import Pieces, json_response, rendered
 from router.rest.context import GatewayContext
+from router.v2 import large_response
 from router.v2 import response as v2_response
+from router.v2.json_processes import AT_ONCE
 from shared import statuses
+from shared.envelope import Outcome
 from shared.errors import InvalidInput
 
 BINARY = "application/octet-stream"
@@ -32,11 +36,10 @@ async def get(request: web.Request, context: GatewayContext) -> web.StreamRespon
     """
     wait_s = parse_wait(request.query.get("wait"))
     record = await context.records.get(request.match_info["id"].lower(), wait_s)
-    if BINARY in request.headers.get("Accept", ""):
-        binary = _binary(record)
-        if binary is not None:
-            return binary
-    return _json(record)
+    outcome = record.succeeded()
+    if outcome is not None and BINARY in request.headers.get("Accept", ""):
+        return await _binary(record, outcome, context)
+    return await _json(record, outcome, context)
 
 
 async def delete(request: web.Request, context: GatewayContext) -> web.StreamResponse:
@@ -53,23 +56,25 @@ def _headers(record: Record) -> dict[str, str]:
     }
 
 
-def _binary(record: Record) -> web.Response | None:
-    outcome = record.succeeded()
-    if outcome is None:
-        return None
-    body, headers = v2_response.render(outcome, record.ref, {}, True)
+async def _binary(record: Record, outcome: Outcome, context: GatewayContext) -> web.Response:
+    body, headers = await rendered(outcome, record.ref, {}, True, context.processes)
     return web.Response(body=body, headers=headers | _headers(record))
 
 
-def _json(record: Record) -> web.Response:
+async def _json(record: Record, outcome: Outcome | None, context: GatewayContext) -> web.Response:
     shown = record.document()
-    outcome = record.succeeded()
+    headers = _headers(record)
     if outcome is not None:
         try:
+            if large_response.is_large(outcome):
+                pieces = await large_response.document(
+                    outcome, record.ref, {}, False, context.processes
+                )
+                body = Pieces(large_response.nested(shown, "response", pieces))
+                return web.Response(body=body, headers=headers, content_type="application/json")
             shown["response"] = v2_response.document(outcome, record.ref, {}, False)[0]
         except InvalidInput as error:  # FP16 and BF16 have no JSON form
             shown["response_error"] = f"{error.message}: ask with Accept: {BINARY}"
-    headers = _headers(record)
     if not record.terminal:
         headers["Retry-After"] = "1"
     return json_response(shown, headers=headers)
@@ -84,9 +89,11 @@ async def dead_letters(request: web.Request, context: GatewayContext) -> web.Str
 
 async def dead_letter(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/dead/{entry}: the letter and its request."""
-    return json_response(
-        (await context.dead_letters.get(request.match_info["entry"])).full_document()
-    )
+    letter = await context.dead_letters.get(request.match_info["entry"])
+    if letter.size <= AT_ONCE:
+        return json_response(letter.full_document())
+    raw = await context.processes.run(full_json, letter)
+    return web.Response(body=raw, content_type="application/json")
 
 
 async def replay(request: web.Request, context: GatewayContext) -> web.StreamResponse:

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from router.catalog.catalog import LATEST, Entry
+from router.fleet.place import refused
 from router.rest.arguments import parse_limit, read_timeout
 from router.rest.bodies import json_response, read_object, refuse_others
 from router.rest.context import SMALL_BODY, GatewayContext
@@ -46,6 +47,8 @@ async def create(request: web.Request, context: GatewayContext) -> web.StreamRes
 async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/sessions?limit=&after=: by id; `next` is the `after` of the page that follows."""
     limit, after = parse_limit(request.query.get("limit")), request.query.get("after", "")
+    if after and not SESSION.fullmatch(after):
+        raise refused()
     rows = await context.sessions.page(limit, after)
     follows = rows[-1]["id"] if len(rows) == limit else None
     return json_response({"sessions": rows, "next": follows})

@@ -3,7 +3,7 @@
 -- (the last success on a worker that it has not crashed), cause, and once it has opened opens, until (ms) and
 -- probe_until. After `until` one request at a time is let through to try; one success closes it, one
 -- crash opens it again. Holders that it has not crashed go on while it succeeds on such (ok_at).
-local PROBE_MS, RECENT_MS = 30000, 60000
+local PROBE_MS = 30000
 local closed, watched = {}, {}
 
 local function crashes_of(ref)
@@ -39,7 +39,7 @@ end
 -- The workers that must not serve it while the breaker is open, as a table; nil: no holder may.
 local function crashed_holders(ref, now)
   local r = redis.call('HMGET', k('breaker', ref), 'ok_at', 'by')
-  if tonumber(r[1] or 0) <= now - RECENT_MS then return nil end
+  if tonumber(r[1] or 0) <= now - RECENT_SUCCESS_MS then return nil end
   local crashed = crashed_workers(r[2])
   for _, holder in ipairs(live_holders(ref, now)) do
     if not crashed[holder] then return crashed end

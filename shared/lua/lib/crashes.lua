@@ -73,7 +73,7 @@ local function charge_crash(ref, worker, cause, now, retried, sole)
   redis.call('PEXPIRE', key, stays)
   closed[ref] = nil
   if own > 1 then
-    local what = {backoff = BACKOFF_MS, temporary = '1', scope = 'worker', class = '', cause = 'crashed ' .. cause}
-    note_failure(ref, worker, now, what)
+    note_failure(ref, worker, now, {backoff = BACKOFF_MS, temporary = '1', scope = 'worker', class = '',
+      cause = 'crashed ' .. cause, crash = true})
   end
 end

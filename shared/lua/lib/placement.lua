@@ -3,9 +3,8 @@
 --   release), fewest (starts of all that are parked). Without limits: an accepted request that moves.
 -- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
-local NOTHING = {}
 local function add(stream, item)
-  local carried = item.carried or NOTHING
+  local carried = item.carried or {}
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
     item.deadline, 'reply', item.reply, 'flags', item.flags, 'attempts', item.attempts, 'body',
     item.body, unpack(carried))
@@ -29,8 +28,9 @@ local function park(item, now, limits, state)
   record(item, 'parked', stream, entry, now)
   count_record(limits)
   redis.call('SADD', PARKED, item.model)
-  local ordered = state == 'open' or redis.call('EXISTS', k('load', item.model)) == 1
-  if not ordered then order_load(item.model, item.id, now) end
+  local phase = redis.call('HGET', k('load', item.model), 'phase')
+  if phase == 'ordered' then redis.call('EXPIRE', k('load', item.model), JOB_TTL_S) end  -- now a request waits for it
+  if not phase and state ~= 'open' then order_load(item.model, item.id, now) end
   return 'parked', '', entry
 end
 
@@ -65,11 +65,11 @@ local function place_item(item, now, limits)
   if worker and limits and has_enough(worker, item.model, queued, limits.work) then
     local full = worker
     worker = other_holder(item.model, now, limits.work, rank, avoided)
-    if not worker then return 'full', 'work', '', until_half(queued, completed_per_s(full)) end
+    if not worker then return 'full', 'work', '', until_half(queued, facts(full).completed_per_s) end
   end
   local kept = not worker or state == 'probe' or has_flag(item.flags, KEEP)
-  if kept and limits and limits.records < 1 then
-    return 'full', 'pending', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell())
+  if kept and limits and records_left(limits) < 1 then
+    return 'full', 'pending', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell(now))
   end
   if worker then return put_on(worker, item, now, limits, state) end
   local why, passing = unloadable(item.model)

@@ -9,70 +9,23 @@ local function models_of(text)
   return list
 end
 
+local function models_of_session(id) return models_of(redis.call('HGET', k('session', id), 'models')) end
+
+-- Returns 1 if it was open, else 0; and how many models it had.
 local function end_session(id)
-  for _, model in ipairs(models_of(redis.call('HGET', k('session', id), 'models'))) do
+  local models = models_of_session(id)
+  for _, model in ipairs(models) do
     redis.call('SREM', k('pinned', model.ref), id)
+    notify_holders(model.ref, NOTIFIED.some)
   end
   redis.call('DEL', k('session', id))
-  return redis.call('ZREM', SESSIONS, id)
+  return redis.call('ZREM', SESSIONS, id), #models
 end
 
--- Models that policies pin on a worker beside those of sessions (`counted`): bytes, and how many.
-local function pinned_bytes(worker, counted)
-  local sum, number = 0, 0
-  for _, ref in ipairs(redis.call('SMEMBERS', k('holds', worker))) do
-    if not counted[ref] and setting_of(ref, 'pin') == 1 then
-      local held = redis.call('HGET', k('holders', ref), worker) or ''
-      sum, number = sum + (tonumber(string.match(held, '^%a+ (%d+)')) or 0), number + 1
-    end
-  end
-  return sum, number
-end
-
+local LOOKED_AT_SESSIONS = 16
 -- Without a gateway to end a session, its hash expires, and its models are still pinned.
 local function unpin_lost(ref)
-  for _, id in ipairs(redis.call('SMEMBERS', k('pinned', ref))) do
+  for _, id in ipairs(redis.call('SRANDMEMBER', k('pinned', ref), LOOKED_AT_SESSIONS)) do
     if not redis.call('ZSCORE', SESSIONS, id) then redis.call('SREM', k('pinned', ref), id) end
   end
 end
-
--- Bytes that each live, ready worker can still give to pinned models, and how many it can take.
-local function free_bytes(counted, now)
-  local free = {}
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if is_ready(worker) then
-      local pinned, number = pinned_bytes(worker, counted)
-      local bytes, most = capacity(worker)
-      bytes = bytes - pinned
-      if most > 0 and number >= most then bytes = 0 end
-      free[#free + 1] = {worker = worker, bytes = bytes, left = most > 0 and most - number or math.huge}
-    end
-  end
-  return free
-end
-
-local function take(bin, model)
-  bin.bytes, bin.left = bin.bytes - model.bytes, bin.left - 1
-  if bin.left < 1 then bin.bytes = math.min(bin.bytes, 0) end
-  return bin.worker
-end
-
--- Reserve `model` on the worker that holds or loads it. Returns that worker, nil if none does.
-local function take_place(free, model)
-  local loader = redis.call('HGET', k('load', model.ref), 'worker')
-  for _, bin in ipairs(free) do
-    local holds = redis.call('HEXISTS', k('holders', model.ref), bin.worker) == 1
-    if holds or loader == bin.worker then return take(bin, model) end
-  end
-end
-
--- Reserve it on the worker with the most free bytes. Returns that worker, nil if it fits on none.
-local function take_most_free(free, model)
-  local best
-  for _, bin in ipairs(free) do
-    if not best or bin.bytes > best.bytes then best = bin end
-  end
-  if best and best.bytes >= model.bytes then return take(best, model) end
-end
-
-local function largest_first(a, b) return a.bytes > b.bytes or (a.bytes == b.bytes and a.ref < b.ref) end

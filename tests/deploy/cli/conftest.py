@@ -55,7 +55,7 @@ ONE = {
     "unbatched": "output 'y' sorts", "unwarmed": "too small", "unsteady": None,
     "last_failure": {"code": "load_failed", "error": "no such operator", "retry_after_s": 5.0},
     "quarantine": {
-        "open": True, "crashes": 5, "cause": "signal 11", "seconds_left": 9.0,
+        "open": True, "crashes": 5, "cause": "signal 11", "seconds_left": 9.0, "served_by": ["w3"],
         "workers": {"w1": 3, "w2": 2},
     },
     "failed_on": [

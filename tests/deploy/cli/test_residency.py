@@ -45,7 +45,7 @@ def test_one_model_is_shown_with_all_that_rules_it(
         "parked requests": "4",
         "learned": "1.0 MiB of its own and 2.0 MiB that others can share on cpu, 31 ms from disk",
         "last failure": "no such operator (for 5 s)",
-        "quarantine": "open, 5 crashes (on w1 3, w2 2)",
+        "quarantine": "open, 5 crashes (on w1 3, w2 2); still served by w3",
         "failed on": "w1 (no room)",
         "sessions": "s1",
         "served unbatched": "output 'y' sorts",

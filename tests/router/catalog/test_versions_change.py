@@ -49,6 +49,19 @@ async def test_the_newest_that_is_left_takes_the_place_of_one_that_is_deleted(
     assert list(await world.live.of(NAME)) == [1]
 
 
+async def test_a_model_that_was_served_and_deleted_is_pinned_no_more(world: World) -> None:
+    """Whether or not a round of the preload has seen it."""
+    ref = world.push(1)
+    await world.load(ref)
+    await world.cell.scripts.set_policy(str(ref), {"pin": "1"})
+    assert await world.served() == 1
+    world.repository.manifests.clear()
+    with pytest.raises(NotFound):
+        await wait_until(lambda: world.serves(2))
+    assert await world.live.of(NAME) == {}
+    assert await world.cell.client.hgetall(world.cell.keys.policy(str(ref))) == {}
+
+
 async def test_a_version_that_is_published_again_is_another(world: World) -> None:
     """It is tried like a new one; until then requests get what is live and still as it was."""
     await world.load(world.push(1))

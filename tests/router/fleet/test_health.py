@@ -87,6 +87,27 @@ def test_whoever_checks_regularly_gets_the_time_to_notice(time: list[float]) -> 
     assert found.needed_s(2) == 2
 
 
+def test_a_second_program_at_the_address_of_a_balancer_shortens_nothing(time: list[float]) -> None:
+    """Whether it says what it is or not, and checks just after the balancer or all the time."""
+    for program, quick in (("", 1), ("curl", 1), ("curl", 15)):
+        found = Probes()
+        for _ in range(5):
+            checks(found, time, 0.1, 1, "10.0.0.1")
+            for _ in range(quick):
+                time[0] += 0.1
+                found.note("10.0.0.1", program)
+            time[0] += 1.9 - 0.1 * quick
+        assert found.needed_s(60) >= LOOKS * 1.8
+
+
+def test_a_long_pause_between_checks_is_forgotten(time: list[float]) -> None:
+    """The rhythm of the last few counts."""
+    found = Probes()
+    checks(found, time, 9.0, 2, "10.0.0.1")
+    checks(found, time, 0.5, 6, "10.0.0.1")
+    assert found.needed_s(60) == pytest.approx(LOOKS * 0.5)
+
+
 def test_without_checks_there_is_nothing_to_wait_for(time: list[float]) -> None:
     """None at all, a single one, or those of a start long ago."""
     found = Probes()

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from router.fleet.load_status import Failure, LoadState, explain_wait, failure, load_state
+from router.fleet.load_status import (
+    Failure,
+    LoadState,
+    explain_wait,
+    failure,
+    load_state,
+    readiness,
+)
 from router.fleet.model_report import learned, quarantine
+from shared.constants import RECENT_SUCCESS_MS
 from shared.redis_decode import number
 
 NOW = 100_000
@@ -68,14 +76,53 @@ def test_a_number_that_cannot_be_is_none(text: str, found: float) -> None:
 def test_a_quarantine_is_open_while_it_lasts() -> None:
     """Then one request at a time may try; after a crash less than five it is not open at all."""
     crashed = {"crashes": "6", "cause": "signal 11"}
-    assert quarantine({}, NOW) is None
-    assert quarantine(crashed, NOW) == {"open": False, "seconds_left": 0.0} | _as_shown(crashed)
+    assert quarantine({}, [], NOW) is None
+    assert quarantine(crashed, ["w1"], NOW) == {"open": False, "seconds_left": 0.0} | _as_shown(
+        crashed
+    )
     until = crashed | {"until": str(NOW + 2500), "probe_until": str(NOW - 1)}
-    assert quarantine(until, NOW) == {"open": True, "seconds_left": 2.5} | _as_shown(crashed)
+    assert quarantine(until, ["w1"], NOW) == {"open": True, "seconds_left": 2.5} | _as_shown(
+        crashed
+    )
 
 
 def _as_shown(crashed: dict[str, str]) -> dict[str, object]:
-    return {"crashes": int(crashed["crashes"]), "cause": crashed["cause"], "workers": {}}
+    shown = {"crashes": int(crashed["crashes"]), "cause": crashed["cause"]}
+    return shown | {"workers": {}, "served_by": []}
+
+
+QUARANTINE = {
+    "crashes": "5", "cause": "signal 11", "by": "w1 3 w2 2", "until": str(NOW + 1000),
+}  # fmt: skip
+FAILED = Failure("corrupt", "bad hash", False, 500)
+
+
+@pytest.mark.parametrize(
+    ("holders", "ok_ago_ms", "failed", "breaker", "code", "noted"),
+    [
+        (["w1", "w3"], 0, None, QUARANTINE, "", True),
+        (["w1", "w2"], 0, None, QUARANTINE, "quarantined", False),
+        (["w3"], RECENT_SUCCESS_MS, None, QUARANTINE, "quarantined", False),
+        ([], 0, FAILED, QUARANTINE, "quarantined", False),
+        (["w1"], 0, None, QUARANTINE | {"until": str(NOW)}, "", False),
+        (["w1"], 0, FAILED, {}, "", False),
+        ([], 0, FAILED, {}, "corrupt", False),
+        ([], 0, None, {}, "", False),
+    ],
+)
+def test_a_model_is_ready_while_a_holder_that_it_has_not_crashed_serves_it(
+    holders: list[str], ok_ago_ms: int, failed: Failure | None, breaker: dict[str, str], code: str,
+    noted: bool,
+) -> None:  # fmt: skip
+    """As `place` decides; and what is said of it names the holders that go on."""
+    known = breaker and breaker | {"ok_at": str(NOW - ok_ago_ms)}
+    found = readiness(holders, failed, known, NOW)
+    assert (found.warm, found.refusal.code if found.refusal else "") == (bool(holders), code)
+    assert bool(found.note) == noted
+    if noted:
+        assert "w3" in found.note and "crashed workers 5 times (w1, w2)" in found.note
+        shown = quarantine(known, holders, NOW)
+        assert shown is not None and (shown["open"], shown["served_by"]) == (True, ["w3"])
 
 
 def test_what_was_learned_is_told_by_device_class_and_by_tier() -> None:

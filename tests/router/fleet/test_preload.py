@@ -67,7 +67,7 @@ async def test_a_manifest_is_read_once(preload: Preload, repository: FakeReposit
     for _ in range(3):
         await preload.run_once()
     assert repository.calls["read_manifest"] == 20
-    assert repository.calls == {"list_all": 3, "read_manifest": 20}
+    assert repository.calls == {"list_all": 1, "read_manifest": 20}
     assert repository.most_inside <= module.AT_ONCE
 
 
@@ -119,19 +119,6 @@ async def test_a_model_that_cannot_be_read_holds_up_no_other(
         await preload.run_once()
     assert await ordered(cell, *refs) == [True, False, True]
     assert len(caplog.messages) == 1
-
-
-async def test_a_model_that_left_the_repository_is_wanted_no_more(
-    cell: Cell, preload: Preload, repository: FakeRepository
-) -> None:
-    """Its copies may go."""
-    epoch, ref = await cell.worker(), add(repository, "a", min_copies=1)
-    await preload.run_once()
-    token = await cell.claim("w1", epoch, ref)
-    await cell.scripts.announce("w1", epoch, ref, token, "device 1")
-    repository.manifests.clear()
-    assert await preload.run_once() == 0
-    assert await cell.scripts.retire("w1", epoch, ref, "", "evict") not in ("needed", "pinned")
 
 
 async def test_what_was_preloaded_once_may_be_evicted(

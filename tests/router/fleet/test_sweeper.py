@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -34,6 +35,29 @@ async def test_a_beat_keeps_the_gateways_lease(cell: Cell, sweeper: Sweeper) -> 
     """For as long as the settings say."""
     await sweeper.beat_once()
     assert await cell.client.zscore(cell.keys.gateways, "gw1") == 1_000_000 + LEASE_MS
+
+
+async def test_of_many_gateways_few_keep_house_and_the_others_take_over(cell: Cell) -> None:
+    """What only they do stands still nowhere."""
+    cell.scripts.now_ms = 1_000_000
+    sweepers = [sweeper_of(cell, f"gw{n}") for n in range(6)]
+    done: list[int] = []
+
+    async def step(n: int) -> None:
+        done.append(n)
+
+    async def round_of(*numbers: int) -> list[int]:
+        done.clear()
+        for n in numbers:
+            await sweepers[n].beat_once()
+            await sweepers[n].of_the_house(partial(step, n))()
+        return done
+
+    assert await round_of(*range(6)) == [0, 1, 2]
+    cell.scripts.now_ms += 1000
+    assert await round_of(2, 3, 4, 5) == [2]
+    cell.scripts.now_ms += 1000
+    assert await round_of(2, 3, 4, 5) == [2, 3, 4]
 
 
 async def test_a_sweep_reaps_every_dead_worker(cell: Cell, sweeper: Sweeper) -> None:
@@ -150,3 +174,18 @@ async def test_a_gateway_is_not_ready_while_redis_is_full(own_redis: RedisServer
     await sweeper.drop_kept_once()
     assert (await health.document())["ready"]
     await cell.close()
+
+
+@pytest.mark.parametrize("leap_ms", [600_000, -600_000])
+async def test_a_leap_of_redis_is_told_and_does_not_reach_the_cell(
+    cell: Cell, sweeper: Sweeper, leap_ms: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No time has passed by the gateway's own clock; the next look finds nothing."""
+    cell.scripts.now_ms, cell.scripts.redis_ms = None, 1_000_000
+    assert await sweeper.keep_clock_once() == 0
+    cell.scripts.redis_ms += leap_ms
+    assert await sweeper.keep_clock_once() in range(leap_ms - 100, leap_ms + 500)
+    assert await sweeper.keep_clock_once() == 0
+    assert f"leapt by {leap_ms / 1000:+.0f}" in caplog.text
+    seen = int((await cell.client.get(cell.keys.clock)).split()[0])
+    assert abs(seen - 1_000_000) < 500

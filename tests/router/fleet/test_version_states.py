@@ -77,6 +77,22 @@ async def test_the_index_lists_what_can_be_read(cell: Cell, tmp_path: Path) -> N
         await wait_until(lambda: _is_served(fleet, ref))
 
 
-async def _is_served(fleet, ref: str) -> bool:
-    page = (await fleet.ask("GET", "/v2/models/z/versions"))[2]
-    return f"z:{page['serves']}:" == ref[:4]
+async def test_the_index_says_why_a_version_cannot_be_read(cell: Cell, tmp_path: Path) -> None:
+    """As the last one who read it was told, until it can be read."""
+    publish_made_up(tmp_path, "a")
+    published = tmp_path / "a" / "1" / "manifest.json"
+    good = published.read_bytes()
+    published.write_bytes(b"{")
+    async with fleet_of(cell, tmp_path) as fleet:
+        assert (await fleet.ask("GET", "/v2/models/a"))[0] == 422
+        (row,) = (await fleet.ask("POST", "/v2/repository/index", {}))[2]
+        assert row["state"] == "UNAVAILABLE" and "truncated" in row["reason"]
+        published.write_bytes(good)
+        await wait_until(lambda: _is_served(fleet, "a:1:", "a"))
+        (row,) = (await fleet.ask("POST", "/v2/repository/index", {}))[2]
+        assert "truncated" not in row["reason"]
+
+
+async def _is_served(fleet, ref: str, name: str = "z") -> bool:
+    page = (await fleet.ask("GET", f"/v2/models/{name}/versions"))[2]
+    return f"{name}:{page['serves']}:" == ref[:4]

@@ -148,6 +148,8 @@ async def test_an_entry_that_is_no_id_is_not_there(gateway: RunningGateway, entr
 FOREIGN = [
     {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:3000"}, {"Origin": "http://["},
+    {"Origin": "http://evil.example:8000", "Host": "evil.example:8000"},  # bound to us anew
+    {"Origin": "https://Evil.Example", "Host": "evil.example"}, {"Origin": "http://", "Host": ""},
 ]  # fmt: skip
 
 
@@ -163,10 +165,18 @@ async def test_a_page_of_another_origin_changes_nothing(
             assert "Origin" in json.loads(await answer.text())["error"]
 
 
-@pytest.mark.parametrize("own", [{"Sec-Fetch-Site": "same-origin"}, {}])
+OWN: list[dict[str, str]] = [
+    {}, {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "same-origin", "Origin": "https://cell.example", "Host": "cell.example"},
+    {"Origin": "http://localhost:8000", "Host": "localhost:8000"},
+    {"Origin": "http://[::1]:8000", "Host": "[::1]:8000"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("own", OWN)
 async def test_a_page_of_this_address_may(gateway: RunningGateway, own: dict[str, str]) -> None:
     """By what the browser says, or by the address."""
-    headers = {**JSON, **own, "Origin": gateway.url}
+    headers = {**JSON, "Origin": gateway.url, **own}
     async with gateway.http.post("/v2/sessions", data=b"{}", headers=headers) as answer:
         assert answer.status == 400
         assert "models" in (await answer.json())["error"]

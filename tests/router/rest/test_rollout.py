@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from router.events import followers
+from router.requests import waiters
+from router.stream import ingress, outbox
 from tests.helpers.cell import Cell
 from tests.helpers.gateway import (
     BODY,
@@ -144,3 +148,18 @@ async def test_while_balancers_look_it_serves_not_ready_and_closes_its_connectio
     with pytest.raises(aiohttp.ClientError):
         await gateway.infer()
     await asyncio.wait_for(quiet.drain(0.0, 60.0), 5)
+
+
+async def test_a_stop_with_nothing_under_way_waits_for_nothing(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for reads that block, nor for callers that are not there, nor for a connection that
+    is kept open, nor for the processes that read large JSON."""
+    for module in (waiters, ingress, outbox, followers):
+        monkeypatch.setattr(module, "BLOCK_MS", 60_000)
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(running_gateway(cell, publish_nothing(tmp_path)))
+        assert await gateway.context.processes.run(os.getpid) != os.getpid()
+        assert (await gateway.get("/v2/health/live"))[0] == 200
+        await asyncio.wait_for(gateway.drain(60.0, 60.0), 20)
+        await asyncio.wait_for(stack.aclose(), 20)

@@ -22,7 +22,7 @@ HALF = Outcome([tensor(np.array([1.5], "<f2"), "y")], "mine")
 async def outbox(parts):
     """The outbox of gateway gw1."""
     channel = Channel(parts.cell.url)
-    yield Outbox(channel, parts.cell.keys, parts.cell.scripts, "gw1")
+    yield Outbox(channel, parts.cell.keys, parts.cell.scripts, "gw1", parts.processes)
     await channel.aclose()
 
 

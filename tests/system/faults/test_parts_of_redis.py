@@ -15,10 +15,11 @@ from deploy.local.redis_server import start_redis
 from tests.helpers.models import Mlp, Slow
 from tests.helpers.stack import Process, Stack
 from tests.helpers.wait import block_until
-from warmroute import NotFound
+from warmroute import NotFound, RequestFailed
 from warmroute.pending import Pending
 
 PROMPTLY_S = 30
+LONG_S = 600
 CUT_BYTES = 10_000
 SENT = 40
 
@@ -74,13 +75,13 @@ def test_a_group_that_was_destroyed_is_made_again_and_every_request_ends_once(
     assert cell.redis.xlen(stream) == 0 and cell.redis.xlen(cell.keys.dead_letters) == buried
 
 
-def test_a_work_stream_that_was_deleted_is_made_again_and_its_requests_expire(
+def test_a_work_stream_that_was_deleted_is_made_again_and_its_requests_fail_at_once(
     cell: Stack, worker: Process, model: Mlp, slow: Slow
 ) -> None:
-    """F32. Their entries are all there was of their questions: they end at their deadlines, and
-    no later request notices."""
+    """F32. Their entries are all there was of their questions: those that wait are told to send
+    them again long before their deadlines, and no later request notices."""
     before = epoch(cell, worker)
-    lost = fill(cell, model, slow, timeout=4)
+    (_, *lost) = fill(cell, model, slow, timeout=LONG_S)
 
     assert cell.redis.delete(cell.keys.work(worker.name)) == 1
 
@@ -88,8 +89,12 @@ def test_a_work_stream_that_was_deleted_is_made_again_and_its_requests_expire(
     said = cell.client().infer(model.name, question, timeout=PROMPTLY_S)
     assert model.right(question, said["y"]) and said.worker == worker.name
     block_until(lambda: epoch(cell, worker) not in (None, before))
-    block_until(lambda: {pending.status() for pending, _ in lost} == {"expired"})
-    assert cell.redis.zcard(cell.keys.deadlines) == 0
+    for pending, _ in lost:
+        with pytest.raises(RequestFailed, match="send it again"):
+            pending.result(timeout=PROMPTLY_S)
+        said = cell.http("GET", f"/v2/requests/{pending.id}").json()
+        assert (said["status"], said["code"]) == ("failed", "unavailable")
+    block_until(lambda: cell.redis.zcard(cell.keys.deadlines) == 0)
 
 
 def test_what_an_append_only_file_lost_is_lost_and_nothing_else(

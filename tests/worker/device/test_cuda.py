@@ -29,6 +29,27 @@ def device():
     return CudaDevice()
 
 
+def test_fp32_is_whole_by_default_and_rounded_on_request(device):
+    """A product whose factors need more than TF32's ten bits, by a convolution and by a matrix."""
+    from worker.device.cuda import set_tf32
+
+    left = torch.full((256, 256), 1 + 2**-15)
+    weight = left.reshape(256, 256, 1, 1)
+    exact = left.double() @ left.double()
+    errors = {}
+    for allowed in (False, True):
+        set_tf32(allowed)
+        on = left.to(device.torch_device)
+        image = on.reshape(1, 256, 256, 1)
+        by_matrix = (on @ on).cpu().double()
+        by_filter = torch.conv2d(image, weight.to(device.torch_device)).cpu().double()
+        errors[allowed] = max(
+            float((got.reshape(256, 256) - exact).abs().max()) for got in (by_matrix, by_filter)
+        )
+    set_tf32(False)
+    assert errors[False] < 1e-3 < errors[True]
+
+
 def test_a_weight_arrives_whole_through_small_chunks(device):
     """Larger than both staging buffers, of odd size, and of every kind of element."""
     from worker.device.staging import Staging

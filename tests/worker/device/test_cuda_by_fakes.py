@@ -55,6 +55,19 @@ class Driver:
         return self.real_empty(shape, **given)
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_all_kernels_round_fp32_products_or_none(allowed: bool) -> None:
+    """torch's own default differs between convolutions and matrices."""
+    parts = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [part.allow_tf32 for part in parts]
+    try:
+        cuda.set_tf32(allowed)
+        assert [part.allow_tf32 for part in parts] == [allowed, allowed]
+    finally:
+        for part, value in zip(parts, before, strict=True):
+            part.allow_tf32 = value
+
+
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     return Driver(monkeypatch)

@@ -69,8 +69,8 @@ def test_the_claimed_gpu_is_opened_by_its_uuid(torch_sees, monkeypatch):
     opened = []
     torch_sees(1)
     monkeypatch.setattr("worker.device.cuda.CudaDevice", lambda *given: opened.append(given))
-    open_device("cuda:0", "MIG-1", threads=3)
-    assert opened == [("MIG-1", 3)]
+    open_device("cuda:0", "MIG-1", threads=3, tf32=True)
+    assert opened == [("MIG-1", 3, True)]
 
 
 def test_what_torch_was_built_for_is_known_without_an_import_of_it():

@@ -24,7 +24,8 @@ from shared.manifest import DECODER, Manifest
 from shared.policy import Policy
 from worker.device.cpu import CpuDevice
 from worker.device.thread import DeviceThread
-from worker.loading.load_pipeline import LoadPipeline, LoadRequest
+from worker.loading.load_pipeline import LoadPipeline
+from worker.loading.load_request import LoadRequest
 from worker.residency.context import WorkerContext
 from worker.residency.copies import Copies
 from worker.residency.gauge import Gauge

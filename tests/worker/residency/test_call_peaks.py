@@ -13,7 +13,14 @@ from tests.helpers.evicting import Model, own
 from tests.helpers.factories import REF, manifest, tensor
 from worker.device.cpu import CpuDevice
 from worker.device.resident_peak import Resident, ResidentPeak
-from worker.residency.call_peaks import FEW_CALLS, REMEMBERED_S, CallPeaks
+from worker.residency.call_peaks import (
+    FEW_CALLS,
+    FLOOR,
+    REMEMBERED_S,
+    CallPeaks,
+    allowance,
+    most_of_peak,
+)
 from worker.residency.copies import Copy
 from worker.residency.gauge import Gauge
 from worker.residency.growth import watched
@@ -64,6 +71,49 @@ def test_what_is_not_seen_again_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     assert peaks.excess("m") == 0
 
 
+def test_a_call_may_take_half_the_budget_and_never_less_than_the_floor() -> None:
+    """Where the budget is tiny, what the libraries of a process take is larger than it."""
+    assert allowance(10_000_000) == FLOOR
+    assert allowance(1 << 30) == 512 * MIB
+    peaks = CallPeaks(lambda: allowance(10_000_000))
+    for _ in range(FEW_CALLS):
+        peaks.found("small", 11_000_000, size=1)
+        peaks.found("large", FLOOR + 5, size=1)
+    assert peaks.excess("small") == 0 and peaks.excess("large") == 5
+
+
+def test_what_is_counted_leaves_a_rest_of_the_budget() -> None:
+    """And is never negative."""
+    assert most_of_peak(100, 60) == 30
+    assert most_of_peak(100, 95) == most_of_peak(100, 400) == 0
+
+
+def test_a_recorded_peak_holds_for_another_worker_by_its_own_allowance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For a while; and what it has seen itself counts for more."""
+    peaks, now = CallPeaks(), clock.monotonic()
+    for _ in range(FEW_CALLS):
+        peaks.found("m", 70, size=10)
+    found = peaks.known("m")
+    assert found is not None
+    other = CallPeaks(lambda: 30)
+    other.recall("m", found.text())
+    assert other.excess("m") == 40
+    peaks.recall("m", "900 1")
+    assert peaks.excess("m") == 70
+    monkeypatch.setattr(clock, "monotonic", lambda: now + REMEMBERED_S + 5)
+    assert other.excess("m") == 0
+
+
+@pytest.mark.parametrize("text", ["", "7", "1 2 3", "-1 2", "a b", "1.5 2", "٣ 4"])
+def test_a_record_that_is_no_peak_counts_nothing(text: str) -> None:
+    """A cell may hold what another version has written."""
+    peaks = CallPeaks()
+    peaks.recall("m", text)
+    assert peaks.excess("m") == 0
+
+
 def test_the_kernel_says_what_a_call_took() -> None:
     """Memory that was free again before it returned; what it kept is booked elsewhere."""
     device = CpuDevice()
@@ -75,9 +125,9 @@ def test_the_kernel_says_what_a_call_took() -> None:
     kept = np.ones(10 * MIB, "u1")
     gone = np.ones(90 * MIB, "u1")
     del gone
-    assert 60 * MIB < peak.excess(before, kept=kept.nbytes) < 80 * MIB
+    assert 75 * MIB < peak.taken(before, kept=kept.nbytes) < 100 * MIB
     again = peak.start()
-    assert again is not None and peak.excess(again, kept=0) == 0
+    assert again is not None and peak.taken(again, kept=0) < MIB
 
 
 def test_pages_of_files_are_no_peak(tmp_path: Path) -> None:
@@ -89,7 +139,7 @@ def test_pages_of_files_are_no_peak(tmp_path: Path) -> None:
     before = peak.start()
     assert before == Resident(100 << 10, 20 << 10, 100 << 10)
     status.write_text("VmHWM:\t 170 kB\nVmRSS:\t 160 kB\nRssFile:\t 80 kB\n")
-    assert peak.excess(before, kept=0) == 10 << 10
+    assert peak.taken(before, kept=0) == 10 << 10
 
 
 def test_slack_that_could_hide_a_peak_is_trimmed_first(tmp_path: Path) -> None:
@@ -114,7 +164,7 @@ def test_a_call_is_measured_once_and_then_known_by_its_size(
             measured.append(1)
             return Resident(0, 0, 0)
 
-        def excess(self, before: Resident, kept: int) -> int:
+        def taken(self, before: Resident, kept: int) -> int:
             return 70 * MIB
 
     gauge = Gauge(lambda: 0, peak=Peak(Heap(), lambda: 0))

@@ -128,12 +128,15 @@ async def test_others_leave_for_what_has_grown(bench: Bench) -> None:
 
 
 async def test_what_grows_over_the_budget_leaves_and_nobody_else(bench: Bench, cell: Cell) -> None:
-    """What it needs is known then: its next load is refused with the figure."""
+    """One caller's huge call refuses it to nobody: what is known of its loads stays as it was."""
+    own = {"own:cpu": 10 * NOTICED}
+    member = bench.parts.membership
+    await bench.parts.scripts.record_stats(member.worker, member.epoch, REF, own)
     bench.call(95)
     await bench.growth.run_once()
     assert bench.parts.copies.get(REF) is None and bench.parts.copies.get(OTHER_REF)
     assert bench.parts.ledger.used == 10 * NOTICED
-    assert int(await cell.client.hget(cell.keys.stats(REF), "own:cpu")) == 105 * NOTICED
+    assert int(await cell.client.hget(cell.keys.stats(REF), "own:cpu")) == 10 * NOTICED
 
 
 async def test_a_pinned_copy_that_grows_over_the_budget_stays(bench: Bench) -> None:
@@ -171,9 +174,37 @@ async def test_what_calls_take_beyond_what_they_may_counts_as_the_copys_own(benc
     assert await bench.growth.run_once() == 1 and bench.entry == 15
 
 
-async def test_a_model_whose_calls_never_fit_leaves_and_the_others_stay(bench: Bench) -> None:
-    """Its next load is refused while that is known."""
+async def test_a_model_whose_calls_never_fit_leaves_and_the_others_stay(
+    bench: Bench, cell: Cell
+) -> None:
+    """Another worker may have more room, and learns of it when it loads the model."""
     for _ in range(FEW_CALLS):
         bench.parts.peaks.found(REF, 95 * NOTICED, size=8)
     await bench.growth.run_once()
     assert bench.parts.copies.get(REF) is None and bench.parts.copies.get(OTHER_REF)
+    known = await cell.client.hget(cell.keys.stats(REF), "peak:cpu")
+    assert known == f"{95 * NOTICED} 8".encode()
+
+
+async def test_where_no_other_worker_is_left_it_stays_and_takes_what_there_is(bench: Bench) -> None:
+    """A model that has answered is not refused for what was measured meanwhile: it runs alone."""
+    bench.copy.last = True
+    for _ in range(FEW_CALLS):
+        bench.parts.peaks.found(REF, 950 * NOTICED, size=8)
+    assert await bench.growth.run_once() == 1
+    assert bench.entry == 90 and bench.parts.copies.get(OTHER_REF) is not None  # 10 and 90: it fits
+    assert await bench.growth.run_once() == 0
+    bench.call(20)
+    await bench.growth.run_once()
+    assert bench.entry == 90 and bench.copy.model.bytes_resident == 30 * NOTICED
+    bench.parts.peaks._peaks.clear()
+    assert await bench.growth.run_once() == 1 and bench.entry == 30
+
+
+async def test_what_calls_take_sends_no_copy_away_that_must_stay(bench: Bench) -> None:
+    """Beside a pinned one the model goes on as before."""
+    await bench.parts.scripts.set_policy(OTHER_REF, {"pin": "1"})
+    for _ in range(FEW_CALLS):
+        bench.parts.peaks.found(REF, 85 * NOTICED, size=8)
+    await bench.growth.run_once()
+    assert bench.parts.copies.get(REF) and bench.parts.copies.get(OTHER_REF) and bench.entry == 10

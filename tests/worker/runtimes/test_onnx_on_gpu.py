@@ -74,7 +74,7 @@ def test_memory_is_taken_as_requested_and_algorithms_are_not_measured(
     assert (name, other) == (CUDA, CPU)
     assert options == {
         "device_id": "0", "arena_extend_strategy": "kSameAsRequested",
-        "cudnn_conv_algo_search": "HEURISTIC", "gpu_mem_limit": "1000",
+        "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0", "gpu_mem_limit": "1000",
     }  # fmt: skip
     assert session.fallback is False
 

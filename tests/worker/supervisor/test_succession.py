@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from worker.health.failure_row import LASTING_S
+from worker.health.health import DISK_SICK_S
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import (
     DEVICE_ASSERT,
@@ -83,6 +85,12 @@ def test_a_process_that_lived_long_ends_the_row() -> None:
     """A GPU that is lost once a day is restarted each time."""
     row = SickRow(most=3)
     assert None not in [row.after(row.settled_s) for _ in range(20)]
+
+
+@pytest.mark.parametrize("found_after_s", [LASTING_S, DISK_SICK_S])
+def test_a_sickness_that_shows_after_minutes_ends_a_worker_too(found_after_s: float) -> None:
+    """A process that lived until then has not shown that the worker is well."""
+    assert waits([SICK] * 5, Ended(lived_s=found_after_s + 60))[-1] is None
 
 
 def test_one_that_asked_for_a_restart_is_replaced_at_once_and_not_suspect() -> None:

@@ -62,6 +62,29 @@ async def test_a_link_in_place_of_a_blob_is_not_followed(
     assert (tmp_path / "elsewhere").read_bytes() == b"E" * 1000
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link", "folder with files"])
+async def test_what_is_no_file_gives_way_to_the_blob(
+    make_cache: MakeCache, folder: Repository, tmp_path: Path, kind: str
+) -> None:
+    """Whatever has its name, and whether it was there at the start or is evicted."""
+    (entry,) = stored(folder, tmp_path, {"weights/w": 1000})
+    make_cache()
+    path = tmp_path / "cache" / "sha256" / entry.sha256
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "dangling link":
+            path.symlink_to(tmp_path / "nowhere")
+        case _:
+            path.mkdir()
+            if kind != "folder":
+                (path / "x").write_bytes(b"x" * 5000)
+    leftover = tmp_path / "cache" / "partial" / f"{entry.sha256}.00"
+    leftover.mkdir()
+    assert await is_served(make_cache(), folder, entry)
+    assert not leftover.exists()
+
+
 async def test_code_is_hashed_at_each_use(
     make_cache: MakeCache, folder: Repository, tmp_path: Path
 ) -> None:
@@ -127,6 +150,17 @@ def test_a_folder_that_is_not_ours_alone_is_refused(
             os.chown(root, 12345, 12345)
     with pytest.raises(ConfigError, match="WARMROUTE_DISK_CACHE: "):
         make_cache()
+
+
+@pytest.mark.parametrize("place", ["/proc/none/cache", "a-file/cache", "loop/cache"])
+def test_a_folder_that_cannot_be_made_is_a_setting_that_is_wrong(
+    tmp_path: Path, place: str
+) -> None:
+    """Starting again would not help."""
+    (tmp_path / "a-file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ConfigError, match=r"WARMROUTE_DISK_CACHE: .* cannot be made: "):
+        open_root(WorkerConfig(disk_cache=str(tmp_path / place)))
 
 
 def test_the_default_folder_is_the_users_own(
