@@ -175,7 +175,7 @@ class Blame:
     def _health(self, worker: str, ref: str = "") -> str:
         said = self._world.server.raw("HGET", self._world.keys.unhealthy, worker)
         word, _, failing = said.decode().partition(" ") if said else ("", "", "")
-        if ref in failing.split(" ") and word != statuses.SICK:
+        if ref and ref in failing.split(" ") and word != statuses.SICK:
             return statuses.SUSPECT
         return word if word in (statuses.SUSPECT, statuses.SICK) else statuses.HEALTHY
 

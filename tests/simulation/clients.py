@@ -10,19 +10,19 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.judge.outcomes import TERMINAL
+from tests.simulation import crowds
 from tests.simulation.fleet import Fleet
 from tests.simulation.gateway import Answer
 from tests.simulation.world import World
 from tests.simulation.zoo import BAD, KINDS, POISON, Kind
 
 PATIENCE_S = 40.0
-FLOOD, FLOOD_BESIDE, FLOOD_S = 60, 15, 0.08  # requests, one in so many of another model, seconds
 
 
 @dataclass
@@ -41,7 +41,11 @@ class Told:
 class Clients:
     """Everybody who asks something in one schedule."""
 
-    def __init__(self, world: World, fleet: Fleet, seed: int, count: int, over_s: float) -> None:
+    def __init__(
+        self, world: World, fleet: Fleet, seed: int, count: int, over_s: float,
+        lead: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        """`lead`: as in `crowds`."""
         self.world = world
         self.fleet = fleet
         self.dice = random.Random(f"{seed} clients")
@@ -52,20 +56,11 @@ class Clients:
         self._over_s = over_s
         self._names = self._mix()
         lives = [self._live(number) for number in range(count)]
-        if self.dice.random() < 0.25:
-            lives += self._flood(count)
+        crowd = crowds.drawn(self.dice, self._names, over_s, lead)
+        for number, (moment_s, name, timeout_s) in enumerate(crowd, count):
+            asked = Told(number, KINDS[name], float(number + 1), timeout_s)
+            lives.append(self._at(moment_s, asked))
         self.tasks = [world.loop.create_task(life, context=world.network.context) for life in lives]
-
-    def _flood(self, first: int) -> Iterator[Coroutine[Any, Any, None]]:
-        """Far more of one model than its share within a moment, and a few of another beside."""
-        usual = [name for name in dict.fromkeys(self._names) if KINDS[name].is_sound]
-        others = [name for name in ("small", "medium", "big") if name not in usual]
-        flooding, beside = self.dice.sample([*usual, *others][:2], 2)
-        starts = self.dice.uniform(2.0, self._over_s)
-        for number in range(first, first + FLOOD):
-            name = flooding if number % FLOOD_BESIDE else beside
-            asked = Told(number, KINDS[name], float(number + 1), 3.0)
-            yield self._at(starts + self.dice.uniform(0.0, FLOOD_S), asked)
 
     async def _at(self, moment_s: float, asked: Told) -> None:
         await asyncio.sleep(moment_s)

@@ -213,7 +213,7 @@ class History:
                 continue
             request.ended, request.ended_ms = min(said)[0], now_ms
             request.times += 1
-            self.waits.ended(request, request.ended)
+            self.waits.ended(request, request.ended, ran.script)
             request.said |= said
             self.counts[f"ended {request.ended}"] += 1
         for request_id, status in taken_back.items():

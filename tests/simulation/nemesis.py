@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from tests.simulation import sickness
 from tests.simulation.fleet import Fleet, SimWorker
@@ -24,7 +24,10 @@ LOCAL = ("calls fail", "calls crash", "store forbids", "report lies", "bad versi
 class Nemesis:
     """Strikes until `heal`."""
 
-    def __init__(self, world: World, fleet: Fleet, seed: int) -> None:
+    def __init__(
+        self, world: World, fleet: Fleet, seed: int, only: Collection[str] = ()
+    ) -> None:  # fmt: skip
+        """`only`: these kinds of fault, whatever the seed draws."""
         self.world = world
         self.fleet = fleet
         self.dice = random.Random(f"{seed} faults")
@@ -32,7 +35,7 @@ class Nemesis:
         if self.dice.random() < 0.2:  # a sick worker or version beside others, and nothing else
             kinds = list(LOCAL)
         chosen = [kind for kind in kinds if self.dice.random() < 0.5]
-        self._chosen = chosen or [self.dice.choice(kinds)]
+        self._chosen = list(only) or chosen or [self.dice.choice(kinds)]
         self._gap_s = self.dice.choice([0.3, 1.0, 2.5])
         self._stopper = Stopper(world, self.dice, LEASE_S)
         self._task: asyncio.Task[None] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.simulation.crowds import CALM, CHURNED, FLOODED
 from tests.simulation.plants import (
     Plant,
     blind_to_tokens,
@@ -12,6 +13,7 @@ from tests.simulation.plants import (
     in_lua,
     late_waiters,
     newest_at_once,
+    old_news,
 )
 
 # What is planted, and the rules of which at least one must be seen broken.
@@ -42,9 +44,6 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         "I12",
     ),
     "a load that lost its lease goes on and announces": (blind_to_tokens, "I16"),
-    "claim_load does not look at the token": (
-        in_lua("if r[1] ~= token or r[2] ~= '' then return 'stale' end", ""), "I16",
-    ),
     "begin lets what is late run": (
         in_lua("elseif tonumber(ARGV[i + 2]) <= now then", "elseif false then"), "I14",
     ),
@@ -98,6 +97,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     "one model's queue counts for its neighbours": (
         in_lua("if own >= limit then return true end", "do return true end"), "S7",
     ),
+    "the device takes up what was cancelled": (old_news, "S8"),
     "requests get the newest version at once": (newest_at_once, "S10"),
     "failures are recorded nowhere": (
         in_lua(
@@ -107,8 +107,34 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     ),
 }  # fmt: skip
 
+# The faults that lead to a bug which few schedules would meet (`simulate`).
+LEADS: dict[str, tuple[str, ...]] = {
+    "a move, a cancel or a sweep does not have to win": (FLOODED, "slow network"),
+    "begin lets what is late run": (FLOODED, "process stopped"),
+    "register leaves what the old epoch had": (FLOODED, "worker killed"),
+    "place does not look at the limits": (FLOODED, CALM),
+    "a waiter misses its answer": (CALM,),
+    "a copy is freed under its requests": (CHURNED, "slow network"),
+    "one worker that cannot load a model refuses it for all": ("store forbids",),
+    "the crashes of one worker quarantine a model": ("calls crash",),
+    "a stall of Redis, or a jump of its clock, is the death of workers": (
+        "Redis stalled", "clock jumped",
+    ),
+    "a leap of Redis's clock is time that passed": ("clock jumped",),
+    "what is not explained yet is time that passed": ("clock jumped",),
+    "a gateway believes Redis's clock": ("clock jumped",),
+    "a silent worker is reaped before its lease is over": ("process stopped", "cut from Redis"),
+    "a parent takes a pause for a death": ("process stopped",),
+    "one model's queue counts for its neighbours": (FLOODED, CALM),
+    "requests get the newest version at once": ("bad version published",),
+    "the device takes up what was cancelled": (FLOODED, CALM),
+}  # fmt: skip
+
 # Bugs that few schedules meet: each is planted in a cell that is made for it (`test_judges.py`).
 MADE: dict[str, tuple[Plant, str]] = {
+    "claim_load does not look at the token": (
+        in_lua("if r[1] ~= token or r[2] ~= '' then return 'stale' end", ""), "I16",
+    ),
     "a sick holder is as good as others": (
         in_lua("if not best or rank < least_rank or less then",
                "if not best or load_of[worker] < least then"), "S4",

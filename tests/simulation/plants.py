@@ -16,6 +16,7 @@ from worker.loading.load_lease import LoadLease
 from worker.residency.evictor import Evictor
 from worker.residency.ledger import Ledger
 from worker.residency.projection import Projection
+from worker.serving.batch_start import BatchStart
 from worker.supervisor.watchdog import StallDetector
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -92,6 +93,11 @@ def impatient_parent(patch: pytest.MonkeyPatch) -> None:
     observe = StallDetector.observe
     patch.setattr(StallDetector, "observe", lambda self, value: 4 * observe(self, value))
     patch.setattr(SimChild, "stopped", lambda self: False)
+
+
+def old_news(patch: pytest.MonkeyPatch) -> None:
+    """The device believes what it heard of a request, however long ago."""
+    patch.setattr(BatchStart, "_fresh", lambda self: True)
 
 
 def newest_at_once(patch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -31,6 +32,9 @@ LEFT_BY_ALL = (
 )
 
 
+TOLD_S = 2.0  # until the outbox is empty
+
+
 def _keys(server: SimRedis) -> list[str]:
     return sorted(key.decode() for key in server.raw("KEYS", "*"))
 
@@ -43,6 +47,15 @@ def _names(world: World) -> list[str]:
 def loading(world: World) -> bool:
     """Whether a load is ordered or under way."""
     return any(name.startswith("load:") for name in _names(world))
+
+
+async def end_lasting(world: World, fleet: Fleet) -> None:
+    """Requests whose deadline is minutes away are cancelled, so that the rest can be judged."""
+    lasting = [r for r in world.history.entries.values() if world.history.waits.may_last(r)]
+    for request in lasting:
+        await fleet.ask("DELETE", f"/v2/requests/{request.id}")
+    if lasting:
+        await asyncio.sleep(TOLD_S)
 
 
 def at_rest(world: World, fleet: Fleet, clients: Clients) -> None:

@@ -45,6 +45,12 @@ class MadeCell:
         call = ("EVAL", text, 1, self.world.keys.prefix, server.now_ms, *args)
         self.world._happened(process, call, server.run(call))
 
+    def order(self) -> None:
+        """A load is ordered, with the token `t`."""
+        order = {"token": "t", "worker": "", "refused": "", "extra": "api", "for": "", "since": "0"}
+        pairs = [part for pair in order.items() for part in pair]
+        self.world.server.raw("HSET", self.world.keys.load(REF), *pairs)
+
     def place(self) -> None:
         """A request that comes in."""
         item: dict[str, Any] = dict.fromkeys(Placing._fields, "")
@@ -63,16 +69,22 @@ def beside_a_sick_holder(cell: MadeCell) -> None:
 
 def after_a_failed_load(cell: MadeCell) -> None:
     """The store forbids w1, and nobody has asked w2."""
-    order = {"token": "t", "worker": "", "refused": "", "extra": "api", "for": "", "since": "0"}
-    pairs = [part for pair in order.items() for part in pair]
-    cell.world.server.raw("HSET", cell.world.keys.load(REF), *pairs)
+    cell.order()
     cell.run(cell.workers["w1"], "claim_load", "w1", "1", REF, "t", 10_000)
     failure = ("forbidden no", 2000, 128, "1", "cpu", "no", "worker")
     cell.run(cell.workers["w1"], "fail_load", "w1", REF, "t", *failure)
     cell.place()
 
 
+def with_an_old_order(cell: MadeCell) -> None:
+    """w1 loads it; w2 was stopped with an order in its hands, which has another token."""
+    cell.order()
+    for worker, token in (("w1", "t"), ("w2", "old")):
+        cell.run(cell.workers[worker], "claim_load", worker, "1", REF, token, 10_000)
+
+
 CELLS: dict[str, Callable[[MadeCell], None]] = {
+    "claim_load does not look at the token": with_an_old_order,
     "a sick holder is as good as others": beside_a_sick_holder,
     "what one worker cannot load is refused to all for a while": after_a_failed_load,
 }

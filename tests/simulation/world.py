@@ -31,6 +31,7 @@ from tests.simulation.server import Effect, Ran, SimRedis
 from tests.simulation.shares import Shares
 from tests.simulation.sickness import Sickness
 from tests.simulation.versions import Versions
+from tests.simulation.wanted import Wanted
 from tests.simulation.wellness import Wellness
 
 CELL = "sim"
@@ -87,6 +88,7 @@ class World:
         self.shares = Shares(self)
         self.pauses = Pauses(self, LEASE_S)
         self.versions = Versions(self)
+        self.wanted = Wanted(self)
         self.sickness = Sickness(self.loop, random.Random(f"{seed} sickness"))
         self.network.happened = self._happened
         self.network.raised = self._script_raised
@@ -146,6 +148,10 @@ class World:
         process = here()
         self.trace.note(process, what, model.ref)
         self.history.model(what, model, process)
+
+    def answered(self, process: Process, entry: str) -> None:
+        """The outcome of an entry is on its way from a worker to Redis."""
+        self.history.loads.answered(process, entry)
 
     # What is written down ----------------------------------------------------------------------
 
