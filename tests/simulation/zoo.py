@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,22 @@ class Kind:
     number: int
     bytes: int
     wrong: str = ""  # 'load': cannot be loaded; 'runs': every run ends its process
+    version: int = 1
 
     def answer(self, value: float) -> float:
         """What it must say."""
         return 2 * value + self.number
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether any worker can load and run it."""
+        return not self.wrong and self.bytes <= BUDGET
+
     def manifest(self) -> Manifest:
         """As published. Large models run one request at a time."""
         digest = f"{self.number:064x}"
         return Manifest(
-            name=self.name, version=1, platform="onnxruntime_onnx",
+            name=self.name, version=self.version, platform="onnxruntime_onnx",
             inputs=[TensorSpec("x", "FP32", [-1, 2])], outputs=[TensorSpec("y", "FP32", [-1, 2])],
             files=[FileEntry("model.onnx", digest, self.bytes)],
             batching=Batching(max_size=4),
@@ -67,6 +73,14 @@ KINDS = {
 BUDGET = 100 * MB
 
 
+def kind_of(name: str, version: int) -> Kind:
+    """A version of a model: the second one of each cannot be loaded."""
+    first = KINDS[name]
+    if version == 1:
+        return first
+    return replace(first, number=first.number + 100, wrong="load", version=version)
+
+
 @dataclass
 class Store:
     """A repository in memory. `down_until` is a moment of virtual time."""
@@ -76,6 +90,7 @@ class Store:
     url: str = "file:///models"
     down_until: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
+    newer: set[str] = field(default_factory=set)  # models with a second version
 
     @property
     def notes(self) -> Notes:
@@ -102,20 +117,23 @@ class Store:
 
     def list_all(self) -> list[Listed]:
         self._asked()
-        return [Listed(name, [1]) for name in sorted(KINDS)]
+        return [Listed(name, self._versions(name)) for name in sorted(KINDS)]
 
     def list_models(self) -> list[str]:
         return sorted(KINDS)
 
     def list_versions(self, model: str) -> list[int]:
         self._asked()
-        return [1] if model in KINDS else []
+        return self._versions(model) if model in KINDS else []
 
     def read_manifest(self, model: str, version: int) -> bytes:
         self._asked()
-        if model not in KINDS or version != 1:
+        if model not in KINDS or version not in self._versions(model):
             raise BlobMissing("no such manifest")
-        return KINDS[model].manifest().encode()
+        return kind_of(model, version).manifest().encode()
+
+    def _versions(self, model: str) -> list[int]:
+        return [1, 2] if model in self.newer else [1]
 
     def _asked(self) -> None:
         if self.loop.now < self.down_until:
@@ -240,7 +258,8 @@ def load(manifest: Manifest, dice: random.Random, watch: Watch, sickness: Sickne
     """Bring a model up; takes a while."""
     process = PROCESS.get()
     assert process is not None
-    kind, ref = KINDS[manifest.name], str(manifests.ref_of(manifest, manifest.encode()))
+    kind = kind_of(manifest.name, manifest.version)
+    ref = str(manifests.ref_of(manifest, manifest.encode()))
     process.models.add(ref)
     process.loop.work_s = dice.uniform(1, 5) if dice.random() < 0.2 else dice.expovariate(5)
     if kind.wrong == "load":
