@@ -1,9 +1,9 @@
-"""The requests in flight on a worker: how many it reads, and how many bytes of which model.
+"""The requests that a worker has in flight: how many it reads, and how many bytes of which model.
 
 A stream is read in its order, so a worker with several models reads past the flood of one, to the
 requests of its neighbours. In number: of each model only the first entries count, a `SHARES`th of
 the window; `place` bounds what one model can have on the stream. In bytes: one model may use what
-is free but a reserve. What may not be in flight yet is put off: the entry stays on the stream
+is free but a reserve. What it may not have in flight yet is put off: the entry stays on the stream
 until it is answered, so it is forgotten but for its id, and read again when bytes are free.
 """
 
