@@ -33,10 +33,11 @@ do
     end
 
     local function ask(processes, kind, numbers_text)
-      local drawn = redis.call('ZRANDMEMBER', processes, LOOKED_AT, 'WITHSCORES')
-      asked_all = asked_all and #drawn == 2 * redis.call('ZCARD', processes)
-      for i = 1, #drawn, 2 do
-        local lives = drawn[i] ~= id and tonumber(drawn[i + 1]) > now
+      local drawn = redis.call('ZRANDMEMBER', processes, LOOKED_AT)
+      asked_all = asked_all and #drawn == redis.call('ZCARD', processes)
+      if #drawn == 0 then return nil end
+      for i, lease in ipairs(redis.call('ZMSCORE', processes, unpack(drawn))) do
+        local lives = drawn[i] ~= id and tonumber(lease) > now
         local found = lives and conflict(kind .. drawn[i], numbers_text(drawn[i]))
         if found then return found end
       end
