@@ -1,5 +1,5 @@
 -- gateway_beat: renew a gateway's lease, and return to the doors what dead gateways had read and not finished.
--- use: keys, constants, grace, protocol, housekeepers, doors, report, bounds
+-- use: keys, constants, grace, protocol_rows, protocol, housekeepers, doors, report, bounds
 -- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk, protocol that it writes, oldest that it reads.
 -- The failures that are to be logged are read like a door.
 -- Returns {the number of door entries returned from dead gateways (a move is delete + new entry; no gateway

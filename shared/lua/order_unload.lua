@@ -16,8 +16,8 @@ local live = alive(holders, now)
 for _, worker in ipairs(live) do
   local orders = k('orders', worker)
   redis.call('LREM', orders, 0, order)
-  redis.call('RPUSH', orders, order)
-  redis.call('LTRIM', orders, -ORDERS_MAX, -1)
+  redis.call('LPUSH', orders, order)  -- before the loads that wait there
+  redis.call('LTRIM', orders, 0, ORDERS_MAX - 1)
   redis.call('PEXPIRE', orders, DIRECT_TTL_MS)
 end
 return {#live, found[1]}

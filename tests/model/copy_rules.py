@@ -29,7 +29,7 @@ async def retire(run: Run, c: Choices) -> None:
         return None
     worker = run.worker(c, run.state.holds)
     epoch, ref = run.epoch(c, worker), run.ref(c, list(run.state.holds.get(worker, ())))
-    tier, mode = c.of(("", "host", "disk")), c.of(("", "evict", "spare"))
+    tier, mode = c.of(("", "host", "disk")), c.of(("", "gone", "evict", "spare"))
     share = c.of((0.1, 0.9)) if mode == "spare" else 0.0
     last, m = await run.call(
         f"retire {worker} {epoch} {ref} {tier!r} {mode!r} {share}",
@@ -39,14 +39,16 @@ async def retire(run: Run, c: Choices) -> None:
         must(last == "", f"retire says {last} to a fenced worker")
         run.count("retire", "fenced")
         return run.check("retire", m)
-    why = must_stay(m, ref, worker, share if mode == "spare" else None) if mode else ""
+    vetoed = mode in ("evict", "spare")
+    why = must_stay(m, ref, worker, share if mode == "spare" else None) if vetoed else ""
     if why:
         must(last == why, f"retire says {last}, not {why}")
     else:
         why = _retired(m, worker, ref, last)
-        m.note_warm(ref, worker, epoch, tier)
-        m.note_leaving(ref, worker, epoch)
-    if last not in ("pinned", "needed") and mode:
+        if mode != "gone":
+            m.note_warm(ref, worker, epoch, tier)
+            m.note_leaving(ref, worker, epoch)
+    if last not in ("pinned", "needed") and vetoed:
         _enough_are_left(m, ref)
     run.count("retire", why)
     return run.check("retire", m)

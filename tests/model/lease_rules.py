@@ -103,3 +103,30 @@ async def heartbeat(run: Run, c: Choices) -> None:
     must(answer == want, f"heartbeat says {answer}, not {want}")
     run.count("heartbeat", answer)
     run.check("heartbeat", m)
+
+
+async def renew_lease(run: Run, c: Choices) -> None:
+    """The lease, if a heartbeat would do nothing else; else nothing."""
+    worker = run.worker(c)
+    epoch = run.epoch(c, worker)
+    held = len(run.state.holds.get(worker, ())) + c.chance(4)
+    hints = await run.scripts.touch("EXISTS", run.keys.changed(worker))
+    renewed, m = await run.call(
+        f"renew_lease {worker} {epoch}",
+        run.scripts.renew_lease(worker, epoch, LEASE_MS, held),
+    )
+    state = m.state
+    record = state.workers.get(worker)
+    is_plain = (
+        record is not None
+        and record["epoch"] == epoch
+        and state.groups.get(worker)
+        and len(state.holds.get(worker, ())) == held
+        and not (hints or worker in state.crashed or worker in state.unhealthy)
+    )
+    if is_plain:
+        state.leases[worker] = m.now + LEASE_MS
+        m.note_protocol(f"worker {worker}", LEASE_MS)
+    must(renewed == bool(is_plain), f"renew_lease says {renewed}")
+    run.count("renew_lease", "renewed" if renewed else "not plain")
+    run.check("renew_lease", m)
