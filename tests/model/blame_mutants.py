@@ -159,6 +159,9 @@ HEALTH = [
         "lib/session_room", "open_session heartbeat",
         ("an_unhealthy_worker_gives_room",
          "if rank_of(bin.worker, model.ref) == rank and (", "if ("),
+    ),
+    *of(
+        "lib/session_room", "open_session ill_before announce register",
         ("what_a_sick_worker_holds_stays", "if stays and (", "if ("),
     ),
     *of(

@@ -50,7 +50,7 @@ ALL = [
         ("one_model_too_many", "if bin.left < 1 then", "if bin.left < 0 then"),
     ),
     *of(
-        "lib/session_room", "open_session set_policy announce",
+        "lib/session_room", "open_session set_policy announce register",
         ("what_a_policy_pins_takes_no_room", "sum, number = sum + (", "sum, number = 0 * ("),
     ),
     *of(
