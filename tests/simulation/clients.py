@@ -19,8 +19,8 @@ from tests.judge.outcomes import TERMINAL
 from tests.simulation import crowds
 from tests.simulation.fleet import Fleet
 from tests.simulation.gateway import Answer
+from tests.simulation.kinds import BAD, KINDS, POISON, Kind
 from tests.simulation.world import World
-from tests.simulation.zoo import BAD, KINDS, POISON, Kind
 
 PATIENCE_S = 40.0
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from tests.simulation.zoo import KINDS
+from tests.simulation.kinds import KINDS
 
 FLOODED, CHURNED, CALM = NO_FAULTS = ("flooded", "churned", "calm")
 # Requests, the seconds that they take to come, and one in so many is of the other model.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.kinds import BUDGET
 from tests.simulation.process import Process
 from tests.simulation.server import Effect, Ran
-from tests.simulation.zoo import BUDGET, Model
+from tests.simulation.zoo import Model
 
 if TYPE_CHECKING:
     from tests.simulation.history import History

@@ -12,9 +12,9 @@ import numpy as np
 
 from shared.scripts import Placing
 from tests.simulation.history import Request
+from tests.simulation.kinds import BAD, KINDS, POISON
 from tests.simulation.loads import ARGS
 from tests.simulation.server import Ran
-from tests.simulation.zoo import BAD, KINDS, POISON
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
