@@ -158,6 +158,7 @@ RULES: dict[int, tuple[str, tuple[str, ...]]] = {
     2: ("no script grows with the fleet", ("tests/lua/test_reap.py",)),
     3: ("a stall is not a death", (
         "a stall of Redis, or a jump of its clock, is the death of workers",
+        "a leap of Redis's clock is time that passed",
         "a silent worker is reaped before its lease is over",
         "a parent takes a pause for a death",
     )),
@@ -166,7 +167,9 @@ RULES: dict[int, tuple[str, tuple[str, ...]]] = {
         "the budget is not kept", "tests/worker/device/test_host_share.py",
     )),
     6: ("answers leave traces", ("failures are recorded nowhere",)),
-    7: ("neighbours are safe", ("one model's queue counts for its neighbours",)),
+    7: ("neighbours are safe", (
+        "one model's queue counts for its neighbours", "the device takes up what was cancelled",
+    )),
     8: ("cold is as fast as the bytes", ("tests/worker/trial/test_independence.py",)),
     9: ("two releases side by side", ("tests/lua/test_releases.py",)),
 }  # fmt: skip
