@@ -45,6 +45,7 @@ class InflightWindow:
         """`models()`: how many models the worker serves."""
         self._max_entries = max_entries
         self._max_bytes = max_bytes
+        self._for_all = max_bytes - max_bytes // RESERVES  # the rest is for small shares
         self._models = models
         self._share = max(1, max_entries // SHARES)
         self._by_model: Counter[bytes] = Counter()
@@ -103,6 +104,8 @@ class InflightWindow:
     def admits(self, size: int, model: bytes) -> bool:
         """Whether an entry that was just read may be in flight now. It waits for those of its model
         that were read before it."""
+        if not self._put_off and self.bytes + size <= self._for_all:  # as nearly always
+            return True
         return model not in self._put_off and (self._models() < 2 or self._fits(size, model))
 
     def _fits(self, size: int, model: bytes, more: int = 0, own: int = 0) -> bool:
@@ -114,12 +117,13 @@ class InflightWindow:
             return True
         if own + size <= self._max_bytes // SHARES:
             return total + size <= self._max_bytes
-        return total + size <= self._max_bytes - self._max_bytes // RESERVES
+        return total + size <= self._for_all
 
     def add(self, entry: bytes, size: int, model: bytes = b"") -> None:
         """Count an entry of `size` bytes."""
         self._sizes[entry] = size, model
-        self._note(model)
+        self._by_model[model] = number = self._by_model[model] + 1
+        self._counted += number <= self._share
         self._last_size = size or 1
         self._bytes_of[model] += size
         self.bytes += size
@@ -181,8 +185,10 @@ class InflightWindow:
         self._counted += self._by_model[model] <= self._share
 
     def _forget(self, model: bytes) -> None:
-        self._counted -= self._by_model[model] <= self._share
-        self._by_model[model] -= 1
-        if not self._by_model[model]:
+        number = self._by_model[model]
+        self._counted -= number <= self._share
+        if number > 1:
+            self._by_model[model] = number - 1
+        else:
             del self._by_model[model]
             self._bytes_of.pop(model, None)
