@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.bench.limits import Limit, figure_of, show
-from deploy.bench.measure import percentile
+from deploy.bench.measure import BenchError, percentile
 from deploy.bench.report import number
 from deploy.bench.results import Figure, Note
 from deploy.bench.scale.fleet import CALM, SATURATED
@@ -110,6 +110,8 @@ async def _work(server: RedisServer, models: Path, workers: int, share: float, s
             core = (await main_thread_s(stage.client) - before) / found.seconds
             alive = await stage.client.zcount(keys.workers, await _now(stage), "+inf")
             beats = await beating
+    if not beats.late_s:
+        raise BenchError(f"no heartbeat of {workers} workers was answered: is the machine busy?")
     return Seen(found, beats, max(workers - alive, beats.fenced), core)
 
 

@@ -75,7 +75,7 @@ async def _beat_all(
 async def _beat_one(url: str, keys: Keys, member: Member, share: float, beats: Beats) -> None:
     channel = Channel(url)
     scripts = WorkerScripts(channel, keys)
-    due = clock.monotonic() + random.uniform(0, BEAT_EVERY_S)
+    due = random.uniform(clock.monotonic(), max(beats.starts, clock.monotonic() + BEAT_EVERY_S))
     try:
         while due < beats.ends:
             await asyncio.sleep(due - clock.monotonic())
