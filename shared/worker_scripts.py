@@ -174,7 +174,8 @@ class WorkerScripts(ScriptRunner):
         self, worker: str, epoch: str, ref: str, tier: str = "", mode: str = "", share: float = 0
     ) -> str:
         """Stop new placements; the last entry id to drain up to, '' if fenced. With `mode` evict or
-        spare also `pinned` or `needed`: it stays. `tier` (host, disk): where the model will be."""
+        spare also `pinned` or `needed`: it stays. With `gone` no copy drains. `tier` (host, disk):
+        where the model will be."""
         answer: bytes = await self._run("retire", worker, epoch, ref, tier, mode, share)
         return answer.decode()
 

@@ -1,10 +1,9 @@
 """Places a request once, whatever becomes of Redis's answer.
 
 in time    placed, or refused
-too late   its caller has left or was told of its deadline: the request ends as that caller was
-           told
+too late   its caller has left, or got the error of its deadline: the request ends as that says
 lost       a request with an idempotency key is placed again; whether another one runs is
-           unknown, and its caller is told so
+           unknown, and its caller gets that error
 """
 
 from __future__ import annotations

@@ -127,6 +127,7 @@ COPIES = [
         ("it_is_still_sent_requests", "redis.call('HDEL', k('holders', ref), worker)", ""),
         ("the_reverse_stays", "redis.call('SREM', k('holds', worker), ref)", ""),
         ("it_need_not_drain", "last[1] and last[1][1] or '0-0'", "'0-0'"),
+        ("what_is_gone_drains", "if mode ~= 'gone' then", "if true then"),
     ),
     *of(
         "retire", "retire announce open_session order_copy set_policy",

@@ -19,6 +19,7 @@ async def register(run: Run, c: Choices) -> None:
     fields |= {"parent": run.parent(worker)}
     fields |= {"state": "ready", "device_class": c.of(("cpu", "h100"))}
     fields |= {"budget_bytes": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
+    fields |= c.of(({}, {"pinned_bytes": "40", "pinned_models": "1"}))
     fields |= _report(run, c)
     epoch, m = await run.call(
         f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
@@ -31,6 +32,7 @@ async def register(run: Run, c: Choices) -> None:
     _note_health(m, worker)
     _index(m, worker)
     m.state.leases[worker] = m.now + LEASE_MS
+    m.note_protocol(f"worker {worker}", LEASE_MS)
     m.state.work[worker], m.state.pending[worker], m.state.groups[worker] = {}, set(), {epoch}
     run.count("register", "registered")
     run.check("register", m)
@@ -93,6 +95,7 @@ async def heartbeat(run: Run, c: Choices) -> None:
         want = "fenced"
     else:
         m.state.leases[worker] = m.now + LEASE_MS
+        m.note_protocol(f"worker {worker}", LEASE_MS)
         record |= report
         _note_health(m, worker)
         _index(m, worker)
