@@ -15,6 +15,7 @@ async def at_rest(cell: Cell) -> str:
     epoch = await worker(cell, holds=[REF])
     await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used_bytes": 7})
     cell.scripts.now_ms += 3000
+    await cell.client.hset(cell.keys.protocols, "1 1", f"{NOW_MS + 3000 + LEASE_MS} worker w2")
     return epoch
 
 
@@ -32,7 +33,8 @@ async def test_the_lease_is_renewed_and_nothing_else_is_written(cell: Cell) -> N
 
 
 @pytest.mark.parametrize(
-    "what", ["epoch", "map", "stream", "group", "record", "hints", "crashed", "unhealthy", "clock"]
+    "what",
+    ["epoch", "map", "stream", "group", "record", "hints", "crashed", "unhealthy", "clock", "row"],
 )
 async def test_whatever_a_heartbeat_would_say_or_do_is_left_to_it(cell: Cell, what: str) -> None:
     """Nothing is renewed, so that the heartbeat follows at once."""
@@ -54,6 +56,8 @@ async def test_whatever_a_heartbeat_would_say_or_do_is_left_to_it(cell: Cell, wh
         await client.expire(keys.crashed("w1"), 60)
     elif what == "unhealthy":
         await client.hset(keys.unhealthy, "w1", "suspect")
+    elif what == "row":
+        await client.hset(keys.protocols, "1 1", f"{NOW_MS + 3000 + LEASE_MS - 1} worker w1")
     elif what == "clock":
         cell.scripts.now_ms = None
         await client.set(keys.clock, f"{NOW_MS} 0 0 {LEASE_MS}")  # long ago

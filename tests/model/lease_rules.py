@@ -123,6 +123,7 @@ async def renew_lease(run: Run, c: Choices) -> None:
         and state.groups.get(worker)
         and len(state.holds.get(worker, ())) == held
         and not (hints or worker in state.crashed or worker in state.unhealthy)
+        and int(state.rows.get("1 1", "0").partition(" ")[0]) >= m.now + LEASE_MS
     )
     if is_plain:
         state.leases[worker] = m.now + LEASE_MS

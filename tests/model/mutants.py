@@ -135,7 +135,7 @@ WORKER = [
     *of(
         "renew_lease", "renew_lease register reap announce lose_stream heartbeat",
         ("a_lease_is_not_renewed",
-         "redis.call('ZADD', WORKERS, now + tonumber(ARGV[4]), worker)", ""),
+         "redis.call('ZADD', WORKERS, ends, worker)", ""),
         ("any_epoch_renews_it", "known[1] ~= ARGV[3] or known[2]", "not known[1]"),
         ("a_lost_stream_renews_it", "groups.err or #groups == 0", "false"),
         ("a_lost_map_renews_it",
@@ -143,6 +143,7 @@ WORKER = [
         ("what_has_changed_is_not_said",
          "redis.call('EXISTS', k('changed', worker), k('crashed', worker)) > 0", "false"),
         ("the_unhealthy_stay_so", "redis.call('HEXISTS', UNHEALTHY, worker) == 1", "false"),
+        ("the_lease_outlasts_its_row", "or 0) < ends", "or 0) < 0"),
     ),
     *of(
         "heartbeat", "heartbeat announce",
