@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, cast
+
+import redis.exceptions
 
 from deploy.bench.scale.fleet import COPY_BYTES, Member
 from shared import clock
@@ -75,7 +78,7 @@ class IdleWorker:
 
     async def start(self) -> None:
         """Begin the loops, as after a while: the copies are not all read at the same moment."""
-        await self._calls.execute_command("PING")
+        await self._connect()
         for copy in self.copies.all():
             copy.read_at = clock.monotonic() - random.uniform(0, READ_EVERY_S)
         self._tasks = [
@@ -83,6 +86,13 @@ class IdleWorker:
             asyncio.create_task(self._receive()),
             asyncio.create_task(self._look_after_copies()),
         ]
+
+    async def _connect(self) -> None:
+        while True:
+            with suppress(redis.exceptions.RedisError):  # a thousand connect at once
+                await self._calls.execute_command("PING")
+                return
+            await asyncio.sleep(0.2)
 
     async def stop(self) -> None:
         """End the loops; the worker's lease runs out."""

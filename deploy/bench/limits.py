@@ -14,7 +14,7 @@ from deploy.bench.report import number
 from deploy.bench.results import Figure, Note, Target, alone
 
 WITHIN = Target(of="ours", at_most=1.0)
-NOTHING = 1e-9  # what at least a value counts as, where a share is taken of it
+NOTHING = 1e-6  # what at least a value counts as, where a share is taken of it
 
 
 class Limit(NamedTuple):
@@ -28,10 +28,12 @@ class Limit(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of the bound: above 1 it is missed. A bound of 0 bears nothing."""
+        """Of the bound: above 1 it is missed. A bound of 0 bears nothing: 1 more for each."""
         if self.at_least:
             return self.bound / max(self.value, NOTHING)
-        return self.value / max(self.bound, NOTHING)
+        if self.bound == 0:
+            return 1.0 + self.value if self.value > 0 else 0.0
+        return self.value / self.bound
 
     @property
     def is_met(self) -> bool:

@@ -23,6 +23,7 @@ from worker.trial.batches import INDEPENDENT
 EVERY_S = 1.0
 SETTLED_S = 5.0  # before a copy's share of the device's time is known well
 READ_EVERY_S = 300.0  # though nothing is said to have changed
+TOGETHER_S = 30.0  # what is due so soon is read with what is due now: Redis wakes up once
 READ_MOST = 128  # copies at once: those of all workers are due together after an outage
 FIRST_S, LONGEST_S = 1.0, 8.0  # between two refusals of the cell to let a copy go, doubling
 
@@ -49,6 +50,8 @@ class IdleEvictor:
     async def _refresh(self, held: list[Copy]) -> None:
         now = clock.monotonic()
         stale = [copy for copy in held if now - copy.read_at >= READ_EVERY_S]
+        if stale:
+            stale = [copy for copy in held if now - copy.read_at >= READ_EVERY_S - TOGETHER_S]
         due = sorted(stale, key=lambda copy: copy.read_at)[:READ_MOST]
         for copy in due:
             copy.read_at = now  # before the read: what changes meanwhile is read once more

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.bench.limits import Limit, figure_of, show
-from deploy.bench.measure import percentile
+from deploy.bench.measure import BenchError, percentile
 from deploy.bench.report import number
 from deploy.bench.results import Figure, Note
 from deploy.bench.scale.fleet import CALM, SATURATED
-from deploy.bench.scale.heartbeats import LEASE_MS, Beats, beat_elsewhere
+from deploy.bench.scale.heartbeats import Beats, beat_elsewhere
 from deploy.bench.scale.placing import Placements, gateways_at_work, place_for
 from deploy.bench.scale.stage import Stage, open_stage
 from deploy.bench.scale.whole import main_thread_s
@@ -31,6 +31,7 @@ from deploy.local.redis_versions import binaries, of_redis
 NAME = "collapse"
 KEPT_SHARE = 0.8  # of the placements at 40 %
 LATEST_S = 1.0  # a heartbeat
+START_S, REGISTERED_MS = 1.5, 30_000  # until the process that beats has started; a first lease
 HALF, BUSY = 0.40, SATURATED[0]
 
 
@@ -98,17 +99,19 @@ async def _work(server: RedisServer, models: Path, workers: int, share: float, s
         fleet, keys = stage.fleet, stage.keys
         await fleet.grow(workers, size.copies)
         await fleet.load(share, SATURATED[1] if share == BUSY else CALM[1])
-        await stage.client.zadd(keys.workers, await _leases(stage, LEASE_MS))
+        await stage.client.zadd(keys.workers, await _leases(stage))
         beating = asyncio.create_task(
-            beat_elsewhere(url, keys, fleet.members, share, size.settle_s + size.seconds)
+            beat_elsewhere(url, keys, fleet.members, share, size.settle_s, size.seconds)
         )
         async with gateways_at_work(url, keys, models, size.gateways):
-            await place_for(url, keys, fleet.refs, size.gateways, size.settle_s)
+            await place_for(url, keys, fleet.refs, size.gateways, START_S + size.settle_s)
             before = await main_thread_s(stage.client)
             found = await place_for(url, keys, fleet.refs, size.gateways, size.seconds)
             core = (await main_thread_s(stage.client) - before) / found.seconds
             alive = await stage.client.zcount(keys.workers, await _now(stage), "+inf")
             beats = await beating
+    if not beats.late_s:
+        raise BenchError(f"no heartbeat of {workers} workers was answered: is the machine busy?")
     return Seen(found, beats, max(workers - alive, beats.fenced), core)
 
 
@@ -117,8 +120,9 @@ async def _now(stage: Stage) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
-async def _leases(stage: Stage, lease_ms: int) -> dict[str, float]:
-    expiry = await _now(stage) + lease_ms
+async def _leases(stage: Stage) -> dict[str, float]:
+    """Until the first heartbeat of each."""
+    expiry = await _now(stage) + REGISTERED_MS
     return {member.name: float(expiry) for member in stage.fleet.members}
 
 

@@ -20,7 +20,7 @@ from shared.worker_report import CopyBytes, CopyUse, WorkerReport, encode
 DIGEST = "0123456789ab"
 COPY_BYTES = 50_000_000
 HOUR_MS = 3_600_000  # no lease ends while it is measured
-LOADED_VERSIONS_TTL_MS = 7 * 86_400_000
+LOADED_VERSIONS_TTL_MS, KEY_TTL_MS = 7 * 86_400_000, 86_400_000
 AT_ONCE = 200  # workers in a pipeline
 QUEUED = 12  # requests on the stream of a saturated worker
 CALM, SATURATED = (0.1, 5.0), (0.95, 20.0)  # share of time that the device is busy, ms a request
@@ -87,6 +87,12 @@ class Fleet:
             for member in chunk:
                 self._add(pipe, member, now)
             await pipe.execute()
+        await self._note_protocol(now)
+
+    async def _note_protocol(self, now: int) -> None:
+        row, keys = f"{now + self.lease_ms} worker w0", self.keys
+        await self.client.hset(keys.protocols, "{} {}".format(*NUMBERS), row)
+        await self.client.pexpire(keys.protocols, KEY_TTL_MS)
 
     def _add(self, pipe: Any, member: Member, now: int) -> None:
         keys, name = self.keys, member.name

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from typing import Any
 
 import uvloop
 
@@ -29,54 +30,63 @@ LEASE_MS = 10_000  # as usual
 
 @dataclass
 class Beats:
-    """How late each was answered, s; how many failed, or were answered that the lease is lost."""
+    """Of those due in a span of time: how late each was answered, s; how many failed, or were
+    answered that the lease is lost."""
 
+    starts: float
+    ends: float
     late_s: list[float] = field(default_factory=list)
     failed: int = 0
     fenced: int = 0
 
+    def note(self, due: float, *, failed: bool = False, fenced: bool = False) -> None:
+        """One was due then, and is answered now."""
+        if due >= self.starts:
+            self.late_s.append(clock.monotonic() - due)
+            self.failed += failed
+            self.fenced += fenced
+
 
 async def beat_elsewhere(
-    url: str, keys: Keys, members: Sequence[Member], share: float, seconds: float
+    url: str, keys: Keys, members: Sequence[Member], share: float, settle_s: float, seconds: float
 ) -> Beats:
-    """In another process, for these seconds. `share`: of time that the devices are busy."""
+    """In another process: what comes of the beats of these seconds, after all have connected.
+    `share`: of time that the devices are busy."""
     loop, cell = asyncio.get_running_loop(), keys.prefix[1:-1]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        work = loop.run_in_executor(pool, beat, url, cell, list(members), share, seconds)
+        work = loop.run_in_executor(pool, beat, url, cell, list(members), share, settle_s, seconds)
         return await work
 
 
-def beat(url: str, cell: str, members: Sequence[Member], share: float, seconds: float) -> Beats:
+def beat(url: str, cell: str, *how: Any) -> Beats:
     """The body of that process."""
-    return uvloop.run(_beat_all(url, Keys(cell), members, share, seconds))
+    return uvloop.run(_beat_all(url, Keys(cell), *how))
 
 
 async def _beat_all(
-    url: str, keys: Keys, members: Sequence[Member], share: float, seconds: float
+    url: str, keys: Keys, members: Sequence[Member], share: float, settle_s: float, seconds: float
 ) -> Beats:
-    beats, ends = Beats(), clock.monotonic() + seconds
-    await asyncio.gather(*(_beat_one(url, keys, each, share, ends, beats) for each in members))
+    starts = clock.monotonic() + settle_s
+    beats = Beats(starts, starts + seconds)
+    await asyncio.gather(*(_beat_one(url, keys, each, share, beats) for each in members))
     return beats
 
 
-async def _beat_one(
-    url: str, keys: Keys, member: Member, share: float, ends: float, beats: Beats
-) -> None:
+async def _beat_one(url: str, keys: Keys, member: Member, share: float, beats: Beats) -> None:
     channel = Channel(url)
     scripts = WorkerScripts(channel, keys)
-    due = clock.monotonic() + random.uniform(0, BEAT_EVERY_S)
+    due = random.uniform(clock.monotonic(), max(beats.starts, clock.monotonic() + BEAT_EVERY_S))
     try:
-        while due < ends:
+        while due < beats.ends:
             await asyncio.sleep(due - clock.monotonic())
             news = {"busy_share": round(share + random.uniform(-0.01, 0.01), 4)}
             try:
                 beaten = await scripts.heartbeat(
                     member.name, member.epoch, member.incarnation, LEASE_MS, len(member.refs), news
                 )
-                beats.fenced += beaten.answer != statuses.OK
+                beats.note(due, fenced=beaten.answer != statuses.OK)
             except WarmrouteError:
-                beats.failed += 1
-            beats.late_s.append(clock.monotonic() - due)
+                beats.note(due, failed=True)
             due = max(due, clock.monotonic() - BEAT_EVERY_S) + BEAT_EVERY_S
     finally:
         with suppress(Exception):

@@ -131,7 +131,8 @@ def test_the_worst_of_all_limits_is_the_figure() -> None:
 
 
 def test_one_loss_where_none_may_be_is_a_miss() -> None:
-    """A bound of 0 bears nothing."""
+    """A bound of 0 bears nothing, and the share stays a number that can be read."""
+    assert Limit("losses", 3.0, "", 0.0).share == 4.0
     assert not Limit("losses", 1.0, "", 0.0).is_met
     assert Limit("losses", 0.0, "", 0.0).is_met
     assert not Limit("a share", 0.0, "x", 0.8, at_least=True).is_met

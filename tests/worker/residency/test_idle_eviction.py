@@ -129,6 +129,12 @@ async def test_what_nobody_changed_is_not_read_again(
     loading.parts.copies.get(refs[1]).read_at -= module.READ_EVERY_S
     await idle_eviction.run_once()
     assert read[3:] == [refs[1]]
+    loading.parts.copies.get(refs[0]).read_at -= module.READ_EVERY_S - module.TOGETHER_S / 2
+    await idle_eviction.run_once()
+    assert read[4:] == []
+    loading.parts.copies.get(refs[1]).read_at -= module.READ_EVERY_S
+    await idle_eviction.run_once()
+    assert read[4:] == [refs[1], refs[0]], "what is due soon is read with what is due"
 
 
 async def test_a_read_that_failed_is_repeated(
