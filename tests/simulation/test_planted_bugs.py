@@ -146,7 +146,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         in_lua("has_enough(worker, item.model, queued, limits.work)", "false"), "I24",
     ),
     "the sweep orders nothing again": (
-        in_lua("    order_load(ref, first[1], now)\n    swept.", "    swept."),
+        in_lua("    order_load(ref, ref .. ' again', now)\n    swept.", "    swept."),
         "I17",
     ),
     "cancel publishes without deleting": (
