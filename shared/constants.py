@@ -27,6 +27,7 @@ FAILURES_MAX = 10_000
 REPLIES_MAX = 100_000
 ORDERS_MAX = 1000  # per worker; orders that are cut off are still in the cold queue
 RECORD_BYTES = 512  # of a record and its tombstone, beside the outcome
+LARGE_BODY = 16_384  # bytes; from here on the record of a request has its size
 LETTER_BODY_MAX = 1 << 20  # a larger payload is not kept with its dead letter
 CARRIED_MAX = 100  # fields of a work entry that this release does not know
 

@@ -133,9 +133,10 @@ class GatewayScripts(HousekeepingScripts):
         """A gateway stops. Per request 1 if it continues and can be polled, 0 if it has ended.
         Afterwards the replies that it has not read are in the stream `<gateway>.unread`."""
         items, kept = list(waiting), list[int]()
-        for at in range(0, max(1, len(items)), CHUNK):
-            flat = [field for item in items[at : at + CHUNK] for field in item]
-            last = "1" if at + CHUNK >= len(items) else ""
+        size = max(1, CHUNK // 2)
+        for at in range(0, max(1, len(items)), size):
+            flat = [field for item in items[at : at + size] for field in item]
+            last = "1" if at + size >= len(items) else ""
             kept += await self._run("hand_over", gateway, last, *flat)
         return kept
 

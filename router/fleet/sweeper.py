@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
-ORDER_UNITS = 12  # an order's share of a script's budget (lua/lib/order.lua)
+# An order's share of a script's budget (lua/lib/order.lua), and that of a request's end (sweep).
+ORDER_UNITS, END_UNITS = 12, 4
 CLOCK_EVERY_S = 0.4
 MAX_CHUNKS = 1000
 MAX_LOGGED = 1000
@@ -129,7 +130,7 @@ class Sweeper:
         for _ in range(MAX_CHUNKS):
             ended, ordered, placed = await self._tolerant("sweep", self._scripts.sweep)
             counts.update(ended=ended, ordered=ordered, placed=placed)
-            if ended + placed + ORDER_UNITS * ordered < CHUNK:
+            if END_UNITS * ended + placed + ORDER_UNITS * ordered < CHUNK:
                 break
         return counts
 

@@ -28,7 +28,7 @@ from shared.scripts import Cancel, GatewayScripts, Placed
 
 log = logging.getLogger(__name__)
 
-BATCH = 128
+BATCH = 48  # 20 to 25 commands each
 LATE_S = 30.0  # how long the cancel of a request whose deadline has passed is tried
 LOOK_S = 0.5  # how long the reply of a passed deadline may wait for Redis
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0

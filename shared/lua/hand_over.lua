@@ -1,5 +1,5 @@
 -- hand_over: end a stopping gateway; the requests of its waiting callers get records.
--- use: keys, constants, queued, report, outcomes, publish, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement
+-- use: keys, constants, there, queued, report, outcomes, publish, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement
 -- KEYS[1] prefix. ARGV: now, gateway, '1' in the last call (else ''), then per request: id, ref, deadline ms,
 --   stream and entry where it was placed.
 -- Returns per request 1 it can be polled from now on | 0 it has ended.
@@ -16,7 +16,7 @@ for i = 4, #ARGV, 5 do
   if flags then
     if not has_flag(flags, POLL) then redis.call('HSET', key, 'flags', flags .. POLL) end
     out[#out + 1] = 1
-  elseif stream ~= '' and #redis.call('XRANGE', stream, entry, entry) == 1 then
+  elseif stream ~= '' and is_there(stream, entry) then
     local item = {id = id, model = ARGV[i + 1], deadline = tonumber(ARGV[i + 2]), flags = KEEP .. POLL, reply = ''}
     record(item, 'placed', stream, entry, now)
     out[#out + 1] = 1

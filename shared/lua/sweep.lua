@@ -1,14 +1,15 @@
 -- sweep: end requests past their deadlines, and lost ones; order loads again for parked requests without one.
--- use: keys, constants, queued, guarded, grace, report, outcomes, deadline, publish, lost, entries, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, parked, waiting_models
--- KEYS[1] prefix. ARGV: now, budget: so many requests are ended or placed in all, where an order counts
---   ORDER_UNITS (order), and so many members of each index are looked at.
+-- use: keys, constants, queued, guarded, grace, report, outcomes, deadline, publish, there, lost, entries, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, parked, waiting_models
+-- KEYS[1] prefix. ARGV: now, budget: so many requests are placed in all, where one that is ended counts END_UNITS, and an
+--   order ORDER_UNITS (order), and so many members of each index are looked at.
 -- Returns {requests ended, loads ordered again, requests placed again, {errors of single requests and models}}.
+local END_UNITS = 4
 local LATER_MS = 60000  -- until a request that could not be ended is tried again
 local now, budget = clock(), tonumber(ARGV[2])
 open_with_harmless_write()
 local grace = grace_of(now)
 
-local function left() return budget - work_done(swept.ended + swept.placed) end
+local function left() return budget - work_done(END_UNITS * swept.ended + swept.placed) end
 
 local function expire(id)
   local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model', 'status')
@@ -25,7 +26,7 @@ local function expire(id)
   return true
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, budget)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, math.ceil(budget / END_UNITS))) do
   redis.call('ZREM', DEADLINES, id)
   if not guarded(id, expire, id) then redis.call('ZADD', DEADLINES, now + LATER_MS, id) end
 end
@@ -52,6 +53,7 @@ end
 -- With many models to look at, few of the requests: an entry is seldom lost.
 local drawn = left() > 0 and math.max(math.ceil(budget / 4), left() - #refs) or 0
 for _, id in ipairs(redis.call('ZRANDMEMBER', DEADLINES, drawn)) do
+  if left() <= 0 then break end
   if guarded(id, end_if_lost, id, now) then swept.ended = swept.ended + 1 end
 end
 return {swept.ended, swept.ordered, swept.placed, errors}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.scripts import CHUNK
+from shared.scripts import CHUNK, PartlyDone
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
 
@@ -78,3 +78,46 @@ async def test_a_lost_index_of_parked_models_is_built_again(cell: Cell) -> None:
     await cell.client.delete(cell.keys.parked_refs, cell.keys.load(REF))
     assert sum([(await cell.scripts.sweep())[1] for _ in range(2)]) == 1
     assert await cell.token(REF)
+
+
+LARGE = b"b" * 16_384
+
+
+async def payloads_read(cell: Cell) -> int:
+    """How often Redis has read entries with their payload."""
+    stats = await cell.client.info("commandstats")
+    return int(stats.get("cmdstat_xrange", {}).get("calls", 0))
+
+
+@pytest.mark.parametrize("place", ["parked", "queued", "read"])
+@pytest.mark.parametrize("lost", [False, True])
+async def test_of_a_large_request_the_payload_is_not_read(
+    cell: Cell, place: str, lost: bool
+) -> None:
+    """To find out whether it is there, wherever it is; nothing is left of the question."""
+    item = kept(body=LARGE)
+    if place != "parked":
+        await cell.worker("w1", holds=[REF])
+    await cell.place(item)
+    stream = cell.keys.parked(REF) if place == "parked" else cell.keys.work("w1")
+    if place == "read":
+        await cell.read()
+    ((entry, _),) = await cell.client.xrange(stream)
+    if lost:  # and there is another one by now
+        await cell.client.xadd(stream, {"id": "other"})
+        await cell.client.xdel(stream, entry)
+    groups, before = await cell.client.xinfo_groups(stream), await payloads_read(cell)
+    assert (await cell.scripts.sweep())[0] == int(lost)
+    assert await payloads_read(cell) == before
+    assert await cell.client.xinfo_groups(stream) == groups
+
+
+async def test_a_broken_name_of_a_large_entry_leaves_no_group(cell: Cell) -> None:
+    """The next sweep asks again."""
+    item = kept(body=LARGE)
+    await cell.place(item)
+    await cell.client.hset(cell.keys.request(item.id), "entry", "no id")
+    for _ in range(2):
+        with pytest.raises(PartlyDone, match="no id"):
+            await cell.scripts.sweep()
+    assert await cell.client.xinfo_groups(cell.keys.parked(REF)) == []

@@ -21,7 +21,7 @@ LOADS = [
     *of(
         "lib/blame", "fail_load claim_load heartbeat",
         ("a_cause_of_its_own_convicts_a_class", "failure.scope == 'class' and", ""),
-        ("one_convicts_a_class", "AGREEING = 2", "AGREEING = 1"),
+        ("one_convicts_a_class", "AGREEING = 32, 600000, 2", "AGREEING = 32, 600000, 1"),
         ("whoever_is_sick_is_asked", "rank < RANKS.sick", "true"),
     ),
     *of(
@@ -108,8 +108,8 @@ CRASHES = [
     ),
     *of(
         "lib/release_worker", "begin fence_worker register announce",
-        ("what_crashed_it_goes_first", "rows[redis.call('HEXISTS', started, e[1]) + 1]",
-         "rows[2 - redis.call('HEXISTS', started, e[1])]"),
+        ("what_crashed_it_goes_first", "rows[batch and 2 or 1]",
+         "rows[batch and 1 or 2]"),
         ("its_illness_outlives_it", "redis.call('HDEL', UNHEALTHY, worker)", ""),
     ),
 ]  # fmt: skip

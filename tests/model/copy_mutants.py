@@ -25,7 +25,7 @@ LOADS = [
     ),
     *of(
         "lib/blame", "claim_load order_copy announce refuse_load reload",
-        ("a_holder_takes_another_copy", "return held and redis", "return false and redis"),
+        ("a_holder_takes_another_copy", "return held and holds(worker)", "return false"),
         ("as_small_a_budget_is_asked", "own.budget <= larger", "false"),
     ),
     *of(

@@ -57,7 +57,7 @@ GATEWAY = [
         "hand_over", "hand_over announce complete",
         ("the_outcome_is_not_kept", "redis.call('HSET', key, 'flags', flags .. POLL)", ""),
         ("it_still_gets_replies", "redis.call('RENAME', replies, unread)", "local _ = 0"),
-        ("what_has_ended_goes_on", "#redis.call('XRANGE', stream, entry, entry) == 1", "true"),
+        ("what_has_ended_goes_on", "is_there(stream, entry)", "true"),
     ),
     *of(
         "replay", "replay publish_reply write_ingress buried_before",
@@ -111,7 +111,7 @@ GATEWAY = [
     ),
     *of(
         "lib/waiting_models", "sweep tick claim_load take_order announce",
-        ("a_lost_order_is_not_repeated", "order_load(ref, first[1], now)", ""),
+        ("a_lost_order_is_not_repeated", "order_load(ref, ref .. ' again', now)", ""),
         ("an_order_in_the_queue_ends", "redis.call('EXPIRE', load, JOB_TTL_S)", ""),
         ("a_taken_order_lives_on", "redis.call('PEXPIRE', load, CLAIM_TTL_MS)", "local _ = 0"),
     ),
@@ -167,6 +167,7 @@ WORKER = [
         "complete", "complete begin announce cancel",
         ("who_lost_publishes_too", "if out[(i - 4) / 8 + 1] == 1 then", "if true then"),
         ("still_noted_as_begun", "redis.call('HDEL', k('started', worker), unpack(won))", ""),
+        ("what_it_has_not_read_ends_too", "is_read and redis.call", "redis.call"),
     ),
     *of(
         "fence_worker", "fence_worker begin announce claim_load",

@@ -102,8 +102,7 @@ SHARED = [
         ("the_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1, id)", "local _ = 0"),
         ("the_index_keeps_it", "redis.call('ZREM', WAITING_ORDERS, ref)", ""),
         ("nobody_is_invited",
-         "redis.call('RPUSH', redis.call('EXISTS', COMPACTED_QUEUE) == 1 and COMPACTED_QUEUE "
-         "or COLD_QUEUE, id)", ""),
+         "redis.call('RPUSH', queue_end, id)", ""),
     ),
     *of(
         "lib/order", "sweep place take_order tick refuse_load claim_load",

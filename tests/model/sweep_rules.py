@@ -12,6 +12,7 @@ from tests.model.releasing import Wiping, wipe
 from tests.model.run import Choices, Run
 from tests.model.state import Item, Load
 
+END_UNITS = 4
 LOST = "unavailable Redis has lost the entry of this request; send it again"
 
 
@@ -42,7 +43,7 @@ async def sweep(run: Run, c: Choices) -> None:
     counts = {"expired": expired, "ordered": 0, "placed": 0}
 
     def left() -> int:
-        return run.chunk - m.work_done(expired + counts["placed"])
+        return run.chunk - m.work_done(END_UNITS * expired + counts["placed"])
 
     head, taken = m.queue_head(run.chunk), set()
     older = [ref for ref, since in m.state.waits.items() if head is not None and since < head]
@@ -57,7 +58,8 @@ async def sweep(run: Run, c: Choices) -> None:
         if left() > 0 and ref not in taken:
             what, number = _sweep_ref(m, ref, left(), grace, head)
             counts[what] = counts.get(what, 0) + number
-    counts["lost"] = _end_lost(m, max(-(-run.chunk // 4), left() - drawn) if left() > 0 else 0)
+    count = max(-(-run.chunk // 4), left() - drawn) if left() > 0 else 0
+    counts["lost"] = _end_lost(m, count, -(-left() // END_UNITS))
     ended = expired + counts["lost"]
     must(answer == (ended, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
     for what, number in counts.items():
@@ -71,7 +73,7 @@ async def sweep(run: Run, c: Choices) -> None:
 def _expire(m: Model, chunk: int, grace: int) -> int:
     overdue = sorted((at, i) for i, at in m.state.deadlines.items() if at <= m.now)
     expired = 0
-    for _, request in overdue[:chunk]:
+    for _, request in overdue[: -(-chunk // END_UNITS)]:
         m.state.deadlines.pop(request)
         place, record = m.place_of(request), m.state.records.get(request, {})
         if place is None:
@@ -90,8 +92,8 @@ def _expire(m: Model, chunk: int, grace: int) -> int:
     return expired
 
 
-def _end_lost(m: Model, chunk: int) -> int:
-    """Requests whose entry is missing: all, or of many those that Redis chose."""
+def _end_lost(m: Model, chunk: int, most: int) -> int:
+    """Requests whose entry is missing: all, or of many those that Redis chose; `most` at most."""
     told = {fields["id"]: at for at, fields in enumerate(m.after.failures.values())}
     known, ended = len(m.state.deadlines), 0
     for request in sorted(m.state.deadlines, key=lambda request: told.get(request, 0)):
@@ -100,12 +102,13 @@ def _end_lost(m: Model, chunk: int) -> int:
             del m.state.deadlines[request]
         if place is None or place[2] in getattr(m.state, place[0]).get(place[1], {}):
             continue
-        must(chosen or known > chunk, f"{request} is lost, and does not end")
+        must(chosen or known > min(chunk, most), f"{request} is lost, and does not end")
         if chosen:
             record = m.state.records[request]
             item = Item(request, record["model"], 0, record["reply"], record["flags"], 0, "")
             publish(m, item, "failed", "", LOST)
             ended += 1
+    must(ended <= max(0, most), f"{ended} were lost, and {most} may end in a call")
     return ended
 
 

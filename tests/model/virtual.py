@@ -16,6 +16,7 @@ from shared.channel import Channel
 from shared.keys import Keys
 from shared.script_runner import load_source
 from shared.scripts import Scripts
+from tests.model.prediction import must
 
 PROLOGUE = """
 local redis = (function(real)
@@ -108,6 +109,7 @@ if ARGV[2] == 'SET' and ARGV[5] then return redis.call('SET', ARGV[3], ARGV[4], 
 if ARGV[2] ~= 'FLUSHCELL' then return redis.call(unpack(ARGV, 2)) end
 for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do redis.call('DEL', key) end
 """
+MOST_CALLS = 1000  # of one step: a worker is released in parts
 _OWN = {"nothing": "return 0", "touch": TOUCH}
 
 
@@ -141,6 +143,7 @@ class VirtualScripts(Scripts):
         super().__init__(channel, keys)
         self._mutant = mutant
         self._rows: list[Any] | None = None
+        self._calls = 0  # since the last look
         self.releases = True  # else it dies before it calls `release`
 
     async def _release(self, worker: str, max_attempts: int, cause: str) -> None:
@@ -157,13 +160,15 @@ class VirtualScripts(Scripts):
         return self._sources[name]
 
     async def _run(self, name: str, *args: Any) -> Any:
-        self._rows = None
+        self._rows, self._calls = None, self._calls + 1
+        must(self._calls <= MOST_CALLS, f"{name} is repeated without end")
         answer, rows = await super()._run(name, *args)
         self._rows = json.loads(rows.decode("latin-1"))
         return answer
 
     async def look(self) -> list[Any]:
         """What Redis holds after the last script, as LOOK says."""
+        self._calls = 0
         if self._rows is None:  # it raised
             await self._run("nothing")
         assert self._rows is not None

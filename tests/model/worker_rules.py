@@ -102,7 +102,11 @@ async def complete(run: Run, c: Choices) -> None:
         must(answer == [-1], f"complete says {answer} to a fenced worker")
         run.count("complete", "fenced")
         return run.check("complete", m)
-    won = [m.take("work", worker, entry) is not None for entry, _ in entries]
+    read = [entry in m.state.pending.get(worker, ()) for entry, _ in entries]
+    won = [
+        ours and m.take("work", worker, entry) is not None
+        for (entry, _), ours in zip(entries, read, strict=True)
+    ]
     must(answer == [int(w) for w in won], f"complete says {answer}, not {won}")
     for (_, item), ours in zip(entries, won, strict=True):
         if ours:

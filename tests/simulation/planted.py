@@ -20,7 +20,7 @@ from tests.simulation.plants import (
 PLANTED: dict[str, tuple[Plant, str]] = {
     "complete publishes what it could not delete": (
         in_lua(
-            "out[#out + 1] = redis.call('XDEL', stream, ARGV[i])",
+            "out[#out + 1] = is_read and redis.call('XDEL', stream, ARGV[i]) or 0",
             "redis.call('XDEL', stream, ARGV[i]) out[#out + 1] = 1",
         ),
         "I1",
@@ -56,7 +56,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         in_lua("has_enough(worker, item.model, queued, limits.work)", "false"), "I24",
     ),
     "the sweep orders nothing again": (
-        in_lua("    order_load(ref, first[1], now)\n    swept.", "    swept."),
+        in_lua("    order_load(ref, ref .. ' again', now)\n    swept.", "    swept."),
         "I17",
     ),
     "cancel publishes without deleting": (

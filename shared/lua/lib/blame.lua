@@ -1,7 +1,7 @@
 -- blame: which workers could not load a model lately. A failed load is charged to its worker first.
 -- failed_on:<ref> holds worker -> 'until times temporary scope parent', then on lines of their own its device
 -- class and the cause. Until then this worker is not asked again; with each time it is twice as long.
-local KEPT_FAILURES, LONGEST_BACKOFF = 32, 600000
+local KEPT_FAILURES, LONGEST_BACKOFF, AGREEING = 32, 600000, 2
 local FAILURE = '^(%d+) (%d+) (%S+) (%S+) ?(%S*)\n([^\n]*)\n(.*)$'
 
 -- By worker, also when the back-off is over. One with another parent process was started again, and begins anew.
@@ -40,10 +40,11 @@ local function note_failure(ref, worker, now, what)
 end
 
 -- The workers that are not to load it: its holders, those of `refused`, those that could not lately, those of a class
--- that is incompatible, those whose budget is `larger` bytes at most, and for a copy that is to share work (`extra`)
--- those without time. With `retry` failures do not count. Returns a function of a worker, and whether it holds of none.
+-- that is incompatible, those whose budget is `larger` bytes at most, and for a copy that is to share work (`extra`) those
+-- without time. With `retry` failures do not count. Returns a function of a worker, and whether it holds of none.
 local function excluding(ref, now, refused, extra, larger, retry)
-  local names, classes, held = names_in(refused), {}, redis.call('EXISTS', k('holders', ref)) == 1
+  local names, classes, holds = names_in(refused), {}, holder_test(ref)
+  local held = redis.call('EXISTS', k('holders', ref)) == 1
   larger = tonumber(larger or 0) or 0
   if not retry then
     for _, worker in ipairs(failed_workers(failures_of(ref), now)) do names[worker] = true end
@@ -51,9 +52,9 @@ local function excluding(ref, now, refused, extra, larger, retry)
   end
   return function(worker)
     local own = facts(worker)
-    if names[worker] or classes[own.class] or (larger > 0 and own.budget <= larger) then return true end
-    if extra == 'scale_out' and not own.has_time then return true end
-    return held and redis.call('HEXISTS', k('holders', ref), worker) == 1
+    local is_out = names[worker] or classes[own.class] or (larger > 0 and own.budget <= larger)
+    if is_out or (extra == 'scale_out' and not own.has_time) then return true end
+    return held and holds(worker)
   end, not held and larger == 0 and extra ~= 'scale_out' and not next(names) and not next(classes)
 end
 
@@ -66,7 +67,6 @@ local function is_one_left(ref, now, refused, extra, larger)
 end
 
 -- Whether a device class is incompatible: two of its workers agree, or there is no other healthy one.
-local AGREEING = 2
 local function class_agrees(ref, class, failures, worker, now)
   local agreeing = 0
   for _, failure in pairs(failures) do

@@ -9,6 +9,7 @@ end
 local queue_head, enqueue, forget_order, compact_queue
 do
   local SHORT, HEADS, COMPACTED = 1000, 16, 512
+  local newest, queue_end  -- read once in a call: since when the last order waits, and the list of new ones
 
   local function ref_that_waits(id)
     local read, job = pcall(cjson.decode, redis.pcall('HGET', P .. 'rq:job:' .. id, 'data') or '')
@@ -40,9 +41,11 @@ do
       since = math.min(since, head - 1)
       redis.call('LPUSH', COLD_QUEUE, id)
     else
-      local last = redis.call('ZRANGE', WAITING_ORDERS, -1, -1, 'WITHSCORES')[2]
-      since = math.max(now, tonumber(last or 0))
-      redis.call('RPUSH', redis.call('EXISTS', COMPACTED_QUEUE) == 1 and COMPACTED_QUEUE or COLD_QUEUE, id)
+      newest = newest or tonumber(redis.call('ZRANGE', WAITING_ORDERS, -1, -1, 'WITHSCORES')[2] or 0)
+      queue_end = queue_end or redis.call('EXISTS', COMPACTED_QUEUE) == 1 and COMPACTED_QUEUE or COLD_QUEUE
+      newest = math.max(now, newest)
+      since = newest
+      redis.call('RPUSH', queue_end, id)
     end
     redis.call('ZADD', WAITING_ORDERS, since, ref)
     return since

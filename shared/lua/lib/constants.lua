@@ -15,6 +15,7 @@ local STALL_SPARE_MS = 900000
 local CARRIED = 'entry.'  -- before the name of a field that a dead letter keeps for its replay
 local CARRIED_MAX = 100  -- fields; Lua's unpack fails at some thousands
 local RECORD_BYTES = 512  -- of a record and its tombstone, beside the outcome
+local LARGE_BODY = 16384  -- bytes; from here on the record of a request has its size
 local LETTER_BODY_MAX = 1048576  -- a larger payload is not kept with its dead letter
 local SHARED_MEMORY = 193  -- the first byte of a body or an outcome that is a reference to shared memory
 -- The fields of a work entry that these scripts know. Other fields, of a newer release, are kept.
@@ -25,6 +26,7 @@ local ENTRY_FIELDS = {id = true, model = true, deadline = true, reply = true, fl
 local DOOR_FIELDS = {id = true, model = true, version = true, timeout = true, reply_to = true,
   body = true}
 
-local function has_flag(flags, flag) return string.find(flags, flag, 1, true) ~= nil end
+-- (Most requests have none.)
+local function has_flag(flags, flag) return flags ~= '' and string.find(flags, flag, 1, true) ~= nil end
 
 local function with_flag(flags, flag) return has_flag(flags, flag) and flags or flags .. flag end

@@ -29,6 +29,19 @@ local function live_copies(ref, now)
   return copies_of[ref]
 end
 
+-- A function of a worker: whether it holds `ref`. Of the sample it is asked once.
+local function holder_test(ref)
+  local holds = {}
+  return function(worker)
+    if not next(holds) and is_sampled[worker] then
+      local copies = redis.call('HMGET', k('holders', ref), unpack(sampled))
+      for i, copy in ipairs(copies) do holds[sampled[i]] = copy ~= false end
+    end
+    if holds[worker] == nil then return redis.call('HEXISTS', k('holders', ref), worker) == 1 end
+    return holds[worker]
+  end
+end
+
 local function queue_of(worker)
   load_of[worker] = load_of[worker] or redis.call('XLEN', k('work', worker))
   return load_of[worker]

@@ -7,8 +7,13 @@ local JOB_TTL_S, NO_CAPACITY_TTL = 3600, 5000
 local ORDER_UNITS, orders_written = 12, 0
 local function work_done(entries) return entries + ORDER_UNITS * orders_written end
 
--- The worker that has it soonest, and '1' if all have failed: an order must have a worker that may take it.
+-- The worker that has it soonest, and '1' if all have failed: an order must have a worker that may take it. In a crowd of
+-- cold models most are held nowhere, were never tried, and are near no worker: then one question is enough.
 local function choose_loader(ref, now, refused, extra, larger)
+  local plain = refused == '' and extra ~= 'scale_out' and not larger
+  if plain and redis.call('EXISTS', k('holders', ref), k('failed_on', ref), k('incompatible', ref), k('warm', ref)) == 0 then
+    return '', ''
+  end
   local chosen, soonest = fastest_loader(ref, now, excluding(ref, now, refused, extra, larger))
   if soonest or not has_failures(ref) then return chosen, '' end
   chosen = fastest_loader(ref, now, excluding(ref, now, refused, extra, larger, true))
@@ -17,7 +22,7 @@ end
 
 -- more: refused (workers that are not to load it), extra (why it is ordered without a parked
 -- request: such an order is not cancelled when no request waits), larger (a budget that it does not fit, bytes), worker
--- (that is to load it).
+-- (that is to load it), fresh (there is no lease of it).
 local function order_load(ref, seed, now, more)
   more = more or {}
   local refused, extra, chosen, all_failed = more.refused or '', more.extra or '', more.worker, ''
@@ -25,12 +30,12 @@ local function order_load(ref, seed, now, more)
   local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
   local load, id = k('load', ref), job_id(ref, token)
   local job, at = P .. 'rq:job:' .. id, '1970-01-01T00:00:00.000000Z'
-  local before, since, turn = redis.call('HMGET', load, 'phase', 'queued'), nil, nil
+  local before, since, turn = more.fresh and {} or redis.call('HMGET', load, 'phase', 'queued'), nil, nil
   if extra == '' then
     turn = before[1] == 'loading' and before[2]
     since = tonumber(turn or redis.call('ZSCORE', WAITING_ORDERS, ref) or nil)
   end
-  redis.call('DEL', load)
+  if before[1] then redis.call('DEL', load) end
   since = enqueue(ref, id, now, since, turn)
   redis.call('HSET', load, 'token', token, 'phase', 'ordered', 'worker', '', 'since', now,
     'refused', refused, 'extra', extra, 'for', chosen, 'all_failed', all_failed,
@@ -40,8 +45,8 @@ local function order_load(ref, seed, now, more)
     'created_at', at, 'enqueued_at', at, 'origin', 'cold', 'status', 'queued', 'timeout', 60,
     'result_ttl', 120, 'failure_ttl', 600, 'description', 'load')
   redis.call('EXPIRE', job, JOB_TTL_S)
+  if orders_written == 0 then redis.call('SADD', P .. 'rq:queues', COLD_QUEUE) end
   orders_written = orders_written + 1
-  redis.call('SADD', P .. 'rq:queues', COLD_QUEUE)
   if chosen ~= '' then
     redis.call('RPUSH', k('orders', chosen), 'load ' .. ref .. ' ' .. token)
     redis.call('LTRIM', k('orders', chosen), -ORDERS_MAX, -1)

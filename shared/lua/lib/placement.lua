@@ -1,8 +1,7 @@
 -- place_item: put a request on the work stream of its least loaded live holder, or park it.
--- item: id, model (ref), deadline, reply, flags, attempts, body, maybe carried (fields of a newer
---   release), fewest (starts of all that are parked). Without limits: an accepted request that moves.
--- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
---   | 'quarantined' or 'unloadable', cause, '', ms to wait.
+-- item: id, model (ref), deadline, reply, flags, attempts, body, maybe carried (fields of a newer release), fewest (starts
+--   of all that are parked). Without limits: an accepted request that moves. Returns 'placed', worker, entry |
+--   'parked', '', entry | 'full', limit, '', ms to wait | 'quarantined' or 'unloadable', cause, '', ms to wait.
 local function add(stream, item)
   local carried = item.carried or {}
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
@@ -14,23 +13,24 @@ local function record(item, status, stream, entry, now)
   local key = k('request', item.id)
   redis.call('HSET', key, 'status', status, 'model', item.model, 'stream', stream, 'entry', entry,
     'deadline', item.deadline, 'flags', item.flags, 'reply', item.reply)
+  if #(item.body or '') >= LARGE_BODY then redis.call('HSET', key, 'bytes', #item.body) end
   redis.call('PEXPIRE', key, math.max(item.deadline - now, 0) + 3600000)
   redis.call('ZADD', DEADLINES, item.deadline, item.id)
 end
 
 local function park(item, now, limits, state)
   local stream = k('parked', item.model)
-  if limits and redis.call('XLEN', stream) >= limits.parked then
+  local is_first = redis.call('SADD', PARKED, item.model) == 1
+  if limits and (is_first and 0 or redis.call('XLEN', stream)) >= limits.parked then
     return 'full', 'parked', '', until_loaded(item.model, now)
   end
   item.flags = with_flag(with_flag(item.flags, KEEP), COLD)
   local entry = add(stream, item)
   record(item, 'parked', stream, entry, now)
   count_record(limits)
-  redis.call('SADD', PARKED, item.model)
   local phase = redis.call('HGET', k('load', item.model), 'phase')
   if phase == 'ordered' then redis.call('EXPIRE', k('load', item.model), JOB_TTL_S) end  -- now a request waits for it
-  if not phase and state ~= 'open' then order_load(item.model, item.id, now) end
+  if not phase and state ~= 'open' then order_load(item.model, item.id, now, {fresh = true}) end
   return 'parked', '', entry
 end
 

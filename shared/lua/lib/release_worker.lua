@@ -3,6 +3,7 @@
 -- has no record, so that no epoch is right, and a lease that is over (0): nothing is placed there.
 local release_worker, is_released
 do
+  local ENTRIES_AT_ONCE = 64
   -- Models that the worker was loading: their leases end with it.
   local function give_up_loads(worker, now, budget)
     local refs = redis.call('SRANDMEMBER', k('loads', worker), budget)
@@ -11,27 +12,36 @@ do
       if work_done(i - 1) >= budget then return i - 1 end
       redis.call('SREM', k('loads', worker), ref)
       if redis.call('HGET', k('load', ref), 'worker') == worker then
-        local first = redis.call('XRANGE', k('parked', ref), '-', '+', 'COUNT', 1)[1]
-        local again = first and breaker(ref, now) ~= 'open'
-        if again then order_load(ref, first[1], now) else redis.call('DEL', k('load', ref)) end
+        local again = redis.call('XLEN', k('parked', ref)) > 0 and breaker(ref, now) ~= 'open'
+        if again then order_load(ref, ref .. worker, now) else redis.call('DEL', k('load', ref)) end
       end
     end
     return #refs
   end
 
-  -- What may have crashed it comes after the others.
-  local function move_entries(worker, how, now, budget, done)
-    local stream, started, rows = k('work', worker), k('started', worker), {{}, {}}
-    for _, e in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', math.max(1, budget - done))) do
-      table.insert(rows[redis.call('HEXISTS', started, e[1]) + 1], e)
+  -- Entries with their payloads, `count` at most; of those that have started, and may have crashed it, each after the others.
+  local function next_entries(worker, count)
+    local ids, rows, entries = {}, {{}, {}}, redis.call('XRANGE', k('work', worker), '-', '+', 'COUNT', count)
+    if #entries == 0 then return rows end
+    for i, e in ipairs(entries) do ids[i] = e[1] end
+    for i, batch in ipairs(redis.call('HMGET', k('started', worker), unpack(ids))) do
+      table.insert(rows[batch and 2 or 1], entries[i])
     end
-    for ran, list in ipairs(rows) do
-      for _, e in ipairs(list) do
-        if work_done(done) >= budget then return done end
-        done = done + 1
-        local item = moving(e[2], stream, e[1])
-        if item and ran == 2 then item.attempts = item.attempts + 1 end
-        if item and take_entry(stream, e[1], item.model) then move(item, worker, how, now) end
+    return rows
+  end
+
+  local function move_entries(worker, how, now, budget, done)
+    local stream, before = k('work', worker), -1
+    while work_done(done) < budget and done > before do
+      before = done
+      for ran, list in ipairs(next_entries(worker, math.min(ENTRIES_AT_ONCE, budget - done))) do
+        for _, e in ipairs(list) do
+          if work_done(done) >= budget then return done end
+          done = done + 1
+          local item = moving(e[2], stream, e[1])
+          if item and ran == 2 then item.attempts = item.attempts + 1 end
+          if item and take_entry(stream, e[1], item.model) then move(item, worker, how, now) end
+        end
       end
     end
     return done

@@ -34,8 +34,7 @@ local function look_at(ref, now, grace, budget)
   elseif not lease[1] and #live_holders(ref, now) > 0 then
     swept.placed = swept.placed + place_parked(ref, now, budget)
   elseif not lease[1] and not unloadable(ref) and breaker(ref, now) ~= 'open' then
-    local first = redis.call('XRANGE', parked, '-', '+', 'COUNT', 1)[1]
-    order_load(ref, first[1], now)
+    order_load(ref, ref .. ' again', now)
     swept.ordered = swept.ordered + 1
   end
 end
