@@ -24,10 +24,10 @@ class CellAddress(NamedTuple):
     redis_url: str
     weight: float = 1.0
 
-    @property
-    def tag(self) -> str:
-        """What the id of each of its requests begins with. Two cells may have the same one."""
-        return blake2b(self.name.encode(), digest_size=TAG // 2).hexdigest()
+
+def tag_of(cell: str) -> str:
+    """What the id of each request of a cell begins with. Two cells may have the same one."""
+    return blake2b(cell.encode(), digest_size=TAG // 2).hexdigest()
 
 
 def parse(text: str) -> list[CellAddress]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -48,9 +48,11 @@ class Preload:
     """`run_once` is one round."""
 
     def __init__(
-        self, catalog: Catalog, channel: Channel, keys: Keys, scripts: GatewayScripts
-    ) -> None:
+        self, catalog: Catalog, channel: Channel, keys: Keys, scripts: GatewayScripts,
+        owns: Callable[[str], bool] = lambda name: True,
+    ) -> None:  # fmt: skip
         self._catalog = catalog
+        self._owns = owns  # whether a model belongs to this cell
         self._channel = channel
         self._keys = keys
         self._scripts = scripts
@@ -74,7 +76,7 @@ class Preload:
         """The models of the repository; those that were known, while it is away. That fails no
         loop, as a gateway is ready without it."""
         try:
-            rows = await self._catalog.index()
+            rows = [row for row in await self._catalog.index() if self._owns(row.name)]
         except RepositoryError as error:
             self._log_unreadable("", error.message)
             return [Listed(name, []) for name in self._kept]

@@ -48,7 +48,7 @@ class Dispatch:
         self._placement = Placement(scripts, limits, self._abandoned)
         self._waiters = waiters
         self._shared_memory = shared_memory
-        self._ids = RequestIds()
+        self._ids = RequestIds(keys.cell)
         self._waiting: dict[asyncio.Future[Reply], Ticket] = {}
         self._cancels = Cancels(scripts)
         self._deadline_replies = DeadlineReplies(keys, scripts, self._cancels, unrecorded)

@@ -3,7 +3,6 @@ residency."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -11,6 +10,8 @@ from aiohttp import web
 
 from router.fleet.load_status import Readiness
 from router.rest.bodies import json_response, read_body, read_object
+from router.rest.cell_listings import ModelStates, fleet_report
+from router.rest.cells import CELLS
 from router.rest.context import GatewayContext, resolve_model
 from router.rest.error_responses import problem, retry_after
 from shared import datatypes
@@ -118,13 +119,13 @@ async def index(request: web.Request, context: GatewayContext) -> web.StreamResp
     """POST /v2/repository/index, GET /v2/models: all versions; READY if a worker holds it and
     requests for it are not refused."""
     only_ready = _only_ready(await read_body(request, 1 << 16))
-    held, troubles = await asyncio.gather(context.residency.held(), context.residency.troubles())
+    states = await ModelStates.read(request.app[CELLS])
     rows = []
     for model in await context.catalog.index():
         for version in model.versions:
             key = (model.name, version)
             unread = context.catalog.trouble(*key)
-            row = _row(ModelRef(*key, ""), key in held, troubles.get(key), unread)
+            row = _row(ModelRef(*key, ""), *states.of(key), states.away(model.name) or unread)
             if row["state"] == "READY" or not only_ready:
                 rows.append(row)
         if model.error and not only_ready:
@@ -133,7 +134,7 @@ async def index(request: web.Request, context: GatewayContext) -> web.StreamResp
 
 
 def _row(ref: ModelRef, warm: bool, trouble: Readiness | None, unread: str) -> dict[str, str]:
-    """`unread`: why its manifest could not be read."""
+    """`unread`: why its manifest, or its cell, could not be read."""
     refusal = trouble and trouble.refusal
     state = "READY" if warm and not refusal else "UNAVAILABLE"
     reason = trouble.note if trouble else ""
@@ -170,7 +171,7 @@ async def put_policy(request: web.Request, context: GatewayContext) -> web.Strea
 
 async def fleet(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/residency: workers and the copies of each, totals of models, loads in flight."""
-    return json_response(await context.residency.report())
+    return json_response(await fleet_report(request.app[CELLS]))
 
 
 async def residency(request: web.Request, context: GatewayContext) -> web.StreamResponse:
