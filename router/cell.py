@@ -27,7 +27,7 @@ from router.fleet.policies import Policies
 from router.fleet.preload import ROUND_EVERY_S, Preload
 from router.fleet.reader import ResidencyReader
 from router.fleet.sessions import Sessions
-from router.fleet.sweeper import BEAT_EVERY_S, SWEEP_EVERY_S, Sweeper
+from router.fleet.sweeper import BEAT_EVERY_S, CLOCK_EVERY_S, SWEEP_EVERY_S, Sweeper
 from router.fleet.version_states import VersionStates
 from router.requests.dead_letters import DeadLetters
 from router.requests.dispatch import Dispatch
@@ -149,6 +149,7 @@ class Cell:
 
     async def start(self) -> None:
         """Take the lease, create the reply stream; then read. Its Redis has been checked."""
+        await self._sweeper.keep_clock_once()
         await self._sweeper.beat_once()
         self._supervisor.start()
 
@@ -183,6 +184,7 @@ class Cell:
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("shared memory", self._shared_memory.look_once, LOOK_EVERY_S),
+            Loop("clock", self._sweeper.keep_clock_once, CLOCK_EVERY_S),
             Loop("reap", self._sweeper.reap_once, SWEEP_EVERY_S),
             Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
             Loop("reconcile", self._sweeper.reconcile_once, SWEEP_EVERY_S),

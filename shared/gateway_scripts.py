@@ -80,6 +80,14 @@ class Replied(NamedTuple):
     why: str = ""
 
 
+class KeptClock(NamedTuple):
+    """Answer of `keep_clock`: Redis's own clock (ms), and '' or the mark of what is not explained:
+    far more or less time has passed by that clock than gateways have followed."""
+
+    redis_ms: int
+    mark: str
+
+
 class Opened(NamedTuple):
     """Answer of `open_session`: open | exists (with the expiry, ms), full (ref, bytes, most free
     bytes on one worker) or too_many (sessions)."""
@@ -153,11 +161,17 @@ class GatewayScripts(ScriptRunner):
         kept: list[int] = await self._run("hand_over", gateway, *flat)
         return kept
 
-    async def reap(self, max_attempts: int, lease_ms: int) -> tuple[str, int] | None:
+    async def keep_clock(self, lease_ms: int, mark: str = "", leap_ms: int = 0) -> KeptClock:
+        """Follow Redis's clock for the cell. After an answer with a `mark` the clock stands still,
+        until a call says with that mark by how much Redis's clock leapt."""
+        redis_ms, asks = await self._run("keep_clock", lease_ms, mark, leap_ms)
+        return KeptClock(int(redis_ms), asks.decode())
+
+    async def reap(self, max_attempts: int) -> tuple[str, int] | None:
         """Release one dead worker, a chunk of it: (worker, entries left), or None. No worker is
-        dead before `lease_ms` have passed since Redis was last away. (error, -1) if only workers
-        are left that cannot be released."""
-        row = await self._run("reap", max_attempts, CHUNK, lease_ms)
+        dead before one lease has passed since Redis was last away. (error, -1) if only workers are
+        left that cannot be released."""
+        row = await self._run("reap", max_attempts, CHUNK)
         return (row[0].decode(errors="replace"), int(row[1])) if row else None
 
     async def sweep(self) -> tuple[int, int, int]:

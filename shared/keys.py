@@ -4,7 +4,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 
 | key | type | holds | lifetime |
 |---|---|---|---|
-| `workers` | zset | worker id -> lease expiry, ms of Redis's clock | a member: `reap`, `leave` |
+| `workers` | zset | worker id -> lease expiry, ms of the cell's clock | a member: `reap`, `leave` |
 | `worker:<id>` | hash | epoch, state, since, the fields of its heartbeat | as the member above |
 | `epoch` | string | the last epoch given out | for ever |
 | `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
@@ -21,7 +21,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `breaker:<ref>` | hash | crashes of workers over it, successes since: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
-| `stall` | string | last housekeeping, end of the grace after a stall of Redis | TTL |
+| `clock` | string | the cell's clock: seen until, offset, end of the grace, lease | for ever |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
 | `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
 | `tombstone:<id>` | string | tombstone of a request whose outcome was kept | TTL |
@@ -49,6 +49,8 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `pinned:<ref>` | set | ids of the sessions that pin it | goes with its last session |
 | `failed_on:<ref>` | hash | worker -> until when it is not asked to load it, and why | TTL |
 | `crashed:<worker>` | hash | crashes lately, over which models, and if it is suspect | TTL |
+| `ready:<class>` | zset | ready worker of a class -> its busy share | goes with its last member |
+| `device_classes` | set | classes that have ready workers | a member goes with its last worker |
 | `unhealthy` | hash | worker -> health, models failing there | a field goes with its worker |
 | `no_capacity:<ref>` | string | no other worker could take another copy | TTL |
 | `incompatible:<ref>` | set | device classes that could not load it | TTL |
@@ -68,7 +70,8 @@ LASTING = (
     "parked:", "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
     "kept:", "kept_bytes:",
-    "min_copies", "sessions", "pinned:", "events", "unhealthy",
+    "min_copies", "sessions", "pinned:", "events", "unhealthy", "clock",
+    "ready:", "device_classes",
     "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
 )  # fmt: skip
 
@@ -96,8 +99,9 @@ class Keys:
         self.min_copies = self._of("min_copies")
         self.sessions = self._of("sessions")
         self.unhealthy = self._of("unhealthy")
+        self.device_classes = self._of("device_classes")
         self.events = self._of("events")
-        self.stall = self._of("stall")
+        self.clock = self._of("clock")
         self.answers = self._of("answers:")
 
     def _of(self, name: str) -> str:
@@ -171,6 +175,9 @@ class Keys:
 
     def crashed(self, worker: str) -> str:
         return self._of(f"crashed:{worker}")
+
+    def ready(self, device_class: str) -> str:
+        return self._of(f"ready:{device_class}")
 
     def affinity(self, key: str) -> str:
         return self._of(f"affinity:{key}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+CLOCK_FAR_MS = 1000  # as `FAR_MS` in `lua/lib/keys.lua`
+
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     """A flat list of names and values (HGETALL, the fields of an entry) as a dictionary. A name
@@ -37,9 +39,19 @@ def clock_ms(reply: Sequence[bytes | int]) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
+def cell_ms(reply: Sequence[bytes | int], noted: bytes | None) -> int:
+    """The cell's clock: the reply of TIME, and the string `clock`, as `lua/lib/keys.lua` has it."""
+    now = clock_ms(reply)
+    if noted is None:
+        return now
+    seen, offset = map(int, noted.split(b" ")[:2])
+    now -= offset
+    return max(now, seen) if abs(now - seen) <= CLOCK_FAR_MS else seen
+
+
 def is_alive(lease_ms: float, now_ms: float) -> bool:
-    """Whether a lease that ends at `lease_ms` is valid at `now_ms`, both by Redis's clock. At its
-    end it is not: the scripts decide in the same way (`lua/lib/holders.lua`)."""
+    """Whether a lease that ends at `lease_ms` is valid at `now_ms`, both by the cell's clock. At
+    its end it is not: the scripts decide in the same way (`lua/lib/holders.lua`)."""
     return lease_ms > now_ms
 
 

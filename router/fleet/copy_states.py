@@ -12,7 +12,7 @@ from shared.connection import redis_errors
 from shared.envelope import unpack_error
 from shared.errors import Quarantined, WarmrouteError
 from shared.keys import Keys
-from shared.redis_decode import alive, clock_ms, text_of
+from shared.redis_decode import alive, cell_ms, text_of
 
 READY, LOADING, FAILED, WAITING = "ready", "loading", "failed", "waiting"
 
@@ -118,9 +118,10 @@ class CopyStates:
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             pipe.time()
+            pipe.get(self._keys.clock)
             pipe.zrange(self._keys.workers, 0, -1, withscores=True)
-            clock, leases = await pipe.execute()
-        now = clock_ms(clock)
+            clock, noted, leases = await pipe.execute()
+        now = cell_ms(clock, noted)
         return now, set(alive(leases, now))
 
 

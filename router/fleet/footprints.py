@@ -17,7 +17,7 @@ from shared.connection import redis_errors
 from shared.footprint import expected
 from shared.keys import Keys
 from shared.manifest import Manifest
-from shared.redis_decode import after_ms, clock_ms
+from shared.redis_decode import after_ms, cell_ms
 
 OWN = b"own:"
 
@@ -32,7 +32,8 @@ class Footprints:
     async def budgets(self) -> list[int]:
         """The budget for models, in bytes, of each live worker that is ready."""
         with redis_errors():
-            after = after_ms(clock_ms(await self._client.time()))
+            noted: Any = await self._client.get(self._keys.clock)
+            after = after_ms(cell_ms(await self._client.time(), noted))
             live: Any = await self._client.zrangebyscore(self._keys.workers, after, "+inf")
             pipe = self._client.pipeline(transaction=False)
             for worker in live:

@@ -13,7 +13,7 @@ from shared.channel import Channel
 from shared.connection import redis_errors, refuses_data
 from shared.errors import Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.redis_decode import after_ms, clock_ms, text_of
+from shared.redis_decode import after_ms, cell_ms, text_of
 from shared.service import Supervisor
 
 PING_S = 2.0  # a readiness check does not wait for long
@@ -83,7 +83,8 @@ class Health:
                 await ask("PING")
             return self._workers
         with redis_errors():
-            now = after_ms(clock_ms(await ask("TIME")))
+            noted, time = await asyncio.gather(ask("GET", self._keys.clock), ask("TIME"))
+            now = after_ms(cell_ms(time, noted))
             number = await ask("ZCOUNT", self._keys.workers, now, "+inf")
             states = await self._states(now) if 0 < number <= MOST_STATES else {}
         self._workers = {"workers": number, **({"states": states} if states else {})}

@@ -14,7 +14,7 @@ from shared.connection import redis_errors
 from shared.constants import RECENT_SUCCESS_MS
 from shared.events import LATEST_MS
 from shared.keys import Keys
-from shared.redis_decode import clock_ms, is_alive, number, pairs, text_of, texts
+from shared.redis_decode import cell_ms, is_alive, number, pairs, text_of, texts
 
 
 class LoadState(NamedTuple):
@@ -194,12 +194,12 @@ class LoadStatus:
         """Why the requests that are parked for `ref` wait."""
         ask, unloadable = self._channel.execute_command, self._keys.unloadable(ref)
         with redis_errors():
-            clock, flat, why, left_ms, last = await asyncio.gather(
-                ask("TIME"), ask("HGETALL", self._keys.load(ref)), ask("GET", unloadable),
-                ask("PTTL", unloadable),
+            clock, noted, flat, why, left_ms, last = await asyncio.gather(
+                ask("TIME"), ask("GET", self._keys.clock), ask("HGETALL", self._keys.load(ref)),
+                ask("GET", unloadable), ask("PTTL", unloadable),
                 ask("ZREVRANGE", self._keys.workers, 0, 0, "WITHSCORES"),
             )  # fmt: skip
-        lease, now_ms = texts(pairs(flat)), clock_ms(clock)
+        lease, now_ms = texts(pairs(flat)), cell_ms(clock, noted)
         alive = int(bool(last) and is_alive(float(last[1]), now_ms))
         return explain_wait(load_state(lease), failure(text_of(why), left_ms), now_ms, alive)
 

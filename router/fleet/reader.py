@@ -20,7 +20,7 @@ from shared.errors import InvalidInput
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy
-from shared.redis_decode import alive, clock_ms, text_of, texts
+from shared.redis_decode import alive, cell_ms, text_of, texts
 from shared.worker_report import decode
 
 # Commands at a time: a longer pipeline would delay this gateway's requests.
@@ -38,20 +38,20 @@ class ResidencyReader:
 
     async def live_workers(self) -> list[str]:
         """Ids of workers whose lease is valid, in order."""
-        _, live = _now_and_live(*await self._ask([("time",), self._leases()]))
+        _, live = _now_and_live(*await self._ask([*self._clock(), self._leases()]))
         return live
 
     async def readiness(self, ref: ModelRef) -> Readiness:
         """Whether a live worker holds the model; and why requests for it are refused, if so."""
         keys, name = self._keys, str(ref)
-        clock, leases, holders, why, why_ms, breaker = await self._ask(
+        time, noted, leases, holders, why, why_ms, breaker = await self._ask(
             [
-                ("time",), self._leases(), ("hkeys", keys.holders(name)),
+                *self._clock(), self._leases(), ("hkeys", keys.holders(name)),
                 ("get", keys.unloadable(name)), ("pttl", keys.unloadable(name)),
                 ("hgetall", keys.breaker(name)),
             ]
         )  # fmt: skip
-        now_ms, live = _now_and_live(clock, leases)
+        now_ms, live = _now_and_live(time, noted, leases)
         held_by = _among(live, holders)
         return readiness(held_by, failure(text_of(why), why_ms), texts(breaker), now_ms)
 
@@ -59,10 +59,10 @@ class ResidencyReader:
         """The readiness of versions whose load has failed, or that are quarantined, by name and
         version."""
         keys = self._keys
-        clock, leases, rows = await self._ask(
-            [("time",), self._leases(), ("zrange", keys.refused_models, 0, -1)]
+        time, noted, leases, rows = await self._ask(
+            [*self._clock(), self._leases(), ("zrange", keys.refused_models, 0, -1)]
         )
-        now_ms, live = _now_and_live(clock, leases)
+        now_ms, live = _now_and_live(time, noted, leases)
         refs = alive(rows, now_ms)
         answers = await self._ask_each(
             refs,
@@ -88,15 +88,15 @@ class ResidencyReader:
     async def report(self) -> dict[str, Any]:
         """The document of GET /v2/residency."""
         keys = self._keys
-        clock, leases, parked, required = await self._ask(
+        time, noted, leases, parked, required = await self._ask(
             [
-                ("time",),
+                *self._clock(),
                 self._leases(),
                 ("smembers", keys.parked_refs),
                 ("smembers", keys.min_copies),
             ]
         )
-        now_ms, live = _now_and_live(clock, leases)
+        now_ms, live = _now_and_live(time, noted, leases)
         workers = await self._workers(live)
         waited_for = _refs((*parked, *required))
         waited_for.update(*(worker.loads for worker in workers))
@@ -109,8 +109,9 @@ class ResidencyReader:
     async def model(self, ref: ModelRef, given: Policy) -> dict[str, Any]:
         """The document of GET .../residency of one model; `given` is its manifest's policy."""
         asked = model_report.commands(self._keys, str(ref))
-        clock, leases, *answers = await self._ask([("time",), self._leases(), *asked.values()])
-        now_ms, live = _now_and_live(clock, leases)
+        commands = [*self._clock(), self._leases(), *asked.values()]
+        time, noted, leases, *answers = await self._ask(commands)
+        now_ms, live = _now_and_live(time, noted, leases)
         replies = dict(zip(asked, answers, strict=True))
         mentioned = {worker.decode() for worker in (*replies["holders"], *replies["warm"])}
         workers = await self._workers([worker for worker in live if worker in mentioned])
@@ -144,6 +145,9 @@ class ResidencyReader:
         )
         nothing: list[Any] = [{}, 0]
         return {ref: _model(*row, *loads.get(ref, nothing)) for ref, row in rows.items()}
+
+    def _clock(self) -> tuple[Command, Command]:
+        return ("time",), ("get", self._keys.clock)
 
     def _leases(self) -> Command:
         return ("zrange", self._keys.workers, 0, -1)
@@ -199,10 +203,10 @@ def _is_of_another_type(reply: object) -> bool:
 
 
 def _now_and_live(
-    clock: tuple[int, int], leases: Iterable[tuple[bytes, float]]
+    time: tuple[int, int], noted: bytes | None, leases: Iterable[tuple[bytes, float]]
 ) -> tuple[int, list[str]]:
-    """Redis's clock in ms, and the workers whose lease is valid, in order."""
-    now_ms = clock_ms(clock)
+    """The cell's clock in ms, and the workers whose lease is valid, in order."""
+    now_ms = cell_ms(time, noted)
     return now_ms, alive(leases, now_ms)
 
 

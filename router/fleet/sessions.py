@@ -23,7 +23,7 @@ from shared.errors import DoesNotFit, Gone, KeyReused, NotFound, Overloaded, Una
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.names import ModelRef
-from shared.redis_decode import after_ms, clock_ms, is_alive
+from shared.redis_decode import after_ms, cell_ms, is_alive
 from shared.scripts import GatewayScripts, Opened
 
 BEATS = 3  # within the TTL of a session whose client waits for the opening
@@ -137,7 +137,8 @@ class Sessions:
 
     async def _now_ms(self) -> int:
         with redis_errors():
-            return clock_ms(await self._client.time())
+            noted: Any = await self._client.get(self._keys.clock)
+            return cell_ms(await self._client.time(), noted)
 
 
 def _refuse(opened: Opened, models: Sequence[tuple[str, int]], budgets: Sequence[int]) -> None:

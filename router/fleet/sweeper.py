@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar, cast
 
+from router.fleet.clock_watch import ClockWatch, Reading
 from shared import clock
 from shared.event_log import EventLog
 from shared.script_runner import CHUNK
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
+CLOCK_EVERY_S = 0.4
 MAX_CHUNKS = 1000
 MAX_LOGGED = 1000
 FULL_SWEEPS = 3
@@ -30,7 +32,7 @@ Counts = TypeVar("Counts", bound=tuple[int, ...])
 
 
 class Sweeper:
-    """The lease of this gateway, and four kinds of housekeeping: a loop for each."""
+    """The lease of this gateway, the cell's clock, and four kinds of housekeeping, in loops."""
 
     def __init__(
         self,
@@ -50,6 +52,31 @@ class Sweeper:
         self._lease_ms = round(lease_s * 1000)
         self._max_attempts = max_attempts
         self._logged: set[str] = set()
+        self._watch = ClockWatch()
+
+    async def keep_clock_once(self) -> int:
+        """Follow Redis's clock for the cell; if it is far from where it was left, say whether it
+        leapt. Returns the leap that was found (ms), else 0."""
+        mark, reading = await self._read_clock()
+        if mark:  # that answer may have waited in Redis: the next one is more exact
+            mark, reading = await self._read_clock()
+        if not mark:
+            return 0
+        leap_ms = self._watch.leap(mark, reading)
+        if leap_ms is None:
+            return 0
+        await self._read_clock(mark, leap_ms)
+        if leap_ms:
+            log.warning("Redis's clock leapt by %+.1f s; the cell's clock did not", leap_ms / 1000)
+        return leap_ms
+
+    async def _read_clock(self, mark: str = "", leap_ms: int = 0) -> tuple[str, Reading]:
+        sent_ms = clock.monotonic() * 1000
+        kept = await self._scripts.keep_clock(self._lease_ms, mark, leap_ms)
+        reading = Reading(kept.redis_ms, sent_ms, clock.monotonic() * 1000)
+        if not kept.mark:
+            self._watch.explained(reading)
+        return kept.mark, reading
 
     async def beat_once(self) -> int:
         """Renew this gateway's lease; the number of entries moved from dead gateways back to
@@ -60,7 +87,7 @@ class Sweeper:
         """Release dead workers; how many."""
         reaped = 0
         for _ in range(MAX_CHUNKS):
-            found = await self._scripts.reap(self._max_attempts, self._lease_ms)
+            found = await self._scripts.reap(self._max_attempts)
             if found is None:
                 break
             worker, left = found

@@ -139,8 +139,8 @@ class Cells:
         for name in names[names.index(cell) if cell else 0 :]:
             context = self._contexts[name]
             try:
-                wanted = limit - len(page.rows)
-                rows, follows = await _within(read(context, wanted, rest))
+                left = limit - len(page.rows)
+                rows, follows = await _within(read(context, left, rest))
             except Unavailable as error:
                 page.away[name] = error.message
                 rows, follows = [], None

@@ -15,7 +15,7 @@ from router.rest.cells import Cells, gap
 from router.rest.context import GatewayContext
 from shared.errors import KeyReused, NotFound, WarmrouteError
 
-Parts = list[tuple[GatewayContext, list[Entry]]]
+Split = list[tuple[GatewayContext, list[Entry]]]
 
 
 class SessionParts:
@@ -73,7 +73,7 @@ class SessionParts:
         """End every part. NotFound; of a cell that is away it ends without a heartbeat."""
         await self._cells.all(lambda context: context.sessions.close(session), optional=True)
 
-    def _split(self, entries: Sequence[Entry]) -> Parts:
+    def _split(self, entries: Sequence[Entry]) -> Split:
         parts: dict[str, tuple[GatewayContext, list[Entry]]] = {}
         for entry in entries:
             context = self._cells.of_model(entry.ref.name)

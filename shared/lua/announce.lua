@@ -1,5 +1,5 @@
 -- announce: make a worker a holder of a loaded model and its version live; place parked requests, in chunks.
--- use: keys, constants, queued, report, outcomes, publish, entries, health, holders, load_target, loaded_versions, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
+-- use: keys, constants, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, loaded_versions, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token ('' announces a copy that is already held),
 --   'tier bytes', chunk, then field value pairs that the load measured (`stats`).
 -- Returns parked requests left to place (call again) | -1 stale token | -2 fenced.
@@ -26,9 +26,9 @@ note_loaded_version(ref)
 if #ARGV > 7 and least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) end
 -- A worker whose lease has expired gets nothing. Parked requests wait for the sweep, which places them when
 -- the lease is renewed, or orders another load.
-local alive = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
-local waits = not alive
-if alive then
+local is_alive = tonumber(redis.call('ZSCORE', WORKERS, worker) or 0) > now
+local waits = not is_alive
+if is_alive then
   local _, rest_waits = place_parked(ref, now, ARGV[7])
   waits = rest_waits
 end

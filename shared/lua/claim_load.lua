@@ -1,5 +1,5 @@
 -- claim_load: take the load of an order.
--- use: keys, constants, report, health, holders, load_target, blame, order, breaker
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token, lease ms.
 -- Returns 'claimed' | 'suspect' (claimed, but it has crashed a worker: load it while nothing else runs)
 --   | 'stale' (token taken or replaced) | 'unwanted' (no request waits, or its session is over) | 'refused'
@@ -9,19 +9,18 @@ local TRIAL_MS = 30000  -- between two loads of a suspect worker, if a healthier
 local worker, ref, token, now = ARGV[2], ARGV[4], ARGV[5], clock()
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return 'fenced' end
 local load = k('load', ref)
-local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'for', 'since')
-local extra, chosen = (r[4] or '') ~= '', r[5] or ''
+local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'for', 'since', 'all_failed')
+local refused, extra, chosen = r[3] or '', r[4] or '', r[5] or ''
 if r[1] ~= token or r[2] ~= '' then return 'stale' end
-local over = r[4] == 'session' and redis.call('EXISTS', k('pinned', ref)) == 0
-if (not extra or over) and redis.call('XLEN', k('parked', ref)) == 0 then
+local over = extra == 'session' and redis.call('EXISTS', k('pinned', ref)) == 0
+if (extra == '' or over) and redis.call('XLEN', k('parked', ref)) == 0 then
   cancel_order(ref, over)
   return 'unwanted'
 end
-if is_among(worker, r[3] or '') and not back_off_over(ref, worker, tonumber(r[6]), now) then return 'refused' end
-if extra and redis.call('HEXISTS', k('holders', ref), worker) == 1 then return 'refused' end
+if excluding(ref, now, refused, extra, r[7] == '1')(worker) then return 'refused' end
 local rank = rank_of(worker, ref)
 if rank > 0 and (chosen ~= worker or rank == RANKS.sick) then
-  local _, soonest, least = fastest_loader(ref, now, excluded_workers(ref, now, (r[3] or '') .. ' ' .. worker))
+  local _, soonest, least = fastest_loader(ref, now, excluding(ref, now, refused .. ' ' .. worker, extra))
   local trial = rank < RANKS.sick and now >= (trial_load_at(worker) or now) + TRIAL_MS
   if soonest and least < rank and not trial then return 'refused' end
 end

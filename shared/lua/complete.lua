@@ -6,15 +6,16 @@
 -- Begins with XDEL and XACK, which Redis allows over maxmemory.
 local worker = ARGV[2]
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return {-1} end
-local now, stream, out, won, ended = clock(), k('work', worker), {}, {}, {}
+local now, stream, out, won = clock(), k('work', worker), {}, {}
+count_together()
 for i = 4, #ARGV, 8 do
   out[#out + 1] = redis.call('XDEL', stream, ARGV[i])
   if out[#out] == 1 then
     won[#won + 1] = ARGV[i]
-    ended[ARGV[i + 6]] = (ended[ARGV[i + 6]] or 0) + 1
+    count_queued(worker, ARGV[i + 6], -1)
   end
 end
-for ref, n in pairs(ended) do count_queued(worker, ref, -n) end
+write_counted()
 if #won > 0 then
   redis.call('XACK', stream, ARGV[3], unpack(won))
   redis.call('HDEL', k('started', worker), unpack(won))

@@ -1,7 +1,7 @@
 -- fail_load: record a failed load. It is charged to its worker: another one is asked. When none is left, or
 --   enough distinct workers agree, or the model itself is proved to be the cause, that is kept and new requests get it;
 --   parked requests get a permanent cause, and with a temporary one they keep waiting, up to their deadlines.
--- use: keys, constants, queued, report, outcomes, publish, entries, health, holders, load_target, loaded_versions, blame, order
+-- use: keys, constants, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, loaded_versions, blame, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk, temporary ('1' or ''),
 --   device class, the full cause for the log, scope of the cause: 'worker' | 'class' (this class of
 --   devices cannot run it) | 'model' (proved). A request that a live holder can serve does not fail.
@@ -37,10 +37,8 @@ if not cause then
     redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])
   end
   local names, refused, extra = failed_workers(failures, now), r[3] or '', r[4] or ''
-  if not is_among(worker, refused) then refused = refused .. ' ' .. worker end
-  if extra ~= '' and redis.call('XLEN', parked) > 0 then extra, refused = '', worker end  -- now for a first copy
-  local others = extra ~= '' and refused .. ' ' .. table.concat(live, ' ') or refused
-  if scope ~= 'model' and #names < MOST_ASKED and is_one_left(ref, now, others) then
+  if extra ~= '' and redis.call('XLEN', parked) > 0 then extra, refused = '', '' end  -- now for a first copy
+  if scope ~= 'model' and #names < MOST_ASKED and is_one_left(ref, now, refused, extra) then
     redis.call('SREM', k('loads', worker), ref)
     order_load(ref, ARGV[4], now, {refused = refused, extra = extra})
     return 0

@@ -1,6 +1,6 @@
 -- fence_worker: end the epoch of a dead device process. Its parent knows which batch was on the device:
 --   only that batch, and the loads in flight, are charged. If a request of the batch is to blame, nothing else is.
--- use: keys, constants, queued, report, outcomes, publish, entries, health, holders, load_target, blame, order, breaker, crashes, bounds, copies, healthy_copy, placement, release_worker
+-- use: keys, constants, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, order, breaker, crashes, bounds, copies, healthy_copy, placement, release_worker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, batch (0: none ran), cause, max attempts,
 --   charge models and worker ('1', or '': a request is to blame).
 -- Returns the number of requests moved | -1 the epoch is not current (another process was faster).

@@ -1,5 +1,5 @@
 -- gateway_beat: renew a gateway's lease, and return to the doors what dead gateways had read and not finished.
--- use: keys, constants, stall, protocol
+-- use: keys, constants, grace, protocol
 -- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk, protocol that it writes, oldest that it reads.
 -- The failures that are to be logged are read like a door.
 -- Returns the number of door entries returned from dead gateways (a move is delete + new entry; no gateway
@@ -36,7 +36,6 @@ local conflict = lease <= now and protocol_conflict(gateway, tonumber(ARGV[5]), 
 if conflict then return conflict end
 open_with_harmless_write()
 local own = tonumber(ARGV[3])
-local grace, back = grace_after_stall(now, own)
 redis.call('ZADD', GATEWAYS, now + own, gateway)
 local replies = k('replies', gateway)
 if redis.call('EXISTS', replies) == 0 then redis.call('XADD', replies, '*', 'id', '') end
@@ -62,7 +61,8 @@ local function return_entries(door, name)
   return 0
 end
 
-if grace then return extend_leases(GATEWAYS, now, own, grace, back) end
+local grace, kept = grace_of(now)
+if grace or not kept then return 0 end
 -- By consumers, not by the list of gateways: a removed gateway whose read was blocked may have read more.
 local left = 0
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do

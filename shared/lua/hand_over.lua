@@ -1,5 +1,5 @@
 -- hand_over: end a stopping gateway; the requests of its waiting callers get records.
--- use: keys, constants, queued, report, outcomes, publish, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
+-- use: keys, constants, queued, report, outcomes, publish, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
 -- KEYS[1] prefix. ARGV: now, gateway, then per request: id, ref, deadline ms, stream and entry where it was placed.
 -- Returns per request 1 it can be polled from now on | 0 it has ended.
 -- The reply stream is renamed in the same step: later outcomes are kept in the records, and the replies that the

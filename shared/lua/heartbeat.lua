@@ -1,9 +1,11 @@
 -- heartbeat: renew a worker's lease and write its report.
--- use: keys, constants, report, health
+-- use: keys, constants, report, sample, health
 -- KEYS[1] prefix. ARGV: now, worker, epoch, incarnation, lease ms, number of models held, then field value pairs.
 -- Returns 'ok' | 'resync' (the map lacks models: announce them again) | 'fenced' (register again)
 --   | 'taken' (another process registered under this id: end).
-local now, worker = clock(), ARGV[2]
+local PATIENCE = 5  -- beats while the clock stands still
+local now, _, offset, still = clock()
+local worker = ARGV[2]
 local key = k('worker', worker)
 local known = redis.call('HMGET', key, 'epoch', 'incarnation')
 if known[1] ~= ARGV[3] then
@@ -14,8 +16,21 @@ if redis.call('EXISTS', stream) == 0 or #redis.call('XINFO', 'GROUPS', stream) =
   return 'fenced'
 end
 open_with_harmless_write()
+-- No gateway keeps the clock: none is there, or those that are belong to an earlier release, which knows only Redis's.
+local function follow_alone()
+  local passed, lease = redis_clock() - offset, tonumber(ARGV[5])
+  if passed > now and offset == 0 then return redis.call('DEL', CLOCK) end
+  if passed < now then passed, offset = now, redis_clock() - now end  -- time does not go back
+  redis.call('SET', CLOCK, string.format('%.0f %.0f %.0f %.0f', passed, offset, passed + lease, lease))
+end
+if still then
+  if redis.call('HINCRBY', key, 'clock_stood_still', 1) >= PATIENCE then follow_alone() end
+elseif redis.call('HEXISTS', key, 'clock_stood_still') == 1 then
+  redis.call('HDEL', key, 'clock_stood_still')
+end
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[5]), worker)
 if #ARGV > 6 then redis.call('HSET', key, unpack(ARGV, 7)) end
 note_health(worker, now)
+index_class(worker)
 if redis.call('SCARD', k('holds', worker)) ~= tonumber(ARGV[6]) then return 'resync' end
 return 'ok'

@@ -1,5 +1,5 @@
 -- order_copy: order a load ahead of requests (preload, the load API, a trial).
--- use: keys, constants, report, health, holders, load_target, loaded_versions, blame, order, breaker, copies
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, loaded_versions, blame, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref, minimum number of copies from now on ('' leaves it unchanged; '0': it has left
 --   the repository, and nothing of it is kept), '1' if it is a trial (else '').
 -- Returns {'held', copies} | {'loading', phase} | {'ordered', ''} | {'unloadable' | 'quarantined', cause}
@@ -17,8 +17,8 @@ if least ~= '' then
   if is_replaced(ref) then clear_min_copies(ref) end  -- the gateway may not know of it yet
   if least_copies(ref) > 0 then redis.call('SADD', MIN_COPIES, ref) end
 end
-local live = live_holders(ref, now)
-if #live > 0 then return {'held', tostring(#live)} end
+local copies = live_copies(ref, now)
+if copies > 0 then return {'held', tostring(copies)} end
 local phase = redis.call('HGET', k('load', ref), 'phase')
 if phase then return {'loading', phase} end
 local state, cause = breaker(ref, now)

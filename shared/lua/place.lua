@@ -1,5 +1,5 @@
 -- place: accept requests; each goes to a holder's work stream or to the parked requests of its model.
--- use: keys, constants, queued, report, outcomes, publish, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, idempotency
+-- use: keys, constants, queued, report, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, idempotency
 -- KEYS[1] prefix. ARGV: now, limit per work stream, limit per parked stream, limit of pending
 --   records, number of fields, their names (those of `Placing` in shared/gateway_scripts.py), then per
 --   item the values in that order.
@@ -8,11 +8,10 @@
 --   'parked' | 'joined' (an earlier request of that key, its id) | 'mismatch' (another payload under that
 --   key) | 'gone' (its outcome is no longer kept) | 'full' | 'memory' | 'unloadable' | 'quarantined' |
 --   'duplicate' | 'late' (a stream entry whose deadline has passed). An ingress entry is deleted in the same step as
---   its request is accepted; its deadline counts from the time in its entry id.
+--   its request is accepted; its deadline counts from the time in its entry id, or later where that is not certain.
 local OVERHEAD, NAMES = 512, 5
-local now = clock()
-local limits = {work = tonumber(ARGV[2]), parked = tonumber(ARGV[3]),
-  records = tonumber(ARGV[4]) - redis.call('ZCARD', DEADLINES)}
+local now, latest, offset = clock()
+local limits = {work = tonumber(ARGV[2]), parked = tonumber(ARGV[3]), pending = tonumber(ARGV[4])}
 local out, known, bytes = {}, {[''] = true}, 0
 local count = tonumber(ARGV[NAMES])
 local first, at = NAMES + count + 1, {}  -- at: the position of each field in a row
@@ -36,7 +35,7 @@ local function accept(item)
   if item.deadline <= now then return 'late', '' end
   local earlier, id = asked_before(item)
   if earlier then return earlier, id end
-  if not fits then return 'memory', '', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell()) end
+  if not fits then return 'memory', '', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell(now)) end
   local status, where, entry, wait = place_item(item, now, limits)
   if status ~= 'placed' and status ~= 'parked' then return status, where, entry, wait end
   keep_key(item)
@@ -46,13 +45,15 @@ local function accept(item)
   return status, where, entry
 end
 
+count_together()
 for i = first, #ARGV, count do
   local item = {id = ARGV[i + at.id], model = ARGV[i + at.ref], reply = ARGV[i + at.reply],
     flags = ARGV[i + at.flags], ingress = ARGV[i + at.ingress], reply_to = ARGV[i + at.reply_to],
     caller_id = ARGV[i + at.caller_id], key = ARGV[i + at.key],
     fingerprint = ARGV[i + at.fingerprint], body = ARGV[i + at.body], attempts = 0}
-  local written = item.ingress ~= '' and tonumber(string.match(item.ingress, '^%d+')) or now
-  item.deadline = math.min(written, now) + tonumber(ARGV[i + at.timeout_ms])
+  -- Redis gave the id by its own clock: before a leap back, or after it.
+  local written = item.ingress ~= '' and string.match(item.ingress, '^%d+') - math.min(offset, 0) or latest
+  item.deadline = math.min(written, latest) + tonumber(ARGV[i + at.timeout_ms])
   ensure_replies(item.reply)
   local status, where, entry, wait = accept(item)
   if item.ingress ~= '' and (status == 'placed' or status == 'parked' or status == 'joined') then
@@ -61,4 +62,5 @@ for i = first, #ARGV, count do
   end
   out[#out + 1] = {status, where or '', entry or '', tostring(item.deadline), tostring(wait or 0)}
 end
+write_counted()
 return out

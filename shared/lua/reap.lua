@@ -1,17 +1,14 @@
 -- reap: release one worker whose lease has expired and place its requests again, in bounded chunks.
--- use: keys, constants, queued, guarded, stall, report, outcomes, publish, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker
--- KEYS[1] prefix. ARGV: now, max attempts, chunk, lease ms.
--- Returns {worker, entries left}, or {} if no lease has expired, or Redis was away less than a lease ago: then
--- leases are extended instead (lib/stall). Any gateway may call it at any time.
+-- use: keys, constants, queued, guarded, grace, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker
+-- KEYS[1] prefix. ARGV: now, max attempts, chunk.
+-- Returns {worker, entries left}, or {} if no lease has expired, Redis was away less than a lease ago (lib/grace),
+-- or no gateway has kept the clock yet. Any gateway may call it at any time.
 -- One that cannot be released is passed over: {error, -1} if only such are left.
 local CANDIDATES = 8
-local now, lease = clock(), tonumber(ARGV[4])
+local now = clock()
+local grace, kept = grace_of(now)
+if grace or not kept then return {} end
 open_with_harmless_write()
-local grace, back = grace_after_stall(now, lease)
-if grace then
-  extend_leases(WORKERS, now, lease, grace, back)
-  return {}
-end
 local how = {attempts = tonumber(ARGV[2]), cause = 'the lease of its worker expired'}
 local over = redis.call('ZRANGEBYSCORE', WORKERS, '-inf', now, 'LIMIT', 0, CANDIDATES)
 for _, worker in ipairs(over) do

@@ -1,11 +1,11 @@
 -- reconcile: end sessions that have expired, and order the missing copies of models with a minimum number.
--- use: keys, constants, guarded, stall, report, health, holders, load_target, blame, order, breaker, copies, sessions
+-- use: keys, constants, guarded, grace, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {sessions ended, copies ordered, {errors of single sessions and models}}.
 local now, ended, ordered = clock(), 0, 0
 local most = 2 * redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf')
 open_with_harmless_write()
-local grace = grace_after_stall(now)
+local grace = grace_of(now)
 
 local function end_late(id)
   local ttl = grace and redis.call('HGET', k('session', id), 'ttl')

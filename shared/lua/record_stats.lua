@@ -1,5 +1,5 @@
 -- record_stats: store what a worker found about a model in service, for later loads and for reports (`stats`).
--- use: keys, constants, report, health, load_target
+-- use: keys, model_facts
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, then field value pairs.
 -- Returns 1 | -2 fenced. Repeating the call changes nothing.
 local worker, ref = ARGV[2], ARGV[4]

@@ -1,5 +1,5 @@
 -- refuse_load: offer an order to the other workers because this one cannot hold the model.
--- use: keys, constants, report, health, holders, load_target, blame, order
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token.
 -- Returns 'ordered' (a new order, without this worker) | 'no_worker' (no other worker is left: the
 --   lease stays with this worker, which must fail the load) | 'no_capacity' (no worker can take a further
@@ -10,13 +10,10 @@ local r = redis.call('HMGET', k('load', ref), 'token', 'worker', 'refused', 'ext
 if r[1] ~= ARGV[4] or (r[2] ~= '' and r[2] ~= worker) then return 'stale' end
 local refused, extra = r[3] or '', r[4] or ''
 
-local function another_than(list)
-  return is_one_left(ref, now, list .. ' ' .. table.concat(redis.call('HKEYS', k('holders', ref)), ' '))
-end
-
 redis.call('SREM', k('loads', worker), ref)
-if not is_among(worker, refused) then refused = refused .. ' ' .. worker end
-if another_than(refused) then
+local names = names_in(refused)
+if not names[worker] then refused = refused .. ' ' .. worker end
+if is_one_left(ref, now, refused, extra) then
   order_load(ref, ARGV[4], now, {refused = refused, extra = extra})
   return 'ordered'
 end
@@ -26,8 +23,8 @@ if #live_holders(ref, now) > 0 or (extra ~= '' and redis.call('XLEN', k('parked'
   redis.call('SET', k('no_capacity', ref), worker, 'PX', NO_CAPACITY_TTL)
   return 'no_capacity'
 end
--- Workers that held a copy were not asked for a further one. Now a request waits for a first one.
-if extra ~= '' and another_than(worker) then
+-- Busy workers were not asked to share the work of others. Now a request waits for a first copy.
+if extra == 'scale_out' and is_one_left(ref, now, worker, '') then
   order_load(ref, ARGV[4], now, {refused = worker})
   return 'ordered'
 end

@@ -1,11 +1,12 @@
 -- replay: put a dead letter back as a new request, or back into the stream door.
--- use: keys, constants, queued, report, outcomes, publish, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
+-- use: keys, constants, queued, report, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
 -- KEYS[1] prefix. ARGV: now, dead entry, id of the new request, timeout ms, limit per work stream, limit
 --   per parked stream, limit of pending records.
 -- Returns {status, where, entry, deadline, ms to wait}; status as in place: 'placed' | 'parked' | 'full' |
 --   'unloadable' | 'quarantined', or 'ingress' (put back into the door) | 'unknown' (no such letter) |
 --   'unkept' (its payload was in shared memory, or is not kept). The letter is kept unless it went.
-local now, entry = clock(), ARGV[2]
+local now, latest = clock()
+local entry = ARGV[2]
 local found = redis.call('XRANGE', DEAD_LETTERS, entry, entry)[1]
 if not found then return {'unknown', '', '', '0', '0'} end
 local letter, fields, carried = as_table(found[2]), {}, {}
@@ -29,9 +30,8 @@ if letter.kind == 'entry' then
   return {'ingress', '', back, '0', '0'}
 end
 if not letter.body or string.byte(letter.body) == SHARED_MEMORY then return {'unkept', '', '', '0', '0'} end
-local limits = {work = tonumber(ARGV[5]), parked = tonumber(ARGV[6]),
-  records = tonumber(ARGV[7]) - redis.call('ZCARD', DEADLINES)}
-local item = {id = ARGV[3], model = letter.model, deadline = now + tonumber(ARGV[4]), reply = '',
+local limits = {work = tonumber(ARGV[5]), parked = tonumber(ARGV[6]), pending = tonumber(ARGV[7])}
+local item = {id = ARGV[3], model = letter.model, deadline = latest + tonumber(ARGV[4]), reply = '',
   flags = KEEP .. POLL, attempts = 0, body = letter.body, carried = carried}
 local status, where, at, wait = place_item(item, now, limits)
 if status == 'placed' or status == 'parked' then redis.call('XDEL', DEAD_LETTERS, entry) end

@@ -1,5 +1,5 @@
 -- route_by_affinity: a claimed load goes to the worker that has the most models of its affinity key.
--- use: keys, constants, report, health, holders, load_target, blame, order
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, affinity key, mode (prefer | require), most models of
 --   the key on one worker (0: any number).
 -- Returns 'here' | 'elsewhere' (the order was handed on to that worker) | 'nowhere' (the worker that has
@@ -16,7 +16,7 @@ redis.call('PEXPIRE', family, STATS_TTL)
 local count, best = {}, nil
 -- A sick worker leaves: nothing goes there, whatever it holds; with prefer nothing goes to a suspect one either.
 local too_ill = mode == 'prefer' and RANKS.suspect or RANKS.sick
-local function fits(other) return is_ready(other) and (other == worker or rank_of(other, ref) < too_ill) end
+local function fits(other) return facts(other).ready and (other == worker or rank_of(other, ref) < too_ill) end
 
 local function add(other)
   if not fits(other) then return end
@@ -49,13 +49,13 @@ table.sort(named)
 choose(named)
 if not best and is_full(worker) then
   local ready = {}
-  for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
+  for _, other in ipairs(live_workers(now)) do
     if fits(other) then ready[#ready + 1] = other end
   end
   choose(ready)
 end
 if not best or best == worker or (mode == 'prefer' and r[5]) then return 'here' end
-if is_among(best, excluded_workers(ref, now, r[3] or '')) then return mode == 'require' and 'nowhere' or 'here' end
+if excluding(ref, now, r[3] or '', r[4] or '')(best) then return mode == 'require' and 'nowhere' or 'here' end
 redis.call('SREM', k('loads', worker), ref)
 order_load(ref, ARGV[4], now, {refused = r[3], extra = r[4], worker = best})
 redis.call('HSET', load, 'handed_on', worker)

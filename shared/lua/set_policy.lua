@@ -1,5 +1,5 @@
 -- set_policy: override fields of a model version's residency policy.
--- use: keys, constants, report, health, holders, load_target
+-- use: keys, model_facts
 -- KEYS[1] prefix. ARGV: now, ref, then field value pairs ('' removes the override).
 -- Returns the overrides that are now in force, as a flat list.
 local ref, key = ARGV[2], k('policy', ARGV[2])

@@ -1,18 +1,18 @@
 -- sweep: end requests past their deadlines, and lost ones; order loads again for parked requests without one.
--- use: keys, constants, queued, guarded, stall, report, outcomes, deadline, publish, lost, entries, health, holders, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
+-- use: keys, constants, queued, guarded, grace, report, outcomes, deadline, publish, lost, entries, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
 -- KEYS[1] prefix. ARGV: now, chunk.
 -- Returns {requests ended, loads ordered again, requests placed again, {errors of single requests and models}}.
 local LATER_MS = 60000  -- until a request that could not be ended is tried again
 local now, chunk = clock(), tonumber(ARGV[2])
 local ended, ordered, placed = 0, 0, 0
 open_with_harmless_write()
-local grace = grace_after_stall(now)
+local grace = grace_of(now)
 
 local function expire(id)
   local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model', 'status')
   -- A request whose record names an entry has not ended. If the entry is missing, the stream was lost: it ends here.
   if r[1] and grace and r[6] == 'running' then
-    redis.call('ZADD', DEADLINES, grace, id)  -- its time may have passed in a leap of the clock
+    redis.call('ZADD', DEADLINES, grace, id)  -- its worker may not have been able to say so
   elseif r[1] then
     take_entry(r[1], r[2], r[5])
     local outcome, worker = expired_outcome(r[5], r[1], now)

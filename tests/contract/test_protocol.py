@@ -66,7 +66,7 @@ def test_the_arrows_of_the_diagrams_are_scripts() -> None:
     assert named - SCRIPTS - {word for event in events for word in event.split(", ")} == set()
     without_a_state = {
         "gateway_beat", "subscribe", "publish_reply", "hand_over", "set_policy", "record_outcomes",
-        "renew_load", "drop_kept", "list_letters",
+        "renew_load", "drop_kept", "list_letters", "keep_clock",
     }  # fmt: skip
     assert SCRIPTS - named == without_a_state
 

@@ -21,7 +21,7 @@ def lua(name: str) -> str:
 def constant(name: str, script: str) -> float:
     """What a Lua local is set to, alone or in a list of locals."""
     found = re.search(
-        rf"^local ([A-Z_, ]*\b{name}\b[A-Z_, ]*) = ([\d., ]+)", lua(script), re.MULTILINE
+        rf"^ *local ([A-Za-z_, ]*\b{name}\b[A-Za-z_, ]*) = ([\d., ]+)", lua(script), re.MULTILINE
     )
     assert found, name
     names = [each.strip() for each in found[1].split(",")]
@@ -39,7 +39,7 @@ def test_a_load_lease_has_the_fields_that_the_scripts_write() -> None:
     """`order_load` writes the first ones; the others are written where they apply."""
     written = re.search(r"'HSET', load, 'token'.+?\)\n", lua("order"), re.DOTALL)
     assert written
-    names = set(re.findall(r"'([a-z]+)', (?!\w+\b')", written[0].replace("'HSET', load, ", "")))
+    names = set(re.findall(r"'([a-z_]+)', (?!\w+\b')", written[0].replace("'HSET', load, ", "")))
     assert names - {"ordered"} == set(fields("**Load lease** (hash `load:<ref>`): "))
     assert "'why', ARGV" in lua("renew_load") and "'handed_on', worker" in lua("route_by_affinity")
 
@@ -68,8 +68,12 @@ def test_the_reasons_to_order_ahead_are_those_of_the_scripts() -> None:
          f"{expected_ms('disk')} ms from disk, {expected_ms('remote') / 1000:g} s from remote"),
         ("out what is asked for too); from ",
          f"{constant('SCALE_OUT_FROM', 'copies'):g} queued on"),
+        ("worker is found, the next look is ", f"{constant('LOOK_AGAIN_MS', 'copies'):g} ms later"),
+        ("**A choice looks at a sample.** Of up to ",
+         f"{constant('MOST_SAMPLED', 'sample'):g} workers"),
+        ("of the holders of a model ", f"{constant('MOST_HOLDERS', 'holders'):g} at random"),
         ("for its work, which is to be ",
-         f"{constant('SPARE', 'copies'):.0%} busy".replace("%", " %")),
+         f"{constant('SPARE', 'report'):.0%} busy".replace("%", " %")),
     ],
 )  # fmt: skip
 def test_a_number_in_the_text_is_the_one_in_the_scripts(phrase: str, said: str) -> None:
@@ -79,7 +83,7 @@ def test_a_number_in_the_text_is_the_one_in_the_scripts(phrase: str, said: str) 
 
 def test_times_in_words_are_those_of_the_scripts() -> None:
     """Hints live for an hour; two orders for each worker."""
-    assert constant("WARM_TTL", "load_target") == 3600 * 1000
+    assert constant("WARM_TTL", "model_facts") == 3600 * 1000
     assert "are hints that expire an hour after the last one" in " ".join(TEXT.split())
     assert "local most = 2 * redis.call('ZCOUNT', WORKERS" in lua("reconcile")
     assert "while more than two orders per worker wait" in TEXT

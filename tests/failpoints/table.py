@@ -42,7 +42,7 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
         dying_gateways.polling: _around("subscribe"),
         dying_gateways.replaying: _around("replay"),
         dying_gateways.housekeeping: _around(
-            "gateway_beat", "reap", "sweep", "reconcile", "drop_kept"
+            "gateway_beat", "keep_clock", "reap", "sweep", "reconcile", "drop_kept"
         ),
         dying_gateways.streaming: ["ingress.read", "outbox.read", *_around("publish_reply")],
         dying_gateways.answering: ["replies.read", *_around("record_outcomes")],

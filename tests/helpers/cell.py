@@ -17,7 +17,7 @@ from tests.helpers.factories import REF
 
 LEASE_MS = 10_000
 MAX_ATTEMPTS = 3
-_NOTE = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], ARGV[1], 'PX', 3600000)"
+_NOTE = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], ARGV[1])"
 WIDE = Limits(work=1000, parked=1000, pending=1000)
 
 
@@ -61,18 +61,17 @@ class Cell:
         return await self.scripts.gateway_beat(name, lease_ms)
 
     async def attend(self) -> None:
-        """Note that housekeeping has gone on until now, as that of gateways does: no stall."""
+        """Note that gateways have kept the clock until now: Redis was not away."""
         now = self.scripts.now_ms
         if now is None:
             seconds, micros = await self.client.time()
             now = seconds * 1000 + micros // 1000
-        note = f"{now} 0 {LEASE_MS} 0"
-        await self.client.eval(_NOTE, 1, self.keys.stall, note)
+        await self.client.eval(_NOTE, 1, self.keys.clock, f"{now} 0 0 {LEASE_MS}")
 
     async def reap(self) -> tuple[str, int] | None:
-        """Reap, as a gateway does whose housekeeping has gone on until now."""
+        """Reap, as a gateway does while the clock is kept."""
         await self.attend()
-        return await self.scripts.reap(MAX_ATTEMPTS, LEASE_MS)
+        return await self.scripts.reap(MAX_ATTEMPTS)
 
     async def replies(self, gateway: str = "gw1") -> list[dict[str, bytes]]:
         """The outcomes that a gateway was sent, oldest first."""

@@ -14,6 +14,7 @@ import pytest
 
 from shared.channel import Channel
 from shared.errors import Unavailable
+from shared.gateway_scripts import KeptClock
 from shared.script_runner import load_source
 from shared.scripts import Cancel, Completion, Scripts, Waiting
 from tests.contract.sources import ROOT
@@ -71,6 +72,15 @@ async def gateway_beat(cell: Cell) -> Story:
     return lambda s: s.gateway_beat("gw1", LEASE_MS), 0
 
 
+async def keep_clock(cell: Cell) -> Story:
+    """A leap is taken off once."""
+    await cell.attend()
+    cell.scripts.now_ms = NOW_MS + 600_000
+    mark = (await cell.scripts.keep_clock(LEASE_MS)).mark
+    followed = KeptClock(NOW_MS + 600_000, "")
+    return lambda s: s.keep_clock(LEASE_MS, mark, 600_000), followed
+
+
 async def hand_over(cell: Cell) -> Story:
     await cell.gateway()
     await cell.worker(holds=[REF])
@@ -84,7 +94,7 @@ async def reap(cell: Cell) -> Story:
     await begun(cell, lease_ms=5)
     cell.scripts.now_ms = NOW_MS + 10
     await cell.attend()
-    return lambda s: s.reap(MAX_ATTEMPTS, LEASE_MS), None
+    return lambda s: s.reap(MAX_ATTEMPTS), None
 
 
 async def sweep(cell: Cell) -> Story:
@@ -149,7 +159,8 @@ async def record_outcomes(cell: Cell) -> Story:
 STORIES: dict[str, Callable[[Cell], Awaitable[Story]]] = {
     story.__name__: story
     for story in (
-        place, replay, cancel, subscribe, publish_reply, gateway_beat, hand_over, reap, sweep,
+        place, replay, cancel, subscribe, publish_reply, gateway_beat, keep_clock, hand_over, reap,
+        sweep,
         register, heartbeat, fence_worker, leave, begin, complete, drop_kept, list_letters,
         record_outcomes, *COPY_STORIES,
     )

@@ -30,7 +30,7 @@ async def test_a_dead_worker_that_cannot_be_released_keeps_no_other(cell: Cell) 
     await poison(cell, cell.keys.holds("w2"))
     cell.scripts.now_ms += LEASE_MS
     await cell.attend()
-    found = [await cell.scripts.reap(MAX_ATTEMPTS, LEASE_MS) for _ in range(3)]
+    found = [await cell.scripts.reap(MAX_ATTEMPTS) for _ in range(3)]
     assert sorted(row for row in found if row[1] == 0) == [("w1", 0), ("w3", 0)]
     assert found[-1][1] == -1 and "w2: " in found[-1][0] and "WRONGTYPE" in found[-1][0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.placed import Limits
-from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell, Entry
+from tests.helpers.cell import MAX_ATTEMPTS, Cell, Entry
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
 
 L = 16
@@ -78,10 +78,21 @@ async def test_every_way_off_the_stream_is_counted(cell: Cell, end: str) -> None
         await cell.scripts.sweep()
     elif end == "reap":
         await cell.client.zadd(cell.keys.workers, {"w1": 0})
-        await cell.scripts.reap(MAX_ATTEMPTS, LEASE_MS)
+        await cell.scripts.reap(MAX_ATTEMPTS)
     else:
         await cell.scripts.leave("w1", epoch, MAX_ATTEMPTS)
     assert await cell.exists(cell.keys.queued("w1")) == []
+
+
+async def test_what_one_call_ends_of_several_models_is_counted_for_each(cell: Cell) -> None:
+    """One write for all: what has entries left keeps its count, and what has none is not listed."""
+    epoch = await cell.worker("w1", holds=REFS[:3])
+    await cell.place(*[placing(ref=ref) for ref in [*REFS[:3], *REFS[:2]]], limits=LIMITS)
+    entries = await cell.read("w1")
+    await cell.place(placing(ref=REFS[1]), limits=LIMITS)
+    assert await counts(cell) == {REFS[0]: 2, REFS[1]: 3, REFS[2]: 1}
+    await cell.complete("w1", epoch, entries[:3])
+    assert await counts(cell) == {REFS[0]: 1, REFS[1]: 2}
 
 
 async def test_a_count_that_is_wrong_refuses_nothing_on_a_short_stream(cell: Cell) -> None:

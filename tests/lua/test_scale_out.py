@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from shared.placed import Limits
-from tests.helpers.cell import WIDE, Cell
+from tests.helpers.cell import LEASE_MS, Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
-from tests.lua.fleet import NOW_MS, lease, loaded_once, orders_by_name, warm_hint, worker
+from tests.lua.fleet import NOW_MS, claim, lease, loaded_once, orders_by_name, warm_hint, worker
 
 SPILL_FROM = 4
 
@@ -16,6 +18,11 @@ async def crowd(cell: Cell, number: int, ref: str = REF) -> None:
     """So many requests for a model that is held."""
     placed = await cell.place(*(placing(ref=ref) for _ in range(number)))
     assert {p.status for p in placed} == {"placed"}
+
+
+async def a_moment_later(cell: Cell, ref: str = REF) -> None:
+    """It is remembered for a quarter of a second that nobody could take a further copy."""
+    await cell.client.delete(cell.keys.no_capacity(ref))
 
 
 @pytest.fixture
@@ -34,7 +41,8 @@ async def test_a_queue_that_takes_longer_than_a_load_orders_a_copy(busy: Cell) -
     assert await lease(busy) == {}
     await crowd(busy, 1)
     order = await lease(busy)
-    assert (order["extra"], order["refused"], order["for"]) == ("scale_out", " w1", "")
+    assert (order["extra"], order["refused"], order["for"]) == ("scale_out", "", "")
+    assert await claim(busy, "w1", (await busy.epoch("w1")).decode()) == "refused"
     assert await busy.client.xlen(busy.keys.work("w1")) == SPILL_FROM + 1
 
 
@@ -56,7 +64,9 @@ async def test_the_next_copy_is_ordered_when_both_are_behind(busy: Cell) -> None
     await crowd(busy, SPILL_FROM)
     assert await lease(busy) == {}
     await crowd(busy, 2 * SPILL_FROM)
-    assert sorted((await lease(busy))["refused"].split()) == ["w1", "w2"]
+    assert (await lease(busy))["extra"] == "scale_out"
+    for holder in ("w1", "w2"):
+        assert await claim(busy, holder, (await busy.epoch(holder)).decode()) == "refused"
 
 
 async def test_no_copy_goes_where_models_push_each_other_out(busy: Cell) -> None:
@@ -65,6 +75,9 @@ async def test_no_copy_goes_where_models_push_each_other_out(busy: Cell) -> None
     await crowd(busy, 50)
     assert await lease(busy) == {}
     await busy.client.hset(busy.keys.worker("w2"), "contended", 0)
+    await crowd(busy, 1)
+    assert await lease(busy) == {}
+    await a_moment_later(busy)
     await crowd(busy, 1)
     assert (await lease(busy))["extra"] == "scale_out"
 
@@ -132,6 +145,7 @@ async def test_a_warm_copy_is_ordered_earlier_and_its_queue_counts(cell: Cell) -
     await crowd(cell, 3, OTHER_REF)
     await crowd(cell, SPILL_FROM + 2)
     assert await lease(cell) == {}
+    await a_moment_later(cell)
     await crowd(cell, 1)
     assert (await lease(cell))["for"] == "w2"
     assert await orders_by_name(cell, "w2") == [f"load {REF} {await cell.token()}"]
@@ -178,8 +192,10 @@ async def test_the_queue_of_the_loading_worker_counts(cell: Cell) -> None:
     await crowd(cell, 10, OTHER_REF)
     for _ in range(3):
         await crowd(cell, 4)
+        await a_moment_later(cell)
     await crowd(cell, 1)
     assert await lease(cell) == {}
+    await a_moment_later(cell)
     await crowd(cell, 1)
     assert (await lease(cell))["extra"] == "scale_out"
 
@@ -205,12 +221,21 @@ async def test_a_request_that_is_refused_orders_a_copy_too(cell: Cell) -> None:
     assert (await lease(cell))["extra"] == "scale_out"
 
 
-async def test_if_every_worker_holds_it_no_copy_is_ordered(cell: Cell) -> None:
-    """Until one more worker is there; the order names each holder once."""
+async def test_in_a_large_fleet_the_one_that_has_time_is_found(cell: Cell) -> None:
+    """Until it is there no copy is ordered; more workers are there than a choice looks at."""
     for number in range(50):
-        await worker(cell, f"w{number}", holds=[REF], service_ms=60_000, busy_share=1)
-    await cell.place(*(placing() for _ in range(50 * (SPILL_FROM + 1))), limits=WIDE)
+        await beating(cell, f"w{number}", 1, holds=[REF])
+    for _ in range(50):  # in each call some of the holders are looked at
+        await crowd(cell, 2 * SPILL_FROM)
     assert await lease(cell) == {}
-    await worker(cell, "one-more")
+    await beating(cell, "one-more", 0)
+    await a_moment_later(cell)
     await crowd(cell, 1)
-    assert len((await lease(cell))["refused"].split()) == 50
+    assert (await lease(cell))["extra"] == "scale_out"
+
+
+async def beating(cell: Cell, name: str, busy: float, holds: Iterable[str] = ()) -> None:
+    """A worker whose heartbeat says how busy it is."""
+    epoch, held = await cell.worker(name, holds=holds), len(list(holds))
+    report = {"state": "ready", "busy_share": busy, "service_ms": 60_000}
+    assert await cell.scripts.heartbeat(name, epoch, "one", LEASE_MS, held, report) == "ok"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.model.load_target import (
     failed_workers,
     failure_of,
-    incompatible_workers,
     live_workers,
     rank_of,
 )
@@ -34,12 +33,6 @@ def forgive(m: Model, ref: str, worker: str) -> None:
     failures.pop(worker, None)
     if not failures:
         m.forget(f"failed_on:{ref}")
-
-
-def has_rested(m: Model, ref: str, worker: str, since: int) -> bool:
-    """Whether it was left out of an order of `since` for a failure, and may try again."""
-    over = since < failure_of(m.state, ref, worker)[0] <= m.now
-    return over and worker not in incompatible_workers(m.state, m.now, ref)
 
 
 def class_agrees(m: Model, ref: str, device_class: str, worker: str) -> bool:

@@ -21,21 +21,19 @@ LOADS = [
     *of(
         "lib/blame", "fail_load claim_load heartbeat",
         ("a_cause_of_its_own_convicts_a_class", "failure.scope == 'class' and", ""),
-        ("one_convicts_a_class", "AGREEING = 32, 600000, 2", "AGREEING = 32, 600000, 1"),
+        ("one_convicts_a_class", "AGREEING = 2", "AGREEING = 1"),
         ("whoever_is_sick_is_asked", "rank < RANKS.sick", "true"),
     ),
     *of(
         "lib/order", "fail_load claim_load place tick sweep",
-        ("what_has_failed_is_asked_first", "local all = excluded_workers(ref, now, refused)",
-         "local all = refused"),
-        ("an_order_that_no_worker_may_take", "chosen = fastest_loader(ref, now, refused)",
-         "refused = all"),
+        ("what_has_failed_is_asked_first", "excluding(ref, now, refused, extra))",
+         "excluding(ref, now, refused, extra, true))"),
+        ("an_order_that_no_worker_may_take", "extra, true)), '1'", "extra, true)), ''"),
     ),
     *of(
         "claim_load", "fail_load claim_load place tick",
-        ("it_never_tries_again", "not back_off_over(ref, worker, tonumber(r[6]), now)", "true"),
-        ("it_tries_again_at_once", "not back_off_over(ref, worker, tonumber(r[6]), now)",
-         "not failures_of(ref)[worker]"),
+        ("if_all_have_failed_nobody_tries_again", "r[7] == '1'", "false"),
+        ("it_tries_again_at_once", "r[7] == '1'", "true"),
     ),
     *of(
         "claim_load", "claim_load heartbeat place",

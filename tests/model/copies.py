@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from tests.model import load_target
-from tests.model.load_target import setting
+from tests.model.load_target import SPARE, setting
 from tests.model.model import Model, must
 
-SPILL_FROM, SPARE, NO_CAPACITY_MS = 4, 0.7, 5000
+SPILL_FROM, NO_CAPACITY_MS, LOOK_AGAIN_MS = 4, 5000, 250
 
 
 def could_be_more(m: Model, ref: str) -> bool:
-    """Whether another copy may be ordered, and somebody is there who could have it."""
-    if ref in m.state.loads or ref in m.state.unloadable or ref in m.state.no_capacity:
+    """Whether another copy may be ordered, and somebody is there who could have it. That this
+    script itself has just found nobody does not count."""
+    if ref in m.state.loads or ref in m.state.unloadable:
+        return False
+    if ref in m.state.no_capacity and ref not in m.found_nobody:
         return False
     held, most = len(m.live_holders(ref)), setting(m.state, ref, "max_copies")
     if 0 < most <= held:
@@ -29,29 +32,32 @@ def spill(m: Model, ref: str, worker: str, queued: int, sure: bool) -> None:
     if queued < max(SPILL_FROM, 2 * m.looked.get(ref, 0)):
         return None
     m.looked[ref] = queued
+    wait = load_target.wait_on(m.state, worker, queued)
+    if (sure and wait <= 0) or not could_be_more(m, ref):
+        return None
     holders = m.live_holders(ref)
     healthy = [w for w in holders if load_target.rank_of(m.state, w, ref) == 0]
     if any(load_target.number(m.state, w, "busy_share") < SPARE for w in healthy):
         return m.note("copies: a holder has time")
-    wait = load_target.wait_on(m.state, worker, queued)
-    if (sure and wait <= 0) or not could_be_more(m, ref):
-        return None
-    live = load_target.live_workers(m.state, m.now)
-    refused = holders | {w for w in live if not _has_time(m, w)}
-    _, ms, rank = load_target.soonest(m.state, m.now, ref, refused)
+    out = load_target.excluded(m.state, m.now, ref, (), "scale_out")
+    _, ms, rank = load_target.soonest(m.state, m.now, ref, out)
     sooner = wait > ms and rank == 0
     if not sure:
         load = m.after.loads.get(ref)
         sooner = load is not None and load.extra == "scale_out"
     if sooner:
-        m.order(ref, refused, "scale_out")
+        m.order(ref, extra="scale_out")
+    else:
+        m.found_nobody.add(ref)
+        _rest(m, ref, LOOK_AGAIN_MS, holders)
     return m.note("copies: spilled" if sooner else "copies: not sooner")
 
 
-def _has_time(m: Model, worker: str) -> bool:
-    """Whether a further copy may go there: its models do not push each other out already."""
-    contended = load_target.number(m.state, worker, "contended") == 1
-    return not contended and load_target.number(m.state, worker, "busy_share") < SPARE
+def _rest(m: Model, ref: str, ms: int, holders: set[str]) -> None:
+    """Nobody can take a further copy: it is not looked at again for a while."""
+    m.state.no_capacity[ref] = m.after.no_capacity.get(ref, "nobody")
+    must(m.state.no_capacity[ref] in holders, "no_capacity names a holder")
+    m.lives(f"no_capacity:{ref}", ms)
 
 
 def must_stay(m: Model, ref: str, worker: str, share: float | None) -> str:
@@ -87,14 +93,12 @@ def stays_with(m: Model, ref: str, rank: int) -> bool:
 def _order_healthy(m: Model, ref: str, holders: set[str]) -> bool:
     if ref in m.state.no_capacity:
         return False
-    refused = load_target.excluded(m.state, m.now, ref, holders)
-    if load_target.soonest(m.state, m.now, ref, refused)[2] > 0:
-        m.state.no_capacity[ref] = m.after.no_capacity.get(ref, "nobody")
-        must(m.state.no_capacity[ref] in holders, "no_capacity names a holder")
-        m.lives(f"no_capacity:{ref}", NO_CAPACITY_MS)
+    out = load_target.excluded(m.state, m.now, ref, (), "unhealthy")
+    if load_target.soonest(m.state, m.now, ref, out)[2] > 0:
+        _rest(m, ref, NO_CAPACITY_MS, holders)
         m.note("healthy_copy: nobody is healthy")
         return False
-    m.order(ref, refused, "unhealthy")
+    m.order(ref, extra="unhealthy")
     m.note("healthy_copy: ordered")
     return True
 
@@ -103,5 +107,5 @@ def order_missing(m: Model, ref: str, why: str) -> bool:
     """One more copy where it may be."""
     if not could_be_more(m, ref) or m.breaker(ref) == "open":
         return False
-    m.order(ref, m.live_holders(ref), why)
+    m.order(ref, extra=why)
     return True

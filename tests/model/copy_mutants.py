@@ -11,19 +11,22 @@ LOADS = [
         ("a_taken_load_is_taken_again", "or r[2] ~= ''", ""),
         ("any_token_will_do", "if r[1] ~= token or", "if not r[1] or"),
         ("its_worker_does_not_own_it", "redis.call('SADD', k('loads', worker), ref)", ""),
-        ("what_nobody_wants_is_loaded", "if (not extra or over) and", "if false and"),
+        ("what_nobody_wants_is_loaded", "if (extra == '' or over) and", "if false and"),
     ),
     *of(
         "claim_load", "claim_load order_copy open_session route_by_affinity",
-        ("a_further_copy_is_unwanted", "if (not extra or over) and", "if"),
-        ("a_holder_takes_another_copy", "if extra and redis", "if false and redis"),
+        ("a_further_copy_is_unwanted", "if (extra == '' or over) and", "if"),
         ("nobody_has_a_head_start", "if chosen ~= ''", "if false"),
         ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START_MS", "2 ^ 50"),
         ("its_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1,", "#("),
     ),
     *of(
+        "lib/blame", "claim_load order_copy announce refuse_load reload",
+        ("a_holder_takes_another_copy", "return held and redis", "return false and redis"),
+    ),
+    *of(
         "claim_load", "claim_load open_session close_session",
-        ("a_session_that_is_over_is_served", "not extra or over", "not extra"),
+        ("a_session_that_is_over_is_served", "extra == '' or over", "extra == ''"),
     ),
     *of(
         "reload", "reload announce claim_load",
@@ -34,7 +37,7 @@ LOADS = [
     ),
     *of(
         "reload", "reload set_policy announce register",
-        ("one_copy_too_many", "if most > 0 and #live_holders(ref, now) >= most", "if false"),
+        ("one_copy_too_many", "if most > 0 and live_copies(ref, now) >= most", "if false"),
     ),
     *of(
         "renew_load", "renew_load claim_load reload",
@@ -49,16 +52,13 @@ LOADS = [
     ),
     *of(
         "refuse_load", "refuse_load reload announce",
-        ("holders_are_asked", "redis.call('HKEYS', k('holders', ref))", "{}"),
         ("who_waits_is_failed_beside_a_holder", "#live_holders(ref, now) > 0 or", ""),
         ("what_has_no_capacity_is_ordered_at_once", "redis.call('SET', k('no_capacity', ref)",
          "redis.call('SET', k('none', ref)"),
     ),
     *of(
         "refuse_load", "refuse_load order_copy",
-        ("it_goes_round_for_ever", "if extra ~= '' and another_than", "if another_than"),
-        ("a_further_copy_fails_who_waits", "if extra ~= '' and another_than",
-         "if false and another_than"),
+        ("it_goes_round_for_ever", "if extra == 'scale_out' and is_one", "if is_one"),
     ),
     *of(
         "announce", "announce claim_load",
@@ -84,7 +84,7 @@ LOADS = [
         ("a_passing_cause_ends_requests", "  if temporary then\n", "  if false then\n"),
         ("the_cause_is_forgotten",
          "redis.call('SET', k('unloadable', ref)", "redis.call('SET', k('none', ref)"),
-        ("no_other_worker_is_asked", "is_one_left(ref, now, others)", "false"),
+        ("no_other_worker_is_asked", "is_one_left(ref, now, refused, extra)", "false"),
         ("what_is_proved_is_tried_elsewhere", "if scope ~= 'model' and #names", "if #names"),
         ("a_class_is_out_for_ever", "redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])", ""),
     ),
@@ -94,7 +94,7 @@ LOADS = [
     ),
     *of(
         "fail_load", "fail_load refuse_load order_copy",
-        ("a_further_copy_was_asked_of_all", "extra, refused = '', worker", ""),
+        ("a_further_copy_was_asked_of_all", "extra, refused = '', ''", ""),
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load",
@@ -103,12 +103,12 @@ LOADS = [
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load heartbeat",
         ("it_goes_to_a_worker_that_drains",
-         "is_ready(other) and (other == worker", "(other == worker"),
+         "facts(other).ready and (other == worker", "(other == worker"),
     ),
     *of(
         "route_by_affinity", "kin_before route_by_affinity claim_load refuse_load reload",
         ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
-        ("who_refused_gets_it", "if is_among(best,", "if false and is_among(best,"),
+        ("who_refused_gets_it", "if excluding(", "if false and excluding("),
         ("its_worker_keeps_it", "redis.call('SREM', k('loads', worker), ref)", ""),
         ("a_full_worker_gets_more", "most > 0 and (count[other] or 0) >= most", "false"),
         ("no_other_family_begins", "if not best and is_full(worker) then", "if false then"),
@@ -188,22 +188,32 @@ COPIES = [
         ("the_least_does_not_count", "if others < least_copies(ref)", "if false"),
         ("others_have_time_without_end", "share > free", "false"),
         ("more_than_there_may_be_stay", "if most > 0 and others >= most then return nil end", ""),
-        ("who_is_busy_has_time", "math.max(0, SPARE - busy_share(other))", "SPARE"),
+    ),
+    *of(
+        "lib/report", "announce heartbeat order_copy set_policy retire",
+        ("who_is_busy_has_time", "math.max(0, SPARE - busy_share)", "SPARE"),
     ),
     *of(
         "lib/copies", "reconcile order_copy set_policy announce",
-        ("one_copy_too_many", "most > 0 and #live >= most", "most > 0 and #live > most"),
+        ("one_copy_too_many", "live_copies(ref, now) >= most", "live_copies(ref, now) > most"),
     ),
     *of(
         "lib/copies", "place heartbeat",
         ("any_queue_is_too_long", "and wait > first_answer then", "then"),
         ("no_queue_is_too_long", "and wait > first_answer then", "and false then"),
-        ("a_holder_has_time", "if busy_share(holder) < SPARE and rank", "if false and rank"),
-        ("who_is_busy_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",
-         "is_contended(worker)"),
-        ("who_has_no_room_is_asked", "is_contended(worker) or busy_share(worker) >= SPARE",
-         "busy_share(worker) >= SPARE"),
-        ("an_unhealthy_holder_is_asked", "has_none or is_among(worker, held)", "has_none"),
+        ("a_holder_has_time", "if facts(holder).spare > 0 and rank", "if false and rank"),
+        ("it_looks_again_at_once",
+         "redis.call('SET', k('no_capacity', ref), worker, 'PX', LOOK_AGAIN_MS)", ""),
+    ),
+    *of(
+        "lib/report", "place heartbeat",
+        ("who_is_busy_is_asked", "busy_share < SPARE and r[6] ~= '1'", "r[6] ~= '1'"),
+        ("who_has_no_room_is_asked", "busy_share < SPARE and r[6] ~= '1'", "busy_share < SPARE"),
+    ),
+    *of(
+        "lib/sample", "register heartbeat leave",
+        ("one_that_drains_is_listed", "if not own.ready then return", "if false then return"),
+        ("a_class_of_nobody_is_listed", "redis.call('SREM', DEVICE_CLASSES, class)", "return"),
     ),
     *of(
         "lib/load_target", "announce retire order_copy register",
@@ -211,16 +221,16 @@ COPIES = [
     ),
     *of(
         "lib/load_target", "retire order_copy heartbeat",
-        ("a_draining_worker_is_warm", "if own[2] == 'ready' and not", "if not"),
+        ("a_draining_worker_is_warm", "if own.ready and not", "if not"),
     ),
     *of(
-        "lib/load_target", "announce retire leave",
+        "lib/model_facts", "announce retire leave",
         ("hints_of_the_dead_stay", "if not redis.call('ZSCORE', WORKERS, other) then",
          "if false then"),
     ),
     *of(
         "lib/load_target", "place retire",
-        ("a_queue_does_not_count", "+ wait_on(worker, redis.call('XLEN', k('work', worker)))", ""),
+        ("a_queue_does_not_count", "+ wait_on(worker, queue_of(worker))", ""),
     ),
     *of(
         "lib/order", "order_copy sweep cancel retire announce",

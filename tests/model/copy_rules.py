@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.model.clock import grace_of
 from tests.model.copies import lasting, must_stay, order_missing
 from tests.model.load_target import KNOWN_TTL, least_copies, live_workers, setting
 from tests.model.loaded_versions import (
@@ -14,7 +15,6 @@ from tests.model.loaded_versions import (
 from tests.model.model import STALL_SPARE, Model, must
 from tests.model.run import Choices, Run
 from tests.model.session_rules import end_session, unpin_lost
-from tests.model.stall import grace_after_stall
 
 POLICIES = (
     {"min_copies": "1"}, {"min_copies": "2"}, {"min_copies": ""}, {"pin": "1"}, {"pin": "1"},
@@ -178,7 +178,7 @@ async def reconcile(run: Run, c: Choices) -> None:
     """Sessions end; copies that should be there are ordered."""
     answer, m = await run.call("reconcile", run.scripts.reconcile())
     late = sorted((at, session) for session, at in m.state.sessions.items() if at <= m.now)
-    grace = grace_after_stall(m).until
+    grace = grace_of(m)
     ended = sum(_end_or_keep(m, session, grace) for _, session in late[: run.chunk])
     must(len(m.state.min_copies) <= run.chunk, "all that is wanted is looked at in one call")
     most, before = 2 * len(live_workers(m.state, m.now)), len(m.state.orders)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from shared.scripts import Cancel
 from tests.model import outcomes
+from tests.model.clock import grace_of
 from tests.model.model import REPLIES_TTL, STALL_SPARE, Model, must
 from tests.model.moves import publish
 from tests.model.outcomes import late, recall
 from tests.model.place_rules import memory_fits
 from tests.model.run import LEASE_MS, Choices, Run
-from tests.model.stall import extend, grace_after_stall
 
 
 async def cancel(run: Run, c: Choices) -> None:
@@ -101,14 +101,12 @@ async def gateway_beat(run: Run, c: Choices) -> None:
         f"gateway_beat {gateway}", run.scripts.gateway_beat(gateway, LEASE_MS)
     )
     run.doors_open = True
-    grace = grace_after_stall(m, LEASE_MS)
     m.state.gateways[gateway] = m.now + LEASE_MS
     m.state.replies.setdefault(gateway, [{"id": ""}])
     m.lives(f"replies:{gateway}", LEASE_MS + STALL_SPARE)
     m.state.protocols[gateway] = "1 1"
     m.lives(f"gateway:{gateway}", LEASE_MS + REPLIES_TTL)
-    if grace.until:
-        extend(m.state.gateways, m, LEASE_MS, grace, set(m.state.gateways))
+    if grace_of(m) or not m.state.clock:
         must(moved == 0, f"gateway_beat took back {moved} after a stall")
         run.count("gateway_beat", "grace")
         return run.check("gateway_beat", m)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.model.model import Model, must
-from tests.model.releasing import Wiping, wipe
+from tests.model.releasing import Wiping, unindex, wipe
 from tests.model.run import LEASE_MS, Choices, Run
 
 
@@ -29,6 +29,7 @@ async def register(run: Run, c: Choices) -> None:
     run.seen.epochs[worker].append(epoch)
     m.state.workers[worker] = {"epoch": epoch, "since": str(m.now), "protocol": "1 1", **fields}
     _note_health(m, worker)
+    _index(m, worker)
     m.state.leases[worker] = m.now + LEASE_MS
     m.state.work[worker], m.state.pending[worker], m.state.groups[worker] = {}, set(), {epoch}
     run.count("register", "registered")
@@ -48,6 +49,16 @@ def _note_health(m: Model, worker: str) -> None:
         m.state.unhealthy[worker] = " ".join([health, *failing])
     elif m.state.unhealthy.pop(worker, None):
         record.pop("trial", None)
+
+
+def _index(m: Model, worker: str) -> None:
+    """A ready worker is found by the class of its device."""
+    record = m.state.workers[worker]
+    if record["state"] != "ready":
+        return unindex(m, worker)
+    device_class = record["device_class"]
+    m.state.ready.setdefault(device_class, {})[worker] = float(record["busy_share"])
+    return m.state.device_classes.add(device_class)
 
 
 def _report(run: Run, c: Choices) -> dict[str, str]:
@@ -83,6 +94,7 @@ async def heartbeat(run: Run, c: Choices) -> None:
         m.state.leases[worker] = m.now + LEASE_MS
         record |= report
         _note_health(m, worker)
+        _index(m, worker)
         want = "ok" if len(m.state.holds.get(worker, ())) == held else "resync"
     must(answer == want, f"heartbeat says {answer}, not {want}")
     run.count("heartbeat", answer)

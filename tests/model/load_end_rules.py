@@ -157,11 +157,10 @@ def _charged(m: Model, worker: str, ref: str, load: Load, why: Cause) -> str:
         m.note("blame: a class")
     # A further copy was not for who held one; who waits by now waits for a first one.
     further = bool(load.extra and m.state.parked.get(ref))
-    refused = {worker} if further else load.refused | {worker}
+    refused = frozenset() if further else load.refused
     extra, live = "" if further else load.extra, m.live_holders(ref)
-    others = refused | live if extra else refused
     asked = len(failed_workers(m.state, m.now, ref)) < MOST_ASKED
-    if why.scope != "model" and asked and is_one_left(m.state, m.now, ref, others):
+    if why.scope != "model" and asked and is_one_left(m.state, m.now, ref, refused, extra):
         m.state.loading.get(worker, set()).discard(ref)
         m.order(ref, refused, extra)
         return "elsewhere"

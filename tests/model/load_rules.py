@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.model.blame import has_rested
 from tests.model.load_target import (
     excluded,
     failed_workers,
@@ -87,9 +86,7 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
     if (over or not load.extra) and not m.state.parked.get(ref):
         m.unorder(ref, extra=over)
         return "unwanted"
-    if worker in load.refused and not has_rested(m, ref, worker, load.since):
-        return "refused"
-    if load.extra and worker in m.state.holders.get(ref, ()):
+    if worker in excluded(m.state, m.now, ref, load.refused, load.extra, load.all_failed):
         return "refused"
     if _healthier(m, ref, worker, load):
         m.note("health: outranked")
@@ -110,7 +107,7 @@ def _healthier(m: Model, ref: str, worker: str, load: Load) -> bool:
     rank = rank_of(m.state, worker, ref)
     if not rank or (load.chosen == worker and rank < 2):
         return False
-    others = excluded(m.state, m.now, ref, load.refused | {worker})
+    others = excluded(m.state, m.now, ref, load.refused | {worker}, load.extra)
     trial = int(m.state.workers[worker].get("trial", m.now)) + TRIAL_MS
     if rank < 2 and m.now >= trial:
         m.note("health: trial")
@@ -185,8 +182,8 @@ def _refused(m: Model, worker: str, ref: str, token: str) -> str:
     if load is None or load.token != token or load.worker not in ("", worker):
         return "stale"
     m.state.loading.get(worker, set()).discard(ref)
-    refused, held = load.refused | {worker}, m.state.holders.get(ref, set())
-    if is_one_left(m.state, m.now, ref, refused | held):
+    refused = load.refused | {worker}
+    if is_one_left(m.state, m.now, ref, refused, load.extra):
         m.order(ref, refused, load.extra)
         return "ordered"
     if m.live_holders(ref) or (load.extra and not m.state.parked.get(ref)):
@@ -194,7 +191,7 @@ def _refused(m: Model, worker: str, ref: str, token: str) -> str:
         m.state.no_capacity[ref] = worker
         m.lives(f"no_capacity:{ref}", NO_CAPACITY_MS)
         return "no_capacity"
-    if load.extra and is_one_left(m.state, m.now, ref, {worker} | held):
+    if load.extra == "scale_out" and is_one_left(m.state, m.now, ref, {worker}):
         m.note("refuse_load: a first copy now")
         m.order(ref, {worker})
         return "ordered"

@@ -9,6 +9,7 @@ from tests.model.state import State
 
 NEAR_TTL, KNOWN_TTL, DIRECT_TTL = 3_600_000, 604_800_000, 10_000
 RANKS, NOBODY = {"healthy": 0, "suspect": 1, "sick": 2}, 9
+SPARE = 0.7  # a device that is less busy, as a share of time, can take more work
 EXPECTED = {"host": 50.0, "disk": 200.0, "remote": 2000.0}
 
 
@@ -85,19 +86,32 @@ def failed_workers(state: State, now: int, ref: str) -> list[str]:
     return sorted(worker for worker in failures if failure_of(state, ref, worker)[0] > now)
 
 
-def excluded(state: State, now: int, ref: str, refused: Iterable[str]) -> frozenset[str]:
-    """Those, what is `refused`, and workers of an incompatible class."""
-    failed = failed_workers(state, now, ref)
-    return frozenset(refused) | set(failed) | incompatible_workers(state, now, ref)
+def excluded(
+    state: State, now: int, ref: str, refused: Iterable[str], extra: str = "", retry: bool = False
+) -> frozenset[str]:
+    """Who is not to load it: its holders, those that are `refused`, that could not a short while
+    ago, or are of an incompatible class, and to share the work of others who has no time."""
+    out = set(refused) | state.holders.get(ref, set())
+    if not retry:
+        out |= set(failed_workers(state, now, ref)) | incompatible_workers(state, now, ref)
+    if extra == "scale_out":
+        out |= {w for w in state.workers if not has_time(state, w)}
+    return frozenset(out)
 
 
-def is_one_left(state: State, now: int, ref: str, refused: Iterable[str]) -> bool:
+def has_time(state: State, worker: str) -> bool:
+    """Whether it can share the work of others: its models do not push each other out already."""
+    contended = number(state, worker, "contended") == 1
+    return not contended and number(state, worker, "busy_share") < SPARE
+
+
+def is_one_left(state: State, now: int, ref: str, refused: Iterable[str], extra: str = "") -> bool:
     """Whether somebody else may be asked who is not sick."""
-    return soonest(state, now, ref, excluded(state, now, ref, refused))[2] < RANKS["sick"]
+    out = excluded(state, now, ref, refused, extra)
+    return soonest(state, now, ref, out)[2] < RANKS["sick"]
 
 
 def incompatible_workers(state: State, now: int, ref: str) -> set[str]:
     """Live workers of a device class on which it could not be loaded a short while ago."""
-    classes = state.incompatible.get(ref, set())
-    live = live_workers(state, now)
+    classes, live = state.incompatible.get(ref, set()), live_workers(state, now)
     return {w for w in live if state.workers.get(w, {}).get("device_class", "") in classes}

@@ -59,6 +59,7 @@ class Model:
         self._streams = {"work": state.work, "parked": state.parked}
         self.free_choice = False
         self.looked: dict[str, int] = {}  # the queue at which a spill was thought about
+        self.found_nobody: set[str] = set()  # to take a further copy
         self.notes: list[str] = []  # what was decided on the way, to be counted
         self._expire()
 
@@ -79,8 +80,6 @@ class Model:
             self.state.jobs.discard(key.removeprefix("rq:job:"))
         elif kind == "refused_models":
             self.state.refused_models.clear()
-        elif kind == "stall":
-            self.state.stall = ""
         elif kind in _PARTS:
             part = getattr(self.state, _PARTS[kind])
             part.discard(name) if isinstance(part, set) else part.pop(name, None)
@@ -163,17 +162,21 @@ class Model:
         must(load is not None, f"I17: no load was ordered for {ref}")
         assert load is not None
         token = self.new_token(ref, load.token)
-        out, refused = load_target.excluded(self.state, self.now, ref, refused), frozenset(refused)
+        refused, all_failed = frozenset(refused), False
         if not chosen:
+            out = load_target.excluded(self.state, self.now, ref, refused, extra)
             chosen, ms, _ = load_target.soonest(self.state, self.now, ref, out)
-            if ms == math.inf and out != refused:  # all have failed: any of them may try again
-                self.note("load_target: all have failed")
-                out = refused
+            if ms == math.inf and (ref in self.state.failed_on or ref in self.state.incompatible):
+                self.note("load_target: all have failed")  # any of them may try again
+                all_failed = True
+                out = load_target.excluded(self.state, self.now, ref, refused, extra, retry=True)
                 chosen = load_target.soonest(self.state, self.now, ref, out)[0]
             self.note(
                 f"load_target: {self.state.warm[ref][chosen].split()[0] if chosen else 'none'}"
             )
-        self.state.loads[ref] = Load(token, "ordered", "", self.now, out, extra, chosen)
+        self.state.loads[ref] = Load(
+            token, "ordered", "", self.now, refused, extra, chosen, all_failed=all_failed
+        )
         self.lives(f"load:{ref}", ORDER_TTL)
         job = job_id(ref, token)
         self.state.orders.add(job)

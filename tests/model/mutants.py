@@ -68,13 +68,18 @@ GATEWAY = [
         ("a_part_is_forgotten", "if left == 0 then redis.call('ZREM', WORKERS, worker) end",
          "redis.call('ZREM', WORKERS, worker)"),
         ("the_living_are_reaped", "'-inf', now,", "'-inf', '+inf',"),
-        ("the_dying_are_reaped_after_a_stall", "if grace then", "if false then"),
+        ("the_dying_are_reaped_after_a_stall", "if grace or", "if"),
     ),
     *of(
-        "lib/stall", "reap gateway_beat reconcile sweep set_clock tick begin announce open_session",
-        ("silence_is_death", "return grace > now and grace or nil", "return nil"),
-        ("a_clock_that_went_back_goes_unnoticed", "math.abs(gap) > longest", "gap > longest"),
-        ("leases_outlive_the_clock", "if not back then return 0 end", "do return 0 end"),
+        "keep_clock", "reap gateway_beat reconcile sweep keep_clock tick begin announce",
+        ("silence_is_death", "or gap > longest", ""),
+        ("anybody_explains_a_gap", "if said ~= mark then", "if said == '' then"),
+        ("leases_end_in_the_grace", "if grace > seen then", "if false then"),
+        ("the_released_live_on", "if not released then", "if true then"),
+    ),
+    *of(
+        "lib/grace", "reap gateway_beat reconcile sweep keep_clock tick announce open_session",
+        ("no_grace", "tonumber(ends or 0) > now and tonumber(ends) or nil", "nil"),
     ),
     *of(
         "sweep", "sweep tick claim_load renew_load place",
@@ -167,10 +172,11 @@ SHARED = [
     ),
     *of(
         "lib/holders", "announce heartbeat",
-        ("the_most_loaded", "rank == least_rank and load_of[worker] < least",
+        ("the_most_loaded", "rank == least_rank and queued < least",
          "rank == least_rank and load_of[worker] > least"),
         ("the_sick_are_as_good", "rank < least_rank or less", "load_of[worker] < least"),
-        ("the_dead_are_sent_requests", "if lease and tonumber(lease) > now then", "if lease then"),
+        ("the_dead_are_sent_requests", "WORKERS, worker) or 0) > now",
+         "WORKERS, worker) or 0) > 0"),
     ),
     *of(
         "lib/publish", "complete begin announce",

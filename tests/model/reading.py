@@ -52,7 +52,7 @@ def _load(flat: list[str]) -> Load:
         f.get("token", ""), f.get("phase", ""), f.get("worker", ""), int(f.get("since", 0)),
         frozenset(f.get("refused", "").split()), f.get("extra", ""), f.get("for", ""),
         f.get("why", ""), f.get("handed_on", ""), f.get("cause", ""),
-        int(float(f.get("until", 0))),
+        int(float(f.get("until", 0))), f.get("all_failed") == "1",
     )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ _KEYED = {
     "breaker", "gateway", "replies", "request",
     "tombstone", "idempotency", "answers", "reply_stream", "policy", "stats",
     "warm", "leaving", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
-    "failed_on", "crashed",
+    "failed_on", "crashed", "ready",
     "loaded_versions", "outcomes", "kept", "kept_bytes",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
@@ -145,7 +145,7 @@ _READERS: dict[str, Reader] = {
     "tombstone": lambda state, key, *_: state.tombstone.add(key),
     "idempotency": _into("idempotency", _idempotency),
     "headroom": lambda *_: None,
-    "stall": _whole("stall", str),
+    "clock": _whole("clock", str),
     "deadlines": _whole("deadlines", _scores),
     "ingress": _ingress,
     "outbox": _outbox,
@@ -171,6 +171,8 @@ _READERS: dict[str, Reader] = {
     "failed_on": _into("failed_on", _table),
     "crashed": _into("crashed", _table),
     "unhealthy": _whole("unhealthy", _table),
+    "ready": _into("ready", lambda flat: {w: float(at) for w, at in _table(flat).items()}),
+    "device_classes": _whole("device_classes", set),
     "affinity": _into("affinity", set),
     "rq:queue:cold": lambda state, _, rows, __: state.orders.update(rows),
     "rq:queues": lambda *_: None,

@@ -35,6 +35,7 @@ def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
         m.state.holders.get(ref, set()).discard(worker)
         if not m.state.holders.get(ref):
             m.state.holders.pop(ref, None)
+    unindex(m, worker)
     m.state.workers.pop(worker, None)
     m.state.unhealthy.pop(worker, None)
     _give_up_loads(m, worker)
@@ -51,6 +52,16 @@ def wipe(m: Model, worker: str, how: Wiping, chunk: int = 1 << 30) -> int:
         for part in (m.state.work, m.state.pending, m.state.groups, m.state.started):
             part.pop(worker, None)  # type: ignore[attr-defined]
     return left
+
+
+def unindex(m: Model, worker: str) -> None:
+    """It is not ready any more; a class without a ready worker is forgotten."""
+    device_class = m.state.workers.get(worker, {}).get("device_class", "")
+    if m.state.ready.get(device_class, {}).pop(worker, None) is None:
+        return
+    if not m.state.ready[device_class]:
+        del m.state.ready[device_class]
+        m.state.device_classes.discard(device_class)
 
 
 def _move(m: Model, item: Item, worker: str, how: Wiping) -> None:

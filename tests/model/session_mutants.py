@@ -39,7 +39,7 @@ ALL = [
     ),
     *of(
         "lib/sessions", "open_session close_session announce heartbeat register",
-        ("who_drains_has_room", "if is_ready(worker) then", "if true then"),
+        ("who_drains_has_room", "if facts(worker).ready then", "if true then"),
         ("room_is_given_twice", "bin.bytes - model.bytes, bin.left - 1", "bin.bytes, bin.left - 1"),
         ("what_is_held_is_to_move", "(holds or loader ==", "(loader =="),
         ("the_fullest_first", "bin.bytes > best.bytes", "bin.bytes < best.bytes"),

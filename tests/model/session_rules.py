@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tests.model.clock import grace_of
 from tests.model.copies import lasting
 from tests.model.load_target import live_workers, number, rank_of, setting
 from tests.model.model import STALL_SPARE, Model, must
 from tests.model.run import COPY_BYTES, Choices, Run
-from tests.model.stall import grace_after_stall
 
 MOST, SICK = 2, 2
 TTLS, SIZES = (300, 3000, 20_000), (40, 60, 90)
@@ -146,7 +146,7 @@ async def keep_session(run: Run, c: Choices) -> None:
     )
     kept = session in m.state.sessions and session in m.state.pins
     if kept and m.state.sessions[session] <= m.now:
-        kept = bool(grace_after_stall(m).until)
+        kept = bool(grace_of(m))
     ttl = ttl or int(m.state.pins.get(session, {}).get("ttl", 0))
     must(answer == (m.now + ttl if kept else 0), f"keep_session says {answer}")
     if kept:

@@ -34,6 +34,7 @@ class Load(NamedTuple):
     handed_on: str = ""
     cause: str = ""  # the cause that who waits is being told
     until: int = 0  # the end of a renewed lease
+    all_failed: bool = False  # whoever could not load it may try again
 
 
 @dataclass
@@ -96,8 +97,10 @@ class State:
     failed_on: dict[str, dict[str, str]] = field(default_factory=dict)
     crashed: dict[str, dict[str, str]] = field(default_factory=dict)
     unhealthy: dict[str, str] = field(default_factory=dict)
+    ready: dict[str, dict[str, float]] = field(default_factory=dict)  # by class: worker -> busy
+    device_classes: set[str] = field(default_factory=set)
     affinity: dict[str, set[str]] = field(default_factory=dict)
-    stall: str = ""  # last housekeeping, end of the grace, lease, whether the clock went back
+    clock: str = ""  # seen until, offset, end of the grace, lease
     expires: dict[str, int] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
 

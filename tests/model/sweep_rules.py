@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from tests.model.clock import grace_of
 from tests.model.model import CLAIM_TTL, JOB_TTL, ORDER_TTL, Model, job_id, must
 from tests.model.moves import publish
 from tests.model.outcomes import late
 from tests.model.parked import place_parked
 from tests.model.releasing import Wiping, wipe
-from tests.model.run import LEASE_MS, Choices, Run
-from tests.model.stall import extend, grace_after_stall
+from tests.model.run import Choices, Run
 from tests.model.state import Item
 
 LOST = "unavailable Redis has lost the entry of this request; send it again"
@@ -18,10 +18,8 @@ async def reap(run: Run, c: Choices) -> None:
     """A worker whose lease ran out, a chunk of it."""
     if run.idle(c, any(until <= run.now for until in run.state.leases.values())):
         return None
-    answer, m = await run.call("reap", run.scripts.reap(run.attempts, LEASE_MS))
-    grace = grace_after_stall(m, LEASE_MS)
-    if grace.until:
-        extend(m.state.leases, m, LEASE_MS, grace, set(m.state.workers))
+    answer, m = await run.call("reap", run.scripts.reap(run.attempts))
+    if grace_of(m) or not m.state.clock:
         must(answer is None, f"reap says {answer} after a stall")
         run.count("reap", "grace")
         return run.check("reap", m)
@@ -40,7 +38,7 @@ async def reap(run: Run, c: Choices) -> None:
 async def sweep(run: Run, c: Choices) -> None:
     """Expire what is late; order again, or place, what waits without a load."""
     answer, m = await run.call("sweep", run.scripts.sweep())
-    grace = grace_after_stall(m).until
+    grace = grace_of(m)
     expired = _expire(m, run.chunk, grace)
     counts = {"expired": expired, "ordered": 0, "placed": 0}
     m.free_choice = True  # the refs are looked at in an order of Redis's choice

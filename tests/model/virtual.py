@@ -104,7 +104,7 @@ return {answer or false, look()}
 
 # What tests do to Redis from outside of the scripts, on the same clock.
 TOUCH = """
-if ARGV[2] == 'SET' then return redis.call('SET', ARGV[3], ARGV[4], 'PX', ARGV[5]) end
+if ARGV[2] == 'SET' and ARGV[5] then return redis.call('SET', ARGV[3], ARGV[4], 'PX', ARGV[5]) end
 if ARGV[2] ~= 'FLUSHCELL' then return redis.call(unpack(ARGV, 2)) end
 for _, key in ipairs(redis.call('KEYS', KEYS[1] .. ':*')) do redis.call('DEL', key) end
 """

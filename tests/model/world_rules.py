@@ -5,15 +5,14 @@ from __future__ import annotations
 from shared.constants import RECORD_BYTES
 from tests.model import invariants
 from tests.model.affinity_rules import KEY
+from tests.model.clock import Clock
 from tests.model.load_target import KNOWN_TTL
 from tests.model.model import Model, must, sha1
 from tests.model.moves import IN_SHARED_MEMORY, Room, count_kept, place_item
-from tests.model.run import LEASE_MS, LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
-from tests.model.stall import TTL as STALL_TTL
+from tests.model.run import LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
 from tests.model.state import Item
 
 TICKS, LEAPS = (1, 40, 300, 1100), (2500, 5000, 12_000, 31_000)
-LEAP_MS = 30_000
 LONG = 3_700_000  # longer than an outcome is kept
 ROOM_MS = 500
 ANSWER_LIFE = 3_600_000
@@ -34,28 +33,11 @@ async def tick(run: Run, c: Choices) -> None:
         await attend(run)
 
 
-async def set_clock(run: Run, c: Choices) -> None:
-    """The clock of Redis goes back, as after a failover: leases end far in the future."""
-    for worker, until in run.state.leases.items():
-        await run.scripts.touch("ZADD", run.keys.workers, until + LEAP_MS, worker)
-    note = f"{run.now + LEAP_MS} 0 {LEASE_MS} 0"
-    touch = run.scripts.touch("SET", run.keys.stall, note, STALL_TTL)
-    _, m = await run.call("set_clock", touch)
-    m.state.leases = {w: until + LEAP_MS for w, until in m.state.leases.items()}
-    m.state.stall = note
-    m.lives("stall", STALL_TTL)
-    run.count("set_clock", "back")
-    run.check("set_clock", m)
-
-
 async def attend(run: Run) -> None:
-    """Housekeeping of other gateways has gone on until now, unless the clock went back."""
-    if run.state.stall and int(run.state.stall.split()[0]) > run.now:
-        return
-    note = f"{run.now} 0 {LEASE_MS} 0"
-    _, m = await run.call("attend", run.scripts.touch("SET", run.keys.stall, note, STALL_TTL))
-    m.state.stall = note
-    m.lives("stall", STALL_TTL)
+    """Gateways have kept the clock until now."""
+    note = Clock(run.now).text
+    _, m = await run.call("attend", run.scripts.touch("SET", run.keys.clock, note))
+    m.state.clock = note
     run.check("attend", m)
 
 

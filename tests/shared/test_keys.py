@@ -56,7 +56,7 @@ def test_the_lua_twin_names_the_same_fixed_keys() -> None:
     """Each key that Lua builds as a constant is one of ours, by the same name."""
     source = (LUA / "lib" / "keys.lua").read_text()
     named = {}
-    for constants, values in re.findall(r"^local ([A-Z_, ]{3,}) = (.+)$", source, re.MULTILINE):
+    for constants, values in re.findall(r"^local ([A-Z_, ]{3,}) = (P .+)$", source, re.MULTILINE):
         names = re.findall(r"P \.\. '(\w+)'", values)
         named |= dict(zip(constants.split(", "), names, strict=True))
     keys = Keys("c")
@@ -91,7 +91,7 @@ def test_lua_builds_no_other_key() -> None:
         "epoch",
     }
     fixed |= {"headroom", "min_copies", "sessions", "failures", "outcomes", "refused_models"}
-    fixed |= {"unhealthy", "stall"}
+    fixed |= {"unhealthy", "clock"}
     rq = {"rq:job:", "rq:queue:cold", "rq:queues"}
     parts = {"work:", "parked:", "none"}
     assert joined == fixed | rq | parts

@@ -141,7 +141,7 @@ class Blame:
 
     def _alive(self) -> set[str]:
         raw, keys = self._world.server.raw, self._world.keys
-        found = raw("ZRANGEBYSCORE", keys.workers, f"({self._world.server.now_ms}", "+inf")
+        found = raw("ZRANGEBYSCORE", keys.workers, f"({self._world.server.cell_ms(keys)}", "+inf")
         return {worker.decode() for worker in found}
 
     def _state(self, worker: str) -> str:

@@ -8,6 +8,7 @@ product's own counters: an entry appears when a script adds it and is gone when 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +19,12 @@ from tests.simulation.keyed import Keyed
 from tests.simulation.loads import ARGS, Loads
 from tests.simulation.process import Process
 from tests.simulation.server import Effect, Ran
+from tests.simulation.waits import Waits
 from tests.simulation.zoo import Model
 
 MAX_ATTEMPTS = 3
 ACCEPTING = ("place", "replay")
+Clock = Callable[[], int]
 WIPING = ("reap", "register", "leave", "fence_worker")
 
 
@@ -31,7 +34,7 @@ class Request:
 
     id: str
     ref: str
-    deadline_ms: int
+    deadline_ms: int  # by the cell's clock
     attempts: int = 0
     live: tuple[str, str] | None = None  # stream, entry
     begun: dict[str, str] = field(default_factory=dict)  # entry -> batch
@@ -45,7 +48,7 @@ class Request:
 class History:
     """Requests by id. `violations` is empty as long as all is well."""
 
-    def __init__(self, keys: Keys, lease_s: float) -> None:
+    def __init__(self, keys: Keys, lease_s: float, now_ms: Clock, cell_ms: Clock) -> None:
         self._prefix = keys.prefix + ":"
         self.lease_s = lease_s
         self.requests: dict[str, Request] = {}
@@ -58,7 +61,7 @@ class History:
         self._removed: dict[str, Request] = {}
         self.said: dict[str, set[tuple[str, str]]] = {}
         self._args: tuple[Any, ...] = ()
-        self.now_ms = 0
+        self.cell_ms, self.waits = cell_ms, Waits(self.violated, now_ms)
 
     def violated(self, text: str) -> None:
         """Write down what must not be."""
@@ -81,21 +84,22 @@ class History:
         if changed := outcomes.refused_but_changed(ran):
             self.violated(f"I9: {ran.script} answered {ran.reply!r} and did {changed}")
         self._removed, self.said = {}, {}
-        self._args, self.now_ms = args, now_ms
+        self._args = args
+        self.waits.ran(process, args, ran)
         self.loads.before(process, args, ran)
         if ran.script == "place":
             self.keyed.placed(args, ran)
         for effect in ran.effects:
-            self._follow(effect, ran.script, now_ms)
+            self._follow(effect, ran.script)
         self._settle(ran, args, now_ms)
         self.loads.after(process, args, ran)
 
-    def _follow(self, effect: Effect, script: str, now_ms: int) -> None:
+    def _follow(self, effect: Effect, script: str) -> None:
         kind, name = self.split(effect.key)
         if kind in ("work", "parked") and name:
             self._move(effect, kind, name, script)
         elif kind == "started" and effect.command == "HSET":
-            self._begin(effect, name, now_ms)
+            self._begin(effect, name)
         elif kind == "replies" and effect.command == "XADD":
             self._say(effect.entry)
         elif kind == "request" and effect.command == "HSET" and "status" in effect.fields:
@@ -125,6 +129,8 @@ class History:
             self.violated(f"I4: {script} made {given['id']} out of nothing")
         request = known or Request(given["id"], given["model"], int(given["deadline"]))
         self.requests[request.id] = request
+        if known is None:
+            self.waits.arrived(request)
         if request.ended:
             self.violated(f"I1: {script} brought {request.id} back after {request.ended}")
         if request.live:
@@ -177,14 +183,14 @@ class History:
             if int(letter["attempts"]) < MAX_ATTEMPTS:
                 self.violated(f"I7: {letter['id']} is dead after {letter['attempts']} attempts")
 
-    def _begin(self, effect: Effect, worker: str, now_ms: int) -> None:
+    def _begin(self, effect: Effect, worker: str) -> None:
         for entry, batch in effect.fields.items():
             request = self.entries.get((f"{self._prefix}work:{worker}", entry))
             if request is None:
                 self.violated(f"I2: {worker} began {entry}, which is not there")
                 continue
-            if now_ms >= request.deadline_ms:
-                self.violated(f"I14: {request.id} began {now_ms - request.deadline_ms} ms late")
+            if (late := self.cell_ms() - request.deadline_ms) >= 0:
+                self.violated(f"I14: {request.id} began {late} ms late")
             request.begun[entry] = batch
 
     # How it ended ------------------------------------------------------------------------------
@@ -213,6 +219,7 @@ class History:
                 continue
             request.ended, request.ended_ms = min(said)[0], now_ms
             request.times += 1
+            self.waits.ended(request, request.ended)
             request.said |= said
             self.counts[f"ended {request.ended}"] += 1
         for request_id, status in taken_back.items():
@@ -222,8 +229,7 @@ class History:
 
     def forget_all(self) -> None:
         """Redis lost everything, at a moment in which nothing was under way."""
-        self.keyed = Keyed(self)
-        self.loads = Loads(self, self.loads)
+        self.keyed, self.loads = Keyed(self), Loads(self, self.loads)
 
     # At the end --------------------------------------------------------------------------------
 
@@ -232,7 +238,7 @@ class History:
         found = {r.id: Record(r.ended, said=r.said, times=r.times) for r in self.requests.values()}
         self.violations += [f"I1: {text}" for text in verdict(found)]
         for request in filter(lambda one: one.ended, self.requests.values()):
-            late = request.ended_ms - max(request.deadline_ms, healed_ms)
+            late = self.waits.late_ms(request, healed_ms)
             if late > self.lease_s * 1000 + slack_ms:
                 self.violated(f"I6: {request.id} ended {late} ms after its deadline")
         for request_id in self.dead & set(self.requests):

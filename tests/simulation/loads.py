@@ -117,7 +117,7 @@ class Loads:
             if stream.endswith(f":work:{worker}")
             and request.ref == model.ref
             and entry not in request.begun  # its answer may be on its way; a run would be noticed
-            and request.deadline_ms > self._history.now_ms  # what is late never runs
+            and request.deadline_ms > self._history.cell_ms()  # what is late never runs
         ]
         if placed:
             self._history.violated(f"I18: {process} freed {model.ref} under {placed}")

@@ -30,7 +30,6 @@ class Nemesis:
         self._chosen = chosen or [self.dice.choice(kinds)]
         self._gap_s = self.dice.choice([0.3, 1.0, 2.5])
         self._stopped: list[Process] = []
-        self.jumped_ms = 0  # forward: deadlines pass at once
         self._task: asyncio.Task[None] | None = None
 
     def _kinds(self) -> dict[str, Callable[[], bool]]:
@@ -218,9 +217,9 @@ class Nemesis:
 
     def _jump(self) -> bool:
         """Redis's clock is set, as after a failover to a host with another one."""
-        seconds = self.dice.choice([-60.0, -8.0, 2.0, 8.0, 60.0, 600.0])
+        seconds = self.dice.choice([-600.0, -60.0, -8.0, 2.0, 8.0, 60.0, 600.0])
         self.world.server.ahead_ms += round(seconds * 1000)
-        self.jumped_ms += max(0, round(seconds * 1000))
+        self.world.history.waits.leapt(round(seconds * 1000))
         return True
 
     def _sicken(self, what: str) -> bool:

@@ -18,6 +18,8 @@ import hiredis
 import redis.exceptions
 
 from shared import script_runner
+from shared.keys import Keys
+from shared.redis_decode import cell_ms
 from shared.refusals import reply_error
 
 PARTS = sorted((Path(__file__).parent / "prelude").glob("*.lua"))
@@ -101,9 +103,19 @@ class SimRedis:
         self._socket.close()
 
     @property
+    def true_ms(self) -> int:
+        """The time, as Redis's clock would show it if nobody set it."""
+        return EPOCH_MS + round(self._now() * 1000)
+
+    @property
     def now_ms(self) -> int:
         """Redis's clock."""
-        return EPOCH_MS + round(self._now() * 1000) + self.ahead_ms
+        return self.true_ms + self.ahead_ms
+
+    def cell_ms(self, keys: Keys) -> int:
+        """The cell's clock."""
+        seconds, rest = divmod(self.now_ms, 1000)
+        return cell_ms((seconds, rest * 1000), self.raw("GET", keys.clock))
 
     def forget_scripts(self) -> None:
         """SCRIPT FLUSH, as clients see it."""

@@ -117,7 +117,7 @@ async def _schedule(world: World, seed: int) -> None:
         nemesis.start()
     await asyncio.sleep(BUSY_S)
     nemesis.heal()
-    healed_ms = world.server.now_ms
+    healed_ms = world.server.true_ms
     await asyncio.wait(clients.tasks)
     while not fleet.whole():  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.5)
@@ -141,5 +141,5 @@ async def _schedule(world: World, seed: int) -> None:
     await fleet.end()
     keeper.cancel()
     await asyncio.sleep(1.0)
-    world.history.finish(healed_ms, SLACK_MS + nemesis.jumped_ms)
+    world.history.finish(healed_ms, SLACK_MS)
     rest.after_all(world)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from router.fleet.clock_watch import ClockWatch
 from router.requests.waiters import Waiters
 from shared import script_runner
 from tests.simulation.server import SimRedis
@@ -54,6 +55,11 @@ def in_lua(before: str, after: str) -> Plant:
         assert any(found), "the text to be changed is no longer there"
 
     return plant
+
+
+def credulous_gateways(patch: pytest.MonkeyPatch) -> None:
+    """They take every leap for an outage."""
+    patch.setattr(ClockWatch, "leap", lambda watch, mark, reading: 0)
 
 
 def late_waiters(patch: pytest.MonkeyPatch) -> None:
@@ -163,12 +169,15 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         in_lua("score + math.min(count, PER_WORKER)", "score + CRASHES"), "S2",
     ),
     "a stall of Redis, or a jump of its clock, is the death of workers": (
-        in_lua(
-            "if grace then\n  extend_leases(WORKERS, now, lease, grace, back)\n  return {}\nend",
-            "",
-        ),
-        "S3",
+        in_lua("grace = seen + lease end", "grace = 0 end"), "S3",
     ),
+    "a leap of Redis's clock is time that passed": (
+        in_lua("offset = offset + leap", "offset = offset"), "T1",
+    ),
+    "what is not explained yet is time that passed": (
+        in_lua("if now > seen + FAR_MS then return seen, now, offset, true end", ""), "T1",
+    ),
+    "a gateway believes Redis's clock": (credulous_gateways, "T1 T2"),
     "the budget is not kept": (generous_ledger, "I19"),
 }  # fmt: skip
 

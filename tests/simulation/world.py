@@ -73,7 +73,9 @@ class World:
         self.faults = self.network.faults
         self.server = server
         server.begin(lambda: self.loop.now)
-        self.history = History(self.keys, LEASE_S)
+        self.history = History(
+            self.keys, LEASE_S, lambda: server.true_ms, lambda: server.cell_ms(self.keys)
+        )
         self.blame = Blame(self, LEASE_S)
         self.sickness = Sickness(self.loop, random.Random(f"{seed} sickness"))
         self.network.happened = self._happened
@@ -139,7 +141,7 @@ class World:
             said = ran.script or " ".join(str(arg) for arg in args[:4])
             idle = ran.script in IDLE and ran.reply in IDLE[ran.script]
             self.trace.note(process, said, _brief(ran.reply), _changes(ran), idle=idle)
-        self.history.ran(process, args, ran, self.server.now_ms)
+        self.history.ran(process, args, ran, self.server.true_ms)
         self.blame.ran(args, ran)
 
     def _script_raised(self, process: Process, args: tuple[Any, ...], error: Exception) -> None:

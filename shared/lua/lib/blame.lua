@@ -1,7 +1,7 @@
 -- blame: which workers could not load a model lately. A failed load is charged to its worker first.
 -- failed_on:<ref> holds worker -> 'until times temporary scope parent', then on lines of their own its device
 -- class and the cause. Until then this worker is not asked again; with each time it is twice as long.
-local KEPT_FAILURES, LONGEST_BACKOFF, AGREEING = 32, 600000, 2
+local KEPT_FAILURES, LONGEST_BACKOFF = 32, 600000
 local FAILURE = '^(%d+) (%d+) (%S+) (%S+) ?(%S*)\n([^\n]*)\n(.*)$'
 
 -- By worker, also when the back-off is over. One with another parent process was started again, and begins anew.
@@ -39,42 +39,40 @@ local function note_failure(ref, worker, now, what)
   redis.call('PEXPIRE', key, 2 * LONGEST_BACKOFF)
 end
 
--- `refused`, and the workers that could not load this model a short while ago, or whose device class could not.
-local function excluded_workers(ref, now, refused)
-  for _, worker in ipairs(failed_workers(failures_of(ref), now)) do
-    if not is_among(worker, refused) then refused = refused .. ' ' .. worker end
+-- The workers that are not to load it: its holders, those of the list `refused`, those that could not a short while ago,
+-- those of a device class that is incompatible with it, and if the copy is to share the work of others (`extra`) those
+-- without time. With `retry` failures do not count. Returns a function of a worker.
+local function excluding(ref, now, refused, extra, retry)
+  local names, classes, held = names_in(refused), {}, redis.call('EXISTS', k('holders', ref)) == 1
+  if not retry then
+    for _, worker in ipairs(failed_workers(failures_of(ref), now)) do names[worker] = true end
+    for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do classes[class] = true end
   end
-  local incompatible = {}
-  for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do incompatible[class] = true end
-  if not next(incompatible) then return refused end
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if incompatible[device_class(worker)] and not is_among(worker, refused) then refused = refused .. ' ' .. worker end
+  return function(worker)
+    if names[worker] or classes[facts(worker).class] then return true end
+    if extra == 'scale_out' and not facts(worker).has_time then return true end
+    return held and redis.call('HEXISTS', k('holders', ref), worker) == 1
   end
-  return refused
 end
 
--- Whether a worker was left out of an order of `since` for a failure (not: it refused, or is busy), and may try again.
-local function back_off_over(ref, worker, since, now)
-  local failed = failures_of(ref)[worker]
-  if not failed or failed.ends <= since or failed.ends > now then return false end
-  return redis.call('SISMEMBER', k('incompatible', ref), device_class(worker)) == 0
-end
+local function has_failures(ref) return redis.call('EXISTS', k('failed_on', ref), k('incompatible', ref)) > 0 end
 
 -- Whether a worker that is not sick is left for a load that `refused` did not carry out.
-local function is_one_left(ref, now, refused)
-  local _, soonest, rank = fastest_loader(ref, now, excluded_workers(ref, now, refused))
+local function is_one_left(ref, now, refused, extra)
+  local _, soonest, rank = fastest_loader(ref, now, excluding(ref, now, refused, extra))
   return soonest ~= nil and rank < RANKS.sick
 end
 
 -- Whether a device class is incompatible: two of its workers agree, or there is no other healthy one.
+local AGREEING = 2
 local function class_agrees(ref, class, failures, worker, now)
   local agreeing = 0
   for _, failure in pairs(failures) do
     if failure.ends > now and failure.scope == 'class' and failure.class == class then agreeing = agreeing + 1 end
   end
   if agreeing >= AGREEING then return true end
-  for _, other in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if other ~= worker and device_class(other) == class and rank_of(other, ref) == 0 then return false end
+  for _, other in ipairs(live_workers(now)) do
+    if other ~= worker and facts(other).class == class and rank_of(other, ref) == 0 then return false end
   end
   return true
 end

@@ -1,5 +1,4 @@
--- bounds: the limits of place, and the time to retry. limits: work, parked, and how many more
--- records the cell may have (a placed request that is not kept has none).
+-- bounds: the limits of place, and the time to retry. limits: work, parked, pending (records of the cell).
 local SHORTEST, LONGEST_WAIT = 1000, 60000
 local MEMORY_SHARE, LOOK_EVERY = 0.9, 500
 
@@ -11,15 +10,22 @@ local function until_half(queued, rate)
   return bounded(queued / rate / 2 * 1000)
 end
 
-local function rate_of_cell()
-  local sum = 0
-  for _, worker in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do sum = sum + completed_per_s(worker) end
-  return sum
+-- Estimated once in a call of a script: each request of a crowd that is refused asks for it.
+local cell_rate
+local function rate_of_cell(now)
+  cell_rate = cell_rate or of_all(now, function(worker) return facts(worker).completed_per_s end)
+  return cell_rate
 end
 
 -- A load is assumed to take at least its elapsed time again.
 local function until_loaded(ref, now)
   return bounded(now - tonumber(redis.call('HGET', k('load', ref), 'since') or now))
+end
+
+-- How many more records the cell may have. Asked for kept requests only: a warm call without one reads nothing.
+local function records_left(limits)
+  limits.records = limits.records or limits.pending - redis.call('ZCARD', DEADLINES)
+  return limits.records
 end
 
 local function count_record(limits)
@@ -47,8 +53,7 @@ local function other_holder(ref, now, limit, rank, avoided)
   local best, least
   for _, worker in ipairs(live_holders(ref, now)) do
     if not (avoided and avoided[worker]) and rank_of(worker, ref) == rank then
-      local queued = load_of[worker] or redis.call('XLEN', k('work', worker))
-      load_of[worker] = queued
+      local queued = queue_of(worker)
       if (not least or queued < least) and not has_enough(worker, ref, queued, limit) then
         best, least = worker, queued
       end

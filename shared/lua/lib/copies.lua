@@ -2,25 +2,15 @@
 -- One rule for both: a copy is justified while the devices of the other holders have no time for its work.
 -- It is ordered if, besides, their queues take longer than a first answer from a new copy.
 local SCALE_OUT_FROM = 4        -- shorter queues are not checked: the warm path stays short
-local SPARE = 0.7          -- a device that is less busy than this, as a share of time, can take more work
-local looked = {}
+local LOOK_AGAIN_MS = 250  -- after no worker was found for a copy that is to share the work
+local looked, found_nobody = {}, {}
 
-local function could_be_more(ref, live, now)
-  if redis.call('EXISTS', k('load', ref), k('unloadable', ref), k('no_capacity', ref)) > 0 then return false end
+local function could_be_more(ref, now)
+  if redis.call('EXISTS', k('load', ref), k('unloadable', ref)) > 0 then return false end
+  if not found_nobody[ref] and redis.call('EXISTS', k('no_capacity', ref)) > 0 then return false end
   local most = setting_of(ref, 'max_copies')
-  if most > 0 and #live >= most then return false end
-  return redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf') > #live
-end
-
--- Live workers whose devices are busy, or whose models evict each other, and the holders, of which an
--- unhealthy one may have time: a list of names.
-local function without_time(holders, now)
-  local list, held = '', table.concat(holders, ' ')
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    local has_none = is_contended(worker) or busy_share(worker) >= SPARE
-    if has_none or is_among(worker, held) then list = list .. ' ' .. worker end
-  end
-  return list
+  if most > 0 and live_copies(ref, now) >= most then return false end
+  return redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf') > live_copies(ref, now)
 end
 
 -- `queued` requests wait on the least loaded holder: order another copy if no holder has time for them
@@ -28,16 +18,17 @@ end
 local function scale_out(ref, worker, queued, now)
   if queued < math.max(SCALE_OUT_FROM, 2 * (looked[ref] or 0)) then return end
   looked[ref] = queued
-  local live = live_holders(ref, now)
-  for _, holder in ipairs(live) do
-    if busy_share(holder) < SPARE and rank_of(holder, ref) == 0 then return end
-  end
   local wait = wait_on(worker, queued)
-  if wait <= 0 or not could_be_more(ref, live, now) then return end
-  local refused = without_time(live, now)
-  local _, first_answer, rank = fastest_loader(ref, now, refused)
+  if wait <= 0 or not could_be_more(ref, now) then return end
+  for _, holder in ipairs(live_holders(ref, now)) do
+    if facts(holder).spare > 0 and rank_of(holder, ref) == 0 then return end
+  end
+  local _, first_answer, rank = fastest_loader(ref, now, excluding(ref, now, '', 'scale_out'))
   if first_answer and rank == 0 and wait > first_answer then
-    order_load(ref, ref .. worker, now, {refused = refused, extra = 'scale_out'})
+    order_load(ref, ref .. worker, now, {extra = 'scale_out'})
+  else
+    found_nobody[ref] = true
+    redis.call('SET', k('no_capacity', ref), worker, 'PX', LOOK_AGAIN_MS)
   end
 end
 
@@ -45,12 +36,13 @@ end
 -- (fewer than the minimum number would be left; or, for a spare copy, the other holders have no time for
 -- its `share` of a device).
 local function eviction_veto(ref, worker, share, now)
-  local live = live_holders(ref, now)
-  local others, free = 0, 0
+  local live, free = live_holders(ref, now), 0
+  local others = live_copies(ref, now) - (#live < MOST_HOLDERS and 0 or 1)  -- of many it may not be looked at itself
   for _, other in ipairs(live) do
     if other ~= worker and rank_of(other, ref) < RANKS.sick then
-      others = others + 1
-      free = free + math.max(0, SPARE - busy_share(other))
+      free = free + facts(other).spare
+    elseif #live < MOST_HOLDERS or other ~= worker then
+      others = others - 1
     end
   end
   if setting_of(ref, 'pin') == 1 then return 'pinned' end
@@ -63,8 +55,7 @@ end
 
 -- For a gateway's loop and the API: order one more copy if one is missing. Returns whether it was ordered.
 local function order_missing(ref, now, why)
-  local live = live_holders(ref, now)
-  if not could_be_more(ref, live, now) or breaker(ref, now) == 'open' then return false end
-  order_load(ref, ref .. #live, now, {refused = table.concat(live, ' '), extra = why})
+  if not could_be_more(ref, now) or breaker(ref, now) == 'open' then return false end
+  order_load(ref, ref .. live_copies(ref, now), now, {extra = why})
   return true
 end

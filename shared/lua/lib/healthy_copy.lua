@@ -4,13 +4,12 @@
 -- replaced: where two agree, it is the model.
 local function order_healthy(ref, now, holders)
   if redis.call('EXISTS', k('no_capacity', ref)) > 0 then return false end
-  local refused = excluded_workers(ref, now, ' ' .. table.concat(holders, ' '))
-  local _, soonest, rank = fastest_loader(ref, now, refused)
+  local _, soonest, rank = fastest_loader(ref, now, excluding(ref, now, '', 'unhealthy'))
   if not soonest or rank > 0 then
     redis.call('SET', k('no_capacity', ref), holders[1], 'PX', NO_CAPACITY_TTL)
     return false
   end
-  order_load(ref, ref .. refused, now, {refused = refused, extra = 'unhealthy'})
+  order_load(ref, ref .. holders[1], now, {extra = 'unhealthy'})
   return true
 end
 

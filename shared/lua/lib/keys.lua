@@ -4,15 +4,32 @@ local WORKERS, GATEWAYS, DEADLINES = P .. 'workers', P .. 'gateways', P .. 'dead
 local PARKED, OUTBOX, DEAD_LETTERS, INGRESS = P .. 'parked', P .. 'outbox', P .. 'dead_letters', P .. 'ingress'
 local EPOCH, HEADROOM = P .. 'epoch', P .. 'headroom'
 local FAILURES, OUTCOMES, REFUSED_MODELS = P .. 'failures', P .. 'outcomes', P .. 'refused_models'
-local MIN_COPIES, SESSIONS, STALL = P .. 'min_copies', P .. 'sessions', P .. 'stall'
-local UNHEALTHY = P .. 'unhealthy'
+local MIN_COPIES, SESSIONS, CLOCK = P .. 'min_copies', P .. 'sessions', P .. 'clock'
+local UNHEALTHY, DEVICE_CLASSES = P .. 'unhealthy', P .. 'device_classes'
 local function k(kind, id) return P .. kind .. ':' .. id end
 
--- The only clock is Redis's; ARGV[1] replaces it in tests. Milliseconds.
-local function clock()
-  if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
+-- Redis's own clock, ms. In tests ARGV[1] is '@' and a time instead.
+local function redis_clock()
+  if ARGV[1] ~= '' then return tonumber((string.gsub(ARGV[1], '@', ''))) end
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- The clock of the cell, ms: Redis's, less the leaps that gateways have found (keep_clock). `clock` has 'seen offset
+-- ...': until when they have followed it. What Redis's clock shows far from there is a leap or an outage: until a
+-- gateway has said which, the clock stands still, so nothing ends too early. (A number in ARGV[1] replaces it in tests.)
+-- Also returns the latest that it may be (for what must not end too early), its offset, and whether it stands still.
+local FAR_MS, OUTAGE_MS = 1000, 60000
+local function clock()
+  if ARGV[1] ~= '' and string.sub(ARGV[1], 1, 1) ~= '@' then return tonumber(ARGV[1]), tonumber(ARGV[1]), 0, false end
+  local now = redis_clock()
+  local seen, offset = string.match(redis.call('GET', CLOCK) or '', '^(%d+) (-?%d+)')
+  if not seen then return now, now, 0, false end
+  now, seen, offset = now - offset, tonumber(seen), tonumber(offset)
+  if now > seen + FAR_MS then return seen, now, offset, true end
+  if now < seen - FAR_MS then return seen, seen + OUTAGE_MS, offset, true end
+  now = math.max(now, seen)
+  return now, now, offset, false
 end
 
 -- Over maxmemory Redis refuses a script whose first write may need memory, and none that has started to

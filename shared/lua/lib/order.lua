@@ -7,25 +7,25 @@ local function job_id(ref, token)
   return 'load-' .. string.sub(redis.sha1hex(ref), 1, 16) .. '-' .. token
 end
 
+-- The worker that has it soonest, and '1' if all have failed: an order must have a worker that may take it.
+local function choose_loader(ref, now, refused, extra)
+  local chosen, soonest = fastest_loader(ref, now, excluding(ref, now, refused, extra))
+  if soonest or not has_failures(ref) then return chosen, '' end
+  return fastest_loader(ref, now, excluding(ref, now, refused, extra, true)), '1'
+end
+
 -- more: refused (workers that are not to load it), extra (why it is ordered without a parked
 -- request: such an order is not cancelled when no request waits), worker (that is to load it).
 local function order_load(ref, seed, now, more)
   more = more or {}
-  local refused = more.refused or ''
-  local all = excluded_workers(ref, now, refused)
-  local chosen, soonest = more.worker, true
-  if not chosen then chosen, soonest = fastest_loader(ref, now, all) end
-  if soonest then
-    refused = all
-  elseif all ~= refused then -- all have failed: an order must have a worker that may take it
-    chosen = fastest_loader(ref, now, refused)
-  end
+  local refused, extra, chosen, all_failed = more.refused or '', more.extra or '', more.worker, ''
+  if not chosen then chosen, all_failed = choose_loader(ref, now, refused, extra) end
   local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
   local load, id = k('load', ref), job_id(ref, token)
   local job, at = P .. 'rq:job:' .. id, '1970-01-01T00:00:00.000000Z'
   redis.call('DEL', load)
   redis.call('HSET', load, 'token', token, 'phase', 'ordered', 'worker', '', 'since', now,
-    'refused', refused, 'extra', more.extra or '', 'for', chosen)
+    'refused', refused, 'extra', extra, 'for', chosen, 'all_failed', all_failed)
   redis.call('PEXPIRE', load, ORDER_TTL_MS)
   redis.call('HSET', job, 'data', cjson.encode({'warmroute.load', cjson.null, {ref, token}, {}}),
     'created_at', at, 'enqueued_at', at, 'origin', 'cold', 'status', 'queued', 'timeout', 60,

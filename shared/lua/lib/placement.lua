@@ -65,11 +65,11 @@ local function place_item(item, now, limits)
   if worker and limits and has_enough(worker, item.model, queued, limits.work) then
     local full = worker
     worker = other_holder(item.model, now, limits.work, rank, avoided)
-    if not worker then return 'full', 'work', '', until_half(queued, completed_per_s(full)) end
+    if not worker then return 'full', 'work', '', until_half(queued, facts(full).completed_per_s) end
   end
   local kept = not worker or state == 'probe' or has_flag(item.flags, KEEP)
-  if kept and limits and limits.records < 1 then
-    return 'full', 'pending', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell())
+  if kept and limits and records_left(limits) < 1 then
+    return 'full', 'pending', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell(now))
   end
   if worker then return put_on(worker, item, now, limits, state) end
   local why, passing = unloadable(item.model)

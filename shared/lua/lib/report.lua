@@ -2,17 +2,22 @@
 -- Their names are written here once. A field that is missing or cannot be read counts as 0, or empty.
 local function reported(worker, field) return redis.call('HGET', k('worker', worker), field) end
 
-local function is_ready(worker) return reported(worker, 'state') == 'ready' end
-
-local function completed_per_s(worker) return tonumber(reported(worker, 'completed_per_s') or 0) or 0 end
-
-local function service_ms(worker) return tonumber(reported(worker, 'service_ms') or 0) or 0 end
-
-local function busy_share(worker) return tonumber(reported(worker, 'busy_share') or 0) or 0 end
-
-local function is_contended(worker) return reported(worker, 'contended') == '1' end
-
-local function device_class(worker) return reported(worker, 'device_class') or '' end
+-- What a choice asks of a worker. Read once in a call of a script. A device that is less busy than SPARE, as a share
+-- of time, can take more work, unless its models evict each other.
+local SPARE = 0.7
+local facts_of = {}
+local function facts(worker)
+  local known = facts_of[worker]
+  if known then return known end
+  local r = redis.call('HMGET', k('worker', worker), 'epoch', 'state', 'device_class', 'service_ms', 'busy_share',
+    'contended', 'completed_per_s')
+  local busy_share = tonumber(r[5] or 0) or 0
+  known = {epoch = r[1], ready = r[2] == 'ready', class = r[3] or '', service_ms = tonumber(r[4] or 0) or 0,
+    busy_share = busy_share, spare = math.max(0, SPARE - busy_share), has_time = busy_share < SPARE and r[6] ~= '1',
+    completed_per_s = tonumber(r[7] or 0) or 0}
+  facts_of[worker] = known
+  return known
+end
 
 -- Its health, and the refs whose calls fail there, as JSON.
 local function reported_health(worker)

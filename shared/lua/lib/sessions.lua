@@ -40,7 +40,7 @@ end
 local function free_bytes(counted, now)
   local free = {}
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if is_ready(worker) then
+    if facts(worker).ready then
       local pinned, number = pinned_bytes(worker, counted)
       local bytes, most = capacity(worker)
       bytes = bytes - pinned

@@ -150,3 +150,18 @@ async def test_a_gateway_is_not_ready_while_redis_is_full(own_redis: RedisServer
     await sweeper.drop_kept_once()
     assert (await health.document())["ready"]
     await cell.close()
+
+
+@pytest.mark.parametrize("leap_ms", [600_000, -600_000])
+async def test_a_leap_of_redis_is_told_and_does_not_reach_the_cell(
+    cell: Cell, sweeper: Sweeper, leap_ms: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No time has passed by the gateway's own clock; the next look finds nothing."""
+    cell.scripts.now_ms, cell.scripts.redis_ms = None, 1_000_000
+    assert await sweeper.keep_clock_once() == 0
+    cell.scripts.redis_ms += leap_ms
+    assert await sweeper.keep_clock_once() in range(leap_ms - 100, leap_ms + 500)
+    assert await sweeper.keep_clock_once() == 0
+    assert f"leapt by {leap_ms / 1000:+.0f}" in caplog.text
+    seen = int((await cell.client.get(cell.keys.clock)).split()[0])
+    assert abs(seen - 1_000_000) < 500

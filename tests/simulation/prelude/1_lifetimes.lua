@@ -1,7 +1,8 @@
 -- Put before a script by the simulation: lifetimes, entry ids and random picks follow the virtual
--- clock in ARGV[1], and what the script changed is returned beside its answer.
+-- clock in ARGV[1], which is then empty, and what the script changed is returned beside its answer.
 -- A lifetime is a member of the sorted set `sim:expiry`, so that no key dies by Redis's own clock.
 local sim = {now = tonumber(ARGV[1]), log = {}, call = redis.call, pcall = redis.pcall}
+ARGV[1] = ''
 local EXPIRY, LAST = 'sim:expiry', '18446744073709551615'
 
 function sim.note(...) sim.log[#sim.log + 1] = {...} end
