@@ -16,6 +16,7 @@ from aiohttp import web
 
 from router.catalog.cell_map import CellMap
 from router.rest.context import GatewayContext, Handler
+from shared.cell_list import CellAddress
 from shared.errors import Gone, InvalidInput, NotFound, Unavailable
 
 AWAY_S = 5.0  # for which a call to all waits for one of them
@@ -57,6 +58,15 @@ class Cells:
     def named(self, cell: str) -> GatewayContext | None:
         """The cell of that name."""
         return self._contexts.get(cell)
+
+    @property
+    def names(self) -> list[str]:
+        """In the order of the list of cells."""
+        return list(self._contexts)
+
+    def only(self, cell: str) -> Cells:
+        """One of them, as a gateway of that cell alone has it."""
+        return Cells(CellMap([CellAddress(cell, "")]), [self._contexts[cell]])
 
     async def of_key(self, model: str, key: str) -> GatewayContext:
         """The cell for a call with an idempotency key: that of the model, or the one in which a

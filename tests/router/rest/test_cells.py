@@ -1,0 +1,251 @@
+"""A gateway of two cells: where calls go, what is left when one is away, what a cell's coming and
+going moves."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.cell_list import tag_of
+from shared.errors import ConfigError
+from tests.helpers.cells import HOMES, MOVING, NAMES, Fleet, infer, send, two_cells
+from tests.helpers.wait import wait_until
+
+EVENT = {"kind": "retired", "model": HOMES["a"], "version": "1", "worker": "w1"}
+LATER = {"Prefer": "respond-async"}
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    """Cells a and b."""
+    async with two_cells(tmp_path) as made:
+        yield made
+
+
+async def test_each_model_runs_in_its_cell_and_the_ids_name_it(fleet: Fleet) -> None:
+    async with (
+        fleet.gateway() as gateway,
+        fleet.serving(gateway, "a", *HOMES.values()),
+        fleet.serving(gateway, "b", *HOMES.values()),
+    ):
+        for cell, model in HOMES.items():
+            status, headers, document = await infer(gateway, model)
+            assert (status, headers["Warmroute-Worker"]) == (200, f"w-{cell}"), document
+            assert headers["Warmroute-Request-Id"].startswith(tag_of(cell))
+
+
+async def test_polls_and_cancels_find_the_cell(fleet: Fleet) -> None:
+    async with fleet.gateway() as gateway, fleet.gateway() as other:
+        for cell, model in HOMES.items():
+            status, headers, _ = await infer(gateway, model, **LATER)
+            assert status == 202
+            where = headers["Location"]
+            assert (await other.get(where))[2]["status"] == "queued"
+            assert await fleet.cells[cell].client.zcard(fleet.cells[cell].keys.deadlines) == 1
+            assert await send(other, "DELETE", where) == (204, None)
+            assert (await gateway.get(where))[2]["status"] == "cancelled"
+
+
+async def test_an_id_of_an_older_release_is_found_where_it_is(fleet: Fleet) -> None:
+    """It names no cell, or by chance another one."""
+    async with fleet.gateway("b") as gateway:
+        _, _, document = await infer(gateway, HOMES["b"], **LATER)
+    cell, old = fleet.cells["b"], tag_of("a") + secrets.token_hex(14)
+    keys = cell.keys
+    await cell.client.rename(keys.request(document["id"]), keys.request(old))
+    async with fleet.gateway() as gateway:
+        assert (await gateway.get(f"/v2/requests/{old}"))[2]["id"] == old
+
+
+async def test_an_id_of_a_cell_that_is_gone_says_so(fleet: Fleet) -> None:
+    async with fleet.gateway() as gateway:
+        _, headers, _ = await infer(gateway, HOMES["b"], **LATER)
+        assert (await gateway.get("/v2/requests/nonsense"))[0] == 404
+    async with fleet.gateway("a") as gateway:
+        status, _, document = await gateway.get(headers["Location"])
+        assert (status, "unknown" in document["error"]) == (404, True)
+
+
+async def test_a_cell_that_is_away_is_missed_by_its_models_alone(fleet: Fleet) -> None:
+    async with fleet.gateway() as gateway, fleet.serving(gateway, "a", HOMES["a"]):
+        _, headers, _ = await infer(gateway, HOMES["b"], **LATER)
+        assert (await infer(gateway, HOMES["a"]))[0] == 200
+        fleet.servers["b"].stop()
+        status, _, document = await infer(gateway, HOMES["b"])
+        assert status == 503, document
+        assert (await infer(gateway, HOMES["a"]))[0] == 200
+        status, _, document = await gateway.get(headers["Location"])
+        assert (status, "cell b" in document["error"]) == (503, True)
+
+
+async def test_listings_mark_the_gap_that_a_cell_leaves(fleet: Fleet) -> None:
+    async with fleet.gateway() as gateway, fleet.serving(gateway, "a", HOMES["a"]):
+        fleet.servers["b"].stop()
+        for path in ("/v2/residency", "/v2/requests", "/v2/sessions", "/v2/dead", "/v2/events"):
+            status, _, document = await gateway.get(path)
+            assert (status, list(document["cells_away"])) == (200, ["b"]), path
+        rows = {row["name"]: row for row in (await gateway.get("/v2/models"))[2]}
+        assert rows[HOMES["a"]]["state"] == "READY"
+        assert "cell b" in rows[HOMES["b"]]["reason"]
+
+
+async def test_a_gateway_is_ready_while_one_cell_works(fleet: Fleet) -> None:
+    async with fleet.gateway() as gateway:
+        status, _, document = await gateway.get("/v2/health/ready")
+        assert (status, [row["ready"] for row in document["cells"].values()]) == (200, [True] * 2)
+        fleet.servers["b"].stop()
+        status, _, document = await gateway.get("/v2/health/ready")
+        assert (status, document["cells"]["a"]["ready"]) == (200, True)
+        assert "Redis does not answer" in document["cells"]["b"]["error"]
+        fleet.servers["a"].stop()
+        status, _, document = await gateway.get("/v2/health/ready")
+        assert (status, "cell a" in document["error"]) == (503, True)
+
+
+async def test_a_cell_that_was_away_at_the_start_joins_when_it_is_back(fleet: Fleet) -> None:
+    fleet.servers["b"].stop()
+    async with fleet.gateway() as gateway:
+        assert (await infer(gateway, HOMES["b"], **LATER))[0] == 503
+        assert (await infer(gateway, HOMES["a"], **LATER))[0] == 202
+        await fleet.restart("b")
+
+        async def serves() -> bool:
+            return (await infer(gateway, HOMES["b"], **LATER))[0] == 202
+
+        await wait_until(serves)
+        keys = fleet.cells["b"].keys
+        await wait_until(lambda: fleet.cells["b"].client.zcard(keys.gateways))
+
+
+async def test_a_gateway_does_not_start_without_any_cell(fleet: Fleet) -> None:
+    for name in NAMES:
+        fleet.servers[name].stop()
+    with pytest.raises(ConfigError, match="WARMROUTE_CELLS"):
+        async with fleet.gateway():
+            raise AssertionError("it started")
+
+
+async def test_cells_whose_redis_are_exchanged_are_found_at_the_start(fleet: Fleet) -> None:
+    await fleet.cells["a"].worker("w1")
+    a, b = fleet.servers["a"].url, fleet.servers["b"].url
+    with pytest.raises(ConfigError, match="WARMROUTE_CELLS: cell 'b': its Redis holds cell 'a'"):
+        async with fleet.gateway(WARMROUTE_CELLS=f"a={b},b={a}"):
+            raise AssertionError("it started")
+
+
+async def test_cells_may_share_a_redis_whatever_its_address(fleet: Fleet) -> None:
+    await fleet.cells["a"].worker("w1")
+    url = fleet.servers["a"].url
+    listed = f"a={url},b={url.replace('127.0.0.1', 'localhost')}"
+    async with fleet.gateway(WARMROUTE_CELLS=listed) as gateway:
+        assert (await infer(gateway, HOMES["b"], **LATER))[0] == 202
+        assert await fleet.cells["a"].client.exists("{b}:deadlines")
+
+
+async def test_a_key_is_good_after_its_model_moved(fleet: Fleet) -> None:
+    """It was accepted in a; then b is added, to which the model belongs."""
+    keyed = {"Idempotency-Key": "once", **LATER}
+    async with fleet.gateway("a") as gateway:
+        _, before, _ = await infer(gateway, MOVING, **keyed)
+    for cells in ("a,b", "a;0,b"):
+        async with fleet.gateway(cells) as gateway:
+            status, after, _ = await infer(gateway, MOVING, **keyed)
+            assert (status, after["Idempotency-Replayed"]) == (202, "true")
+            assert after["Location"] == before["Location"]
+            assert (await infer(gateway, MOVING, **LATER))[1]["Location"] != before["Location"]
+    assert await fleet.cells["a"].client.zcard(fleet.cells["a"].keys.deadlines) == 1
+    assert await fleet.cells["b"].client.zcard(fleet.cells["b"].keys.deadlines) == 2
+
+
+async def test_a_key_does_not_wait_for_a_cell_that_is_away(fleet: Fleet) -> None:
+    async with fleet.gateway() as gateway:
+        fleet.servers["b"].stop()
+        assert (await infer(gateway, HOMES["a"], **{"Idempotency-Key": "k", **LATER}))[0] == 202
+
+
+async def test_nothing_keeps_copies_where_a_model_was(fleet: Fleet) -> None:
+    """What was accepted there ends there; `min_copies` ends."""
+    cell = fleet.cells["a"]
+    async with fleet.gateway("a") as gateway:
+        entry = await gateway.context.catalog.resolve(MOVING)
+        await cell.scripts.order_copy(str(entry.ref), 1)
+        _, headers, _ = await infer(gateway, MOVING, **LATER)
+    async with fleet.gateway() as gateway:
+        await wait_until(lambda: _is_empty(fleet, cell.keys.min_copies))
+        async with fleet.serving(gateway, "a", MOVING):
+
+            async def ended() -> bool:
+                return (await gateway.get(headers["Location"]))[2]["status"] == "succeeded"
+
+            await wait_until(ended)
+
+
+async def _is_empty(fleet: Fleet, key: str) -> bool:
+    return not await fleet.cells["a"].client.exists(key)
+
+
+async def test_open_requests_and_dead_letters_are_paged_over_all_cells(fleet: Fleet) -> None:
+    async with fleet.gateway() as gateway:
+        ids = set()
+        for model in [*HOMES.values()] * 3:
+            ids.add((await infer(gateway, model, **LATER))[2]["id"])
+        rows, after = [], ""
+        while after is not None:
+            path = f"/v2/requests?limit=2&after={after}"
+            page = (await gateway.get(path))[2]
+            rows += page["requests"]
+            after = page["next"]
+        assert {row["id"] for row in rows} == ids
+        assert len(rows) == len(ids)
+        assert [row["cell"] for row in rows] == ["a"] * 3 + ["b"] * 3
+        assert (await gateway.get("/v2/requests?after=c.1"))[0] == 400
+
+
+async def test_a_dead_letter_is_named_with_its_cell(fleet: Fleet) -> None:
+    for name, cell in fleet.cells.items():
+        fields = {"kind": "request", "id": name, "cause": "dead_lettered x", "body": "?"}
+        await cell.client.xadd(cell.keys.dead_letters, fields, id="1700000000000-0")
+    async with fleet.gateway() as gateway:
+        letters = (await gateway.get("/v2/dead"))[2]["letters"]
+        assert [row["entry"] for row in letters] == ["a.1700000000000-0", "b.1700000000000-0"]
+        assert {row["died"] for row in letters} == {"2023-11-14T22:13:20Z"}
+        assert (await gateway.get("/v2/dead/b.1700000000000-0"))[2]["id"] == "b"
+        assert (await gateway.get("/v2/dead/1700000000000-0"))[0] == 404
+        assert await send(gateway, "DELETE", "/v2/dead/b.1700000000000-0") == (204, None)
+        assert [row["id"] for row in (await gateway.get("/v2/dead"))[2]["letters"]] == ["a"]
+
+
+async def test_events_of_all_cells_are_read_to_their_ends(fleet: Fleet) -> None:
+    """By their ids: cell b's clock is behind, and its event comes last."""
+    a, b = fleet.cells["a"], fleet.cells["b"]
+    for number in range(3):
+        await a.client.xadd(a.keys.events, EVENT, id=f"{1700000000000 + number}-0")
+    await b.client.xadd(b.keys.events, EVENT, id="1600000000000-0")
+    async with fleet.gateway() as gateway:
+        newest = (await gateway.get("/v2/events?limit=2"))[2]
+        assert [row["cell"] for row in newest["events"]] == ["a", "a"]
+        await b.client.xadd(b.keys.events, EVENT, id="1600000000000-5")
+        page = (await gateway.get(f"/v2/events?since={newest['last']}"))[2]
+        assert [(row["cell"], row["id"]) for row in page["events"]] == [("b", "1600000000000-5")]
+        seen, since = [], "2001-01-01T00:00:00Z"
+        while page["events"]:
+            page = (await gateway.get(f"/v2/events?limit=2&since={since}"))[2]
+            seen += [(row["cell"], row["id"]) for row in page["events"]]
+            since = page["last"]
+        assert (len(seen), len(set(seen))) == (5, 5)
+        assert (await gateway.get("/v2/events?since=c.1-0"))[0] == 400
+        assert len((await gateway.get("/v2/events?cell=b"))[2]["events"]) == 2
+
+
+async def test_residency_names_the_cell_of_each_row(fleet: Fleet) -> None:
+    async with (
+        fleet.gateway() as gateway,
+        fleet.serving(gateway, "a", HOMES["a"]),
+        fleet.serving(gateway, "b", HOMES["b"]),
+    ):
+        document = (await gateway.get("/v2/residency"))[2]
+        assert {row["cell"]: row["id"] for row in document["workers"]} == {"a": "w-a", "b": "w-b"}
+        assert {row["cell"]: row["name"] for row in document["models"]} == HOMES
