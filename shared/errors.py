@@ -157,7 +157,10 @@ class Untrusted(LoadFailed):
 
 
 class InsufficientMemory(LoadFailed):
+    """`too_large`: for all of the budget, so no worker without a larger one is asked."""
+
     code = "insufficient_memory"
+    too_large = False
 
 
 class RepositoryError(LoadFailed):

@@ -113,9 +113,12 @@ class WorkerScripts(ScriptRunner):
         args = (worker, ref, token, lease_ms, why, spare_ms)
         return bool(await self._run("renew_load", *args))
 
-    async def refuse_load(self, worker: str, ref: str, token: str) -> str:
-        """`ordered` for another worker, `no_worker` (none is left), `no_capacity` or `stale`."""
-        answer: bytes = await self._run("refuse_load", worker, ref, token)
+    async def refuse_load(
+        self, worker: str, ref: str, token: str, *, too_large: bool = False
+    ) -> str:
+        """`ordered` for another worker, `no_worker` (none is left), `no_capacity` or `stale`.
+        `too_large`: for all of this worker's budget, and so for workers without a larger one."""
+        answer: bytes = await self._run("refuse_load", worker, ref, token, "1" if too_large else "")
         return answer.decode()
 
     async def fail_load(

@@ -9,7 +9,7 @@ local TRIAL_MS = 30000  -- between two loads of a suspect worker, if a healthier
 local worker, ref, token, now = ARGV[2], ARGV[4], ARGV[5], clock()
 if redis.call('HGET', k('worker', worker), 'epoch') ~= ARGV[3] then return 'fenced' end
 local load = k('load', ref)
-local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'for', 'since', 'all_failed')
+local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'for', 'since', 'all_failed', 'larger')
 local refused, extra, chosen = r[3] or '', r[4] or '', r[5] or ''
 if r[1] ~= token or r[2] ~= '' then return 'stale' end
 local over = extra == 'session' and redis.call('EXISTS', k('pinned', ref)) == 0
@@ -17,10 +17,10 @@ if (extra == '' or over) and redis.call('XLEN', k('parked', ref)) == 0 then
   cancel_order(ref, over)
   return 'unwanted'
 end
-if excluding(ref, now, refused, extra, r[7] == '1')(worker) then return 'refused' end
+if excluding(ref, now, refused, extra, r[8], r[7] == '1')(worker) then return 'refused' end
 local rank = rank_of(worker, ref)
 if rank > 0 and (chosen ~= worker or rank == RANKS.sick) then
-  local _, soonest, least = fastest_loader(ref, now, excluding(ref, now, refused .. ' ' .. worker, extra))
+  local _, soonest, least = fastest_loader(ref, now, excluding(ref, now, refused .. ' ' .. worker, extra, r[8]))
   local trial = rank < RANKS.sick and now >= (trial_load_at(worker) or now) + TRIAL_MS
   if soonest and least < rank and not trial then return 'refused' end
 end

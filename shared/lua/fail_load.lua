@@ -9,7 +9,7 @@
 local MOST_ASKED, NAMED_MOST = 8, 4
 local now, worker, ref, class, scope = clock(), ARGV[2], ARGV[3], ARGV[9], ARGV[11] or 'worker'
 local load, parked = k('load', ref), k('parked', ref)
-local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'cause')
+local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'cause', 'larger')
 if r[1] ~= ARGV[4] or r[2] ~= worker then return -1 end
 open_with_harmless_write()
 
@@ -38,9 +38,9 @@ if not cause then
   end
   local names, refused, extra = failed_workers(failures, now), r[3] or '', r[4] or ''
   if extra ~= '' and redis.call('XLEN', parked) > 0 then extra, refused = '', '' end  -- now for a first copy
-  if scope ~= 'model' and #names < MOST_ASKED and is_one_left(ref, now, refused, extra) then
+  if scope ~= 'model' and #names < MOST_ASKED and is_one_left(ref, now, refused, extra, r[6]) then
     redis.call('SREM', k('loads', worker), ref)
-    order_load(ref, ARGV[4], now, {refused = refused, extra = extra})
+    order_load(ref, ARGV[4], now, {refused = refused, extra = extra, larger = r[6]})
     return 0
   end
   if #live > 0 then  -- it can be served: only a further copy failed

@@ -1,5 +1,5 @@
 -- open_session: pin a set of models until the session is closed or expires; refused if it cannot fit.
--- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions, session_room
 -- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
 -- Returns {'open', expiry ms} | {'full', ref that does not fit, its bytes, the most bytes left on one
 --   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).

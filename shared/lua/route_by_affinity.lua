@@ -8,7 +8,7 @@
 local CHUNK = 256
 local now, worker, ref, mode, most = clock(), ARGV[2], ARGV[3], ARGV[6], tonumber(ARGV[7])
 local load, family = k('load', ref), k('affinity', ARGV[5])
-local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'handed_on')
+local r = redis.call('HMGET', load, 'token', 'worker', 'refused', 'extra', 'handed_on', 'larger')
 if r[1] ~= ARGV[4] or r[2] ~= worker then return 'stale' end
 open_with_harmless_write()
 redis.call('SADD', family, ref)
@@ -55,8 +55,8 @@ if not best and is_full(worker) then
   choose(ready)
 end
 if not best or best == worker or (mode == 'prefer' and r[5]) then return 'here' end
-if excluding(ref, now, r[3] or '', r[4] or '')(best) then return mode == 'require' and 'nowhere' or 'here' end
+if excluding(ref, now, r[3] or '', r[4] or '', r[6])(best) then return mode == 'require' and 'nowhere' or 'here' end
 redis.call('SREM', k('loads', worker), ref)
-order_load(ref, ARGV[4], now, {refused = r[3], extra = r[4], worker = best})
+order_load(ref, ARGV[4], now, {refused = r[3], extra = r[4], larger = r[6], worker = best})
 redis.call('HSET', load, 'handed_on', worker)
 return 'elsewhere'

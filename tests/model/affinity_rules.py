@@ -51,10 +51,10 @@ def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | No
         m.note("route_by_affinity: begins another family")
     if best == worker or (preferred is not None and load.handed_on):
         return "here"
-    if best in excluded(m.state, m.now, ref, load.refused, load.extra):
+    if best in excluded(m.state, m.now, ref, load.refused, load.extra, load.larger):
         return "nowhere" if preferred is None else "here"
     m.state.loading.get(worker, set()).discard(ref)
-    m.order(ref, load.refused, load.extra, best)
+    m.order(ref, load.refused, load.extra, best, load.larger)
     m.state.loads[ref] = m.state.loads[ref]._replace(handed_on=worker)
     return "elsewhere"
 

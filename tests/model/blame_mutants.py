@@ -26,9 +26,9 @@ LOADS = [
     ),
     *of(
         "lib/order", "fail_load claim_load place tick sweep",
-        ("what_has_failed_is_asked_first", "excluding(ref, now, refused, extra))",
-         "excluding(ref, now, refused, extra, true))"),
-        ("an_order_that_no_worker_may_take", "extra, true)), '1'", "extra, true)), ''"),
+        ("what_has_failed_is_asked_first", "excluding(ref, now, refused, extra, larger))",
+         "excluding(ref, now, refused, extra, larger, true))"),
+        ("an_order_that_no_worker_may_take", "return chosen, '1'", "return chosen, ''"),
     ),
     *of(
         "claim_load", "fail_load claim_load place tick",
@@ -116,7 +116,7 @@ CRASHES = [
 HEALTH = [
     *of(
         "lib/health", "heartbeat announce place",
-        ("all_are_well", "if all_healthy then return 0 end", "if true then return 0 end"),
+        ("all_are_well", "if are_healthy() then return 0 end", "if true then return 0 end"),
         ("what_fails_there_is_sent_there", "if rank == 0 and string", "if false and string"),
         ("who_is_well_again_stays_listed",
          "if redis.call('HDEL', UNHEALTHY, worker) == 1 then", "if false then"),
@@ -155,7 +155,7 @@ HEALTH = [
          "(other == worker or rank_of(other, ref) < too_ill)", "true"),
     ),
     *of(
-        "lib/sessions", "open_session heartbeat",
+        "lib/session_room", "open_session heartbeat",
         ("an_unhealthy_worker_gives_room",
          "if rank_of(bin.worker, model.ref) == rank and (", "if ("),
         ("what_a_sick_worker_holds_stays", "if stays and (", "if ("),

@@ -47,7 +47,7 @@ def spill(m: Model, ref: str, worker: str, queued: int, sure: bool) -> None:
         sooner = load is not None and load.extra == "scale_out"
     if sooner:
         m.order(ref, extra="scale_out")
-    else:
+    elif sure or ref in m.after.no_capacity:
         m.found_nobody.add(ref)
         _rest(m, ref, LOOK_AGAIN_MS, holders)
     return m.note("copies: spilled" if sooner else "copies: not sooner")

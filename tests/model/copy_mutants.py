@@ -23,6 +23,7 @@ LOADS = [
     *of(
         "lib/blame", "claim_load order_copy announce refuse_load reload",
         ("a_holder_takes_another_copy", "return held and redis", "return false and redis"),
+        ("as_small_a_budget_is_asked", "own.budget <= larger", "false"),
     ),
     *of(
         "claim_load", "claim_load open_session close_session",
@@ -84,7 +85,7 @@ LOADS = [
         ("a_passing_cause_ends_requests", "  if temporary then\n", "  if false then\n"),
         ("the_cause_is_forgotten",
          "redis.call('SET', k('unloadable', ref)", "redis.call('SET', k('none', ref)"),
-        ("no_other_worker_is_asked", "is_one_left(ref, now, refused, extra)", "false"),
+        ("no_other_worker_is_asked", "is_one_left(ref, now, refused, extra, r[6])", "false"),
         ("what_is_proved_is_tried_elsewhere", "if scope ~= 'model' and #names", "if #names"),
         ("a_class_is_out_for_ever", "redis.call('PEXPIRE', k('incompatible', ref), ARGV[6])", ""),
     ),

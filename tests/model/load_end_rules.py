@@ -160,9 +160,13 @@ def _charged(m: Model, worker: str, ref: str, load: Load, why: Cause) -> str:
     refused = frozenset() if further else load.refused
     extra, live = "" if further else load.extra, m.live_holders(ref)
     asked = len(failed_workers(m.state, m.now, ref)) < MOST_ASKED
-    if why.scope != "model" and asked and is_one_left(m.state, m.now, ref, refused, extra):
+    if (
+        why.scope != "model"
+        and asked
+        and is_one_left(m.state, m.now, ref, refused, extra, load.larger)
+    ):
         m.state.loading.get(worker, set()).discard(ref)
-        m.order(ref, refused, extra)
+        m.order(ref, refused, extra, larger=load.larger)
         return "elsewhere"
     if live:
         end_load(m, worker, ref)

@@ -6,6 +6,7 @@ from tests.model.load_target import (
     excluded,
     failed_workers,
     is_one_left,
+    number,
     rank_of,
     setting,
     soonest,
@@ -86,7 +87,9 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
     if (over or not load.extra) and not m.state.parked.get(ref):
         m.unorder(ref, extra=over)
         return "unwanted"
-    if worker in excluded(m.state, m.now, ref, load.refused, load.extra, load.all_failed):
+    if worker in excluded(
+        m.state, m.now, ref, load.refused, load.extra, load.larger, load.all_failed
+    ):
         return "refused"
     if _healthier(m, ref, worker, load):
         m.note("health: outranked")
@@ -107,7 +110,7 @@ def _healthier(m: Model, ref: str, worker: str, load: Load) -> bool:
     rank = rank_of(m.state, worker, ref)
     if not rank or (load.chosen == worker and rank < 2):
         return False
-    others = excluded(m.state, m.now, ref, load.refused | {worker}, load.extra)
+    others = excluded(m.state, m.now, ref, load.refused | {worker}, load.extra, load.larger)
     trial = int(m.state.workers[worker].get("trial", m.now)) + TRIAL_MS
     if rank < 2 and m.now >= trial:
         m.note("health: trial")
@@ -166,34 +169,36 @@ async def refuse_load(run: Run, c: Choices) -> None:
     """A model does not fit this worker: another one's turn."""
     if run.idle(c, under_way(run)):
         return
-    worker, ref, token = loader(run, c)
+    (worker, ref, token), too_large = loader(run, c), c.chance(3)
     answer, m = await run.call(
-        f"refuse_load {worker} {ref} {token}", run.scripts.refuse_load(worker, ref, token)
+        f"refuse_load {worker} {ref} {token} {too_large}",
+        run.scripts.refuse_load(worker, ref, token, too_large=too_large),
     )
-    must(answer == _refused(m, worker, ref, token), f"refuse_load says {answer}")
+    must(answer == _refused(m, worker, ref, token, too_large), f"refuse_load says {answer}")
     if answer == "no_worker":  # to fail it
         run.history.copies.claimed(ref, worker, token)
     run.count("refuse_load", answer)
     run.check("refuse_load", m)
 
 
-def _refused(m: Model, worker: str, ref: str, token: str) -> str:
+def _refused(m: Model, worker: str, ref: str, token: str, too_large: bool) -> str:
     load = m.state.loads.get(ref)
     if load is None or load.token != token or load.worker not in ("", worker):
         return "stale"
     m.state.loading.get(worker, set()).discard(ref)
-    refused = load.refused | {worker}
-    if is_one_left(m.state, m.now, ref, refused, load.extra):
-        m.order(ref, refused, load.extra)
+    refused, own = load.refused | {worker}, int(number(m.state, worker, "budget_bytes"))
+    larger = max(load.larger, own) if too_large else load.larger
+    if is_one_left(m.state, m.now, ref, refused, load.extra, larger):
+        m.order(ref, refused, load.extra, larger=larger)
         return "ordered"
     if m.live_holders(ref) or (load.extra and not m.state.parked.get(ref)):
         m.forget(f"load:{ref}")
         m.state.no_capacity[ref] = worker
         m.lives(f"no_capacity:{ref}", NO_CAPACITY_MS)
         return "no_capacity"
-    if load.extra == "scale_out" and is_one_left(m.state, m.now, ref, {worker}):
+    if load.extra == "scale_out" and is_one_left(m.state, m.now, ref, {worker}, "", larger):
         m.note("refuse_load: a first copy now")
-        m.order(ref, {worker})
+        m.order(ref, {worker}, larger=larger)
         return "ordered"
     m.state.loads[ref] = load._replace(worker=worker)
     return "no_worker"

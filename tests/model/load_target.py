@@ -87,13 +87,22 @@ def failed_workers(state: State, now: int, ref: str) -> list[str]:
 
 
 def excluded(
-    state: State, now: int, ref: str, refused: Iterable[str], extra: str = "", retry: bool = False
+    state: State,
+    now: int,
+    ref: str,
+    refused: Iterable[str],
+    extra: str = "",
+    larger: int = 0,
+    retry: bool = False,
 ) -> frozenset[str]:
     """Who is not to load it: its holders, those that are `refused`, that could not a short while
-    ago, or are of an incompatible class, and to share the work of others who has no time."""
+    ago, or are of an incompatible class, and to share the work of others who has no time; with
+    `larger` who has as small a budget."""
     out = set(refused) | state.holders.get(ref, set())
     if not retry:
         out |= set(failed_workers(state, now, ref)) | incompatible_workers(state, now, ref)
+    if larger:
+        out |= {w for w in state.workers if number(state, w, "budget_bytes") <= larger}
     if extra == "scale_out":
         out |= {w for w in state.workers if not has_time(state, w)}
     return frozenset(out)
@@ -105,9 +114,11 @@ def has_time(state: State, worker: str) -> bool:
     return not contended and number(state, worker, "busy_share") < SPARE
 
 
-def is_one_left(state: State, now: int, ref: str, refused: Iterable[str], extra: str = "") -> bool:
-    """Whether somebody else may be asked who is not sick."""
-    out = excluded(state, now, ref, refused, extra)
+def is_one_left(
+    state: State, now: int, ref: str, refused: Iterable[str], extra: str = "", larger: int = 0
+) -> bool:
+    """Whether another worker may be asked that is not sick."""
+    out = excluded(state, now, ref, refused, extra, larger)
     return soonest(state, now, ref, out)[2] < RANKS["sick"]
 
 

@@ -154,8 +154,9 @@ class Model:
     # Load orders -------------------------------------------------------------------------------
 
     def order(
-        self, ref: str, refused: Iterable[str] = (), extra: str = "", chosen: str = ""
-    ) -> None:
+        self, ref: str, refused: Iterable[str] = (), extra: str = "", chosen: str = "",
+        larger: int = 0,
+    ) -> None:  # fmt: skip
         """A new load lease and its RQ job, and word to who can have it soonest; the token is
         Redis's choice, never one of before."""
         load = self.after.loads.get(ref)
@@ -164,19 +165,21 @@ class Model:
         token = self.new_token(ref, load.token)
         refused, all_failed = frozenset(refused), False
         if not chosen:
-            out = load_target.excluded(self.state, self.now, ref, refused, extra)
+            asked = (self.state, self.now, ref, refused, extra, larger)
+            out = load_target.excluded(*asked)
             chosen, ms, _ = load_target.soonest(self.state, self.now, ref, out)
             if ms == math.inf and (ref in self.state.failed_on or ref in self.state.incompatible):
                 self.note("load_target: all have failed")  # any of them may try again
                 all_failed = True
-                out = load_target.excluded(self.state, self.now, ref, refused, extra, retry=True)
+                out = load_target.excluded(*asked, retry=True)
                 chosen = load_target.soonest(self.state, self.now, ref, out)[0]
             self.note(
                 f"load_target: {self.state.warm[ref][chosen].split()[0] if chosen else 'none'}"
             )
         self.state.loads[ref] = Load(
-            token, "ordered", "", self.now, refused, extra, chosen, all_failed=all_failed
-        )
+            token, "ordered", "", self.now, refused, extra, chosen, larger=larger,
+            all_failed=all_failed,
+        )  # fmt: skip
         self.lives(f"load:{ref}", ORDER_TTL)
         job = job_id(ref, token)
         self.state.orders.add(job)

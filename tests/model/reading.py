@@ -52,7 +52,8 @@ def _load(flat: list[str]) -> Load:
         f.get("token", ""), f.get("phase", ""), f.get("worker", ""), int(f.get("since", 0)),
         frozenset(f.get("refused", "").split()), f.get("extra", ""), f.get("for", ""),
         f.get("why", ""), f.get("handed_on", ""), f.get("cause", ""),
-        int(float(f.get("until", 0))), f.get("all_failed") == "1",
+        int(float(f.get("until", 0))), int(f.get("larger") or 0),
+        f.get("all_failed") == "1",
     )  # fmt: skip
 
 

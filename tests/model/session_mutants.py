@@ -38,7 +38,7 @@ ALL = [
         ("a_lost_session_pins_for_ever", "unpin_lost(ref)", ""),
     ),
     *of(
-        "lib/sessions", "open_session close_session announce heartbeat register",
+        "lib/session_room", "open_session close_session announce heartbeat register",
         ("who_drains_has_room", "if facts(worker).ready then", "if true then"),
         ("room_is_given_twice", "bin.bytes - model.bytes, bin.left - 1", "bin.bytes, bin.left - 1"),
         ("what_is_held_is_to_move", "(holds or loader ==", "(loader =="),
@@ -46,16 +46,16 @@ ALL = [
         ("the_smallest_first", "return a.bytes > b.bytes", "return a.bytes < b.bytes"),
     ),
     *of(
-        "lib/sessions", "open_session register",
+        "lib/session_room", "open_session register",
         ("one_model_too_many", "if bin.left < 1 then", "if bin.left < 0 then"),
     ),
     *of(
-        "lib/sessions", "open_session set_policy announce",
+        "lib/session_room", "open_session set_policy announce",
         ("what_a_policy_pins_takes_no_room", "sum, number = sum + (", "sum, number = 0 * ("),
         ("pinned_ones_are_none_of_them", "if most > 0 and number >= most then", "if false then"),
     ),
     *of(
-        "lib/sessions", "open_session reload claim_load",
+        "lib/session_room", "open_session reload claim_load",
         ("what_is_loading_is_to_move", "holds or loader == bin.worker", "holds"),
     ),
 ]  # fmt: skip

@@ -34,6 +34,7 @@ class Load(NamedTuple):
     handed_on: str = ""
     cause: str = ""  # the cause that who waits is being told
     until: int = 0  # the end of a renewed lease
+    larger: int = 0  # a budget that it does not fit
     all_failed: bool = False  # whoever could not load it may try again
 
 

@@ -92,8 +92,11 @@ class LoadLease:
         fits here) the load fails; without, the lease shows `why` until it expires, and the sweep
         orders the load again if a request still waits: a worker without free memory, or one that
         drains, does not make a load fail."""
+        too_large = error is not None and error.too_large
         answer = await until_answered(
-            lambda: self._scripts.refuse_load(self._worker, self.ref, self.token)
+            lambda: self._scripts.refuse_load(
+                self._worker, self.ref, self.token, too_large=too_large
+            )
         )
         if answer == statuses.NO_WORKER and error is not None:
             await self.fail(error)

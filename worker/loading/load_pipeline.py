@@ -153,10 +153,12 @@ class LoadPipeline:
         self, request: LoadRequest, footprint: Footprint, why: str
     ) -> InsufficientMemory:
         manifest = request.manifest
-        return InsufficientMemory(
+        error = InsufficientMemory(
             f"model {manifest.name} version {manifest.version} needs {footprint.total} bytes, this "
             f"worker's budget is {self._ledger.budget}: {why}"
         )
+        error.too_large = footprint.total > self._ledger.whole
+        return error
 
     # From the repository to the device -------------------------------------------------------
 

@@ -3,7 +3,8 @@ own bytes, and so does what they take beyond what a call may (`call_peaks.py`).
 
 A copy grows when a call is larger than any before. So those calls are measured, and the others
 cost a comparison. What is still allocated a moment later is booked: other copies are evicted if it
-does not fit, and if that is not enough the copy itself; its next load is refused with this figure.
+does not fit, and if that is not enough the copy itself. A figure over the budget is not recorded:
+one caller's huge call would refuse the model to all others for as long as statistics live.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ class Growth:
     async def _book(self, copy: Copy) -> None:
         own = copy.model.bytes_resident
         log.info("%s has %d bytes of its own after its last calls", copy.ref, own)
-        await self._record(copy, f"own:{self._device_class}", own)
+        if Footprint(copy.footprint.blobs, own).total <= self._ledger.whole:
+            await self._record(copy, f"own:{self._device_class}", own)
         await self._fit(copy, max(own, copy.footprint.own - copy.excess))
 
     async def _record(self, copy: Copy, field: str, value: object) -> None:

@@ -41,25 +41,28 @@ end
 
 -- The workers that are not to load it: its holders, those of the list `refused`, those that could not a short while ago,
 -- those of a device class that is incompatible with it, and if the copy is to share the work of others (`extra`) those
--- without time. With `retry` failures do not count. Returns a function of a worker.
-local function excluding(ref, now, refused, extra, retry)
+-- without time. `larger`: it does not fit this budget, bytes. With `retry` failures do not count. Returns a function of
+-- a worker, and whether it holds of none.
+local function excluding(ref, now, refused, extra, larger, retry)
+  larger = tonumber(larger or 0) or 0
   local names, classes, held = names_in(refused), {}, redis.call('EXISTS', k('holders', ref)) == 1
   if not retry then
     for _, worker in ipairs(failed_workers(failures_of(ref), now)) do names[worker] = true end
     for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do classes[class] = true end
   end
   return function(worker)
-    if names[worker] or classes[facts(worker).class] then return true end
-    if extra == 'scale_out' and not facts(worker).has_time then return true end
+    local own = facts(worker)
+    if names[worker] or classes[own.class] or (larger > 0 and own.budget <= larger) then return true end
+    if extra == 'scale_out' and not own.has_time then return true end
     return held and redis.call('HEXISTS', k('holders', ref), worker) == 1
-  end
+  end, not held and larger == 0 and extra ~= 'scale_out' and not next(names) and not next(classes)
 end
 
 local function has_failures(ref) return redis.call('EXISTS', k('failed_on', ref), k('incompatible', ref)) > 0 end
 
 -- Whether a worker that is not sick is left for a load that `refused` did not carry out.
-local function is_one_left(ref, now, refused, extra)
-  local _, soonest, rank = fastest_loader(ref, now, excluding(ref, now, refused, extra))
+local function is_one_left(ref, now, refused, extra, larger)
+  local _, soonest, rank = fastest_loader(ref, now, excluding(ref, now, refused, extra, larger))
   return soonest ~= nil and rank < RANKS.sick
 end
 

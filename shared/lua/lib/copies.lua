@@ -13,6 +13,15 @@ local function could_be_more(ref, now)
   return redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf') > live_copies(ref, now)
 end
 
+-- Whether a worker that is looked at has time. In a busy cell each model of a call asks.
+local has_one
+local function one_has_time(now)
+  if has_one ~= nil then return has_one end
+  has_one = false
+  for _, worker in ipairs(live_workers(now)) do has_one = has_one or facts(worker).has_time end
+  return has_one
+end
+
 -- `queued` requests wait on the least loaded holder: order another copy if no holder has time for them
 -- and a worker that has could answer sooner. In one call this is checked again at twice the queue.
 local function scale_out(ref, worker, queued, now)
@@ -23,7 +32,11 @@ local function scale_out(ref, worker, queued, now)
   for _, holder in ipairs(live_holders(ref, now)) do
     if facts(holder).spare > 0 and rank_of(holder, ref) == 0 then return end
   end
-  local _, first_answer, rank = fastest_loader(ref, now, excluding(ref, now, '', 'scale_out'))
+  local first_answer, rank
+  if one_has_time(now) then
+    local _
+    _, first_answer, rank = fastest_loader(ref, now, excluding(ref, now, '', 'scale_out'))
+  end
   if first_answer and rank == 0 and wait > first_answer then
     order_load(ref, ref .. worker, now, {extra = 'scale_out'})
   else

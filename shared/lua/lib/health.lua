@@ -4,9 +4,13 @@
 local RANKS, FAILING_MOST = {healthy = 0, suspect = 1, sick = 2}, 32
 local all_healthy, health_of = nil, {}
 
-local function rank_of(worker, ref)
+local function are_healthy()
   if all_healthy == nil then all_healthy = redis.call('EXISTS', UNHEALTHY) == 0 end
-  if all_healthy then return 0 end
+  return all_healthy
+end
+
+local function rank_of(worker, ref)
+  if are_healthy() then return 0 end
   local said = health_of[worker] or redis.call('HGET', UNHEALTHY, worker) or ''
   health_of[worker] = said
   local rank = RANKS[string.match(said, '^%S*')] or 0

@@ -12,7 +12,7 @@ end
 
 -- The live worker that can load `ref` soonest because it has it in host memory or on disk ('' if none is sooner
 -- than another from remote), the time to its first answer after its queue, ms (nil: no worker is left), and
--- its rank (health): the healthiest come first. Never one that `is_out(worker)`.
+-- its rank (health): the healthiest come first. Never one that `is_out(worker)`, which holds of `none`.
 local fastest_loader
 do
   -- The tier from which a worker would load a model, by the hint that it left.
@@ -34,9 +34,26 @@ do
     return more
   end
 
-  function fastest_loader(ref, now, is_out)
+  -- The shortest wait of a ready worker, ms (false: there is none). For a crowd of cold models it is looked for once.
+  local shortest_wait
+  local function first_free(now)
+    if shortest_wait ~= nil then return shortest_wait end
+    shortest_wait = false
+    for _, worker in ipairs(live_workers(now)) do
+      local wait = facts(worker).ready and wait_on(worker, queue_of(worker))
+      if wait and (not shortest_wait or wait < shortest_wait) then shortest_wait = wait end
+    end
+    return shortest_wait
+  end
+
+  function fastest_loader(ref, now, is_out, none)
     local best, least, least_rank, ms_of = '', nil, nil, {}
     local hints = as_table(redis.call('HRANDFIELD', k('warm', ref), MOST_SAMPLED, 'WITHVALUES'))
+    if none and not next(hints) and are_healthy() then
+      local wait = first_free(now)
+      if wait then return '', wait + ms_from(ref, 'remote'), 0 end
+      return ''
+    end
     for _, worker in ipairs(candidates(hints, now)) do
       local own = facts(worker)
       if own.ready and not is_out(worker) then

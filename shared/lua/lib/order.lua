@@ -8,24 +8,27 @@ local function job_id(ref, token)
 end
 
 -- The worker that has it soonest, and '1' if all have failed: an order must have a worker that may take it.
-local function choose_loader(ref, now, refused, extra)
-  local chosen, soonest = fastest_loader(ref, now, excluding(ref, now, refused, extra))
+local function choose_loader(ref, now, refused, extra, larger)
+  local chosen, soonest = fastest_loader(ref, now, excluding(ref, now, refused, extra, larger))
   if soonest or not has_failures(ref) then return chosen, '' end
-  return fastest_loader(ref, now, excluding(ref, now, refused, extra, true)), '1'
+  chosen = fastest_loader(ref, now, excluding(ref, now, refused, extra, larger, true))
+  return chosen, '1'
 end
 
 -- more: refused (workers that are not to load it), extra (why it is ordered without a parked
--- request: such an order is not cancelled when no request waits), worker (that is to load it).
+-- request: such an order is not cancelled when no request waits), larger (a budget that it does not fit, bytes), worker
+-- (that is to load it).
 local function order_load(ref, seed, now, more)
   more = more or {}
   local refused, extra, chosen, all_failed = more.refused or '', more.extra or '', more.worker, ''
-  if not chosen then chosen, all_failed = choose_loader(ref, now, refused, extra) end
+  if not chosen then chosen, all_failed = choose_loader(ref, now, refused, extra, more.larger) end
   local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
   local load, id = k('load', ref), job_id(ref, token)
   local job, at = P .. 'rq:job:' .. id, '1970-01-01T00:00:00.000000Z'
   redis.call('DEL', load)
   redis.call('HSET', load, 'token', token, 'phase', 'ordered', 'worker', '', 'since', now,
-    'refused', refused, 'extra', extra, 'for', chosen, 'all_failed', all_failed)
+    'refused', refused, 'extra', extra, 'for', chosen, 'all_failed', all_failed,
+    'larger', more.larger or '')
   redis.call('PEXPIRE', load, ORDER_TTL_MS)
   redis.call('HSET', job, 'data', cjson.encode({'warmroute.load', cjson.null, {ref, token}, {}}),
     'created_at', at, 'enqueued_at', at, 'origin', 'cold', 'status', 'queued', 'timeout', 60,

@@ -10,11 +10,11 @@ local function facts(worker)
   local known = facts_of[worker]
   if known then return known end
   local r = redis.call('HMGET', k('worker', worker), 'epoch', 'state', 'device_class', 'service_ms', 'busy_share',
-    'contended', 'completed_per_s')
+    'contended', 'completed_per_s', 'budget_bytes')
   local busy_share = tonumber(r[5] or 0) or 0
   known = {epoch = r[1], ready = r[2] == 'ready', class = r[3] or '', service_ms = tonumber(r[4] or 0) or 0,
     busy_share = busy_share, spare = math.max(0, SPARE - busy_share), has_time = busy_share < SPARE and r[6] ~= '1',
-    completed_per_s = tonumber(r[7] or 0) or 0}
+    completed_per_s = tonumber(r[7] or 0) or 0, budget = tonumber(r[8] or 0) or 0}
   facts_of[worker] = known
   return known
 end

@@ -15,7 +15,7 @@ from deploy.local.redis_server import start_redis
 from tests.helpers.models import Mlp, Slow
 from tests.helpers.stack import Process, Stack
 from tests.helpers.wait import block_until
-from warmroute import NotFound, ServerError
+from warmroute import NotFound, RequestFailed
 from warmroute.pending import Pending
 
 PROMPTLY_S = 30
@@ -90,9 +90,10 @@ def test_a_work_stream_that_was_deleted_is_made_again_and_its_requests_fail_at_o
     assert model.right(question, said["y"]) and said.worker == worker.name
     block_until(lambda: epoch(cell, worker) not in (None, before))
     for pending, _ in lost:
-        with pytest.raises(ServerError, match="send it again") as told:
+        with pytest.raises(RequestFailed, match="send it again"):
             pending.result(timeout=PROMPTLY_S)
-        assert told.value.code == "unavailable"
+        said = cell.http("GET", f"/v2/requests/{pending.id}").json()
+        assert (said["status"], said["code"]) == ("failed", "unavailable")
     block_until(lambda: cell.redis.zcard(cell.keys.deadlines) == 0)
 
 
