@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,17 +64,17 @@ class Fleet:
         entries = [await gateway.context.catalog.resolve(model) for model in models]
         refs = [str(entry.ref) for entry in entries]
         epoch = await player.worker(worker, holds=refs, lease_ms=600_000)
-        task = asyncio.create_task(_answer(player, worker, epoch))
+        stop = asyncio.Event()  # as redis-py may swallow a cancellation
+        task = asyncio.create_task(_answer(player, worker, epoch, stop))
         try:
             yield epoch
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            stop.set()
+            await task
 
 
-async def _answer(cell: Cell, worker: str, epoch: str) -> None:
-    while True:
+async def _answer(cell: Cell, worker: str, epoch: str, stop: asyncio.Event) -> None:
+    while not stop.is_set():
         entries = await cell.read(worker)
         if entries:
             await cell.begin(worker, epoch, entries)
@@ -82,7 +82,9 @@ async def _answer(cell: Cell, worker: str, epoch: str) -> None:
         await asyncio.sleep(0.005)
 
 
-async def infer(gateway: RunningGateway, model: str, **headers: str) -> tuple[int, dict, Any]:
+async def infer(
+    gateway: RunningGateway, model: str, **headers: str
+) -> tuple[int, dict[str, str], Any]:
     """Ask a model: status, headers, document."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     path = f"/v2/models/{model}/infer"
