@@ -17,6 +17,7 @@ from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
 from router.fleet.fleet_health import FleetHealth
+from router.fleet.fleet_pages import FleetPages
 from router.fleet.footprints import Footprints
 from router.fleet.health import Health
 from router.fleet.load_status import LoadStatus
@@ -24,7 +25,7 @@ from router.fleet.model_control import ModelControl
 from router.fleet.moved_models import LOOK_EVERY_S as MOVED_EVERY_S
 from router.fleet.moved_models import MovedModels
 from router.fleet.policies import Policies
-from router.fleet.preload import ROUND_EVERY_S, Preload
+from router.fleet.preload import FOLLOW_EVERY_S, Preload
 from router.fleet.reader import ResidencyReader
 from router.fleet.sessions import Sessions
 from router.fleet.sweeper import BEAT_EVERY_S, CLOCK_EVERY_S, SWEEP_EVERY_S, Sweeper
@@ -116,7 +117,7 @@ class Cell:
             self._shared_memory, self._supervisor, self._followers,
         )  # fmt: skip
 
-    def context(self, health: FleetHealth, handover: FleetHandover) -> GatewayContext:
+    def context(self, health: FleetHealth, handover: FleetHandover | Handover) -> GatewayContext:
         """The services that HTTP endpoints call for this cell; `health` and `handover` are the
         gateway's."""
         shared, client, keys = self._shared, self._links.client, self._links.keys
@@ -124,6 +125,7 @@ class Cell:
         states, footprints = CopyStates(client, keys), Footprints(client, keys)
         return GatewayContext(
             cell=self.name,
+            many=len(shared.cells.names) > 1,
             config=config,
             intake=self.intake,
             catalog=shared.catalog,
@@ -133,6 +135,7 @@ class Cell:
             dead_letters=DeadLetters(client, keys, scripts, self._limits, config.timeout_s),
             keyed=KeyLookup(calls, keys),
             residency=ResidencyReader(client, keys),
+            fleet=FleetPages(client, keys),
             states=states,
             control=ModelControl(scripts, states, footprints),
             policies=Policies(client, keys, scripts, self._log),
@@ -179,23 +182,24 @@ class Cell:
         outbox = Outbox(self._links.outbox, keys, scripts, shared.gateway, shared.processes)
         preload = Preload(shared.catalog, calls, keys, scripts, self._owns)
         moved = MovedModels(calls, keys, scripts, self._owns)
+        sweeper, of_the_house = self._sweeper, self._sweeper.of_the_house
         loops = [
-            Loop("lease", self._sweeper.beat_once, min(BEAT_EVERY_S, config.lease_s / 4)),
+            Loop("lease", sweeper.beat_once, min(BEAT_EVERY_S, config.lease_s / 4)),
             Loop("replies", self._waiters.run_once),
             Loop("deadlines", self._waiters.expire_once, EXPIRE_EVERY_S),
             Loop("shared memory", self._shared_memory.look_once, LOOK_EVERY_S),
-            Loop("clock", self._sweeper.keep_clock_once, CLOCK_EVERY_S),
-            Loop("reap", self._sweeper.reap_once, SWEEP_EVERY_S),
-            Loop("sweep", self._sweeper.sweep_once, SWEEP_EVERY_S),
-            Loop("reconcile", self._sweeper.reconcile_once, SWEEP_EVERY_S),
-            Loop("kept", self._sweeper.drop_kept_once, SWEEP_EVERY_S),
+            Loop("clock", sweeper.keep_clock_once, CLOCK_EVERY_S),
+            Loop("reap", of_the_house(sweeper.reap_once), SWEEP_EVERY_S),
+            Loop("sweep", of_the_house(sweeper.sweep_once), SWEEP_EVERY_S),
+            Loop("reconcile", of_the_house(sweeper.reconcile_once), SWEEP_EVERY_S),
+            Loop("kept", sweeper.drop_kept_once, SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
             Loop("failures", self._failures.run_once, LOG_EVERY_S),
             Loop("recent outcomes", self._recent.run_once, SEND_EVERY_S),
             Loop("events", self._followers.run_once),
-            Loop("preload", preload.run_once, ROUND_EVERY_S),
+            Loop("preload", of_the_house(preload.follow_once), FOLLOW_EVERY_S),
         ]
         if len(shared.cells.names) > 1:
-            loops.append(Loop("moved models", moved.run_once, MOVED_EVERY_S))
+            loops.append(Loop("moved models", of_the_house(moved.run_once), MOVED_EVERY_S))
         return loops

@@ -16,6 +16,9 @@ from shared.keys import Keys
 from shared.redis_url import options_of
 from shared.scripts import GatewayScripts
 
+CHANNELS = 5
+CONNECTIONS = CHANNELS + 1  # and one for what is asked rarely, which takes up to 16
+
 
 class CellLinks:
     """Opened by their first use."""
@@ -25,7 +28,7 @@ class CellLinks:
         self.keys = Keys(address.name)
         self.client: Redis = open_redis(self.url)
         # Each blocking reader has a channel of its own: it would delay the commands behind it.
-        self._channels = [Channel(self.url) for _ in range(5)]
+        self._channels = [Channel(self.url) for _ in range(CHANNELS)]
         self.calls, self.replies, self.ingress, self.outbox, self.news = self._channels
         self.scripts = GatewayScripts(self.calls, self.keys)
         self.loaded = LoadedVersions(self.calls, self.keys, self.scripts)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import redis.exceptions
 
 from router.cell import Cell
-from router.cell_links import CellLinks
+from router.cell_links import CONNECTIONS, CellLinks
 from shared.config import RouterConfig
 from shared.connection import redis_errors
 from shared.errors import ConfigError, Unavailable
@@ -46,9 +46,14 @@ class CellStarts:
             await self._begin(self._members[0])
             return
         tries = (self._try(member) for member in self._members)
-        away = [member for member in await asyncio.gather(*tries) if member is not None]
+        found = await asyncio.gather(*tries, return_exceptions=True)
+        away = [member for member in found if isinstance(member, Member)]
+        errors = [error for error in found if isinstance(error, BaseException)]
         if len(away) == len(self._members):
-            raise ConfigError("WARMROUTE_CELLS: the Redis of no cell answers")
+            errors.append(ConfigError("WARMROUTE_CELLS: the Redis of no cell answers"))
+        if errors:
+            await self.stop()
+            raise errors[0]
         for member in away:
             log.warning("cell %s: its Redis does not answer; it is started later", member.cell.name)
             self._later.start(self._retry(member))
@@ -86,7 +91,9 @@ class CellStarts:
     async def _begin(self, member: Member) -> None:
         links, strict = member.links, bool(self._config.strict)
         await check_kind(links.client, links.keys)
-        for warning in await check_redis(links.client, links.url, strict=strict):
+        for warning in await check_redis(
+            links.client, links.url, strict=strict, connections=CONNECTIONS
+        ):
             log.warning("Redis%s: %s", f" of cell {links.name}" if self._many else "", warning)
         try:
             await links.refuse_others(other.links for other in self._members)

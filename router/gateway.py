@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 
-from router.catalog.catalog import Catalog
+from router.catalog.catalog import LOOK_AT_INDEX_S, WALK_EVERY_S, Catalog
 from router.catalog.cell_map import CellMap
 from router.catalog.fleet_versions import FleetVersions
 from router.catalog.versions import LoadedVersions
@@ -25,6 +25,7 @@ from router.rest.cells import Cells
 from router.v2.json_processes import JsonProcesses
 from shared.config import RouterConfig
 from shared.repository import open_repository
+from shared.service import Loop, Supervisor
 
 SMALL_BODIES_BYTES = 64 << 20  # of all calls at a time, but those of models
 
@@ -39,6 +40,14 @@ class Gateway:
         self._links = {address.name: CellLinks(address) for address in config.cells}
         self._repository = open_repository(config.model_repository, **config.store_options)
         self._processes = JsonProcesses()
+        self._catalog = Catalog(self._repository, config.catalog_ttl_s, self._versions())
+        # One look at the repository is for all cells.
+        self._supervisor = Supervisor(
+            [
+                Loop("index", self._catalog.look_once, LOOK_AT_INDEX_S),
+                Loop("listing", self._catalog.walk_once, WALK_EVERY_S),
+            ]
+        )
         shared = self._shared()
         members = [Member(links, Cell(links, shared)) for links in self._links.values()]
         self._cells = [member.cell for member in members]
@@ -46,17 +55,21 @@ class Gateway:
 
     def contexts(self) -> Cells:
         """The services that HTTP endpoints call, by cell."""
-        health = FleetHealth({cell.name: cell.health for cell in self._cells})
-        handover = FleetHandover([cell.handover for cell in self._cells])
+        cells = {cell.name: cell.health for cell in self._cells}
+        health = FleetHealth(cells, self._supervisor)
+        handovers = [cell.handover for cell in self._cells]
+        handover = FleetHandover(handovers) if len(handovers) > 1 else handovers[0]
         return Cells(self._map, [cell.context(health, handover) for cell in self._cells])
 
     async def start(self) -> None:
         """Check the repository and each Redis, take the leases; then read."""
         await asyncio.to_thread(self._repository.check)
         await self._starts.start()
+        self._supervisor.start()
 
     async def stop(self) -> None:
         """Loops end first, Redis last."""
+        await self._supervisor.stop()
         await self._starts.stop()
         await self._processes.stop()
 
@@ -66,7 +79,7 @@ class Gateway:
             config=config,
             gateway=self.id,
             cells=self._map,
-            catalog=Catalog(self._repository, config.catalog_ttl_s, self._versions()),
+            catalog=self._catalog,
             processes=self._processes,
             admission=Admission(config.max_waiting, config.max_bodies_bytes),
             small=Admission(config.max_waiting, SMALL_BODIES_BYTES),

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from shared import protocol
+from shared.housekeeping_scripts import HousekeepingScripts
 from shared.placed import Limits, Placed
-from shared.script_runner import CHUNK, ScriptRunner, flat_of
+from shared.script_runner import CHUNK, flat_of
 
 
 class Placing(NamedTuple):
@@ -63,29 +63,12 @@ class Ordered(NamedTuple):
     detail: str
 
 
-class PartlyDone(Exception):
-    """A step of housekeeping was done, except for single members: the counts, and their errors."""
-
-    def __init__(self, counts: list[int], errors: list[str]) -> None:
-        super().__init__("; ".join(errors))
-        self.counts = counts
-        self.errors = errors
-
-
 class Replied(NamedTuple):
     """Answer of `publish_reply`: answered | late (another gateway did) | refused, and why Redis
     did not write to that stream."""
 
     status: str
     why: str = ""
-
-
-class KeptClock(NamedTuple):
-    """Answer of `keep_clock`: Redis's own clock (ms), and '' or the mark of what is not explained:
-    far more or less time has passed by that clock than gateways have followed."""
-
-    redis_ms: int
-    mark: str
 
 
 class Opened(NamedTuple):
@@ -105,7 +88,7 @@ def _text_fields(flat: Sequence[bytes]) -> dict[str, bytes]:
     return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
 
 
-class GatewayScripts(ScriptRunner):
+class GatewayScripts(HousekeepingScripts):
     """Scripts that gateways call. All raise Unavailable if Redis does not answer, or refuses."""
 
     # Requests ----------------------------------------------------------------------------------
@@ -144,47 +127,17 @@ class GatewayScripts(ScriptRunner):
         status, *why = await self._run("publish_reply", *args)
         return Replied(status.decode(), why[0].decode(errors="replace") if why else "")
 
-    # The gateway, and the cell -----------------------------------------------------------------
-
-    async def gateway_beat(self, gateway: str, lease_ms: int) -> int:
-        """Renew a gateway's lease; the number of door entries returned from dead ones.
-        ConfigError if a live process has a protocol that does not work with its own."""
-        answer = await self._run("gateway_beat", gateway, lease_ms, CHUNK, *self.protocol)
-        if isinstance(answer, list):
-            raise protocol.conflict("gateway", self.protocol, answer)
-        return int(answer)
+    # The gateway, and dead letters -------------------------------------------------------------
 
     async def hand_over(self, gateway: str, waiting: Iterable[Waiting]) -> list[int]:
         """A gateway stops. Per request 1 if it continues and can be polled, 0 if it has ended.
         Afterwards the replies that it has not read are in the stream `<gateway>.unread`."""
-        flat = [field for item in waiting for field in item]
-        kept: list[int] = await self._run("hand_over", gateway, *flat)
+        items, kept = list(waiting), list[int]()
+        for at in range(0, max(1, len(items)), CHUNK):
+            flat = [field for item in items[at : at + CHUNK] for field in item]
+            last = "1" if at + CHUNK >= len(items) else ""
+            kept += await self._run("hand_over", gateway, last, *flat)
         return kept
-
-    async def keep_clock(self, lease_ms: int, mark: str = "", leap_ms: int = 0) -> KeptClock:
-        """Follow Redis's clock for the cell. After an answer with a `mark` the clock stands still,
-        until a call says with that mark by how much Redis's clock leapt."""
-        redis_ms, asks = await self._run("keep_clock", lease_ms, mark, leap_ms)
-        return KeptClock(int(redis_ms), asks.decode())
-
-    async def reap(self, max_attempts: int) -> tuple[str, int] | None:
-        """Release one dead worker, a chunk of it: (worker, entries left), or None. No worker is
-        dead before one lease has passed since Redis was last away. (error, -1) if only workers are
-        left that cannot be released."""
-        row = await self._run("reap", max_attempts, CHUNK)
-        return (row[0].decode(errors="replace"), int(row[1])) if row else None
-
-    async def sweep(self) -> tuple[int, int, int]:
-        """Counts of requests ended (late, or their entry was lost), loads ordered again, requests
-        placed again. PartlyDone."""
-        ended, ordered, placed = await self._counts("sweep")
-        return ended, ordered, placed
-
-    async def drop_kept(self, most_bytes: int) -> tuple[int, int, bool]:
-        """Keep the oldest outcomes and dead letters no longer, where all together exceed their
-        budget (0: a share of Redis's memory): counts of both, and whether Redis has headroom."""
-        outcomes, letters, fits = await self._run("drop_kept", CHUNK, most_bytes)
-        return int(outcomes), int(letters), bool(fits)
 
     async def list_letters(self, upto: str, count: int) -> list[tuple[bytes, int, list[bytes]]]:
         """Dead letters from `upto` on, newest first: entry, bytes of the payload, its fields."""
@@ -192,18 +145,6 @@ class GatewayScripts(ScriptRunner):
             (entry, int(size), flat)
             for entry, size, flat in await self._run("list_letters", upto, count)
         ]
-
-    async def reconcile(self) -> tuple[int, int]:
-        """Counts of sessions that had expired, and of copies ordered. PartlyDone."""
-        ended, ordered = await self._counts("reconcile")
-        return ended, ordered
-
-    async def _counts(self, name: str) -> list[int]:
-        counts: list[int]
-        *counts, errors = await self._run(name, CHUNK)
-        if errors:
-            raise PartlyDone(counts, [error.decode(errors="replace") for error in errors])
-        return counts
 
     # Copies and sessions -----------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `workers` | zset | worker id -> lease expiry, ms of the cell's clock | a member: `reap`, `leave` |
 | `worker:<id>` | hash | epoch, state, since, the fields of its heartbeat | as the member above |
 | `epoch` | string | the last epoch given out | for ever |
+| `host:<id>` | set | workers that share the memory of that host | goes with the last of them |
 | `holders:<ref>` | hash | worker id -> `tier bytes since`: the map | goes with its last holder |
 | `holds:<worker>` | set | refs that the worker holds: the reverse | goes with the worker |
 | `work:<worker>` | stream, group: its epoch | requests queued and running | goes with the worker |
@@ -15,11 +16,14 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `parked:<ref>` | stream | requests that wait for a load | goes with its last entry |
 | `parked` | set | refs that have parked requests | goes with its last member |
 | `load:<ref>` | hash | the load lease: token, worker, for, phase, since, why, extra | TTL |
+| `changed:<worker>` | set | refs that the worker is to read again; a heartbeat takes them | TTL |
+| `waiting_orders` | zset | ref -> since when its order waits, ms | a member goes with its order |
 | `loads:<worker>` | set | refs that the worker is loading | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
 | `refused_models` | zset | ref -> until when `unloadable:` or `breaker:` may refuse it | TTL |
 | `breaker:<ref>` | hash | crashes of workers over it, successes since: the quarantine | TTL |
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
+| `housekeepers` | zset | the few gateways that keep house -> until when they do | TTL |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
 | `clock` | string | the cell's clock: seen until, offset, end of the grace, lease | for ever |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
@@ -56,7 +60,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `incompatible:<ref>` | set | device classes that could not load it | TTL |
 | `affinity:<key>` | set | refs of one affinity key | TTL |
 | `events` | stream | what happened to copies | for ever, capped |
-| `rq:*` | RQ | load orders, in RQ's own format | RQ's |
+| `rq:*` | RQ | load orders, in RQ's own format | the queue goes when empty, a job has a TTL |
 """
 
 from __future__ import annotations
@@ -66,13 +70,13 @@ from shared.names import check_model_name
 
 # Keys that may lack a TTL: each has an owner that deletes it (table above).
 LASTING = (
-    "workers", "worker:", "epoch", "holders:", "holds:", "work:", "queued:", "started:", "loads:",
-    "parked:", "parked",
+    "workers", "worker:", "host:", "epoch", "holders:", "holds:", "work:", "queued:", "started:",
+    "loads:", "parked:", "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
     "kept:", "kept_bytes:",
     "min_copies", "sessions", "pinned:", "events", "unhealthy", "clock",
-    "ready:", "device_classes",
-    "rq:queues", "rq:workers", "rq:workers:", "rq:queue:", "rq:wip:", "rq:finished:", "rq:failed:",
+    "ready:", "device_classes", "waiting_orders",
+    "rq:queues", "rq:queue:",
 )  # fmt: skip
 
 
@@ -99,7 +103,9 @@ class Keys:
         self.min_copies = self._of("min_copies")
         self.sessions = self._of("sessions")
         self.unhealthy = self._of("unhealthy")
+        self.housekeepers = self._of("housekeepers")
         self.device_classes = self._of("device_classes")
+        self.waiting_orders = self._of("waiting_orders")
         self.events = self._of("events")
         self.clock = self._of("clock")
         self.answers = self._of("answers:")
@@ -109,6 +115,9 @@ class Keys:
 
     def worker(self, worker: str) -> str:
         return self._of(f"worker:{worker}")
+
+    def host(self, host_id: str) -> str:
+        return self._of(f"host:{host_id}")
 
     def holders(self, ref: str) -> str:
         return self._of(f"holders:{ref}")
@@ -136,6 +145,9 @@ class Keys:
 
     def loads(self, worker: str) -> str:
         return self._of(f"loads:{worker}")
+
+    def changed(self, worker: str) -> str:
+        return self._of(f"changed:{worker}")
 
     def breaker(self, ref: str) -> str:
         return self._of(f"breaker:{ref}")

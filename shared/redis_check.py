@@ -14,20 +14,25 @@ from shared.redis_start import first_info
 log = logging.getLogger(__name__)
 
 OLDEST = (6, 2)
+WARN_FROM = 0.8  # a share of maxclients
 Info = dict[str, Any]
 
 
-async def check_redis(client: Redis, url: str, *, strict: bool = False) -> list[str]:
+async def check_redis(
+    client: Redis, url: str, *, strict: bool = False, connections: int = 1
+) -> list[str]:
     """Warnings about settings that cannot keep the promise; ConfigError if Redis cannot be used.
 
     What holds only within limits is logged. `strict` makes a ConfigError of warnings.
+    `connections`: that this process needs.
     """
     info: Info = await first_info(client, url)
     version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
     if version < OLDEST:
         raise ConfigError(f"REDIS_URL: Redis {info['redis_version']}, at least 6.2 is needed")
     appendfsync = await _setting(client, "appendfsync")
-    warnings = _memory(info, strict) + _durability(info, appendfsync)
+    warnings = _clients(info, connections)
+    warnings += _memory(info, strict) + _durability(info, appendfsync)
     warnings += _replicas(info, await _setting(client, "min-replicas-to-write"))
     if strict and warnings:
         raise ConfigError("REDIS_URL (WARMROUTE_STRICT=1): " + "; ".join(warnings))
@@ -42,6 +47,20 @@ async def _setting(client: Redis, name: str) -> str | None:
         log.info("Redis: %s could not be checked, CONFIG is refused", name)
         return None
     return next((v.decode() if isinstance(v, bytes) else str(v) for v in found.values()), None)
+
+
+def _clients(info: Info, connections: int) -> list[str]:
+    """Redis refuses connections beyond `maxclients`: a process that connects at its start and
+    not after a lost connection would stop to serve, and lose its lease."""
+    most, there = int(info.get("maxclients", 0)), int(info.get("connected_clients", 0))
+    if not most:
+        return []
+    said = f"Redis has {there} of at most {most} connections (maxclients)"
+    if there - 1 + connections > most:  # one of them is this process's own
+        raise ConfigError(f"REDIS_URL: {said}, {connections} more are needed")
+    if there + connections > WARN_FROM * most:
+        return [f"{said}: processes that reconnect, or further ones, may find none"]
+    return []
 
 
 def _memory(info: Info, strict: bool) -> list[str]:

@@ -11,19 +11,21 @@ from shared.gateway_scripts import (
     GatewayScripts,
     Opened,
     Ordered,
-    PartlyDone,
     Placing,
     Replied,
     Waiting,
 )
+from shared.housekeeping_scripts import GatewayBeat, PartlyDone
 from shared.placed import Limits, Placed
 from shared.script_runner import CHUNK
-from shared.worker_scripts import Completion, WorkerScripts
+from shared.worker_scripts import Beaten, Completion, WorkerScripts
 
 __all__ = [
     "CHUNK",
+    "Beaten",
     "Cancel",
     "Completion",
+    "GatewayBeat",
     "GatewayScripts",
     "Limits",
     "Opened",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
 
 
 class BackgroundTasks(Generic[Result]):
-    """The background tasks of one owner. asyncio itself keeps weak references only."""
+    """The background tasks of one owner. asyncio itself keeps weak references only. `on_end` is
+    called when one has ended."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Result]] = set()
+        self.on_end: Callable[[], object] = lambda: None
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -26,8 +28,12 @@ class BackgroundTasks(Generic[Result]):
         its caller looks at the task."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[Result]) -> None:
+        self._tasks.discard(task)
+        self.on_end()
 
     async def finish(self, longest_s: float) -> None:
         """Wait up to `longest_s` seconds for the tasks under way, then cancel the rest."""

@@ -80,6 +80,14 @@ def encode(report: WorkerReport) -> dict[str, str | int | float]:
     return fields
 
 
+def gist(name: str, value: object) -> object:
+    """What has to be written when it changes, of an encoded field: not how long each copy has been
+    idle, nor how often it was used."""
+    if name != "copies" or not isinstance(value, str):
+        return value
+    return {ref: use[:2] for ref, use in msgspec.json.decode(value).items()}
+
+
 def decode(record: Mapping[str, str]) -> WorkerReport:
     """The report in a worker's record. Fields of a newer release are ignored; what is missing or
     cannot be read has its default."""

@@ -27,6 +27,14 @@ class Completion(NamedTuple):
     cause: bytes = b""
 
 
+class Beaten(NamedTuple):
+    """Answer of `heartbeat`: ok | resync | fenced | taken, and the refs of copies whose policy,
+    pins or number have changed."""
+
+    answer: str
+    changed: tuple[str, ...] = ()
+
+
 class WorkerScripts(ScriptRunner):
     """The scripts that workers call. All raise Unavailable if Redis does not answer, or refuses."""
 
@@ -38,8 +46,10 @@ class WorkerScripts(ScriptRunner):
         """Begin a new epoch; requests of the old one are placed again. `fields`: `incarnation` too.
         ConfigError if a live process has a protocol that does not work with its own."""
         flat = flat_of(fields)
-        args = (worker, lease_ms, max_attempts, *self.protocol, *flat)
-        answer: bytes | list[bytes] = await self._run("register", *args)
+        args = (worker, lease_ms, max_attempts, *self.protocol, CHUNK, *flat)
+        answer: bytes | list[bytes] | int = 1
+        while isinstance(answer, int):  # a part of the old epoch's requests and copies at a time
+            answer = await self._run("register", *args)
         if isinstance(answer, list):
             raise protocol.conflict("worker", self.protocol, answer)
         return answer.decode()
@@ -47,12 +57,12 @@ class WorkerScripts(ScriptRunner):
     async def heartbeat(
         self, worker: str, epoch: str, incarnation: str, lease_ms: int, held: int,
         fields: dict[str, Any],
-    ) -> str:  # fmt: skip
-        """`ok`, `resync`, `fenced` or `taken`."""
+    ) -> Beaten:  # fmt: skip
+        """Renew the lease. `fields`: those of the report that have changed, or all."""
         flat = flat_of(fields)
         args = (worker, epoch, incarnation, lease_ms, held, *flat)
-        answer: bytes = await self._run("heartbeat", *args)
-        return answer.decode()
+        answer, *changed = await self._run("heartbeat", *args)
+        return Beaten(answer.decode(), tuple(ref.decode() for ref in changed))
 
     async def fence_worker(
         self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int,
@@ -60,12 +70,23 @@ class WorkerScripts(ScriptRunner):
     ) -> int:  # fmt: skip
         """End the epoch of a dead device process; requests moved, -1 if it is not current."""
         charged = "1" if charge_models else ""
-        args = (worker, epoch, batch, cause, max_attempts, charged)
-        return int(await self._run("fence_worker", *args))
+        args = (worker, epoch, batch, cause, max_attempts, charged, CHUNK)
+        moved = int(await self._run("fence_worker", *args))
+        if moved >= 0:
+            await self._release(worker, max_attempts, cause)
+        return moved
 
     async def leave(self, worker: str, epoch: str, max_attempts: int) -> bool:
         """Deregister; requests that have not started are placed again."""
-        return bool(await self._run("leave", worker, epoch, max_attempts))
+        if not await self._run("leave", worker, epoch, max_attempts, CHUNK):
+            return False
+        await self._release(worker, max_attempts, "its worker stopped before it was done")
+        return True
+
+    async def _release(self, worker: str, max_attempts: int, cause: str) -> None:
+        """Until all that it had is placed again. If this process does not go on, gateways do."""
+        while await self._run("release", worker, max_attempts, CHUNK, cause):
+            pass
 
     # Requests ----------------------------------------------------------------------------------
 

@@ -39,6 +39,9 @@ HOUSEKEEPING = (
     "load_tests",
 )
 LEAVE_S = 5.0
+# To Redis: for calls, for the blocking read of requests, and for the heartbeat, which waits for
+# orders too; a fourth one is opened for the first large outcome.
+CONNECTIONS = 4
 
 
 class Worker:
@@ -83,7 +86,6 @@ class Worker:
             Loop("load_tests", services.health.run_loads, monitor.EVERY_S),
             Loop("idle_eviction", services.idle_eviction.run_once, idle_eviction.EVERY_S),
             Loop("guard", services.consumer.guard.run_once),
-            Loop("orders", services.orders.run_once),
             Loop("receive", services.receiver.receive_once),
             Loop("dispatch", services.consumer.dispatch_once),
         ]
@@ -134,8 +136,12 @@ class Worker:
         config = self._config
         strict = bool(config.strict)
         await check_kind(self._services.client, Keys(config.cell))
-        for warning in await check_redis(self._services.client, config.redis_url, strict=strict):
+        found = await check_redis(
+            self._services.client, config.redis_url, strict=strict, connections=CONNECTIONS
+        )
+        for warning in found:
             log.warning("Redis: %s", warning)
+        await self._services.client.aclose()  # its connection: nothing else is asked over it
         if misfit := self._services.host.misfit():
             if strict:
                 raise ConfigError(f"WARMROUTE_STRICT=1: {misfit}")
@@ -147,7 +153,6 @@ class Worker:
         await until_answered(self._membership.register)
         self._services.heartbeat.start()
         self._supervisor.start()
-        self._services.cold_queue.start()
         log.info(
             "worker %s ready: device %s, budget %d MB", self._membership.worker,
             self._context.device.name, self._context.ledger.budget // 1_000_000,
@@ -174,15 +179,15 @@ class Worker:
     async def _drain(self) -> None:
         """Accept no new loads or requests; finish and answer the running ones."""
         services = self._services
-        queue_stopped = asyncio.create_task(services.cold_queue.stop())
-        await self._supervisor.stop("orders", *HOUSEKEEPING)
+        orders_closed = asyncio.create_task(services.orders.close())
+        await self._supervisor.stop(*HOUSEKEEPING)
         await services.loader.stop()
         for ref in self._context.copies.retire_all():
             await until_answered(functools.partial(self._membership.retire, [ref]))
         await self._supervisor.stop("receive", "dispatch")
         await services.consumer.drain()
         # Requests that are handed back may order loads, which this worker must not take.
-        await queue_stopped
+        await orders_closed
 
     async def _leave(self) -> None:
         """Hand back what is left; without Redis the end of the lease does the same."""

@@ -29,7 +29,7 @@ from worker.loading.load_limiter import LoadLimiter
 from worker.loading.load_pipeline import LoadPipeline
 from worker.loading.loader import Loader
 from worker.loading.manifest_reader import ManifestReader
-from worker.loading.orders import ColdQueue, Orders
+from worker.loading.orders import Orders
 from worker.membership import Membership
 from worker.report import Reporter
 from worker.residency.account import Bookkeeper
@@ -79,24 +79,22 @@ class Composition:
         self._elsewhere = Elsewhere(calls, self._keys, config.worker_id, device.device_class)
         self.health = HealthMonitor(
             self.context.health,
-            LoadChecks(Path(config.disk_cache), self.repository, self._redis_time),
+            LoadChecks(self._cache.root, self.repository, self._redis_time),
             self._pipeline.warm_calls.try_again, self._elsewhere.served, self.context.copies.held,
             leave, self.events,
         )  # fmt: skip
         self.orders = Orders(
-            self._orders, self._keys, config.worker_id, self.loader.may_take_order,
-            self.loader.accept, lambda ref: self._evictor.evict(ref, "the API asked for it"),
+            calls, self._keys, config.worker_id, self.loader.may_take_order, self.loader.accept,
+            lambda ref: self._evictor.evict(ref, "the API asked for it"),
+            lambda: len(self.loader.tasks) > 0,
         )  # fmt: skip
-        self.cold_queue = ColdQueue(
-            config.redis_url, self._keys, config.worker_id, self.loader.accept,
-            self.loader.may_take_order, asyncio.get_running_loop(),
-        )  # fmt: skip
+        self.loader.tasks.on_end = self.orders.look
         self._reporter = Reporter(
             self.context, self._bookkeeper, self._host, self.loader, self.completions,
             self._memory, self.memory_monitor, max_models=config.max_models,
             host_id=self._shared_memory.host if self._shared_memory else "",
         )  # fmt: skip
-        self.heartbeat = HeartbeatThread(config, self.context.membership, progress)
+        self.heartbeat = HeartbeatThread(config, self.context.membership, progress, self.orders)
 
     async def resize_host_tier(self) -> int:
         """Follow what the workers of the host leave to this one; the bytes."""
@@ -119,7 +117,7 @@ class Composition:
         await self._host.close()
         await self.events.finish(1.0)
         await self._cache.close()
-        for connection in (self._reads, self._orders, self._large, self._calls, self.client):
+        for connection in (self._reads, self._large, self._calls, self.client):
             await connection.aclose()
 
     def _open(self, calls: Channel, device: Device) -> None:
@@ -127,10 +125,10 @@ class Composition:
         config = self.config
         self._keys = Keys(config.cell)
         self.client = open_redis(config.redis_url)
-        # Each blocking reader has a channel of its own: it would delay the commands behind it. So
-        # have large outcomes; that one is opened for the first of them.
-        self._calls, self._reads, self._orders, self._large = (
-            calls, Channel(config.redis_url), Channel(config.redis_url), Channel(config.redis_url),
+        # A blocking reader has a channel of its own: it would delay the commands behind it. So have
+        # large outcomes; that one is opened for the first of them.
+        self._calls, self._reads, self._large = (
+            calls, Channel(config.redis_url), Channel(config.redis_url)
         )  # fmt: skip
         self.repository = open_repository(config.model_repository, **config.store_options)
         root = open_root(config)
@@ -149,6 +147,7 @@ class Composition:
             scripts, config.worker_id, config.lease_s, config.max_attempts,
             report=lambda: self._reporter.fields(),  # called once the worker registers
             held=copies.held, on_epoch=lambda epoch: send(epoch=epoch),
+            look_again=copies.look_again,
         )  # fmt: skip
         ledger = Ledger(budget_of(config, device, self.host.memory))
 

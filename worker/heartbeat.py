@@ -1,7 +1,8 @@
 """The heartbeat of a worker: a thread of its own that renews the lease and checks for stalls.
 
 It has its own event loop and connection, so neither a blocked main loop nor the transfer of a large
-payload costs the worker its lease. The main loop acts on the answers.
+payload costs the worker its lease. The main loop acts on the answers. Between two beats the
+connection waits for orders: each worker has as few connections as can be.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
-from shared import statuses
+from shared import clock, statuses
 from shared.channel import Channel
 from shared.config import WorkerConfig
+from shared.connection import redis_errors, refuses_data
 from shared.errors import Unavailable, WarmrouteError
 from shared.keys import Keys
 from shared.scripts import WorkerScripts
+from worker.loading.orders import Orders
 from worker.membership import BEAT_EVERY_S, Membership
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import TAKEN
@@ -27,6 +31,7 @@ from worker.supervisor.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
+SHORTEST_S = 0.01  # of a blocking read
 TURN_S = 0.5
 CLOSE_S = 2.0
 
@@ -37,14 +42,18 @@ class HeartbeatThread:
 
     def __init__(
         self, config: WorkerConfig, membership: Membership, progress: Progress,
-        end: Callable[[int], object] = os._exit,
+        orders: Orders | None = None, end: Callable[[int], object] = os._exit,
     ) -> None:  # fmt: skip
         self._redis_url, self._keys = config.redis_url, Keys(config.cell)
         self._membership = membership
         self._progress = progress
+        self._orders = orders
+        self._order: asyncio.Future[None] | None = None  # one that the main loop deals with
         self._end = end
         self._every_s = min(BEAT_EVERY_S, config.lease_s / 4)
         self._answer_s = config.lease_s / 2  # then another connection is tried
+        # Of a worker at rest every other beat: still within the quarter of a lease.
+        self._may_skip = 2 * self._every_s <= config.lease_s / 4
         self._watchdog = Watchdog(
             progress,
             tick_s=TICK_S,
@@ -114,19 +123,60 @@ class HeartbeatThread:
         while True:
             channel = Channel(self._redis_url)
             try:
-                await self._renew_over(WorkerScripts(channel, self._keys))
+                await self._renew_over(channel)
             except Exception:
                 log.exception("this is a bug: the lease was not renewed")
                 await asyncio.sleep(self._every_s)
             finally:
                 await channel.aclose()
 
-    async def _renew_over(self, scripts: WorkerScripts) -> None:
+    async def _renew_over(self, channel: Channel) -> None:
         """Renew the lease over one connection, until that goes silent."""
+        scripts = WorkerScripts(channel, self._keys)
         with suppress(TimeoutError):
             while True:
                 await self._renew(scripts)
-                await asyncio.sleep(self._every_s)
+                await self._wait_for_orders(channel)
+                if self._may_skip and not self._membership.has_news():
+                    await self._wait_for_orders(channel)
+
+    async def _wait_for_orders(self, channel: Channel) -> None:
+        """Hand orders to the main loop until the next beat is due; TimeoutError if the connection
+        has gone silent."""
+        due = clock.monotonic() + self._every_s
+        while (left := due - clock.monotonic()) > SHORTEST_S:
+            if self._order is not None:
+                await asyncio.wait([self._order], timeout=left)
+            elif lists := self._orders.lists() if self._orders else []:
+                await self._read(channel, lists, left)
+            else:
+                await asyncio.sleep(left)
+
+    async def _read(self, channel: Channel, lists: list[str], left: float) -> None:
+        assert self._orders is not None
+        block = self._orders.block_s(left)
+        self._orders.waiting = True
+        try:
+            async with asyncio.timeout(block + self._answer_s):
+                with redis_errors():
+                    found = await channel.execute_command("BLPOP", *lists, f"{block:.3f}")
+            if found:
+                self._order = self._on_main(self._orders.take(found[0].decode(), found[1]))
+                self._order.add_done_callback(self._order_taken)
+        except Unavailable as error:
+            if refuses_data(error):
+                log.error("orders cannot be read: %s", error.message)
+            await asyncio.sleep(left)
+        finally:
+            self._orders.waiting = self._order is not None
+
+    def _order_taken(self, _: asyncio.Future[None]) -> None:
+        self._order = None
+        if self._orders is not None:
+            self._orders.waiting = False
+
+    def _on_main(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._main))
 
     async def _renew(self, scripts: WorkerScripts) -> None:
         epoch = self._membership.epoch

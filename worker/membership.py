@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from shared import retry, statuses
 from shared.errors import Conflict
 from shared.scripts import WorkerScripts
+from worker.report_changes import ReportChanges
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,14 @@ BEAT_EVERY_S = 1.0
 class Membership:
     """Registration and heartbeat. `report()`: the fields of the worker's record; `held()`: bytes
     per model that takes requests. Both are called on the heartbeat thread too. `on_epoch` is called
-    with the epoch of each registration."""
+    with the epoch of each registration. `look_again(refs)`, on the heartbeat thread: what the cell
+    says of these copies has changed (None: maybe of all)."""
 
     def __init__(
         self, scripts: WorkerScripts, worker: str, lease_s: float, max_attempts: int,
         report: Callable[[], dict[str, Any]], held: Callable[[], dict[str, int]],
         on_epoch: Callable[[str], object] = lambda epoch: None,
+        look_again: Callable[[Sequence[str] | None], object] = lambda refs: None,
     ) -> None:  # fmt: skip
         self._scripts = scripts
         self.worker = worker
@@ -43,8 +46,10 @@ class Membership:
         self._report = report
         self._held = held
         self._on_epoch = on_epoch
+        self._look_again = look_again
         self._announced: set[str] = set()  # in this epoch: the map may name this worker for them
         self._joining = asyncio.Lock()
+        self._changes = ReportChanges()
 
     async def register(self) -> None:
         """Register under a new epoch and announce the copies held."""
@@ -98,10 +103,27 @@ class Membership:
 
     async def renew(self, scripts: WorkerScripts) -> str:
         """Renew the lease, from any thread over its own `scripts`: ok | resync | fenced | taken."""
-        return await scripts.heartbeat(
-            self.worker, self.epoch, self.incarnation, self._lease_ms, len(self._held()),
-            self._fields(),
-        )  # fmt: skip
+        epoch = self.epoch
+        fields = self._changes.due(epoch, self._fields())
+        try:
+            beaten = await scripts.heartbeat(
+                self.worker, epoch, self.incarnation, self._lease_ms, len(self._held()), fields
+            )
+        except BaseException:  # an answer that is lost may have named any copy
+            self._changes.forget()
+            self._look_again(None)
+            raise
+        if beaten.answer != statuses.OK:
+            self._look_again(None)
+        elif beaten.changed:
+            self._look_again(beaten.changed)
+        if beaten.answer in (statuses.OK, statuses.RESYNC):
+            self._changes.written(epoch, fields)
+        return beaten.answer
+
+    def has_news(self) -> bool:
+        """Whether the next heartbeat would write anything. On the heartbeat thread."""
+        return bool(self._changes.due(self.epoch, self._fields()))
 
     async def handle_answer(self, answer: str, epoch: str) -> None:
         """Act on the answer to a heartbeat of `epoch`: register again when the lease was lost,

@@ -21,7 +21,6 @@ from shared import config as settings
 from shared import failpoints, process
 from shared.config import WorkerConfig
 from shared.errors import ConfigError, WarmrouteError
-from shared.keys import Keys
 from shared.parent_death import end_with_parent
 from worker.supervisor.link import Link
 from worker.supervisor.progress import Progress
@@ -64,8 +63,6 @@ class Signals:
 async def _run(config: WorkerConfig, parent: int, end: socket.socket, progress: Progress) -> None:
     link = await Link.open(end)
     first = await link.receive() or {}
-    # RQ reads its key prefix from the environment when it is imported.
-    os.environ["RQ_KEY_PREFIX"] = Keys(config.cell).rq_prefix
     try:
         from worker.app import Worker
     except (ImportError, OSError) as error:  # OSError: a package without its libraries

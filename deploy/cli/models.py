@@ -13,7 +13,7 @@ from shared.names import check_model_name
 from warmroute import Client
 
 VERSIONS = ["version", "live", "state", "workers", "why not"]
-USAGE = """%(prog)s [--ready]                  every model of the repository
+USAGE = """%(prog)s [--ready] [--prefix TEXT]  every model of the repository
        %(prog)s NAME                       its versions and its signature
        %(prog)s delete NAME [--version N]  take versions out of the repository"""
 
@@ -31,6 +31,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     )
     parser.add_argument("words", nargs="*", default=[], metavar="[delete] NAME")
     parser.add_argument("--ready", action="store_true", help="only models that a worker holds")
+    parser.add_argument("--prefix", metavar="TEXT", help="only models whose names begin so")
     add_watch(parser)
     parser.add_argument("--version", type=int, metavar="N", help="delete: only this one")
     parser.add_argument("--yes", action="store_true", help="delete: without confirmation")
@@ -54,7 +55,7 @@ def run(options: Namespace) -> int:
 
 def _show_all(options: Namespace) -> int:
     with Client(options.url) as client:
-        index = client.models(ready=True if options.ready else None)
+        index = client.models(ready=True if options.ready else None, prefix=options.prefix)
     rows = [
         [entry["name"], entry.get("version", ""), entry["state"], entry.get("reason", "")]
         for entry in index
@@ -64,8 +65,8 @@ def _show_all(options: Namespace) -> int:
 
 
 def _show_one(options: Namespace, name: str) -> int:
-    if options.ready:
-        raise WrongUse("--ready lists models, and takes no NAME")
+    if options.ready or options.prefix is not None:
+        raise WrongUse("--ready or --prefix lists models, and takes no NAME")
     with Client(options.url) as client:
         found = client.versions(name)
         signature = client.model(name) if found["serves"] is not None else {}

@@ -15,6 +15,7 @@ WORKERS = [
     "worker", "device", "state", "used", "budget", "models", "queue", "busy", "service",
     "host used", "host budget",
 ]  # fmt: skip
+STATES = ("starting", "ready", "draining")
 LOAD = ["model", "phase", "worker", "seconds", "waits"]
 
 
@@ -25,6 +26,7 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
     )
     parser.add_argument("model", nargs="?", help="show everything about this model")
     parser.add_argument("--version", type=count, help="of MODEL; default: the latest")
+    parser.add_argument("--prefix", metavar="TEXT", help="only models whose names begin so")
     add_watch(parser)
     parser.set_defaults(run=run)
     workers = subparsers.add_parser(
@@ -33,6 +35,9 @@ def add(subparsers: Subparsers, *, shared: ArgumentParser, gateway: ArgumentPars
         help="list the workers",
         epilog="busy: share of time that the device is used; service: device time of a request.",
     )
+    for each in (parser, workers):
+        each.add_argument("--worker", metavar="ID", help="only this worker")
+        each.add_argument("--state", choices=STATES, help="only workers in this state")
     add_watch(workers)
     workers.set_defaults(run=run_workers)
 
@@ -42,7 +47,7 @@ def run(options: Namespace) -> int:
     with Client(options.url) as client:
         if options.model is not None:
             return _show_one(options, client.model_residency(options.model, options.version))
-        fleet = client.residency()
+        fleet = client.residency(prefix=options.prefix, worker=options.worker, state=options.state)
     columns, rows = as_table(fleet["workers"])
     show(options, fleet, columns, rows)
     loads = fleet.get("loads", [])
@@ -163,7 +168,7 @@ def _plain(value: Any) -> str:
 def run_workers(options: Namespace) -> int:
     """Print one row per worker."""
     with Client(options.url) as client:
-        workers = client.workers()
+        workers = client.workers(worker=options.worker, state=options.state)
     show(options, {"workers": workers}, WORKERS, [_worker(worker) for worker in workers])
     _say_unhealthy(options, workers)
     return 0

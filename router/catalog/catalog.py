@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from router.catalog.entries import Entries, Entry
 from router.catalog.known import LATEST, Key, Known
-from router.catalog.listings import Listing, Listings
+from router.catalog.listing import Listing
+from router.catalog.listings import Listings
 from router.catalog.look import SlowStore
 from router.catalog.looks import Looks
 from router.catalog.newest import PATIENCE_S, READ_S, Newest
@@ -32,6 +33,8 @@ __all__ = ["LATEST", "PATIENCE_S", "Catalog", "Entry", "SlowStore"]
 QUICK_READS, SLOW_READS = 8, 56
 BACKGROUND_READS, BACKGROUND_SLOW = 4, 8  # preload, lists of versions
 LONGEST_S = 30.0  # for the repository, where the caller has no deadline
+LOOK_AT_INDEX_S = 1.0
+WALK_EVERY_S = 5.0  # it is asked so often whether a listing is due
 GRACE_S = 1.0  # what is staler is found again before it is used
 
 Result = TypeVar("Result")
@@ -45,6 +48,7 @@ class Catalog:
     ) -> None:
         serving = Slots(QUICK_READS, SLOW_READS)
         self._ttl_s = ttl_s
+        self.changes = 0  # of the repository, as its index shows them
         self._entries = Entries(repository, serving, Slots(BACKGROUND_READS, BACKGROUND_SLOW))
         self._listings = Listings(repository, serving, self._forget_deleted)
         self._known = Known(self._entries, ttl_s)
@@ -135,6 +139,27 @@ class Catalog:
         age_s = self._ttl_s if max_age_s is None else max_age_s
         listing = await _bounded(self._listings.all(age_s), "the list of models")
         return list(listing.values())
+
+    async def latest(self) -> Listing:
+        """Every model of the repository, as its index has it, or its last listing. RepositoryError
+        if there is neither."""
+        return await _bounded(self._listings.latest(), "the list of models")
+
+    async def look_once(self) -> int:
+        """Look at the index of the repository: what has changed is found again by the next request.
+        The number of models."""
+        names = await self._listings.look_once()
+        self._known.note_changes(names)
+        self.changes += bool(names)
+        return len(names)
+
+    async def walk_once(self) -> int:
+        """List the repository, if that is due; the number of models."""
+        return await self._listings.walk_once()
+
+    async def listing(self) -> Listing:
+        """As `index`, to be read page by page."""
+        return await _bounded(self._listings.all(self._ttl_s), "the list of models")
 
     async def versions(self, name: str) -> list[int]:
         """Versions of a model, ascending; [] if no model has that name."""

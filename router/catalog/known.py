@@ -6,6 +6,7 @@ Each has a table of its own, so a flood of unknown names pushes out no model.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import NamedTuple
 
 from router.catalog.entries import Entries, Entry
@@ -85,6 +86,17 @@ class Known:
         kept = self.get(key)
         if kept is not None and key[1] == LATEST:
             self.served.put(key[0], Kept(now + FAILED_S, kept.entry))
+
+    def note_changes(self, names: Collection[str]) -> None:
+        """The repository has changed: the next request for one of these models finds it again,
+        beside serving."""
+        for name in names:
+            kept = self.served.get(name)
+            if kept is not None:
+                self.served.put(name, Kept(min(kept.until, clock.monotonic()), kept.entry))
+        if names:
+            for key in [key for key in self._unknown if key[0] in names]:
+                self._unknown.pop(key)
 
     def make_stale(self, name: str) -> None:
         """The next request for the model waits for the repository."""

@@ -1,5 +1,8 @@
 """Which models and versions exist.
 
+What the repository's index says is used where it takes fewer reads: for preload, and in a large
+repository for lists of all models. In a small one they are listed in one read anyway.
+
 One name is listed by itself, if the last list of everything has it, or as long as that is asked
 seldom. Beyond so many a second, and for the index and preload, all names are listed in one read,
 which every caller shares: a flood of unknown names, or thousands of busy models, costs the store no
@@ -9,19 +12,21 @@ more than that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from router.catalog.budget import Budget
+from router.catalog.listing import Listing
 from router.catalog.slots import Slots
+from router.catalog.view import IndexView
 from shared import clock
 from shared.errors import RepositoryError
-from shared.repository import Listed, Repository
+from shared.repository import Repository
 
 SINGLE_PER_S, SINGLE_BURST = 16.0, 128
 SHORTEST_PAUSE_S = 0.1  # between two listings of everything
+LARGE = 500  # models: with their blobs' keys they may take more than one LIST
+STALE_S = 10.0  # an index that could not be looked at for so many seconds is not used
 PAUSE_FACTOR = 4.0  # or so many times as long as the last one took
-
-Listing = Mapping[str, Listed]
 
 
 class Listings:
@@ -33,12 +38,13 @@ class Listings:
         self._repository = repository
         self._serving = serving
         self._own = Slots(1)
+        self._view, self._looking = IndexView(repository), Slots(1)
         self._on_listed = on_listed
         # Apart, or the refreshes of busy models would delay the first request of another.
         self._first = Budget(SINGLE_PER_S, SINGLE_BURST)
         self._again = Budget(SINGLE_PER_S, SINGLE_BURST)
         self._named = Budget(SINGLE_PER_S, SINGLE_BURST)
-        self._listing: Listing = {}
+        self._listing = Listing(())
         self._listed_at = self._begun_at = self._not_before = float("-inf")
         self._next: asyncio.Task[Listing] | None = None
         self._running: asyncio.Task[Listing] | None = None
@@ -69,6 +75,8 @@ class Listings:
     async def all(self, max_age_s: float) -> Listing:
         """Every model by name, in order, as it was at most `max_age_s` ago; one that cannot be read
         with the error. RepositoryError if nothing can be listed."""
+        if self._is_indexed():
+            return self._listing
         oldest = clock.monotonic() - max_age_s
         if self._listed_at >= oldest:
             return self._listing
@@ -76,8 +84,51 @@ class Listings:
             return await asyncio.shield(self._running)
         return await self._begin_next()
 
+    async def latest(self) -> Listing:
+        """As `all`, without a listing of the repository as long as its index says what changes; and
+        else with few of them. RepositoryError."""
+        view = self._view
+        if view.listing is not None and view.age_s() < STALE_S:
+            return view.listing
+        return await self.all(view.every_s())
+
+    async def look_once(self) -> set[str]:
+        """Look at the index; the names of the models that changed. A store that is away changes
+        nothing: a gateway is ready without it."""
+        try:
+            names = await self._looking.run(self._view.look)
+        except RepositoryError:
+            return set()
+        if names and self._view.listing is not None:
+            self._take(self._view.listing, clock.monotonic())
+        return names
+
+    async def walk_once(self) -> int:
+        """List the repository if that is due; the number of models, 0 if it is not."""
+        try:
+            if not await self._looking.run(self._view.is_due):
+                return 0
+            began = clock.monotonic()
+            found = await self._own.run(self._view.walk)
+        except RepositoryError:
+            return 0
+        if self._view.listing is None:
+            self._take(found, began)
+        return len(found)
+
+    def _is_indexed(self) -> bool:
+        """Whether the index is up to date, and saves reads."""
+        view = self._view
+        return len(view.listing or ()) >= LARGE and view.age_s() < STALE_S
+
+    def _take(self, listing: Listing, began: float) -> None:
+        self._listing, self._listed_at = listing, began
+        self._on_listed(listing)
+
     async def _begin_next(self) -> Listing:
         """The listing that begins next, shared by all who come before it begins."""
+        if self._is_indexed():
+            return self._listing
         if self._next is None:
             self._next = asyncio.create_task(self._list())
             self._next.add_done_callback(_retrieved)
@@ -94,8 +145,7 @@ class Listings:
                 self._running, took_s = None, clock.monotonic() - began
                 pause_s = max(SHORTEST_PAUSE_S, PAUSE_FACTOR * took_s)
                 self._not_before = clock.monotonic() + pause_s
-            self._listing, self._listed_at = {row.name: row for row in rows}, began
-        self._on_listed(self._listing)
+            self._take(Listing(rows), began)
         return self._listing
 
 

@@ -1,8 +1,10 @@
 """Threads for calls to the repository, a limited number at a time.
 
 A call that takes long gives its slot to the next one and goes on, so one slow manifest delays no
-other lookup; the number of such slow calls is limited too. The threads are daemons: one that waits
-for a store must not keep a gateway from ending.
+other lookup; the number of such slow calls is limited too. One that hangs (its connection is dead,
+say) is made a second time: all who share it have the answer of the one that is first, soon after
+the store is well again. The threads are daemons: one that waits for a store must not keep a gateway
+from ending.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from shared.errors import StoreUnavailable
+
 SLOW_AFTER_S = 1.0
+AGAIN_AFTER_S = 5.0
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -35,8 +40,20 @@ class Slots:
         self._threads = DaemonThreads()
 
     async def run(self, call: Callable[..., Result], *args: Any) -> Result:
-        """What `call(*args)` returns in a thread. If this wait is cancelled, the call goes on and
-        keeps its slot until its end."""
+        """What `call(*args)`, which only reads, returns in a thread; of two calls what the first
+        says, unless the store did not answer it. If this wait is cancelled, a call that runs goes
+        on and keeps its slot until its end."""
+        calls = [asyncio.create_task(self._run(call, *args))]
+        try:
+            done, _ = await asyncio.wait(calls, timeout=AGAIN_AFTER_S)
+            if not done:
+                calls.append(asyncio.create_task(self._run(call, *args)))
+            return await _first(calls)
+        finally:
+            for each in calls:
+                each.cancel()  # one that waits for a slot is not made any more
+
+    async def _run(self, call: Callable[..., Result], *args: Any) -> Result:
         await self._free.acquire()
         loop, taken = asyncio.get_running_loop(), _Call()
         timer = loop.call_later(SLOW_AFTER_S, self._turn_slow, taken)
@@ -59,6 +76,16 @@ class Slots:
             self._slow_left += 1
         if not running.cancelled():
             running.exception()  # its caller may have left
+
+
+async def _first(calls: list[asyncio.Task[Result]]) -> Result:
+    """The result, or the error, of the first that ends; but StoreUnavailable only of the last."""
+    left = set(calls)
+    while True:
+        done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        for call in done:
+            if not left or not isinstance(call.exception(), StoreUnavailable):
+                return call.result()
 
 
 class DaemonThreads(Executor):

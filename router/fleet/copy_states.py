@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from router.fleet.replies import replies_of
 from shared.connection import redis_errors
 from shared.envelope import unpack_error
 from shared.errors import Quarantined, WarmrouteError
@@ -68,7 +69,7 @@ class CopyStates:
                 pipe.hmget(self._keys.load(ref), "token", "extra")
                 pipe.get(self._keys.unloadable(ref))
                 pipe.hmget(self._keys.breaker(ref), "until", "cause")
-            replies: Any = await pipe.execute() if refs else []
+            replies = await replies_of(pipe, {}, [None, None], None, [None, None])
         rows = zip(replies[::4], replies[1::4], replies[2::4], replies[3::4], strict=True)
         return [_state(*row, live, now) for row in rows]
 
@@ -80,7 +81,7 @@ class CopyStates:
             pipe = self._client.pipeline(transaction=False)
             for worker in live:
                 pipe.smembers(self._keys.holds(worker))
-            sets: Iterable[Any] = await pipe.execute() if live else []
+            sets: Iterable[Any] = await replies_of(pipe, ())
         start = f"{name}:" if version is None else f"{name}:{version}:"
         refs = {ref.decode() for found in sets for ref in found}
         refs |= (await self.leaving(name)).keys()
@@ -96,7 +97,7 @@ class CopyStates:
             pipe = self._client.pipeline(transaction=False)
             for _, _, worker in copies:
                 pipe.hget(self._keys.worker(worker), "epoch")
-            epochs: list[Any] = await pipe.execute() if copies else []
+            epochs = await replies_of(pipe, None)
         found: dict[str, set[str]] = {}
         for (ref, _, worker), epoch, now in zip(copies, noted.values(), epochs, strict=True):
             if epoch == now:
@@ -110,7 +111,7 @@ class CopyStates:
             pipe.hget(self._keys.policy(ref), "pin")
             pipe.hget(self._keys.stats(ref), "pin")
             pipe.smembers(self._keys.pinned(ref))
-            override, given, sessions = await pipe.execute()
+            override, given, sessions = await replies_of(pipe, None, None, ())
         by_policy = (given if override is None else override) == b"1"
         return by_policy, sorted(session.decode() for session in sessions)
 

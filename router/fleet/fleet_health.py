@@ -8,15 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from router.fleet.health import Health
+from shared.service import Supervisor
 
 FIELDS = ("ready", "workers", "error")  # that are shown of each cell
 
 
 class FleetHealth:
-    """The health of each cell by name. With one cell its document is the gateway's."""
+    """The health of each cell by name, and the loops that all cells share. With one cell its
+    document is the gateway's."""
 
-    def __init__(self, cells: Mapping[str, Health]) -> None:
+    def __init__(self, cells: Mapping[str, Health], loops: Supervisor) -> None:
         self._cells = dict(cells)
+        self._loops = loops
 
     def note_probe(self, address: str, program: str) -> None:
         """A readiness check has come from a program at this address."""
@@ -30,12 +33,19 @@ class FleetHealth:
         """The body of GET /v2/health/ready. With several cells: `cells` says of each whether it is
         ready, and why not; `workers` and `states` are those of the cells that answer."""
         documents = await asyncio.gather(*(health.document() for health in self._cells.values()))
-        if len(documents) == 1:
-            return documents[0]
-        return merged(dict(zip(self._cells, documents, strict=True)))
+        one = len(documents) == 1
+        found = documents[0] if one else _merged(dict(zip(self._cells, documents, strict=True)))
+        failing = self._loops.failing
+        if failing:
+            found |= {"ready": False, "error": "; ".join([*failing, *_errors(found)])}
+        return found
 
 
-def merged(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _errors(document: Mapping[str, Any]) -> list[str]:
+    return [document["error"]] if "error" in document else []
+
+
+def _merged(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """One document of those of all cells."""
     states: Counter[str] = Counter()
     for document in cells.values():

@@ -1,59 +1,31 @@
-"""The document of GET /v2/residency, from replies of Redis: workers, models, loads. Pure."""
+"""The rows of GET /v2/residency, from replies of Redis: workers, models, loads. Pure.
+
+Totals are of the whole fleet: of the workers on a page by what they report, of others by the map.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from router.fleet.load_status import LoadState, explain_wait, seconds_between, time_of
+from router.fleet.facts import ModelFacts, WorkerFacts
+from router.fleet.load_status import explain_wait, seconds_between, time_of
 from shared.names import ModelRef
 from shared.redis_decode import number
-from shared.worker_report import WorkerReport
 
 TIERS = ("device", "host", "disk")
-SETTINGS = ("pin", "priority")  # of a policy, as far as they are in Redis
+
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class WorkerFacts:
-    """A live worker: its epoch, what it reports, the length of its work stream, what it holds and
-    loads."""
-
-    id: str
-    report: WorkerReport
-    epoch: str = ""
-    queue: int = 0
-    holds: frozenset[str] = frozenset()
-    loads: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """A model version: `holders` worker -> 'tier bytes since', `warm` worker -> 'tier epoch',
-    `settings`: pin and priority as far as they are known."""
-
-    holders: Mapping[str, str] = field(default_factory=dict)
-    warm: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
-    sessions: int = 0
-    parked: int = 0
-    load: LoadState | None = None
-
-    @property
-    def pinned(self) -> bool:
-        """By the API or the manifest, or by a session."""
-        return self.sessions > 0 or self.settings.get("pin") == "1"
-
-
-def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> dict[str, Any]:
+def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> Row:
     """A worker's copy of a model: tier and, as far as they are known, bytes (own, and shared with
     how many others), since, last use and hits. {} without one. Copies on the device are in the map,
     those in lower tiers in the worker's report."""
     reported = worker.report.copies.get(ref)
     held = model.holders.get(worker.id, "") if ref in worker.holds else ""
-    row: dict[str, Any] = {}
+    row: Row = {}
     if held:
         tier, size, since_ms = [*held.split(" "), "0", "0"][:3]
         row = {"tier": tier, "bytes": int(number(size)), "since": time_of(number(since_ms))}
@@ -74,58 +46,91 @@ def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> di
     return row
 
 
-def document(
-    workers: Sequence[WorkerFacts], models: Mapping[str, ModelFacts], now_ms: int
-) -> dict[str, Any]:
-    """Workers with the copies of each, totals of each model, and loads in flight."""
-    copies = _copies(workers, models, now_ms)
-    tiers: dict[str, Counter[str]] = {ref: Counter() for ref in models}
-    for held in copies.values():
-        for ref, copy in held.items():
-            tiers[ref][copy["tier"]] += 1
-    rows = []
-    for worker in workers:
-        row: dict[str, Any] = {**worker_row(worker), "models": [], "warm": []}
-        for ref, copy in sorted(copies[worker.id].items()):
-            shown = {**named(ref), **copy, **_totals(models[ref], tiers[ref])}
-            row["models" if copy["tier"] == "device" else "warm"].append(shown)
-        rows.append(row)
-    return {
-        "workers": rows,
-        "models": [_total(ref, model, tiers[ref]) for ref, model in models.items()],
-        "loads": [
-            {
+class Fleet:
+    """What the rows of a page are made of. `epochs`: of all live workers that a model of the page
+    mentions; `live`: how many there are in the cell."""
+
+    def __init__(
+        self, workers: Sequence[WorkerFacts], models: Mapping[str, ModelFacts],
+        epochs: Mapping[str, str], live: int, now_ms: int,
+    ) -> None:  # fmt: skip
+        self._workers = workers
+        self._models = models
+        self._epochs = epochs
+        self._live = live
+        self._now_ms = now_ms
+        self._here = {worker.id for worker in workers}
+        self._tiers: dict[str, Counter[str]] = {ref: Counter() for ref in models}
+        # Once for each model: a copy of it is a row on each of its holders.
+        known = epochs.keys()
+        self._copies = {ref: len(model.holders.keys() & known) for ref, model in models.items()}
+
+    def worker_rows(self) -> Iterator[Row | None]:
+        """A row for each worker; None between its copies: a pause may be made there."""
+        mentioned = self._mentioned()
+        for worker in self._workers:
+            row: Row = {**worker_row(worker), "models": [], "warm": []}
+            for ref in sorted(mentioned[worker.id]):
+                yield None
+                model = self._models[ref]
+                copy = copy_on(worker, ref, model, self._now_ms)
+                if copy:
+                    self._tiers[ref][copy["tier"]] += 1
+                    shown = {**named(ref), **copy, **self._totals(ref, model)}
+                    row["models" if copy["tier"] == "device" else "warm"].append(shown)
+            yield row
+
+    def model_rows(self) -> Iterator[Row]:
+        """Totals of each model. After `worker_rows`, which counts the copies on the page."""
+        for ref, model in self._models.items():
+            tiers = self._tiers[ref] + self._elsewhere(model)
+            yield {
                 **named(ref),
-                **model.load.document(now_ms),
-                "waits": explain_wait(model.load, None, now_ms, len(workers)),
+                "digest": ModelRef.parse(ref).digest,
+                "copies": {tier: tiers[tier] for tier in TIERS},
+                "parked": model.parked,
+                "pinned": model.pinned,
+                "sessions": model.sessions,
             }
-            for ref, model in models.items()
-            if model.load is not None
-        ],
-    }
+
+    def load_rows(self) -> Iterator[Row]:
+        """Loads in flight."""
+        for ref, model in self._models.items():
+            if model.load is not None:
+                waits = explain_wait(model.load, None, self._now_ms, self._live)
+                yield {**named(ref), **model.load.document(self._now_ms), "waits": waits}
+
+    def _mentioned(self) -> dict[str, set[str]]:
+        """Models by the workers of the page that mention them: workers times models would be too
+        many to look at."""
+        known = self._models.keys()
+        found = {w.id: known & (w.holds | w.report.copies.keys()) for w in self._workers}
+        for ref, model in self._models.items():
+            for worker in model.warm.keys() & self._here:
+                found[worker].add(ref)
+        return found
+
+    def _elsewhere(self, model: ModelFacts) -> Counter[str]:
+        """Copies by tier on live workers that are not on the page."""
+        tiers: Counter[str] = Counter()
+        for worker in (model.holders.keys() | model.warm.keys()) - self._here:
+            if worker not in self._epochs:
+                continue
+            tier, _, epoch = model.warm.get(worker, "").partition(" ")
+            if worker in model.holders:
+                tiers["device"] += 1
+            elif tier == "disk" or epoch == self._epochs[worker]:
+                tiers[tier] += 1
+        return tiers
+
+    def _totals(self, ref: str, model: ModelFacts) -> Row:
+        shown: Row = {"pinned": model.pinned, "copies": self._copies[ref]}
+        if "priority" in model.settings:
+            shown["priority"] = int(number(model.settings["priority"]))
+        return shown
 
 
-def _copies(
-    workers: Sequence[WorkerFacts], models: Mapping[str, ModelFacts], now_ms: int
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Copies by worker and ref. Only the models that a worker mentions are checked: workers times
-    models would be too many."""
-    mentioned = {worker.id: {*worker.holds, *worker.report.copies} for worker in workers}
-    for ref, model in models.items():
-        for worker_id in model.warm:
-            mentioned.get(worker_id, set()).add(ref)
-    found = {
-        worker.id: {
-            ref: copy_on(worker, ref, models[ref], now_ms)
-            for ref in mentioned[worker.id]
-            if ref in models
-        }
-        for worker in workers
-    }
-    return {id: {ref: copy for ref, copy in rows.items() if copy} for id, rows in found.items()}
-
-
-def worker_row(worker: WorkerFacts) -> dict[str, Any]:
+def worker_row(worker: WorkerFacts) -> Row:
     """The row of a worker. Bytes; ms; `busy` is a share of 1."""
     report = worker.report
     return {
@@ -154,21 +159,3 @@ def named(ref: str) -> dict[str, str]:
     """Name and version of a model."""
     name, _, rest = ref.partition(":")
     return {"name": name, "version": rest.partition(":")[0]}
-
-
-def _totals(model: ModelFacts, tiers: Counter[str]) -> dict[str, Any]:
-    shown: dict[str, Any] = {"pinned": model.pinned, "copies": tiers["device"]}
-    if "priority" in model.settings:
-        shown["priority"] = int(number(model.settings["priority"]))
-    return shown
-
-
-def _total(ref: str, model: ModelFacts, tiers: Counter[str]) -> dict[str, Any]:
-    return {
-        **named(ref),
-        "digest": ModelRef.parse(ref).digest,
-        "copies": {tier: tiers[tier] for tier in TIERS},
-        "parked": model.parked,
-        "pinned": model.pinned,
-        "sessions": model.sessions,
-    }

@@ -13,6 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from router.catalog.catalog import Entry
+from router.fleet.replies import replies_of
 from shared.connection import redis_errors
 from shared.footprint import expected
 from shared.keys import Keys
@@ -38,8 +39,8 @@ class Footprints:
             pipe = self._client.pipeline(transaction=False)
             for worker in live:
                 pipe.hmget(self._keys.worker(worker.decode()), "state", "budget_bytes")
-            rows = await pipe.execute() if live else []
-        return [int(budget or 0) for state, budget in rows if state == b"ready"]
+            rows = await replies_of(pipe, (None, None))
+        return [int(budget) for state, budget in rows if state == b"ready" and _is_number(budget)]
 
     async def of(self, entries: Sequence[Entry], budgets: Sequence[int]) -> list[int]:
         """Bytes of a copy of each entry; of a model with a `fraction` at least that share of the
@@ -49,7 +50,7 @@ class Footprints:
             for entry in entries:
                 pipe.hgetall(self._keys.stats(str(entry.ref)))
                 pipe.hget(self._keys.policy(str(entry.ref)), "fraction")
-            replies: Any = await pipe.execute() if entries else []
+            replies = await replies_of(pipe, {}, None)
         smallest = min(budgets, default=0)
         return [
             size(entry.manifest, stats, _fraction(entry.manifest, override), smallest)
@@ -64,6 +65,10 @@ def size(
     most counts: the gateway does not know which worker will load the model."""
     own = [int(value) for name, value in stats.items() if name.startswith(OWN) and value.isdigit()]
     return expected(manifest, max(own, default=None), fraction, budget).total
+
+
+def _is_number(text: bytes | None) -> bool:
+    return text is not None and text.isdigit()
 
 
 def _fraction(manifest: Manifest, override: bytes | None) -> float:

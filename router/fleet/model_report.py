@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from router.fleet import fleet_report
-from router.fleet.fleet_report import ModelFacts, WorkerFacts
+from router.fleet.facts import ModelFacts, WorkerFacts
 from router.fleet.load_status import (
     crashed_workers,
     explain_wait,

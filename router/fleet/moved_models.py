@@ -2,7 +2,7 @@
 
 A cell that was added takes models from the others. Requests that were accepted before end where
 they are, and idle copies are evicted as others need their memory; only `min_copies` would keep
-copies for ever. Every gateway looks at it now and then; a second look changes nothing.
+copies for ever. A second look changes nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from shared.names import ModelRef
 from shared.scripts import GatewayScripts
 
 LOOK_EVERY_S = 30.0
+SCANNED = 500  # members that one scan asks for
 
 
 class MovedModels:
@@ -32,12 +33,18 @@ class MovedModels:
 
     async def run_once(self) -> int:
         """Let go of those that have a minimum number of copies here; how many."""
-        with redis_errors():
-            members = await self._channel.execute_command("SMEMBERS", self._keys.min_copies)
-        moved = [ref for ref in map(_parsed, members) if ref and not self._owns(ref.name)]
-        for ref in moved:
-            await self._scripts.order_copy(str(ref), 0)
-        return len(moved)
+        found, cursor = 0, b"0"
+        while True:
+            with redis_errors():
+                cursor, members = await self._channel.execute_command(
+                    "SSCAN", self._keys.min_copies, cursor, "COUNT", SCANNED
+                )
+            moved = [ref for ref in map(_parsed, members) if ref and not self._owns(ref.name)]
+            for ref in moved:
+                await self._scripts.order_copy(str(ref), 0)
+            found += len(moved)
+            if int(cursor) == 0:
+                return found
 
 
 def _parsed(member: bytes) -> ModelRef | None:

@@ -1,11 +1,14 @@
 """Loads models without a request: those whose manifest has `preload` or `min_copies`.
 
-A round lists the repository in one read and compares it with the last one: only the manifests of
-new versions are read, a few at a time, behind no request. It keeps the version that requests get: a
-newer one is tried beside it, and replaces it when a worker has loaded it (then `announce` ends the
-order of the older one). A model that cannot be read is skipped, and the others go on. Loads are
-ordered only while the cold queue is short: in it they would delay those of requests. Every gateway
-does this; a load that is ordered is not ordered twice.
+A round compares what the repository's index says with the last one: only the manifests of new
+versions are read, unless the index says that they want no copies, a few at a time, behind no
+request. Kept models are looked at as long as something is to be done for them; of the others a few
+in each round, as Redis may have lost what was set. So a round costs what has changed.
+
+It keeps the version that requests get: a newer one is tried beside it, and replaces it when a
+worker has loaded it (then `announce` ends the order of the older one). A model that cannot be read
+is skipped, and the others go on. Loads are ordered only while the cold queue is short: in it they
+would delay those of requests. Every gateway does this; a load that is ordered is not ordered twice.
 """
 
 from __future__ import annotations
@@ -13,14 +16,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from router.catalog.catalog import Catalog, Entry
+from router.catalog.listing import Listing
 from router.catalog.versions import LoadedVersions
-from shared import statuses
+from shared import clock, statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import Corrupt, NotFound, RepositoryError, StoreUnavailable, WarmrouteError
@@ -31,11 +36,14 @@ from shared.redis_decode import pairs, texts
 from shared.repository import Listed
 from shared.retry import until_answered
 from shared.scripts import GatewayScripts
+from shared.slices import in_slices
 
 log = logging.getLogger(__name__)
 
 ROUND_EVERY_S = 30.0
+FOLLOW_EVERY_S = 1.0
 AT_ONCE = 4  # models
+SETTLED_AT_ONCE = 64  # kept models that are looked at again in a round, all in their turn
 PAUSE_S = 0.02  # after each of them
 MAX_ORDERS = 8  # that wait in the cold queue
 FULL_PAUSE_S = 0.5
@@ -45,7 +53,7 @@ AWAY_AFTER = 8  # manifests in a row that the store did not give: the next round
 
 
 class Preload:
-    """`run_once` is one round."""
+    """`run_once` is one round; `follow_once` says when."""
 
     def __init__(
         self, catalog: Catalog, channel: Channel, keys: Keys, scripts: GatewayScripts,
@@ -61,35 +69,72 @@ class Preload:
         self._kept: dict[str, Entry] = {}
         self._tries: Counter[ModelRef] = Counter()
         self._unreadable: set[str] = set()  # in the log already; "": the whole repository
+        # Kept models for which nothing is left to do, in the order in which they are looked at.
+        self._settled: dict[str, ModelRef] = {}
+        self._listing: Listing | None = None
+        self._retried = False  # a manifest could not be read: in the next round
         self._unanswered = 0
         self._ordering = asyncio.Lock()
+        self._changes, self._due = -1, 0.0
+
+    async def follow_once(self) -> int:
+        """A round, if the repository has changed or the last one was a while ago."""
+        if self._changes == self._catalog.changes and clock.monotonic() < self._due:
+            return 0
+        self._changes = self._catalog.changes
+        self._due = clock.monotonic() + ROUND_EVERY_S
+        return await self.run_once()
 
     async def run_once(self) -> int:
-        """List the repository, order missing copies; the number of models to keep loaded."""
-        rows = await self._rows()
+        """Compare the repository, order missing copies; the number of models to keep loaded."""
         self._unanswered = 0
-        visited = iter([row for row in rows if self._is_new(row) or row.name in self._kept])
-        await asyncio.gather(*(self._visit_each(visited) for _ in range(AT_ONCE)))
+        rows = await self._rows()
+        again = self._some_settled()
+        visited = [row async for row in in_slices(rows) if self._is_due(row, again)]
+        left = iter(visited)
+        await asyncio.gather(*(self._visit_each(left) for _ in range(AT_ONCE)))
         return len(self._kept)
 
-    async def _rows(self) -> list[Listed]:
-        """The models of the repository; those that were known, while it is away. That fails no
-        loop, as a gateway is ready without it."""
+    def _some_settled(self) -> set[str]:
+        """The next ones in turn."""
+        names = list(islice(self._settled, SETTLED_AT_ONCE))
+        for name in names:
+            self._settled[name] = self._settled.pop(name)  # behind the others
+        return set(names)
+
+    def _is_due(self, row: Listed, again: Container[str]) -> bool:
+        """Whether it is to be visited. What the index says costs less than to find its cell."""
+        if not self._is_new(row):
+            return row.name in self._kept and (row.name not in self._settled or row.name in again)
+        newest = row.versions[-1]
+        unwanted = row.required.get(newest) is False or not self._owns(row.name)
+        if unwanted and row.name not in self._kept:
+            self._newest[row.name] = newest
+            return False
+        return True
+
+    async def _rows(self) -> Collection[Listed]:
+        """The models to look at: of a repository that has not changed the kept ones only. While it
+        is away those, too: that fails no loop, as a gateway is ready without it."""
+        kept = [Listed(name, []) for name in self._kept]
         try:
-            rows = [row for row in await self._catalog.index() if self._owns(row.name)]
+            listing = await self._catalog.latest()
         except RepositoryError as error:
             self._log_unreadable("", error.message)
-            return [Listed(name, []) for name in self._kept]
+            return kept
         self._unreadable.discard("")
-        for row in rows:
-            if row.error:
+        if listing is self._listing and not self._retried:
+            return [listing.get(name) or row for name, row in zip(self._kept, kept, strict=True)]
+        self._listing, self._retried = listing, False
+        async for row in in_slices(listing.values()):
+            if row.error and self._owns(row.name):
                 self._log_unreadable(row.name, row.error)
-        await self._let_go({row.name: row for row in rows})
-        return rows
+        await self._let_go(listing)
+        return listing.values()
 
     async def _let_go(self, rows: Mapping[str, Listed]) -> None:
         """Nothing of a model or version is kept that has left the repository."""
-        for name, newest in list(self._newest.items()):
+        async for name, newest in in_slices(list(self._newest.items())):
             row = rows.get(name)
             if row is not None and (row.error or (row.versions and row.versions[-1] >= newest)):
                 continue
@@ -102,6 +147,7 @@ class Preload:
             if not left:
                 del self._newest[name]
                 self._kept.pop(name, None)
+            self._settled.pop(name, None)
             await until_answered(partial(self._loaded.let_go, name, left))
 
     def _is_new(self, row: Listed) -> bool:
@@ -119,21 +165,36 @@ class Preload:
     async def _visit(self, row: Listed) -> None:
         if self._is_new(row) and self._unanswered < AWAY_AFTER:
             try:
-                await self._look_at(row.name, row.versions[-1])
+                await self._look_at(row)
             except RepositoryError as error:
+                self._retried = True
                 self._unanswered += isinstance(error, StoreUnavailable)
                 self._log_unreadable(row.name, error.message)
             else:
                 self._unanswered = 0
         if row.name in self._kept:
-            await self._have(await self._served(row.name))
+            await self._keep(row)
+
+    async def _keep(self, row: Listed) -> None:
+        """Have what is required of the version that requests get. It is settled once that is the
+        newest, and nothing is left to order; then only its policy is read again."""
+        name, newest = row.name, self._newest.get(row.name)
+        entry, settled = self._kept[name], self._settled.get(name)
+        if settled != entry.ref or entry.ref.version != newest:
+            entry = await self._served(name)
+        if not await self._have(entry) or entry.ref.version != newest:
+            self._settled.pop(name, None)
+        else:
+            self._settled[name] = entry.ref
 
     def _log_unreadable(self, name: str, why: str) -> None:
         if name not in self._unreadable:
             log.warning("preload: %s; retried in every round", why)
             self._unreadable.add(name)
 
-    async def _look_at(self, name: str, newest: int) -> None:
+    async def _look_at(self, row: Listed) -> None:
+        name, newest = row.name, row.versions[-1]
+        self._settled.pop(name, None)
         entry: Entry | None = None
         try:
             entry = await self._catalog.look_into(name, newest)
@@ -152,19 +213,21 @@ class Preload:
             self._kept[name] = await self._catalog.resolve(name, patience_s=SHORT_S)
         return self._kept[name]
 
-    async def _have(self, entry: Entry) -> None:
-        """Order a copy, unless the API overrides the policy. `min_copies` is set in every round, as
-        Redis may have lost it. A preloaded model may be evicted again."""
+    async def _have(self, entry: Entry) -> bool:
+        """Order a copy, unless the API overrides the policy; whether nothing is left to order.
+        `min_copies` is set again whenever its turn comes, as Redis may have lost it. A preloaded
+        model may be evicted again."""
         policy = await until_answered(lambda: self._policy(entry))
         preload = policy.preload and self._tries[entry.ref] < TRIES
         if not policy.min_copies and not preload:
-            return
+            return True
         least = entry.manifest.residency.min_copies or None
         async with self._ordering:
             await self._turn()
             ordered = await until_answered(lambda: self._scripts.order_copy(str(entry.ref), least))
         if ordered.status != statuses.NO_WORKER:  # that can pass, and it costs nothing
             self._tries[entry.ref] += TRIES if ordered.status == statuses.HELD else 1
+        return ordered.status == statuses.HELD
 
     async def _policy(self, entry: Entry) -> Policy:
         with redis_errors():

@@ -17,9 +17,18 @@ from router.fleet.copy_states import FAILED, READY, CopyState, CopyStates
 from router.fleet.footprints import Footprints
 from router.fleet.load_status import time_of
 from router.fleet.model_control import longer_pauses
+from router.fleet.replies import replies_of
 from shared import clock, statuses
 from shared.connection import redis_errors
-from shared.errors import DoesNotFit, Gone, KeyReused, NotFound, Overloaded, Unavailable
+from shared.errors import (
+    DoesNotFit,
+    Gone,
+    InvalidInput,
+    KeyReused,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.names import ModelRef
@@ -100,7 +109,7 @@ class Sessions:
             found: Any = await self._client.zrangebyscore(
                 self._keys.sessions, after_ms(now), "+inf", withscores=True
             )
-            expiries = {name.decode(): expiry for name, expiry in found}
+            expiries = {name.decode(errors="replace"): expiry for name, expiry in found}
             names = sorted(name for name in expiries if name > after)[:limit]
             rows: list[dict[str, Any]] = []
             for start in range(0, len(names), AT_ONCE):
@@ -108,7 +117,7 @@ class Sessions:
                 pipe = self._client.pipeline(transaction=False)
                 for name in part:
                     pipe.hget(self._keys.session(name), "models")
-                replies = await pipe.execute()
+                replies = await replies_of(pipe, b"?")
                 rows += [_row(*one, expiries) for one in zip(part, replies, strict=True)]
         return rows
 
@@ -164,9 +173,13 @@ def _settled(states: Sequence[CopyState]) -> bool:
 
 
 def _row(session: str, raw: bytes | None, expiries: dict[str, float]) -> dict[str, Any]:
-    refs = raw.decode().split(" ")[::2] if raw else []
-    expires_at = time_of(expiries[session])
-    return {"id": session, "expires_at": expires_at, "models": [_named(ref) for ref in refs]}
+    """One whose record cannot be read is listed with the error."""
+    row: dict[str, Any] = {"id": session, "expires_at": time_of(expiries[session]), "models": []}
+    refs = raw.decode(errors="replace").split(" ")[::2] if raw else []
+    try:
+        return row | {"models": [_named(ref) for ref in refs]}
+    except InvalidInput:
+        return row | {"error": "its record in Redis cannot be read"}
 
 
 def _named(ref: str) -> dict[str, Any]:

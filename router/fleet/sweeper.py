@@ -1,8 +1,9 @@
 """Housekeeping of a cell: leases, dead workers and gateways, expired requests, missing copies.
 
-Every gateway does all of it; each step is one atomic script, so together they do it once. Each kind
-of step has a loop of its own, and within a script a member that cannot be handled fails alone: a
-broken key stops no housekeeping but its own.
+A few gateways do it, those that the last heartbeat's answer names; each step is one atomic script,
+so together they do it once. Every gateway looks whether Redis is full: its readiness says so. Each
+kind of step has a loop of its own, and within a script a member that cannot be handled fails alone:
+a broken key stops no housekeeping but its own.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 SWEEP_EVERY_S = 0.5
+ORDER_UNITS = 12  # an order's share of a script's budget (lua/lib/order.lua)
 CLOCK_EVERY_S = 0.4
 MAX_CHUNKS = 1000
 MAX_LOGGED = 1000
 FULL_SWEEPS = 3
 WARN_EVERY_S = 60.0
 
+Step = Callable[[], Awaitable[object]]
 Counts = TypeVar("Counts", bound=tuple[int, ...])
 
 
@@ -52,6 +55,7 @@ class Sweeper:
         self._lease_ms = round(lease_s * 1000)
         self._max_attempts = max_attempts
         self._logged: set[str] = set()
+        self._keeps_house = True
         self._watch = ClockWatch()
 
     async def keep_clock_once(self) -> int:
@@ -81,7 +85,17 @@ class Sweeper:
     async def beat_once(self) -> int:
         """Renew this gateway's lease; the number of entries moved from dead gateways back to
         doors."""
-        return await self._scripts.gateway_beat(self._gateway, self._lease_ms)
+        beat = await self._scripts.gateway_beat(self._gateway, self._lease_ms)
+        self._keeps_house = beat.keeps_house
+        return beat.moved
+
+    def of_the_house(self, step: Step) -> Step:
+        """`step`, taken only while this gateway keeps house."""
+
+        async def taken() -> object:
+            return await step() if self._keeps_house else None
+
+        return taken
 
     async def reap_once(self) -> int:
         """Release dead workers; how many."""
@@ -104,7 +118,7 @@ class Sweeper:
         for _ in range(MAX_CHUNKS):
             ended, ordered, placed = await self._tolerant("sweep", self._scripts.sweep)
             counts.update(ended=ended, ordered=ordered, placed=placed)
-            if max(ended, placed) < CHUNK:
+            if ended + placed + ORDER_UNITS * ordered < CHUNK:
                 break
         return counts
 
@@ -127,7 +141,12 @@ class Sweeper:
 
     async def reconcile_once(self) -> Counter[str]:
         """End sessions without a heartbeat, order missing copies."""
-        ended, missing = await self._tolerant("reconcile", self._scripts.reconcile)
+        ended = missing = 0
+        for _ in range(MAX_CHUNKS):
+            more = await self._tolerant("reconcile", self._scripts.reconcile)
+            ended, missing = ended + more[0], missing + more[1]
+            if not more[0] and ORDER_UNITS * more[1] < CHUNK:
+                break
         if ended:
             self._events.emit("session_closed", reason=f"without a heartbeat: {ended} sessions")
         if missing:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.envelope import Envelope, Outcome, unpack_outcome
@@ -85,10 +87,12 @@ class GatewaySharedMemory:
         # Not by redis-py's client, whose send swallows a cancellation: the loop would never stop.
         call = self._channel.execute_command
         with redis_errors():
-            workers = await call("ZRANGE", self._keys.workers, 0, -1)
-            hosts = [await call("HGET", self._keys.worker(w.decode()), "host_id") for w in workers]
-            gateways = await call("ZRANGE", self._keys.gateways, 0, -1)
-        self._all_here = bool(hosts) and all(h == self._store.host.encode() for h in hosts)
+            here, workers, gateways = await asyncio.gather(
+                call("SCARD", self._keys.host(self._store.host)),
+                call("ZCARD", self._keys.workers),
+                call("ZRANGE", self._keys.gateways, 0, -1),
+            )
+        self._all_here = 0 < here == workers
         self._all_here &= self._keep_in_order(self._store, {name.decode() for name in gateways})
         return self._all_here
 

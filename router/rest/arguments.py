@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from aiohttp import web
 
@@ -18,7 +19,8 @@ REPLAYED = "Idempotency-Replayed"
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 MAX_LIMIT = 1000
 _WAIT = re.compile(r'wait="?([0-9]{1,6})"?')
-_LIMIT = re.compile(r"[0-9]{1,4}")
+_LIMIT = re.compile(r"[0-9]{1,5}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
@@ -74,14 +76,24 @@ def parse_traceparent(value: str) -> str:
     return head if TRACEPARENT.fullmatch(head) and not head.startswith("ff") else ""
 
 
-def parse_limit(text: str | None, default: int = 50) -> int:
-    """The page size of `?limit=`. InvalidInput unless 1 to 1,000."""
+def parse_limit(text: str | None, default: int = 50, most: int = MAX_LIMIT) -> int:
+    """The page size of `?limit=`. InvalidInput unless 1 to `most`."""
     if text is None:
         return default
     limit = int(text) if _LIMIT.fullmatch(text) else 0
-    if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidInput(f"limit: want 1 to {MAX_LIMIT}")
+    if not 1 <= limit <= most:
+        raise InvalidInput(f"limit: want 1 to {most}; without it {default}, and `next` for more")
     return limit
+
+
+def parse_filter(request: web.Request, name: str, known: Collection[str] = ()) -> str:
+    """The value of a filter in the query, "" without it. InvalidInput unless it could be (the
+    start of) a name, and is among those `known`, if any are."""
+    text = request.query.get(name, "")
+    if text and not (text in known if known else _NAME.fullmatch(text)):
+        want = f"one of {', '.join(known)}" if known else "1 to 128 of A-Z a-z 0-9 . _ -"
+        raise InvalidInput(f"{name}: want {want}; without it all are listed")
+    return text
 
 
 def parse_wait(text: str | None) -> float:

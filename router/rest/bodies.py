@@ -26,6 +26,7 @@ from router.v2.large_response import Piece
 from shared.envelope import Outcome
 from shared.errors import InvalidInput, TooLarge, UnsupportedInput
 from shared.names import ModelRef
+from shared.slices import in_slices
 
 CODINGS = "gzip, deflate"
 AT_ONCE = 64 << 10  # less than this is decompressed without a thread
@@ -134,6 +135,32 @@ def json_response(
     """A response whose body is `document` as JSON."""
     raw = msgspec.json.encode(document)
     return web.Response(status=status, body=raw, headers=headers, content_type="application/json")
+
+
+async def listing_response(
+    document: Mapping[str, Any] | Sequence[Any], headers: dict[str, str] | None = None
+) -> web.Response:
+    """As `json_response`, for a list of rows or an object with long lists of them: encoded in
+    slices, as 5 MB at once are 20 ms."""
+    if isinstance(document, Mapping):
+        raw, mark = bytearray(b"{"), b""
+        for name, value in document.items():
+            raw += mark + msgspec.json.encode(name) + b":"
+            raw += await _encoded(value) if isinstance(value, list) else msgspec.json.encode(value)
+            mark = b","
+        raw += b"}"
+    else:
+        raw = await _encoded(document)
+    return web.Response(body=raw, headers=headers, content_type="application/json")
+
+
+async def _encoded(rows: Sequence[Any]) -> bytearray:
+    """A list as JSON."""
+    raw, mark = bytearray(b"["), b""
+    async for row in in_slices(rows):
+        raw += mark + msgspec.json.encode(row)
+        mark = b","
+    return raw + b"]"
 
 
 class Pieces(Payload):

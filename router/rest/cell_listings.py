@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace as changed
 from typing import Any
 
+from router.fleet.fleet_pages import MOST_COPIES, FleetQuery
 from router.fleet.load_status import Readiness
-from router.rest.cells import Cells, gap
+from router.rest.cells import Cells, Gathered, gap, place_in, within
 from router.rest.context import GatewayContext
+from shared.errors import Unavailable
+from shared.repository import Listed
 
 Key = tuple[str, int]
+Found = tuple[set[Key], dict[Key, Readiness]]  # what is held, what is refused
 LISTS = ("workers", "models", "loads")
 
 
 class ModelStates:
-    """What the index says of a version: from the cells that hold it, or refuse it."""
+    """What the index says of some models: from the cell that each belongs to."""
 
-    def __init__(
-        self, cells: Cells, held: set[Key], troubles: dict[Key, Readiness], away: dict[str, str]
-    ) -> None:
+    def __init__(self, cells: Cells, answers: Gathered[Found]) -> None:
         self._cells = cells
-        self._held = held
-        self._troubles = troubles
-        self._away = away
+        self._away = answers.away
+        self._held: set[Key] = set()
+        self._troubles: dict[Key, Readiness] = {}
+        for held, troubles in answers.found.values():
+            self._held |= held
+            self._troubles |= troubles
 
     @classmethod
-    async def read(cls, cells: Cells) -> ModelStates:
-        """Those of all cells at a time."""
-        answers, away = await cells.all(_states)
-        held = set[Key]().union(*(held for held, _ in answers.values()))
-        troubles: dict[Key, Readiness] = {}
-        for _, found in answers.values():
-            troubles |= found
-        return cls(cells, held, troubles, away)
+    async def read(cls, cells: Cells, models: Sequence[Listed]) -> ModelStates:
+        """Ask those cells, at a time."""
+        parts: dict[str, list[Listed]] = {}
+        for model in models:
+            parts.setdefault(cells.of_model(model.name).cell, []).append(model)
+
+        async def ask(context: GatewayContext) -> Found:
+            part, residency = parts.get(context.cell), context.residency
+            if not part:
+                return set(), {}
+            return await asyncio.gather(residency.held(part), residency.troubles(part))
+
+        return cls(cells, await cells.all(ask))
 
     def of(self, key: Key) -> tuple[bool, Readiness | None]:
         """Whether some worker holds the version; why requests for it are refused."""
@@ -46,20 +58,30 @@ class ModelStates:
         return f"cell {cell}: {self._away[cell]}" if cell in self._away else ""
 
 
-async def fleet_report(cells: Cells) -> dict[str, Any]:
-    """The document of GET /v2/residency; with several cells each row names its own."""
-    answers, away = await cells.all(lambda context: context.residency.report())
+async def fleet_report(cells: Cells, query: FleetQuery) -> dict[str, Any]:
+    """The document of GET /v2/residency. With several cells one cell after the other, each row with
+    the name of its own, and `next` names the cell."""
     if not cells.many:
-        return answers[cells.first.cell]
-    merged: dict[str, Any] = {
-        name: [
-            {"cell": cell, **row} for cell, document in answers.items() for row in document[name]
-        ]
-        for name in LISTS
-    }
-    return merged | gap(away)
+        return await cells.first.fleet.report(query)
+    document: dict[str, Any] = {name: [] for name in LISTS} | {"next": None}
+    away: dict[str, str] = {}
+    for context, place in cells.behind(query.after):
+        left = query.limit - len(document["workers"])
+        if not left or _copies(document) >= MOST_COPIES:
+            document["next"] = place_in(context, place)
+            break
+        try:
+            part = await within(context.fleet.report(changed(query, limit=left, after=place)))
+        except Unavailable as error:
+            away[context.cell] = error.message
+            continue
+        for name in LISTS:
+            document[name] += [{"cell": context.cell, **row} for row in part[name]]
+        if part["next"] is not None:
+            document["next"] = place_in(context, part["next"])
+            break
+    return document | gap(away)
 
 
-async def _states(context: GatewayContext) -> tuple[set[Key], dict[Key, Readiness]]:
-    residency = context.residency
-    return await asyncio.gather(residency.held(), residency.troubles())
+def _copies(document: dict[str, Any]) -> int:
+    return sum(len(row["models"]) + len(row["warm"]) for row in document["workers"])

@@ -15,12 +15,12 @@ from typing import Generic, NamedTuple, TypeVar
 from aiohttp import web
 
 from router.catalog.cell_map import CellMap
+from router.fleet.place import refused
 from router.rest.context import GatewayContext, Handler
 from shared.cell_list import CellAddress
-from shared.errors import Gone, InvalidInput, NotFound, Unavailable
+from shared.errors import Gone, NotFound, Unavailable
 
 AWAY_S = 5.0  # for which a call to all waits for one of them
-AFTER = "after: want the `next` of a page"
 
 Result = TypeVar("Result")
 Row = TypeVar("Row")
@@ -114,7 +114,7 @@ class Cells:
         if not self.many:
             return Gathered({self.first.cell: await call(self.first)}, {})
         answers = await asyncio.gather(
-            *(_within(call(context), within_s) for context in self._contexts.values()),
+            *(within(call(context), within_s) for context in self._contexts.values()),
             return_exceptions=True,
         )
         gathered: Gathered[Result] = Gathered({}, {})
@@ -140,25 +140,34 @@ class Cells:
         if not self.many:
             rows, follows = await read(self.first, limit, after)
             return Page([(self.first, row) for row in rows], follows, {})
-        names, cell, rest = list(self._contexts), "", ""
-        if after:
-            cell, _, rest = after.partition(".")
-            if cell not in names:
-                raise InvalidInput(AFTER)
         page: Page[Row] = Page([], None, {})
-        for name in names[names.index(cell) if cell else 0 :]:
-            context = self._contexts[name]
+        for context, place in self.behind(after):
+            left = limit - len(page.rows)
+            if not left:
+                return page._replace(next=place_in(context, place))
             try:
-                left = limit - len(page.rows)
-                rows, follows = await _within(read(context, left, rest))
+                rows, follows = await within(read(context, left, place))
             except Unavailable as error:
-                page.away[name] = error.message
-                rows, follows = [], None
+                page.away[context.cell] = error.message
+                continue
             page.rows.extend((context, row) for row in rows)
             if follows is not None:
-                return page._replace(next=f"{name}.{follows}")
-            rest = ""
+                return page._replace(next=place_in(context, follows))
         return page
+
+    def behind(self, after: str) -> list[tuple[GatewayContext, str]]:
+        """The cells that are left behind the `next` of a page, and where to begin in each: only in
+        the first one not at its start. InvalidInput for text that is none."""
+        cell, _, place = after.partition(".")
+        if after and cell not in self._contexts:
+            raise refused()
+        names = self.names[self.names.index(cell) if after else 0 :]
+        return [(self._contexts[name], "" if at else place) for at, name in enumerate(names)]
+
+
+def place_in(context: GatewayContext, place: str) -> str:
+    """Where a page ends, in a list of all cells."""
+    return f"{context.cell}.{place}"
 
 
 CELLS = web.AppKey("cells", Cells)
@@ -199,7 +208,8 @@ def _may_be_there(request_id: str, away: dict[str, Unavailable]) -> Unavailable:
     return Unavailable(f"{request_id}: it may be in a cell that is away: {why}", retry_after_s=1)
 
 
-async def _within(answer: Awaitable[Result], within_s: float | None = AWAY_S) -> Result:
+async def within(answer: Awaitable[Result], within_s: float | None = AWAY_S) -> Result:
+    """An answer of a cell; Unavailable if it takes longer."""
     try:
         async with asyncio.timeout(within_s):
             return await answer

@@ -13,13 +13,14 @@ from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
 from router.fleet.fleet_health import FleetHealth
+from router.fleet.fleet_pages import FleetPages
 from router.fleet.model_control import ModelControl
 from router.fleet.policies import Policies
 from router.fleet.reader import ResidencyReader
 from router.fleet.sessions import Sessions
 from router.fleet.version_states import VersionStates
 from router.requests.dead_letters import DeadLetters
-from router.requests.hand_over import FleetHandover
+from router.requests.hand_over import FleetHandover, Handover
 from router.requests.intake import Admission, Intake
 from router.requests.key_lookup import KeyLookup
 from router.requests.open_requests import OpenRequests
@@ -29,7 +30,7 @@ from router.rest.error_responses import problem
 from router.rest.origins import SAFE, check_media_type, check_origin
 from router.v2.json_processes import JsonProcesses
 from shared.config import RouterConfig
-from shared.errors import WarmrouteError
+from shared.errors import Unavailable, WarmrouteError
 from shared.names import parse_version
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class GatewayContext:
     `processes` and `admission` are the same in all cells."""
 
     cell: str
+    many: bool  # whether the gateway has other cells too
     config: RouterConfig
     intake: Intake
     catalog: Catalog
@@ -54,6 +56,7 @@ class GatewayContext:
     dead_letters: DeadLetters
     keyed: KeyLookup
     residency: ResidencyReader
+    fleet: FleetPages
     states: CopyStates
     control: ModelControl
     policies: Policies
@@ -61,9 +64,15 @@ class GatewayContext:
     events: EventPages
     followers: Followers
     health: FleetHealth
-    handover: FleetHandover
+    handover: FleetHandover | Handover
     processes: JsonProcesses
     admission: Admission  # of all calls but those of models and of health checks
+
+    def named(self, error: WarmrouteError) -> WarmrouteError:
+        """An error of this cell; of several cells the one that is away is named."""
+        if self.many and isinstance(error, Unavailable):
+            error.message = f"cell {self.cell}: {error.message}"
+        return error
 
 
 CONTEXT = web.AppKey("context", GatewayContext)
@@ -93,7 +102,7 @@ def handle_errors(
             check_origin(request)
             return await handler(request, context)
         except WarmrouteError as error:
-            return render(request, context, error)
+            return render(request, context, error if choose is first_cell else context.named(error))
         except Exception:
             log.exception("%s %r", request.method, request.rel_url.path[:200])
             bug = WarmrouteError("internal error, see the gateway's log")

@@ -16,7 +16,16 @@ from router.rest.context import (
     first_cell,
     handle_errors,
 )
-from router.rest.endpoints import dead, events, infer, models, repository, requests, sessions
+from router.rest.endpoints import (
+    dead,
+    events,
+    infer,
+    listings,
+    models,
+    repository,
+    requests,
+    sessions,
+)
 from router.rest.error_responses import no_such_path, not_offered, other_verbs
 from shared.errors import NotFound
 
@@ -62,12 +71,12 @@ def routes() -> list[web.RouteDef]:
         web.post(MODEL + "/infer", handle_errors(infer.infer, infer.refused, of_model)),
         web.post(VERSION + "/infer", handle_errors(infer.infer, infer.refused, of_model)),
         web.get("/v2", _reading(models.server)),
-        web.get("/v2/models", _reading(models.index)),
+        web.get("/v2/models", _reading(listings.index)),
         web.get(MODEL + "/versions", _reading(models.versions, of_model)),
         web.get("/v2/health/live", handle_errors(models.live)),
         web.get("/v2/health/ready", handle_errors(models.ready)),
-        web.post("/v2/repository/index", _reading(models.index)),
-        web.get("/v2/residency", _reading(models.fleet)),
+        web.post("/v2/repository/index", _reading(listings.index)),
+        web.get("/v2/residency", _reading(listings.fleet)),
         web.get("/v2/events", _reading(events.get)),
         web.get("/v2/requests", _reading(requests.index)),
         web.get("/v2/requests/{id}", _reading(by_id(requests.get))),

@@ -1,5 +1,5 @@
 -- cancel: end requests, waiting or running, as cancelled; one whose deadline has passed ends as expired.
--- use: keys, constants, queued, report, outcomes, deadline, publish, entries, sample, health, holders, model_facts, load_target, blame, order
+-- use: keys, constants, queued, report, outcomes, deadline, publish, entries, sample, health, holders, model_facts, load_target, blame, cold_queue, order
 -- KEYS[1] prefix. ARGV: now, then per item: id, stream and entry (for a request without a record, else ''),
 --   its ref, '1' if its deadline has passed and its caller gets that outcome, else ''.
 -- Returns per item 'cancelled' | of one that is late its outcome, 'expired ...' | 'unknown' | 'gone' (ended; no

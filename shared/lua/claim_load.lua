@@ -1,5 +1,5 @@
 -- claim_load: take the load of an order.
--- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order, breaker
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, token, lease ms.
 -- Returns 'claimed' | 'suspect' (claimed, but it has crashed a worker: load it while nothing else runs)
 --   | 'stale' (token taken or replaced) | 'unwanted' (no request waits, or its session is over) | 'refused'
@@ -30,7 +30,5 @@ if rank > 0 then set_trial_load(worker, now) end
 redis.call('HSET', load, 'worker', worker, 'phase', 'loading', 'since', now)
 redis.call('PEXPIRE', load, ARGV[6])
 redis.call('SADD', k('loads', worker), ref)
-if redis.call('LREM', COLD_QUEUE, 1, job_id(ref, token)) == 1 then
-  redis.call('DEL', P .. 'rq:job:' .. job_id(ref, token))  -- taken over the direct way
-end
+forget_order(ref, token)
 return crashes_of(ref) > 0 and 'suspect' or 'claimed'

@@ -1,7 +1,7 @@
 -- fail_load: record a failed load. It is charged to its worker: another one is asked. When none is left, or
 --   enough distinct workers agree, or the model itself is proved to be the cause, that is kept and new requests get it;
 --   parked requests get a permanent cause, and with a temporary one they keep waiting, up to their deadlines.
--- use: keys, constants, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, loaded_versions, blame, order
+-- use: keys, constants, changes, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, loaded_versions, blame, cold_queue, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, 'code message', back-off ms, chunk, temporary ('1' or ''),
 --   device class, the full cause for the log, scope of the cause: 'worker' | 'class' (this class of
 --   devices cannot run it) | 'model' (proved). A request that a live holder can serve does not fail.

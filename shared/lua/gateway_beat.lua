@@ -1,9 +1,9 @@
 -- gateway_beat: renew a gateway's lease, and return to the doors what dead gateways had read and not finished.
--- use: keys, constants, grace, protocol
+-- use: keys, constants, grace, protocol, housekeepers
 -- KEYS[1] prefix. ARGV: now, gateway, lease ms, chunk, protocol that it writes, oldest that it reads.
 -- The failures that are to be logged are read like a door.
--- Returns the number of door entries returned from dead gateways (a move is delete + new entry; no gateway
---   is dead for one lease after Redis was away) |
+-- Returns {the number of door entries returned from dead gateways (a move is delete + new entry; no gateway
+--   is dead for one lease after Redis was away), 1 if this gateway keeps house for the cell, else 0} |
 --   {a live process, its protocol, the oldest it reads}: the two cannot work together, nothing is changed.
 local now, gateway, moved = clock(), ARGV[2], 0
 -- A gateway without a lease may only be disconnected: replies for its callers outlive the lease.
@@ -61,8 +61,9 @@ local function return_entries(door, name)
   return 0
 end
 
+local keeps = keeps_house(gateway, now)
 local grace, kept = grace_of(now)
-if grace or not kept then return 0 end
+if grace or not kept or not keeps then return {0, keeps and 1 or 0} end
 -- By consumers, not by the list of gateways: a removed gateway whose read was blocked may have read more.
 local left = 0
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do
@@ -76,4 +77,4 @@ if left == 0 then
     redis.call('ZREM', GATEWAYS, dead)
   end
 end
-return moved
+return {moved, 1}

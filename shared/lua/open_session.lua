@@ -1,5 +1,5 @@
 -- open_session: pin a set of models until the session is closed or expires; refused if it cannot fit.
--- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions, session_room
+-- use: keys, constants, changes, guarded, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, copies, sessions, session_room
 -- KEYS[1] prefix. ARGV: now, id, ttl ms, most sessions, then ref and bytes of each model.
 -- Returns {'open', expiry ms} | {'full', ref that does not fit, its bytes, the most bytes left on one
 --   worker} | {'too_many', sessions} | {'exists', expiry ms} (the same id: a repeat).
@@ -25,7 +25,7 @@ for i = 5, #ARGV, 2 do
   text[#text + 1] = ARGV[i] .. ' ' .. ARGV[i + 1]
 end
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '(' .. now, '+inf')) do
-  for _, model in ipairs(models_of(redis.call('HGET', k('session', other), 'models'))) do add(model) end
+  for _, model in ipairs(guarded(other, models_of_session, other) or {}) do add(model) end
 end
 table.sort(all, largest_first)
 local free, chosen = free_bytes(seen, now), {}
@@ -44,6 +44,7 @@ redis.call('ZADD', SESSIONS, expiry, id)
 for i = 5, #ARGV, 2 do
   local ref = ARGV[i]
   redis.call('SADD', k('pinned', ref), id)
+  notify_holders(ref, NOTIFIED.some)
   redis.call('SADD', MIN_COPIES, ref)
   local held = lasting_copies(ref, now) > 0 or redis.call('HEXISTS', k('holders', ref), chosen[ref]) == 1
   local missing = not held and redis.call('EXISTS', k('load', ref)) == 0

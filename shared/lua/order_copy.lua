@@ -1,5 +1,5 @@
 -- order_copy: order a load ahead of requests (preload, the load API, a trial).
--- use: keys, constants, report, sample, health, holders, model_facts, load_target, loaded_versions, blame, order, breaker, copies
+-- use: keys, constants, changes, report, sample, health, holders, model_facts, load_target, loaded_versions, blame, cold_queue, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref, minimum number of copies from now on ('' leaves it unchanged; '0': it has left
 --   the repository, and nothing of it is kept), '1' if it is a trial (else '').
 -- Returns {'held', copies} | {'loading', phase} | {'ordered', ''} | {'unloadable' | 'quarantined', cause}

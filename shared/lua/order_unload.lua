@@ -1,5 +1,5 @@
 -- order_unload: free every copy of a model. The next request loads it again.
--- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies
+-- use: keys, constants, changes, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, ref.
 -- Returns the number of live workers that got the order | -1 (it is pinned, or a session requires it).
 -- The minimum number of copies becomes 0, otherwise the copies would be loaded again.

@@ -1,5 +1,5 @@
 -- place: accept requests; each goes to a holder's work stream or to the parked requests of its model.
--- use: keys, constants, queued, report, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, idempotency
+-- use: keys, constants, queued, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, idempotency
 -- KEYS[1] prefix. ARGV: now, limit per work stream, limit per parked stream, limit of pending
 --   records, number of fields, their names (those of `Placing` in shared/gateway_scripts.py), then per
 --   item the values in that order.

@@ -1,8 +1,8 @@
 -- reconcile: end sessions that have expired, and order the missing copies of models with a minimum number.
--- use: keys, constants, guarded, grace, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies, sessions
--- KEYS[1] prefix. ARGV: now, chunk.
+-- use: keys, constants, changes, guarded, grace, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, copies, sessions
+-- KEYS[1] prefix. ARGV: now, budget: of the models of sessions that end, and of orders (ORDER_UNITS, order).
 -- Returns {sessions ended, copies ordered, {errors of single sessions and models}}.
-local now, ended, ordered = clock(), 0, 0
+local now, ended, ordered, unpinned, budget = clock(), 0, 0, 0, tonumber(ARGV[2])
 local most = 2 * redis.call('ZCOUNT', WORKERS, '(' .. now, '+inf')
 open_with_harmless_write()
 local grace = grace_of(now)
@@ -13,7 +13,8 @@ local function end_late(id)
     redis.call('ZADD', SESSIONS, now + tonumber(ttl), id)
     redis.call('PEXPIRE', k('session', id), ttl + STALL_SPARE_MS)
   else
-    ended = ended + end_session(id)
+    local was_open, models = end_session(id)
+    ended, unpinned = ended + was_open, unpinned + models
   end
 end
 
@@ -31,10 +32,13 @@ local function keep_copies(ref)
   end
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', now, 'LIMIT', 0, ARGV[2])) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', now, 'LIMIT', 0, budget)) do
+  if unpinned >= budget then break end
   guarded(id, end_late, id)
 end
-for _, ref in ipairs(redis.call('SRANDMEMBER', MIN_COPIES, ARGV[2])) do
-  if guarded(ref, keep_copies, ref) then break end
+local refs = redis.call('SRANDMEMBER', MIN_COPIES, budget)
+table.sort(refs)
+for _, ref in ipairs(refs) do
+  if work_done(unpinned) >= budget or guarded(ref, keep_copies, ref) then break end
 end
 return {ended, ordered, errors}

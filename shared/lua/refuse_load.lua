@@ -1,5 +1,5 @@
 -- refuse_load: offer an order to the other workers because this one cannot hold the model.
--- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, '1' if it would not fit an empty device either: then it is not offered
 --   to a worker with as small a budget, and a fleet is not asked one by one. So it goes to MOST_REFUSED workers at most.
 -- Returns 'ordered' (a new order, without this worker) | 'no_worker' (no other worker is left: the

@@ -1,23 +1,25 @@
--- register: give a worker a new epoch and, in the same step, release what its old one had and place it again.
--- use: keys, constants, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, release_worker, protocol
+-- register: give a worker a new epoch, when what its old one had has been released and placed again.
+-- use: keys, constants, changes, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, move, release_worker, protocol
 -- KEYS[1] prefix. ARGV: now, worker, lease ms, max attempts, protocol that it writes, oldest that it
---   reads, then field value pairs of its record (its incarnation among them).
--- Returns the epoch | {a live process, its protocol, the oldest it reads}: the two cannot work together.
+--   reads, budget, then field value pairs of its record (its incarnation among them).
+-- Returns the epoch | how much of its old epoch is left (call again) |
+--   {a live process, its protocol, the oldest it reads}: the two cannot work together.
 local now, worker = clock(), ARGV[2]
 local conflict = protocol_conflict(worker, tonumber(ARGV[5]), tonumber(ARGV[6]), now)
 if conflict then return conflict end
-redis.call('ZREM', WORKERS, worker)
 local how = {attempts = tonumber(ARGV[4]), cause = 'its worker registered again'}
-repeat until release_worker(worker, how, 128, now) == 0
+local left = release_worker(worker, how, tonumber(ARGV[7]), now)
+if left > 0 then return left end
 -- Never the same again, also after a FLUSHALL: at least the time.
 local number = math.max(redis.call('INCR', EPOCH), redis_clock())
 local epoch = string.format('%.0f', number)
 redis.call('SET', EPOCH, epoch)
 redis.call('HSET', k('worker', worker), 'epoch', epoch, 'since', now, 'protocol',
   ARGV[5] .. ' ' .. ARGV[6])
-for i = 7, #ARGV, 2 do redis.call('HSET', k('worker', worker), ARGV[i], ARGV[i + 1]) end
+for i = 8, #ARGV, 2 do redis.call('HSET', k('worker', worker), ARGV[i], ARGV[i + 1]) end
 note_health(worker, now)
 index_class(worker)
+note_host(worker, true)
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[3]), worker)
 -- The group is named by the epoch: a fenced process cannot read what is placed for the new one.
 redis.call('XGROUP', 'CREATE', k('work', worker), epoch, '0', 'MKSTREAM')

@@ -1,5 +1,5 @@
 -- replay: put a dead letter back as a new request, or back into the stream door.
--- use: keys, constants, queued, report, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement
+-- use: keys, constants, queued, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement
 -- KEYS[1] prefix. ARGV: now, dead entry, id of the new request, timeout ms, limit per work stream, limit
 --   per parked stream, limit of pending records.
 -- Returns {status, where, entry, deadline, ms to wait}; status as in place: 'placed' | 'parked' | 'full' |

@@ -1,5 +1,5 @@
 -- retire: stop placing requests for a model on this worker, which drains the placed ones, then frees it.
--- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order, breaker, copies
+-- use: keys, constants, changes, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, copies
 -- KEYS[1] prefix. ARGV: now, worker, epoch, ref, tier in which a copy remains ('' | host | disk),
 --   mode ('' always | evict unless it must stay | spare also unless the other holders have time for
 --   its work), its share of this device's time (0 to 1).
@@ -13,6 +13,7 @@ if mode ~= '' then
 end
 redis.call('HDEL', k('holders', ref), worker)
 redis.call('SREM', k('holds', worker), ref)
+notify_holders(ref, NOTIFIED.some)
 note_leaving(ref, worker, epoch)
 local last = redis.call('XREVRANGE', k('work', worker), '+', '-', 'COUNT', 1)
 note_warm(ref, worker, epoch, ARGV[5])

@@ -1,5 +1,5 @@
 -- route_by_affinity: a claimed load goes to the worker that has the most models of its affinity key.
--- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, order
+-- use: keys, constants, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order
 -- KEYS[1] prefix. ARGV: now, worker, ref, token, affinity key, mode (prefer | require), most models of
 --   the key on one worker (0: any number).
 -- Returns 'here' | 'elsewhere' (the order was handed on to that worker) | 'nowhere' (the worker that has

@@ -1,12 +1,14 @@
 -- sweep: end requests past their deadlines, and lost ones; order loads again for parked requests without one.
--- use: keys, constants, queued, guarded, grace, report, outcomes, deadline, publish, lost, entries, sample, health, holders, model_facts, load_target, blame, order, breaker, bounds, copies, healthy_copy, placement, parked
--- KEYS[1] prefix. ARGV: now, chunk.
+-- use: keys, constants, queued, guarded, grace, report, outcomes, deadline, publish, lost, entries, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, parked, waiting_models
+-- KEYS[1] prefix. ARGV: now, budget: so many requests are ended or placed in all, where an order counts
+--   ORDER_UNITS (order), and so many members of each index are looked at.
 -- Returns {requests ended, loads ordered again, requests placed again, {errors of single requests and models}}.
 local LATER_MS = 60000  -- until a request that could not be ended is tried again
-local now, chunk = clock(), tonumber(ARGV[2])
-local ended, ordered, placed = 0, 0, 0
+local now, budget = clock(), tonumber(ARGV[2])
 open_with_harmless_write()
 local grace = grace_of(now)
+
+local function left() return budget - work_done(swept.ended + swept.placed) end
 
 local function expire(id)
   local r = redis.call('HMGET', k('request', id), 'stream', 'entry', 'flags', 'reply', 'model', 'status')
@@ -17,48 +19,39 @@ local function expire(id)
     take_entry(r[1], r[2], r[5])
     local outcome, worker = expired_outcome(r[5], r[1], now)
     publish({id = id, flags = r[3], reply = r[4], model = r[5]}, 'expired', worker, outcome, now)
-    ended = ended + 1
+    if r[1] == k('parked', r[5]) then cancel_order(r[5]) end
+    swept.ended = swept.ended + 1
   end
   return true
 end
 
-local function keep_order(ref, load, token)
-  -- While the order waits in RQ's queue it stays valid. A worker that took it and died does not keep it alive.
-  local id = job_id(ref, token)
-  local job = P .. 'rq:job:' .. id
-  if redis.call('LPOS', COLD_QUEUE, id) and redis.call('EXISTS', job) == 1 then
-    redis.call('PEXPIRE', load, ORDER_TTL_MS)
-    redis.call('EXPIRE', job, JOB_TTL_S)
-  elseif redis.call('PTTL', load) > CLAIM_TTL_MS then
-    redis.call('PEXPIRE', load, CLAIM_TTL_MS)  -- taken: it is claimed soon, or never
-  end
-end
-
-local function look_at(ref)
-  local parked, load = k('parked', ref), k('load', ref)
-  local lease = redis.call('HMGET', load, 'token', 'phase', 'worker', 'until')
-  if redis.call('XLEN', parked) == 0 then
-    cancel_order(ref)
-  elseif lease[2] == 'ordered' then
-    keep_order(ref, load, lease[1])
-  elseif lease[2] == 'loading' and (not redis.call('ZSCORE', WORKERS, lease[3])
-      or not grace and tonumber(lease[4] or now + 1) <= now) then
-    redis.call('DEL', load)  -- its worker was reaped, or renews it no more: the next sweep orders again
-  elseif not lease[1] and #live_holders(ref, now) > 0 then
-    placed = placed + place_parked(ref, now, chunk)
-  elseif not lease[1] and not unloadable(ref) and breaker(ref, now) ~= 'open' then
-    local first = redis.call('XRANGE', parked, '-', '+', 'COUNT', 1)[1]
-    order_load(ref, first[1], now)
-    ordered = ordered + 1
-  end
-end
-
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, chunk)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, budget)) do
   redis.call('ZREM', DEADLINES, id)
   if not guarded(id, expire, id) then redis.call('ZADD', DEADLINES, now + LATER_MS, id) end
 end
-for _, ref in ipairs(redis.call('SRANDMEMBER', PARKED, chunk)) do guarded(ref, look_at, ref) end
-for _, id in ipairs(redis.call('ZRANDMEMBER', DEADLINES, chunk)) do
-  if guarded(id, end_if_lost, id, now) then ended = ended + 1 end
+local taken = {}
+guarded('the cold queue', function()
+  compact_queue()
+  head = queue_head(budget)
+end)
+if head then
+  local last = head == math.huge and '+inf' or '(' .. string.format('%.0f', head)
+  -- The youngest first: each order that is repeated is the new head.
+  for _, ref in ipairs(redis.call('ZREVRANGEBYSCORE', WAITING_ORDERS, last, '-inf', 'LIMIT', 0, budget)) do
+    if left() <= 0 then break end
+    taken[ref] = true
+    guarded(ref, look_at_taken, ref, now, grace, left())
+  end
 end
-return {ended, ordered, placed, errors}
+local refs = redis.call('SRANDMEMBER', PARKED, budget)
+table.sort(refs)
+for _, ref in ipairs(refs) do
+  if left() <= 0 then break end
+  if not taken[ref] then guarded(ref, look_at, ref, now, grace, left()) end
+end
+-- With many models to look at, few of the requests: an entry is seldom lost.
+local drawn = left() > 0 and math.max(math.ceil(budget / 4), left() - #refs) or 0
+for _, id in ipairs(redis.call('ZRANDMEMBER', DEADLINES, drawn)) do
+  if guarded(id, end_if_lost, id, now) then swept.ended = swept.ended + 1 end
+end
+return {swept.ended, swept.ordered, swept.placed, errors}

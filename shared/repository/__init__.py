@@ -2,6 +2,7 @@
 
     <repository>/<model>/<version>/manifest.json     written last, never changed
     <repository>/blobs/sha256/<hash>                 the bytes, stored once however many share them
+    <repository>/_index/...                          what was pushed and deleted; see index.py
 
 `open_repository` gives the store, `publish` writes a version to it. boto3 is imported only when
 an s3:// URL is opened.

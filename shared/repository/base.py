@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.errors import InvalidInput, RepositoryError, StoreUnavailable
 from shared.manifest import SHA256
@@ -15,6 +15,7 @@ from shared.names import MAX_VERSION, check_model_name
 MANIFEST = "manifest.json"
 MANIFEST_PATH = re.compile(r"([1-9][0-9]{0,8})/manifest\.json")  # in the folder of a model
 BLOBS = "blobs/sha256"
+INDEX = "_index"  # no model can have this name; see `index.py`
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,37 @@ BlobSource = FileSource | UrlSource
 @dataclass(frozen=True)
 class Listed:
     """A model of the repository and its versions, ascending. `error`: why it, or one of its
-    versions, cannot be read; such a version is left out of `versions`."""
+    versions, cannot be read; such a version is left out of `versions`. `required`: by version, as
+    far as the index knows, whether its manifest wants copies without a request."""
 
     name: str
     versions: list[int]
     error: str = ""
+    required: Mapping[int, bool] = field(default_factory=dict, compare=False)
+
+
+class Note(NamedTuple):
+    """A small object of the index. `tag`: changes with its content; `raw`: None if the reader has
+    this one."""
+
+    tag: str
+    raw: bytes | None
+
+
+class Notes(Protocol):
+    """The objects of the index, by their names in it. RepositoryError. See `index.py`."""
+
+    def read(self, name: str, known: str = "") -> Note:
+        """An object, unless its tag is `known`. BlobMissing."""
+
+    def put(self, name: str, raw: bytes) -> None:
+        """Write an object, whole, in place of one of that name."""
+
+    def list(self, start: str) -> list[str]:
+        """The names that begin with `start`, sorted."""
+
+    def delete(self, name: str) -> None:
+        """Remove an object, if it is there."""
 
 
 class Repository(Protocol):
@@ -60,6 +87,10 @@ class Repository(Protocol):
     @property
     def url(self) -> str:
         """The URL that was opened; without secrets."""
+
+    @property
+    def notes(self) -> Notes:
+        """The index, in which each push and delete is noted."""
 
     def check(self) -> None:
         """Return if the store can be reached and read, else raise why not."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, RepositoryError
 from shared.manifest import MAX_MANIFEST_BYTES
 from shared.names import VERSION, check_model_name
+from shared.repository import index
 from shared.repository.base import (
     MANIFEST,
     MANIFEST_PATH,
@@ -25,6 +26,7 @@ from shared.repository.base import (
     manifest_key,
 )
 from shared.repository.disk import copy_hashing, disk_errors, sync_folder
+from shared.repository.folder_notes import FolderNotes
 from shared.repository.naming import name_if_free, partial_in
 from shared.repository.url import RepositoryUrl
 
@@ -36,6 +38,7 @@ class FolderRepository:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.notes = FolderNotes(root, root / PARTIAL)
 
     @property
     def url(self) -> str:
@@ -107,6 +110,7 @@ class FolderRepository:
         except BlobMissing:
             if not self._put_if_absent(target, raw):
                 self._same_or_conflict(model, version, raw)
+        index.note(self.notes, index.pushed(model, version, raw))
 
     def delete_manifest(self, model: str, version: int) -> None:
         """Unlink it, and the folders above that are empty then."""
@@ -114,6 +118,7 @@ class FolderRepository:
         with _naming(f"manifest of {model} version {version}"):
             path.unlink()
             sync_folder(path.parent)
+        index.note(self.notes, index.Change(index.DELETED, model, version))
         for folder in (path.parent, path.parent.parent):
             try:
                 folder.rmdir()

@@ -25,6 +25,11 @@ _REASONS = {
     "InvalidAccessKeyId": "the store does not know the access key",
     "InvalidToken": "the session token does not belong to the access key",
 }
+# Stores say no more than "access denied" to these two.
+_OPTIONS = (
+    "a bucket whose requesters pay needs S3_REQUESTER_PAYS=1, and one that is part of the host "
+    "name S3_ADDRESSING_STYLE=virtual"
+)
 # Calls of which the permission has another name.
 _ACTIONS = {
     "ListObjectsV2": "ListBucket",
@@ -55,8 +60,10 @@ def is_expired(code: str, message: str) -> bool:
 def _refused(what: str, shown: str, code: str, operation: str) -> RepositoryError:
     if code == "InvalidObjectState":
         return RepositoryError(f"{what}: it is archived, and must be restored first ({shown})")
-    action = f"the store refused the credentials s3:{_ACTIONS.get(operation, operation)}"
-    return Forbidden(f"{what}: {_REASONS.get(code, action)} ({shown})")
+    if code in _REASONS:
+        return Forbidden(f"{what}: {_REASONS[code]} ({shown})")
+    action = _ACTIONS.get(operation, operation)
+    return Forbidden(f"{what}: the store refused the credentials s3:{action} ({shown}); {_OPTIONS}")
 
 
 def from_status(
@@ -82,5 +89,7 @@ def from_status(
     if is_transient(status):
         return StoreUnavailable(f"{what}: the store failed ({shown})")
     if 300 <= status < 400:
-        return RepositoryError(f"{what}: the store redirects ({shown}); check region and endpoint")
+        return RepositoryError(
+            f"{what}: the store redirects ({shown}); check region, endpoint and S3_ADDRESSING_STYLE"
+        )
     return RepositoryError(f"{what}: the store answered {shown}")

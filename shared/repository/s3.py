@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from shared.errors import BlobMissing, Conflict, Forbidden
 from shared.manifest import MAX_MANIFEST_BYTES
 from shared.names import check_model_name
+from shared.repository import index
 from shared.repository.base import (
     MANIFEST_PATH,
     Listed,
@@ -22,6 +23,7 @@ from shared.repository.base import (
 )
 from shared.repository.s3_client import PAYER, Connection, s3_errors
 from shared.repository.s3_listing import list_by_keys
+from shared.repository.s3_notes import S3Notes
 from shared.repository.s3_upload import upload
 from shared.repository.url import RepositoryUrl
 
@@ -36,6 +38,7 @@ class S3Repository:
         self._connection = connection
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
+        self.notes = S3Notes(connection, bucket, self._prefix)
 
     @property
     def url(self) -> str:
@@ -129,6 +132,7 @@ class S3Repository:
             )
             if not put:
                 self._same_or_conflict(model, version, raw)
+        index.note(self.notes, index.pushed(model, version, raw))
 
     def delete_manifest(self, model: str, version: int) -> None:
         """Checks first: S3 does not report a missing object."""
@@ -139,6 +143,7 @@ class S3Repository:
             client.delete_object(**where)
 
         self._connection.ask(f"manifest of {model} version {version}", delete)
+        index.note(self.notes, index.Change(index.DELETED, model, version))
 
     def blob_sources(self, sha256: str, size: int) -> UrlSource:
         """A GET URL, signed locally; the reader compares `size` with the first answer. It signs

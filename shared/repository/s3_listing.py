@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.names import RESERVED_NAMES
-from shared.repository.base import MANIFEST_PATH, Listed, is_model_name
+from shared.repository.base import INDEX, MANIFEST_PATH, Listed, is_model_name
+
+PASSED = RESERVED_NAMES | {INDEX}
 
 
 def list_by_keys(client: Any, bucket: str, prefix: str) -> list[Listed]:
@@ -35,7 +37,7 @@ def _keys(client: Any, bucket: str, prefix: str) -> Iterator[str]:
             return
         where = {"ContinuationToken": page["NextContinuationToken"]}
         reserved = keys[-1].partition("/")[0] if keys else ""
-        if reserved in RESERVED_NAMES - passed:
+        if reserved in PASSED - passed:
             passed.add(reserved)
             # Not past "blobs0": some stores sort by folder, and there "blobs-of-mine" comes later.
             where = {"StartAfter": f"{prefix}{reserved}/~"}

@@ -25,6 +25,7 @@ MIB = 1 << 20
 GROWTH = {"router": 60 * MIB, "worker": 200 * MIB}  # of resident memory, beyond the first look
 MORE_FILES = 100
 MORE_KEYS = 30  # another model or so may be held
+JSON_PROCESS = 56 * MIB  # 47 measured
 REDIS_GROWTH = 8 * MIB
 _DEVICE_ENDS = re.compile(r"its device process (?:was )?((?:killed by|ended with) .*?) after")
 
@@ -133,7 +134,13 @@ def _lasting(ground: Ground) -> list[str]:
 
 
 def _resident(slot: Slot) -> int:
-    return sum(map(resident_bytes, slot.pids))
+    """Of all its processes; of those for large JSON, which a gateway starts when it first needs
+    them, what is above the size of a fresh one."""
+    fresh = JSON_PROCESS if slot.module == "router" else 0
+    return sum(
+        resident_bytes(pid) if at == 0 else max(0, resident_bytes(pid) - fresh)
+        for at, pid in enumerate(slot.pids)
+    )
 
 
 def _files(slot: Slot) -> int:

@@ -9,7 +9,7 @@ import pytest
 from shared import constants, keys
 from tests.contract.test_protocol import LUA, TEXT, after, fields
 from worker.loading.loader import HEAD_START_S
-from worker.loading.orders import BLOCK_S
+from worker.membership import BEAT_EVERY_S
 
 
 def lua(name: str) -> str:
@@ -95,7 +95,7 @@ def test_the_times_of_the_two_deliveries_of_an_order_fit_together() -> None:
     of a blocking read, and does not outlive the order itself."""
     head_start_ms, direct_ms = constants.HEAD_START_MS, constants.DIRECT_TTL_MS
     assert head_start_ms < HEAD_START_S * 1000 <= 1.5 * head_start_ms
-    assert head_start_ms + BLOCK_S * 1000 < direct_ms < constants.ORDER_TTL_MS
+    assert head_start_ms + BEAT_EVERY_S * 1000 < direct_ms < constants.ORDER_TTL_MS
 
 
 def test_every_kind_of_key_that_a_script_names_is_in_the_table() -> None:

@@ -17,18 +17,20 @@ MAIN = {
     "device": "worker/process.py",
     "parent": "worker/__main__.py",
 }
-SCRIPTS = ("shared/gateway_scripts.py", "shared/worker_scripts.py")
+SCRIPTS = (
+    "shared/gateway_scripts.py", "shared/housekeeping_scripts.py", "shared/worker_scripts.py",
+)  # fmt: skip
 REACHES = ("failpoints.reach", "failpoints.reach_now")
 
 
 def points_of(kind: str) -> set[str]:
     """All points of one kind of process."""
-    found = set()
+    found = set[str]()
     for path in _closure(ROOT / MAIN[kind]):
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in REACHES:
                 # (That of `script_runner.py` is made of the script's name: see below.)
-                found |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+                found |= {str(arg.value) for arg in node.args if isinstance(arg, ast.Constant)}
             if isinstance(node, ast.Attribute) and node.attr in _scripts():
                 found |= _around(node)
     return found
@@ -38,27 +40,36 @@ def _around(method: ast.Attribute) -> set[str]:
     """The points of a method of `scripts` that is called, or handed on to be called."""
     if not ast.unparse(method.value).endswith("scripts"):
         return set()
-    return {f"{_scripts()[method.attr]}.{when}" for when in ("before", "after")}
+    scripts = _scripts()[method.attr]
+    return {f"{script}.{when}" for script in scripts for when in ("before", "after")}
 
 
 @cache
-def _scripts() -> dict[str, str]:
-    """Methods of `Scripts`, and the script that each runs."""
+def _scripts() -> dict[str, set[str]]:
+    """Methods of `Scripts`, and the scripts that each runs, those of its own helpers too."""
     nodes = (node for path in SCRIPTS for node in ast.walk(tree(ROOT / path)))
-    methods = (node for node in nodes if isinstance(node, ast.AsyncFunctionDef))
-    return {
-        method.name: str(call.args[0].value)
-        for method in methods
-        for call in ast.walk(method)
-        if isinstance(call, ast.Call)
-        and ast.unparse(call.func) in ("self._run", "self._counts")
-        and isinstance(call.args[0], ast.Constant)
-    }
+    methods = {node.name: node for node in nodes if isinstance(node, ast.AsyncFunctionDef)}
+    found = {name: _run_by(method, methods) for name, method in methods.items()}
+    return {name: scripts for name, scripts in found.items() if scripts}
+
+
+def _run_by(method: ast.AsyncFunctionDef, methods: dict[str, ast.AsyncFunctionDef]) -> set[str]:
+    scripts = set[str]()
+    for call in ast.walk(method):
+        if not isinstance(call, ast.Call):
+            continue
+        name = ast.unparse(call.func).removeprefix("self.")
+        if name in ("_run", "_counts"):
+            if isinstance(call.args[0], ast.Constant):
+                scripts.add(str(call.args[0].value))
+        elif name in methods:
+            scripts |= _run_by(methods[name], methods)
+    return scripts
 
 
 def scripts_run() -> set[str]:
     """Every script that `Scripts` can run."""
-    return set(_scripts().values())
+    return set[str]().union(*_scripts().values())
 
 
 def _closure(start: Path) -> set[Path]:

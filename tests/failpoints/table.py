@@ -33,9 +33,9 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
         dying_workers.too_large: _around("refuse_load", "fail_load"),
         dying_workers.restart: ["self_test.mid", *_around("register")],
         dying_workers.reloading: _around("reload"),
-        dying_workers.drain: _around("leave"),
+        dying_workers.drain: _around("leave", "release"),
     },
-    "parent": {dying_workers.bereaved: _around("fence_worker")},
+    "parent": {dying_workers.bereaved: _around("fence_worker", "release")},
     "gateway": {
         dying_gateways.placing: _around("place"),
         dying_gateways.cancelling: _around("cancel"),

@@ -58,7 +58,7 @@ class Cell:
     async def gateway(self, name: str = "gw1", lease_ms: int = LEASE_MS) -> int:
         """Renew a gateway's lease, so that replies to it are kept."""
         await self.attend()
-        return await self.scripts.gateway_beat(name, lease_ms)
+        return (await self.scripts.gateway_beat(name, lease_ms)).moved
 
     async def attend(self) -> None:
         """Note that gateways have kept the clock until now: Redis was not away."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,16 @@ class Fleet:
         listed = ",".join(f"{n}={self.servers[n].url}{mark}{weight}" for n, mark, weight in parts)
         usual = {"WARMROUTE_CELLS": listed, "WARMROUTE_SHARED_MEMORY": "off"}
         return running_gateway(self.cells["a"], self.repository, **{**usual, **env})
+
+    @contextmanager
+    def hanging(self, name: str) -> Iterator[None]:
+        """The Redis of a cell takes connections and answers nothing."""
+        pid = self.servers[name].child.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     async def restart(self, name: str) -> None:
         """A Redis of that address, empty."""

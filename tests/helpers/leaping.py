@@ -39,7 +39,7 @@ class Redis:
         """Heartbeats of the worker."""
         epoch = (await self.cell.epoch("w1")).decode()
         for _ in range(count):
-            said = await self.cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {})
+            said = (await self.cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {})).answer
             assert said == "ok"
 
     async def explain(self, leap_ms: int) -> None:

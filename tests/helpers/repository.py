@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +10,33 @@ from pathlib import Path
 
 from shared.errors import BlobMissing, Forbidden
 from shared.manifest import Manifest
-from shared.repository.base import BlobSource, Listed
+from shared.repository.base import BlobSource, Listed, Note
+
+
+class FakeNotes:
+    """An index in memory; empty, unless a test or a gateway writes to it."""
+
+    def __init__(self, asked: Callable[[str], None]) -> None:
+        self.kept: dict[str, bytes] = {}
+        self._asked = asked
+
+    def read(self, name: str, known: str = "") -> Note:
+        self._asked(f"read {name}")
+        if name not in self.kept:
+            raise BlobMissing(f"no note {name}")
+        tag = hashlib.sha256(self.kept[name]).hexdigest()
+        return Note(tag, None if tag == known else self.kept[name])
+
+    def put(self, name: str, raw: bytes) -> None:
+        self._asked(f"put {name.partition('/')[0]}")
+        self.kept[name] = raw
+
+    def list(self, start: str) -> list[str]:
+        self._asked(f"list {start}")
+        return sorted(name for name in self.kept if name.startswith(start))
+
+    def delete(self, name: str) -> None:
+        self.kept.pop(name, None)
 
 
 class FakeRepository:
@@ -28,6 +55,7 @@ class FakeRepository:
         self.inside = 0
         self.most_inside = 0
         self._lock = threading.Lock()
+        self.notes = FakeNotes(self._asked)
 
     def add(self, manifest: Manifest) -> bytes:
         """Publish a version."""

@@ -52,7 +52,11 @@ def left_over(store: Store, keys: Keys, *, loads: bool = True) -> list[str]:
     streams = (keys.work(""), keys.parked(""), keys.ingress, keys.outbox, keys.failures)
     gone = (keys.started(""), keys.parked(""), *((keys.load(""), keys.loads("")) if loads else ()))
     # RQ's own notes begin with the name of the queue too, and expire.
-    alone = (keys.parked_refs, keys.deadlines, *((keys.rq_queue(),) if loads else ()))
+    alone = (
+        keys.parked_refs,
+        keys.deadlines,
+        *((keys.rq_queue(), keys.waiting_orders) if loads else ()),
+    )
     found = []
     for name in store.names():
         if name in alone or name.startswith(gone):

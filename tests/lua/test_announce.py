@@ -132,7 +132,7 @@ async def test_a_holder_that_looks_dead_loses_nothing_that_is_parked(cell: Cell)
     cell.scripts.now_ms += LEASE_MS
     assert await announce(cell, "w1", epoch, token) == 0
     assert await cell.client.xlen(cell.keys.parked(REF)) == 1
-    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "ok"
+    assert (await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {})).answer == "ok"
     assert await cell.scripts.sweep() == (0, 0, 1)
     assert await cell.client.xlen(cell.keys.work("w1")) == 1
     assert (await cell.record(item.id))["status"] == b"placed"

@@ -46,9 +46,9 @@ async def test_what_a_gateway_has_read_stays_with_it(cell: Cell, redis: Redis) -
     await cell.client.xreadgroup("g", "gw1", {cell.keys.ingress: ">"})
     assert await cell.client.pttl(cell.keys.replies("gw1")) > MINUTES_10
     redis.now_ms += LEASE_MS + 1
-    assert await cell.scripts.gateway_beat("gw2", LEASE_MS) == 0
+    assert (await cell.scripts.gateway_beat("gw2", LEASE_MS)).moved == 0
     await redis.explain(0)
-    assert await cell.scripts.gateway_beat("gw2", LEASE_MS) == 0
+    assert (await cell.scripts.gateway_beat("gw2", LEASE_MS)).moved == 0
     assert [row.entry for row in await cell.stream(cell.keys.ingress)] == [entry]
     assert await cell.client.zscore(cell.keys.gateways, "gw1") == redis.now_ms + LEASE_MS
 

@@ -145,7 +145,7 @@ async def test_a_worker_that_several_models_crash_is_suspect(cell: Cell) -> None
     assert 0 < await cell.client.pttl(cell.keys.crashed("bad")) <= CALM_MS
     await cell.client.delete(cell.keys.crashed("bad"))
     epoch = await cell.worker("bad")
-    assert await cell.scripts.heartbeat("bad", epoch, "one", LEASE_MS, 0, {}) == "ok"
+    assert (await cell.scripts.heartbeat("bad", epoch, "one", LEASE_MS, 0, {})).answer == "ok"
     assert await cell.client.hgetall(cell.keys.unhealthy) == {}
 
 

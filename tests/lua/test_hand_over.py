@@ -1,9 +1,9 @@
-"""hand_over: a stopping gateway gives away what its callers wait for, in one step."""
+"""hand_over: a stopping gateway gives away what its callers wait for."""
 
 from __future__ import annotations
 
 from shared.placed import Placed
-from shared.scripts import Placing, Waiting
+from shared.scripts import CHUNK, Placing, Waiting
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import REF, placing
 
@@ -106,3 +106,18 @@ async def test_an_outcome_in_the_memory_of_a_gateway_that_left_is_a_clear_failur
     record = await cell.record(item.id)
     assert record["status"] == b"failed" and record["outcome"].startswith(b"unavailable ")
     assert [r["outcome"] for r in await cell.replies("gw2")] == [record["outcome"]]
+
+
+async def test_many_are_handed_over_in_parts(cell: Cell) -> None:
+    """Redis is not held for all of them; the reply stream goes with the last part."""
+    await cell.gateway("gw1")
+    epoch = await cell.worker("w1", holds=[REF])
+    items = [placing(flags="") for _ in range(2 * CHUNK + 3)]
+    rows = [waiting(cell, i, p) for i, p in zip(items, await cell.place(*items), strict=True)]
+    ended = (await cell.read("w1"))[:2]
+    await cell.begin("w1", epoch, ended)
+    await cell.complete("w1", epoch, ended)
+    kept, unread = await hand_over(cell, *rows)
+    assert kept == [0, 0] + [1] * (len(items) - 2)
+    assert {r["id"].decode() for r in unread} == {i.id for i in items[:2]}
+    assert not await cell.exists(cell.keys.replies("gw1"))

@@ -22,7 +22,7 @@ async def reports(
 
 async def beat(cell: Cell, name: str, epoch: str, health: str, *failing: str, held: int = 1) -> str:
     fields = {"health": health, "failing": json.dumps(failing)}
-    return await cell.scripts.heartbeat(name, epoch, "one", LEASE_MS, held, fields)
+    return (await cell.scripts.heartbeat(name, epoch, "one", LEASE_MS, held, fields)).answer
 
 
 async def placed_on(cell: Cell, number: int = 4, ref: str = REF) -> set[str]:
@@ -52,7 +52,7 @@ async def test_a_report_that_cannot_be_read_is_no_illness(cell: Cell, failing: s
     """Nor does it stop a heartbeat."""
     epoch = await worker(cell, "w1")
     fields = {"health": "healthy", "failing": failing}
-    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 0, fields) == "ok"
+    assert (await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 0, fields)).answer == "ok"
     assert await cell.exists(cell.keys.unhealthy) == []
 
 

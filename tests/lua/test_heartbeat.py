@@ -7,7 +7,7 @@ from tests.helpers.factories import OTHER_REF, REF, placing
 
 
 async def beat(cell: Cell, epoch: str, held: int = 1, **fields: object) -> str:
-    return await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, held, fields)
+    return (await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, held, fields)).answer
 
 
 async def test_the_lease_is_renewed_and_the_report_kept(cell: Cell) -> None:

@@ -76,6 +76,5 @@ async def test_a_lost_index_of_parked_models_is_built_again(cell: Cell) -> None:
     """Without it no load would be ordered for them."""
     await cell.place(placing())
     await cell.client.delete(cell.keys.parked_refs, cell.keys.load(REF))
-    await cell.scripts.sweep()
-    assert (await cell.scripts.sweep())[1] == 1
+    assert sum([(await cell.scripts.sweep())[1] for _ in range(2)]) == 1
     assert await cell.token(REF)

@@ -60,7 +60,9 @@ async def test_leases_are_kept(cell: Cell) -> None:
     epoch = await cell.worker("w1", holds=[REF])
     await cell.gateway()
     await fill(cell)
-    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used_bytes": 7}) == "ok"
+    assert (
+        await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used_bytes": 7})
+    ).answer == "ok"
     assert await cell.client.hget(cell.keys.worker("w1"), "used_bytes") == b"7"
     assert await cell.gateway() == 0
 
@@ -144,7 +146,7 @@ async def test_sessions_are_kept_and_given_up(cell: Cell) -> None:
     assert await cell.scripts.close_session("s2")
     cell.scripts.now_ms += LEASE_MS
     assert await cell.scripts.reconcile() == (1, 0)
-    assert await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {}) == "ok"
+    assert (await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 1, {})).answer == "ok"
     for call in (
         cell.scripts.open_session("s4", 1000, 10, [(REF, 1)]),
         cell.scripts.set_policy(REF, {"pin": "1"}),

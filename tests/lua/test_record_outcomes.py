@@ -94,7 +94,9 @@ async def test_a_request_reported_as_late_ends_as_expired(cell: Cell, parked: bo
     where = ("", "") if parked else (cell.keys.work("w1"), placed.entry)
     said = await cell.cancel(item.id, *where, late=True)
     assert said == "expired the deadline passed: " + (
-        "a load of its model was ordered" if parked else "it was placed on worker w1"
+        "a load of its model was ordered, and no worker has started it"
+        if parked
+        else "it was placed on worker w1"
     )
     assert await cell.cancel(item.id, *where, late=True) == "expired"
     (row,) = await failures(cell)

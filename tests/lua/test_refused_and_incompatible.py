@@ -75,7 +75,7 @@ async def test_a_request_that_a_holder_can_serve_does_not_fail(cell: Cell) -> No
     cell.scripts.now_ms += 1
     await cell.place(kept())
     token = await cell.claim("w2", second)
-    assert await cell.scripts.heartbeat("w1", first, "one", LEASE_MS, 1, {}) == "ok"
+    assert (await cell.scripts.heartbeat("w1", first, "one", LEASE_MS, 1, {})).answer == "ok"
     assert await cell.scripts.refuse_load("w2", REF, token) == "no_capacity"
     assert await cell.scripts.sweep() == (0, 0, 1)
     assert await cell.client.xlen(cell.keys.work("w1")) == 1
@@ -163,7 +163,7 @@ async def test_a_failed_load_fails_no_request_that_a_holder_can_serve(cell: Cell
     cell.scripts.now_ms += 1
     await cell.place(kept())
     await cell.claim("w2", second)
-    assert await cell.scripts.heartbeat("w1", first, "one", LEASE_MS, 1, {}) == "ok"
+    assert (await cell.scripts.heartbeat("w1", first, "one", LEASE_MS, 1, {})).answer == "ok"
     await cell.client.hset(cell.keys.worker("w1"), "device_class", "b")
     await cell.client.sadd(cell.keys.incompatible(REF), "b")
     await cell.client.expire(cell.keys.incompatible(REF), 60)

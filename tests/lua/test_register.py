@@ -74,7 +74,7 @@ async def test_a_zombie_of_the_old_epoch_is_fenced(cell: Cell) -> None:
     """Two processes under one name: the later one has it."""
     old = await cell.worker("w1", holds=[REF])
     await cell.worker("w1")
-    assert await cell.scripts.heartbeat("w1", old, "one", LEASE_MS, 1, {}) == "fenced"
+    assert (await cell.scripts.heartbeat("w1", old, "one", LEASE_MS, 1, {})).answer == "fenced"
     assert not await cell.scripts.leave("w1", old, MAX_ATTEMPTS)
 
 

@@ -238,4 +238,4 @@ async def beating(cell: Cell, name: str, busy: float, holds: Iterable[str] = ())
     """A worker whose heartbeat says how busy it is."""
     epoch, held = await cell.worker(name, holds=holds), len(list(holds))
     report = {"state": "ready", "busy_share": busy, "service_ms": 60_000}
-    assert await cell.scripts.heartbeat(name, epoch, "one", LEASE_MS, held, report) == "ok"
+    assert (await cell.scripts.heartbeat(name, epoch, "one", LEASE_MS, held, report)).answer == "ok"

@@ -6,7 +6,8 @@ from collections import Counter
 
 from tests.model.load_rules import lease_of, loader, under_way
 from tests.model.load_target import KNOWN_TTL, excluded, live_workers, rank_of
-from tests.model.model import Model, must
+from tests.model.model import Model
+from tests.model.prediction import must
 from tests.model.run import Choices, Run
 
 KEY = "tenant"  # of their affinity

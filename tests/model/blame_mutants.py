@@ -108,7 +108,8 @@ CRASHES = [
     ),
     *of(
         "lib/release_worker", "begin fence_worker register announce",
-        ("what_crashed_it_goes_first", "items[has_run and 2 or 1]", "items[1]"),
+        ("what_crashed_it_goes_first", "rows[redis.call('HEXISTS', started, e[1]) + 1]",
+         "rows[2 - redis.call('HEXISTS', started, e[1])]"),
         ("its_illness_outlives_it", "redis.call('HDEL', UNHEALTHY, worker)", ""),
     ),
 ]  # fmt: skip

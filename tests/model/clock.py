@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tests.model.model import Model, must
+from tests.model.model import Model
+from tests.model.prediction import must
 from tests.model.run import LEASE_MS, Choices, Run
 
 FAR_MS = 1000

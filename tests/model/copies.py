@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.model import load_target
 from tests.model.load_target import SPARE, setting
-from tests.model.model import Model, must
+from tests.model.model import Model
+from tests.model.prediction import must
 
 SPILL_FROM, NO_CAPACITY_MS, LOOK_AGAIN_MS = 4, 5000, 250
 

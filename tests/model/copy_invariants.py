@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tests.model.load_target import failure_of, least_copies
-from tests.model.model import must
+from tests.model.prediction import must
 from tests.model.state import State
 
 

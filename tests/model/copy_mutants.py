@@ -18,7 +18,7 @@ LOADS = [
         ("a_further_copy_is_unwanted", "if (extra == '' or over) and", "if"),
         ("nobody_has_a_head_start", "if chosen ~= ''", "if false"),
         ("the_head_start_never_ends", "tonumber(r[6]) + HEAD_START_MS", "2 ^ 50"),
-        ("its_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1,", "#("),
+        ("its_job_stays_in_the_queue", "forget_order(ref, token)", ""),
     ),
     *of(
         "lib/blame", "claim_load order_copy announce refuse_load reload",
@@ -236,7 +236,7 @@ COPIES = [
     *of(
         "lib/order", "order_copy sweep cancel retire announce",
         ("the_warm_worker_gets_no_order", "if chosen ~= '' then", "if false then"),
-        ("a_further_copy_is_taken_back", "or ((lease[3] or '') ~= '' and not extra)", ""),
+        ("a_further_copy_is_taken_back", "(lease[3] or '') ~= '' and not extra", "false"),
         ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)", ""),
     ),
 ]  # fmt: skip

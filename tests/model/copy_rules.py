@@ -12,9 +12,10 @@ from tests.model.loaded_versions import (
     rests,
     wish_nothing,
 )
-from tests.model.model import STALL_SPARE, Model, must
+from tests.model.model import Model
+from tests.model.prediction import STALL_SPARE, must
 from tests.model.run import Choices, Run
-from tests.model.session_rules import end_session, unpin_lost
+from tests.model.session_rules import end_session, models_of, unpin_lost
 
 POLICIES = (
     {"min_copies": "1"}, {"min_copies": "2"}, {"min_copies": ""}, {"pin": "1"}, {"pin": "1"},
@@ -179,12 +180,19 @@ async def reconcile(run: Run, c: Choices) -> None:
     answer, m = await run.call("reconcile", run.scripts.reconcile())
     late = sorted((at, session) for session, at in m.state.sessions.items() if at <= m.now)
     grace = grace_of(m)
-    ended = sum(_end_or_keep(m, session, grace) for _, session in late[: run.chunk])
+    ended = unpinned = 0
+    for _, session in late[: run.chunk]:
+        if unpinned < run.chunk:
+            models = len(models_of(m, session))
+            was_open = _end_or_keep(m, session, grace)
+            ended, unpinned = ended + was_open, unpinned + models * was_open
     must(len(m.state.min_copies) <= run.chunk, "all that is wanted is looked at in one call")
     most, before = 2 * len(live_workers(m.state, m.now)), len(m.state.orders)
     sure = before + len(m.state.min_copies) <= most + 1
     ordered = 0
     for ref in sorted(m.state.min_copies):
+        if m.work_done(unpinned) >= run.chunk:
+            break
         if not sure and not _was_looked_at(m, ref):
             continue
         unpin_lost(m, ref)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import shared.gateway_scripts
+import shared.housekeeping_scripts
 import shared.worker_scripts
 from shared.errors import Unavailable
 from tests.helpers.cell import Cell, open_cell
@@ -32,9 +33,10 @@ from tests.model import (
     worker_rules,
     world_rules,
 )
-from tests.model.model import Wrong, must
+from tests.model.prediction import CLAIM_TTL, ORDER_TTL, Wrong, must
 from tests.model.run import LONGEST_TIMEOUT_MS, Choices, Plan, Run, Step
 from tests.model.shrink import LARGEST, shrunk
+from tests.model.state import State
 from tests.model.virtual import Mutant, VirtualScripts
 
 Rule = Callable[[Run, Choices], Awaitable[None]]
@@ -79,15 +81,29 @@ async def settle(run: Run, c: Choices) -> None:
     run.scripts.now_ms = run.now
     await world_rules.attend(run)
     while run.state.leases or run.state.deadlines:
-        before = len(run.state.leases), len(invariants.live(run.state)), len(run.state.deadlines)
+        before = _to_end(run.state)
         await sweep_rules.reap(run, c)
         await sweep_rules.sweep(run, c)
-        now = len(run.state.leases), len(invariants.live(run.state)), len(run.state.deadlines)
+        now = _to_end(run.state)
         must(now < before or sum(now) < sum(before), f"I6: nothing ends any more: {run.state}")
+    run.now += ORDER_TTL + CLAIM_TTL
+    run.scripts.now_ms = run.now
+    await world_rules.attend(run)
     await sweep_rules.sweep(run, c)
+    while run.state.waits or run.state.orders:
+        before = _to_end(run.state)
+        await sweep_rules.sweep(run, c)
+        must(_to_end(run.state) < before, f"the cold queue never empties: {run.state}")
     while run.state.sessions:
         await copy_rules.reconcile(run, c)
     invariants.check_quiet(run.state)
+
+
+def _to_end(state: State) -> tuple[int, ...]:
+    """What is left of a cell in which nobody is alive."""
+    held = [len(refs) for part in (state.holds, state.loading) for refs in part.values()]
+    queue = len(state.orders) + len(state.waits)
+    return len(state.leases), sum(held), len(invariants.live(state)), len(state.deadlines), queue
 
 
 RULES: dict[str, Rule] = {rule.__name__: rule for rule in (*_ALWAYS, *_OPTIONAL, *_RARE, settle)}
@@ -180,12 +196,15 @@ class Explorer:
 
     def run(self, plan: Plan, seed: int = 0) -> Failure | None:
         """What went wrong, if anything did."""
+        modules = (shared.gateway_scripts, shared.housekeeping_scripts, shared.worker_scripts)
         before = shared.gateway_scripts.CHUNK
-        shared.gateway_scripts.CHUNK = shared.worker_scripts.CHUNK = plan.chunk
+        for module in modules:
+            module.CHUNK = plan.chunk
         try:
             return self._loop.run(self._run(plan, seed))
         finally:
-            shared.gateway_scripts.CHUNK = shared.worker_scripts.CHUNK = before
+            for module in modules:
+                module.CHUNK = before
 
     async def _run(self, plan: Plan, seed: int) -> Failure | None:
         await forget_cell(self._cell.client, self._cell.keys)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from shared.scripts import Cancel
 from tests.model import outcomes
 from tests.model.clock import grace_of
-from tests.model.model import REPLIES_TTL, STALL_SPARE, Model, must
+from tests.model.model import Model
 from tests.model.moves import publish
 from tests.model.outcomes import late, recall
 from tests.model.place_rules import memory_fits
+from tests.model.prediction import REPLIES_TTL, STALL_SPARE, must
 from tests.model.run import LEASE_MS, Choices, Run
 
 
@@ -97,9 +98,9 @@ async def record_outcomes(run: Run, c: Choices) -> None:
 async def gateway_beat(run: Run, c: Choices) -> None:
     """A gateway lives; what dead ones had read goes back into the doors."""
     gateway = c.of(run.gateways)
-    moved, m = await run.call(
-        f"gateway_beat {gateway}", run.scripts.gateway_beat(gateway, LEASE_MS)
-    )
+    beat, m = await run.call(f"gateway_beat {gateway}", run.scripts.gateway_beat(gateway, LEASE_MS))
+    moved = beat.moved
+    must(beat.keeps_house, "gateway_beat: nobody keeps house")
     run.doors_open = True
     m.state.gateways[gateway] = m.now + LEASE_MS
     m.state.replies.setdefault(gateway, [{"id": ""}])

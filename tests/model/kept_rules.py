@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from shared.constants import DEAD_LETTERS_MAX
-from tests.model.model import RESULT_TTL, Model, must
+from tests.model.model import Model
 from tests.model.place_rules import memory_fits
+from tests.model.prediction import RESULT_TTL, must
 from tests.model.run import Choices, Run
 
 OUTBOX_MS, OF_LETTERS = 60_000, 4

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from tests.model.model import Model, must
-from tests.model.releasing import Wiping, unindex, wipe
+from tests.model.model import Model
+from tests.model.prediction import must
+from tests.model.releasing import Wiping, unindex, wipe_all
 from tests.model.run import LEASE_MS, Choices, Run
 
 
@@ -22,8 +23,7 @@ async def register(run: Run, c: Choices) -> None:
     epoch, m = await run.call(
         f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
     )
-    m.state.leases.pop(worker, None)
-    wipe(m, worker, Wiping(run.attempts, "its worker registered again"))
+    wipe_all(m, worker, Wiping(run.attempts, "its worker registered again"), run.chunk)
     given = {e for known in run.seen.epochs.values() for e in known}
     must(epoch not in given, f"I20: epoch {epoch} is not new")
     run.seen.epochs[worker].append(epoch)
@@ -80,10 +80,11 @@ async def heartbeat(run: Run, c: Choices) -> None:
     held = len(run.state.holds.get(worker, ())) + c.chance(4)
     report = {"completed_per_s": "3", "state": "draining" if c.chance(4) else "ready"}
     report |= _report(run, c)
-    answer, m = await run.call(
+    beaten, m = await run.call(
         f"heartbeat {worker} {epoch} {incarnation}",
         run.scripts.heartbeat(worker, epoch, incarnation, LEASE_MS, held, report),
     )
+    answer = beaten.answer
     record = m.state.workers.get(worker)
     if record is None or record["epoch"] != epoch:
         taken = record is not None and record["incarnation"] != incarnation

@@ -8,9 +8,10 @@ from tests.model.blame import MOST_ASKED, agreed_cause, class_agrees, forgive, n
 from tests.model.load_rules import end_load, lease_of, loader, under_way
 from tests.model.load_target import KNOWN_TTL, failed_workers, is_one_left, least_copies
 from tests.model.loaded_versions import not_live, note_live
-from tests.model.model import Model, must
+from tests.model.model import Model
 from tests.model.moves import PASSING_MARK, publish
 from tests.model.parked import place_parked
+from tests.model.prediction import must
 from tests.model.run import COPY_BYTES, Choices, Run
 from tests.model.state import Load
 
@@ -68,9 +69,8 @@ def _announced(
         going = not place_parked(m, ref, run.chunk)[1]
     left = len(m.state.parked.get(ref, {}))
     if left == 0:
-        m.state.waiting.discard(ref)
-        m.state.parked.pop(ref, None)
         m.forget(f"unloadable:{ref}")
+        m.unorder(ref)
     left = left if going else 0
     if left == 0 and token:
         end_load(m, worker, ref)

@@ -11,7 +11,8 @@ from tests.model.load_target import (
     setting,
     soonest,
 )  # fmt: skip
-from tests.model.model import STALL_SPARE, Model, must
+from tests.model.model import Model
+from tests.model.prediction import STALL_SPARE, must
 from tests.model.run import LOAD_LEASE_MS, Choices, Run
 from tests.model.state import Load
 
@@ -47,13 +48,13 @@ async def take_order(run: Run, c: Choices) -> None:
     """A worker's RQ thread pops an order, perhaps with the job."""
     if not run.state.orders:
         return
-    job = c.of(sorted(run.state.orders))
+    job = run.state.orders[0]
     lost = c.chance(3)
-    await run.scripts.touch("LREM", f"{run.keys.rq_queue()}", 1, job)
+    await run.scripts.touch("LPOP", run.keys.rq_queue())
     if lost:
         await run.scripts.touch("DEL", run.keys.rq_job(job))
     _, m = await run.call(f"take {job}", run.scripts.touch("PING"))
-    m.state.orders.discard(job)
+    m.state.orders.pop(0)
     if lost:
         m.forget(f"rq:job:{job}")
     run.check("take_order", m)
@@ -96,7 +97,7 @@ def _claimed(m: Model, worker: str, epoch: str, ref: str, token: str) -> str:
         return "refused"
     if load.chosen not in ("", worker) and m.now < load.since + HEAD_START_MS:
         return "later"
-    m.take_back_job(ref, token)  # taken over the direct way
+    m.forget_order(ref, token)
     if rank_of(m.state, worker, ref):
         m.state.workers[worker]["trial"] = str(m.now)
     m.state.loads[ref] = load._replace(worker=worker, phase="loading", since=m.now)

@@ -10,8 +10,9 @@ from shared.placed import Limits
 from tests.model.copies import spill, stays_with
 from tests.model.crashes import count_success, crashed_holders
 from tests.model.load_target import rank_of
-from tests.model.model import RECORD_SPARE, RESULT_TTL, Model, must
+from tests.model.model import Model
 from tests.model.outcomes import trace
+from tests.model.prediction import JOB_TTL, RECORD_SPARE, RESULT_TTL, must
 from tests.model.state import Item
 
 EXPIRED = "expired the deadline passed"
@@ -137,6 +138,9 @@ def _accept(m: Model, item: Item, worker: str, room: Room | None, waits: bool) -
     entry = m.add("parked", item.ref, item)
     _record(m, item, "parked", f"parked:{item.ref}", entry, room)
     m.state.waiting.add(item.ref)
+    load = m.state.loads.get(item.ref)
+    if load and load.phase == "ordered":  # now a request waits for it
+        m.lives(f"load:{item.ref}", JOB_TTL)
     if not waits and item.ref not in m.state.loads:
         m.order(item.ref)
     return Answer("parked", "", entry)

@@ -8,7 +8,7 @@ deletes what it has just read, in the same script).
 
 from __future__ import annotations
 
-from tests.model import blame_mutants, copy_mutants, kept_mutants
+from tests.model import blame_mutants, copy_mutants, kept_mutants, shared_mutants
 from tests.model.planting import EPOCH_CHECK, REGISTERED_CHECK, of
 
 GATEWAY = [
@@ -65,9 +65,10 @@ GATEWAY = [
     ),
     *of(
         "reap", "reap tick announce",
-        ("a_part_is_forgotten", "if left == 0 then redis.call('ZREM', WORKERS, worker) end",
-         "redis.call('ZREM', WORKERS, worker)"),
         ("the_living_are_reaped", "'-inf', now,", "'-inf', '+inf',"),
+    ),
+    *of(
+        "reap", "reap tick announce keep_clock leave place",
         ("the_dying_are_reaped_after_a_stall", "if grace or", "if"),
     ),
     *of(
@@ -82,11 +83,23 @@ GATEWAY = [
         ("no_grace", "tonumber(ends or 0) > now and tonumber(ends) or nil", "nil"),
     ),
     *of(
-        "sweep", "sweep tick claim_load renew_load place",
+        "lib/waiting_models", "sweep tick claim_load renew_load place",
         ("a_load_that_is_not_renewed_goes_on", "tonumber(lease[4] or now + 1) <= now", "false"),
     ),
     *of(
-        "sweep", "sweep fail_load claim_load announce",
+        "sweep", "sweep place announce reap tick",
+        ("it_has_no_budget", "if left() <= 0 then break end", ""),
+    ),
+    *of(
+        "lib/parked", "sweep place announce reap tick heartbeat",
+        ("it_has_no_budget", "if work_done(i - 1) - before >= budget then", "if false then"),
+    ),
+    *of(
+        "hand_over", "hand_over announce place",
+        ("it_goes_before_all_is_handed_over", "if ARGV[3] == '' then return out end", ""),
+    ),
+    *of(
+        "lib/waiting_models", "sweep fail_load claim_load announce",
         ("a_failed_load_is_tried_at_once", "and not unloadable(ref)", ""),
     ),
     *of(
@@ -96,8 +109,14 @@ GATEWAY = [
     *of(
         "sweep", "sweep tick claim_load take_order announce",
         ("the_late_stay_where_they_are", "take_entry(r[1], r[2], r[5])", ""),
+        ("what_was_taken_is_not_looked_at", "guarded(ref, look_at_taken, ref,", "tostring(ref,"),
+        ("the_oldest_is_repeated_first", "'ZREVRANGEBYSCORE', WAITING_ORDERS, last, '-inf'",
+         "'ZRANGEBYSCORE', WAITING_ORDERS, '-inf', last"),
+    ),
+    *of(
+        "lib/waiting_models", "sweep tick claim_load take_order announce",
         ("a_lost_order_is_not_repeated", "order_load(ref, first[1], now)", ""),
-        ("an_order_in_the_queue_ends", "redis.call('PEXPIRE', load, ORDER_TTL_MS)", ""),
+        ("an_order_in_the_queue_ends", "redis.call('EXPIRE', load, JOB_TTL_S)", ""),
         ("a_taken_order_lives_on", "redis.call('PEXPIRE', load, CLAIM_TTL_MS)", "local _ = 0"),
     ),
 ]  # fmt: skip
@@ -105,8 +124,9 @@ GATEWAY = [
 WORKER = [
     *of(
         "register", "register heartbeat begin",
-        ("the_old_ones_requests_stay", "repeat until release_worker(worker, how, 128, now) == 0",
-         "redis.call('DEL', k('work', worker))"),
+        ("the_old_ones_requests_stay", "release_worker(worker, how, tonumber(ARGV[7]), now)",
+         "redis.call('DEL', k('work', worker)) * 0"),
+        ("it_begins_before_all_is_released", "if left > 0 then return left end", ""),
         ("an_epoch_comes_twice", "redis.call('SET', EPOCH, epoch)", "epoch = '7'"),
         ("no_lease", "redis.call('ZADD', WORKERS, now + tonumber(ARGV[3]), worker)", ""),
     ),
@@ -118,7 +138,7 @@ WORKER = [
         ("a_lost_stream_goes_unnoticed",
          "redis.call('EXISTS', stream) == 0 or #redis.call('XINFO', 'GROUPS', stream) == 0",
          "false"),
-        ("a_lost_map_goes_unnoticed", "return 'resync'", "return 'ok'"),
+        ("a_lost_map_goes_unnoticed", "complete and 'ok' or 'resync'", "'ok'"),
     ),
     *of(
         "heartbeat", "heartbeat announce",
@@ -143,103 +163,22 @@ WORKER = [
     *of(
         "fence_worker", "fence_worker begin announce claim_load",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
-        ("innocents_are_charged", ", batch = batch}", "}"),
+        ("innocents_are_charged", "if number ~= batch then", "if false then"),
         ("a_model_is_charged_for_its_request", "if ARGV[7] ~= '' then", "if true then"),
         ("nobody_is_blamed", "charge_crash(ref, worker, cause, now, retried, sole)", ""),
-        ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
     ),
     *of(
         "leave", "leave announce",
         ("any_epoch_will_do", EPOCH_CHECK, REGISTERED_CHECK),
-        ("the_lease_stays", "redis.call('ZREM', WORKERS, worker)", ""),
+        ("it_keeps_all_that_it_has", "release_worker(worker, how, tonumber(ARGV[5]), clock())", ""),
+    ),
+    *of(
+        "release", "leave fence_worker announce claim_load",
+        ("nothing_more_is_released", "if not is_released(worker) then", "if true then"),
     ),
 ]  # fmt: skip
 
-SHARED = [
-    *of(
-        "lib/placement", "announce reap",
-        ("the_record_keeps_the_old_place", "'entry', entry,\n    'deadline'",
-         "'entry', redis.call('HGET', key, 'entry') or entry,\n    'deadline'"),
-        ("nobody_is_asked_to_load", "if not ordered then", "if false then"),
-        ("no_deadline", "redis.call('ZADD', DEADLINES, item.deadline, item.id)", ""),
-    ),
-    *of(
-        "lib/queued", "announce place complete cancel",
-        ("one_too_many", "own >= limit then", "own > limit then"),
-        ("any_model_fills_it", "if own >= limit then", "if queued >= limit then"),
-        ("what_ends_stays_counted", "HINCRBY', key, ref, n)", "HINCRBY', key, ref, math.abs(n))"),
-        ("none_of_a_model_is_a_count", "redis.call('HDEL', key, ref)", "local _ = 0"),
-    ),
-    *of(
-        "lib/holders", "announce heartbeat",
-        ("the_most_loaded", "rank == least_rank and queued < least",
-         "rank == least_rank and load_of[worker] > least"),
-        ("the_sick_are_as_good", "rank < least_rank or less", "load_of[worker] < least"),
-        ("the_dead_are_sent_requests", "WORKERS, worker) or 0) > now",
-         "WORKERS, worker) or 0) > 0"),
-    ),
-    *of(
-        "lib/publish", "complete begin announce",
-        ("no_line_for_who_waits",
-         "return record_failure(item, status, worker, cold, outcome, now) end", "return end"),
-        ("no_line_for_who_polls",
-         "record_failure(item, status, worker, cold, outcome, now, polled)", ""),
-    ),
-    *of(
-        "lib/publish", "subscribe complete announce begin crashed_before",
-        ("a_probe_that_proved_nothing_blocks_the_next",
-         "redis.call('HDEL', k('breaker', kept[4]), 'probe_until')", ""),
-        ("the_deadline_stays", "redis.call('ZREM', DEADLINES, item.id)", ""),
-        ("a_key_is_never_free_again", "redis.call('DEL', k('idempotency', kept[5]))", ""),
-        ("no_tombstone",
-         "redis.call('SET', k('tombstone', item.id), '1', 'PX', 2 * RESULT_TTL_MS)", ""),
-    ),
-    *of(
-        "lib/entries", "announce read begin cancel",
-        ("still_pending", "if epoch then redis.call('XACK', stream, epoch, entry) end", ""),
-    ),
-    *of(
-        "lib/outcomes",
-        "fail_load claim_load complete begin announce record_outcomes subscribe tick",
-        ("the_oldest_stay", "redis.call('UNLINK'", "local _ = ('UNLINK'"),
-        ("for_ever", "if new then redis.call('PEXPIRE', key, LIFE) end", ""),
-        ("only_the_newest_is_asked", "n = number, math.max(1, number + 1 - GENERATIONS), -1",
-         "n = number, number, -1"),
-        ("what_was_taken_back_has_failed", "or status == 'cancelled'", ""),
-        ("a_record_is_kept_twice", "if kept or item.id == ''", "if item.id == ''"),
-        ("nobody_is_told_why", "item.cause or ''", "''"),
-    ),
-    *of(
-        "lib/deadline", "cancel sweep claim_load fail_load announce",
-        ("the_dead_are_alive", "'(' .. now, '+inf') == 0", "'-inf', '+inf') == 0"),
-        ("of_no_worker", "worker, worker\n", "worker, ''\n"),
-        ("not_why", "if failed then return", "if false then return"),
-    ),
-    *of(
-        "lib/release_worker", "begin fence_worker register announce claim_load",
-        ("a_start_is_not_counted", "item.attempts = item.attempts + 1", "local _ = 0"),
-        ("one_start_too_many", "item.attempts >= how.attempts", "item.attempts > how.attempts"),
-        ("the_map_keeps_the_dead", "redis.call('HDEL', k('holders', ref), worker)", ""),
-        ("its_loads_stay", "redis.call('DEL', k('load', ref))", "local _ = 0"),
-    ),
-    *of(
-        "lib/breaker", "crashed_before fence_worker claim_load reload begin",
-        ("all_are_probes",
-         "redis.call('HSET', k('breaker', item.model), 'probe_until', now + PROBE_MS)", ""),
-    ),
-    *of(
-        "lib/idempotency", "write_ingress announce begin complete",
-        ("another_payload_joins", "prior[2] ~= item.fingerprint", "false"),
-        ("a_key_is_forgotten", "redis.call('PEXPIRE', key, KEY_TTL_MS)", "redis.call('DEL', key)"),
-        ("what_has_ended_begins_anew", "if traces > 0 then", "if false then"),
-        ("nobody_is_told", "redis.call('XADD', OUTBOX, '*', 'id', id, 'to', reply_to)", ""),
-    ),
-    *of(
-        "lib/order", "cancel claim_load sweep",
-        ("the_job_stays_in_the_queue", "redis.call('LREM', COLD_QUEUE, 1, id)", ""),
-        ("nobody_is_invited", "redis.call('RPUSH', COLD_QUEUE, id)", ""),
-    ),
-]  # fmt: skip
 ALL = [
-    *GATEWAY, *WORKER, *SHARED, *copy_mutants.ALL, *blame_mutants.ALL, *kept_mutants.KEPT,
+    *GATEWAY, *WORKER, *shared_mutants.SHARED, *copy_mutants.ALL, *blame_mutants.ALL,
+    *kept_mutants.KEPT,
 ]  # fmt: skip

@@ -64,7 +64,7 @@ def late(m: Model, ref: str, kind: str, name: str) -> tuple[str, str]:
     load = m.state.loads.get(ref)
     why = (f", {load.why}" if load and load.why else "") + _last_failure(m, ref)
     if load and load.phase == "ordered":
-        return f"{said}: a load of its model was ordered{why}", ""
+        return f"{said}: a load of its model was ordered, and no worker has started it{why}", ""
     if load:
         return f"{said}: worker {load.worker} was loading its model{why}", ""
     return f"{said}: it waited for its model to be loaded{why}", ""

@@ -7,11 +7,14 @@ from tests.model.model import Model
 from tests.model.moves import moving, place_item
 
 
-def place_parked(m: Model, ref: str, chunk: int) -> tuple[int, bool]:
+def place_parked(m: Model, ref: str, budget: int) -> tuple[int, bool]:
     """How many were placed, and whether the rest waits: for a probe, or for a healthy copy."""
     parked = m.state.parked.get(ref, {})
-    waiting = sorted(list(parked)[:chunk], key=lambda entry: parked[entry].attempts)
+    waiting = sorted(list(parked)[:budget], key=lambda entry: parked[entry].attempts)
+    before = m.work_done(0)
     for number, entry in enumerate(waiting):
+        if m.work_done(number) - before >= budget:
+            return number, False
         if m.breaker(ref) == "open" and crashed_holders(m, ref) is None:
             return number, True
         if entry != next(iter(parked)):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from shared.placed import Placed
 from shared.scripts import Placing
-from tests.model.model import REPLIES_TTL, Model, must, sha1
+from tests.model.model import Model
 from tests.model.moves import Room, add_outbox, place_item
+from tests.model.prediction import REPLIES_TTL, must, sha1
 from tests.model.run import LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
 from tests.model.state import Item
 

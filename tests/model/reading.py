@@ -54,6 +54,7 @@ def _load(flat: list[str]) -> Load:
         f.get("why", ""), f.get("handed_on", ""), f.get("cause", ""),
         int(float(f.get("until", 0))), int(f.get("larger") or 0),
         f.get("all_failed") == "1",
+        int(f.get("queued", 0)),
     )  # fmt: skip
 
 
@@ -92,7 +93,8 @@ def _test(state: State, _: str, content: Any, __: Any) -> None:
     prefix_length = None
     for name, at in _scores(content).items():
         prefix_length = prefix_length or name.index("}") + 2
-        state.expires[name[prefix_length:]] = at
+        if not name.startswith(("changed:", "housekeepers"), prefix_length):
+            state.expires[name[prefix_length:]] = at
 
 
 def _record(flat: list[str]) -> dict[str, str]:
@@ -121,7 +123,7 @@ _KEYED = {
     "breaker", "gateway", "replies", "request",
     "tombstone", "idempotency", "answers", "reply_stream", "policy", "stats",
     "warm", "leaving", "orders", "session", "pinned", "no_capacity", "incompatible", "affinity",
-    "failed_on", "crashed", "ready",
+    "failed_on", "crashed", "changed", "host", "ready",
     "loaded_versions", "outcomes", "kept", "kept_bytes",
 }  # fmt: skip
 _READERS: dict[str, Reader] = {
@@ -171,11 +173,15 @@ _READERS: dict[str, Reader] = {
     "incompatible": _into("incompatible", set),
     "failed_on": _into("failed_on", _table),
     "crashed": _into("crashed", _table),
+    "housekeepers": lambda *_: None,
+    "host": lambda *_: None,
+    "changed": lambda *_: None,  # hints for workers: no script reads them but a heartbeat
     "unhealthy": _whole("unhealthy", _table),
     "ready": _into("ready", lambda flat: {w: float(at) for w, at in _table(flat).items()}),
     "device_classes": _whole("device_classes", set),
     "affinity": _into("affinity", set),
-    "rq:queue:cold": lambda state, _, rows, __: state.orders.update(rows),
+    "rq:queue:cold": lambda state, _, rows, __: state.orders.extend(rows),
+    "waiting_orders": _whole("waits", _scores),
     "rq:queues": lambda *_: None,
     "test:expiry": _test,
 }

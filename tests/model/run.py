@@ -15,7 +15,8 @@ from tests.model import invariants
 from tests.model.binding import bind
 from tests.model.copy_invariants import CopyHistory
 from tests.model.invariants import History
-from tests.model.model import Model, Wrong
+from tests.model.model import Model
+from tests.model.prediction import Wrong
 from tests.model.reading import parse
 from tests.model.state import Item, State
 from tests.model.virtual import VirtualScripts

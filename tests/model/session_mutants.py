@@ -31,7 +31,7 @@ ALL = [
     ),
     *of(
         "reconcile", OPENED,
-        ("no_session_ends", "ended = ended + end_session(id)", ""),
+        ("no_session_ends", "was_open, models = end_session(id)", "was_open, models = 0, 0"),
     ),
     *of(
         "reconcile", "open_session reconcile tick",
@@ -52,6 +52,9 @@ ALL = [
     *of(
         "lib/session_room", "open_session set_policy announce",
         ("what_a_policy_pins_takes_no_room", "sum, number = sum + (", "sum, number = 0 * ("),
+    ),
+    *of(
+        "lib/session_room", "open_session set_policy",
         ("pinned_ones_are_none_of_them", "if most > 0 and number >= most then", "if false then"),
     ),
     *of(

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from tests.model.clock import grace_of
 from tests.model.copies import lasting
 from tests.model.load_target import live_workers, number, rank_of, setting
-from tests.model.model import STALL_SPARE, Model, must
+from tests.model.model import Model
+from tests.model.prediction import STALL_SPARE, must
 from tests.model.run import COPY_BYTES, Choices, Run
 
 MOST, SICK = 2, 2

@@ -36,6 +36,7 @@ class Load(NamedTuple):
     until: int = 0  # the end of a renewed lease
     larger: int = 0  # a budget that it does not fit
     all_failed: bool = False  # whoever could not load it may try again
+    queued: int = 0  # since when its order has waited in the cold queue
 
 
 @dataclass
@@ -56,7 +57,8 @@ class State:
     waiting: set[str] = field(default_factory=set)
     loads: dict[str, Load] = field(default_factory=dict)
     loading: dict[str, set[str]] = field(default_factory=dict)
-    orders: set[str] = field(default_factory=set)
+    orders: list[str] = field(default_factory=list)  # the cold queue
+    waits: dict[str, int] = field(default_factory=dict)  # its index
     jobs: set[str] = field(default_factory=set)
     unloadable: dict[str, str] = field(default_factory=dict)
     refused_models: dict[str, int] = field(default_factory=dict)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tests.model.clock import grace_of
-from tests.model.model import CLAIM_TTL, JOB_TTL, ORDER_TTL, Model, job_id, must
+from tests.model.model import Model
 from tests.model.moves import publish
 from tests.model.outcomes import late
 from tests.model.parked import place_parked
+from tests.model.prediction import CLAIM_TTL, JOB_TTL, job_id, must
 from tests.model.releasing import Wiping, wipe
 from tests.model.run import Choices, Run
-from tests.model.state import Item
+from tests.model.state import Item, Load
 
 LOST = "unavailable Redis has lost the entry of this request; send it again"
 
@@ -29,8 +30,6 @@ async def reap(run: Run, c: Choices) -> None:
         worker = over[0][1]
         left = wipe(m, worker, Wiping(run.attempts, "the lease of its worker expired"), run.chunk)
         must(answer == (worker, left), f"reap says {answer}, not {worker, left}")
-        if left == 0:
-            del m.state.leases[worker]
     run.count("reap", "nobody" if answer is None else "part" if answer[1] else "all")
     return run.check("reap", m)
 
@@ -41,29 +40,32 @@ async def sweep(run: Run, c: Choices) -> None:
     grace = grace_of(m)
     expired = _expire(m, run.chunk, grace)
     counts = {"expired": expired, "ordered": 0, "placed": 0}
-    m.free_choice = True  # the refs are looked at in an order of Redis's choice
-    if len(m.state.waiting) <= run.chunk:
-        for ref in _in_order(m):
-            what, number = _sweep_ref(m, ref, run.chunk, grace)
+
+    def left() -> int:
+        return run.chunk - m.work_done(expired + counts["placed"])
+
+    head, taken = m.queue_head(run.chunk), set()
+    older = [ref for ref, since in m.state.waits.items() if head is not None and since < head]
+    for ref in sorted(older, key=lambda ref: (m.state.waits[ref], ref), reverse=True)[: run.chunk]:
+        if left() > 0:
+            taken.add(ref)
+            what, number = _look_at_taken(m, ref, left(), grace, head)
             counts[what] = counts.get(what, 0) + number
-        counts["lost"] = _end_lost(m, run.chunk)
-        ended = expired + counts["lost"]
-        must(answer == (ended, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
-        for what, number in counts.items():
-            if number:
-                run.count("sweep", what)
+    must(len(m.state.waiting) <= run.chunk, "all that waits is drawn")
+    drawn = len(m.state.waiting)
+    for ref in sorted(m.state.waiting):
+        if left() > 0 and ref not in taken:
+            what, number = _sweep_ref(m, ref, left(), grace, head)
+            counts[what] = counts.get(what, 0) + number
+    counts["lost"] = _end_lost(m, max(-(-run.chunk // 4), left() - drawn) if left() > 0 else 0)
+    ended = expired + counts["lost"]
+    must(answer == (ended, counts["ordered"], counts["placed"]), f"sweep: {answer}, {counts}")
+    for what, number in counts.items():
+        if number:
+            run.count("sweep", what)
+    if left() <= 0:
+        run.count("sweep", "part")
     run.check("sweep", m)
-
-
-def _in_order(m: Model) -> list[str]:
-    """What waits, as the script went through it: by the first request that it placed of each."""
-    first: dict[str, tuple[int, ...]] = {}
-    for entries in m.after.work.values():
-        for entry, item in entries.items():
-            if any(item.id == parked.id for parked in m.state.parked.get(item.ref, {}).values()):
-                at = tuple(int(part) for part in entry.split("-"))
-                first[item.ref] = min(at, first.get(item.ref, at))
-    return sorted(m.state.waiting, key=lambda ref: first.get(ref, ()))
 
 
 def _expire(m: Model, chunk: int, grace: int) -> int:
@@ -82,6 +84,8 @@ def _expire(m: Model, chunk: int, grace: int) -> int:
         item = Item(request, record["model"], 0, record["reply"], record["flags"], 0, "")
         outcome, worker = late(m, record["model"], *place[:2])
         publish(m, item, "expired", worker, outcome)
+        if place[0] == "parked":
+            m.unorder(record["model"])
         expired += 1
     return expired
 
@@ -105,21 +109,41 @@ def _end_lost(m: Model, chunk: int) -> int:
     return ended
 
 
-def _sweep_ref(m: Model, ref: str, chunk: int, grace: int) -> tuple[str, int]:
+def _look_at_taken(
+    m: Model, ref: str, chunk: int, grace: int, head: float | None
+) -> tuple[str, int]:
+    """An order that was taken from the queue is claimed soon, or repeated in its place."""
+    load = m.state.loads.get(ref)
+    if load is not None and load.phase == "ordered":
+        return _keep_order(m, ref, load, head)
+    if load is not None or not m.state.parked.get(ref):
+        del m.state.waits[ref]
+        return "unindexed", 1
+    return _sweep_ref(m, ref, chunk, grace, head)
+
+
+def _keep_order(m: Model, ref: str, load: Load, head: float | None) -> tuple[str, int]:
+    since = m.state.waits.get(ref)
+    if since is not None and (head is None or since >= head):
+        if m.state.expires[f"load:{ref}"] - m.now >= JOB_TTL // 2:
+            return "kept", 1
+        m.lives(f"load:{ref}", JOB_TTL)
+        if (job := job_id(ref, load.token)) in m.state.jobs:
+            m.lives(f"rq:job:{job}", JOB_TTL)
+        return "kept", 1
+    if m.state.expires[f"load:{ref}"] - m.now > CLAIM_TTL:
+        m.lives(f"load:{ref}", CLAIM_TTL)
+        return "taken", 1
+    return "patient", 1
+
+
+def _sweep_ref(m: Model, ref: str, chunk: int, grace: int, head: float | None) -> tuple[str, int]:
     parked, load = m.state.parked.get(ref, {}), m.state.loads.get(ref)
     if not parked:
         m.unorder(ref)
         return "forgotten", 1
     if load and load.phase == "ordered":
-        job = job_id(ref, load.token)
-        if job in m.state.orders and job in m.state.jobs:
-            m.lives(f"load:{ref}", ORDER_TTL)
-            m.lives(f"rq:job:{job}", JOB_TTL)
-            return "kept", 1
-        if m.state.expires[f"load:{ref}"] - m.now > CLAIM_TTL:
-            m.lives(f"load:{ref}", CLAIM_TTL)
-            return "taken", 1
-        return "patient", 1
+        return _keep_order(m, ref, load, head)
     unrenewed = load is not None and load.until and load.until <= m.now and not grace
     if load and load.phase == "loading" and (load.worker not in m.state.leases or unrenewed):
         m.forget(f"load:{ref}")

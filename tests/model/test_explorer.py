@@ -156,8 +156,9 @@ def test_one_seed_is_one_run() -> None:
 
 
 def test_no_script_was_forgotten() -> None:
-    """Each has a rule and outcomes, and at least two planted faults."""
-    scripts = {path.stem for path in (ROOT / "shared" / "lua").glob("*.lua")}
+    """Each has a rule and outcomes, and at least two planted faults; `release` is called by `leave`
+    and `fence_worker`, whose rules it belongs to."""
+    scripts = {path.stem for path in (ROOT / "shared" / "lua").glob("*.lua")} - {"release"}
     assert scripts - set(RULES) == set()
     assert scripts - set(OUTCOMES) == set()
     faults = Counter(planted.mutant.file for planted in mutants.ALL)

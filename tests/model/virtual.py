@@ -141,6 +141,11 @@ class VirtualScripts(Scripts):
         super().__init__(channel, keys)
         self._mutant = mutant
         self._rows: list[Any] | None = None
+        self.releases = True  # else it dies before it calls `release`
+
+    async def _release(self, worker: str, max_attempts: int, cause: str) -> None:
+        if self.releases:
+            await super()._release(worker, max_attempts, cause)
 
     def _source(self, name: str) -> tuple[str, str]:
         if name not in self._sources:

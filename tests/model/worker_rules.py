@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from shared.scripts import Completion
 from tests.model.crashes import charge_crash, note_crash
-from tests.model.model import Model, must
+from tests.model.model import Model
 from tests.model.moves import IN_SHARED_MEMORY, publish
-from tests.model.releasing import Wiping, wipe
+from tests.model.prediction import must
+from tests.model.releasing import Wiping, wipe, wipe_all
 from tests.model.run import Choices, Run
 from tests.model.state import Item
 
@@ -117,7 +118,7 @@ async def fence_worker(run: Run, c: Choices) -> None:
         run.epoch(c, worker),
         c.of(sorted({int(n) for n in run.state.started.get(worker, {}).values()} | {0})),
     )
-    charged = c.of((True, True, False))
+    charged, dies = c.of((True, True, False)), _may_die(run, c)
     answer, m = await run.call(
         f"fence_worker {worker} {epoch} {batch} {charged}",
         run.scripts.fence_worker(worker, epoch, batch, cause, run.attempts, charged),
@@ -126,7 +127,7 @@ async def fence_worker(run: Run, c: Choices) -> None:
         must(answer == -1, f"fence_worker says {answer} of an epoch that is not current")
         run.count("fence_worker", "late")
         return run.check("fence_worker", m)
-    del m.state.leases[worker]
+    m.state.leases[worker] = 0
     begun, entries = m.state.started.get(worker, {}), m.state.work.get(worker, {})
     ran = [entries[e] for e, n in begun.items() if n == str(batch) and e in entries]
     blamed, loading = {item.ref for item in ran}, m.state.loading.get(worker, set())
@@ -138,7 +139,9 @@ async def fence_worker(run: Run, c: Choices) -> None:
         charge_crash(m, ref, worker, cause, retried, sole)
         run.count("fence_worker", "opened" if m.breaker(ref) == "open" else "charged")
     must(answer == len(entries), f"fence_worker moved {answer}, not {len(entries)}")
-    wipe(m, worker, Wiping(run.attempts, cause, str(batch)))
+    for entry in [e for e, n in begun.items() if n != str(batch)]:
+        m.begun_ends(worker, entry)
+    _release(run, m, worker, cause, dies)
     said = "blamed" if charged else "a request to blame"
     run.count("fence_worker", said if blamed else "nobody to blame")
     return run.check("fence_worker", m)
@@ -147,13 +150,26 @@ async def fence_worker(run: Run, c: Choices) -> None:
 async def leave(run: Run, c: Choices) -> None:
     """A worker hands back what it has."""
     worker = run.worker(c)
-    epoch = run.epoch(c, worker)
+    epoch, dies = run.epoch(c, worker), _may_die(run, c)
     left, m = await run.call(
         f"leave {worker} {epoch}", run.scripts.leave(worker, epoch, run.attempts)
     )
     must(left == m.epoch_is(worker, epoch), f"leave says {left}")
     if left:
-        del m.state.leases[worker]
-        wipe(m, worker, Wiping(run.attempts, "its worker stopped before it was done"))
+        _release(run, m, worker, "its worker stopped before it was done", dies)
     run.count("leave", "left" if left else "not registered")
     run.check("leave", m)
+
+
+def _may_die(run: Run, c: Choices) -> bool:
+    """Whether the process is killed after its first call of a release: gateways go on with it."""
+    run.scripts.releases = not c.chance(3)
+    return not run.scripts.releases
+
+
+def _release(run: Run, m: Model, worker: str, cause: str, dies: bool) -> None:
+    how = Wiping(run.attempts, cause)
+    if not dies:
+        wipe_all(m, worker, how, run.chunk)
+    elif wipe(m, worker, how, run.chunk):
+        run.count("release_worker", "left to others")

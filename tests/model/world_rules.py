@@ -7,8 +7,9 @@ from tests.model import invariants
 from tests.model.affinity_rules import KEY
 from tests.model.clock import Clock
 from tests.model.load_target import KNOWN_TTL
-from tests.model.model import Model, must, sha1
+from tests.model.model import Model
 from tests.model.moves import IN_SHARED_MEMORY, Room, count_kept, place_item
+from tests.model.prediction import must, sha1
 from tests.model.run import LIMITS, LONGEST_TIMEOUT_MS, Choices, Run
 from tests.model.state import Item
 

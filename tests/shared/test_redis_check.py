@@ -55,6 +55,8 @@ class Says:
 @pytest.mark.parametrize(
     ("info", "said"),
     [
+        ({"maxclients": 100, "connected_clients": 75}, []),
+        ({"maxclients": 100, "connected_clients": 80}, ["80 of at most 100 connections"]),
         ({}, []), ({"redis_version": "6.2.0"}, []), ({"redis_version": "8.2.3"}, []),
         ({"maxmemory": 1, "maxmemory_policy": "noeviction"}, []),
         ({"maxmemory": 1, "maxmemory_policy": "volatile-ttl"}, ["noeviction"]),
@@ -132,3 +134,21 @@ async def test_a_redis_that_is_too_old_is_refused(version: str) -> None:
     """With the version wanted."""
     with pytest.raises(ConfigError, match=rf"{version}, at least 6\.2"):
         await check_redis(Says(redis_version=version), "redis://x")
+
+
+async def test_who_finds_no_room_for_its_connections_does_not_start() -> None:
+    """It is told before it has begun; what is left may be enough for another."""
+    crowded = Says(maxclients=100, connected_clients=98)
+    with pytest.raises(ConfigError, match=r"98 of at most 100 connections .*, 4 more are needed"):
+        await check_redis(crowded, "redis://x", connections=4)
+    (warning,) = await check_redis(crowded, "redis://x", connections=3)
+    assert "may find none" in warning
+
+
+async def test_redis_itself_says_how_many_connections_it_takes(own_redis: RedisServer) -> None:
+    """In the answer that is asked for anyway."""
+    client = open_redis(own_redis.url)
+    await client.config_set("maxclients", 40)
+    with pytest.raises(ConfigError, match="of at most 40 connections"):
+        await check_redis(client, own_redis.url, connections=41)
+    await client.aclose()

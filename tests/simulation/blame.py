@@ -67,6 +67,8 @@ class Blame:
             self._tried[given[2]].discard(given[0])
         elif ran.script == "register" or (ran.script == "heartbeat" and ran.reply in RENEWED):
             self._beats[given[0]] = self._world.loop.now
+        elif ran.script in ("leave", "fence_worker"):
+            self._beats.pop(given[0], None)  # if it is not done, gateways go on
         elif ran.script == "reap" and ran.reply:
             self._reaped(ran.reply[0].decode())
         elif ran.script == "place":
@@ -160,4 +162,4 @@ class Blame:
         self._world.history.violated(text)
 
 
-_JUDGED = ("fail_load", "refuse_load", "announce", "register", "heartbeat")
+_JUDGED = ("fail_load", "refuse_load", "announce", "register", "heartbeat", "leave", "fence_worker")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from shared.keys import Keys
@@ -18,6 +17,7 @@ from tests.simulation import outcomes
 from tests.simulation.keyed import Keyed
 from tests.simulation.loads import ARGS, Loads
 from tests.simulation.process import Process
+from tests.simulation.request import Request
 from tests.simulation.server import Effect, Ran
 from tests.simulation.waits import Waits
 from tests.simulation.zoo import Model
@@ -25,24 +25,7 @@ from tests.simulation.zoo import Model
 MAX_ATTEMPTS = 3
 ACCEPTING = ("place", "replay")
 Clock = Callable[[], int]
-WIPING = ("reap", "register", "leave", "fence_worker")
-
-
-@dataclass
-class Request:
-    """One request, from its first entry on."""
-
-    id: str
-    ref: str
-    deadline_ms: int  # by the cell's clock
-    attempts: int = 0
-    live: tuple[str, str] | None = None  # stream, entry
-    begun: dict[str, str] = field(default_factory=dict)  # entry -> batch
-    ended: str = ""
-    ended_ms: int = 0
-    left: str = ""  # the entry that was deleted last
-    times: int = 0  # it was ended
-    said: set[tuple[str, str]] = field(default_factory=set)  # all its ends
+WIPING = ("reap", "register", "leave", "fence_worker", "release")
 
 
 class History:
@@ -100,6 +83,8 @@ class History:
             self._move(effect, kind, name, script)
         elif kind == "started" and effect.command == "HSET":
             self._begin(effect, name)
+        elif kind == "started" and effect.command == "HDEL":
+            self._spare(effect, name)
         elif kind == "replies" and effect.command == "XADD":
             self._say(effect.entry)
         elif kind == "request" and effect.command == "HSET" and "status" in effect.fields:
@@ -192,6 +177,13 @@ class History:
             if (late := self.cell_ms() - request.deadline_ms) >= 0:
                 self.violated(f"I14: {request.id} began {late} ms late")
             request.begun[entry] = batch
+
+    def _spare(self, effect: Effect, worker: str) -> None:
+        """It was not on the device: whoever moves it charges no start."""
+        for entry in effect.args:
+            request = self.entries.get((f"{self._prefix}work:{worker}", entry))
+            if request is not None:
+                request.begun.pop(entry, None)
 
     # How it ended ------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
 from tests.simulation.loop import PROCESS, SimFuture
 from tests.simulation.network import Network
 from tests.simulation.process import Process
+from tests.simulation.server import Ran
 
 READS = ("XREADGROUP", "XREAD")
 
@@ -161,19 +162,19 @@ class Command:
         self.link = link
         self.future = future
         self.arrived = self.gone = False
-        self.stream = ""
+        self.keys: tuple[str, ...] = ()  # that a blocking read waits for
         self._popped = args[0] == "BLPOP"
         self._args, self._until = self._unblocked(args)
 
     def _unblocked(self, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], float]:
         """A blocking read as a plain one, and how long (s) it is willing to wait."""
         if args[0] == "BLPOP":
-            self.stream = str(args[1])
-            return ("LPOP", self.stream), float(args[2])
+            self.keys = tuple(map(str, args[1:-1]))
+            return ("LPOP", self.keys[0]), float(args[-1])
         if str(args[0]).upper() not in READS or "BLOCK" not in args:
             return args, 0.0
         at = args.index("BLOCK")
-        self.stream = str(args[args.index("STREAMS") + 1])
+        self.keys = (str(args[args.index("STREAMS") + 1]),)
         return args[:at] + args[at + 2 :], float(args[at + 1]) / 1000
 
     def arrive(self) -> None:
@@ -198,7 +199,7 @@ class Command:
     def execute(self) -> None:
         """Run it; a blocking read that finds nothing waits."""
         network, link = self.link.network, self.link
-        if link.lost is not None and self.stream:
+        if link.lost is not None and self.keys:
             return  # nobody listens any more
         if network.weather.refused_until > network.loop.now:
             network.faults["write refused"] += 1
@@ -206,7 +207,7 @@ class Command:
             link.answer(self, refusal)
             return
         try:
-            ran = network.server.run(self._args)
+            ran = self._run()
         except redis.exceptions.RedisError as error:
             if str(self._args[0]).startswith("EVAL") and type(error) is ResponseError:
                 network.raised(link.process, self._args, error)
@@ -221,7 +222,19 @@ class Command:
         if link.lost is None and network.strikes(network.weather.lose_answer, "answer lost"):
             link.fail(redis.exceptions.ConnectionError("connection reset"))
         elif link.lost is None:
-            link.answer(self, [self.stream.encode(), ran.reply] if self._popped else ran.reply)
+            popped = [self._args[1].encode(), ran.reply] if self._popped and ran.reply else None
+            link.answer(self, popped if self._popped else ran.reply)
+
+    def _run(self) -> Ran:
+        """Run it; of several lists the first that has something is popped."""
+        ran = self.link.network.server.run(self._args)
+        for key in self.keys[1:] if self._popped else ():
+            if not ran.reply:
+                self._args = ("LPOP", key)
+                ran = self.link.network.server.run(self._args)
+        if self._popped and not ran.reply:
+            self._args = ("LPOP", self.keys[0])
+        return ran
 
     def _give_up(self) -> None:
         if self in self.link.network.waiting:

@@ -50,7 +50,7 @@ class Loads:
             self._holders.add((str(args[ARGS + 2]), str(args[ARGS])))
         elif ran.script == "sweep":
             self._swept()
-        elif ran.script == "register":
+        elif ran.script == "register" and isinstance(ran.reply, bytes):
             self.epochs[str(args[ARGS])] = process
         elif ran.script == "reap" and ran.reply:
             self.epochs[ran.reply[0].decode()] = None

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tests.simulation.sickness import Sickness
 
 
+WAKING = ("XADD", "RPUSH", "DEL", "EXPIRED")  # what a blocking read may wait for
+
+
 @dataclass
 class Weather:
     """How bad the network is just now. Chances are per command."""
@@ -73,12 +76,12 @@ class Network:
         return True
 
     def changed(self, ran: Ran) -> None:
-        """Wake the readers of streams that a command added to or deleted."""
-        self.wake(*(e.key for e in ran.effects if e.command in ("XADD", "DEL", "EXPIRED")))
+        """Wake the readers of streams and lists that a command added to or deleted."""
+        self.wake(*(e.key for e in ran.effects if e.command in WAKING))
 
     def wake(self, *keys: str) -> None:
         """Have the readers of these streams look again."""
-        woken = [command for command in self.waiting if command.stream in keys]
+        woken = [command for command in self.waiting if not {*keys}.isdisjoint(command.keys)]
         for command in woken:
             self.waiting.remove(command)
             self.loop.call_soon(command.execute, context=self.context)

@@ -33,12 +33,12 @@ def words(ran: Ran) -> list[str]:
     reply = ran.reply
     if ran.script == "place":
         return [row[0].decode() for row in reply]
+    if ran.script in ("publish_reply", "heartbeat"):
+        return [reply[0].decode()]
     if ran.script in _WORDS:
         return [reply.decode().partition(" ")[0]]
     if ran.script == "cancel":
         return [answer.decode().partition(" ")[0] for answer in reply]
-    if ran.script == "publish_reply":
-        return [reply[0].decode()]
     if ran.script == "complete":
         return ["fenced"] if reply == [-1] else ["won" if won else "not ours" for won in reply]
     if ran.script == "begin":

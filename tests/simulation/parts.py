@@ -6,13 +6,11 @@ Everything else is the product's own code, composed by its own composition roots
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from shared.errors import Unavailable
 from shared.footprint import Footprint
 from tests.simulation.lane import Crashed
 from tests.simulation.link import SimChannel
@@ -25,8 +23,6 @@ from worker.supervisor.progress import Progress
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
-
-IDLE_S = 0.5  # between two looks at an empty cold queue
 
 
 def here() -> Process:
@@ -48,65 +44,17 @@ def parent_of_here() -> int:
     return parent.serial if parent is not None and parent.alive else 1
 
 
-class SimColdQueue:
-    """The cold queue's consumer without RQ: takes an order only while the gate is open, and loses
-    it if its process dies before it has answered."""
-
-    alive = True
-
-    def __init__(
-        self, world: World, worker: str, accept: Callable[[str, str], Coroutine[Any, Any, str]],
-        gate: Callable[[], bool],
-    ) -> None:  # fmt: skip
-        self._world = world
-        self._accept = accept
-        self._gate = gate
-        self._channel = world.channel()
-        self._queue = world.keys.rq_queue()
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to take orders."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Take no more; an order in hand is dealt with first."""
-        self._stopping.set()
-        if self._task is not None:
-            await self._task
-
-    async def _run(self) -> None:
-        while not self._stopping.is_set():
-            if not self._gate() or not await self._take():
-                await asyncio.sleep(IDLE_S * self._world.dice.random())
-
-    async def _take(self) -> bool:
-        try:
-            order = await self._channel.execute_command("LPOP", self._queue)
-            if order is None:
-                return False
-            job = self._world.keys.rq_job(order.decode())
-            data = await self._channel.execute_command("HGET", job, "data")
-            if data is None:
-                return True
-            _, _, (ref, token), _ = json.loads(data)
-            await self._accept(ref, token)
-            if self._world.dice.random() < 0.1:  # RQ may hand out a job twice
-                self._world.faults["order delivered twice"] += 1
-                await self._accept(ref, token)
-            await self._channel.execute_command("DEL", job)
-        except (Unavailable, *self._world.redis_errors):
-            return False
-        return True
-
-
 class SimHeart(HeartbeatThread):
     """The heart, whose thread is a task here."""
 
-    def __init__(self, config: Any, membership: Any, progress: Any, *rest: Any) -> None:
-        super().__init__(config, membership, progress, exit_here)
+    def __init__(
+        self, config: Any, membership: Any, progress: Any, orders: Any = None, *rest: Any
+    ) -> None:
+        super().__init__(config, membership, progress, orders, exit_here)
         self._thread = _Thread(self._beat)  # type: ignore[assignment]
+
+    def _on_main(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        return asyncio.ensure_future(work)
 
 
 class _Thread:

@@ -37,7 +37,6 @@ from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
 from worker.health.checks import LoadChecks
 from worker.heartbeat import HeartbeatThread
-from worker.loading.orders import ColdQueue
 from worker.residency.ledger import Ledger
 from worker.runtimes.base import load
 from worker.serving.batch_start import BatchStart
@@ -148,9 +147,6 @@ class Logs(logging.Handler):
 
 
 def _replacements(world: World) -> list[tuple[Any, Any]]:
-    def cold_queue(url: str, keys: Any, worker: str, accept: Any, gate: Any, loop: Any) -> Any:
-        return parts.SimColdQueue(world, worker, accept, gate)
-
     def cache(*given: Any) -> zoo.Cache:
         return zoo.Cache(world.store, world.dice)
 
@@ -169,7 +165,6 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         (SelfTest, SoundDevice),
         (open_root, lambda config: Path("/nonexistent")),
         (SharedHost, LoneHost),
-        (ColdQueue, cold_queue),
         (open_device, made_up_device),
         (candidates, no_gpus),
         (HeartbeatThread, parts.SimHeart),

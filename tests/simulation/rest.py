@@ -64,7 +64,7 @@ def flush(world: World) -> None:
     world.history.forget_all()
     world.faults["FLUSHALL"] += 1
     if world.dice.random() < 0.5:
-        world.network.wake(*(command.stream for command in world.network.waiting))
+        world.network.wake(*(key for command in world.network.waiting for key in command.keys))
 
 
 def rebuilt(world: World, fleet: Fleet) -> None:

@@ -139,14 +139,14 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     ),
     "starts are not counted": (in_lua("item.attempts = item.attempts + 1", ""), "I7"),
     "register leaves what the old epoch had": (
-        in_lua("repeat until release_worker(worker, how, 128, now) == 0\n-- Never", "-- Never"),
+        in_lua("release_worker(worker, how, tonumber(ARGV[7]), now)", "0"),
         "I1 I3 I5 I7 I12 I18 I20",
     ),
     "place does not look at the limits": (
         in_lua("has_enough(worker, item.model, queued, limits.work)", "false"), "I24",
     ),
     "the sweep orders nothing again": (
-        in_lua("    order_load(ref, first[1], now)\n    ordered", "    ordered"),
+        in_lua("    order_load(ref, first[1], now)\n    swept.", "    swept."),
         "I17",
     ),
     "cancel publishes without deleting": (
@@ -160,8 +160,8 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     "a copy is freed under its requests": (hasty_evictor, "I18"),
     "one worker that cannot load a model refuses it for all": (
         in_lua(
-            "if scope ~= 'model' and #names < MOST_ASKED and is_one_left(ref, now, others) then",
-            "if false then",
+            "if scope ~= 'model' and #names < MOST_ASKED and is_one_left",
+            "if false and is_one_left",
         ),
         "S1",
     ),

@@ -30,7 +30,7 @@ STRUCK = (
     "process stopped", "gateway stopped", "cut from Redis", "command lost", "answer lost",
     "connection swallowed", "slow network", "Redis stalled", "write refused", "FLUSHALL",
     "script cache lost", "store down", "worker drained", "gateway drained", "id taken",
-    "order delivered twice", "calls fail", "calls crash", "store forbids", "report lies",
+    "calls fail", "calls crash", "store forbids", "report lies",
     "clock jumped", "calls fail: felt", "calls crash: felt", "store forbids: felt",
     "report lies: felt",
 )  # fmt: skip

@@ -16,7 +16,7 @@ from tests.simulation.process import Process
 from tests.simulation.server import Ran
 
 if TYPE_CHECKING:
-    from tests.simulation.history import Request
+    from tests.simulation.request import Request
 
 ARGS = 5  # EVALSHA, its hash, 1, the prefix, now
 LIMITS, FIELDS = 3, len(Placing._fields)

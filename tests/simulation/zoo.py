@@ -19,6 +19,7 @@ from shared import manifest as manifests
 from shared.errors import BlobMissing, Forbidden, LoadFailed, ModelFailed, StoreUnavailable
 from shared.manifest import Batching, FileEntry, Manifest, TensorSpec
 from shared.repository import Listed
+from shared.repository.base import Note, Notes
 from tests.simulation.lane import Crashed
 from tests.simulation.loop import PROCESS, SimLoop
 from tests.simulation.sickness import CRASHES, ERRS, FORBIDDEN, Sickness
@@ -76,6 +77,26 @@ class Store:
     down_until: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def notes(self) -> Notes:
+        """A repository without an index, in which gateways may not write: each lists it."""
+        return self
+
+    def read(self, name: str, known: str = "") -> Note:
+        self._asked()
+        raise BlobMissing(f"no such object: {name}")
+
+    def put(self, name: str, raw: bytes) -> None:
+        self._asked()
+        raise Forbidden("the store refuses writes")
+
+    def list(self, start: str) -> list[str]:
+        self._asked()
+        return []
+
+    def delete(self, name: str) -> None:
+        self._asked()
+
     def check(self) -> None:
         """Always there at the start."""
 
@@ -111,6 +132,7 @@ class Cache:
         self._store = store
         self._dice = dice
         self.pinned = 0
+        self.root = Path()  # of the disk that self-tests look at
         self.manifests = Path("/dev/null/manifests")  # a disk that keeps nothing
 
     async def ensure(self, repository: Any, files: Sequence[FileEntry]) -> dict[str, Path]:

@@ -223,4 +223,4 @@ def test_the_same_request_without_a_fault_is_answered_and_leaves_traces(stack: S
     answer = stack.client().infer(pair.name, rows)
 
     assert answer["y"].tolist() == [15.0]
-    assert any(":rq:job:" in key for key in stack.traces() - before)
+    assert any(":holders:" in key for key in stack.traces() - before)

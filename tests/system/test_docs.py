@@ -138,7 +138,7 @@ def test_the_fleet_and_its_queues_can_be_seen(
     assert re.search(rf" loaded +{slow.name} 1 +worker-1 ", terminal.run(events, model=slow.name))
     assert slow.name in {event["model"] for event in json.loads(terminal.run(loaded))["events"]}
     assert f"\n{slow.name}:1:" in terminal.run(entries, worker="worker-1")
-    assert all(word in terminal.run(orders) for word in ("cold", "worker-1"))
+    assert "cold" in terminal.run(orders)
     for request in pending:
         request.cancel()
 

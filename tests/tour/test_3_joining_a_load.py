@@ -44,6 +44,6 @@ async def test_200_simultaneous_requests_for_a_cold_model_cause_one_load(
     assert [status for status, _, _ in answers] == [200] * CROWD
     assert all(model.right(question, [data]) for _, _, data in answers)
     assert sum(cold == "true" for _, cold, _ in answers) > 1  # they did wait together
-    assert sum(":rq:job:" in key for key in stack.traces() - before) == 1
+    assert not any(":rq:job:" in key for key in stack.traces() - before)  # it was taken
     assert sum(loads(worker, model.name) for worker in stack.workers) == 1
     assert sum(failed_loads(worker, model.name) for worker in stack.workers) == 0

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.local.redis_server import RedisServer
 from shared import retry
 from shared.channel import Channel
 from tests.helpers.cell import Cell
 from tests.helpers.consuming import Worker
 from tests.helpers.evicting import BUDGET, Rooms, made_evictor
 from tests.helpers.loading import LoadingWorker
-from tests.helpers.order_bench import OrderBench
 from worker.device.thread import DeviceThread
 from worker.loading import loader
 from worker.membership import Membership
@@ -37,14 +34,6 @@ async def worker(cell: Cell) -> AsyncIterator[Worker]:
     await made.consumer.drain()
     await reads.aclose()
     made.context.thread.close()
-
-
-@pytest.fixture
-def orders(redis_server: RedisServer, tmp_path: Path) -> Iterator[OrderBench]:
-    """An empty queue of load orders."""
-    made = OrderBench(redis_server.url, tmp_path)
-    yield made
-    made.clear()
 
 
 @pytest.fixture

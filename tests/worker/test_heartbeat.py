@@ -33,7 +33,7 @@ class Beating:
             cell.scripts, "w1", LEASE_S, MAX_ATTEMPTS, dict, lambda: dict(self.held)
         )
         config = WorkerConfig(redis_url=url, cell=cell.name, lease_s=LEASE_S, stuck_s=1.0)
-        self.heartbeat = HeartbeatThread(config, self.member, self.progress, self.ends.append)
+        self.heartbeat = HeartbeatThread(config, self.member, self.progress, end=self.ends.append)
 
     async def start(self) -> None:
         self.member.state = "ready"

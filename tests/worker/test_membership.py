@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from shared.errors import Conflict
+from shared.channel import Channel
+from shared.errors import Conflict, Unavailable
 from shared.scripts import Scripts
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
 from worker.membership import Membership
+
+Told = list[Sequence[str] | None]
 
 
 class Meddling(Scripts):
@@ -32,12 +36,19 @@ def held() -> dict[str, int]:
 
 
 @pytest.fixture
-async def member(cell: Cell, held: dict[str, int]) -> Membership:
+def told() -> Told:
+    """Which copies it was told to look at again."""
+    return []
+
+
+@pytest.fixture
+async def member(cell: Cell, held: dict[str, int], told: Told) -> Membership:
     """Worker w1, registered."""
     scripts = Meddling(cell.channel, cell.keys)
     made = Membership(
-        scripts, "w1", 10.0, MAX_ATTEMPTS, lambda: {"used_bytes": 30}, lambda: dict(held)
-    )
+        scripts, "w1", 10.0, MAX_ATTEMPTS, lambda: {"used_bytes": 30}, lambda: dict(held),
+        look_again=told.append,
+    )  # fmt: skip
     made.state = "ready"
     await made.register()
     return made
@@ -70,6 +81,52 @@ async def test_a_heartbeat_renews_the_lease(cell: Cell, member: Membership) -> N
     assert await beat(member) == "ok"
     assert await cell.client.zscore(cell.keys.workers, "w1") >= before
     assert await cell.client.hget(cell.keys.worker("w1"), "state") == b"draining"
+
+
+async def test_a_heartbeat_says_of_which_copies_something_has_changed(
+    cell: Cell, member: Membership, told: Told
+) -> None:
+    """Once; of all, if the answer did not come or the map was lost."""
+    await beat(member)
+    told.clear()
+    await cell.scripts.set_policy(REF, {"priority": "1"})
+    await beat(member)
+    await beat(member)
+    assert told == [(REF,)]
+    await cell.client.delete(cell.keys.policy(REF))
+    lost = Channel("redis://127.0.0.1:1")
+    with pytest.raises(Unavailable):
+        await member.renew(Scripts(lost, cell.keys))
+    await lost.aclose()
+    await cell.client.delete(cell.keys.holds("w1"))
+    await beat(member)
+    assert told[1:] == [None, None]
+
+
+async def test_a_heartbeat_writes_only_what_has_changed(cell: Cell, member: Membership) -> None:
+    """What Redis has lost of a record is there again when an answer was lost, or after a while."""
+    await beat(member)
+    await cell.client.hdel(cell.keys.worker("w1"), "used_bytes")
+    await beat(member)
+    assert not await cell.client.hexists(cell.keys.worker("w1"), "used_bytes")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await beat(member)
+    await beat(member)
+    assert await cell.client.hget(cell.keys.worker("w1"), "used_bytes") == b"30"
+
+
+async def test_a_worker_at_rest_has_no_news(
+    cell: Cell, member: Membership, held: dict[str, int]
+) -> None:
+    """A changed state, or a lost answer, is one: the next beat is not left out."""
+    assert member.has_news()
+    await beat(member)
+    assert not member.has_news()
+    member.state = "draining"
+    assert member.has_news()
+    await beat(member)
+    assert not member.has_news()
 
 
 async def test_who_was_reaped_comes_back_with_a_new_epoch(cell: Cell, member: Membership) -> None:

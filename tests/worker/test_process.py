@@ -38,8 +38,9 @@ class Worker:
         return made
 
     async def run(
-        self, hot: Sequence[str] = (), served_before: bool = False, suspect: str = ""
-    ) -> None:
+        self, hot: Sequence[str] = (), served_before: bool = False, suspect: str = "",
+        parent: str = "",
+    ) -> None:  # fmt: skip
         await self.stopping.wait()
 
     def stop(self) -> None:

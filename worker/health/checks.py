@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from shared.errors import RepositoryError, StoreUnavailable, Unavailable, WarmrouteError
+from shared.owned_folder import make_owned
 from shared.repository import Repository
 from shared.repository.disk import disk_errors
 from worker.health.health import DISK
@@ -27,9 +28,11 @@ RedisTime = Callable[[], Awaitable[float]]
 
 
 def check_disk(folder: Path) -> None:
-    """Write a small file to `folder`, flush it and read it back; RepositoryError."""
+    """Write a small file to `folder`, flush it and read it back; RepositoryError. A folder that was
+    deleted is made anew, as a load does."""
     path = folder / f"health.{os.getpid()}"
     with disk_errors("the disk of the cache"):
+        make_owned(folder)
         try:
             with path.open("wb") as file:
                 file.write(BLOCK)

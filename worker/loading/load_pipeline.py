@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from shared import clock, failpoints
-from shared.errors import InsufficientMemory
+from shared.errors import BlobMissing, InsufficientMemory
 from shared.footprint import Footprint, expected
 from shared.manifest import FileEntry, Manifest
 from shared.repository import Repository
@@ -219,5 +219,10 @@ class LoadPipeline:
                 await self._thread.run(loading.result().unload)
             raise
         except Exception as error:
+            if not all(path.exists() for path in files.values()):
+                gone = "its files vanished from this worker's disk while it was loaded"
+                raise BlobMissing(
+                    f"model {manifest.name} version {manifest.version}: {gone}"
+                ) from error
             await self._thread.test_after(error)
             raise

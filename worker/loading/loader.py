@@ -63,7 +63,7 @@ class Loader:
         self._events = events
         self._limiter = limiter
         self._unloadable_ms = round(unloadable_s * 1000)
-        self._tasks = BackgroundTasks[None]()
+        self.tasks = BackgroundTasks[None]()  # the loads under way
         self._later = BackgroundTasks[None]()  # they take no slot: mostly the other worker loads
         self.loads = 0
 
@@ -71,8 +71,8 @@ class Loader:
         """Whether a further load could start now: a slot is free, memory can be freed, and the
         last loads did not fail through this worker's own fault."""
         ready = self._membership.state == "ready"
-        busy = len(self._tasks) - self._limiter.without_slot()
-        may_load = ready and self._health.gate.is_open(len(self._tasks))
+        busy = len(self.tasks) - self._limiter.without_slot()
+        may_load = ready and self._health.gate.is_open(len(self.tasks))
         return may_load and busy < self._limiter.slots and self._memory.has_capacity()
 
     async def accept(self, ref: str, token: str) -> str:
@@ -89,7 +89,7 @@ class Loader:
                 await asyncio.sleep(PAUSE_S)  # no other worker may take orders now: do not spin
                 await lease.refuse()
             case statuses.CLAIMED | statuses.SUSPECT:
-                self._tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
+                self.tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
         return claim
 
     async def _claim(self, ref: str, token: str) -> str:
@@ -106,11 +106,11 @@ class Loader:
             case statuses.REFUSED:
                 await lease.refuse()
             case statuses.CLAIMED | statuses.SUSPECT as claim:
-                self._tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
+                self.tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
 
     async def _until_free_slot(self) -> None:
-        while len(self._tasks) >= self._limiter.slots:
-            await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        while len(self.tasks) >= self._limiter.slots:
+            await asyncio.wait(set(self.tasks), return_when=asyncio.FIRST_COMPLETED)
 
     async def reload(self, refs: Sequence[str]) -> None:
         """Load what this worker held before, hottest first, one after the other, into free memory
@@ -120,7 +120,7 @@ class Loader:
             await self._until_free_slot()
             if self._membership.state != "ready":
                 return
-            await asyncio.wait([self._tasks.start(self._reload(ref))])
+            await asyncio.wait([self.tasks.start(self._reload(ref))])
 
     async def _reload(self, ref: str) -> None:
         try:
@@ -146,9 +146,9 @@ class Loader:
 
     async def stop(self) -> None:
         """Give up running loads; their leases expire and other workers load."""
-        for task in (*self._tasks, *self._later):
+        for task in (*self.tasks, *self._later):
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._later, return_exceptions=True)
+        await asyncio.gather(*self.tasks, *self._later, return_exceptions=True)
 
     async def _run(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
         try:

@@ -15,6 +15,7 @@ from shared import manifest as manifests
 from shared.errors import ChangedMeanwhile
 from shared.manifest import Manifest
 from shared.names import ModelRef
+from shared.owned_folder import make_owned
 from shared.repository import Repository
 
 KEPT = 10_000
@@ -51,7 +52,7 @@ class ManifestReader:
         if manifests.digest_of(raw) != ref.digest:
             raise ChangedMeanwhile(f"model {ref.name} version {ref.version} was published again")
         with suppress(OSError):  # a full disk: the next process reads it from the repository
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_owned(self._folder)
             partial = file.with_name(f"{ref.digest}.{os.getpid()}")
             partial.write_bytes(raw)
             partial.replace(file)

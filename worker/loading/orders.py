@@ -1,64 +1,122 @@
-"""Orders to load or unload a model, over two ways: to this worker by name, and to all workers.
+"""Orders to load or unload a model, over two lists: this worker's own, and the cold queue of all.
 
 The scripts choose the worker that can have a model soonest and send it a direct order, on a list of
-its own. The same order to load lies in the cold queue, an RQ queue that all workers read: if the
-chosen worker does not take it, or dies, another one takes it after a head start. Either way an
-order is an invitation (ref, token); the script `claim_load` decides which worker loads.
+its own. The same order to load lies in the cold queue, a list of jobs in RQ's format: if the chosen
+worker does not take it, or dies, another one takes it after a head start. Either way an order is an
+invitation (ref, token); the script `claim_load` decides which worker loads.
+
+One blocking read waits for both, on the connection of the heartbeat and between two beats
+(`worker/heartbeat.py`), so that an idle worker costs Redis one read a second. What it popped is
+handed to the event loop, one order at a time: a loop that stands still takes no second one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
-from shared.backoff import wait_s
+from shared import failpoints
 from shared.channel import Channel
 from shared.connection import redis_errors
-from shared.errors import ConfigError
+from shared.errors import WarmrouteError
 from shared.keys import Keys
 from shared.tasks import BackgroundTasks
-from worker.loading import rq_worker
+from worker.loading.jobs import MAX_JOB_BYTES, call_of
+from worker.residency.polling import until
 
 log = logging.getLogger(__name__)
 
-BLOCK_S = 1
-GATE_POLL_S = 0.02
-CLAIM_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 20.0
-FIRST_WAIT_S = 0.2
-STEADY_S = 30.0  # an RQ worker that ran for this long starts again without a longer wait
+SHUT_BLOCK_S = 0.25  # of a read while a load runs: soon after it the cold queue is read again
 
 Accept = Callable[[str, str], Coroutine[Any, Any, str]]
 
 
 class Orders:
-    """Reads `orders:<worker>` over a channel of its own. `may_load`: whether a load could start;
-    `load(ref, token)` answers at once, `unload(ref)` returns when the model is freed."""
+    """What the heartbeat's connection is to read, and what becomes of it. `channel`: for what else
+    a job says. `may_load`: whether a load could start; `loading`: whether one runs; `load(ref,
+    token)` answers at once, `unload(ref)` returns when the model is freed."""
 
     def __init__(
         self, channel: Channel, keys: Keys, worker: str, may_load: Callable[[], bool],
         load: Accept, unload: Callable[[str], Coroutine[Any, Any, object]],
+        loading: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
-        self._channel = channel
-        self._list = keys.orders(worker)
+        self._ask = channel.execute_command
+        self._keys = keys
+        self._own, self._cold = keys.orders(worker), keys.rq_queue()
         self._may_load = may_load
+        self._loading = loading
         self._load = load
         self._unload = unload
         self._unloading = BackgroundTasks[object]()  # a copy may have to drain first
+        self._looking = BackgroundTasks[None]()
+        self._closed = False
+        self.waiting = False  # a read is under way, or its order is dealt with
 
-    async def run_once(self) -> str:
-        """Wait for an order and begin it; the order, '' if there was none."""
+    # On the heartbeat thread ------------------------------------------------------------------
+
+    def lists(self) -> list[str]:
+        """The lists to read now: the cold queue only while a load could start here, so that its
+        orders stay for workers with capacity."""
+        if self._closed:
+            return []
+        return [self._own, self._cold] if self._may_load() else [self._own]
+
+    def block_s(self, most_s: float) -> float:
+        """How long to read: shorter while a load is all that keeps this worker from the queue."""
+        busy = self._loading() and not self._may_load()
+        return min(most_s, SHUT_BLOCK_S) if busy else most_s
+
+    # On the event loop ------------------------------------------------------------------------
+
+    async def take(self, name: str, item: bytes) -> None:
+        """Begin what one entry of the list `name` orders. Never raises but when it is cancelled."""
+        try:
+            await (self._take_job(item) if name == self._cold else self._take_order(item))
+        except WarmrouteError as error:
+            log.warning("an order is given up: %s", error.message)  # it is ordered again
+        except Exception:
+            log.exception("this is a bug: the order %.100r", item)
+
+    def look(self) -> None:
+        """A load has ended: take the next order of the cold queue, without waiting for one."""
+        if not self._closed and self._may_load():
+            self._looking.start(self._take_next())
+
+    async def close(self) -> None:
+        """Take no more orders; returns once the read under way has ended, a second at most, and
+        what it brought is answered."""
+        self._closed = True
+        await until(lambda: not self.waiting and not len(self._looking))
+
+    async def _take_next(self) -> None:
+        try:
+            with redis_errors():
+                item = await self._ask("LPOP", self._cold)
+        except WarmrouteError:
+            return
+        if item is not None:
+            await self.take(self._cold, item)
+
+    async def _take_job(self, item: bytes) -> None:
+        job = self._keys.rq_job(item.decode(errors="replace"))
         with redis_errors():
-            found = await self._channel.execute_command("BLPOP", self._list, BLOCK_S)
-        order = found[1].decode(errors="replace") if found else ""
+            # Not if it is too large: the queue is open to every client of this Redis.
+            size = await self._ask("HSTRLEN", job, "data")
+            data = await self._ask("HGET", job, "data") if size <= MAX_JOB_BYTES else b""
+            await self._ask("UNLINK", job)
+        try:
+            ref, token = call_of(data or b"")
+        except ValueError as error:
+            if size:  # else it is gone: it was cancelled, or another way was faster
+                log.error("a job of the cold queue is dropped: %s", error)
+            return
+        await failpoints.reach("rq.taken")
+        await self._load(ref, token)
+
+    async def _take_order(self, item: bytes) -> None:
+        order = item.decode(errors="replace")
         match order.split(" "):
             case ["load", ref, token, *_]:  # a newer release may add words
                 if self._may_load():
@@ -69,76 +127,3 @@ class Orders:
                 pass
             case _:
                 log.error("an order of unknown form is ignored: %.100r", order)
-        return order
-
-
-class ColdQueue:
-    """Runs RQ's worker in a thread, restarts it when its loop ends, stops it.
-
-    The handler of a job runs `accept(ref, token)` on the event loop and returns within
-    milliseconds, so RQ's timeouts, registries and retries have no effect. `gate()`: whether an
-    order may be taken."""
-
-    def __init__(
-        self, redis_url: str, keys: Keys, worker: str, accept: Accept,
-        gate: Callable[[], bool], loop: asyncio.AbstractEventLoop,
-    ) -> None:  # fmt: skip
-        if keys.rq_prefix != rq_worker.KEY_PREFIX:
-            raise ConfigError(f"RQ_KEY_PREFIX: is {rq_worker.KEY_PREFIX}, want {keys.rq_prefix}")
-        self._redis_url = redis_url
-        self._worker = worker
-        self._accept = accept
-        self._gate = gate
-        self._loop = loop
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._supervise, name="cold-queue", daemon=True)
-
-    def start(self) -> None:
-        """Begin to take orders."""
-        self._thread.start()
-
-    async def stop(self) -> None:
-        """Take no more orders; returns when the thread has ended, after its read of a second."""
-        self._stopping.set()
-        await asyncio.to_thread(self._thread.join, STOP_TIMEOUT_S)
-
-    def _open(self) -> bool:
-        """Wait until an order may be taken; False when stopping."""
-        while not self._stopping.is_set():
-            if self._gate():
-                return True
-            time.sleep(GATE_POLL_S)
-        return False
-
-    def _supervise(self) -> None:
-        """Run RQ's worker again and again: its loop ends on any Redis error but a lost
-        connection."""
-        failures = 0
-        while not self._stopping.is_set():
-            started = time.monotonic()
-            error: Exception | None = None
-            try:
-                self._work()
-            except Exception as raised:
-                error = raised
-            steady = time.monotonic() - started > STEADY_S
-            failures = 1 if steady else failures + 1
-            if error is not None and failures & (failures - 1) == 0:  # 1, 2, 4, 8: once per outage
-                foreseen = isinstance(error, redis.RedisError)
-                log.warning("cold queue: %s", error, exc_info=None if foreseen else error)
-            self._stopping.wait(wait_s(failures, FIRST_WAIT_S, rq_worker.LONGEST_WAIT_S))
-
-    def _work(self) -> None:
-        # RQ changes the socket timeout of the pool that it is given: it gets one of its own.
-        client = redis.Redis.from_url(
-            self._redis_url, protocol=2, socket_connect_timeout=3, retry=Retry(NoBackoff(), 0)
-        )
-        with client:
-            rq_worker.build_worker(client, self._worker, self._claim, self._open).work(
-                logging_level="WARNING"
-            )
-
-    def _claim(self, ref: str, token: str) -> str:
-        """On RQ's thread: run `accept` on the event loop, where the load will run."""
-        future = asyncio.run_coroutine_threadsafe(self._accept(ref, token), self._loop)
-        return future.result(CLAIM_TIMEOUT_S)

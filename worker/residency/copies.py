@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from shared.policy import Policy
 from shared.worker_report import CopyUse
 from worker.residency.projection import Resident
 from worker.runtimes.base import LoadedModel
+
+NEVER = float("-inf")
 
 
 class Retained(NamedTuple):
@@ -35,7 +37,9 @@ class Copy:
     call that was measured; `retained`: what that call left allocated. `peak`: what its calls
     are known to take beyond what they may; `excess`: as much of that as the footprint counts;
     `last`: no other worker is left on which more of it would fit. `mapped`: files that stay pinned
-    in the weight cache."""
+    in the weight cache. `read_at`: when its policy, pins and holders were read last; `required`: no
+    more copies are there than its policy asks for; `asks`: how often the cell has refused in a row
+    to let it go, and `ask_at`: when it is asked next."""
 
     ref: str
     manifest: Manifest
@@ -60,6 +64,10 @@ class Copy:
     excess: int = 0
     last: bool = False
     mapped: Sequence[FileEntry] = ()
+    read_at: float = NEVER
+    required: bool = False
+    asks: int = 0
+    ask_at: float = 0.0
 
     def must_stay(self, now: float) -> bool:
         """Whether the copy may not be evicted: its policy pins it, it is the only copy of a model
@@ -116,6 +124,12 @@ class Copies:
             return copy.policy.pin or copy.in_session, copy.last_used
 
         return [copy.ref for copy in sorted(held, key=rank, reverse=True)]
+
+    def look_again(self, refs: Iterable[str] | None) -> None:
+        """Have the policies, pins and holders of these copies read again (None: of all). From
+        any thread."""
+        for copy in self.all() if refs is None else filter(None, map(self.get, refs)):
+            copy.read_at = NEVER
 
     def all(self) -> list[Copy]:
         """Every copy, retiring ones too."""

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 2.0  # between two samples
 SAMPLES = 5  # in a row, before a leak counts, or memory that other processes gave back
 FEW_SAMPLES = 2  # before memory that other processes took counts: it is gone, so sooner
-# Each load leaves some 30 objects in cycles (tasks, exceptions, RQ's jobs), and the collector rests
+# Each load leaves some 30 objects in cycles (tasks, exceptions), and the collector rests
 # for long (`shared/process.py`): megabytes would gather. A collection of the young ones takes 1 ms.
 YOUNG = 1
 TRIM_EVERY_S = 0.5

@@ -54,6 +54,11 @@ class BlobCache:
         self._under_way: dict[str, asyncio.Event] = {}
 
     @property
+    def root(self) -> Path:
+        """The folder that it lies in."""
+        return self._files.root
+
+    @property
     def used_bytes(self) -> int:
         """Bytes under the root, of all processes that share it. Lists the folder: some ms."""
         return self._space.used_bytes()
@@ -70,6 +75,7 @@ class BlobCache:
         fetched by another.
         """
         needed = _distinct(files)
+        await run_in(None, self._renew)
         self.pin(files)
         wrong: dict[str, str] = {}
         try:
@@ -159,10 +165,18 @@ class BlobCache:
             verified=lambda: self._space.commit(partial),
         )
 
+    def _renew(self) -> None:
+        """Make folders and the lock file anew if the cache was deleted under this worker."""
+        self._files.make_folders()
+        with disk_errors(CACHE):
+            self._locks.renew()
+
     def _refuse_what_can_never_fit(self, entries: Iterable[FileEntry]) -> None:
         total = sum(entry.size for entry in entries)
+        with disk_errors(CACHE):
+            whole = self._budget(total)
         # Had they been here already: what a disk has free now may be different later.
-        if total > (whole := self._budget(total)):
+        if total > whole:
             never = DiskFull(f"{CACHE}: the files have {total} bytes, the whole budget is {whole}")
             never.retryable = False  # waiting does not help
             raise never

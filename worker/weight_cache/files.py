@@ -47,8 +47,12 @@ class CachedFile:
 
 def scan(folder: Path) -> list[CachedFile]:
     """All files of `folder`; those that vanish meanwhile are left out."""
-    found = []
-    with os.scandir(folder) as files:
+    found: list[CachedFile] = []
+    try:
+        opened = os.scandir(folder)
+    except FileNotFoundError:
+        return found  # the whole folder was deleted
+    with opened as files:
         for file in files:
             try:
                 status = file.stat(follow_symlinks=False)
@@ -66,8 +70,12 @@ class CacheFiles:
         self.blobs = root / "sha256"
         self.partial = root / "partial"
         self._verified: dict[str, _Identity] = {}  # by this process
+        self.make_folders()
+
+    def make_folders(self) -> None:
+        """Make those that are not there: they may be deleted while a worker lives."""
         with disk_errors(CACHE):
-            for folder in (root, self.blobs, self.partial):
+            for folder in (self.root, self.blobs, self.partial):
                 own_folder(folder)
 
     def path(self, sha256: str) -> Path:

@@ -5,6 +5,9 @@ lock, at places taken from its hash. The kernel releases the locks of a process 
 nothing is ever stale. They belong to the open file (F_OFD_SETLK), not to the process: two caches in
 one process exclude each other too, and closing one does not release the other's. Within one cache
 they exclude nothing; that is the job of its own mutex.
+
+If the lock file is deleted, or another lies in its place, `renew` takes all that is held again in
+the one that processes which start later find.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from shared.repository.disk import disk_errors
@@ -31,11 +35,29 @@ class HostLocks:
     """Opens (or creates) the lock file; `close()` releases everything held through it."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = path
+        self._fd = _open(path)
+        self._held: dict[int, int] = {}  # start -> kind of lock
+        self._renewing = threading.Lock()  # no waiting for others within
+        self._renewed = 0
 
     def close(self) -> None:
         """Release all locks."""
         os.close(self._fd)
+
+    def renew(self) -> None:
+        """Look whether the file is still the one that others find; else lock in theirs what is held
+        here. Its folder must be there. A blob that another process is evicting stays unlocked."""
+        with self._renewing:
+            with suppress(FileNotFoundError):
+                if os.path.samestat(self._path.stat(), os.fstat(self._fd)):
+                    return
+            new = _open(self._path)
+            for start, kind in self._held.items():
+                _set_lock(new, kind, start)
+            os.dup2(new, self._fd, inheritable=False)  # in one step, under a number that is in use
+            os.close(new)
+            self._renewed += 1
 
     def use(self, sha256: str) -> None:
         """Mark the blob as in use; waits while another process is about to evict it."""
@@ -67,14 +89,31 @@ class HostLocks:
 
     def _lock(self, kind: int, start: int, *, wait: bool = False) -> bool:
         """Set one byte's lock; False if another holds it and `wait` is not set."""
-        request = struct.pack("hhqqi0q", kind, os.SEEK_SET, start, 1, 0)  # struct flock
-        try:
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, request)
-        except OSError as error:
-            if error.errno in _BUSY and not wait:
+        while True:
+            renewed = self._renewed
+            if not _set_lock(self._fd, kind, start, wait=wait):
                 return False
-            raise
-        return True
+            with self._renewing:
+                if renewed == self._renewed:  # else it may lie in the file that is gone
+                    self._held[start] = kind
+                    if kind == fcntl.F_UNLCK:
+                        del self._held[start]
+                    return True
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _set_lock(fd: int, kind: int, start: int, *, wait: bool = False) -> bool:
+    request = struct.pack("hhqqi0q", kind, os.SEEK_SET, start, 1, 0)  # struct flock
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, request)
+    except OSError as error:
+        if error.errno in _BUSY and not wait:
+            return False
+        raise
+    return True
 
 
 def _place(sha256: str) -> int:

@@ -13,6 +13,7 @@ from deploy.bench.cases import (
     fairness,
     herd,
     http,
+    idle,
     interference,
     profile,
     soak,
@@ -34,4 +35,5 @@ CASES: tuple[Case, ...] = (
     cycles.CASE,
     soak.CASE,
     profile.CASE,
+    idle.CASE,
 )

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from warmroute import operations
 from warmroute.call import Call, Exchange, Flow
 from warmroute.events import Following, Retrying, follow_async, ignore
+from warmroute.paging import FleetPage, Page, joined, models, residency
 from warmroute.pending import AsyncPending
 from warmroute.response import Document
 from warmroute.sending import AsyncSender
@@ -33,9 +34,13 @@ class AsyncOperator(ABC):
     def pending(self, request_id: str) -> AsyncPending:
         """The handle of a request that was submitted before, by any process."""
 
-    async def models(self, *, ready: bool | None = None) -> list[Document]:
-        """The repository index: `name`, `version`, `state`, `reason` of each; `ready` filters."""
-        return await self._call(operations.models(ready))
+    async def models(
+        self, *, ready: bool | None = None, prefix: str | None = None
+    ) -> list[Document]:
+        """The repository index: `name`, `version`, `state`, `reason` of each; `ready` and `prefix`
+        (of the names) filter."""
+        first = models(ready, prefix)
+        return [row async for row in self._rows(first)]
 
     async def model(self, model: str, *, version: int | None = None) -> Document:
         """V2 metadata of a model: `platform`; name, datatype and shape of `inputs`, `outputs`."""
@@ -77,13 +82,26 @@ class AsyncOperator(ABC):
         """Override fields of the policy; None removes an override. Returns what `policy` does."""
         return await self._call(operations.set_policy(model, fields, version))
 
-    async def residency(self) -> Document:
-        """The whole fleet: `workers`, `models` (copies, tiers, bytes) and `loads` in progress."""
-        return await self._call(operations.residency())
+    async def residency(
+        self, *, prefix: str | None = None, worker: str | None = None, state: str | None = None
+    ) -> Document:
+        """The whole fleet: `workers`, `models` (copies, tiers, bytes) and `loads` in progress.
 
-    async def workers(self) -> list[Document]:
+        Args:
+            prefix: only models whose names begin with it.
+            worker, state: only this worker, or those in this state (starting, ready, draining).
+        """
+        first = residency(prefix, worker, state)
+        pages = [page async for page in self._fleet(first)]
+        return joined(page.document for page in pages)
+
+    async def workers(
+        self, *, worker: str | None = None, state: str | None = None
+    ) -> list[Document]:
         """The workers of the fleet, and the models that each holds, by tier."""
-        return await self._call(operations.workers())
+        first = residency(None, worker, state)
+        pages = [page async for page in self._fleet(first)]
+        return [row for page in pages for row in page.workers]
 
     async def model_residency(self, model: str, version: int | None = None) -> Document:
         """One model: its copies, what its requests wait for, its policy and measured costs."""
@@ -174,10 +192,17 @@ class AsyncOperator(ABC):
         following = Following(filters, since, retrying, self._exchange.timeout_s)
         return follow_async(self._sender, following)
 
-    async def _rows(self, first: Call[operations.Page]) -> AsyncIterator[Document]:
-        call: Call[operations.Page] | None = first
+    async def _rows(self, first: Call[Page]) -> AsyncIterator[Document]:
+        call: Call[Page] | None = first
         while call is not None:
             page = await self._call(call)
             for row in page.rows:
                 yield row
+            call = page.next
+
+    async def _fleet(self, first: Call[FleetPage]) -> AsyncIterator[FleetPage]:
+        call: Call[FleetPage] | None = first
+        while call is not None:
+            page = await self._call(call)
+            yield page
             call = page.next

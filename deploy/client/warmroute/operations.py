@@ -2,76 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from warmroute.call import Call
 from warmroute.encoding import to_json
-from warmroute.errors import BadResponse, InvalidInput
-from warmroute.polling import GRACE_S
+from warmroute.errors import InvalidInput
+from warmroute.paging import Page, page_of
 from warmroute.response import (
     Document,
     Response,
     as_objects,
     document,
-    listed,
     location_id,
     needed,
     nothing,
-    optional_text,
-    rows,
-    shown,
     text,
 )
+from warmroute.verbs import JSON, get, post
 
-TIMEOUT = "Warmroute-Timeout"
 ROWS = 100  # rows of a page
 EVENTS = 500  # events of a page
-JSON = {"Content-Type": "application/json"}
 GAP: Document = {"kind": "gap"}  # stands for events that are no longer kept
 Query = list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Rows of a list, and the call for those that follow; None at its end."""
-
-    rows: list[Document]
-    next: Call[Page] | None
-
-
-def models(ready: bool | None) -> Call[list[Document]]:
-    """The repository index."""
-    body = {} if ready is None else {"ready": bool(ready)}
-    return _post("/v2/repository/index", body, listed)
-
-
 def model(name: str, version: int | None) -> Call[Document]:
     """V2 metadata of a model."""
-    return _get(model_path(name, version), document)
+    return get(model_path(name, version), document)
 
 
 def versions(name: str) -> Call[Document]:
     """All versions of a model."""
-    return _get(model_path(name, None) + "/versions", document)
+    return get(model_path(name, None) + "/versions", document)
 
 
 def load(name: str, version: int | None, timeout_s: float | None, wait: bool) -> Call[Document]:
     """Load a model on some worker."""
     headers = {} if wait else {"Prefer": "respond-async"}
-    return _post(_repository_path(name, version) + "/load", {}, document, timeout_s, headers)
+    return post(_repository_path(name, version) + "/load", {}, document, timeout_s, headers)
 
 
 def unload(name: str, version: int | None, timeout_s: float | None) -> Call[Document]:
     """Unload a model from every worker."""
-    return _post(_repository_path(name, version) + "/unload", {}, document, timeout_s)
+    return post(_repository_path(name, version) + "/unload", {}, document, timeout_s)
 
 
 def policy(name: str, version: int | None) -> Call[Document]:
     """The residency policy of a model."""
-    return _get(model_path(name, version) + "/policy", document)
+    return get(model_path(name, version) + "/policy", document)
 
 
 def set_policy(name: str, fields: Mapping[str, Any], version: int | None) -> Call[Document]:
@@ -82,19 +62,9 @@ def set_policy(name: str, fields: Mapping[str, Any], version: int | None) -> Cal
     )  # fmt: skip
 
 
-def residency() -> Call[Document]:
-    """Workers, models and loads of the fleet."""
-    return _get("/v2/residency", document)
-
-
-def workers() -> Call[list[Document]]:
-    """The workers of the fleet."""
-    return _get("/v2/residency", rows("workers"))
-
-
 def model_residency(name: str, version: int | None) -> Call[Document]:
     """The copies of a model."""
-    return _get(model_path(name, version) + "/residency", document)
+    return get(model_path(name, version) + "/residency", document)
 
 
 def ready() -> Call[bool]:
@@ -107,17 +77,17 @@ def ready() -> Call[bool]:
 
 def requests() -> Call[Page]:
     """Accepted requests that have not ended."""
-    return _page("/v2/requests", "requests", ROWS)
+    return page_of("/v2/requests", "requests", ROWS)
 
 
 def dead_letters() -> Call[Page]:
     """Dead letters, the newest first."""
-    return _page("/v2/dead", "letters", ROWS)
+    return page_of("/v2/dead", "letters", ROWS)
 
 
 def dead_letter(entry: str) -> Call[Document]:
     """One dead letter with its request."""
-    return _get(_dead_path(entry), document)
+    return get(_dead_path(entry), document)
 
 
 def replay_dead_letter(entry: str) -> Call[str | None]:
@@ -136,12 +106,12 @@ def drop_dead_letter(entry: str) -> Call[None]:
 
 def sessions() -> Call[Page]:
     """Open sessions by id."""
-    return _page("/v2/sessions", "sessions", ROWS)
+    return page_of("/v2/sessions", "sessions", ROWS)
 
 
 def session(session_id: str) -> Call[Document]:
     """One session and its models."""
-    return _get(_session_path(session_id), document)
+    return get(_session_path(session_id), document)
 
 
 def open_session(
@@ -149,13 +119,13 @@ def open_session(
 ) -> Call[Document]:
     """Open a session, or find the one of this id open already."""
     body = {"models": named, "ttl_s": ttl_s, "id": session_id, "wait": wait}
-    return _post("/v2/sessions", body, document, timeout_s)
+    return post("/v2/sessions", body, document, timeout_s)
 
 
 def keep_session(session_id: str, ttl_s: float | None) -> Call[Document]:
     """Heartbeat of a session."""
     body = {} if ttl_s is None else {"ttl_s": ttl_s}
-    return _post(_session_path(session_id) + "/heartbeat", body, document)
+    return post(_session_path(session_id) + "/heartbeat", body, document)
 
 
 def close_session(session_id: str) -> Call[None]:
@@ -186,7 +156,7 @@ def events(filters: Query, since: str | None, limit: int | None) -> Call[Page]:
         next_ = None if last else events(filters, text(page, "last"), left)
         return Page([GAP, *found] if gap else found, next_)
 
-    return _get("/v2/events" + (f"?{urlencode(query)}" if query else ""), read)
+    return get("/v2/events" + (f"?{urlencode(query)}" if query else ""), read)
 
 
 def model_path(name: str, version: int | None) -> str:
@@ -198,40 +168,6 @@ def model_path(name: str, version: int | None) -> str:
     if version is not None and not isinstance(version, int):
         raise InvalidInput(f"version {version!r}: want a whole number")
     return path if version is None else f"{path}/versions/{version}"
-
-
-def _page(path: str, field: str, limit: int, after: str = "") -> Call[Page]:
-    query = f"?limit={limit}" + (f"&after={quote(after, safe='')}" if after else "")
-
-    def read(response: Response) -> Page:
-        page = document(response)
-        found = as_objects(needed(page, field, "a list of objects"), field)
-        needed(page, "next", "text or null")
-        follows = optional_text(page, "next")
-        if follows is not None and follows == after:
-            raise BadResponse("next", f"{shown(follows)} again", "the place after this page")
-        return Page(found, None if follows is None else _page(path, field, limit, follows))
-
-    return _get(path + query, read)
-
-
-def _get(path: str, read: Callable[[Response], Any]) -> Call[Any]:
-    return Call(method="GET", path=path, read=read, safe=True)
-
-
-def _post(
-    path: str, body: object, read: Callable[[Response], Any], timeout_s: float | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Call[Any]:  # fmt: skip
-    """A call that has the same effect however often it is made."""
-    headers = {**JSON, **(headers or {})}
-    if timeout_s is not None:
-        headers[TIMEOUT] = f"{timeout_s:g}"
-        timeout_s += GRACE_S
-    return Call(
-        method="POST", path=path, read=read, headers=headers, body=to_json(body, "body"), safe=True,
-        timeout_s=timeout_s,
-    )  # fmt: skip
 
 
 def _repository_path(name: str, version: int | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from warmroute import operations
 from warmroute.call import Call, Exchange, Flow
 from warmroute.events import Following, Retrying, follow, ignore
+from warmroute.paging import FleetPage, Page, joined, models, residency
 from warmroute.pending import Pending
 from warmroute.response import Document
 from warmroute.sending import Sender
@@ -33,9 +34,11 @@ class Operator(ABC):
     def pending(self, request_id: str) -> Pending:
         """The handle of a request that was submitted before, by any process."""
 
-    def models(self, *, ready: bool | None = None) -> list[Document]:
-        """The repository index: `name`, `version`, `state`, `reason` of each; `ready` filters."""
-        return self._call(operations.models(ready))
+    def models(self, *, ready: bool | None = None, prefix: str | None = None) -> list[Document]:
+        """The repository index: `name`, `version`, `state`, `reason` of each; `ready` and `prefix`
+        (of the names) filter."""
+        first = models(ready, prefix)
+        return list(self._rows(first))
 
     def model(self, model: str, *, version: int | None = None) -> Document:
         """V2 metadata of a model: `platform`; name, datatype and shape of `inputs`, `outputs`."""
@@ -77,13 +80,24 @@ class Operator(ABC):
         """Override fields of the policy; None removes an override. Returns what `policy` does."""
         return self._call(operations.set_policy(model, fields, version))
 
-    def residency(self) -> Document:
-        """The whole fleet: `workers`, `models` (copies, tiers, bytes) and `loads` in progress."""
-        return self._call(operations.residency())
+    def residency(
+        self, *, prefix: str | None = None, worker: str | None = None, state: str | None = None
+    ) -> Document:
+        """The whole fleet: `workers`, `models` (copies, tiers, bytes) and `loads` in progress.
 
-    def workers(self) -> list[Document]:
+        Args:
+            prefix: only models whose names begin with it.
+            worker, state: only this worker, or those in this state (starting, ready, draining).
+        """
+        first = residency(prefix, worker, state)
+        pages = list(self._fleet(first))
+        return joined(page.document for page in pages)
+
+    def workers(self, *, worker: str | None = None, state: str | None = None) -> list[Document]:
         """The workers of the fleet, and the models that each holds, by tier."""
-        return self._call(operations.workers())
+        first = residency(None, worker, state)
+        pages = list(self._fleet(first))
+        return [row for page in pages for row in page.workers]
 
     def model_residency(self, model: str, version: int | None = None) -> Document:
         """One model: its copies, what its requests wait for, its policy and measured costs."""
@@ -174,9 +188,16 @@ class Operator(ABC):
         following = Following(filters, since, retrying, self._exchange.timeout_s)
         return follow(self._sender, following)
 
-    def _rows(self, first: Call[operations.Page]) -> Iterator[Document]:
-        call: Call[operations.Page] | None = first
+    def _rows(self, first: Call[Page]) -> Iterator[Document]:
+        call: Call[Page] | None = first
         while call is not None:
             page = self._call(call)
             yield from page.rows
+            call = page.next
+
+    def _fleet(self, first: Call[FleetPage]) -> Iterator[FleetPage]:
+        call: Call[FleetPage] | None = first
+        while call is not None:
+            page = self._call(call)
+            yield page
             call = page.next

@@ -7,7 +7,7 @@ needed and missing is a BadResponse, never a KeyError; also where a caller looks
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -41,9 +41,9 @@ def listed(response: Response) -> list[Document]:
     return as_objects(parse_json(response.body, "body"), "body")
 
 
-def rows(name: str) -> Callable[[Response], list[Document]]:
-    """A reader of one field of the body: a list of objects."""
-    return lambda response: as_objects(needed(document(response), name, "a list"), name)
+def rows_of(fields: Document, name: str) -> list[Document]:
+    """A field that is a list of objects."""
+    return as_objects(needed(fields, name, "a list"), name)
 
 
 def location_id(response: Response) -> str:

@@ -45,7 +45,7 @@ async def infer(request: web.Request, context: GatewayContext) -> web.StreamResp
             return accepted(ticket) if outcome is None else await answered(ticket, outcome, context)
         except WarmrouteError as error:
             intake.failed(ticket, error)
-            return failed(ticket, error)
+            return failed(ticket, context.named(error))
     finally:
         intake.leave(call)
 

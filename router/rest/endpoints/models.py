@@ -1,23 +1,17 @@
-"""Models and the server: metadata, readiness and listing (Open Inference Protocol), policy, and
-residency."""
+"""Models and the server: metadata, readiness (Open Inference Protocol), policy, residency."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
-from router.fleet.load_status import Readiness
-from router.rest.bodies import json_response, read_body, read_object
-from router.rest.cell_listings import ModelStates, fleet_report
-from router.rest.cells import CELLS
+from router.rest.bodies import json_response, read_object
 from router.rest.context import GatewayContext, resolve_model
 from router.rest.error_responses import problem, retry_after
 from shared import datatypes
-from shared.errors import InvalidInput, Unavailable
+from shared.errors import Unavailable
 from shared.manifest import TensorSpec
-from shared.names import ModelRef
 from shared.policy import OVERRIDES
 
 # The extensions that are offered, by Triton's names.
@@ -115,47 +109,6 @@ async def model_ready(request: web.Request, context: GatewayContext) -> web.Stre
     return response
 
 
-async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """POST /v2/repository/index, GET /v2/models: all versions; READY if a worker holds it and
-    requests for it are not refused."""
-    only_ready = _only_ready(await read_body(request, 1 << 16))
-    states = await ModelStates.read(request.app[CELLS])
-    rows = []
-    for model in await context.catalog.index():
-        for version in model.versions:
-            key = (model.name, version)
-            unread = context.catalog.trouble(*key)
-            row = _row(ModelRef(*key, ""), *states.of(key), states.away(model.name) or unread)
-            if row["state"] == "READY" or not only_ready:
-                rows.append(row)
-        if model.error and not only_ready:
-            rows.append({"name": model.name, "state": "UNAVAILABLE", "reason": model.error})
-    return json_response(rows)
-
-
-def _row(ref: ModelRef, warm: bool, trouble: Readiness | None, unread: str) -> dict[str, str]:
-    """`unread`: why its manifest, or its cell, could not be read."""
-    refusal = trouble and trouble.refusal
-    state = "READY" if warm and not refusal else "UNAVAILABLE"
-    reason = trouble.note if trouble else ""
-    if state == "UNAVAILABLE":
-        reason = refusal.message if refusal else unread or "cold: loaded on demand"
-    return {"name": ref.name, "version": str(ref.version), "state": state, "reason": reason}
-
-
-def _only_ready(body: bytes) -> bool:
-    if not body:
-        return False
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise InvalidInput("body: not JSON") from None
-    ready = document.get("ready", False) if isinstance(document, dict) else None
-    if not isinstance(ready, bool):
-        raise InvalidInput("ready: want true or false")
-    return ready
-
-
 async def get_policy(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET .../policy: the policy in force, its fields that the API overrides, and those of the
     manifest."""
@@ -167,11 +120,6 @@ async def put_policy(request: web.Request, context: GatewayContext) -> web.Strea
     document = await read_object(request, OVERRIDES)
     entry = await resolve_model(request, context)
     return json_response(await context.policies.set(entry, document))
-
-
-async def fleet(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """GET /v2/residency: workers and the copies of each, totals of models, loads in flight."""
-    return json_response(await fleet_report(request.app[CELLS]))
 
 
 async def residency(request: web.Request, context: GatewayContext) -> web.StreamResponse:

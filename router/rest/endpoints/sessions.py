@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from router.catalog.catalog import LATEST, Entry
+from router.fleet.place import refused
 from router.rest.arguments import parse_limit, read_timeout
 from router.rest.bodies import json_response, read_object, refuse_others
 from router.rest.cells import CELLS, gap
@@ -78,6 +79,8 @@ async def delete(request: web.Request, context: GatewayContext) -> web.StreamRes
 async def _page(
     context: GatewayContext, limit: int, after: str
 ) -> tuple[list[dict[str, Any]], str | None]:
+    if after and not SESSION.fullmatch(after):
+        raise refused()
     rows = await context.sessions.page(limit, after)
     return rows, rows[-1]["id"] if len(rows) == limit else None
 

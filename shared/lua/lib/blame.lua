@@ -39,13 +39,12 @@ local function note_failure(ref, worker, now, what)
   redis.call('PEXPIRE', key, 2 * LONGEST_BACKOFF)
 end
 
--- The workers that are not to load it: its holders, those of the list `refused`, those that could not a short while ago,
--- those of a device class that is incompatible with it, and if the copy is to share the work of others (`extra`) those
--- without time. `larger`: it does not fit this budget, bytes. With `retry` failures do not count. Returns a function of
--- a worker, and whether it holds of none.
+-- The workers that are not to load it: its holders, those of `refused`, those that could not lately, those of a class
+-- that is incompatible, those whose budget is `larger` bytes at most, and for a copy that is to share work (`extra`)
+-- those without time. With `retry` failures do not count. Returns a function of a worker, and whether it holds of none.
 local function excluding(ref, now, refused, extra, larger, retry)
-  larger = tonumber(larger or 0) or 0
   local names, classes, held = names_in(refused), {}, redis.call('EXISTS', k('holders', ref)) == 1
+  larger = tonumber(larger or 0) or 0
   if not retry then
     for _, worker in ipairs(failed_workers(failures_of(ref), now)) do names[worker] = true end
     for _, class in ipairs(redis.call('SMEMBERS', k('incompatible', ref))) do classes[class] = true end

@@ -5,6 +5,7 @@
 local KEEP, POLL, COLD, PROBE, WATCHED = 'k', 'p', 'c', 'h', 'w'
 local DOOR_GROUP = 'g'
 local COLD_QUEUE = P .. 'rq:queue:cold'
+local COMPACTED_QUEUE = P .. 'rq:queue:cold.rest'  -- what is still to be looked at (order)
 local DEAD_LETTERS_MAX, FAILURES_MAX, REPLIES_MAX, ORDERS_MAX = 1000, 10000, 100000, 1000
 local RECENT_SUCCESS_MS = 60000  -- holders that it has not crashed go on for this long after a success
 local HEAD_START_MS, ORDER_TTL_MS, DIRECT_TTL_MS, CLAIM_TTL_MS = 250, 20000, 10000, 1000

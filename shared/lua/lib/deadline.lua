@@ -25,7 +25,7 @@ local function expired_outcome(ref, stream, now)
   if failed then return said .. ': the last load of its model failed: ' .. failed, '' end
   local lease = redis.call('HMGET', k('load', ref), 'phase', 'worker', 'why')
   local why = ((lease[3] or '') ~= '' and ', ' .. lease[3] or '') .. last_failure(ref)
-  if lease[1] == 'ordered' then return said .. ': a load of its model was ordered' .. why, '' end
+  if lease[1] == 'ordered' then return said .. ': a load of its model was ordered, and no worker has started it' .. why, '' end
   if lease[1] then return said .. ': worker ' .. lease[2] .. ' was loading its model' .. why, '' end
   return said .. ': it waited for its model to be loaded' .. why, ''
 end

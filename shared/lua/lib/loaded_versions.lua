@@ -20,6 +20,12 @@ local function is_replaced(ref)
   end
 end
 
+-- Which version is the newest has changed, and so has what the holders of others are to keep.
+local function notify_holders_of_versions(name)
+  local flat = redis.call('HGETALL', k('loaded_versions', name))
+  for i = 1, #flat, 2 do notify_holders(name .. ':' .. flat[i] .. ':' .. flat[i + 1], NOTIFIED.all) end
+end
+
 -- Record that a worker holds this version. It replaces older ones, and a newer one replaces it.
 local function note_loaded_version(ref)
   local name, version, digest = parts_of(ref)
@@ -28,6 +34,7 @@ local function note_loaded_version(ref)
   if before and before ~= digest then clear_min_copies(name .. ':' .. version .. ':' .. before) end
   redis.call('HSET', live, version, digest)
   redis.call('PEXPIRE', live, STATS_TTL)
+  if before ~= digest then notify_holders_of_versions(name) end
   local oldest = version
   local flat = redis.call('HGETALL', live)
   for i = 1, #flat, 2 do
@@ -43,7 +50,9 @@ end
 local function forget_version(ref)
   local name, version, digest = parts_of(ref)
   local live = k('loaded_versions', name)
-  if redis.call('HGET', live, version) == digest then redis.call('HDEL', live, version) end
+  if redis.call('HGET', live, version) ~= digest then return end
+  redis.call('HDEL', live, version)
+  notify_holders_of_versions(name)
 end
 
 -- A version that has left the repository: no manifest and no override pins it or asks for copies, and it replaces
@@ -51,6 +60,7 @@ end
 local function let_go(ref)
   clear_min_copies(ref)
   redis.call('HDEL', k('policy', ref), 'pin', 'min_copies', 'preload')
+  notify_holders(ref, NOTIFIED.all)
   forget_version(ref)
 end
 

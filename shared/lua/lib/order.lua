@@ -3,9 +3,9 @@
 -- worker that can load the model soonest (`for`) gets the order directly too, and has a head start.
 local JOB_TTL_S, NO_CAPACITY_TTL = 3600, 5000
 
-local function job_id(ref, token)
-  return 'load-' .. string.sub(redis.sha1hex(ref), 1, 16) .. '-' .. token
-end
+-- What a call of a script has done, for its budget: an order costs as much as ORDER_UNITS entries that are placed.
+local ORDER_UNITS, orders_written = 12, 0
+local function work_done(entries) return entries + ORDER_UNITS * orders_written end
 
 -- The worker that has it soonest, and '1' if all have failed: an order must have a worker that may take it.
 local function choose_loader(ref, now, refused, extra, larger)
@@ -25,16 +25,22 @@ local function order_load(ref, seed, now, more)
   local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
   local load, id = k('load', ref), job_id(ref, token)
   local job, at = P .. 'rq:job:' .. id, '1970-01-01T00:00:00.000000Z'
+  local before, since, turn = redis.call('HMGET', load, 'phase', 'queued'), nil, nil
+  if extra == '' then
+    turn = before[1] == 'loading' and before[2]
+    since = tonumber(turn or redis.call('ZSCORE', WAITING_ORDERS, ref) or nil)
+  end
   redis.call('DEL', load)
+  since = enqueue(ref, id, now, since, turn)
   redis.call('HSET', load, 'token', token, 'phase', 'ordered', 'worker', '', 'since', now,
     'refused', refused, 'extra', extra, 'for', chosen, 'all_failed', all_failed,
-    'larger', more.larger or '')
-  redis.call('PEXPIRE', load, ORDER_TTL_MS)
+    'larger', more.larger or '', 'queued', string.format('%.0f', since))
+  redis.call('PEXPIRE', load, extra == '' and JOB_TTL_S * 1000 or ORDER_TTL_MS)
   redis.call('HSET', job, 'data', cjson.encode({'warmroute.load', cjson.null, {ref, token}, {}}),
     'created_at', at, 'enqueued_at', at, 'origin', 'cold', 'status', 'queued', 'timeout', 60,
     'result_ttl', 120, 'failure_ttl', 600, 'description', 'load')
   redis.call('EXPIRE', job, JOB_TTL_S)
-  redis.call('RPUSH', COLD_QUEUE, id)
+  orders_written = orders_written + 1
   redis.call('SADD', P .. 'rq:queues', COLD_QUEUE)
   if chosen ~= '' then
     redis.call('RPUSH', k('orders', chosen), 'load ' .. ref .. ' ' .. token)
@@ -52,10 +58,13 @@ local function cancel_order(ref, extra)
   redis.call('SREM', PARKED, ref)
   redis.call('DEL', k('parked', ref))
   local lease = redis.call('HMGET', load, 'token', 'phase', 'extra')
-  if lease[2] ~= 'ordered' or ((lease[3] or '') ~= '' and not extra) then return end
-  local id = job_id(ref, lease[1])
-  redis.call('LREM', COLD_QUEUE, 1, id)
-  redis.call('DEL', load, P .. 'rq:job:' .. id)
+  if lease[2] ~= 'ordered' then return end
+  if (lease[3] or '') ~= '' and not extra then
+    if redis.call('PTTL', load) > ORDER_TTL_MS then redis.call('PEXPIRE', load, ORDER_TTL_MS) end  -- none waits for it
+    return
+  end
+  redis.call('DEL', load)
+  forget_order(ref, lease[1])
 end
 
 -- Why the last load failed, if that was recent, and whether the cause is temporary.

@@ -3,9 +3,8 @@
 --   release), fewest (starts of all that are parked). Without limits: an accepted request that moves.
 -- Returns 'placed', worker, entry | 'parked', '', entry | 'full', limit, '', ms to wait
 --   | 'quarantined' or 'unloadable', cause, '', ms to wait.
-local NOTHING = {}
 local function add(stream, item)
-  local carried = item.carried or NOTHING
+  local carried = item.carried or {}
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
     item.deadline, 'reply', item.reply, 'flags', item.flags, 'attempts', item.attempts, 'body',
     item.body, unpack(carried))
@@ -29,8 +28,9 @@ local function park(item, now, limits, state)
   record(item, 'parked', stream, entry, now)
   count_record(limits)
   redis.call('SADD', PARKED, item.model)
-  local ordered = state == 'open' or redis.call('EXISTS', k('load', item.model)) == 1
-  if not ordered then order_load(item.model, item.id, now) end
+  local phase = redis.call('HGET', k('load', item.model), 'phase')
+  if phase == 'ordered' then redis.call('EXPIRE', k('load', item.model), JOB_TTL_S) end  -- now a request waits for it
+  if not phase and state ~= 'open' then order_load(item.model, item.id, now) end
   return 'parked', '', entry
 end
 

@@ -39,6 +39,12 @@ local function set_trial_load(worker, at)
   redis.call('HSET', k('worker', worker), 'trial', at)
 end
 
+-- Whether it is among the workers that share the memory of its host.
+local function note_host(worker, here)
+  local host = reported(worker, 'host_id') or ''
+  if host ~= '' then redis.call(here and 'SADD' or 'SREM', k('host', host), worker) end
+end
+
 -- Bytes of its budget, and the most models that it may hold (0: any number).
 local function capacity(worker)
   local r = redis.call('HMGET', k('worker', worker), 'budget_bytes', 'max_models')

@@ -12,17 +12,21 @@ local function pinned_bytes(worker, counted)
   return sum, number
 end
 
--- Bytes that each live, ready worker can still give to pinned models, and how many it can take.
+-- Bytes that a ready worker can still give to pinned models, and how many it can take.
+local function free_on(worker, counted)
+  if facts(worker).ready then
+    local pinned, number = pinned_bytes(worker, counted)
+    local bytes, most = capacity(worker)
+    bytes = bytes - pinned
+    if most > 0 and number >= most then bytes = 0 end
+    return {worker = worker, bytes = bytes, left = most > 0 and most - number or math.huge}
+  end
+end
+
 local function free_bytes(counted, now)
   local free = {}
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    if facts(worker).ready then
-      local pinned, number = pinned_bytes(worker, counted)
-      local bytes, most = capacity(worker)
-      bytes = bytes - pinned
-      if most > 0 and number >= most then bytes = 0 end
-      free[#free + 1] = {worker = worker, bytes = bytes, left = most > 0 and most - number or math.huge}
-    end
+    free[#free + 1] = guarded(worker, free_on, worker, counted)
   end
   return free
 end

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deploy.bench.cases import churn, cold, cycles, herd, http, interference
+from deploy.bench.cases import churn, cold, cycles, herd, http, idle, interference
 from deploy.bench.models import BASE, NAMES, plain_models
 from deploy.bench.workbench import Workbench
 
@@ -36,6 +36,13 @@ def test_a_cold_answer_takes_longer_than_a_warm_one(bench: Workbench) -> None:
     figure = cold.cold_s3(bench)
     assert figure.ours > figure.notes["a warm answer, ms"] > 0
     assert figure.reference > 0
+
+
+def test_a_cell_at_rest_is_measured_by_what_redis_spends(bench: Workbench) -> None:
+    """With the connections of a worker, which are three."""
+    figure = idle.run(bench, idle.Size(workers=4, copies=3, gateways=1, seconds=2.0))
+    assert figure.notes["one worker, connections"] == 3
+    assert 0 < figure.notes["one worker, commands a second"] < 40
 
 
 def test_a_herd_causes_one_load(bench: Workbench) -> None:

@@ -46,6 +46,7 @@ def test_every_case_has_a_name_of_its_own(capsys: pytest.CaptureFixture[str]) ->
         "cycles",
         "soak",
         "profile",
+        "idle",
     ]
     assert len(CASES) == len(set(names))
 

@@ -12,7 +12,8 @@ from tests.deploy.client.responses import ARRAYS, Head, parts, response, valid
 from warmroute import BadResponse
 from warmroute.encoding import HEADER_LENGTH
 from warmroute.framing import from_json
-from warmroute.response import Response, document, listed, rows
+from warmroute.paging import residency
+from warmroute.response import Response, document, listed
 from warmroute.result import read_result
 
 
@@ -125,7 +126,7 @@ def test_a_header_length_that_is_wrong_is_named(length: str) -> None:
      '{"a":1}'.encode("utf-16"), b"[" * 100_000, b'{"outputs": NaN}', b"{} {}", b"\xef\xbb\xbf{}",
      b"1" * 5000],
 )  # fmt: skip
-@pytest.mark.parametrize("read", [read_result, document, listed, rows("workers")])
+@pytest.mark.parametrize("read", [read_result, document, listed, residency().read])
 def test_a_body_that_is_not_the_json_of_a_gateway(body: bytes, read: Callable[..., Any]) -> None:
     """A proxy's page, another document, half of one, another encoding, brackets without an end."""
     if body == b"[]" and read is listed:

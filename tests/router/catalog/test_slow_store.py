@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ import pytest
 from router.catalog import catalog as module
 from router.catalog import newest, slots
 from router.catalog.catalog import LATEST, Catalog, SlowStore
-from shared.errors import Unavailable
+from shared.errors import StoreUnavailable, Unavailable
 from tests.helpers.cell import Cell
 from tests.helpers.factories import manifest
 from tests.helpers.slow_repository import LIST, SlowRepository
@@ -153,3 +154,45 @@ async def test_a_request_that_must_not_wait_is_told_to_come_again(
             return False
 
     await wait_until(has_it)
+
+
+@pytest.mark.parametrize("version", [LATEST, 1])
+async def test_a_look_that_hangs_is_made_again_and_the_first_answer_holds(
+    repository: SlowRepository, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For all who share it: the store is quick again, and one connection stays dead."""
+    monkeypatch.setattr(slots, "AGAIN_AFTER_S", 0.1)
+    repository.slow = {NAME}
+    catalog = Catalog(repository, 60)
+    first = asyncio.create_task(catalog.resolve(NAME, version))
+    await wait_until(lambda: bool(repository.waiting))
+    repository.slow = set()
+    assert (await catalog.resolve(NAME, version)).ref.name == NAME
+    assert (await first).ref.name == NAME and repository.waiting == [NAME]
+
+
+@pytest.mark.parametrize("slots_left", [0, 1])
+async def test_of_two_calls_that_the_store_does_not_answer_one_error_is_left(
+    monkeypatch: pytest.MonkeyPatch, slots_left: int
+) -> None:
+    """That of the last; one that found no slot until then is not made any more."""
+    monkeypatch.setattr(slots, "AGAIN_AFTER_S", 0.05)
+    go, calls = threading.Event(), []
+
+    def call() -> int:
+        calls.append(1)
+        go.wait(20)
+        raise StoreUnavailable("no answer")
+
+    limited = slots.Slots(1 + slots_left)
+    running = asyncio.create_task(limited.run(call))
+    await wait_until(lambda: len(calls) == 1 + slots_left)
+    done, _ = await asyncio.wait([running], timeout=0.2)
+    assert not done
+    go.set()
+    if slots_left:
+        with pytest.raises(StoreUnavailable):
+            await running
+    else:
+        running.cancel()
+    assert await limited.run(lambda: 7) == 7

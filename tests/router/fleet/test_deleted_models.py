@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from router.catalog import view
 from router.catalog.catalog import Catalog
 from router.catalog.versions import LoadedVersions
 from router.fleet.preload import Preload
@@ -17,8 +18,9 @@ from tests.helpers.repository import FakeRepository
 
 
 @pytest.fixture
-def preload(cell: Cell, repository: FakeRepository) -> Preload:
-    """Of a gateway over a repository in memory."""
+def preload(cell: Cell, repository: FakeRepository, monkeypatch: pytest.MonkeyPatch) -> Preload:
+    """Of a gateway over a repository in memory, which is listed in each round."""
+    monkeypatch.setattr(view, "PER_PAGE_S", 0.0)
     live = LoadedVersions(cell.channel, cell.keys, cell.scripts)
     return Preload(Catalog(repository, 0.0, live), cell.channel, cell.keys, cell.scripts)
 

@@ -67,7 +67,7 @@ async def test_a_manifest_is_read_once(preload: Preload, repository: FakeReposit
     for _ in range(3):
         await preload.run_once()
     assert repository.calls["read_manifest"] == 20
-    assert repository.calls == {"list_all": 3, "read_manifest": 20}
+    assert repository.calls == {"list_all": 1, "read_manifest": 20}
     assert repository.most_inside <= module.AT_ONCE
 
 

@@ -6,15 +6,23 @@ import json
 import time
 from typing import Any
 
-from router.fleet import reader as module
+from router.fleet.fleet_pages import FleetPages
 from router.fleet.health import Health
 from router.fleet.reader import ResidencyReader
 from shared.names import ModelRef
+from shared.repository import Listed
 from shared.service import Supervisor
 from tests.helpers.cell import Cell
 from tests.helpers.factories import OTHER_REF, REF, placing
 
 THIRD_REF = "gpt:3:0000000000aa"
+
+
+MODELS = [Listed("bert", [2]), Listed("mnist", [1])]
+
+
+def pages_of(cell: Cell) -> FleetPages:
+    return FleetPages(cell.client, cell.keys)
 
 
 def residency_of(cell: Cell) -> ResidencyReader:
@@ -39,7 +47,7 @@ async def test_the_report_lists_workers_and_what_each_holds(cell: Cell) -> None:
         error_share=0.5, failing=json.dumps([REF]),
     )  # fmt: skip
     await cell.place(placing(), placing())
-    first, second = (await residency_of(cell).report())["workers"]
+    first, second = (await pages_of(cell).report())["workers"]
     assert first == {
         "id": "w1", "device": "cpu", "class": "NVIDIA_H100", "state": "ready", "budget_bytes": 100,
         "used_bytes": 40, "shared_bytes": 30, "reserved_bytes": 4, "host_budget_bytes": 50,
@@ -61,7 +69,7 @@ async def test_a_worker_tells_how_much_each_copy_is_used(cell: Cell) -> None:
     epoch = await cell.worker("w1", holds=[REF])
     copies = {REF: ["device", 1, 2500, 7], OTHER_REF: ["host", 20, 60_000, 3]}
     await beat(cell, "w1", epoch, copies=copies)
-    (worker,) = (await residency_of(cell).report())["workers"]
+    (worker,) = (await pages_of(cell).report())["workers"]
     (held,), (warm,) = worker["models"], worker["warm"]
     assert (held["name"], held["idle_s"], held["hits"], held["copies"]) == ("mnist", 2.5, 7, 1)
     assert held["last_used"] > "2024"
@@ -74,7 +82,7 @@ async def test_own_and_shared_bytes_of_each_copy_are_shown(cell: Cell) -> None:
     epoch = await cell.worker("w1", holds=[OTHER_REF, REF])
     parts = {REF: [5, 90, 2]}
     await beat(cell, "w1", epoch, copy_bytes=json.dumps(parts))
-    (worker,) = (await residency_of(cell).report())["workers"]
+    (worker,) = (await pages_of(cell).report())["workers"]
     bert, mnist = worker["models"]
     assert (mnist["bytes"], mnist["own_bytes"], mnist["shared_bytes"]) == (95, 5, 90)
     assert mnist["shared_with"] == 2
@@ -88,7 +96,7 @@ async def test_what_a_worker_reports_wrongly_is_left_out(cell: Cell) -> None:
         await beat(cell, "w1", epoch, budget="much", used="")
         wrong = {"copies": said, "copy_bytes": said}
         await cell.client.hset(cell.keys.worker("w1"), mapping=wrong)
-        (worker,) = (await residency_of(cell).report())["workers"]
+        (worker,) = (await pages_of(cell).report())["workers"]
         assert worker["budget_bytes"] == 0
         assert [(m["name"], m["tier"]) for m in worker["models"]] == [("mnist", "device")]
 
@@ -104,11 +112,10 @@ async def test_what_one_member_has_in_another_form_hides_no_other(cell: Cell) ->
     await cell.client.sadd(keys.parked_refs, THIRD_REF, "no-ref")
     for key in (keys.holders(OTHER_REF), keys.parked(THIRD_REF)):
         await cell.client.set(key, "another type", ex=60)
-    residency = residency_of(cell)
-    report = await residency.report()
+    report = await pages_of(cell).report()
     assert [worker["id"] for worker in report["workers"]] == ["w1", "w2"]
     assert [m["name"] for worker in report["workers"] for m in worker["models"]] == ["mnist"] * 2
-    assert ("mnist", 1) in await residency.held()
+    assert ("mnist", 1) in await residency_of(cell).held(MODELS)
     health = Health(cell.channel, keys, Supervisor([]))
     document = await health.document()
     assert document["ready"] and document["states"] == {"ready": 2, "unknown": 1}
@@ -121,12 +128,12 @@ async def test_copies_that_were_noted_below_the_device_are_shown(cell: Cell) -> 
     warm = cell.keys.warm(REF)
     await cell.client.hset(warm, mapping={"w1": "disk of-before", "w9": f"disk {epoch}"})
     await cell.client.expire(warm, 60)
-    first, *_ = (await residency_of(cell).report())["workers"]
+    first, *_ = (await pages_of(cell).report())["workers"]
     assert [(m["name"], m["tier"]) for m in first["warm"]] == [("mnist", "disk")]
     await cell.client.hset(warm, "w1", "host of-before")
-    assert (await residency_of(cell).report())["workers"][0]["warm"] == []
+    assert (await pages_of(cell).report())["workers"][0]["warm"] == []
     await cell.client.hset(warm, "w1", f"host {epoch}")
-    report = await residency_of(cell).report()
+    report = await pages_of(cell).report()
     assert report["workers"][0]["warm"][0]["tier"] == "host"
     assert report["models"][0]["copies"] == {"device": 1, "host": 1, "disk": 0}
 
@@ -139,7 +146,7 @@ async def test_totals_say_how_many_copies_a_model_has_and_what_pins_it(cell: Cel
     await cell.client.hset(cell.keys.policy(OTHER_REF), mapping={"pin": "0", "priority": "2"})
     await cell.client.hset(cell.keys.stats(OTHER_REF), "pin", "1")
     await cell.client.expire(cell.keys.stats(OTHER_REF), 60)
-    report = await residency_of(cell).report()
+    report = await pages_of(cell).report()
     bert, mnist = report["models"]
     assert (mnist["copies"]["device"], mnist["pinned"], mnist["sessions"]) == (2, True, 2)
     assert (bert["copies"]["device"], bert["pinned"]) == (1, False)
@@ -153,7 +160,7 @@ async def test_loads_in_flight_say_where_they_are_and_what_they_wait_for(cell: C
     await cell.place(placing(), placing(), placing(ref=OTHER_REF))
     token = await cell.claim("w1", epoch)
     await cell.client.hset(cell.keys.load(REF), "why", "no copy may be evicted yet")
-    report = await residency_of(cell).report()
+    report = await pages_of(cell).report()
     ordered, loading = report["loads"]
     assert (ordered["name"], ordered["phase"]) == ("bert", "ordered")
     assert "no worker has started it yet" in ordered["waits"]
@@ -166,8 +173,10 @@ async def test_loads_in_flight_say_where_they_are_and_what_they_wait_for(cell: C
 
 async def test_an_empty_cell_has_an_empty_report(cell: Cell) -> None:
     """And is no error."""
-    assert await residency_of(cell).report() == {"workers": [], "models": [], "loads": []}
-    assert await residency_of(cell).held() == set()
+    assert await pages_of(cell).report() == {
+        "workers": [], "models": [], "loads": [], "next": None
+    }  # fmt: skip
+    assert await residency_of(cell).held(MODELS) == set()
 
 
 async def test_a_worker_whose_lease_ran_out_is_not_shown(cell: Cell) -> None:
@@ -175,10 +184,9 @@ async def test_a_worker_whose_lease_ran_out_is_not_shown(cell: Cell) -> None:
     await cell.worker("w1", holds=[REF])
     residency = residency_of(cell)
     assert (await residency.readiness(ModelRef.parse(REF))).warm
-    assert await residency.held() == {("mnist", 1)}
+    assert await residency.held(MODELS) == {("mnist", 1)}
     await cell.client.zadd(cell.keys.workers, {"w1": 0})
-    assert await residency.live_workers() == []
-    assert await residency.held() == set()
+    assert await residency.held(MODELS) == set()
     assert not (await residency.readiness(ModelRef.parse(REF))).warm
 
 
@@ -188,27 +196,3 @@ async def test_a_model_nobody_holds_is_cold(cell: Cell) -> None:
     residency = residency_of(cell)
     assert not (await residency.readiness(ModelRef.parse(OTHER_REF))).warm
     assert not (await residency.readiness(ModelRef("mnist", 2, "0123456789ab"))).warm
-
-
-async def test_the_report_takes_few_round_trips_however_large_the_fleet(
-    cell: Cell, monkeypatch
-) -> None:
-    """A few questions, each in one pipeline, or in some where they are very long."""
-    refs = [f"m{number}:1:0123456789ab" for number in range(30)]
-    for number in range(10):
-        await cell.worker(f"w{number}", holds=refs)
-    residency, trips = residency_of(cell), 0
-    pipeline = cell.client.pipeline
-
-    def counted(**given: Any) -> Any:
-        nonlocal trips
-        trips += 1
-        return pipeline(**given)
-
-    monkeypatch.setattr(cell.client, "pipeline", counted)
-    report = await residency.report()
-    assert trips == 3
-    assert [len(worker["models"]) for worker in report["workers"]] == [30] * 10
-    monkeypatch.setattr(module, "AT_ONCE", 50)
-    assert (await residency.report())["models"] == report["models"]
-    assert trips <= 3 + 1 + 1 + 4

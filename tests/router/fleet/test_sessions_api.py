@@ -216,6 +216,27 @@ async def told(fleet: Fleet, count: int) -> bool:
     return len(await fleet.cell.stream(fleet.cell.keys.events)) == count
 
 
+async def test_one_record_that_cannot_be_read_hides_no_other(fleet: Fleet) -> None:
+    """Neither of a session, which is listed with the error, nor of a worker or a model."""
+    cell, keys = fleet.cell, fleet.cell.keys
+    await fleet.worker()
+    for name in ("x", "y", "z"):
+        await opened(fleet, "a", id=name)
+    await cell.client.delete(keys.session("x"))
+    await cell.client.set(keys.session("x"), "of another type")
+    await cell.client.hset(keys.session("y"), "models", b"\xff 1")
+    await cell.worker("w9")
+    await cell.client.delete(keys.worker("w9"))
+    await cell.client.set(keys.worker("w9"), "of another type")
+    _, _, found = await fleet.ask("GET", SESSIONS + "?limit=2")
+    assert [(row["id"], "error" in row) for row in found["sessions"]] == [("x", True), ("y", True)]
+    _, _, rest = await fleet.ask("GET", f"{SESSIONS}?limit=2&after={found['next']}")
+    assert [row["id"] for row in rest["sessions"]] == ["z"] and "error" not in rest["sessions"][0]
+    await cell.scripts.close_session("z")
+    await opened(fleet, "c", id="new")
+    await cell.client.delete(keys.session("x"), keys.worker("w9"))
+
+
 async def test_sessions_are_listed_in_pages(fleet: Fleet) -> None:
     """By id, without states; `next` leads on."""
     await fleet.worker()

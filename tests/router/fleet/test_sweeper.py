@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -34,6 +35,29 @@ async def test_a_beat_keeps_the_gateways_lease(cell: Cell, sweeper: Sweeper) -> 
     """For as long as the settings say."""
     await sweeper.beat_once()
     assert await cell.client.zscore(cell.keys.gateways, "gw1") == 1_000_000 + LEASE_MS
+
+
+async def test_of_many_gateways_few_keep_house_and_the_others_take_over(cell: Cell) -> None:
+    """What only they do stands still nowhere."""
+    cell.scripts.now_ms = 1_000_000
+    sweepers = [sweeper_of(cell, f"gw{n}") for n in range(6)]
+    done: list[int] = []
+
+    async def step(n: int) -> None:
+        done.append(n)
+
+    async def round_of(*numbers: int) -> list[int]:
+        done.clear()
+        for n in numbers:
+            await sweepers[n].beat_once()
+            await sweepers[n].of_the_house(partial(step, n))()
+        return done
+
+    assert await round_of(*range(6)) == [0, 1, 2]
+    cell.scripts.now_ms += 1000
+    assert await round_of(2, 3, 4, 5) == [2]
+    cell.scripts.now_ms += 1000
+    assert await round_of(2, 3, 4, 5) == [2, 3, 4]
 
 
 async def test_a_sweep_reaps_every_dead_worker(cell: Cell, sweeper: Sweeper) -> None:

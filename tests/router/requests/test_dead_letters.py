@@ -164,7 +164,8 @@ async def test_pages_follow_each_other_newest_first(
 async def test_a_limit_out_of_range_is_refused(http: TestClient[Any, Any], limit: str) -> None:
     """400, naming the range."""
     answer = await http.get("/v2/dead", params={"limit": limit})
-    assert (answer.status, (await answer.json())["error"]) == (400, "limit: want 1 to 1000")
+    said = (await answer.json())["error"]
+    assert (answer.status, said.partition(";")[0]) == (400, "limit: want 1 to 1000")
 
 
 @pytest.mark.parametrize("entry", ["1-1", "1700000000000-0", "+", "-", "x", "1-", "9" * 19 + "-0"])

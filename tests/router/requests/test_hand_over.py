@@ -145,7 +145,7 @@ async def test_tensors_in_this_gateways_memory_cannot_be_handed_over(
     store = leaver.context.handover._shared_memory
     if store._store is None:
         pytest.skip("no shared memory here")
-    await cell.client.hset(cell.keys.worker("w1"), "host_id", store._store.host)
+    await cell.client.sadd(cell.keys.host(store._store.host), "w1")
     assert await store.look_once()
     monkeypatch.setattr(shared_memory, "SHARED_MEMORY_FROM_BYTES", 1)  # all tensors are large
     call = asyncio.create_task(leaver.infer())

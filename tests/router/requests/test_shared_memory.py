@@ -63,6 +63,23 @@ async def test_only_while_every_worker_shares_the_memory(cell, store, memory) ->
     assert store.put("1" * 32, LARGE) is None
 
 
+async def test_where_a_worker_is_follows_its_registration(cell, store, memory) -> None:
+    """Also when it comes back elsewhere, or has left; one that an older release registered is
+    nowhere, so its tensors go through Redis."""
+    await worker_on(cell, "w1", memory.host)
+    await worker_on(cell, "w2", "another")
+    await worker_on(cell, "w2", memory.host)
+    assert await store.look_once()
+    await worker_on(cell, "w1", "another")
+    assert not await store.look_once()
+    epoch = await cell.client.hget(cell.keys.worker("w1"), "epoch")
+    await cell.scripts.leave("w1", epoch.decode(), 3)
+    assert await store.look_once()
+    assert await cell.exists(cell.keys.host("another")) == []
+    await cell.client.srem(cell.keys.host(memory.host), "w2")
+    assert not await store.look_once()
+
+
 async def test_small_tensors_go_through_redis(cell, store, memory) -> None:
     """There that is as fast."""
     await worker_on(cell, "w1", memory.host)

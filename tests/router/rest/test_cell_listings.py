@@ -93,3 +93,37 @@ async def test_residency_names_the_cell_of_each_row(fleet: Fleet) -> None:
         document = (await gateway.get("/v2/residency"))[2]
         assert {row["cell"]: row["id"] for row in document["workers"]} == {"a": "w-a", "b": "w-b"}
         assert {row["cell"]: row["name"] for row in document["models"]} == HOMES
+
+
+async def test_residency_is_paged_over_all_cells(fleet: Fleet) -> None:
+    """One cell after the other, each worker once, whether or not a page ends with a cell."""
+    ids = {"a": ["w1", "w2", "w3"], "b": ["w1", "w4"]}
+    for name, workers in ids.items():
+        for worker in workers:
+            await fleet.cells[name].worker(worker, lease_ms=600_000)
+    every = [(name, worker) for name, workers in ids.items() for worker in workers]
+    async with fleet.gateway() as gateway:
+        for limit in (1, 2, 3, 5):
+            rows, after = [], ""
+            while after is not None:
+                page = (await gateway.get(f"/v2/residency?limit={limit}&after={after}"))[2]
+                assert len(page["workers"]) <= limit
+                rows += [(row["cell"], row["id"]) for row in page["workers"]]
+                after = page["next"]
+            assert rows == every, limit
+        some = (await gateway.get("/v2/residency?worker=w1"))[2]["workers"]
+        assert [row["cell"] for row in some] == ["a", "b"]
+        for made_up in ("c.d3cx", "a.x", "d3cx"):
+            for path in ("/v2/residency", "/v2/requests"):
+                status, _, said = await gateway.get(f"{path}?after={made_up}")
+                assert (status, said["error"][:6]) == (400, "after:"), (path, made_up)
+        assert (await gateway.get("/v2/sessions?after=a.%0a"))[0] == 400
+
+
+async def test_the_index_asks_each_models_own_cell(fleet: Fleet) -> None:
+    """Where a model was before, copies may be left: its requests do not go there."""
+    async with fleet.gateway() as gateway, fleet.serving(gateway, "a", *HOMES.values()):
+        rows = {row["name"]: row["state"] for row in (await gateway.get("/v2/models"))[2]}
+        assert rows == {HOMES["a"]: "READY", HOMES["b"]: "UNAVAILABLE"}
+        ready = (await gateway.get("/v2/models?state=READY"))[2]
+        assert [row["name"] for row in ready] == [HOMES["a"]]

@@ -3,6 +3,7 @@ going moves."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -74,10 +75,31 @@ async def test_a_cell_that_is_away_is_missed_by_its_models_alone(fleet: Fleet) -
         assert (await infer(gateway, HOMES["a"]))[0] == 200
         fleet.servers["b"].stop()
         status, _, document = await infer(gateway, HOMES["b"])
-        assert status == 503, document
+        assert (status, document["error"][:8]) == (503, "cell b: ")
+        status, _, document = await gateway.get(f"/v2/models/{HOMES['b']}/residency")
+        assert (status, document["error"][:8]) == (503, "cell b: ")
         assert (await infer(gateway, HOMES["a"]))[0] == 200
         status, _, document = await gateway.get(headers["Location"])
         assert (status, "cell b" in document["error"]) == (503, True)
+
+
+async def test_a_cell_that_hangs_is_waited_for_by_its_models_alone(fleet: Fleet) -> None:
+    """Its Redis takes connections and answers nothing."""
+    async with fleet.gateway() as gateway, fleet.serving(gateway, "a", HOMES["a"]):
+        assert (await infer(gateway, HOMES["b"], **LATER))[0] == 202
+        with fleet.hanging("b"):
+            waits = asyncio.create_task(infer(gateway, HOMES["b"], **LATER))
+            assert (await infer(gateway, HOMES["a"]))[0] == 200
+            assert not waits.done()
+            status, _, document = await waits
+            assert (status, document["error"][:8]) == (503, "cell b: ")
+            status, _, document = await gateway.get("/v2/requests")
+            assert (status, list(document["cells_away"])) == (200, ["b"])
+
+        async def serves() -> bool:
+            return (await infer(gateway, HOMES["b"], **LATER))[0] == 202
+
+        await wait_until(serves)
 
 
 async def test_a_gateway_is_ready_while_one_cell_works(fleet: Fleet) -> None:

@@ -37,6 +37,14 @@ def test_each_answer_has_its_error(status: int, code: str, error: type[Repositor
     assert type(from_status("file 'a'", status, code)) is error
 
 
+@pytest.mark.parametrize(("code", "named"), [("AccessDenied", True), ("InvalidToken", False)])
+def test_a_store_that_only_denies_access_may_want_an_option(code: str, named: bool) -> None:
+    """Which ones it could be is said, unless the store gives a reason of its own."""
+    said = from_status("file 'a'", 403, code).message
+    for option in ("S3_REQUESTER_PAYS", "S3_ADDRESSING_STYLE"):
+        assert (option in said) is named
+
+
 @pytest.mark.parametrize(
     ("status", "code", "message", "operation", "said"),
     [

@@ -45,7 +45,7 @@ function sim.shrink(via, cmd, key, ...)
   return answer
 end
 
-local NOTED = {XDEL = 1, HSET = 1, HSETNX = 1, HINCRBY = 1, ZADD = 1}
+local NOTED = {XDEL = 1, RPUSH = 1, HSET = 1, HSETNX = 1, HINCRBY = 1, ZADD = 1}
 local SHRINKING = {HDEL = 1, SREM = 1, ZREM = 1, LREM = 1, LPOP = 1, RPOP = 1, ZPOPMIN = 1}
 
 function sim.run(via, cmd, key, ...)
@@ -64,6 +64,7 @@ function sim.run(via, cmd, key, ...)
     return via(cmd, key, ...)
   end
   if cmd == 'SET' then return sim.set(via, key, ...) end
+  if cmd == 'SPOP' then return sim.sorted(sim.shrink(via, cmd, key, ...)) end
   if cmd == 'SMEMBERS' or cmd == 'HKEYS' then return sim.sorted(via(cmd, key)) end
   if cmd == 'HGETALL' then return sim.pairs(via(cmd, key)) end
   if cmd == 'SRANDMEMBER' then return sim.pick(sim.sorted(sim.call('SMEMBERS', key)), ...) end

@@ -65,9 +65,11 @@ async def test_without_redis_nothing_is_known_of_the_clock(tmp_path: Path) -> No
     assert (await run(tmp_path, redis_time=away))[CLOCK] == ""
 
 
-async def test_a_folder_that_is_gone_is_a_failure(tmp_path: Path) -> None:
-    """No load could write there."""
-    assert "No such file" in (await run(tmp_path / "gone"))[DISK]
+async def test_a_folder_that_is_gone_is_made_anew(tmp_path: Path) -> None:
+    """As a load does; it is a failure only where it cannot be made."""
+    assert (await run(tmp_path / "gone"))[DISK] == "" and left(tmp_path / "gone") == []
+    (tmp_path / "file").touch()
+    assert (await run(tmp_path / "file" / "gone"))[DISK]
 
 
 def test_a_full_disk_is_one_and_leaves_nothing(

@@ -1,241 +1,232 @@
-"""The cold queue: RQ runs what place.lua wrote, one worker loads, and the thread lives on."""
+"""The cold queue: a worker takes what the scripts wrote, between the beats of its heart."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 
 import pytest
-import redis.exceptions
-import rq.worker.base
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
 
 from deploy.local.redis_server import RedisServer
-from shared.connection import COMMAND_TIMEOUT_S
-from shared.errors import ConfigError, Unavailable
-from shared.keys import Keys
+from shared.config import WorkerConfig
 from tests.conftest import RQ_CELL
-from tests.helpers.cell import LEASE_MS, Cell, open_cell
+from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell, open_cell
 from tests.helpers.factories import OTHER_REF, REF, placing
-from tests.helpers.wait import wait_until
-from worker.loading import rq_worker
-from worker.loading.orders import ColdQueue
-from worker.loading.rq_worker import LONGEST_WAIT_S
+from tests.helpers.proxy import Proxy
+from tests.helpers.wait import block_until, wait_until
+from worker.heartbeat import HeartbeatThread
+from worker.loading.orders import Orders
+from worker.membership import Membership
+from worker.supervisor.progress import Progress
 
 
 class Worker:
-    """A worker as the cold queue sees it: it claims what it is invited to, and notes the claims."""
+    """A worker that claims what it is invited to, and notes the claims."""
 
-    def __init__(self, cell: Cell, name: str) -> None:
-        self.cell = cell
-        self.name = name
-        self.epoch = ""
-        self.claims: list[tuple[str, str, str]] = []
-        self.open = True
-        self.error: Exception | None = None
-        loop = asyncio.get_running_loop()
-        self.queue = ColdQueue(cell.url, cell.keys, name, self.accept, lambda: self.open, loop)
+    def __init__(self, cell: Cell, name: str, url: str) -> None:
+        self.cell, self.name = cell, name
+        self.claims: list[tuple[str, str]] = []
+        self.open, self.slow = True, asyncio.Event()
+        self.slow.set()
+        self.member = Membership(cell.scripts, name, LEASE_MS / 1000, MAX_ATTEMPTS, dict, dict)
+        self.orders = Orders(
+            cell.channel, cell.keys, name, lambda: self.open, self.accept, self.unload
+        )
+        config = WorkerConfig(redis_url=url, cell=cell.name, lease_s=LEASE_MS / 1000)
+        self.heart = HeartbeatThread(config, self.member, Progress(), self.orders, lambda s: None)
 
     async def start(self) -> None:
-        self.epoch = await self.cell.worker(self.name)
-        self.queue.start()
+        self.member.state = "ready"
+        await self.member.register()
+        self.heart.start()
 
     async def accept(self, ref: str, token: str) -> str:
-        error, self.error = self.error, None
-        if error is not None:
-            self.claims.append((ref, token, "error"))
-            raise error
-        claim = await self.cell.scripts.claim_load(self.name, self.epoch, ref, token, LEASE_MS)
-        self.claims.append((ref, token, claim))
+        await self.slow.wait()
+        claim = await self.cell.scripts.claim_load(
+            self.name, self.member.epoch, ref, token, LEASE_MS
+        )
+        self.claims.append((ref, claim))
         return claim
+
+    async def unload(self, ref: str) -> None:
+        self.claims.append((ref, "unload"))
+
+
+Make = Callable[..., Worker]
 
 
 @pytest.fixture
-async def make_worker(rq_cell: Cell) -> AsyncIterator[Callable[[str], Worker]]:
-    """Makes workers of a cell that RQ sees; stops them."""
+async def make_worker(cell: Cell) -> AsyncIterator[Make]:
+    """Makes workers; stops them."""
     made: list[Worker] = []
 
-    def make(name: str = "w1") -> Worker:
-        made.append(Worker(rq_cell, name))
+    def make(name: str = "w1", url: str = cell.url) -> Worker:
+        made.append(Worker(cell, name, url))
         return made[-1]
 
     yield make
-    started = [worker.queue for worker in made if worker.epoch]
-    await asyncio.gather(*(queue.stop() for queue in started))
-    assert not any(queue._thread.is_alive() for queue in started)
+    started = [worker for worker in made if worker.member.epoch]
+    await asyncio.gather(*(worker.heart.close() for worker in started))
 
 
-async def test_rq_runs_what_the_script_wrote(rq_cell: Cell, make_worker) -> None:
-    """The worker is invited with model and token, claims the load, and the job is finished."""
+async def order(cell: Cell, ref: str = REF) -> None:
+    """As for a worker that was chosen and does not take it: only the cold queue has it."""
+    token = ref.partition(":")[0]
+    lease = {"token": token, "phase": "ordered", "worker": "", "since": 0, "extra": "requested"}
+    call = json.dumps(["warmroute.load", None, [ref, token], {}])
+    async with cell.client.pipeline() as pipe:
+        pipe.hset(cell.keys.load(ref), mapping=lease)
+        pipe.expire(cell.keys.load(ref), 60)
+        pipe.hset(cell.keys.rq_job(token), "data", call)
+        pipe.expire(cell.keys.rq_job(token), 60)
+        pipe.rpush(cell.keys.rq_queue(), token)
+        await pipe.execute()
+
+
+async def test_an_order_of_either_list_is_taken(cell: Cell, make_worker: Make) -> None:
+    """Soon, not with the next beat; an order to unload too."""
     worker = make_worker()
-    await rq_cell.place(placing())
-    (order,), token = await rq_cell.orders(), await rq_cell.token()
     await worker.start()
-    await wait_until(lambda: worker.claims)
-    assert worker.claims == [(REF, token, "claimed")]
-    job = rq_cell.keys.rq_job(order)
-
-    async def finished() -> bool:
-        return await rq_cell.client.hget(job, "status") == b"finished"
-
-    await wait_until(finished)
-    assert await rq_cell.orders() == []
-    assert await rq_cell.client.ttl(job) > 0
+    await cell.place(placing())  # by name, as the only worker
+    await wait_until(lambda: worker.claims == [(REF, "claimed")])
+    await order(cell, OTHER_REF)
+    await wait_until(lambda: worker.claims[1:] == [(OTHER_REF, "claimed")])
+    await cell.client.rpush(cell.keys.orders("w1"), f"unload {REF}")
+    await wait_until(lambda: worker.claims[2:] == [(REF, "unload")])
+    assert await cell.orders() == []
 
 
-async def test_while_the_gate_is_shut_no_order_is_taken(rq_cell: Cell, make_worker) -> None:
-    """It stays for a worker that has room; when the gate opens it is taken."""
+async def test_while_a_worker_is_full_its_cold_orders_stay_for_others(
+    cell: Cell, make_worker: Make
+) -> None:
+    """When it has room again it takes them."""
     full, free = make_worker("full"), make_worker("free")
     full.open = False
     await full.start()
-    await rq_cell.place(placing())
+    await order(cell)
     await asyncio.sleep(0.1)
-    assert len(await rq_cell.orders()) == 1
+    assert len(await cell.orders()) == 1
     await free.start()
     await wait_until(lambda: free.claims)
     assert full.claims == []
-    await free.queue.stop()
+    await free.heart.close()
     full.open = True
-    await rq_cell.place(placing(ref=OTHER_REF))
+    await order(cell, OTHER_REF)
     await wait_until(lambda: full.claims)
 
 
-async def test_of_several_workers_one_loads(rq_cell: Cell, make_worker) -> None:
-    """Also if the same invitation comes twice, or late."""
+async def test_of_several_workers_one_loads(cell: Cell, make_worker: Make) -> None:
+    """Each order is popped once."""
     workers = [make_worker(f"w{n}") for n in range(3)]
     await asyncio.gather(*(worker.start() for worker in workers))
-    await rq_cell.place(placing())
-    token = await rq_cell.token()
-
-    def claims() -> list[str]:
-        return [claim for worker in workers for _, _, claim in worker.claims]
-
-    await wait_until(claims)
-    key = rq_cell.keys.rq_job("load-again")
-    call = json.dumps(["warmroute.load", None, [REF, token], {}])
-    fields = {
-        "data": call,
-        "origin": "cold",
-        "status": "queued",
-        "created_at": "2026-01-01T00:00:00Z",
-    }
-    await rq_cell.client.hset(key, mapping=fields | {"result_ttl": 120, "failure_ttl": 600})
-    await rq_cell.client.expire(key, 60)
-    for _ in range(2):
-        await rq_cell.client.rpush(rq_cell.keys.rq_queue(), "load-again")
-    await wait_until(lambda: len(claims()) == 3)
-    assert sorted(claims()) == ["claimed", "stale", "stale"]
+    for ref in (REF, OTHER_REF):
+        await order(cell, ref)
+    await wait_until(lambda: sum(len(worker.claims) for worker in workers) == 2)
+    claims = [claim for worker in workers for claim in worker.claims]
+    assert sorted(claims) == sorted([(REF, "claimed"), (OTHER_REF, "claimed")])
 
 
-async def test_a_claim_that_fails_fails_its_order_only(rq_cell: Cell, make_worker) -> None:
-    """Redis did not answer in that moment: the next order is taken."""
+async def test_while_one_order_is_in_hand_no_other_is_taken(cell: Cell, make_worker: Make) -> None:
+    """A loop that stands still takes one order with it, not all; its lease is renewed meanwhile."""
     worker = make_worker()
-    worker.error = Unavailable("Redis does not answer")
+    worker.slow.clear()
     await worker.start()
-    await rq_cell.place(placing())
-    await wait_until(lambda: worker.claims)
-    await rq_cell.place(placing(ref=OTHER_REF))
+    for ref in (REF, OTHER_REF):
+        await order(cell, ref)
+
+    async def one_taken() -> bool:
+        return len(await cell.orders()) == 1
+
+    await wait_until(one_taken)
+    before = await cell.client.zscore(cell.keys.workers, "w1")
+
+    async def renewed() -> bool:
+        return await cell.client.zscore(cell.keys.workers, "w1") > before
+
+    await wait_until(renewed)
+    assert len(await cell.orders()) == 1
+    worker.slow.set()
     await wait_until(lambda: len(worker.claims) == 2)
-    assert [claim for _, _, claim in worker.claims] == ["error", "claimed"]
 
 
-async def test_nobody_can_stop_the_worker_through_redis(rq_cell: Cell, make_worker) -> None:
-    """RQ's shutdown command is not listened to; lost connections are opened again."""
-    worker = make_worker()
-    await worker.start()
-    await rq_cell.client.publish(f"{rq_cell.keys.rq_prefix}:pubsub:w1", '{"command": "shutdown"}')
-    await rq_cell.client.client_kill_filter(_type="normal", skipme=True)
-    with suppress(redis.exceptions.ConnectionError):  # ours was killed too
-        await rq_cell.channel.execute_command("PING")
-    await rq_cell.place(placing())
-    await wait_until(lambda: worker.claims)
-    assert worker.queue._thread.is_alive()
-
-
-async def test_when_redis_has_no_room_the_thread_goes_on_afterwards(
-    own_redis: RedisServer,
+async def test_a_blocked_event_loop_keeps_the_lease_with_an_order_in_hand(
+    cell: Cell, make_worker: Make
 ) -> None:
-    """RQ's own loop ends for good then; it is begun again."""
-    cell = open_cell(own_redis.url, RQ_CELL)
-    worker = Worker(cell, "w1")
+    """The beats go on."""
+    worker = make_worker()
     await worker.start()
-    await cell.place(placing())
+    await order(cell)
+    with Redis.from_url(cell.url) as client:
+
+        def expires() -> float:
+            return float(client.zscore(cell.keys.workers, "w1"))
+
+        before = expires()
+        block_until(lambda: expires() > before)  # this loop stands still: that is what is tested
     await wait_until(lambda: worker.claims)
+
+
+async def test_a_silent_connection_is_given_up_for_a_new_one(cell: Cell, make_worker: Make) -> None:
+    """Orders go on with it; so after an outage."""
+    async with Proxy.to(cell.url) as proxy:
+        worker = make_worker(url=proxy.url)
+        await worker.start()
+        await wait_until(lambda: proxy.accepted == 1)
+        proxy.silent = True
+        await wait_until(lambda: proxy.accepted > 1)
+        proxy.silent = False
+        await order(cell)
+        await wait_until(lambda: worker.claims)
+        await worker.heart.close()
+
+
+async def test_when_redis_has_no_room_orders_go_on_afterwards(own_redis: RedisServer) -> None:
+    """A read takes no memory, and the lease is renewed."""
+    cell = open_cell(own_redis.url, "full")
+    worker = Worker(cell, "w1", own_redis.url)
+    await worker.start()
     await cell.client.config_set("maxmemory", 1)
+    before = await cell.client.zscore(cell.keys.workers, "w1")
 
-    async def refused_often() -> bool:  # its goodbye too, so that its name is left behind
-        errors = await cell.client.info("errorstats")
-        return errors.get("errorstat_OOM", {}).get("count", 0) > 5
+    async def renewed() -> bool:
+        return await cell.client.zscore(cell.keys.workers, "w1") > before
 
-    await wait_until(refused_often)
+    await wait_until(renewed)
     await cell.client.config_set("maxmemory", 0)
-    await cell.place(placing(ref=OTHER_REF))
-    await wait_until(lambda: len(worker.claims) == 2)
-    await worker.queue.stop()
+    await order(cell)
+    await wait_until(lambda: worker.claims)
+    await worker.heart.close()
     await cell.close()
 
 
-async def test_a_long_outage_does_not_make_the_next_tries_rarer(
-    rq_cell: Cell, make_worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """RQ by itself waits up to a minute, and the first cold model as long after Redis is back. A
-    line in the log tells of the outage."""
-    waits: list[float] = []
-    monkeypatch.setattr(rq.worker.base.time, "sleep", waits.append)
-    built = built_worker(rq_cell, make_worker())
-    beat, tries = built.heartbeat, iter(range(20))
+async def test_a_list_of_another_type_costs_no_lease(cell: Cell, make_worker: Make) -> None:
+    """Redis refuses the read; the beats go on, and what is written there later is read."""
+    await cell.client.set(cell.keys.orders("w1"), "text", ex=60)
+    worker = make_worker()
+    await worker.start()
+    before = await cell.client.zscore(cell.keys.workers, "w1")
 
-    def heartbeat(*args: object) -> None:
-        if next(tries, None) is not None:
-            raise redis.exceptions.ConnectionError("away")
-        beat(*args)
+    async def renewed() -> bool:
+        return await cell.client.zscore(cell.keys.workers, "w1") > before
 
-    monkeypatch.setattr(built, "heartbeat", heartbeat)
-    await asyncio.to_thread(built.dequeue_job_and_maintain_ttl, 1)
-    assert len(waits) == 20 and max(waits) <= LONGEST_WAIT_S
-    assert sum("could not connect" in line for line in caplog.messages) == 1
-    built.connection.close()
+    await wait_until(renewed)
+    await cell.client.delete(cell.keys.orders("w1"))
+    await order(cell)
+    await wait_until(lambda: worker.claims)
 
 
-async def test_when_rqs_loop_ends_again_and_again_it_is_begun_as_often(
-    make_worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A loss of the connection between two reads ends it."""
-    queue, waits = make_worker().queue, []
+async def test_rqs_own_classes_read_what_the_script_wrote(rq_cell: Cell) -> None:
+    """So `rq info` shows the queue, and `rq empty` works."""
+    from redis import Redis
 
-    def lost() -> None:
-        raise redis.exceptions.ConnectionError("away")
-
-    def wait(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 20:
-            queue._stopping.set()
-
-    monkeypatch.setattr(queue, "_work", lost)
-    monkeypatch.setattr(queue._stopping, "wait", wait)
-    await asyncio.to_thread(queue._supervise)
-    assert max(waits) <= LONGEST_WAIT_S
-    assert 1 <= len(caplog.messages) <= 6
-
-
-def built_worker(cell: Cell, worker: Worker) -> rq_worker.ColdWorker:
-    """RQ's worker, whose gate opens once."""
-    gate = iter([True, False])
-    client = redis.Redis.from_url(cell.url)
-    return rq_worker.build_worker(client, "w2", worker.queue._claim, lambda: next(gate))
-
-
-async def test_a_connection_that_fell_silent_is_given_up_soon(rq_cell: Cell, make_worker) -> None:
-    """As soon as those of all other clients: RQ by itself waits twice as long."""
-    built = built_worker(rq_cell, make_worker())
-    timeout = built.connection.connection_pool.connection_kwargs["socket_timeout"]
-    assert rq_worker.READ_S < timeout <= rq_worker.READ_S + COMMAND_TIMEOUT_S
-    built.connection.close()
-
-
-async def test_another_cells_prefix_is_a_wrong_setting(rq_cell: Cell) -> None:
-    """RQ has read its prefix already: the worker must not look into another cell's queue."""
-    loop = asyncio.get_running_loop()
-    with pytest.raises(ConfigError, match="RQ_KEY_PREFIX"):
-        ColdQueue(rq_cell.url, Keys("elsewhere"), "w1", None, lambda: True, loop)
+    await rq_cell.place(placing())
+    token = await rq_cell.token()
+    with Redis.from_url(rq_cell.url) as client:
+        queue = Queue("cold", connection=client, serializer=JSONSerializer)
+        (job,) = await asyncio.to_thread(queue.get_jobs)
+        assert (job.func_name, job.args) == ("warmroute.load", [REF, token])
+        assert rq_cell.keys.rq_prefix.endswith(RQ_CELL + "}:rq")

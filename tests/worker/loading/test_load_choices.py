@@ -41,7 +41,7 @@ async def test_the_next_plan_uses_what_was_learned(loading: LoadingWorker) -> No
     await wait_until(lambda: loading.loaded == ["a"])
     assert loading.parts.ledger.used == 70
     loading.go.set()
-    await wait_until(lambda: not loading.loader._tasks)
+    await wait_until(lambda: not loading.loader.tasks)
     assert loading.parts.ledger.used == 10, "it was not corrected by what was measured"
 
 
@@ -99,7 +99,7 @@ async def test_kin_go_where_their_kin_is(loading: LoadingWorker) -> None:
     )
     await cell.scripts.announce("w2", other, first, await cell.token(first), "device 1")
     assert await loading.order(second) == "claimed"
-    await wait_until(lambda: not loading.loader._tasks)
+    await wait_until(lambda: not loading.loader.tasks)
     assert loading.loader.loads == 0 and loading.parts.ledger.used == 0
     lease = await record(loading, cell.keys.load(second))
     assert (lease["for"], lease["worker"]) == ("w2", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -49,7 +50,7 @@ async def test_an_order_becomes_an_announced_copy(worker: LoadingWorker) -> None
     """What was parked for it is on the work stream; the lease is over; its bytes are counted."""
     ref = worker.publish("a", 60)
     assert await order(worker, ref) == "claimed"
-    await wait_until(lambda: worker.loader.loads == 1 and not worker.loader._tasks)
+    await wait_until(lambda: worker.loader.loads == 1 and not worker.loader.tasks)
     assert await worker.holders(ref) == [b"w1"]
     assert len(await worker.cell.read("w1")) == 1
     assert await worker.cell.exists(worker.cell.keys.load(ref)) == []
@@ -85,7 +86,7 @@ async def test_a_load_that_fails_gives_the_cause(worker: LoadingWorker) -> None:
     worker.errors["a"] = LoadFailed("its graph makes no sense")
     await order(worker, ref)
     assert await failure(worker) == "load_failed its graph makes no sense"
-    await wait_until(lambda: not worker.loader._tasks)
+    await wait_until(lambda: not worker.loader.tasks)
     assert (worker.parts.ledger.used, worker.cache.held) == (0, 0)
     assert await worker.cell.exists(worker.cell.keys.load(ref)) == []
 
@@ -101,10 +102,10 @@ async def test_a_worker_that_loads_nothing_is_suspect_until_it_loads_something(
         worker.errors[ref[0]] = error
         await worker.cell.client.delete(worker.cell.keys.unloadable(ref))
         await order(worker, ref)
-        await wait_until(lambda: not worker.loader._tasks)
+        await wait_until(lambda: not worker.loader.tasks)
     assert worker.parts.health.state.health == statuses.SUSPECT
     await order(worker, refs[2])
-    await wait_until(lambda: worker.loader.loads == 1 and not worker.loader._tasks)
+    await wait_until(lambda: worker.loader.loads == 1 and not worker.loader.tasks)
     assert worker.parts.health.state.health == statuses.HEALTHY
 
 
@@ -125,7 +126,7 @@ async def test_an_order_evicts_for_its_model(worker: LoadingWorker) -> None:
     await wait_until(lambda: worker.loader.loads == 1)
     await worker.cell.complete("w1", worker.parts.membership.epoch, await worker.cell.read())
     await order(worker, new)
-    await wait_until(lambda: worker.loader.loads == 2 and not worker.loader._tasks)
+    await wait_until(lambda: worker.loader.loads == 2 and not worker.loader.tasks)
     assert (await worker.holders(old), await worker.holders(new)) == ([], [b"w1"])
     assert worker.models["a"].unloaded and worker.parts.ledger.used == 60
 
@@ -137,17 +138,17 @@ async def test_a_redis_that_does_not_answer_is_asked_again(
     """However the load ends, it ends so."""
     failures, real = [Unavailable("no answer")] * 3, getattr(worker.cell.scripts, script)
 
-    async def unreliable(*args: object) -> object:
+    async def unreliable(*args: object, **named: object) -> object:
         if failures:
             raise failures.pop()
-        return await real(*args)
+        return await real(*args, **named)
 
     monkeypatch.setattr(worker.cell.scripts, script, unreliable)
     ref = worker.publish("a", BUDGET + 1 if script == "refuse_load" else 60)
     if script == "fail_load":
         worker.errors["a"] = LoadFailed("no")
     await order(worker, ref)
-    await wait_until(lambda: not failures and not worker.loader._tasks)
+    await wait_until(lambda: not failures and not worker.loader.tasks)
     assert await worker.cell.exists(worker.cell.keys.load(ref)) == []
     assert bool(worker.loader.loads) == (script == "announce")
 
@@ -171,9 +172,9 @@ async def test_a_copy_that_came_too_late_is_freed_although_its_load_is_given_up(
     ref = worker.publish("a", 60)
     await order(worker, ref)
     await evicting.wait()
-    for task in worker.loader._tasks:
+    for task in worker.loader.tasks:
         task.cancel()
-    await wait_until(lambda: not worker.loader._tasks)
+    await wait_until(lambda: not worker.loader.tasks)
     go.set()
     await wait_until(lambda: worker.parts.copies.get(ref) is None)
     assert worker.models["a"].unloaded and worker.parts.ledger.used == 0
@@ -186,7 +187,7 @@ async def test_a_load_that_is_given_up_holds_its_bytes_until_its_thread_has_ende
     worker.go.clear()
     await order(worker, worker.publish("a", 60))
     await wait_until(lambda: worker.loaded == ["a"])
-    (task,) = worker.loader._tasks
+    (task,) = worker.loader.tasks
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=0.05)
     assert (done, worker.parts.ledger.used, worker.cache.held) == (set(), 60, 1)
@@ -194,3 +195,21 @@ async def test_a_load_that_is_given_up_holds_its_bytes_until_its_thread_has_ende
     await wait_until(task.done)
     assert worker.models["a"].unloaded
     assert (worker.parts.ledger.used, worker.cache.held) == (0, 0)
+
+
+async def test_files_that_vanish_during_a_load_are_the_workers_fault(
+    worker: LoadingWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever a runtime makes of it: another worker is asked, and no class of devices is unfit."""
+    ref = worker.publish("a", 60)
+
+    async def vanishing(*args: object) -> dict[str, Path]:
+        return {"model.onnx": tmp_path / "gone"}
+
+    monkeypatch.setattr(worker.cache, "ensure", vanishing)
+    worker.errors["a"] = LoadFailed("model.onnx: no such file")
+    await worker.cell.worker("w2")
+    await order(worker, ref)
+    await wait_until(lambda: not worker.loader.tasks)
+    assert await worker.cell.client.hkeys(worker.cell.keys.failed_on(ref)) == [b"w1"]
+    assert await worker.cell.replies() == []

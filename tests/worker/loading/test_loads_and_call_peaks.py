@@ -46,7 +46,7 @@ async def test_a_model_whose_calls_do_not_fit_is_offered_to_the_others(
     for _ in range(FEW_CALLS):
         worker.parts.peaks.found(hungry, BUDGET, size=1)
     await order(worker, hungry)
-    await wait_until(lambda: not worker.loader._tasks)
+    await wait_until(lambda: not worker.loader.tasks)
     assert worker.loaded == ["a"] and await worker.holders(resident) == [b"w1"]
     load = await worker.cell.client.hgetall(worker.cell.keys.load(hungry))
     assert load[b"refused"].split() == [b"w1"] and load[b"worker"] == b""

@@ -1,4 +1,4 @@
-"""Orders to one worker by name: load, unload, and what is no order."""
+"""What an order leads to: by name, from the cold queue, and what is no order."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.channel import Channel
+from shared.errors import Unavailable
 from tests.helpers.cell import Cell
-from tests.helpers.factories import REF
-from worker.loading.orders import Orders
+from tests.helpers.factories import REF, placing
+from tests.helpers.wait import wait_until
+from worker.loading.orders import SHUT_BLOCK_S, Orders
 
 
 class Told:
     """Orders of worker w1, and what they led to."""
 
-    def __init__(self, cell: Cell, channel: Channel) -> None:
+    def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self.may = True
+        self.may, self.loading = True, False
         self.loads: list[tuple[str, str]] = []
         self.unloads: list[str] = []
+        self.error: Exception | None = None
         self.go = asyncio.Event()
-        self.orders = Orders(channel, cell.keys, "w1", lambda: self.may, self._load, self._unload)
+        self.orders = Orders(
+            cell.channel, cell.keys, "w1", lambda: self.may, self._load, self._unload,
+            lambda: self.loading,
+        )  # fmt: skip
 
     async def _load(self, ref: str, token: str) -> str:
         self.loads.append((ref, token))
+        if self.error is not None:
+            raise self.error
         return "claimed"
 
     async def _unload(self, ref: str) -> None:
@@ -34,52 +41,56 @@ class Told:
         self.unloads.append(ref)
 
     async def say(self, *orders: str) -> None:
-        await self.cell.client.rpush(self.cell.keys.orders("w1"), *orders)
+        for order in orders:
+            await self.orders.take(self.cell.keys.orders("w1"), order.encode())
+
+    async def job(self, data: bytes) -> bytes:
+        """A job with this data in the cold queue; its id."""
+        await self.cell.client.hset(self.cell.keys.rq_job("j"), "data", data)
+        await self.cell.client.rpush(self.cell.keys.rq_queue(), "j")
+        return b"j"
 
 
 @pytest.fixture
 async def told(cell: Cell) -> AsyncIterator[Told]:
     """Nothing was ordered yet."""
-    channel = Channel(cell.url)
-    made = Told(cell, channel)
+    made = Told(cell)
     yield made
     made.go.set()
-    await cell.client.delete(cell.keys.orders("w1"))
-    await channel.aclose()
 
 
 async def test_an_order_to_load_is_claimed(told: Told) -> None:
-    """Under its token."""
-    await told.say(f"load {REF} t1")
-    assert await told.orders.run_once() == f"load {REF} t1"
-    assert told.loads == [(REF, "t1")]
-
-
-async def test_an_order_of_a_newer_release_may_have_more_words(told: Told) -> None:
-    """They are ignored."""
-    await told.say(f"load {REF} t1 soon")
-    await told.orders.run_once()
-    assert told.loads == [(REF, "t1")]
+    """Under its token; what a newer release adds is ignored."""
+    await told.say(f"load {REF} t1", f"load {REF} t2 soon")
+    assert told.loads == [(REF, "t1"), (REF, "t2")]
 
 
 async def test_who_cannot_load_now_leaves_it_to_the_cold_queue(told: Told) -> None:
     """The order lies there too."""
     told.may = False
     await told.say(f"load {REF} t1")
-    await told.orders.run_once()
     assert told.loads == []
+    assert told.orders.lists() == [told.cell.keys.orders("w1")]
+
+
+async def test_while_a_load_could_start_the_cold_queue_is_read_too(told: Told) -> None:
+    """For shorter while a load is all that keeps the worker from it."""
+    assert told.orders.lists() == [told.cell.keys.orders("w1"), told.cell.keys.rq_queue()]
+    assert told.orders.block_s(1.0) == 1.0
+    told.loading = True
+    assert told.orders.block_s(1.0) == 1.0
+    told.may = False
+    assert told.orders.block_s(1.0) == SHUT_BLOCK_S
+    told.loading = False
+    assert told.orders.block_s(1.0) == 1.0
 
 
 async def test_a_copy_that_drains_does_not_hold_up_the_next_order(told: Told) -> None:
     """It is freed beside them."""
     await told.say(f"unload {REF}", f"load {REF} t1")
-    await told.orders.run_once()
-    await told.orders.run_once()
     assert (told.unloads, told.loads) == ([], [(REF, "t1")])
     told.go.set()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert told.unloads == [REF]
+    await wait_until(lambda: told.unloads == [REF])
 
 
 @pytest.mark.parametrize("order", ["", "load", "load a", "drop a", "\x00" * 300])
@@ -89,11 +100,63 @@ async def test_what_is_no_order_is_passed_over(
     """Who can write to Redis could put anything there: the next one is carried out."""
     caplog.set_level(logging.CRITICAL)
     await told.say(order, f"load {REF} t1")
-    await told.orders.run_once()
-    await told.orders.run_once()
     assert told.loads == [(REF, "t1")]
 
 
-async def test_without_orders_it_comes_back_to_be_asked_again(told: Told) -> None:
-    """So a loop over it can be stopped."""
-    assert await told.orders.run_once() == ""
+async def test_a_job_is_read_and_removed(told: Told) -> None:
+    """The one that a script wrote."""
+    await told.cell.place(placing())
+    (order,), token = await told.cell.orders(), await told.cell.token()
+    told.orders.look()
+    await wait_until(lambda: told.loads == [(REF, token)])
+    assert await told.cell.exists(told.cell.keys.rq_job(order), told.cell.keys.rq_queue()) == []
+
+
+@pytest.mark.parametrize("data", [b"hello", b"[" * 4000, b"x" * 5_000_000])
+async def test_a_job_that_is_no_order_is_dropped(
+    told: Told, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says so."""
+    await told.orders.take(told.cell.keys.rq_queue(), await told.job(data))
+    assert told.loads == []
+    assert await told.cell.exists(told.cell.keys.rq_job("j")) == []
+    assert "is dropped" in caplog.text
+    await told.cell.client.delete(told.cell.keys.rq_queue())
+
+
+@pytest.mark.parametrize("item", [b"nowhere", b"../../etc", b"a" * 10_000, b"\xff\xfe"])
+async def test_a_job_that_is_gone_is_passed_over(
+    told: Told, item: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was cancelled, or taken over the direct way: nothing is said of it."""
+    await told.orders.take(told.cell.keys.rq_queue(), item)
+    assert told.loads == [] and caplog.messages == []
+
+
+@pytest.mark.parametrize("error", [Unavailable("Redis does not answer"), RuntimeError("a bug")])
+async def test_an_order_that_fails_fails_alone(told: Told, error: Exception) -> None:
+    """It is ordered again."""
+    told.error = error
+    await told.say(f"load {REF} t1", f"load {REF} t2")
+    assert len(told.loads) == 2
+
+
+async def test_a_job_of_another_type_fails_alone(told: Told) -> None:
+    """Redis refuses to read it."""
+    await told.cell.client.set(told.cell.keys.rq_job("j"), "text", ex=60)
+    await told.orders.take(told.cell.keys.rq_queue(), b"j")
+    assert told.loads == []
+
+
+async def test_a_worker_that_drains_takes_nothing_more(told: Told) -> None:
+    """Once the read under way has ended."""
+    told.orders.waiting = True
+    closing = asyncio.create_task(told.orders.close())
+    await asyncio.sleep(0.05)
+    assert told.orders.lists() == [] and not closing.done()
+    told.orders.waiting = False
+    await closing
+    await told.cell.place(placing())
+    told.orders.look()
+    await asyncio.sleep(0.05)
+    assert told.loads == []

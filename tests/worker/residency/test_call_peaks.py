@@ -125,7 +125,7 @@ def test_the_kernel_says_what_a_call_took() -> None:
     kept = np.ones(10 * MIB, "u1")
     gone = np.ones(90 * MIB, "u1")
     del gone
-    assert 80 * MIB < peak.taken(before, kept=kept.nbytes) < 100 * MIB
+    assert 75 * MIB < peak.taken(before, kept=kept.nbytes) < 100 * MIB
     again = peak.start()
     assert again is not None and peak.taken(again, kept=0) < MIB
 

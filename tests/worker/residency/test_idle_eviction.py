@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from unittest.mock import AsyncMock
+
 import pytest
 
 from shared import clock
+from shared.errors import Unavailable
+from shared.manifest import Manifest
 from shared.policy import Policy
 from tests.helpers.loading import LoadingWorker
 from worker.residency import idle_eviction as module
+from worker.residency.copies import NEVER
 from worker.residency.idle_eviction import IdleEvictor
+from worker.residency.model_stats import ModelStats
 
 
 @pytest.fixture
@@ -96,6 +103,75 @@ async def test_a_further_copy_stays_while_it_is_needed(
     assert sorted(await loading.holders(ref)) == [b"w1", b"w2"]
     copy = loading.parts.copies.get(ref)
     assert not copy.retiring and copy.stays_until > clock.monotonic()
+
+
+async def test_what_nobody_changed_is_not_read_again(
+    loading: LoadingWorker, idle_eviction: IdleEvictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the copy that is named is; after a while each is, in case that was lost."""
+    refs = [loading.publish(name, 20) for name in ("a", "b")]
+    for ref in refs:
+        await loading.load(ref)
+    read: list[str] = []
+    given = loading.stats.read
+
+    async def noted(models: Sequence[tuple[str, Manifest]]) -> list[ModelStats]:
+        read.extend(ref for ref, _ in models)
+        return await given(models)
+
+    monkeypatch.setattr(loading.stats, "read", noted)
+    await idle_eviction.run_once()
+    assert sorted(read) == sorted(refs)
+    await idle_eviction.run_once()
+    loading.parts.copies.look_again([refs[0], "gone"])
+    await idle_eviction.run_once()
+    assert read[2:] == [refs[0]]
+    loading.parts.copies.get(refs[1]).read_at -= module.READ_EVERY_S
+    await idle_eviction.run_once()
+    assert read[3:] == [refs[1]]
+
+
+async def test_a_read_that_failed_is_repeated(
+    loading: LoadingWorker, idle_eviction: IdleEvictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was to be read is not forgotten; and of many copies some wait for the next round."""
+    for name in ("a", "b"):
+        await loading.load(loading.publish(name, 20))
+    monkeypatch.setattr(module, "READ_MOST", 1)
+    with monkeypatch.context() as away:
+        away.setattr(loading.stats, "read", AsyncMock(side_effect=Unavailable("away")))
+        with pytest.raises(Unavailable):
+            await idle_eviction.run_once()
+
+    def unread() -> int:
+        return sum(copy.read_at == NEVER for copy in loading.parts.copies.all())
+
+    assert unread() == 2
+    await idle_eviction.run_once()
+    assert unread() == 1
+
+
+async def test_the_cell_is_asked_more_and_more_rarely_for_a_copy_that_it_needs(
+    loading: LoadingWorker, idle_eviction: IdleEvictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And at once when something has changed. One that its policy requires is not asked for."""
+    ref = loading.publish("a", 60)
+    await loading.load(ref)
+    await second_holder(loading, ref, busy=0.5)
+    for _ in range(50):
+        loading.parts.meter.add(ref, 0.5, 1)
+    copy = loading.parts.copies.get(ref)
+    for asks in (1, 2, 3):
+        copy.ask_at = copy.stays_until = 0.0
+        assert await idle_eviction.run_once() == 0
+        assert copy.asks == asks
+        assert await idle_eviction.run_once() == 0
+        assert copy.asks == asks
+    await loading.cell.scripts.set_policy(ref, {"min_copies": "2"})
+    copy.read_at, copy.stays_until = NEVER, 0.0
+    assert await idle_eviction.run_once() == 0
+    assert copy.required and copy.asks == 0
+    await loading.cell.client.delete(loading.cell.keys.policy(ref), loading.cell.keys.min_copies)
 
 
 async def test_the_last_copy_never_counts_as_a_further_one(

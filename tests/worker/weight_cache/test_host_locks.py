@@ -26,6 +26,28 @@ def test_users_share_a_blob_and_keep_it_from_eviction(two: tuple[HostLocks, Host
     assert mine.try_evict(A)
 
 
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "deleted"])
+def test_what_is_held_is_held_in_the_file_that_others_find(tmp_path: Path, replaced: bool) -> None:
+    """Once it has been renewed; what was given back by then is not."""
+    path = tmp_path / "locks"
+    mine = HostLocks(path)
+    mine.use(A)
+    mine.use(B)
+    assert mine.try_fetch(B)
+    path.unlink()
+    if replaced:
+        HostLocks(path).close()
+    mine.end_use(B)
+    mine.renew()
+    later = HostLocks(path)
+    assert not later.try_evict(A) and not later.try_fetch(B)
+    assert later.try_evict(B)
+    mine.end_use(A)
+    assert later.try_evict(A)
+    mine.renew()
+    assert not later.try_fetch(B)
+
+
 def test_blobs_are_apart(two: tuple[HostLocks, HostLocks]) -> None:
     """One blob's lock is nothing to another, nor fetching to using."""
     mine, other = two

@@ -1,0 +1,106 @@
+"""Long lists, a page at a time: the repository index (Open Inference Protocol), and the fleet.
+
+Without parameters a page is as long as it may be, so only a large cell's clients need follow them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from aiohttp import web
+
+from router.fleet.fleet_pages import MOST_WORKERS, FleetQuery
+from router.fleet.load_status import Readiness
+from router.fleet.place import Place
+from router.rest.arguments import parse_filter, parse_limit
+from router.rest.bodies import listing_response, read_body
+from router.rest.cell_listings import ModelStates, fleet_report
+from router.rest.cells import CELLS, Cells
+from router.rest.context import GatewayContext
+from shared.errors import InvalidInput
+from shared.names import ModelRef
+from shared.repository import Listed
+from shared.slices import in_slices
+
+MOST_ROWS = 10_000  # of the index, on a page
+LOOKED_AT = 1000  # models whose states are read at a time
+NEXT = "Warmroute-Next"
+STATES = ("READY", "UNAVAILABLE")
+WORKER_STATES = ("starting", "ready", "draining")
+INDEX = "m"
+
+Row = dict[str, str]
+
+
+async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """POST /v2/repository/index, GET /v2/models: all versions; READY if a worker holds it and
+    requests for it are not refused.
+
+    The protocol's answer is a bare list, so the place of the next page is in a header. A page ends
+    with the model that fills it; one that is filtered by state may be shorter, even empty.
+    """
+    only_ready = _only_ready(await read_body(request, 1 << 16))
+    state = "READY" if only_ready else parse_filter(request, "state", STATES)
+    limit = parse_limit(request.query.get("limit"), MOST_ROWS, MOST_ROWS)
+    prefix = parse_filter(request, "prefix")
+    place = Place.parse(request.query.get("after", ""), INDEX)
+    after: str | None = "" if place is None else place.text
+    rows: list[Row] = []
+    listing, looked = await context.catalog.listing(), 0  # one: it may take seconds
+    while after is not None and len(rows) < limit and looked < MOST_ROWS:
+        most = min(LOOKED_AT, limit - len(rows), MOST_ROWS - looked)
+        page = listing.page(after, prefix, most)
+        found = await _rows(page.rows, context, request.app[CELLS])
+        rows += [row for row in found if state in ("", row["state"])]
+        after, looked = page.next, looked + most
+    headers = {} if after is None else {NEXT: str(Place(INDEX, after))}
+    return await listing_response(rows, headers)
+
+
+async def fleet(request: web.Request, context: GatewayContext) -> web.StreamResponse:
+    """GET /v2/residency: workers and the copies of each, totals of models, loads in flight."""
+    query = FleetQuery(
+        limit=parse_limit(request.query.get("limit"), MOST_WORKERS, MOST_WORKERS),
+        after=request.query.get("after", ""),
+        prefix=parse_filter(request, "prefix"),
+        worker=parse_filter(request, "worker"),
+        state=parse_filter(request, "state", WORKER_STATES),
+    )
+    return await listing_response(await fleet_report(request.app[CELLS], query))
+
+
+async def _rows(models: Sequence[Listed], context: GatewayContext, cells: Cells) -> list[Row]:
+    states = await ModelStates.read(cells, models)
+    rows: list[Row] = []
+    async for model in in_slices(models):
+        for version in model.versions:
+            key = (model.name, version)
+            unread = states.away(model.name) or context.catalog.trouble(*key)
+            rows.append(_row(ModelRef(*key, ""), *states.of(key), unread))
+        if model.error:
+            rows.append({"name": model.name, "state": "UNAVAILABLE", "reason": model.error})
+    return rows
+
+
+def _row(ref: ModelRef, warm: bool, trouble: Readiness | None, unread: str) -> Row:
+    """`unread`: why its manifest, or its cell, could not be read."""
+    refusal = trouble and trouble.refusal
+    state = "READY" if warm and not refusal else "UNAVAILABLE"
+    reason = trouble.note if trouble else ""
+    if state == "UNAVAILABLE":
+        reason = refusal.message if refusal else unread or "cold: loaded on demand"
+    return {"name": ref.name, "version": str(ref.version), "state": state, "reason": reason}
+
+
+def _only_ready(body: bytes) -> bool:
+    if not body:
+        return False
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise InvalidInput("body: not JSON") from None
+    ready = document.get("ready", False) if isinstance(document, dict) else None
+    if not isinstance(ready, bool):
+        raise InvalidInput("ready: want true or false")
+    return ready
