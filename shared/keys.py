@@ -25,6 +25,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `gateways` | zset | gateway id -> lease expiry | a member goes with the sweep |
 | `housekeepers` | zset | the few gateways that keep house -> until when they do | TTL |
 | `gateway:<id>` | string | the protocol that a gateway writes, and the oldest that it reads | TTL |
+| `protocols` | hash | `writes reads` of processes -> until when one lives, and which | TTL |
 | `clock` | string | the cell's clock: seen until, offset, end of the grace, lease | for ever |
 | `replies:<gateway>` | stream | outcomes for callers that wait there | TTL, trimmed |
 | `request:<id>` | hash | status, place, deadline, outcome of a request | TTL |
@@ -51,6 +52,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `sessions` | zset | session id -> expiry, ms | a member goes with its session |
 | `session:<id>` | hash | models: `ref bytes ...` | TTL |
 | `pinned:<ref>` | set | ids of the sessions that pin it | goes with its last session |
+| `reserved` | hash | ref -> `worker epoch bytes`: bytes for sessions | goes with its last session |
 | `failed_on:<ref>` | hash | worker -> until when it is not asked to load it, and why | TTL |
 | `crashed:<worker>` | hash | crashes lately, over which models, and if it is suspect | TTL |
 | `ready:<class>` | zset | ready worker of a class -> its busy share | goes with its last member |
@@ -74,7 +76,7 @@ LASTING = (
     "loads:", "parked:", "parked",
     "gateways", "deadlines", "ingress", "outbox", "dead_letters", "failures", "policy:",
     "kept:", "kept_bytes:",
-    "min_copies", "sessions", "pinned:", "events", "unhealthy", "clock",
+    "min_copies", "sessions", "pinned:", "reserved", "events", "unhealthy", "clock",
     "ready:", "device_classes", "waiting_orders",
     "rq:queues", "rq:queue:",
 )  # fmt: skip
@@ -104,6 +106,8 @@ class Keys:
         self.sessions = self._of("sessions")
         self.unhealthy = self._of("unhealthy")
         self.housekeepers = self._of("housekeepers")
+        self.protocols = self._of("protocols")
+        self.reserved = self._of("reserved")
         self.device_classes = self._of("device_classes")
         self.waiting_orders = self._of("waiting_orders")
         self.events = self._of("events")

@@ -53,6 +53,8 @@ class WorkerReport(Struct, kw_only=True, frozen=True):
     host_budget_bytes: Count = 0
     host_used_bytes: Count = 0
     max_models: Count = 0  # 0: any number
+    pinned_bytes: Count = 0  # of the copies that policies pin
+    pinned_models: Count = 0  # so many they are
     loads_total: Count = 0  # that this process has carried out
     completed_per_s: Amount = 0.0
     service_ms: Amount = 0.0  # device time of one request

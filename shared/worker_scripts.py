@@ -64,6 +64,10 @@ class WorkerScripts(ScriptRunner):
         answer, *changed = await self._run("heartbeat", *args)
         return Beaten(answer.decode(), tuple(ref.decode() for ref in changed))
 
+    async def renew_lease(self, worker: str, epoch: str, lease_ms: int, held: int) -> bool:
+        """Renew the lease of a worker without news. False: nothing was done, send a heartbeat."""
+        return int(await self._run("renew_lease", worker, epoch, lease_ms, held)) == 1
+
     async def fence_worker(
         self, worker: str, epoch: str, batch: int, cause: str, max_attempts: int,
         charge_models: bool = True,
@@ -170,7 +174,8 @@ class WorkerScripts(ScriptRunner):
         self, worker: str, epoch: str, ref: str, tier: str = "", mode: str = "", share: float = 0
     ) -> str:
         """Stop new placements; the last entry id to drain up to, '' if fenced. With `mode` evict or
-        spare also `pinned` or `needed`: it stays. `tier` (host, disk): where the model will be."""
+        spare also `pinned` or `needed`: it stays. With `gone` no copy drains. `tier` (host, disk):
+        where the model will be."""
         answer: bytes = await self._run("retire", worker, epoch, ref, tier, mode, share)
         return answer.decode()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from shared.channel import Channel
 from shared.config import WorkerConfig, listed
-from shared.connection import open_redis, redis_errors
+from shared.connection import open_redis
 from shared.event_log import EventLog
 from shared.keys import Keys
 from shared.manifest import Manifest
@@ -21,7 +22,7 @@ from worker.device.resident_peak import ResidentPeak
 from worker.device.self_test import SelfTest
 from worker.device.shared_host import SharedHost
 from worker.device.thread import DeviceThread
-from worker.health.checks import LoadChecks
+from worker.health.checks import LoadChecks, read_clocks
 from worker.health.elsewhere import Elsewhere
 from worker.health.monitor import HealthMonitor
 from worker.heartbeat import HeartbeatThread
@@ -51,8 +52,9 @@ from worker.runtimes.base import LoadedModel, Trust, load
 from worker.serving.batcher import Batcher
 from worker.serving.completions import Completions
 from worker.serving.consumer import Consumer
+from worker.serving.inflight import InflightWindow
 from worker.serving.load_meter import Meter
-from worker.serving.receiver import InflightWindow, Receiver
+from worker.serving.receiver import Receiver
 from worker.supervisor.progress import Progress
 from worker.weight_cache.cache import BlobCache
 from worker.weight_cache.root import open_root
@@ -79,7 +81,9 @@ class Composition:
         self._elsewhere = Elsewhere(calls, self._keys, config.worker_id, device.device_class)
         self.health = HealthMonitor(
             self.context.health,
-            LoadChecks(self._cache.root, self.repository, self._redis_time),
+            LoadChecks(
+                self._cache.root, self.repository, partial(read_clocks, calls, self._keys)
+            ),
             self._pipeline.warm_calls.try_again, self._elsewhere.served, self.context.copies.held,
             leave, self.events,
         )  # fmt: skip
@@ -102,11 +106,6 @@ class Composition:
         budget = await asyncio.to_thread(host_budget_of, self.config, device, part)
         self._host.resize(budget)
         return budget
-
-    async def _redis_time(self) -> float:
-        with redis_errors():
-            seconds, microseconds = await self._calls.execute_command("TIME")
-        return int(seconds) + int(microseconds) / 1e6
 
     async def close(self) -> None:
         """Close files first, connections last."""

@@ -22,7 +22,7 @@ from shared.connection import redis_errors, refuses_data
 from shared.errors import Unavailable, WarmrouteError
 from shared.keys import Keys
 from shared.scripts import WorkerScripts
-from worker.loading.orders import Orders
+from worker.loading.orders import SHORTEST_S, Orders
 from worker.membership import BEAT_EVERY_S, Membership
 from worker.supervisor.progress import Progress
 from worker.supervisor.restart import TAKEN
@@ -31,7 +31,6 @@ from worker.supervisor.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
-SHORTEST_S = 0.01  # of a blocking read
 TURN_S = 0.5
 CLOSE_S = 2.0
 

@@ -80,7 +80,8 @@ class Membership:
 
     async def _retire_unless_held(self, ref: str) -> None:
         if ref not in self._held():
-            await self.retire([ref])
+            # No copy drains because of this, so nobody would ever say that it is freed.
+            await self._scripts.retire(self.worker, self.epoch, ref, mode="gone")
 
     async def announce(
         self, ref: str, token: str, learned: Mapping[str, object] | None = None
@@ -103,11 +104,13 @@ class Membership:
 
     async def renew(self, scripts: WorkerScripts) -> str:
         """Renew the lease, from any thread over its own `scripts`: ok | resync | fenced | taken."""
-        epoch = self.epoch
+        epoch, held = self.epoch, len(self._held())
         fields = self._changes.due(epoch, self._fields())
         try:
+            if not fields and await scripts.renew_lease(self.worker, epoch, self._lease_ms, held):
+                return statuses.OK
             beaten = await scripts.heartbeat(
-                self.worker, epoch, self.incarnation, self._lease_ms, len(self._held()), fields
+                self.worker, epoch, self.incarnation, self._lease_ms, held, fields
             )
         except BaseException:  # an answer that is lost may have named any copy
             self._changes.forget()

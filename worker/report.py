@@ -41,6 +41,7 @@ class Reporter:
         context, memory = self._context, self._bookkeeper.account()
         counts, meter = self._completions.counts, context.meter
         health, reason = context.health.state
+        pinned_bytes, pinned_models = context.copies.pinned()
         return encode(
             WorkerReport(
                 device_name=context.device.name,
@@ -61,6 +62,8 @@ class Reporter:
                 contended=int(self._memory.contended()),
                 unaccounted_bytes=self._monitor.unaccounted,
                 max_models=self._max_models,
+                pinned_bytes=pinned_bytes,
+                pinned_models=pinned_models,
                 health=health,
                 health_reason=reason,
                 error_share=round(context.health.calls.error_share, 3),

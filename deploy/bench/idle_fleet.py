@@ -1,4 +1,4 @@
-"""Made-up workers and gateways at rest, in one process: the product's own loops, without devices.
+"""Made-up workers at rest: the product's own loops, without devices.
 
 Each worker has the connections, the report and the copies of a real one, and its loops send what
 they send there at their own intervals. So Redis cannot see the difference.
@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any, cast
 
-from router.gateway import Gateway
+from deploy.bench.scale.fleet import COPY_BYTES, Member
 from shared import clock
 from shared.channel import Channel
-from shared.config import RouterConfig, WorkerConfig
+from shared.config import WorkerConfig
 from shared.connection import BLOCK_MS, redis_errors
 from shared.footprint import Footprint
 from shared.keys import Keys
@@ -34,8 +32,7 @@ from worker.residency.model_stats import ModelStatsReader
 from worker.supervisor.progress import Progress
 
 USUAL = Policy()
-COPY_BYTES = 50_000_000
-STARTED_AT_ONCE = 50
+REPORT_EVERY_S = 5.0  # a report is made: what it says changes within ten seconds, as in a worker
 
 
 class HeartbeatTask(HeartbeatThread):
@@ -50,34 +47,37 @@ class HeartbeatTask(HeartbeatThread):
 
 
 class IdleWorker:
-    """One worker with `copies` models that no request is for."""
+    """A registered worker, whose models no request is for."""
 
-    def __init__(self, url: str, keys: Keys, name: str, copies: int) -> None:
+    def __init__(self, url: str, keys: Keys, member: Member) -> None:
         self._calls, self._reads = Channel(url), Channel(url)
-        self._keys, self.name = keys, name
+        self._keys, self.name = keys, member.name
         self.copies = Copies()
-        for number in range(copies):
-            ref = f"{name}-{number}:1:0123456789ab"
-            manifest = cast(Manifest, SimpleNamespace(name=f"{name}-{number}", version=1))
+        for ref in member.refs:
+            manifest = cast(Manifest, SimpleNamespace(name=ref.partition(":")[0], version=1))
             footprint = Footprint(frozenset(), COPY_BYTES)
             self.copies.add(Copy(ref, manifest, cast(Any, None), footprint))
         config = WorkerConfig(redis_url=url, cell=keys.prefix[1:-1])
         self._member = Membership(
-            WorkerScripts(self._calls, keys), name, config.lease_s, 3, self._report,
+            WorkerScripts(self._calls, keys), member.name, config.lease_s, 3, self._report,
             self.copies.held, look_again=self.copies.look_again,
         )  # fmt: skip
-        self._member.state = "ready"
-        orders = Orders(self._calls, keys, name, lambda: True, self._load, self._unload)
+        self._member.state, self._member.epoch = "ready", member.epoch
+        self._member.incarnation = member.incarnation
+        orders = Orders(self._calls, keys, member.name, lambda: True, self._load, self._unload)
         self._heartbeat = HeartbeatTask(config, self._member, Progress(), orders)
         context = SimpleNamespace(copies=self.copies, meter=None, batcher=None)
         evictor = SimpleNamespace(busy=lambda copy: False)
         stats = _Stats(self._calls, keys, "cpu")
         self._idle_evictor = IdleEvictor(cast(Any, context), cast(Any, evictor), stats)
         self._tasks: list[asyncio.Task[None]] = []
+        self._made: tuple[float, dict[str, Any]] = (0.0, {})
 
     async def start(self) -> None:
-        """Register, announce the copies, begin the loops."""
-        await self._member.register()
+        """Begin the loops, as after a while: the copies are not all read at the same moment."""
+        await self._calls.execute_command("PING")
+        for copy in self.copies.all():
+            copy.read_at = clock.monotonic() - random.uniform(0, READ_EVERY_S)
         self._tasks = [
             self._heartbeat.begin(),
             asyncio.create_task(self._receive()),
@@ -92,12 +92,14 @@ class IdleWorker:
         await self._calls.aclose()
         await self._reads.aclose()
 
-    def spread_reads(self) -> None:
-        """As after a while: the copies are not all read at the same moment."""
-        for copy in self.copies.all():
-            copy.read_at = clock.monotonic() - random.uniform(0, READ_EVERY_S)
-
     def _report(self) -> dict[str, Any]:
+        made_at, report = self._made
+        if not report or clock.monotonic() - made_at > REPORT_EVERY_S:
+            report = self._make_report()
+            self._made = (clock.monotonic(), report)
+        return report
+
+    def _make_report(self) -> dict[str, Any]:
         use = self.copies.report(lambda ref: 7)
         used = COPY_BYTES * len(use)
         return encode(
@@ -118,7 +120,9 @@ class IdleWorker:
 
     async def _look_after_copies(self) -> None:
         while True:
-            await self._idle_evictor.run_once()
+            now = clock.monotonic()
+            if any(now - copy.read_at >= READ_EVERY_S for copy in self.copies.all()):
+                await self._idle_evictor.run_once()
             await asyncio.sleep(EVERY_S)
 
     async def _load(self, ref: str, token: str) -> str:
@@ -136,23 +140,3 @@ class _Stats(ModelStatsReader):
         for _, manifest in plain:
             manifest.residency = USUAL
         return await super().read(plain)
-
-
-@asynccontextmanager
-async def idle_fleet(
-    url: str, folder: Path, workers: int, copies: int, gateways: int
-) -> AsyncIterator[list[IdleWorker]]:
-    """A cell at rest."""
-    config = RouterConfig(redis_url=url, model_repository=f"file://{folder}")
-    made = [Gateway(config) for _ in range(gateways)]
-    fleet = [IdleWorker(url, Keys(config.cell), f"w{n}", copies) for n in range(workers)]
-    try:
-        for gateway in made:
-            await gateway.start()
-        for at in range(0, workers, STARTED_AT_ONCE):
-            await asyncio.gather(*(w.start() for w in fleet[at : at + STARTED_AT_ONCE]))
-        yield fleet
-    finally:
-        with suppress(Exception):
-            await asyncio.gather(*(worker.stop() for worker in fleet))
-        await asyncio.gather(*(gateway.stop() for gateway in made))

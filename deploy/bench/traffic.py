@@ -23,6 +23,7 @@ from warmroute import Client, ClientError, ServerError
 # There is no capacity or no time just now: full, unavailable, too late, no memory.
 REFUSALS = frozenset({429, 503, 504, 507})
 CONFLICT = 409  # for an operator only
+EXPIRED = 504  # no answer to an unload: what holds a model drains within moments
 SESSION_MODELS = 2
 TTL_S = 30.0
 
@@ -129,7 +130,8 @@ class Operator:
 
     def _unload(self) -> None:
         model = self._any()
-        self._call("unload", lambda: self.client.unload(model))
+        refusals = REFUSALS - {EXPIRED} | {CONFLICT}
+        self._call("unload", lambda: self.client.unload(model), refusals)
 
     def _pin(self) -> None:
         model = self._any()
@@ -159,12 +161,15 @@ class Operator:
                 self._end(place)
             self._call("close a session", lambda: self.client.close_session(session))
 
-    def _call(self, what: str, call: Callable[[], object]) -> bool:
+    def _call(
+        self, what: str, call: Callable[[], object],
+        refusals: frozenset[int] = REFUSALS | {CONFLICT},
+    ) -> bool:  # fmt: skip
         """Whether it was done; a clear refusal is counted, anything else is a fault."""
         try:
             call()
         except ClientError as error:
-            if _is_clear(error, REFUSALS | {CONFLICT}):
+            if _is_clear(error, refusals):
                 self.done[f"{what}: refused {error.status}"] += 1
             else:
                 self.faults.append(f"{what}: {error!r}")

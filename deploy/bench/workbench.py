@@ -116,7 +116,9 @@ class Store:
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement: its name on the command line, and what makes its figure."""
+    """One measurement: its name on the command line, and what makes its figure. A `strict` one that
+    misses its target fails the run: its limits hold on any machine."""
 
     name: str
     run: Callable[[Workbench], Figure]
+    strict: bool = False

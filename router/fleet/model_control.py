@@ -103,11 +103,13 @@ class ModelControl:
         await self._until_freed(ref, ends)
 
     async def _until_freed(self, ref: str, ends: float) -> None:
-        """Wait until the workers have answered their last requests for the copies, and say so."""
-        pauses = longer_pauses()
-        while left := await self._leaving(ref, ends):
+        """Wait until the workers have answered their last requests for the copies, and say so.
+        Copies that requests load, and memory takes, meanwhile do not count."""
+        pauses, left = longer_pauses(), await self._leaving(ref, ends)
+        while left:
             late = f"{_named(ModelRef.parse(ref))}: {', '.join(sorted(left))} drains"
             await _pause(next(pauses), ends, late)
+            left &= await self._leaving(ref, ends)
 
     async def _leaving(self, ref: str, ends: float) -> set[str]:
         name = ModelRef.parse(ref).name

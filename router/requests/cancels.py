@@ -24,7 +24,7 @@ from shared import statuses
 from shared.backoff import wait_s
 from shared.errors import Expired, Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import Cancel, GatewayScripts
+from shared.scripts import Cancel, GatewayScripts, Placed
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,12 @@ LOOK_S = 0.5  # how long the reply of a passed deadline may wait for Redis
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0
 TRACED = (statuses.EXPIRED, statuses.FAILED)
 AFTER = "; its answer came after that, or Redis did not answer"
+
+
+def cancel_of(keys: Keys, request_id: str, placed: Placed, ref: str, late: bool = False) -> Cancel:
+    """The cancel of a request that was placed there."""
+    stream = keys.work(placed.worker) if placed.worker else ""
+    return Cancel(request_id, stream, placed.entry, ref, late)
 
 
 class _Waiting(NamedTuple):
@@ -54,6 +60,7 @@ class Cancels:
         self._waiting: dict[str, _Waiting] = {}  # by request, the oldest first
         self._task: asyncio.Task[None] | None = None
         self.counts: Counter[str] = Counter()
+        self.trouble = ""  # why Redis does not answer the one under way
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -83,12 +90,12 @@ class Cancels:
             batch = list(islice(self._waiting.values(), BATCH))
             try:
                 answers = await self._scripts.cancel([waiting.item for waiting in batch])
-            except Unavailable:  # a second cancel changes nothing, so it may be repeated
-                failures += 1
+            except Unavailable as error:  # a second cancel changes nothing: it may be repeated
+                failures, self.trouble = failures + 1, error.message
                 await asyncio.sleep(wait_s(failures, FIRST_WAIT_S, LONGEST_WAIT_S))
                 self._give_up(asyncio.get_running_loop().time())
                 continue
-            failures = 0
+            failures, self.trouble = 0, ""
             for waiting, answer in zip(batch, answers, strict=True):
                 self._end(waiting, answer)
             self.counts["sent"] += len(batch)
@@ -148,19 +155,20 @@ class DeadlineReplies:
         return None
 
     async def _end(self, ticket: Ticket) -> Expired:
-        placed = ticket.placed
-        stream = self._keys.work(placed.worker) if placed.worker else ""
         answer = self._cancels.soon(
-            Cancel(ticket.id, stream, placed.entry, str(ticket.ref), late=True)
+            cancel_of(self._keys, ticket.id, ticket.placed, str(ticket.ref), late=True)
         )
         error = Expired(f"request {ticket.id}: the deadline passed")
-        error.traced, error.worker = True, placed.worker
+        error.traced, error.worker = True, ticket.placed.worker
         answer.add_done_callback(partial(self._ended, ticket))
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(LOOK_S):
                 code, _, why = (await asyncio.shield(answer)).partition(" ")
                 if code == Expired.code and why:
                     error.message = f"request {ticket.id}: {why}"
+        except TimeoutError:
+            if trouble := self._cancels.trouble:
+                error.message += f"; {trouble}"
         return error
 
     def _ended(self, ticket: Ticket, answer: asyncio.Future[str]) -> None:

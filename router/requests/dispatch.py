@@ -10,28 +10,24 @@ key gets its outcome, and its own deadline ends it.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 
 from router.requests.call import Call, RequestIds, Ticket
-from router.requests.cancels import Cancels, DeadlineReplies
-from router.requests.placement import Placement
+from router.requests.cancels import Cancels, DeadlineReplies, cancel_of
+from router.requests.placer import Placer
 from router.requests.records import read_record
 from router.requests.shared_memory import GatewaySharedMemory
 from router.requests.waiters import Reply, Waiters
 from shared import statuses
-from shared.connection import may_have_run
 from shared.constants import KEEP, POLL
 from shared.envelope import Outcome, pack
-from shared.errors import Expired, OutcomeUnknown, Unavailable, WarmrouteError
+from shared.errors import Expired, Unavailable, WarmrouteError
 from shared.keys import Keys
-from shared.scripts import Cancel, GatewayScripts, Limits, Placed, Placing
+from shared.scripts import GatewayScripts, Limits, Placed, Placing
 
 STOPPING = "this gateway is stopping; retry at another one"
 # A caller gets the answer of a passed deadline from its gateway at the latest this long after it.
 GRACE_S = 0.25
-# How long a gateway waits before it places a request with a key again.
-AGAIN_AFTER_S = (0.05, 0.25)
 
 
 class Dispatch:
@@ -45,12 +41,12 @@ class Dispatch:
         self._gateway = gateway
         self._keys = keys
         self._scripts = scripts
-        self._placement = Placement(scripts, limits, self._abandoned)
         self._waiters = waiters
         self._shared_memory = shared_memory
         self._ids = RequestIds(keys.cell)
         self._waiting: dict[asyncio.Future[Reply], Ticket] = {}
         self._cancels = Cancels(scripts)
+        self._placer = Placer(keys, scripts, limits, waiters, self._cancels)
         self._deadline_replies = DeadlineReplies(keys, scripts, self._cancels, unrecorded)
         self.draining = False
 
@@ -63,8 +59,8 @@ class Dispatch:
         until = asyncio.get_running_loop().time() + call.timeout_s + GRACE_S
         future = self._waiters.register(request_id) if call.waits else None
         try:
-            placed = await self._place(self._placing(request_id, call), until)
-            placed.raise_for_status(self._placement.limits)
+            placed = await self._placer.place(self._placing(request_id, call), until)
+            placed.raise_for_status(self._placer.limits)
         except BaseException as error:
             self._release(request_id, future)
             if isinstance(error, WarmrouteError):
@@ -131,7 +127,8 @@ class Dispatch:
     def cancel(self, ticket: Ticket) -> None:
         """Cancel a request in the background, unless it has a key: its caller may send it again."""
         if not ticket.call.key:
-            self._cancel(ticket.id, ticket.placed, str(ticket.ref), ticket.call.timeout_s or 0)
+            item = cancel_of(self._keys, ticket.id, ticket.placed, str(ticket.ref))
+            self._cancels.soon(item, ticket.call.timeout_s or 0)
 
     def new_id(self) -> str:
         """The id of a request that did not get as far as `submit`."""
@@ -148,46 +145,6 @@ class Dispatch:
     async def finish(self, longest_s: float = 1.0) -> None:
         """Wait for the cancels under way, for which Redis is needed."""
         await self._cancels.finish(longest_s)
-
-    async def _place(self, item: Placing, until: float) -> Placed:
-        """The status of a placed request. Expired if Redis does not answer until the deadline."""
-        placing = self._placement.put(item)
-        self._waiters.set_deadline(placing, until)
-        try:
-            return await placing
-        except Unavailable as error:
-            # (A stream entry stays at its door until it is accepted.)
-            if item.ingress or not may_have_run(error):
-                raise
-            lost = error
-        finally:
-            self._waiters.clear_deadline(placing)
-        return await self._place_again(item, until, lost)
-
-    async def _place_again(self, item: Placing, until: float, lost: Unavailable) -> Placed:
-        """After a lost answer only a request with a key is placed again: it may run already."""
-        if not item.key:
-            self._cancels.soon(Cancel(item.id, ref=item.ref), item.timeout_ms / 1000)
-            raise OutcomeUnknown(
-                "Redis's answer was lost: whether this request runs is unknown; with an "
-                "Idempotency-Key it is safe to retry", retry_after_s=1,
-            ) from lost  # fmt: skip
-        await asyncio.sleep(random.uniform(*AGAIN_AFTER_S))
-        placing = self._placement.put(item)
-        self._waiters.set_deadline(placing, until)
-        try:
-            return await placing
-        finally:
-            self._waiters.clear_deadline(placing)
-
-    def _abandoned(self, item: Placing, placed: Placed) -> None:
-        """It was placed, but its caller left meanwhile."""
-        if placed.status in statuses.PENDING and not item.key and not item.ingress:
-            self._cancel(item.id, placed, item.ref, item.timeout_ms / 1000)
-
-    def _cancel(self, request_id: str, placed: Placed, ref: str, timeout_s: float) -> None:
-        stream = self._keys.work(placed.worker) if placed.worker else ""
-        self._cancels.soon(Cancel(request_id, stream, placed.entry, ref), timeout_s)
 
     async def _join(self, placed: Placed, call: Call, until: float) -> Ticket:
         """The earlier request of the same key: this caller gets its outcome too.

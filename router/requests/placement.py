@@ -19,12 +19,14 @@ MAX_CALLS = 2  # one on its way while the next is gathered
 
 
 class Placement:
-    """`put` a request, await its `Placed`. `abandoned` is called for a request that was placed
-    although its caller had left by then."""
+    """`put` a request, await its `Placed`. `abandoned` is called for a request that was placed, or
+    may have been (None), although its caller had left by then, or its deadline had passed (True).
+    """
 
     def __init__(
-        self, scripts: GatewayScripts, limits: Limits, abandoned: Callable[[Placing, Placed], None]
-    ) -> None:
+        self, scripts: GatewayScripts, limits: Limits,
+        abandoned: Callable[[Placing, Placed | None, bool], None],
+    ) -> None:  # fmt: skip
         self._scripts = scripts
         self.limits = limits
         self._abandoned = abandoned
@@ -68,12 +70,14 @@ class Placement:
             rows = await self._scripts.place([item for item, _ in batch], self.limits)
             for (item, future), row in zip(batch, rows, strict=True):
                 if future.done():
-                    self._abandoned(item, row)
+                    self._abandoned(item, row, not future.cancelled())
                 else:
                     future.set_result(row)
         except Exception as error:  # whatever it is, no caller may wait for ever
-            for _, future in batch:
-                if not future.done():
+            for item, future in batch:
+                if future.done():
+                    self._abandoned(item, None, not future.cancelled())
+                else:
                     future.set_exception(error)
         finally:
             self._calls -= 1

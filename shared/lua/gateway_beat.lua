@@ -9,7 +9,6 @@ local now, gateway, moved = clock(), ARGV[2], 0
 -- A gateway without a lease may only be disconnected: replies for its callers outlive the lease.
 local OUTAGE = 60000
 local MOST_FIELDS = 100 -- far more than a request has; Lua's unpack fails at some thousands
-
 -- The stream may be there without its group: a producer came first, or the group was destroyed.
 local function ensure_group(door)
   local groups = redis.call('EXISTS', door) == 1 and redis.call('XINFO', 'GROUPS', door) or {}
@@ -41,6 +40,7 @@ local replies = k('replies', gateway)
 if redis.call('EXISTS', replies) == 0 then redis.call('XADD', replies, '*', 'id', '') end
 redis.call('PEXPIRE', replies, own + STALL_SPARE_MS)
 redis.call('SET', k('gateway', gateway), ARGV[5] .. ' ' .. ARGV[6], 'PX', own + OUTAGE)
+note_protocol('gateway ' .. gateway, ARGV[5] .. ' ' .. ARGV[6], now, own)
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do ensure_group(door) end
 
 local function is_dead(name)

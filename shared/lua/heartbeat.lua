@@ -1,5 +1,5 @@
 -- heartbeat: renew a worker's lease and write its report.
--- use: keys, constants, changes, report, sample, health
+-- use: keys, constants, changes, grace, protocol, report, sample, health
 -- KEYS[1] prefix. ARGV: now, worker, epoch, incarnation, lease ms, number of models held, then field value pairs.
 -- Returns {'ok' | 'resync' (the map lacks models: announce them again), refs of copies that it is to read again ...}
 --   | {'fenced'} (register again) | {'taken'} (another process registered under this id: end).
@@ -8,7 +8,7 @@ local PATIENCE = 5  -- beats while the clock stands still
 local now, _, offset, still = clock()
 local worker = ARGV[2]
 local key = k('worker', worker)
-local known = redis.call('HMGET', key, 'epoch', 'incarnation')
+local known = redis.call('HMGET', key, 'epoch', 'incarnation', 'protocol')
 if known[1] ~= ARGV[3] then
   return {known[1] and known[2] ~= ARGV[4] and 'taken' or 'fenced'}
 end
@@ -30,6 +30,7 @@ elseif redis.call('HEXISTS', key, 'clock_stood_still') == 1 then
   redis.call('HDEL', key, 'clock_stood_still')
 end
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[5]), worker)
+note_protocol('worker ' .. worker, known[3], now, tonumber(ARGV[5]))
 if #ARGV > 6 then redis.call('HSET', key, unpack(ARGV, 7)) end
 note_health(worker, now)
 index_class(worker)

@@ -1,5 +1,5 @@
 -- keep_session: extend the expiry of a session whose client is alive.
--- use: keys, constants, changes, grace, report, sessions
+-- use: keys, constants, changes, grace, report, reserved, sessions
 -- KEYS[1] prefix. ARGV: now, id, ttl ms ('' as before). Returns the new expiry, ms | 0 (closed, or expired).
 local now, id = clock(), ARGV[2]
 local ttl = tonumber(ARGV[3]) or tonumber(redis.call('HGET', k('session', id), 'ttl') or 0)

@@ -15,7 +15,7 @@ end
 for _, worker in ipairs(live) do
   local orders, order = k('orders', worker), 'unload ' .. ref
   redis.call('LREM', orders, 0, order)
-  redis.call('RPUSH', orders, order)
+  redis.call('LPUSH', orders, order)  -- before the loads that wait there
   redis.call('PEXPIRE', orders, DIRECT_TTL_MS)
 end
 return #live

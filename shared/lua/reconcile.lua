@@ -1,5 +1,5 @@
 -- reconcile: end sessions that have expired, and order the missing copies of models with a minimum number.
--- use: keys, constants, changes, guarded, grace, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, copies, sessions
+-- use: keys, constants, changes, guarded, grace, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, copies, reserved, sessions
 -- KEYS[1] prefix. ARGV: now, budget: of the models of sessions that end, and of orders (ORDER_UNITS, order).
 -- Returns {sessions ended, copies ordered, {errors of single sessions and models}}.
 local now, ended, ordered, unpinned, budget = clock(), 0, 0, 0, tonumber(ARGV[2])
@@ -18,9 +18,21 @@ local function end_late(id)
   end
 end
 
+-- For what sessions pin bytes are reserved where it is held: it may have moved, or an older release has opened the session.
+-- A copy that a policy pins needs none.
+local function keep_reserved(ref)
+  if redis.call('EXISTS', k('pinned', ref)) == 0 or setting_of(ref, 'pin') == 1 then return unreserve(ref) end
+  local worker, bytes = reservation_of(ref)
+  if worker and redis.call('HEXISTS', k('holders', ref), worker) == 1 then return end
+  for _, holder in ipairs(live_holders(ref, now)) do
+    if rank_of(holder, ref) < RANKS.sick then return reserve(ref, holder, bytes or bytes_of_copy(ref, holder)) end
+  end
+end
+
 -- Returns true if enough is ordered.
 local function keep_copies(ref)
   unpin_lost(ref)
+  keep_reserved(ref)
   local least = least_copies(ref)
   redis.call('PEXPIRE', k('stats', ref), STATS_TTL)  -- with a minimum number of copies they do not expire
   if least == 0 then

@@ -1,5 +1,5 @@
 -- register: give a worker a new epoch, when what its old one had has been released and placed again.
--- use: keys, constants, changes, queued, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, move, release_worker, protocol
+-- use: keys, constants, changes, queued, grace, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, move, release_worker, protocol
 -- KEYS[1] prefix. ARGV: now, worker, lease ms, max attempts, protocol that it writes, oldest that it
 --   reads, budget, then field value pairs of its record (its incarnation among them).
 -- Returns the epoch | how much of its old epoch is left (call again) |
@@ -21,6 +21,7 @@ note_health(worker, now)
 index_class(worker)
 note_host(worker, true)
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[3]), worker)
+note_protocol('worker ' .. worker, ARGV[5] .. ' ' .. ARGV[6], now, tonumber(ARGV[3]))
 -- The group is named by the epoch: a fenced process cannot read what is placed for the new one.
 redis.call('XGROUP', 'CREATE', k('work', worker), epoch, '0', 'MKSTREAM')
 -- An entry id must never come back, not even in a stream that is made anew within one millisecond.

@@ -12,7 +12,8 @@ LUA = (ROOT / "shared" / "lua" / "lib" / "report.lua").read_text()
 FULL = WorkerReport(
     state="ready", device_name="cuda:0", device_class="h100", gpu_uuid="GPU-1", host_id="h",
     budget_bytes=1, used_bytes=2, shared_bytes=3, reserved_bytes=4, unaccounted_bytes=-5,
-    host_budget_bytes=6, host_used_bytes=7, max_models=8, loads_total=9, completed_per_s=1.5,
+    host_budget_bytes=6, host_used_bytes=7, max_models=8, pinned_bytes=10,
+    pinned_models=11, loads_total=9, completed_per_s=1.5,
     service_ms=2.25, busy_share=0.5, contended=1,
     health="suspect", health_reason="its loads fail", error_share=0.25, failing=["m:1:a"],
     copies={"m:1:a": CopyUse("device", 1, 20.0, 3)}, copy_bytes={"m:1:a": CopyBytes(1, 2, 3)},

@@ -39,6 +39,7 @@ class Field:
         self._crashes = 0
         self.armed = "", ""  # point and action
         self._dead: set[int] = set()
+        self._device = 0
         self._serving: bytes | None = None  # its incarnation
         self._gone: set[bytes | None] = set()
 
@@ -80,9 +81,11 @@ class Field:
 
     def _serves(self) -> bool:
         if self._worker is None or not self._worker.running:
+            if self._device and runs(self._device):
+                return False  # it outlives its parent by a moment, and may get to a point itself
             settings = {**self._armed_by("worker"), "WARMROUTE_MEMORY_BYTES": str(BUDGET)}
             self._worker, self._crashes = self.stack.add_worker(**settings), 0
-        pid = self.stack.device_pid(self.worker)
+        pid = self._device = self.stack.device_pid(self.worker)
         # What a dead one had written may still be there for a moment.
         stale = self.shown("incarnation") in self._gone
         return self.shown("state") == b"ready" and not stale and pid not in {0, *self._dead}

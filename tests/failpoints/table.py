@@ -20,7 +20,7 @@ TABLE: dict[str, dict[Scenario, list[str]]] = {
     "device": {
         dying_workers.warm: [
             "receive.after", "run.before", "run.mid", "run.after",
-            *_around("begin", "complete", "heartbeat"),
+            *_around("begin", "complete", "heartbeat", "renew_lease"),
         ],
         dying_workers.cold: [
             "rq.taken", "load.manifest", "load.mid", "load.warmed",

@@ -26,8 +26,9 @@ from worker.serving.batch_tensors import Arrays
 from worker.serving.batcher import Batcher
 from worker.serving.completions import Completions
 from worker.serving.consumer import Consumer
+from worker.serving.inflight import InflightWindow
 from worker.serving.oom_recovery import FreeMemory, nothing_to_free
-from worker.serving.receiver import InflightWindow, Receiver
+from worker.serving.receiver import Receiver
 
 PREFETCH = 8
 BAD = 666.0

@@ -15,10 +15,7 @@ EVER_MS = 4_000_000_000_000
 # A sample is drawn at random: how many of it are ready, or near, differs from call to call.
 SPARE = 1.3
 # Scripts that still ask every process.
-KNOWN = {
-    "register", "gateway_beat",  # the protocols of all live processes
-    "open_session",  # the room of every worker
-}  # fmt: skip
+KNOWN: set[str] = set()
 
 
 async def crowd(cell: Cell, first: int, last: int) -> None:

@@ -121,3 +121,16 @@ async def test_many_are_handed_over_in_parts(cell: Cell) -> None:
     assert kept == [0, 0] + [1] * (len(items) - 2)
     assert {r["id"].decode() for r in unread} == {i.id for i in items[:2]}
     assert not await cell.exists(cell.keys.replies("gw1"))
+
+
+async def test_replies_are_read_by_their_gateway_until_the_last_part(cell: Cell) -> None:
+    """It may die between two of them, and nobody has been told to poll."""
+    await cell.gateway()
+    await cell.worker("w1", holds=[REF])
+    item = placing()
+    (placed,) = await cell.place(item)
+    rows = waiting(cell, item, placed)
+    assert await cell.scripts._run("hand_over", "gw1", "", *rows) == [1]
+    assert await cell.exists(cell.keys.replies("gw1")) == [cell.keys.replies("gw1")]
+    assert await cell.scripts._run("hand_over", "gw1", "1") == []
+    assert await cell.exists(cell.keys.replies("gw1")) == []

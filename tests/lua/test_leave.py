@@ -7,11 +7,13 @@ from tests.helpers.factories import REF, kept, placing
 
 
 async def test_a_worker_that_leaves_is_forgotten(cell: Cell) -> None:
-    """Nothing of it is left but the counter of epochs, and what it has shown of models."""
+    """Nothing of it is left but the counter of epochs, what it has shown of models, and its
+    protocol."""
     epoch = await cell.worker("w1", holds=[REF])
     assert await cell.scripts.leave("w1", epoch, MAX_ATTEMPTS)
     left = [key.decode() async for key in cell.client.scan_iter(cell.keys.prefix + ":*")]
-    assert sorted(left) == [cell.keys.epoch, cell.keys.loaded_versions("mnist")]
+    keys = cell.keys
+    assert sorted(left) == [keys.epoch, keys.loaded_versions("mnist"), keys.protocols]
 
 
 async def test_requests_that_it_had_not_started_go_to_another_holder(cell: Cell) -> None:

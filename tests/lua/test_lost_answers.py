@@ -16,7 +16,7 @@ from shared.channel import Channel
 from shared.errors import Unavailable
 from shared.housekeeping_scripts import KeptClock
 from shared.script_runner import load_source
-from shared.scripts import Beaten, Cancel, Completion, GatewayBeat, Scripts, Waiting
+from shared.scripts import Cancel, Completion, GatewayBeat, Scripts, Waiting
 from tests.contract.sources import ROOT
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, WIDE, Cell
 from tests.helpers.cell_state import state
@@ -24,6 +24,7 @@ from tests.helpers.factories import OTHER_REF, REF, kept, placing, request_id
 from tests.helpers.proxy import Proxy
 from tests.lua.copy_stories import COPY_STORIES, Call, Story, begun, loading
 from tests.lua.fleet import NOW_MS, worker
+from tests.lua.worker_stories import WORKER_STORIES
 
 CHANGES_NOTHING = {"list_letters"}  # it reads
 CHANGES_AGAIN = {"register"}  # each time a new epoch begins: its caller knows the last one only
@@ -104,34 +105,6 @@ async def sweep(cell: Cell) -> Story:
     return lambda s: s.sweep(), (0, 0, 0)
 
 
-async def register(cell: Cell) -> Story:
-    await begun(cell)
-    fields = {"device_name": "cpu", "incarnation": "one"}
-    return lambda s: s.register("w1", LEASE_MS, MAX_ATTEMPTS, fields), lambda said: said
-
-
-async def heartbeat(cell: Cell) -> Story:
-    epoch = await cell.worker(holds=[REF])
-    cell.scripts.now_ms = NOW_MS + 10
-    return lambda s: s.heartbeat("w1", epoch, "one", LEASE_MS, 1, {"used_bytes": 7}), Beaten("ok")
-
-
-async def fence_worker(cell: Cell) -> Story:
-    epoch = (await begun(cell))[0]
-    return lambda s: s.fence_worker("w1", epoch, 1, "was killed", MAX_ATTEMPTS), -1
-
-
-async def leave(cell: Cell) -> Story:
-    epoch = (await begun(cell))[0]
-    return lambda s: s.leave("w1", epoch, MAX_ATTEMPTS), False
-
-
-async def release(cell: Cell) -> Story:
-    epoch = (await begun(cell))[0]
-    await cell.scripts._run("leave", "w1", epoch, MAX_ATTEMPTS, 1)
-    return lambda s: s._run("release", "w1", MAX_ATTEMPTS, 128, "it left"), 0
-
-
 async def begin(cell: Cell) -> Story:
     epoch = await cell.worker(holds=[REF])
     await cell.place(kept())
@@ -166,8 +139,8 @@ STORIES: dict[str, Callable[[Cell], Awaitable[Story]]] = {
     story.__name__: story
     for story in (
         place, replay, cancel, subscribe, publish_reply, gateway_beat, keep_clock, hand_over, reap,
-        sweep, register, heartbeat, fence_worker, leave, release, begin, complete, drop_kept,
-        list_letters, record_outcomes, *COPY_STORIES,
+        sweep, begin, complete, drop_kept, list_letters, record_outcomes, *WORKER_STORIES,
+        *COPY_STORIES,
     )
 }  # fmt: skip
 

@@ -125,7 +125,7 @@ async def test_what_the_api_has_set_counts_more_than_a_manifest(cell: Cell) -> N
 
 
 async def test_every_live_holder_gets_one_unload_order(cell: Cell) -> None:
-    """However often it is asked for; the order has a lifetime."""
+    """However often it is asked for, and before the loads that wait there; it has a lifetime."""
     cell.scripts.now_ms = NOW_MS
     for name in ("w1", "w2"):
         await worker(cell, name, holds=[REF])
@@ -134,7 +134,7 @@ async def test_every_live_holder_gets_one_unload_order(cell: Cell) -> None:
     await cell.client.rpush(cell.keys.orders("w1"), f"load {OTHER_REF} t")
     for _ in range(3):
         assert await cell.scripts.order_unload(REF) == 2
-    assert await orders_by_name(cell, "w1") == [f"load {OTHER_REF} t", f"unload {REF}"]
+    assert await orders_by_name(cell, "w1") == [f"unload {REF}", f"load {OTHER_REF} t"]
     assert await orders_by_name(cell, "w2") == [f"unload {REF}"]
     assert await orders_by_name(cell, "w3") == []
     assert 0 < await cell.client.pttl(cell.keys.orders("w2")) <= 10_000

@@ -215,34 +215,3 @@ async def test_a_late_request_says_which_load_failed_before_the_one_it_waited_fo
     assert await cell.scripts.cancel([Cancel(item.id, ref=REF, late=True)])
     record = await cell.record(item.id)
     assert record["outcome"].endswith(b"a load failed on worker w1: certificate expired")
-
-
-async def test_one_call_places_no_more_than_its_budget_over_all_models(cell: Cell) -> None:
-    """Many models with many parked requests each were as many calls of `place` in one step."""
-    refs = [f"m{n}:1:0123456789ab" for n in range(4)]
-    await cell.place(*[placing(ref=ref) for ref in refs for _ in range(100)])
-    for ref in refs:
-        await cell.client.delete(cell.keys.load(ref))
-    epoch = await cell.worker("w1")
-    for ref in refs:  # as an announcement does that died before its first chunk
-        await cell.client.hset(cell.keys.holders(ref), "w1", "device 1 0")
-        await cell.client.sadd(cell.keys.holds("w1"), ref)
-    assert epoch
-    placed = []
-    while any([await cell.client.xlen(cell.keys.parked(ref)) for ref in refs]):
-        placed.append((await cell.scripts.sweep())[2])
-    assert max(placed) <= CHUNK
-    assert sum(placed) == 400
-
-
-async def test_one_call_orders_few_loads(cell: Cell) -> None:
-    """After a herd whose leases were lost: an order costs as much as several requests."""
-    refs = [f"m{n}:1:0123456789ab" for n in range(40)]
-    await cell.worker("w1")
-    await cell.place(*[placing(ref=ref) for ref in refs])
-    for ref in refs:
-        await cell.client.delete(cell.keys.load(ref))
-    ordered = []
-    while sum(ordered) < len(refs):
-        ordered.append((await cell.scripts.sweep())[1])
-    assert max(ordered) <= CHUNK // 12 + 1

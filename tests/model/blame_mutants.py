@@ -158,8 +158,9 @@ HEALTH = [
     *of(
         "lib/session_room", "open_session heartbeat",
         ("an_unhealthy_worker_gives_room",
-         "if rank_of(bin.worker, model.ref) == rank and (", "if ("),
-        ("what_a_sick_worker_holds_stays", "if stays and (", "if ("),
+         "and rank_of(other.worker, model.ref) == rank then", "then"),
+        ("what_a_sick_worker_holds_stays",
+         "(best == RANKS.sick or rank_of(worker, ref) < RANKS.sick) and found", "found"),
     ),
     *of(
         "reload", "reload heartbeat",

@@ -11,6 +11,9 @@ LOADS = [
         ("a_taken_load_is_taken_again", "or r[2] ~= ''", ""),
         ("any_token_will_do", "if r[1] ~= token or", "if not r[1] or"),
         ("its_worker_does_not_own_it", "redis.call('SADD', k('loads', worker), ref)", ""),
+    ),
+    *of(
+        "claim_load", "claim_load open_session close_session",
         ("what_nobody_wants_is_loaded", "if (extra == '' or over) and", "if false and"),
     ),
     *of(
@@ -124,6 +127,7 @@ COPIES = [
         ("it_is_still_sent_requests", "redis.call('HDEL', k('holders', ref), worker)", ""),
         ("the_reverse_stays", "redis.call('SREM', k('holds', worker), ref)", ""),
         ("it_need_not_drain", "last[1] and last[1][1] or '0-0'", "'0-0'"),
+        ("what_is_gone_drains", "if mode ~= 'gone' then", "if true then"),
     ),
     *of(
         "retire", "retire announce open_session order_copy set_policy",

@@ -15,7 +15,7 @@ from tests.model.loaded_versions import (
 from tests.model.model import Model
 from tests.model.prediction import STALL_SPARE, must
 from tests.model.run import Choices, Run
-from tests.model.session_rules import end_session, models_of, unpin_lost
+from tests.model.session_rules import end_session, keep_room, models_of, unpin_lost
 
 POLICIES = (
     {"min_copies": "1"}, {"min_copies": "2"}, {"min_copies": ""}, {"pin": "1"}, {"pin": "1"},
@@ -29,7 +29,7 @@ async def retire(run: Run, c: Choices) -> None:
         return None
     worker = run.worker(c, run.state.holds)
     epoch, ref = run.epoch(c, worker), run.ref(c, list(run.state.holds.get(worker, ())))
-    tier, mode = c.of(("", "host", "disk")), c.of(("", "evict", "spare"))
+    tier, mode = c.of(("", "host", "disk")), c.of(("", "gone", "evict", "spare"))
     share = c.of((0.1, 0.9)) if mode == "spare" else 0.0
     last, m = await run.call(
         f"retire {worker} {epoch} {ref} {tier!r} {mode!r} {share}",
@@ -39,14 +39,16 @@ async def retire(run: Run, c: Choices) -> None:
         must(last == "", f"retire says {last} to a fenced worker")
         run.count("retire", "fenced")
         return run.check("retire", m)
-    why = must_stay(m, ref, worker, share if mode == "spare" else None) if mode else ""
+    vetoed = mode in ("evict", "spare")
+    why = must_stay(m, ref, worker, share if mode == "spare" else None) if vetoed else ""
     if why:
         must(last == why, f"retire says {last}, not {why}")
     else:
         why = _retired(m, worker, ref, last)
-        m.note_warm(ref, worker, epoch, tier)
-        m.note_leaving(ref, worker, epoch)
-    if last not in ("pinned", "needed") and mode:
+        if mode != "gone":
+            m.note_warm(ref, worker, epoch, tier)
+            m.note_leaving(ref, worker, epoch)
+    if last not in ("pinned", "needed") and vetoed:
         _enough_are_left(m, ref)
     run.count("retire", why)
     return run.check("retire", m)
@@ -157,7 +159,8 @@ def _was_looked_at(m: Model, ref: str) -> bool:
     """Where many orders wait, the script looks at some of what is wanted, in any order."""
     known = m.after.expires.get(f"stats:{ref}") == m.now + KNOWN_TTL
     unpinned = m.after.pinned.get(ref, set()) != m.state.pinned.get(ref, set())
-    return known or unpinned or ref not in m.after.min_copies or _is_ordered(m, ref)
+    moved = m.after.reserved.get(ref) != m.state.reserved.get(ref)
+    return known or unpinned or moved or ref not in m.after.min_copies or _is_ordered(m, ref)
 
 
 def _is_ordered(m: Model, ref: str) -> bool:
@@ -196,6 +199,7 @@ async def reconcile(run: Run, c: Choices) -> None:
         if not sure and not _was_looked_at(m, ref):
             continue
         unpin_lost(m, ref)
+        keep_room(m, ref)
         if ref in m.state.stats:
             m.lives(f"stats:{ref}", KNOWN_TTL)
         if least_copies(m.state, ref) == 0:

@@ -51,6 +51,7 @@ _OPTIONAL = {
     load_rules.take_told: 2, load_rules.reload: 2, load_rules.renew_load: 2,
     load_rules.refuse_load: 2,
     load_end_rules.fail_load: 2, worker_rules.complete: 5, lease_rules.heartbeat: 3,
+    lease_rules.renew_lease: 2,
     worker_rules.fence_worker: 2, worker_rules.leave: 1, copy_rules.retire: 3, sweep_rules.reap: 3,
     sweep_rules.sweep: 4, gateway_rules.cancel: 3, gateway_rules.subscribe: 3,
     gateway_rules.gateway_beat: 2, gateway_rules.record_outcomes: 1, gateway_rules.hand_over: 1,

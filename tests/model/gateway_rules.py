@@ -107,6 +107,7 @@ async def gateway_beat(run: Run, c: Choices) -> None:
     m.lives(f"replies:{gateway}", LEASE_MS + STALL_SPARE)
     m.state.protocols[gateway] = "1 1"
     m.lives(f"gateway:{gateway}", LEASE_MS + REPLIES_TTL)
+    m.note_protocol(f"gateway {gateway}", LEASE_MS)
     if grace_of(m) or not m.state.clock:
         must(moved == 0, f"gateway_beat took back {moved} after a stall")
         run.count("gateway_beat", "grace")

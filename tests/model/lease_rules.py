@@ -19,6 +19,7 @@ async def register(run: Run, c: Choices) -> None:
     fields |= {"parent": run.parent(worker)}
     fields |= {"state": "ready", "device_class": c.of(("cpu", "h100"))}
     fields |= {"budget_bytes": c.of(("100", "150", "60")), "max_models": c.of(("0", "0", "1", "2"))}
+    fields |= c.of(({}, {"pinned_bytes": "40", "pinned_models": "1"}))
     fields |= _report(run, c)
     epoch, m = await run.call(
         f"register {worker}", run.scripts.register(worker, LEASE_MS, run.attempts, fields)
@@ -31,6 +32,7 @@ async def register(run: Run, c: Choices) -> None:
     _note_health(m, worker)
     _index(m, worker)
     m.state.leases[worker] = m.now + LEASE_MS
+    m.note_protocol(f"worker {worker}", LEASE_MS)
     m.state.work[worker], m.state.pending[worker], m.state.groups[worker] = {}, set(), {epoch}
     run.count("register", "registered")
     run.check("register", m)
@@ -93,6 +95,7 @@ async def heartbeat(run: Run, c: Choices) -> None:
         want = "fenced"
     else:
         m.state.leases[worker] = m.now + LEASE_MS
+        m.note_protocol(f"worker {worker}", LEASE_MS)
         record |= report
         _note_health(m, worker)
         _index(m, worker)
@@ -100,3 +103,29 @@ async def heartbeat(run: Run, c: Choices) -> None:
     must(answer == want, f"heartbeat says {answer}, not {want}")
     run.count("heartbeat", answer)
     run.check("heartbeat", m)
+
+
+async def renew_lease(run: Run, c: Choices) -> None:
+    """The lease, if a heartbeat would do nothing else; else nothing."""
+    worker = run.worker(c)
+    epoch = run.epoch(c, worker)
+    held = len(run.state.holds.get(worker, ())) + c.chance(4)
+    hints = await run.scripts.touch("EXISTS", run.keys.changed(worker))
+    renewed, m = await run.call(
+        f"renew_lease {worker} {epoch}",
+        run.scripts.renew_lease(worker, epoch, LEASE_MS, held),
+    )
+    state = m.state
+    record = state.workers.get(worker)
+    is_plain = (
+        record is not None
+        and record["epoch"] == epoch
+        and state.groups.get(worker)
+        and len(state.holds.get(worker, ())) == held
+        and not (hints or worker in state.crashed or worker in state.unhealthy)
+    )
+    if is_plain:
+        state.leases[worker] = m.now + LEASE_MS
+    must(renewed == bool(is_plain), f"renew_lease says {renewed}")
+    run.count("renew_lease", "renewed" if renewed else "not plain")
+    run.check("renew_lease", m)

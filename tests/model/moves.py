@@ -68,7 +68,8 @@ def place_item(m: Model, item: Item, room: Room | None = None, *, fewest: bool =
     queued = len(m.state.work.get(worker, {}))
     if worker and state == "closed":
         there = any(i.id == item.id for i in m.after.work.get(worker, {}).values())
-        spill(m, item.ref, worker, queued, there and not m.free_choice)
+        sure = there and not m.free_choice and not _another_is_full(m, item, worker, limit)
+        spill(m, item.ref, worker, queued, sure)
     if worker and limit is not None and has_enough(m, worker, item.ref, limit):
         return Answer("full", "work")
     if (kept or not worker) and room and room.records < 1:
@@ -83,6 +84,15 @@ def place_item(m: Model, item: Item, room: Room | None = None, *, fewest: bool =
     if state == "probe" and worker:
         item = _as_probe(m, item)
     return _accept(m, item, worker, room, waits)
+
+
+def _another_is_full(m: Model, item: Item, worker: str, limit: int | None) -> bool:
+    """Whether the script may have looked at another holder, no more loaded, that takes no more."""
+    queued = len(m.state.work.get(worker, {}))
+    return limit is not None and any(
+        len(m.state.work.get(other, {})) <= queued and has_enough(m, other, item.ref, limit)
+        for other in m.live_holders(item.ref) - {worker}
+    )
 
 
 def has_enough(m: Model, worker: str, ref: str, limit: int) -> bool:

@@ -91,14 +91,6 @@ GATEWAY = [
         ("it_has_no_budget", "if left() <= 0 then break end", ""),
     ),
     *of(
-        "lib/parked", "sweep place announce reap tick heartbeat",
-        ("it_has_no_budget", "if work_done(i - 1) - before >= budget then", "if false then"),
-    ),
-    *of(
-        "hand_over", "hand_over announce place",
-        ("it_goes_before_all_is_handed_over", "if ARGV[3] == '' then return out end", ""),
-    ),
-    *of(
         "lib/waiting_models", "sweep fail_load claim_load announce",
         ("a_failed_load_is_tried_at_once", "and not unloadable(ref)", ""),
     ),
@@ -139,6 +131,18 @@ WORKER = [
          "redis.call('EXISTS', stream) == 0 or #redis.call('XINFO', 'GROUPS', stream) == 0",
          "false"),
         ("a_lost_map_goes_unnoticed", "complete and 'ok' or 'resync'", "'ok'"),
+    ),
+    *of(
+        "renew_lease", "renew_lease register reap announce lose_stream heartbeat",
+        ("a_lease_is_not_renewed",
+         "redis.call('ZADD', WORKERS, now + tonumber(ARGV[4]), worker)", ""),
+        ("any_epoch_renews_it", "known[1] ~= ARGV[3] or known[2]", "not known[1]"),
+        ("a_lost_stream_renews_it", "groups.err or #groups == 0", "false"),
+        ("a_lost_map_renews_it",
+         "redis.call('SCARD', k('holds', worker)) ~= tonumber(ARGV[5])", "false"),
+        ("what_has_changed_is_not_said",
+         "redis.call('EXISTS', k('changed', worker), k('crashed', worker)) > 0", "false"),
+        ("the_unhealthy_stay_so", "redis.call('HEXISTS', UNHEALTHY, worker) == 1", "false"),
     ),
     *of(
         "heartbeat", "heartbeat announce",

@@ -14,6 +14,7 @@ from tests.model.state import Item, State
 
 ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
 LEAVING_TTL, ORDER_UNITS, QUEUE_HEADS = 7_200_000, 12, 16
+KEY_TTL = 86_400_000
 RESULT_TTL, RECORD_SPARE, REPLIES_TTL, STALL_SPARE = 3_600_000, 3_600_000, 60_000, 900_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
@@ -87,6 +88,8 @@ class Prediction:
             self.state.jobs.discard(key.removeprefix("rq:job:"))
         elif kind == "refused_models":
             self.state.refused_models.clear()
+        elif kind == "protocols":
+            self.state.rows.clear()
         elif kind in _PARTS:
             part = getattr(self.state, _PARTS[kind])
             part.discard(name) if isinstance(part, set) else part.pop(name, None)
@@ -96,6 +99,14 @@ class Prediction:
         self.state.expires[key] = self.now + ms
 
     # Workers and the breaker -------------------------------------------------------------------
+
+    def note_protocol(self, process: str, lease_ms: int) -> None:
+        """Until when a process of this release lives, unless another is known to live as long."""
+        row = self.state.rows.get("1 1", "0")
+        if int(row.split()[0]) < self.now + lease_ms:
+            self.state.rows["1 1"] = f"{self.now + lease_ms * 11 // 10} {process}"
+            self.lives("protocols", KEY_TTL)
+            self.note("protocol: noted")
 
     def epoch_is(self, worker: str, epoch: str) -> bool:
         return self.state.workers.get(worker, {}).get("epoch") == epoch

@@ -12,7 +12,6 @@ ALL = [
         ("it_is_not_pinned", "redis.call('SADD', k('pinned', ref), id)", ""),
         ("nobody_looks_after_it", "redis.call('SADD', MIN_COPIES, ref)", ""),
         ("an_expired_one_is_there", "if known and tonumber(known) > now", "if known"),
-        ("others_take_no_room", "do add(model) end", "do end"),
         ("it_does_not_end", "redis.call('ZADD', SESSIONS, expiry, id)",
          "redis.call('ZADD', SESSIONS, 2 ^ 50, id)"),
     ),
@@ -39,26 +38,46 @@ ALL = [
     ),
     *of(
         "lib/session_room", "open_session close_session announce heartbeat register",
-        ("who_drains_has_room", "if facts(worker).ready then", "if true then"),
-        ("room_is_given_twice", "bin.bytes - model.bytes, bin.left - 1", "bin.bytes, bin.left - 1"),
-        ("what_is_held_is_to_move", "(holds or loader ==", "(loader =="),
-        ("the_fullest_first", "bin.bytes > best.bytes", "bin.bytes < best.bytes"),
+        ("what_is_held_is_to_move", "ipairs(live_holders(ref, now))", "ipairs({})"),
+        ("the_fullest_first", "other.bytes > best.bytes", "other.bytes < best.bytes"),
         ("the_smallest_first", "return a.bytes > b.bytes", "return a.bytes < b.bytes"),
     ),
     *of(
-        "lib/session_room", "open_session register",
-        ("one_model_too_many", "if bin.left < 1 then", "if bin.left < 0 then"),
-    ),
-    *of(
         "lib/session_room", "open_session set_policy announce",
-        ("what_a_policy_pins_takes_no_room", "sum, number = sum + (", "sum, number = 0 * ("),
-    ),
-    *of(
-        "lib/session_room", "open_session set_policy",
-        ("pinned_ones_are_none_of_them", "if most > 0 and number >= most then", "if false then"),
+        ("what_a_policy_pins_is_counted_twice", "there and is_pinned(ref)", "false"),
     ),
     *of(
         "lib/session_room", "open_session reload claim_load",
-        ("what_is_loading_is_to_move", "holds or loader == bin.worker", "holds"),
+        ("what_is_loading_is_to_move", "loader and stays(loader)", "nil"),
+    ),
+    *of(
+        "lib/free_bytes", "open_session close_session announce heartbeat register",
+        ("who_drains_has_room", "if not facts(worker).ready then return nil end", ""),
+        ("room_is_given_twice", "chosen.bytes - model.bytes,", "chosen.bytes,"),
+        ("what_others_reserved_is_free", "has.pinned - has.session", "has.pinned"),
+        ("what_is_reported_is_free", "has.budget - has.pinned", "has.budget"),
+    ),
+    *of(
+        "lib/free_bytes", "open_session register",
+        ("one_model_too_many", "if chosen.left < 1 then", "if chosen.left < 0 then"),
+        ("models_of_sessions_are_none", "has.pinned_models + has.session_models",
+         "has.pinned_models"),
+    ),
+    *of(
+        "lib/free_bytes", "open_session set_policy announce",
+        ("what_a_policy_pins_takes_no_room", "bytes + bytes_of_copy(ref, worker)", "bytes"),
+    ),
+    *of(
+        "lib/free_bytes", "open_session set_policy",
+        ("as_many_as_there_may_be", "has.most > 0 and models >= has.most", "false"),
+    ),
+    *of(
+        "lib/reserved", OPENED,
+        ("room_is_never_given_back", "add_for_sessions(worker, -bytes, -1)", "local _ = 0"),
+        ("room_of_a_dead_process_counts", "reported(worker, 'epoch') == epoch", "true"),
+    ),
+    *of(
+        "reconcile", "open_session reconcile announce retire",
+        ("room_stays_where_nobody_holds_it", "keep_reserved(ref)\n  local", "local"),
     ),
 ]  # fmt: skip

@@ -40,30 +40,76 @@ def end_session(m: Model, session: str) -> int:
     """Its models are free again; 1 if there was one."""
     for ref, _ in models_of(m, session):
         m.state.pinned.get(ref, set()).discard(session)
+        if not m.state.pinned.get(ref):
+            free_room(m, ref)
     m.forget(f"session:{session}")
     return 1 if m.state.sessions.pop(session, None) else 0
 
 
 def unpin_lost(m: Model, ref: str) -> None:
     """Where nobody ended a session in time, nothing says what it had pinned."""
-    m.state.pinned.get(ref, set()).intersection_update(m.state.sessions)
+    pins = m.state.pinned.get(ref, set())
+    if pins and not pins & m.state.sessions.keys():
+        free_room(m, ref)
+    pins.intersection_update(m.state.sessions)
 
 
-def fit(m: Model, models: list[Pair]) -> dict[str, str] | tuple[str, int, int]:
-    """Where each stays: what a worker holds or loads stays there; the rest, largest first, goes to
-    the one with the most room. What a policy has pinned stays too. Or which has no room, its bytes,
-    and the most that is left on one."""
+def reservation(m: Model, ref: str) -> tuple[str, int]:
+    """The worker on which a model has its room ('' if that process has gone), and the bytes."""
+    worker, epoch, size = m.state.reserved.get(ref, "  0").split(" ")
+    return worker if worker and m.epoch_is(worker, epoch) else "", int(size)
+
+
+def free_room(m: Model, ref: str) -> None:
+    """It needs none any more."""
+    worker, size = reservation(m, ref)
+    if worker:
+        _add_room(m, worker, -size, -1)
+    m.state.reserved.pop(ref, None)
+
+
+def reserve(m: Model, ref: str, worker: str, size: int) -> None:
+    """Here it has its room, and nowhere else."""
+    free_room(m, ref)
+    m.state.reserved[ref] = f"{worker} {m.state.workers[worker]['epoch']} {size}"
+    _add_room(m, worker, size, 1)
+
+
+def _add_room(m: Model, worker: str, size: int, models: int) -> None:
+    record = m.state.workers[worker]
+    for name, change in (("for_sessions", size), ("session_models", models)):
+        record[name] = str(int(record.get(name, 0)) + change)
+
+
+def keep_room(m: Model, ref: str) -> None:
+    """The room is where the model is held; on which of several holders, Redis chooses."""
+    if not m.state.pinned.get(ref) or setting(m.state, ref, "pin") == 1:
+        return free_room(m, ref)
+    worker, size = reservation(m, ref)
+    holders = [w for w in m.live_holders(ref) if rank_of(m.state, w, ref) < SICK]
+    if not holders or worker in m.state.holders.get(ref, ()):
+        return None
+    chosen = m.after.reserved.get(ref, "none").split(" ")[0]
+    must(chosen in holders, f"the room of {ref} is on {chosen}, which does not hold it")
+    m.note("reconcile: moved a room" if worker else "reconcile: reserved a room")
+    return reserve(m, ref, chosen, size or COPY_BYTES)
+
+
+def fit(m: Model, models: list[Pair]) -> tuple[dict[str, str], set[str]] | tuple[str, int, int]:
+    """Where each stays, and which have their room there already: what has its room reserved, is
+    held or loaded stays there; the rest, largest first, goes to the worker with the most room. What
+    a policy has pinned stays too. Or which has no room, its bytes, and the most that is left."""
     free = _room(m, {ref for ref, _ in models})
-    chosen = {}
+    chosen, has_room = dict[str, str](), set[str]()
     in_order = sorted(models, key=lambda pair: (-pair[1], pair[0]))
     for ref, size in in_order:
-        load, holders = m.state.loads.get(ref), m.state.holders.get(ref, set())
-        there = [w for w in free if w in holders or (load and load.worker == w)]
-        if _best_rank(m, free, ref) < SICK:
-            there = [w for w in there if rank_of(m.state, w, ref) < SICK]
+        worker, there = _place(m, free, ref)
+        if worker:
+            chosen[ref] = worker
         if there:
-            chosen[ref] = there[0]
-            free[there[0]] = free[there[0]].without(size)
+            has_room.add(ref)
+        elif worker:
+            free[worker] = free[worker].without(size)
     for ref, size in in_order:
         if ref in chosen:
             continue
@@ -76,25 +122,52 @@ def fit(m: Model, models: list[Pair]) -> dict[str, str] | tuple[str, int, int]:
             return ref, size, max([0, *(free[w].bytes for w in healthiest)])
         chosen[ref] = best
         free[best] = free[best].without(size)
-    return chosen
+    return chosen, has_room
+
+
+def _place(m: Model, free: dict[str, Room], ref: str) -> tuple[str, bool]:
+    """Where it is or comes, and whether its room there is counted already."""
+    all_sick = _best_rank(m, free, ref) == SICK
+    stay = [w for w in free if all_sick or rank_of(m.state, w, ref) < SICK]
+    reserved, load = reservation(m, ref)[0], m.state.loads.get(ref)
+    if reserved in stay:
+        m.note("open_session: room reserved before")
+        return reserved, True
+    holders = m.state.holders.get(ref, set())
+    held = [w for w in stay if w in holders]
+    if held and setting(m.state, ref, "pin") == 1:
+        return held[0], True
+    there = [w for w in stay if w in holders or (load and load.worker == w)]
+    return (there[0] if there else ""), False
 
 
 def _best_rank(m: Model, workers: Iterable[str], ref: str) -> int:
     return min((rank_of(m.state, worker, ref) for worker in workers), default=0)
 
 
-def _room(m: Model, apart: set[str]) -> dict[str, Room]:
-    """Of each ready worker, without what a policy has pinned there beside the models `apart`."""
+def _room(m: Model, own: set[str]) -> dict[str, Room]:
+    """Of each ready worker, without what policies pin there and what is reserved for sessions."""
     free = {}
     for worker in live_workers(m.state, m.now):
-        if m.state.workers.get(worker, {}).get("state") != "ready":
+        record = m.state.workers.get(worker, {})
+        if record.get("state") != "ready":
             continue
-        held = m.state.holds.get(worker, set()) - apart
-        pinned = sum(setting(m.state, ref, "pin") == 1 for ref in held)
+        pinned = sum(_stays(m, ref, own) for ref in m.state.holds.get(worker, ()))
+        taken, models = COPY_BYTES * pinned, pinned
+        if "pinned_bytes" in record:
+            taken, models = int(record["pinned_bytes"]), int(record["pinned_models"])
+        taken += int(record.get("for_sessions", 0))
+        models += int(record.get("session_models", 0))
         most = number(m.state, worker, "max_models") or math.inf
-        left = number(m.state, worker, "budget_bytes") - COPY_BYTES * pinned
-        free[worker] = Room(int(left) if pinned < most else 0, most - pinned)
+        left = number(m.state, worker, "budget_bytes") - taken
+        free[worker] = Room(int(left) if models < most else 0, most - models)
     return free
+
+
+def _stays(m: Model, ref: str, own: set[str]) -> bool:
+    """Of a copy on a worker that does not report what policies pin."""
+    unreserved = ref not in own and m.state.pinned.get(ref) and ref not in m.state.reserved
+    return bool(unreserved) or setting(m.state, ref, "pin") == 1
 
 
 async def open_session(run: Run, c: Choices) -> None:
@@ -118,18 +191,18 @@ def _opened(m: Model, session: str, ttl: int, models: list[Pair]) -> tuple[str, 
     end_session(m, session)
     if len(m.state.sessions) >= MOST:
         return "too_many", (str(len(m.state.sessions)),)
-    asked = dict(models)
-    for until, other in sorted((until, other) for other, until in m.state.sessions.items()):
-        for ref, size in models_of(m, other) if until > m.now else ():
-            asked.setdefault(ref, size)
-    where = fit(m, list(asked.items()))
-    if isinstance(where, tuple):
-        return "full", tuple(str(part) for part in where)
+    found = fit(m, models)
+    if isinstance(found[0], str):
+        return "full", tuple(str(part) for part in found)
+    where, has_room = found[0], found[1]
+    assert isinstance(has_room, set)
     m.state.sessions[session] = m.now + ttl
     text = " ".join(f"{ref} {size}" for ref, size in models)
     m.state.pins[session] = {"models": text, "ttl": str(ttl)}
     m.lives(f"session:{session}", ttl + STALL_SPARE)
-    for ref, _ in models:
+    for ref, size in sorted(models, key=lambda pair: (-pair[1], pair[0])):
+        if ref not in has_room:
+            reserve(m, ref, where[ref], size)
         m.state.pinned.setdefault(ref, set()).add(session)
         m.state.min_copies.add(ref)
         held = lasting(m, ref) or where[ref] in m.state.holders.get(ref, ())

@@ -65,6 +65,7 @@ class State:
     breakers: dict[str, dict[str, str]] = field(default_factory=dict)
     gateways: dict[str, int] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)  # of gateways
+    rows: dict[str, str] = field(default_factory=dict)  # of pairs of protocol numbers
     replies: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     records: dict[str, dict[str, str]] = field(default_factory=dict)
     tombstone: set[str] = field(default_factory=set)
@@ -95,6 +96,7 @@ class State:
     sessions: dict[str, int] = field(default_factory=dict)
     pins: dict[str, dict[str, str]] = field(default_factory=dict)  # by session
     pinned: dict[str, set[str]] = field(default_factory=dict)
+    reserved: dict[str, str] = field(default_factory=dict)  # room for sessions, by ref
     no_capacity: dict[str, str] = field(default_factory=dict)
     incompatible: dict[str, set[str]] = field(default_factory=dict)
     failed_on: dict[str, dict[str, str]] = field(default_factory=dict)

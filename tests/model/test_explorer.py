@@ -79,6 +79,7 @@ OUTCOMES = {
     "register": "registered",
     "reload": "claimed refused outranked",
     "record_outcomes": "kept, no room",
+    "renew_lease": "renewed, not plain",
     "renew_load": "kept lost",
     "replay": "ingress unknown placed parked unkept",
     "retire": "drains empty pinned needed fenced",

@@ -47,7 +47,7 @@ class Parts:
             store,
             self.failures.ended,
         )
-        self.placement = self.dispatch._placement
+        self.placement = self.dispatch._placer._placement
         self.records = Records(
             cell.scripts, self.waiters, gateway, LoadStatus(cell.channel, cell.keys)
         )

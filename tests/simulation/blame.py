@@ -65,7 +65,7 @@ class Blame:
             self._tried[given[1]].add(given[0])
         elif ran.script == "announce" and ran.reply >= 0:
             self._tried[given[2]].discard(given[0])
-        elif ran.script == "register" or (ran.script == "heartbeat" and ran.reply in RENEWED):
+        elif ran.script in ("register", "heartbeat", "renew_lease") and _is_renewed(ran):
             self._beats[given[0]] = self._world.loop.now
         elif ran.script in ("leave", "fence_worker"):
             self._beats.pop(given[0], None)  # if it is not done, gateways go on
@@ -162,4 +162,14 @@ class Blame:
         self._world.history.violated(text)
 
 
-_JUDGED = ("fail_load", "refuse_load", "announce", "register", "heartbeat", "leave", "fence_worker")
+def _is_renewed(ran: Ran) -> bool:
+    """Whether this call has given its worker a lease."""
+    if ran.script == "heartbeat":
+        return ran.reply[0] in RENEWED
+    return ran.script == "register" or ran.reply == 1
+
+
+_JUDGED = (
+    "fail_load", "refuse_load", "announce", "register", "heartbeat", "renew_lease", "leave",
+    "fence_worker",
+)  # fmt: skip

@@ -13,6 +13,7 @@ _NUMBERS = {
     "fail_load": {-1: "stale"},
     "fence_worker": {-1: "late"},
     "renew_load": {0: "lost"},
+    "renew_lease": {0: "left"},
     "leave": {0: "fenced"},
 }
 _WORDS = ("heartbeat", "claim_load", "refuse_load")
@@ -20,8 +21,9 @@ _WORDS = ("heartbeat", "claim_load", "refuse_load")
 _REFUSED = {
     "announce": ("stale", "fenced"), "fail_load": ("stale",), "fence_worker": ("late",),
     "renew_load": ("lost",), "leave": ("fenced",), "publish_reply": ("late",),
-    "heartbeat": ("fenced", "taken"), "claim_load": ("stale", "refused", "fenced"),
-    "refuse_load": ("stale",), "cancel": ("unknown", "gone"), "complete": ("fenced",),
+    "heartbeat": ("fenced", "taken"), "renew_lease": ("left",), "refuse_load": ("stale",),
+    "claim_load": ("stale", "refused", "fenced"),
+    "cancel": ("unknown", "gone"), "complete": ("fenced",),
     "begin": ("fenced",),
 }  # fmt: skip
 CANCEL_FIELDS = 5  # of each item of `cancel`

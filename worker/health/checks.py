@@ -1,7 +1,8 @@
 """Tests of what loads need: the disk of the cache, the store with its credentials, and the clock.
 
 A store refuses signatures of a wrong clock. It may say just that or not, so the host's clock is
-compared with Redis's.
+compared with Redis's and with the cell's, which follows Redis's without its leaps. It is wrong if
+it agrees with neither: whichever of them is right, a leap makes no worker sick.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from shared.channel import Channel
+from shared.connection import redis_errors
 from shared.errors import RepositoryError, StoreUnavailable, Unavailable, WarmrouteError
+from shared.keys import Keys
 from shared.owned_folder import make_owned
+from shared.redis_decode import cell_ms, clock_ms
 from shared.repository import Repository
 from shared.repository.disk import disk_errors
 from worker.health.health import DISK
@@ -24,7 +29,15 @@ WITHIN_S = 10.0  # no answer by then counts as a failure
 CLOCK_OFF_S = 60.0  # stores accept five to fifteen minutes
 BLOCK = os.urandom(64 << 10)
 
-RedisTime = Callable[[], Awaitable[float]]
+Clocks = Callable[[], Awaitable[Sequence[float]]]
+
+
+async def read_clocks(redis: Channel, keys: Keys) -> tuple[float, float]:
+    """Redis's clock and the cell's, seconds since 1970. Unavailable."""
+    ask = redis.execute_command
+    with redis_errors():
+        noted, time = await asyncio.gather(ask("GET", keys.clock), ask("TIME"))
+    return clock_ms(time) / 1000, cell_ms(time, noted) / 1000
 
 
 def check_disk(folder: Path) -> None:
@@ -45,11 +58,10 @@ def check_disk(folder: Path) -> None:
 
 
 class LoadChecks:
-    """The tests of one worker. `folder`: of its cache; `redis_time()`: Redis's clock, seconds since
-    1970, Unavailable."""
+    """The tests of one worker. `folder`: of its cache; `clocks()`: of Redis, as `read_clocks`."""
 
-    def __init__(self, folder: Path, repository: Repository, redis_time: RedisTime) -> None:
-        self._redis_time = redis_time
+    def __init__(self, folder: Path, repository: Repository, clocks: Clocks) -> None:
+        self._clocks = clocks
         self._checks: dict[str, Callable[[], None]] = {
             DISK: lambda: check_disk(folder), STORE: repository.check,
         }  # fmt: skip
@@ -83,10 +95,11 @@ class LoadChecks:
     async def _check_clock(self) -> str:
         sent = time.time()
         try:
-            theirs = await self._redis_time()
+            clocks = await self._clocks()
         except Unavailable:
             return ""
-        ahead_s = (sent + time.time()) / 2 - theirs
+        here = (sent + time.time()) / 2
+        ahead_s = min((here - theirs for theirs in clocks), key=abs)
         if abs(ahead_s) < CLOCK_OFF_S:
             return ""
         return f"the clock of this host differs from Redis's by {ahead_s:.0f} s"

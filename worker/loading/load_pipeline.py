@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 
 from shared import clock, failpoints
@@ -36,6 +37,7 @@ from worker.runtimes.base import LoadedModel
 from worker.trial.inputs import tried_names
 from worker.weight_cache.cache import BlobCache
 
+MOST_KNOWN = 1000  # models that were measured to be too large
 LoadFunction = Callable[[Manifest, Mapping[str, Path]], LoadedModel]
 Alone = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -60,17 +62,32 @@ class LoadPipeline:
         self._alone = alone
         self.warm_calls = WarmCalls(context)
         self._gauge = LoadGauge(context.thread, context.gauge)
+        self._too_large_here: set[str] = set()  # measured by this process
 
     def footprint(self, manifest: Manifest, stats: ModelStats) -> Footprint:
         """What the copy will take: as learned, else as the manifest says."""
         return expected(manifest, stats.own_bytes, stats.policy.fraction, self._ledger.whole)
 
+    def _planned(self, request: LoadRequest) -> tuple[Footprint, Footprint]:
+        """The footprint to plan with, and the one to have free if that can be. CallsTooLarge if it
+        is known only from other workers that it does not fit here: they may have more threads, or
+        calls have made their copy grow. They are asked first; if none is left, as much of it counts
+        as fits, and the copy is measured."""
+        manifest, whole = request.manifest, self._ledger.whole
+        learned = self.footprint(manifest, request.stats)
+        bare = expected(manifest, None, request.stats.policy.fraction, whole)
+        fits_perhaps = bare.total <= whole and request.ref not in self._too_large_here
+        if learned.total <= whole or not fits_perhaps:
+            return learned, self._with_calls(request, learned)
+        if not request.last:
+            raise CallsTooLarge(self._too_large(request, learned, "as other workers say").message)
+        return bare, bare.plus(most_of_peak(self._ledger.budget, bare.total))
+
     async def run(self, request: LoadRequest) -> LoadResult:
         """The copy, open for requests. InsufficientMemory says why it cannot fit, NoMemoryNow why
         it does not fit now."""
-        footprint = self.footprint(request.manifest, request.stats)
         self._peaks.recall(request.ref, request.stats.peak)
-        await self._reserve(request, footprint)
+        await self._reserve(request, *self._planned(request))
         started = clock.monotonic()  # waiting for memory does not count as load time
         try:
             tier, model, ready, mapped = await self._fetch_and_load(request)
@@ -102,13 +119,15 @@ class LoadPipeline:
         free = most_of_peak(self._ledger.budget, footprint.total)
         return footprint.plus(min(self._peaks.excess(request.ref), free))
 
-    async def _reserve(self, request: LoadRequest, footprint: Footprint) -> None:
+    async def _reserve(
+        self, request: LoadRequest, footprint: Footprint, largest: Footprint
+    ) -> None:
         excess, budget = self._peaks.excess(request.ref), self._ledger.whole
         if not request.last and footprint.total <= budget < footprint.total + excess:
             raise CallsTooLarge(
                 self._too_large(request, footprint, f"its calls take {excess} bytes more").message
             )
-        wished = self._candidate(request, self._with_calls(request, footprint))
+        wished = self._candidate(request, largest)
         if not request.evict:
             if not await self._memory.try_reserve(wished):
                 raise self._too_large(request, wished.footprint, "so much is not free")
@@ -141,7 +160,10 @@ class LoadPipeline:
                 await asyncio.shield(self._thread.run(model.unload))
                 self._files.unpin(mapped)
         if not fits:
-            raise self._too_large(request, measured, "as measured once it was loaded")
+            error = self._too_large(request, measured, "as measured once it was loaded")
+            if error.too_large:
+                self._too_large_here = {request.ref, *islice(self._too_large_here, MOST_KNOWN)}
+            raise error
         return Copy(
             request.ref, request.manifest, model, fitting, stats.policy,
             surplus=stats.holders > 0, in_session=stats.in_session, mapped=mapped,

@@ -31,8 +31,9 @@ class LoadRequest(NamedTuple):
 
 
 class CallsTooLarge(InsufficientMemory):
-    """The copy fits, and what its calls are known to take does not: another worker may have the
-    capacity. If none is left, a load with `last` succeeds."""
+    """The copy fits, and what its calls are known to take does not; or only other workers have
+    measured that the copy does not. Another one may have the capacity. If none is left, a load with
+    `last` is tried."""
 
 
 class LoadResult(NamedTuple):

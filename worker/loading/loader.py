@@ -65,6 +65,7 @@ class Loader:
         self._unloadable_ms = round(unloadable_s * 1000)
         self.tasks = BackgroundTasks[None]()  # the loads under way
         self._later = BackgroundTasks[None]()  # they take no slot: mostly the other worker loads
+        self._refusals = BackgroundTasks[None]()
         self.loads = 0
 
     def may_take_order(self) -> bool:
@@ -86,8 +87,7 @@ class Loader:
             case statuses.LATER:
                 self._later.start(self._after_head_start(lease))
             case statuses.REFUSED:
-                await asyncio.sleep(PAUSE_S)  # no other worker may take orders now: do not spin
-                await lease.refuse()
+                self._refusals.start(lease.refuse())
             case statuses.CLAIMED | statuses.SUSPECT:
                 self.tasks.start(self._run(lease, suspect=claim == statuses.SUSPECT))
         return claim
@@ -145,10 +145,11 @@ class Loader:
         )  # fmt: skip
 
     async def stop(self) -> None:
-        """Give up running loads; their leases expire and other workers load."""
+        """Give up running loads; their leases expire and other workers load. What is refused is
+        offered to them first."""
         for task in (*self.tasks, *self._later):
             task.cancel()
-        await asyncio.gather(*self.tasks, *self._later, return_exceptions=True)
+        await asyncio.gather(*self.tasks, *self._later, *self._refusals, return_exceptions=True)
 
     async def _run(self, lease: LoadLease, *, suspect: bool = False, evict: bool = True) -> None:
         try:

@@ -7,7 +7,8 @@ invitation (ref, token); the script `claim_load` decides which worker loads.
 
 One blocking read waits for both, on the connection of the heartbeat and between two beats
 (`worker/heartbeat.py`), so that an idle worker costs Redis one read a second. What it popped is
-handed to the event loop, one order at a time: a loop that stands still takes no second one.
+handed to the event loop, one order at a time: a loop that stands still takes no second one. No
+order waits for what another one leads to: loads, unloads and refusals go on in the background.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from shared import failpoints
+from shared import clock, failpoints, statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
 from shared.errors import WarmrouteError
@@ -27,6 +28,10 @@ from worker.residency.polling import until
 
 log = logging.getLogger(__name__)
 
+# Between a refused order and the next one of the cold queue: where no other worker takes orders
+# now, the refused one lies there again.
+REFUSED_PAUSE_S = 0.1
+SHORTEST_S = 0.01  # of a blocking read: 0 would be one without an end
 SHUT_BLOCK_S = 0.25  # of a read while a load runs: soon after it the cold queue is read again
 
 Accept = Callable[[str, str], Coroutine[Any, Any, str]]
@@ -52,6 +57,7 @@ class Orders:
         self._unloading = BackgroundTasks[object]()  # a copy may have to drain first
         self._looking = BackgroundTasks[None]()
         self._closed = False
+        self._cold_at = 0.0  # not before then, of `clock.monotonic`, is the cold queue read
         self.waiting = False  # a read is under way, or its order is dealt with
 
     # On the heartbeat thread ------------------------------------------------------------------
@@ -61,12 +67,17 @@ class Orders:
         orders stay for workers with capacity."""
         if self._closed:
             return []
-        return [self._own, self._cold] if self._may_load() else [self._own]
+        return [self._own, self._cold] if self._may_take_cold() else [self._own]
 
     def block_s(self, most_s: float) -> float:
         """How long to read: shorter while a load is all that keeps this worker from the queue."""
+        if (pause_s := self._cold_at - clock.monotonic()) > 0:
+            return min(most_s, max(pause_s, SHORTEST_S))
         busy = self._loading() and not self._may_load()
         return min(most_s, SHUT_BLOCK_S) if busy else most_s
+
+    def _may_take_cold(self) -> bool:
+        return clock.monotonic() >= self._cold_at and self._may_load()
 
     # On the event loop ------------------------------------------------------------------------
 
@@ -81,7 +92,7 @@ class Orders:
 
     def look(self) -> None:
         """A load has ended: take the next order of the cold queue, without waiting for one."""
-        if not self._closed and self._may_load():
+        if not self._closed and self._may_take_cold():
             self._looking.start(self._take_next())
 
     async def close(self) -> None:
@@ -113,7 +124,8 @@ class Orders:
                 log.error("a job of the cold queue is dropped: %s", error)
             return
         await failpoints.reach("rq.taken")
-        await self._load(ref, token)
+        if await self._load(ref, token) == statuses.REFUSED:
+            self._cold_at = clock.monotonic() + REFUSED_PAUSE_S
 
     async def _take_order(self, item: bytes) -> None:
         order = item.decode(errors="replace")

@@ -115,6 +115,12 @@ class Copies:
         """The copies that take requests, and the bytes of each (shared bytes counted in each)."""
         return {r: c.footprint.total for r, c in self._copies.items() if not c.retiring}
 
+    def pinned(self) -> tuple[int, int]:
+        """Of the copies that policies pin: their bytes (shared bytes counted in each), and number.
+        What sessions pin is not among them: for that the cell reserves bytes."""
+        sizes = [c.footprint.total for c in self._copies.values() if c.policy.pin]
+        return sum(sizes), len(sizes)
+
     def hot(self) -> list[str]:
         """The copies that take requests, in the order in which another process should load them:
         those that must stay first, then the last used."""

@@ -22,7 +22,7 @@ from worker.trial.batches import INDEPENDENT
 
 EVERY_S = 1.0
 SETTLED_S = 5.0  # before a copy's share of the device's time is known well
-READ_EVERY_S = 60.0  # though nothing is said to have changed
+READ_EVERY_S = 300.0  # though nothing is said to have changed
 READ_MOST = 128  # copies at once: those of all workers are due together after an outage
 FIRST_S, LONGEST_S = 1.0, 8.0  # between two refusals of the cell to let a copy go, doubling
 

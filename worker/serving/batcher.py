@@ -21,13 +21,15 @@ from worker.serving.turns import ALWAYS, Order, Share, Turn, take_turn, urgency
 @dataclass
 class ModelQueue:
     """Requests of one model that wait for the device, in the order to serve them. `tried`: names of
-    the inputs with which the copy was tried; a request with other inputs runs alone. None: any."""
+    the inputs with which the copy was tried; a request with other inputs runs alone. None: any.
+    `put_off`: requests that were read and are to be read again, when there is memory for them."""
 
     ref: str
     limits: Batching
     tried: frozenset[str] | None = None
     waiting: deque[QueuedRequest] = field(default_factory=deque)
     share: Share = field(default_factory=Share)
+    put_off: int = 0
 
     @property
     def batched(self) -> bool:
@@ -139,7 +141,8 @@ class Batcher:
     def close(self, ref: str) -> None:
         """Remove a drained queue."""
         queue = self._queues.pop(ref, None)
-        assert queue is None or not queue.waiting, "this is a bug: a queue with requests was closed"
+        empty = queue is None or not (queue.waiting or queue.put_off)
+        assert empty, "this is a bug: a queue with requests was closed"
 
     def limit(self, ref: str, limits: Batching) -> bool:
         """Set the limits of a copy's batches. False if they are in force, or there is no copy."""
@@ -168,6 +171,19 @@ class Batcher:
         self._filled[request.ref] = queue
         return True
 
+    def put_off(self, ref: str) -> bool:
+        """Count a request that is to be read again; False if the worker does not hold its model."""
+        queue = self._queues.get(ref)
+        if queue is None:
+            return False
+        queue.put_off += 1
+        return True
+
+    def read_again(self, ref: str) -> None:
+        """A request that was put off was read, or has gone."""
+        if queue := self._queues.get(ref):
+            queue.put_off -= 1
+
     def next(self, now: float, before: Order = ALWAYS) -> tuple[Turn | None, float | None]:
         """The next batch whose order is lower than `before`; None and the moment to look again if
         none is ready."""
@@ -186,6 +202,6 @@ class Batcher:
             self._time = max(self._time, turn.order[1])
 
     def waiting(self, ref: str) -> int:
-        """The number of waiting requests of a model."""
+        """The number of waiting requests of a model, with those that are to be read again."""
         queue = self._queues.get(ref)
-        return len(queue.waiting) if queue else 0
+        return len(queue.waiting) + queue.put_off if queue else 0

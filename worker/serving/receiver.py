@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable
+from typing import Any
 
 from shared import clock, failpoints
 from shared.channel import Channel
@@ -20,84 +19,14 @@ from shared.shared_memory import SharedMemoryStore
 from worker.membership import Membership
 from worker.serving.batcher import Batcher
 from worker.serving.completions import Completions, refusal
+from worker.serving.inflight import InflightWindow, PutOff
 from worker.serving.queued_request import decode, entry_order
 
 log = logging.getLogger(__name__)
 
-READ_COUNT = 64
-MAX_BYTES = 256 << 20
-MOST_TIMES = 32  # the entries of the window, where one model's flood is read past
-SHARES = 16
-
-
-class InflightWindow:
-    """Entries that were read and not answered yet: at most `max_entries` of them.
-
-    A stream is read in its order, so a worker with several models reads past the flood of one, to
-    the requests of its neighbours: of each model only the first entries count, a `SHARES`th of the
-    window. `place` bounds what one model can have on the stream.
-
-    The size of an entry is known only after it was read, so the next entries are assumed to be as
-    large as the last one: one read of larger entries can exceed `max_bytes`. At the limit nothing
-    is read; an entry larger than the limit is read alone.
-    """
-
-    def __init__(
-        self, max_entries: int, max_bytes: int = MAX_BYTES, models: Callable[[], int] = lambda: 1
-    ) -> None:
-        """`models()`: how many models the worker serves."""
-        self._max_entries = max_entries
-        self._max_bytes = max_bytes
-        self._models = models
-        self._share = max(1, max_entries // SHARES)
-        self._by_model: Counter[bytes] = Counter()
-        self._counted = 0  # of each model no more than its share
-        self._sizes: dict[bytes, tuple[int, bytes]] = {}
-        self._last_size = 1
-        self._released = asyncio.Event()
-        self.bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._sizes)
-
-    async def wait_for_capacity(self) -> int:
-        """Wait until an entry may be read; the number of entries to read, at least one."""
-        while (left := self._left()) <= 0 or self.bytes >= self._max_bytes:
-            self._released.clear()
-            await self._released.wait()
-        by_bytes = (self._max_bytes - self.bytes) // self._last_size or 1
-        return min(READ_COUNT, left, by_bytes)
-
-    def _left(self) -> int:
-        """How many more entries may be read, as far as their number goes."""
-        left = self._max_entries - len(self._sizes)
-        if left > 0 or self._models() < 2 or self._counted >= self._max_entries:
-            return left
-        return left + (MOST_TIMES - 1) * self._max_entries
-
-    def add(self, entry: bytes, size: int, model: bytes = b"") -> bool:
-        """Count an entry of `size` bytes; False if it is in the window already."""
-        if entry in self._sizes:
-            return False
-        self._sizes[entry] = size, model
-        self._by_model[model] += 1
-        self._counted += self._by_model[model] <= self._share
-        self._last_size = size or 1
-        self.bytes += size
-        return True
-
-    def release(self, entries: Iterable[bytes]) -> None:
-        """Remove entries that were answered, or that belong to another worker now."""
-        for entry in entries:
-            if entry not in self._sizes:
-                continue
-            size, model = self._sizes.pop(entry)
-            self.bytes -= size
-            self._counted -= self._by_model[model] <= self._share
-            self._by_model[model] -= 1
-            if not self._by_model[model]:
-                del self._by_model[model]
-        self._released.set()
+LOOK_S = 0.02  # while entries are put off: between two looks at what neighbours have on the stream
+DRAINS_S = 0.25  # much longer than between two questions of a copy that drains
+READ_ANYWAY_S = 1.0  # without a look: a count may be wrong
 
 
 class Receiver:
@@ -110,6 +39,7 @@ class Receiver:
     ) -> None:  # fmt: skip
         self._channel = channel
         self._stream = keys.work(membership.worker)
+        self._queued_on_stream = keys.queued(membership.worker)
         self._membership = membership
         self._batcher = batcher
         self._completions = completions
@@ -119,28 +49,74 @@ class Receiver:
         self._last_read = b"0-0"
         self._empty_at = 0.0  # start of the last read that found nothing
         self._position = b"0-0"  # own pending entries first, then new ones (">")
+        self._read_at = 0.0  # the last read of the stream
+        self._drains_until = 0.0  # some copy waits until this has caught up
 
     async def receive_once(self) -> int:
         """Read and queue what was placed on this worker; the number of entries read."""
-        count = await self.inflight.wait_for_capacity()
+        if self.inflight.put_off:
+            return await self._receive_beside_put_off()
+        return await self._read(await self.inflight.wait_for_capacity())
+
+    async def _receive_beside_put_off(self) -> int:
+        again = await self._read_again(self.inflight.due())
+        count = self.inflight.capacity()
+        if count and await self._reads_past_what_is_put_off():
+            return again + await self._read(count)
+        if not again:
+            await self.inflight.wait_for_release(LOOK_S)
+        return again
+
+    async def _read(self, count: int) -> int:
+        """The next entries of the stream; while some are put off it is not waited for more."""
         started = clock.monotonic()
         position, self._position = self._position, b"0-0"
+        block = () if self.inflight.put_off else ("BLOCK", BLOCK_MS)
         with redis_errors():
             streams = await self._channel.execute_command(
                 "XREADGROUP", "GROUP", self._membership.epoch, self._membership.worker,
-                "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", self._stream, position,
+                "COUNT", count, *block, "STREAMS", self._stream, position,
             )  # fmt: skip
         entries = streams[0][1] if streams else []
-        self._position = self._next_position(position, entries)
+        self._position, self._read_at = self._next_position(position, entries), started
         self._add(entries)
         if not entries and position == b">":
             self._empty_at = started
         return len(entries)
 
+    async def _reads_past_what_is_put_off(self) -> bool:
+        """Whether a neighbour has entries on the stream that were not read, or a copy that drains
+        may: else nothing is read there only to be put off as well."""
+        now = clock.monotonic()
+        if now < self._drains_until or now - self._read_at > READ_ANYWAY_S:
+            return True
+        with redis_errors():
+            flat = await self._channel.execute_command("HGETALL", self._queued_on_stream)
+        return self.inflight.lacks(dict(zip(flat[::2], map(int, flat[1::2]), strict=True)))
+
+    async def _read_again(self, due: list[PutOff]) -> int:
+        """Queue entries that were put off; those that are gone were cancelled, or moved."""
+        ask = self._channel.execute_command
+        with redis_errors():
+            found: list[Any] = await asyncio.gather(
+                *(ask("XRANGE", self._stream, one.entry, one.entry) for one in due)
+            )
+        for one, entries in zip(due, found, strict=True):
+            self.inflight.take_back(one)
+            self._batcher.read_again(one.model.decode())
+            for entry, flat in entries:
+                self._take(entry, flat, one.size, one.model)
+        if due:
+            self.arrived.set()
+        return len(due)
+
     def caught_up(self, last: bytes, since: float) -> bool:
         """Whether every entry up to `last` has been read. `since`: the moment (`clock.monotonic`)
         from which on nothing after `last` was placed; a later read that found nothing shows it."""
-        return entry_order(self._last_read) >= entry_order(last) or self._empty_at > since
+        if entry_order(self._last_read) >= entry_order(last) or self._empty_at > since:
+            return True
+        self._drains_until = clock.monotonic() + DRAINS_S
+        return False
 
     @staticmethod
     def _next_position(position: bytes, entries: list[tuple[bytes, list[bytes]]]) -> bytes:
@@ -152,13 +128,24 @@ class Receiver:
         if not entries:
             return
         for entry, flat in entries:
-            # An entry without fields was deleted since; one in the window is read again after an
+            # An entry without fields was deleted since; one that is known is read again after an
             # error.
-            if flat and self.inflight.add(entry, len(flat[-1]), _model_of(flat)):
-                self._queue(entry, flat)
+            if flat and not self.inflight.knows(entry):
+                self._admit(entry, flat)
             failpoints.reach_now("receive.after")
         self._last_read = max(self._last_read, entries[-1][0], key=entry_order)
         self.arrived.set()
+
+    def _admit(self, entry: bytes, flat: list[bytes]) -> None:
+        size, model = len(flat[-1]), _model_of(flat)
+        if self.inflight.admits(size, model) or not self._batcher.put_off(model.decode()):
+            self._take(entry, flat, size, model)
+        else:
+            self.inflight.put_off_until_free(entry, size, model)
+
+    def _take(self, entry: bytes, flat: list[bytes], size: int, model: bytes) -> None:
+        self.inflight.add(entry, size, model)
+        self._queue(entry, flat)
 
     def _queue(self, entry: bytes, flat: list[bytes]) -> None:
         try:

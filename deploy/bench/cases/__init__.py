@@ -8,6 +8,7 @@ from __future__ import annotations
 from deploy.bench.cases import (
     churn,
     cold,
+    collapse,
     cycles,
     density,
     fairness,
@@ -16,6 +17,7 @@ from deploy.bench.cases import (
     idle,
     interference,
     profile,
+    scale,
     soak,
     warm,
 )
@@ -36,4 +38,6 @@ CASES: tuple[Case, ...] = (
     soak.CASE,
     profile.CASE,
     idle.CASE,
+    scale.CASE,
+    collapse.CASE,
 )

@@ -1,38 +1,47 @@
-"""What a cell at rest costs Redis: heartbeats, blocking reads, housekeeping, and nothing else."""
+"""What a cell at rest costs Redis: heartbeats, blocking reads, housekeeping, and nothing else.
+
+Measured with gateways alone, with a thousand workers, and with two thousand, from which the cost of
+ten thousand follows: each worker costs the same, or a little less where Redis seldom sleeps.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
-from deploy.bench.idle_fleet import idle_fleet
-from deploy.bench.results import Figure, Target, alone
+from deploy.bench.idle_workers import idle_workers
+from deploy.bench.limits import Limit, figure_of, show
+from deploy.bench.results import Figure, Note
+from deploy.bench.scale.placing import gateways_at_work
 from deploy.bench.workbench import Case, Workbench
 from deploy.local.redis_server import start_redis
+from shared.keys import Keys
 
 NAME = "idle"
-SETTLE_S = 8.0
-SCALE = 1000
-# A share of one core, per 1,000 workers with 50 copies each, and 10 gateways.
-TARGET = Target(of="ours", at_most=0.10)
+LARGE = 10_000
+SHARE, SHARE_OF_LARGE, CONNECTIONS = 0.10, 0.60, 3
 
 
 @dataclass(frozen=True)
 class Size:
-    """The fleet that is measured, and for how long: twice as long as a report stays unwritten."""
+    """The fleets that are measured, and for how long: twice as long as a report stays unwritten."""
 
-    workers: int = 200
+    workers: int = 1000
+    crowd: int = 2000
     copies: int = 50
     gateways: int = 10
+    settle_s: float = 8.0
     seconds: float = 20.0
 
 
 @dataclass(frozen=True)
 class Spent:
-    """By Redis in a second: processor seconds of all its threads, commands; and connections."""
+    """By Redis in a second: processor seconds of all its threads, commands, bytes into the
+    append-only file; and its connections."""
 
     share: float
     commands: float
@@ -41,27 +50,37 @@ class Spent:
 
 
 def run(bench: Workbench, size: Size = Size()) -> Figure:
-    """Redis's share of a core: measured with gateways alone and with workers, per 1,000 of them."""
-    shares, notes = [], {}
-    for at in range(bench.rounds):
-        alone_ = _spent(bench.scratch(f"{NAME}-{at}"), 0, size)
-        all_ = _spent(bench.scratch(f"{NAME}-{at}-w"), size.workers, size)
-        per_worker = (all_.share - alone_.share) / size.workers
-        shares.append(alone_.share + SCALE * per_worker)
-        notes = {
-            f"{size.gateways} gateways alone, share of a core": round(alone_.share, 4),
-            "one worker, us of Redis a second": round(per_worker * 1e6, 1),
-            "one worker, commands a second": round(
-                (all_.commands - alone_.commands) / size.workers, 2
-            ),
-            "one worker, bytes into the append-only file a second": round(
-                (all_.written - alone_.written) / size.workers
-            ),
-            "one worker, connections": (all_.connections - alone_.connections) / size.workers,
+    """The largest share of its limit that anything takes. Measured once, whatever the rounds."""
+    alone = _spent(bench.scratch(f"{NAME}-0"), 0, size)
+    usual = _spent(bench.scratch(f"{NAME}-{size.workers}"), size.workers, size)
+    crowd = _spent(bench.scratch(f"{NAME}-{size.crowd}"), size.crowd, size)
+    large = alone.share + (crowd.share - alone.share) / size.crowd * LARGE
+    connections = (usual.connections - alone.connections) / size.workers
+    limits = [
+        Limit(f"{size.workers} workers, measured", 100 * usual.share, "% of a core", 100 * SHARE),
+        Limit(
+            f"{LARGE} workers, from {size.crowd}", 100 * large, "% of a core", 100 * SHARE_OF_LARGE
+        ),
+        Limit("connections of a worker", connections, "", CONNECTIONS),
+    ]
+    title = f"Redis at rest, workers of {size.copies} copies, {size.gateways} gateways"
+    show(bench.console, title, limits)
+    return figure_of(title, limits, _notes(size, alone, usual, crowd))
+
+
+def _notes(size: Size, alone: Spent, usual: Spent, crowd: Spent) -> dict[str, Note]:
+    notes: dict[str, Note] = {f"{size.gateways} gateways alone, share": round(alone.share, 4)}
+    for workers, spent in ((size.workers, usual), (size.crowd, crowd)):
+        each = {
+            "share": round(spent.share, 4),
+            "us of Redis a second and worker": (spent.share - alone.share) / workers * 1e6,
+            "commands a second and worker": (spent.commands - alone.commands) / workers,
+            "bytes into the append-only file a second and worker": (spent.written - alone.written)
+            / workers,
         }
-        bench.console.print(f"  round {at + 1}: {shares[-1]:.4f} of a core; {notes}")
-    title = f"Redis at rest, per {SCALE} workers of {size.copies} copies, {size.gateways} gateways"
-    return alone(title, "share of a core", shares, target=TARGET, notes=notes)
+        notes |= {f"{workers} workers, {what}": value for what, value in each.items()}
+    notes["one worker, connections"] = (usual.connections - alone.connections) / size.workers
+    return notes
 
 
 def _spent(folder: Path, workers: int, size: Size) -> Spent:
@@ -74,14 +93,15 @@ def _spent(folder: Path, workers: int, size: Size) -> Spent:
 
 
 async def _measure(url: str, models: Path, workers: int, size: Size) -> Spent:
-    async with idle_fleet(url, models, workers, size.copies, size.gateways) as fleet:
-        await asyncio.sleep(SETTLE_S)
-        for worker in fleet:
-            worker.spread_reads()
+    async with (
+        gateways_at_work(url, Keys(NAME), models, size.gateways),
+        idle_workers(url, Keys(NAME), workers, size.copies),
+    ):
+        await asyncio.sleep(size.settle_s)
         with redis.Redis.from_url(url) as client:
-            before = await asyncio.to_thread(client.info)
+            before: dict[str, Any] = await asyncio.to_thread(client.info)
             await asyncio.sleep(size.seconds)
-            after = await asyncio.to_thread(client.info)
+            after: dict[str, Any] = await asyncio.to_thread(client.info)
     return Spent(
         (_cpu(after) - _cpu(before)) / size.seconds,
         (after["total_commands_processed"] - before["total_commands_processed"]) / size.seconds,

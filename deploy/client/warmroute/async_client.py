@@ -11,7 +11,7 @@ import httpx
 
 from warmroute import operations
 from warmroute.async_operator import AsyncOperator
-from warmroute.call import Call, Exchange, Flow, Send
+from warmroute.call import TIMEOUT_S, Call, Exchange, Flow, Send
 from warmroute.errors import ClientError
 from warmroute.inference import Inference, InferenceRequest, Inputs, Parameters, check_seconds
 from warmroute.mapping import Errors, InferOptions, MapPlan, Outcome, Progress, map_async
@@ -50,7 +50,7 @@ class AsyncClient(AsyncOperator):
         self,
         url: str | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: float = TIMEOUT_S,
         retries: int = 2,
         connections: int = 100,
         transport: httpx.AsyncBaseTransport | None = None,

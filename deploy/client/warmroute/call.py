@@ -24,6 +24,9 @@ from warmroute.errors import (
 )
 from warmroute.response import Response, parse_json, shown
 
+# Of a call: a little longer than a gateway's own default deadline, so that its 504, which says what
+# it waited for, comes first.
+TIMEOUT_S = 65.0
 MAX_BACKOFF_S = 30.0
 FIRST_BACKOFF_S = 0.1
 SUCCESS = frozenset({200, 201, 202, 204})

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack, overload
 import httpx
 
 from warmroute import operations
-from warmroute.call import Call, Exchange, Flow, Send
+from warmroute.call import TIMEOUT_S, Call, Exchange, Flow, Send
 from warmroute.errors import ClientError
 from warmroute.inference import Inference, InferenceRequest, Inputs, Parameters, check_seconds
 from warmroute.mapping import Errors, InferOptions, MapPlan, Outcome, Progress, map_blocking
@@ -50,7 +50,7 @@ class Client(Operator):
         self,
         url: str | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: float = TIMEOUT_S,
         retries: int = 2,
         connections: int = 100,
         transport: httpx.BaseTransport | None = None,

@@ -18,6 +18,10 @@ local function live_holders(ref, now)
   return live
 end
 
+local function bytes_of_copy(ref, worker)
+  return tonumber(string.match(redis.call('HGET', k('holders', ref), worker) or '', '^%a+ (%d+)') or 0)
+end
+
 -- How many live copies there are, also of those that are not looked at.
 local function live_copies(ref, now)
   live_holders(ref, now)

@@ -6,7 +6,7 @@ local EPOCH, HEADROOM = P .. 'epoch', P .. 'headroom'
 local FAILURES, OUTCOMES, REFUSED_MODELS = P .. 'failures', P .. 'outcomes', P .. 'refused_models'
 local MIN_COPIES, SESSIONS, CLOCK = P .. 'min_copies', P .. 'sessions', P .. 'clock'
 local UNHEALTHY, DEVICE_CLASSES, WAITING_ORDERS = P .. 'unhealthy', P .. 'device_classes', P .. 'waiting_orders'
-local HOUSEKEEPERS = P .. 'housekeepers'
+local HOUSEKEEPERS, PROTOCOLS, RESERVED = P .. 'housekeepers', P .. 'protocols', P .. 'reserved'
 local function k(kind, id) return P .. kind .. ':' .. id end
 
 -- Redis's own clock, ms. In tests ARGV[1] is '@' and a time instead.

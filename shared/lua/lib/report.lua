@@ -45,8 +45,17 @@ local function note_host(worker, here)
   if host ~= '' then redis.call(here and 'SADD' or 'SREM', k('host', host), worker) end
 end
 
--- Bytes of its budget, and the most models that it may hold (0: any number).
-local function capacity(worker)
-  local r = redis.call('HMGET', k('worker', worker), 'budget_bytes', 'max_models')
-  return tonumber(r[1] or 0) or 0, tonumber(r[2] or 0) or 0
+-- Bytes of its budget, and the most models that it may hold (0: any number); bytes and number of what policies pin there
+-- (nil: an older release does not say), and beside the report of what is reserved for sessions.
+local function capacity_of(worker)
+  local r = redis.call('HMGET', k('worker', worker), 'budget_bytes', 'max_models', 'pinned_bytes', 'pinned_models',
+    'for_sessions', 'session_models')
+  local function number(at) return tonumber(r[at] or nil) end
+  return {budget = number(1) or 0, most = number(2) or 0, pinned = number(3), pinned_models = number(4) or 0,
+    session = number(5) or 0, session_models = number(6) or 0}
+end
+
+local function add_for_sessions(worker, bytes, models)
+  redis.call('HINCRBY', k('worker', worker), 'for_sessions', string.format('%.0f', bytes))
+  redis.call('HINCRBY', k('worker', worker), 'session_models', models)
 end

@@ -1,69 +1,49 @@
--- session_room: whether the models of sessions fit on the ready workers, and where.
+-- session_room: whether the models of a session fit on the ready workers, and where. A sample of the workers is looked at
+-- (sample), and those that hold or load its models: it costs as much as the session has models, whatever the cell has.
+-- model: ref, bytes. own: its models by ref.
+local take_place, take_most_free
+do
+  local WORKERS_MORE, is_wide = 96, false
 
--- Models that policies pin on a worker beside those of sessions (`counted`): bytes, and how many.
-local function pinned_bytes(worker, counted)
-  local sum, number = 0, 0
-  for _, ref in ipairs(redis.call('SMEMBERS', k('holds', worker))) do
-    if not counted[ref] and setting_of(ref, 'pin') == 1 then
-      local held = redis.call('HGET', k('holders', ref), worker) or ''
-      sum, number = sum + (tonumber(string.match(held, '^%a+ (%d+)')) or 0), number + 1
+  local function look_at(workers, own)
+    for _, worker in ipairs(workers) do find_worker(worker, own) end
+  end
+
+  -- Where the model is, or comes: on a sick worker, which leaves, only if all are sick. Returns the worker (nil: it is
+  -- nowhere), and whether its bytes are counted there: reserved, or pinned.
+  function take_place(model, own, now)
+    look_at(live_workers(now), own)
+    local ref, there = model.ref, nil
+    local best, reserved = healthiest_rank(ref), alive({(reservation_of(ref))}, now)[1]
+    local function stays(worker)
+      local found = find_worker(worker, own)
+      return found and (best == RANKS.sick or rank_of(worker, ref) < RANKS.sick) and found
     end
+    if reserved and stays(reserved) then return reserved, true end
+    for _, holder in ipairs(live_holders(ref, now)) do
+      local found = stays(holder)
+      if found and (not there or found.at < there.at) then there = found end
+    end
+    if there and is_pinned(ref) then return there.worker, true end
+    local loader = alive({redis.call('HGET', k('load', ref), 'worker') or nil}, now)[1]
+    local found = loader and stays(loader)
+    if found and (not there or found.at < there.at) then there = found end
+    return there and take_bytes(there, model), false
   end
-  return sum, number
-end
 
--- Bytes that a ready worker can still give to pinned models, and how many it can take.
-local function free_on(worker, counted)
-  if facts(worker).ready then
-    local pinned, number = pinned_bytes(worker, counted)
-    local bytes, most = capacity(worker)
-    bytes = bytes - pinned
-    if most > 0 and number >= most then bytes = 0 end
-    return {worker = worker, bytes = bytes, left = most > 0 and most - number or math.huge}
+  -- Take bytes of the worker with the most free ones of the healthiest. Returns it, nil if the model fits on none of those that
+  -- are looked at; and the most bytes. Before it is refused, more workers are looked at, once.
+  function take_most_free(model, own, now)
+    local best, rank = nil, healthiest_rank(model.ref)
+    for _, other in ipairs(bins) do
+      if (not best or other.bytes > best.bytes) and rank_of(other.worker, model.ref) == rank then best = other end
+    end
+    if best and best.bytes >= model.bytes then return take_bytes(best, model) end
+    if is_wide or redis.call('ZCARD', WORKERS) <= MOST_SAMPLED then return nil, best and math.max(best.bytes, 0) or 0 end
+    is_wide = true
+    look_at(alive(redis.call('ZRANDMEMBER', WORKERS, WORKERS_MORE), now), own)
+    return take_most_free(model, own, now)
   end
-end
-
-local function free_bytes(counted, now)
-  local free = {}
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '(' .. now, '+inf')) do
-    free[#free + 1] = guarded(worker, free_on, worker, counted)
-  end
-  return free
-end
-
-local function take(bin, model)
-  bin.bytes, bin.left = bin.bytes - model.bytes, bin.left - 1
-  if bin.left < 1 then bin.bytes = math.min(bin.bytes, 0) end
-  return bin.worker
-end
-
--- The rank (health) of the healthiest of these workers for a model; nil if there is none.
-local function best_rank(free, ref)
-  local best
-  for _, bin in ipairs(free) do best = math.min(best or RANKS.sick, rank_of(bin.worker, ref)) end
-  return best
-end
-
--- Reserve `model` on the worker that holds or loads it: a sick one, which leaves, only if all are sick. Returns that
--- worker, nil if none does.
-local function take_place(free, model)
-  local loader, best = redis.call('HGET', k('load', model.ref), 'worker'), best_rank(free, model.ref)
-  for _, bin in ipairs(free) do
-    local holds = redis.call('HEXISTS', k('holders', model.ref), bin.worker) == 1
-    local stays = best == RANKS.sick or rank_of(bin.worker, model.ref) < RANKS.sick
-    if stays and (holds or loader == bin.worker) then return take(bin, model) end
-  end
-end
-
--- Reserve it on the worker with the most free bytes of the healthiest. Returns that worker, nil if it fits on none;
--- and the most bytes.
-local function take_most_free(free, model)
-  local best, rank = nil, best_rank(free, model.ref)
-  for _, bin in ipairs(free) do
-    if rank_of(bin.worker, model.ref) == rank and (not best or bin.bytes > best.bytes) then best = bin end
-  end
-  local most = best and best.bytes or 0
-  return most >= model.bytes and best and take(best, model) or nil, math.max(most, 0)
 end
 
 local function largest_first(a, b) return a.bytes > b.bytes or (a.bytes == b.bytes and a.ref < b.ref) end

@@ -11,11 +11,16 @@ end
 
 local function models_of_session(id) return models_of(redis.call('HGET', k('session', id), 'models')) end
 
+local function unpin(ref, id)
+  redis.call('SREM', k('pinned', ref), id)
+  if redis.call('EXISTS', k('pinned', ref)) == 0 then unreserve(ref) end
+end
+
 -- Returns 1 if it was open, else 0; and how many models it had.
 local function end_session(id)
   local models = models_of_session(id)
   for _, model in ipairs(models) do
-    redis.call('SREM', k('pinned', model.ref), id)
+    unpin(model.ref, id)
     notify_holders(model.ref, NOTIFIED.some)
   end
   redis.call('DEL', k('session', id))
@@ -26,6 +31,6 @@ local LOOKED_AT_SESSIONS = 16
 -- Without a gateway to end a session, its hash expires, and its models are still pinned.
 local function unpin_lost(ref)
   for _, id in ipairs(redis.call('SRANDMEMBER', k('pinned', ref), LOOKED_AT_SESSIONS)) do
-    if not redis.call('ZSCORE', SESSIONS, id) then redis.call('SREM', k('pinned', ref), id) end
+    if not redis.call('ZSCORE', SESSIONS, id) then unpin(ref, id) end
   end
 end

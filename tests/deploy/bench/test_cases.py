@@ -40,9 +40,11 @@ def test_a_cold_answer_takes_longer_than_a_warm_one(bench: Workbench) -> None:
 
 def test_a_cell_at_rest_is_measured_by_what_redis_spends(bench: Workbench) -> None:
     """With the connections of a worker, which are three."""
-    figure = idle.run(bench, idle.Size(workers=4, copies=3, gateways=1, seconds=2.0))
+    size = idle.Size(workers=3, crowd=5, copies=3, gateways=1, settle_s=0.5, seconds=2.0)
+    figure = idle.run(bench, size)
     assert figure.notes["one worker, connections"] == 3
-    assert 0 < figure.notes["one worker, commands a second"] < 40
+    assert 0 < figure.notes["5 workers, commands a second and worker"] < 40
+    assert figure.reached == (figure.ours <= 1)
 
 
 def test_a_herd_causes_one_load(bench: Workbench) -> None:

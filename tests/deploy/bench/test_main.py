@@ -47,6 +47,8 @@ def test_every_case_has_a_name_of_its_own(capsys: pytest.CaptureFixture[str]) ->
         "soak",
         "profile",
         "idle",
+        "scale",
+        "collapse",
     ]
     assert len(CASES) == len(set(names))
 
@@ -70,6 +72,13 @@ def test_a_missed_target_is_an_error_only_when_that_is_asked_for() -> None:
     assert exit_status({"a": MISSED}, failed=False, strict=True) == 1
     assert exit_status({"a": REACHED}, failed=False, strict=True) == 0
     assert exit_status({"a": REACHED}, failed=True, strict=False) == 1
+
+
+def test_a_case_whose_limits_hold_anywhere_fails_the_run_when_it_misses_one() -> None:
+    """What scripts cost in a large fleet is no question of the machine."""
+    assert exit_status({"scale": MISSED}, failed=False, strict=False) == 1
+    assert exit_status({"collapse": MISSED, "idle": REACHED}, failed=False, strict=False) == 1
+    assert exit_status({"scale": REACHED, "herd": MISSED}, failed=False, strict=False) == 0
 
 
 def test_a_case_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:

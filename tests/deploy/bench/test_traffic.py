@@ -61,6 +61,7 @@ def test_an_operator_does_everything_and_takes_all_back() -> None:
     [
         (ServerError("pinned", status=409, code="conflict"), False),
         (ServerError("oh", status=500, code="internal"), True),
+        (ServerError("still held", status=504, code="expired"), True),  # an unload ends
         (ServerError("busy", status=503), True),  # without a code
     ],
 )

@@ -167,6 +167,31 @@ async def test_what_is_asked_for_meanwhile_is_loaded_again_and_not_waited_for(
     assert await fleet.cell.client.hexists(fleet.cell.keys.holders(bert), "w1")
 
 
+async def test_copies_that_come_and_go_meanwhile_are_not_waited_for(fleet: Fleet) -> None:
+    """Of a model in demand some worker drains a copy all the time."""
+    epochs = {name: await fleet.worker(name) for name in ("w1", "w2")}
+    bert = await ref(fleet)
+    await fleet.have("w1", epochs["w1"], bert)
+    asked = asyncio.create_task(fleet.ask("POST", UNLOAD, **{"Warmroute-Timeout": "8"}))
+    await wait_until(lambda: fleet.told("w1"))
+    await fleet.cell.scripts.retire("w1", epochs["w1"], bert)
+    drains = fleet.gateway.context.states.leaving
+    seen = asyncio.Event()
+
+    async def leaving(name: str) -> dict[str, set[str]]:
+        found = await drains(name)
+        if found.get(bert) == {"w1"}:
+            seen.set()
+        return found
+
+    fleet.gateway.context.states.leaving = leaving  # type: ignore[method-assign]
+    await seen.wait()
+    await fleet.have("w2", epochs["w2"], bert)
+    await fleet.cell.scripts.retire("w2", epochs["w2"], bert)
+    await fleet.cell.scripts.freed("w1", bert)
+    assert (await asked)[0] == 200
+
+
 async def test_a_load_that_was_ordered_before_is_freed_too(fleet: Fleet) -> None:
     """Load, not waited for, and then unload: it is not there in the end."""
     epoch, bert = await fleet.worker(), await ref(fleet)

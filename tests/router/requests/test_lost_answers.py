@@ -101,25 +101,40 @@ async def test_with_a_key_the_gateway_asks_again_itself(far: Far) -> None:
 
 async def test_what_was_never_sent_is_not_unknown(far: Far) -> None:
     """Nothing was accepted, and the caller may come again."""
-    far.dispatch._placement._scripts._channel = Channel("redis://127.0.0.1:1/0")
+    far.dispatch._placer._placement._scripts._channel = Channel("redis://127.0.0.1:1/0")
     with pytest.raises(Unavailable) as caught:
         await far.dispatch.submit(call())
     assert type(caught.value) is Unavailable
     assert await far.queued() == 0
 
 
-@pytest.mark.parametrize("wait", [True, False])
-async def test_while_redis_is_silent_a_caller_hears_of_its_deadline(far: Far, wait: bool) -> None:
+async def test_while_redis_is_silent_a_caller_hears_of_its_deadline(far: Far) -> None:
     """Long before the connection is given up. What was placed all the same is taken back when
     Redis speaks again."""
     await far.channel.execute_command("PING")
     far.proxy.hold = True
     with pytest.raises(Expired):
-        await far.dispatch.submit(call(timeout_s=0.05, keep=not wait))
+        await far.dispatch.submit(call(timeout_s=0.05))
     assert len(far.parts.waiters) == 0
     assert await far.queued() == 1
     far.proxy.release()
     await wait_until(lambda: _none_queued(far))
+
+
+async def test_who_can_poll_is_not_told_an_end_that_redis_may_not_keep(far: Far) -> None:
+    """The request may have run by then. If it has not, it ends as what happened: its deadline
+    passed, and nobody cancelled it."""
+    await far.channel.execute_command("PING")
+    far.proxy.hold = True
+    with pytest.raises(OutcomeUnknown, match="before the deadline") as caught:
+        await far.dispatch.submit(call(timeout_s=0.05, keep=True))
+    far.proxy.release()
+
+    async def ended() -> bytes | None:
+        return (await far.cell.record(caught.value.request_id)).get("status")
+
+    await wait_until(lambda: _none_queued(far))
+    assert await ended() == b"expired"
 
 
 async def test_a_deadline_is_not_held_up_by_taking_the_request_back(far: Far) -> None:

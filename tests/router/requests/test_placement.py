@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from router.requests.placement import MAX_BATCH, MAX_BATCH_BYTES, MAX_CALLS, Placement
-from shared.errors import Unavailable
+from shared.errors import Expired, Unavailable
 from shared.placed import Limits, Placed
 from shared.scripts import Placing
 from tests.helpers.cell import WIDE, Cell
@@ -16,7 +16,7 @@ from tests.helpers.factories import REF, placing
 from tests.helpers.wait import wait_until
 
 
-def unexpected(item: Placing, placed: Placed) -> None:
+def unexpected(item: Placing, placed: Placed | None, late: bool) -> None:
     """A request was placed after its caller left: in most tests none is."""
 
 
@@ -135,3 +135,25 @@ async def test_a_caller_that_leaves_does_not_disturb_its_neighbours() -> None:
     calls.go.set()
     assert (await futures[0]).detail == items[0].id
     assert (await futures[2]).detail == items[2].id
+
+
+@pytest.mark.parametrize("error", [None, Unavailable("Redis does not answer")])
+@pytest.mark.parametrize("late", [False, True])
+async def test_who_left_meanwhile_is_named_with_what_it_was_told(
+    error: Exception | None, late: bool
+) -> None:
+    """Whether Redis answered or not: then the request may have been placed."""
+    calls, named = Calls(), []
+    calls.error = error
+    placement = Placement(calls, WIDE, lambda *said: named.append(said))
+    item = placing()
+    future = placement.put(item)
+    await wait_until(lambda: calls.running == 1)
+    if late:
+        future.set_exception(Expired("the deadline passed"))
+        assert future.exception()
+    else:
+        future.cancel()
+    calls.go.set()
+    await wait_until(lambda: named)
+    assert named == [(item, None if error else Placed("placed", item.id, "1-1", 0), late)]

@@ -184,6 +184,21 @@ async def test_too_many_clients_of_redis_are_told_of(faulty: Faulty) -> None:
     await faulty.healed()
 
 
+async def test_who_waits_for_a_cold_model_is_told_what_redis_refuses(faulty: Faulty) -> None:
+    """The request was parked before: its 504 says why nothing more is known of it."""
+    await faulty.cell.client.delete(
+        faulty.cell.keys.holders(await faulty.gateway.ref()), faulty.cell.keys.holds("w1")
+    )
+    call = asyncio.create_task(faulty.gateway.infer(**{"Warmroute-Timeout": "3"}))
+    await wait_until(lambda: faulty.gateway.waiting == 1)
+    await faulty.config(maxclients=1)
+    faulty.proxy.cut()
+    status, _, document = await call
+    assert status == 504
+    assert "MAXCLIENTS, it has as many connections as it takes" in document["error"], document
+    await faulty.config(maxclients=1000)
+
+
 async def test_a_far_redis_is_slow_and_right(faulty: Faulty) -> None:
     """With some 50 ms on each way requests share round trips, and all are answered."""
     faulty.proxy.latency_s, faulty.proxy.jitter_s = 0.05, 0.025

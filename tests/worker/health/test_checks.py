@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import DiskFull, Forbidden, RepositoryError, Unavailable
+from tests.helpers.cell import Cell
 from tests.helpers.repository import FakeRepository
 from worker.health import checks
 from worker.health.checks import CLOCK, CLOCK_OFF_S, STORE, LoadChecks, check_disk
@@ -19,16 +20,16 @@ def left(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-async def right_time() -> float:
-    return time.time()
+async def right_time() -> list[float]:
+    return [time.time()]
 
 
 async def run(
     folder: Path,
     repository: FakeRepository | None = None,
-    redis_time: checks.RedisTime = right_time,
+    clocks: checks.Clocks = right_time,
 ) -> dict[str, str]:
-    return await LoadChecks(folder, repository or FakeRepository(), redis_time).run()
+    return await LoadChecks(folder, repository or FakeRepository(), clocks).run()
 
 
 async def test_where_all_is_well_nothing_fails_and_nothing_is_left(tmp_path: Path) -> None:
@@ -48,21 +49,46 @@ async def test_a_store_that_refuses_is_named_with_its_answer(tmp_path: Path) -> 
 async def test_a_clock_that_is_off_is_shown_by_redis(tmp_path: Path) -> None:
     """To the second; a little is normal."""
 
-    async def theirs(off_s: float) -> float:
-        return time.time() - off_s
+    async def theirs(off_s: float) -> list[float]:
+        return [time.time() - off_s]
 
-    found = await run(tmp_path, redis_time=lambda: theirs(900))
+    found = await run(tmp_path, clocks=lambda: theirs(900))
     assert found[CLOCK] == "the clock of this host differs from Redis's by 900 s"
-    assert (await run(tmp_path, redis_time=lambda: theirs(CLOCK_OFF_S / 2)))[CLOCK] == ""
+    assert (await run(tmp_path, clocks=lambda: theirs(CLOCK_OFF_S / 2)))[CLOCK] == ""
+
+
+@pytest.mark.parametrize("leap_s", [600, -600])
+@pytest.mark.parametrize("of", ["Redis's clock", "its correction"])
+async def test_a_leap_of_rediss_clock_makes_no_worker_sick(
+    cell: Cell, tmp_path: Path, leap_s: int, of: str
+) -> None:
+    """All of them would be. The cell's clock does not leap, so either it or Redis's is right; a
+    host that agrees with neither is wrong all the same."""
+    off_s = leap_s if of == "Redis's clock" else 0
+    now_ms = time.time() * 1000
+    # Of a leap that gateways have found: what the cell's clock shows, and how far Redis's is off.
+    await cell.client.set(cell.keys.clock, f"{now_ms - leap_s * 1000:.0f} {leap_s * 1000}")
+    redis_s, cell_s = await checks.read_clocks(cell.channel, cell.keys)
+    assert redis_s - cell_s == pytest.approx(leap_s, abs=2)
+
+    async def clocks() -> list[float]:
+        return [at + off_s for at in await checks.read_clocks(cell.channel, cell.keys)]
+
+    assert (await run(tmp_path, clocks=clocks))[CLOCK] == ""
+
+    async def far() -> list[float]:
+        return [at + off_s + 3600 for at in await checks.read_clocks(cell.channel, cell.keys)]
+
+    assert (await run(tmp_path, clocks=far))[CLOCK]
 
 
 async def test_without_redis_nothing_is_known_of_the_clock(tmp_path: Path) -> None:
     """That is not this host's fault."""
 
-    async def away() -> float:
+    async def away() -> list[float]:
         raise Unavailable("Redis does not answer")
 
-    assert (await run(tmp_path, redis_time=away))[CLOCK] == ""
+    assert (await run(tmp_path, clocks=away))[CLOCK] == ""
 
 
 async def test_a_folder_that_is_gone_is_made_anew(tmp_path: Path) -> None:

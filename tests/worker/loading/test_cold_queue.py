@@ -113,6 +113,7 @@ async def test_while_a_worker_is_full_its_cold_orders_stay_for_others(
     await free.start()
     await wait_until(lambda: free.claims)
     assert full.claims == []
+    await free.orders.close()  # else its last read may take the next order with it
     await free.heart.close()
     full.open = True
     await order(cell, OTHER_REF)

@@ -86,6 +86,31 @@ async def test_the_head_start_of_a_worker_that_takes_it_is_respected(
     assert loading.loader.loads == 0
 
 
+async def test_what_is_refused_holds_up_no_other_order(
+    loading: LoadingWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer comes at once; then the order is offered to the others, before the worker goes."""
+    cell, ref, go = loading.cell, loading.publish("a", 60), asyncio.Event()
+    refuse, offered = cell.scripts.refuse_load, list[str]()
+
+    async def slow(*args: str, **named: bool) -> str:
+        await go.wait()
+        offered.append(await refuse(*args, **named))
+        return offered[-1]
+
+    monkeypatch.setattr(module, "PAUSE_S", 3600.0)
+    monkeypatch.setattr(cell.scripts, "refuse_load", slow)
+    await cell.worker("w2")
+    await cell.place(placing(ref=ref))
+    await cell.client.hset(cell.keys.load(ref), "refused", "w1")
+    async with asyncio.timeout(30):
+        assert await loading.order(ref) == "refused"
+    stopping = asyncio.create_task(loading.loader.stop())
+    go.set()
+    await stopping
+    assert offered == ["ordered"]
+
+
 async def test_kin_go_where_their_kin_is(loading: LoadingWorker) -> None:
     """The order is handed on, and nothing is left of it here."""
     given = Policy(affinity=Affinity(key="tenant-1", mode="require"))

@@ -85,3 +85,77 @@ async def test_what_another_worker_saw_calls_take_is_planned_with(worker: Loadin
     await cell.client.hset(cell.keys.stats(ref), "peak:cpu", "25 8")
     await worker.load(ref)
     assert worker.parts.ledger.used == 55
+
+
+async def learned(worker: LoadingWorker, ref: str, own: int) -> None:
+    """Another worker of the same device class has measured a copy of so many bytes."""
+    key = worker.cell.keys.stats(ref)
+    await worker.cell.client.hset(key, "own:cpu", own)
+    await worker.cell.client.expire(key, 60)
+
+
+async def test_a_size_measured_on_a_larger_worker_refuses_no_model_that_fits(
+    worker: LoadingWorker,
+) -> None:
+    """Its calls made the copy grow there, or it has more threads. What fits counts until the copy
+    is measured here; then everybody plans with that."""
+    resident, ref = worker.publish("a", 30), worker.publish("b", 60)
+    await worker.load(resident)
+    await learned(worker, ref, 10 * BUDGET)
+    worker.go.clear()
+    await order(worker, ref)
+    await wait_until(lambda: worker.loaded == ["a", "b"])
+    assert worker.parts.ledger.used == 90 and worker.parts.copies.get(resident) is None
+    worker.go.set()
+    await wait_until(lambda: not worker.loader.tasks)
+    assert await worker.holders(ref) == [b"w1"] and worker.parts.ledger.used == 60
+    assert await worker.cell.client.hget(worker.cell.keys.stats(ref), "own:cpu") == b"60"
+
+
+async def test_beside_a_pinned_copy_no_more_than_the_files_say_need_be_free(
+    worker: LoadingWorker,
+) -> None:
+    """The copy is measured all the same."""
+    pinned, ref = worker.publish("a", 30), worker.publish("b", 60)
+    await worker.load(pinned)
+    await worker.parts.scripts.set_policy(pinned, {"pin": "1"})
+    await learned(worker, ref, 10 * BUDGET)
+    await worker.load(ref)
+    assert worker.parts.copies.get(pinned) and worker.parts.ledger.used == 90
+
+
+async def test_a_model_that_is_too_large_elsewhere_is_offered_to_the_others_first(
+    worker: LoadingWorker,
+) -> None:
+    """Who measured it has room for it."""
+    ref = worker.publish("b", 60)
+    await worker.cell.worker("w2")
+    await learned(worker, ref, 10 * BUDGET)
+    await order(worker, ref)
+    await wait_until(lambda: not worker.loader.tasks)
+    load = await worker.cell.client.hgetall(worker.cell.keys.load(ref))
+    assert load[b"refused"].split() == [b"w1"] and load[b"worker"] == b"" and not worker.loaded
+
+
+async def test_what_was_measured_here_to_be_too_large_is_not_tried_again(
+    worker: LoadingWorker,
+) -> None:
+    """Its files are small, and its copy is not."""
+    ref = worker.publish("b", 60)
+    worker.sizes["b"] = 10 * BUDGET
+    for _ in range(2):
+        await learned(worker, ref, 10 * BUDGET)
+        await worker.cell.client.delete(worker.cell.keys.unloadable(ref))
+        await order(worker, ref)
+        await wait_until(lambda: not worker.loader.tasks)
+    assert worker.loaded == ["b"] and worker.parts.ledger.used == 0
+    assert len(await worker.cell.replies()) == 2
+
+
+async def test_a_size_measured_on_a_smaller_worker_is_corrected(worker: LoadingWorker) -> None:
+    """It takes more here: what does not fit beside it leaves."""
+    resident, ref = worker.publish("a", 60), worker.publish("b", 60)
+    await worker.load(resident)
+    await learned(worker, ref, 10)
+    await worker.load(ref)
+    assert worker.parts.ledger.used == 60 and worker.parts.copies.get(resident) is None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 
 import pytest
 
+from shared import clock
 from shared.errors import Unavailable
 from tests.helpers.cell import Cell
 from tests.helpers.factories import REF, placing
 from tests.helpers.wait import wait_until
-from worker.loading.orders import SHUT_BLOCK_S, Orders
+from worker.loading import orders as module
+from worker.loading.orders import SHORTEST_S, SHUT_BLOCK_S, Orders
 
 
 class Told:
@@ -24,6 +27,7 @@ class Told:
         self.loads: list[tuple[str, str]] = []
         self.unloads: list[str] = []
         self.error: Exception | None = None
+        self.claim = "claimed"
         self.go = asyncio.Event()
         self.orders = Orders(
             cell.channel, cell.keys, "w1", lambda: self.may, self._load, self._unload,
@@ -34,7 +38,7 @@ class Told:
         self.loads.append((ref, token))
         if self.error is not None:
             raise self.error
-        return "claimed"
+        return self.claim
 
     async def _unload(self, ref: str) -> None:
         await self.go.wait()
@@ -83,6 +87,33 @@ async def test_while_a_load_could_start_the_cold_queue_is_read_too(told: Told) -
     assert told.orders.block_s(1.0) == SHUT_BLOCK_S
     told.loading = False
     assert told.orders.block_s(1.0) == 1.0
+
+
+async def test_after_a_refusal_the_cold_queue_is_not_read_for_a_moment(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no other worker takes orders, the refused one lies there again at once. Orders by name,
+    to unload above all, do not wait; nor does the queue because of one that was refused by name."""
+    monkeypatch.setattr(module, "REFUSED_PAUSE_S", 3600.0)
+    own, cold = told.cell.keys.orders("w1"), told.cell.keys.rq_queue()
+    call = json.dumps(["warmroute.load", None, [REF, "t2"], {}]).encode()
+    told.claim = "refused"
+    await told.say(f"load {REF} t1")
+    assert told.orders.lists() == [own, cold]
+    await told.orders.take(cold, await told.job(call))
+    assert (told.orders.lists(), told.orders.block_s(1.0)) == ([own], 1.0)
+    told.orders.look()
+    assert not told.orders._looking
+    told.go.set()
+    await told.say(f"unload {REF}")
+    await wait_until(lambda: told.unloads == [REF])
+    for left_s, block_s in ((0.5, 0.5), (0.0001, SHORTEST_S)):
+        at = clock.monotonic()
+        told.orders._cold_at = at + left_s
+        monkeypatch.setattr(clock, "monotonic", lambda: at)  # noqa: B023 - called in this round
+        assert told.orders.block_s(1.0) == pytest.approx(block_s)
+    told.orders._cold_at = 0.0
+    assert told.orders.lists() == [own, cold]
 
 
 async def test_a_copy_that_drains_does_not_hold_up_the_next_order(told: Told) -> None:

@@ -1,126 +1,200 @@
-"""The in-flight window is bounded in requests and in bytes."""
+"""Requests that were read and cannot be in hand yet: put off, read again, never lost or doubled."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator
 
+import numpy as np
+import pytest
+
+from shared import clock
+from shared.channel import Channel
+from shared.envelope import Envelope, pack
+from shared.errors import Unavailable
+from shared.manifest import Batching
+from shared.worker_scripts import Completion
+from tests.helpers.cell import MAX_ATTEMPTS, Cell
+from tests.helpers.factories import OTHER_REF, REF, placing, tensor
 from tests.helpers.wait import wait_until
-from worker.serving.receiver import MOST_TIMES, READ_COUNT, InflightWindow
+from worker.membership import Membership
+from worker.serving import receiver as module
+from worker.serving.batcher import Batcher
+from worker.serving.completions import Completions
+from worker.serving.inflight import InflightWindow
+from worker.serving.receiver import Receiver
+
+LARGE = 1000  # bytes of a request of the flood
+WINDOW = 8 * LARGE
 
 
-async def test_at_first_as_many_are_read_as_one_read_may_bring() -> None:
-    """Or as may be in hand."""
-    assert await InflightWindow(1000).wait_for_capacity() == READ_COUNT
-    assert await InflightWindow(3).wait_for_capacity() == 3
+class Reader:
+    """Worker w1 with two models. It reads, and answers what the test says."""
+
+    def __init__(self, cell: Cell, reads: Channel) -> None:
+        self.cell, self.batcher = cell, Batcher()
+        self.member = Membership(
+            cell.scripts, "w1", 10.0, MAX_ATTEMPTS, dict, lambda: {REF: 0, OTHER_REF: 0}
+        )  # fmt: skip
+        for ref in (REF, OTHER_REF):
+            self.batcher.open(ref, Batching(max_size=1))
+        self.inflight = InflightWindow(1000, WINDOW, models=lambda: self.batcher.models)
+        completions = Completions(cell.scripts, self.member, self.inflight.release)
+        self.receiver = Receiver(
+            reads, cell.keys, self.member, self.batcher, self.inflight, completions
+        )
+        self.answered: list[str] = []
+
+    async def send(self, number: int, ref: str = REF, size: int = LARGE) -> list[str]:
+        """Requests of so many bytes; their ids."""
+        body = pack(Envelope([tensor(np.zeros(size, "u1"))]))
+        items = [placing(ref=ref, body=body) for _ in range(number)]
+        await self.cell.place(*items)
+        return [item.id for item in items]
+
+    async def read(self, times: int = 200) -> None:
+        """Read, as often as there is something to read."""
+        for _ in range(times):
+            if not await self.receiver.receive_once():
+                return
+
+    async def answer(self) -> None:
+        """Answer one request, of the model whose turn it is."""
+        turn, _ = self.batcher.next(clock.monotonic())
+        assert turn is not None
+        for request in turn.requests:
+            self.answered.append(request.id.decode())
+            done = Completion(request.entry, request.id, b"", b"", "succeeded", b"")
+            await self.cell.scripts.complete("w1", self.member.epoch, [done])
+            self.inflight.release([request.entry])
 
 
-async def test_no_more_are_read_than_fit_beside_those_in_hand() -> None:
-    """When one is settled there is room for one."""
-    held = InflightWindow(3)
-    assert held.add(b"1-0", 1)
-    assert held.add(b"2-0", 1)
-    assert await held.wait_for_capacity() == 1
-    assert held.add(b"3-0", 1)
-    waiting = asyncio.create_task(held.wait_for_capacity())
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    held.release([b"2-0"])
-    assert await waiting == 1
-    assert len(held) == 2
+@pytest.fixture
+async def reader(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reader]:
+    """Registered; a read of an empty stream does not wait."""
+    monkeypatch.setattr(module, "BLOCK_MS", 1)
+    monkeypatch.setattr(module, "READ_ANYWAY_S", 3600.0)
+    reads = Channel(cell.url)
+    made = Reader(cell, reads)
+    await made.member.register()
+    await made.receiver.receive_once()  # of what it had before: nothing
+    yield made
+    await reads.aclose()
 
 
-async def test_bytes_are_bounded_too() -> None:
-    """Over the bound nothing is read until something is settled."""
-    held = InflightWindow(100, max_bytes=100)
-    assert held.add(b"1-0", 60)
-    assert held.add(b"2-0", 60)
-    waiting = asyncio.create_task(held.wait_for_capacity())
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    held.release([b"1-0"])
-    assert await waiting == 1
-    assert held.bytes == 60
+async def read_of_the_stream(reader: Reader) -> int:
+    """How many entries were given out."""
+    keys = reader.cell.keys
+    return int((await reader.cell.client.xpending(keys.work("w1"), reader.member.epoch))["pending"])
 
 
-async def test_as_many_are_read_as_fit_if_they_are_like_the_last() -> None:
-    """Small ones in large numbers, large ones singly."""
-    held = InflightWindow(100, max_bytes=100)
-    assert held.add(b"1-0", 10)
-    assert held.add(b"2-0", 20)
-    assert await held.wait_for_capacity() == 3
-    assert held.add(b"3-0", 1)
-    assert await held.wait_for_capacity() == READ_COUNT
-    assert held.add(b"4-0", 50)
-    assert await held.wait_for_capacity() == 1
+async def test_the_flood_of_one_model_does_not_keep_its_neighbour_waiting(reader: Reader) -> None:
+    """However many large requests stand before the neighbour's on the stream."""
+    await reader.send(60)
+    await reader.send(1, OTHER_REF, 1)
+    await reader.read()
+    assert reader.batcher.waiting(OTHER_REF) == 1 and reader.batcher.waiting(REF) == 60
+    assert reader.inflight.put_off > 50 and reader.inflight.bytes <= WINDOW
 
 
-async def test_one_larger_than_the_bound_is_taken_alone() -> None:
-    """It would never be served otherwise."""
-    held = InflightWindow(100, max_bytes=100)
-    assert held.add(b"1-0", 500)
-    waiting = asyncio.create_task(held.wait_for_capacity())
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    held.release([b"1-0"])
-    await wait_until(waiting.done)
-    assert waiting.result() == 1
+async def test_without_a_neighbour_the_rest_of_a_flood_stays_on_the_stream(reader: Reader) -> None:
+    """It would be read twice. So it does when the neighbour was served."""
+    await reader.send(1)
+    await reader.read()
+    await reader.send(60)
+    await reader.read()
+    few = await read_of_the_stream(reader)
+    assert few < 16
+    await reader.send(1, OTHER_REF, 1)
+    await reader.read()
+    assert await read_of_the_stream(reader) == 62
 
 
-async def test_what_is_in_hand_is_not_taken_again() -> None:
-    """It was read again after an error; once settled it is nothing that we know."""
-    held = InflightWindow(100)
-    assert held.add(b"1-0", 10)
-    assert not held.add(b"1-0", 10)
-    assert held.bytes == 10
-    held.release([b"1-0"])
-    assert held.add(b"1-0", 10)
+async def test_all_are_answered_once_and_each_model_in_its_order(reader: Reader) -> None:
+    """What was put off and what was read at once."""
+    first = await reader.send(20)
+    other = await reader.send(3, OTHER_REF)
+    await reader.read()
+    first += await reader.send(20)
+    while len(reader.answered) < 43:
+        await reader.answer()
+        await reader.read(2)
+    assert [one for one in reader.answered if one in first] == first
+    assert [one for one in reader.answered if one in other] == other
+    assert await reader.cell.client.xlen(reader.cell.keys.work("w1")) == 0
+    assert (len(reader.inflight), reader.inflight.bytes, reader.inflight.put_off) == (0, 0, 0)
 
 
-async def test_what_is_settled_twice_counts_once() -> None:
-    """A batch may be settled as gone and as answered."""
-    held = InflightWindow(100)
-    assert held.add(b"1-0", 10)
-    assert held.add(b"2-0", 5)
-    held.release([b"1-0"])
-    held.release([b"1-0", b"9-0"])
-    assert (len(held), held.bytes) == (1, 5)
+async def test_what_is_cancelled_or_moved_meanwhile_is_forgotten(reader: Reader) -> None:
+    """The copy is free then, and can be evicted."""
+    await reader.send(12)
+    await reader.send(1, OTHER_REF, 1)
+    await reader.read()
+    held = [entry for entry, _ in await reader.cell.client.xrange(reader.cell.keys.work("w1"))]
+    late = [entry for entry in held if entry in reader.inflight._later]
+    assert late
+    await reader.cell.client.xdel(reader.cell.keys.work("w1"), *late)
+    while reader.batcher.waiting(REF):
+        await reader.answer()
+        await reader.read(2)
+    assert len(reader.answered) == 13 - len(late) and reader.inflight.put_off == 0
+    reader.batcher.close(REF)
 
 
-async def test_one_models_flood_is_read_past() -> None:
-    """To the requests of its neighbours, which stand behind it on the stream."""
-    held = InflightWindow(32, models=lambda: 2)
-    for n in range(20 * 32):
-        assert await held.wait_for_capacity() > 0
-        held.add(b"%d-0" % n, 1, b"flood")
-    assert held.add(b"9999-0", 1, b"neighbour")
+async def test_a_read_that_failed_loses_and_doubles_nothing(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of new entries, and of those that are read again."""
+    sent = await reader.send(30)
+    await reader.send(1, OTHER_REF, 1)
+    ask, failing = reader.receiver._channel.execute_command, {"XRANGE", "XREADGROUP", "HGETALL"}
+
+    async def unreliable(*args: object) -> object:
+        answer = await ask(*args)  # it ran, and its answer is lost
+        if args[0] in failing:
+            failing.discard(str(args[0]))
+            raise Unavailable("no answer")
+        return answer
+
+    monkeypatch.setattr(reader.receiver._channel, "execute_command", unreliable)
+    while len(reader.answered) < 31:
+        try:
+            await reader.read(2)
+        except Unavailable:
+            continue
+        if not reader.batcher.idle:
+            await reader.answer()
+    assert not failing
+    assert [one for one in reader.answered if one in sent] == sent
 
 
-async def test_without_neighbours_nothing_is_read_past_the_window() -> None:
-    """The rest of a flood stays on the stream."""
-    held = InflightWindow(32, models=lambda: 1)
-    for n in range(32):
-        held.add(b"%d-0" % n, 1, b"flood")
-    waiting = asyncio.create_task(held.wait_for_capacity())
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    held.release([b"0-0"])
-    assert await waiting == 1
+async def test_a_copy_that_drains_has_the_stream_read_past_a_flood(reader: Reader) -> None:
+    """Its eviction does not wait for the neighbour's backlog; that of the flood's own copy does."""
+    await reader.send(1)
+    await reader.read()
+    await reader.send(60)
+    await reader.read()
+    last = await reader.cell.scripts.retire("w1", reader.member.epoch, OTHER_REF)
+    assert not reader.receiver.caught_up(last.encode(), clock.monotonic())
+
+    async def caught_up() -> bool:
+        await reader.receiver.receive_once()
+        return reader.receiver.caught_up(last.encode(), clock.monotonic())
+
+    await wait_until(caught_up)
+    assert reader.answered == [] and reader.batcher.waiting(REF) == 61
 
 
-async def test_many_models_with_their_shares_fill_the_window() -> None:
-    """And it is bounded however the entries are spread, in number and in bytes."""
-    held = InflightWindow(32, models=lambda: 20)
-    for n in range(33):
-        held.add(b"%d-0" % n, 1, b"m%d" % (n % 16))
-    waiting = asyncio.create_task(held.wait_for_capacity())
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    held.release([b"%d-0" % n for n in range(33)])
-    assert await waiting == 32
-    assert (len(held), held.bytes, held._counted) == (0, 0, 0)
-    for n in range(MOST_TIMES * 32):
-        held.add(b"%d-0" % n, 1, b"flood")
-    waiting = asyncio.create_task(held.wait_for_capacity())
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    waiting.cancel()
+async def test_a_count_that_is_wrong_delays_a_neighbour_for_a_moment(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for as long as the flood lasts."""
+    await reader.send(1)
+    await reader.read()
+    await reader.send(60)
+    await reader.send(1, OTHER_REF, 1)
+    await reader.cell.client.delete(reader.cell.keys.queued("w1"))
+    await reader.read()
+    assert reader.batcher.waiting(OTHER_REF) == 0
+    monkeypatch.setattr(module, "READ_ANYWAY_S", -1.0)
+    await reader.read()
+    assert reader.batcher.waiting(OTHER_REF) == 1
