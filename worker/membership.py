@@ -80,7 +80,7 @@ class Membership:
 
     async def _retire_unless_held(self, ref: str) -> None:
         if ref not in self._held():
-            # No copy drains because of this, so nobody would ever say that it is freed.
+            # No copy drains because of this, so nothing would ever say that it is freed.
             await self._scripts.retire(self.worker, self.epoch, ref, mode="gone")
 
     async def announce(

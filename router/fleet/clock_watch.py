@@ -23,12 +23,12 @@ class Reading(NamedTuple):
 
 
 class ClockWatch:
-    """The last reading that was explained, and since when one is not."""
+    """The last reading that was explained, and the first one of those that are not."""
 
     def __init__(self) -> None:
         self._base: Reading | None = None
         self._mark = ""
-        self._since_ms = 0.0
+        self._first = Reading(0, 0, 0)
 
     def explained(self, reading: Reading) -> None:
         """The cell's clock follows Redis's clock as read."""
@@ -36,15 +36,15 @@ class ClockWatch:
 
     def leap(self, mark: str, reading: Reading) -> int | None:
         """By how much Redis's clock has leapt since (ms), 0 if time has passed; None if this
-        gateway cannot say yet. Never less than it was: no deadline may pass too early."""
+        gateway cannot say yet. Never less than it was: no deadline may pass too early. One that has
+        started since says what it has seen itself: before that, time has passed."""
         if mark != self._mark:
-            self._mark, self._since_ms = mark, reading.received_ms
-        waited_ms = reading.received_ms - self._since_ms
-        if self._base is None:
-            return 0 if waited_ms >= PATIENCE_MS else None
-        if reading.received_ms - reading.sent_ms > PRECISE_MS and waited_ms < PATIENCE_MS:
+            self._mark, self._first = mark, reading
+        exact = self._base and reading.received_ms - reading.sent_ms <= PRECISE_MS
+        if not exact and reading.received_ms - self._first.received_ms < PATIENCE_MS:
             return None
-        moved = reading.redis_ms - self._base.redis_ms
-        least = moved - (reading.received_ms - self._base.sent_ms)
-        most = moved - (reading.sent_ms - self._base.received_ms)
+        base = self._base or self._first
+        moved = reading.redis_ms - base.redis_ms
+        least = moved - (reading.received_ms - base.sent_ms)
+        most = moved - (reading.sent_ms - base.received_ms)
         return 0 if least <= 0 <= most else math.ceil(most) + 1  # Redis's is cut to ms

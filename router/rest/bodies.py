@@ -111,7 +111,7 @@ def _joined(found: bytearray, rest: Iterator[bytes]) -> bytes:
 
 def _unfolded(raw: bytes, coding: str, limit: int) -> Iterator[bytes]:
     """What `raw` holds, in pieces of at most `PIECE` bytes, in a time that grows with its size.
-    Errors as of `decompress`."""
+    Errors as from `decompress`."""
     windows = _GZIP if coding == "gzip" else _ZLIB if raw[0] & 0xF == 8 else _DEFLATE
     rest, left, members = memoryview(raw), limit, 0
     while rest:  # gzip may be several members in a row

@@ -147,6 +147,37 @@ async def test_a_model_is_counted_where_it_is_held(cell: Cell) -> None:
     assert (await lease(cell, OTHER_REF))["for"] == "w2"
 
 
+@pytest.mark.parametrize("is_loading", [False, True])
+async def test_a_model_keeps_its_room_where_it_is_held_or_on_its_way(
+    cell: Cell, is_loading: bool
+) -> None:
+    """Though a larger one comes first, and that worker has the most room."""
+    epoch = await worker(cell, "w1", holds=[] if is_loading else [REF], budget_bytes=100)
+    await worker(cell, "w2", budget_bytes=90)
+    if is_loading:
+        await cell.place(kept())
+        await cell.claim("w1", epoch)
+    assert (await open_session(cell, (REF, 40), (OTHER_REF, 90))).status == "open"
+    assert (await lease(cell, OTHER_REF))["for"] == "w2"
+
+
+async def test_a_worker_takes_no_more_models_than_it_may_have(cell: Cell) -> None:
+    """However small they are."""
+    await worker(cell, budget_bytes=100, max_models=2)
+    models = ((REF, 10), (OTHER_REF, 10), (THIRD_REF, 10))
+    assert await open_session(cell, *models) == ("full", (REF, "10", "0"))
+    assert (await open_session(cell, *models[:2])).status == "open"
+
+
+async def test_a_permanently_pinned_model_is_one_of_those_that_a_worker_may_have(
+    cell: Cell,
+) -> None:
+    """There is no place left, whatever memory there is."""
+    await worker(cell, holds=[REF], budget_bytes=100, max_models=1)
+    await cell.scripts.set_policy(REF, {"pin": "1"})
+    assert await open_session(cell, (OTHER_REF, 10)) == ("full", (OTHER_REF, "10", "0"))
+
+
 async def test_there_is_a_most_of_sessions(cell: Cell) -> None:
     """One more is told how many there are."""
     await worker(cell, budget_bytes=100)

@@ -36,6 +36,7 @@ class Blame:
         self._by_class: dict[str, set[str]] = defaultdict(set)  # of these: their class cannot
         self._crashed: dict[str, set[str]] = defaultdict(set)  # ref -> workers that died with it
         self._beats: dict[str, float] = {}
+        self._before_reaping: dict[str, float] = {}
         self._away: list[list[float]] = []  # when Redis did nothing: from, until
 
     def redis_away(self, until: float) -> None:
@@ -55,6 +56,14 @@ class Blame:
         """A device process has ended with these models in it, or while it loaded them."""
         for ref in refs:
             self._crashed[ref].add(process.name.partition("/")[0])
+
+    def tried(self, ref: str) -> set[str]:
+        """Workers that could not load a model, and have not loaded it since."""
+        return self._tried[ref]
+
+    def crashed(self, ref: str) -> set[str]:
+        """Workers of which a process has died with a model."""
+        return self._crashed[ref]
 
     def ran(self, args: tuple[Any, ...], ran: Ran) -> None:
         """A script has run."""
@@ -89,6 +98,8 @@ class Blame:
         if scope == "model" or not any(e.command == "SET" and e.key == key for e in ran.effects):
             return
         left = self._able() - self._tried[ref] - self._crashed[ref]
+        if scope == "class":  # the only healthy one of a class speaks for it
+            left = {name for name in left if self._health(name, ref) == statuses.HEALTHY}
         if left and len(self._by_class[ref]) < 2:
             self._violated(f"S1: {ref} is refused for all, {sorted(left)} were not asked")
 
@@ -116,14 +127,22 @@ class Blame:
         beat = self._beats.pop(worker, None)
         if beat is None:
             return  # a further chunk
+        self._before_reaping[worker] = beat
+        silent = self._silence_s(beat)
+        if silent < self._lease_s - BLIND_S:
+            self._violated(f"S3: {worker} is reaped after {silent:.2f} s of silence of its own")
+
+    def silence_s(self, worker: str) -> float:
+        """Seconds since the last sign of life of a worker, less those in which Redis was away."""
+        return self._silence_s(self._beats.get(worker, self._before_reaping.get(worker, 0.0)))
+
+    def _silence_s(self, beat: float) -> float:
         now = self._world.loop.now
-        silent = now - beat - sum(
+        return now - beat - sum(
             max(0.0, min(until, now) - max(since, beat))
             for since, until in self._away
             if until - since > LONG_STALL * self._lease_s
         )  # fmt: skip
-        if silent < self._lease_s - BLIND_S:
-            self._violated(f"S3: {worker} is reaped after {silent:.2f} s of silence of its own")
 
     # S4 ----------------------------------------------------------------------------------------
 
@@ -132,12 +151,15 @@ class Blame:
             kind, worker = self._world.history.split(effect.key)
             if kind != "work" or effect.command != "XADD":
                 continue
-            if self._health(worker) != statuses.SICK:
-                continue
-            holders = self._words("HKEYS", self._world.keys.holders(effect.entry["model"]))
-            well = {w for w in holders & self._alive() if self._health(w) == statuses.HEALTHY}
-            if well:
-                self._violated(f"S4: {effect.entry['id']} goes to sick {worker}, {well} hold it")
+            if self._health(worker) == statuses.SICK:
+                well = self.healthy_holders(effect.entry["model"])
+                if well:
+                    self._violated(f"S4: {effect.entry['id']} goes to sick {worker}, not to {well}")
+
+    def healthy_holders(self, ref: str) -> set[str]:
+        """Live workers that hold a model, and for all that is known to Redis can run it."""
+        holders = self._words("HKEYS", self._world.keys.holders(ref)) & self._alive()
+        return {w for w in holders if self._health(w, ref) == statuses.HEALTHY}
 
     # Redis as it is ----------------------------------------------------------------------------
 
@@ -150,9 +172,11 @@ class Blame:
         said = self._world.server.raw("HGET", self._world.keys.worker(worker), "state")
         return said.decode() if said else ""
 
-    def _health(self, worker: str) -> str:
+    def _health(self, worker: str, ref: str = "") -> str:
         said = self._world.server.raw("HGET", self._world.keys.unhealthy, worker)
-        word = said.decode().partition(" ")[0] if said else ""
+        word, _, failing = said.decode().partition(" ") if said else ("", "", "")
+        if ref and ref in failing.split(" ") and word != statuses.SICK:
+            return statuses.SUSPECT
         return word if word in (statuses.SUSPECT, statuses.SICK) else statuses.HEALTHY
 
     def _words(self, *command: str) -> set[str]:

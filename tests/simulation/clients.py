@@ -10,14 +10,17 @@ import asyncio
 import json
 import random
 from collections import Counter
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.judge.outcomes import TERMINAL
+from tests.simulation import crowds
 from tests.simulation.fleet import Fleet
 from tests.simulation.gateway import Answer
+from tests.simulation.kinds import BAD, KINDS, POISON, Kind
 from tests.simulation.world import World
-from tests.simulation.zoo import BAD, KINDS, POISON, Kind
 
 PATIENCE_S = 40.0
 
@@ -38,7 +41,11 @@ class Told:
 class Clients:
     """Everybody who asks something in one schedule."""
 
-    def __init__(self, world: World, fleet: Fleet, seed: int, count: int, over_s: float) -> None:
+    def __init__(
+        self, world: World, fleet: Fleet, seed: int, count: int, over_s: float,
+        lead: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        """`lead`: as in `crowds`."""
         self.world = world
         self.fleet = fleet
         self.dice = random.Random(f"{seed} clients")
@@ -48,10 +55,18 @@ class Clients:
         self.told_late: set[str] = set()  # their deadline passed, a gateway said
         self._over_s = over_s
         self._names = self._mix()
-        self.tasks = [
-            world.loop.create_task(self._live(number), context=world.network.context)
-            for number in range(count)
-        ]
+        lives = [self._live(number) for number in range(count)]
+        crowd = crowds.drawn(self.dice, self._names, over_s, lead)
+        for number, (moment_s, name, timeout_s) in enumerate(crowd, count):
+            asked = Told(number, KINDS[name], float(number + 1), timeout_s)
+            lives.append(self._at(moment_s, asked))
+        self.tasks = [world.loop.create_task(life, context=world.network.context) for life in lives]
+
+    async def _at(self, moment_s: float, asked: Told) -> None:
+        await asyncio.sleep(moment_s)
+        with suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                await self._wait(asked)
 
     def _mix(self) -> list[str]:
         """The models of this schedule: a few often, those with faults now and then."""

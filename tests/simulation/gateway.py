@@ -19,9 +19,9 @@ from router.rest.server import drain as drain_gateway
 from shared import config as settings
 from shared.config import RouterConfig
 from shared.errors import WarmrouteError
+from tests.simulation.kinds import BUDGET
 from tests.simulation.loop import SimTask
 from tests.simulation.world import CELL, LEASE_S, World
-from tests.simulation.zoo import BUDGET
 
 MAX_QUEUE, MAX_PARKED, MAX_PENDING = 6, 6, 60
 ENV = {
@@ -39,6 +39,7 @@ ENV = {
     "WARMROUTE_MAX_PARKED": str(MAX_PARKED),
     "WARMROUTE_MAX_PENDING": str(MAX_PENDING),
     "WARMROUTE_TIMEOUT_S": "8",
+    "WARMROUTE_CATALOG_TTL_S": "1",
 }
 
 

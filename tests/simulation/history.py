@@ -137,6 +137,8 @@ class History:
             charged = batch == str(self._args[ARGS + 2])
         if attempts != request.attempts + charged or attempts >= MAX_ATTEMPTS:
             self.violated(f"I7: {script}: {request.id} from {request.attempts} to {attempts}")
+        if charged:
+            request.homes.append(request.left_stream)
         request.attempts = attempts
 
     def _bounded(self, stream: str, ref: str) -> None:
@@ -156,7 +158,7 @@ class History:
         if request is None:
             self.violated(f"I8: {effect.key} gave {effect.args[0]}, which was never there")
             return
-        request.left = effect.args[0]
+        request.left, request.left_stream = effect.args[0], effect.key
         request.live = None
         self._removed[request.id] = request
 
@@ -211,7 +213,7 @@ class History:
                 continue
             request.ended, request.ended_ms = min(said)[0], now_ms
             request.times += 1
-            self.waits.ended(request, request.ended)
+            self.waits.ended(request, request.ended, ran.script)
             request.said |= said
             self.counts[f"ended {request.ended}"] += 1
         for request_id, status in taken_back.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 class Crashed(BaseException):
     """The process that runs this has just died: nothing of it goes on."""
+
+
+class Awaits(BaseException):
+    """The thread that runs this waits for the event loop first. Then it runs the call again."""
+
+    def __init__(self, news: Coroutine[Any, Any, None]) -> None:
+        super().__init__()
+        self.news = news
 
 
 class Lane:
@@ -38,15 +46,26 @@ class Lane:
         if future.cancelled():  # as a call that waits for its thread is taken back
             self._loop.call_soon(self._next)
             return
+        self._run(future, func, args)
+
+    def _run(
+        self, future: Future[Any], func: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:  # fmt: skip
         loop, result, error = self._loop, None, None
         loop.work_s, loop.after_work = None, []
         try:
             result = func(*args)
         except Crashed:
             return
+        except Awaits as thread:
+            task = loop.create_task(thread.news)
+            task.add_done_callback(lambda _: self._run(future, func, args))
+            return
         except Exception as raised:
             error = raised
-        took = loop.work_s if loop.work_s is not None else loop.draw_work()
+        finally:
+            took, loop.work_s = loop.work_s, None  # else every clock would be ahead from now on
+        took = took if took is not None else loop.draw_work()
         loop.call_later(took, self._end, future, result, error, loop.after_work)
 
     def _end(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.kinds import BUDGET
 from tests.simulation.process import Process
 from tests.simulation.server import Effect, Ran
-from tests.simulation.zoo import BUDGET, Model
+from tests.simulation.zoo import Model
 
 if TYPE_CHECKING:
     from tests.simulation.history import History
@@ -28,6 +29,7 @@ class Loads:
         self._paused: set[tuple[str, str]] = set()  # models that are not to be loaded for a while
         self._orphans: set[str] = set()  # parked, and nobody was going to load them
         self._copies: dict[Process, weakref.WeakSet[Model]] = before._copies if before else {}
+        self._answered: dict[Process, set[str]] = before._answered if before else {}
         self.loads = 0
 
     def before(self, process: Process, args: tuple[Any, ...], ran: Ran) -> None:
@@ -103,6 +105,10 @@ class Loads:
         if what == "unload":
             self._freed(model, process)
 
+    def answered(self, process: Process, entry: str) -> None:
+        """The outcome of an entry is on its way to Redis: no copy is needed for it any more."""
+        self._answered.setdefault(process, set()).add(entry)
+
     def held(self, process: Process) -> set[str]:
         """The models that a process has and has not freed."""
         return {copy.ref for copy in self._copies.get(process, ()) if not copy.freed}
@@ -116,8 +122,7 @@ class Loads:
             for (stream, entry), request in self._history.entries.items()
             if stream.endswith(f":work:{worker}")
             and request.ref == model.ref
-            and entry not in request.begun  # its answer may be on its way; a run would be noticed
-            and request.deadline_ms > self._history.cell_ms()  # what is late never runs
+            and entry not in self._answered.get(process, ())
         ]
         if placed:
             self._history.violated(f"I18: {process} freed {model.ref} under {placed}")

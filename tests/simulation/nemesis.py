@@ -9,27 +9,35 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from tests.simulation import sickness
 from tests.simulation.fleet import Fleet, SimWorker
 from tests.simulation.gateway import SimGateway
 from tests.simulation.process import Process
+from tests.simulation.stopping import Stopper
 from tests.simulation.world import LEASE_S, World
+
+LOCAL = ("calls fail", "calls crash", "store forbids", "report lies", "bad version published")
 
 
 class Nemesis:
     """Strikes until `heal`."""
 
-    def __init__(self, world: World, fleet: Fleet, seed: int) -> None:
+    def __init__(
+        self, world: World, fleet: Fleet, seed: int, only: Collection[str] = ()
+    ) -> None:  # fmt: skip
+        """`only`: these kinds of fault, whatever the seed draws."""
         self.world = world
         self.fleet = fleet
         self.dice = random.Random(f"{seed} faults")
         kinds = list(self._kinds())
+        if self.dice.random() < 0.2:  # a sick worker or version beside others, and nothing else
+            kinds = list(LOCAL)
         chosen = [kind for kind in kinds if self.dice.random() < 0.5]
-        self._chosen = chosen or [self.dice.choice(kinds)]
+        self._chosen = list(only) or chosen or [self.dice.choice(kinds)]
         self._gap_s = self.dice.choice([0.3, 1.0, 2.5])
-        self._stopped: list[Process] = []
+        self._stopper = Stopper(world, self.dice, LEASE_S)
         self._task: asyncio.Task[None] | None = None
 
     def _kinds(self) -> dict[str, Callable[[], bool]]:
@@ -47,6 +55,7 @@ class Nemesis:
             "Redis refuses": self._refuse,
             "script cache lost": self._forget_scripts,
             "store down": self._store_down,
+            "bad version published": self._publish,
             "worker drained": self._drain_worker,
             "gateway drained": self._drain_gateway,
             "id taken": self._take_id,
@@ -65,8 +74,7 @@ class Nemesis:
         """Strike no more, and undo what can be undone."""
         if self._task is not None:
             self._task.cancel()
-        for process in self._stopped:
-            process.carry_on()
+        self._stopper.heal()
         weather = self.world.network.weather
         weather.lose_command = weather.lose_answer = weather.slow = 0.0
         weather.cut.clear()
@@ -126,24 +134,15 @@ class Nemesis:
             gateway.process.kill()
         return gateway is not None
 
-    def _stop(self, victims: list[Process | None]) -> bool:
-        stopped = [p for p in victims if p is not None and p.alive and not p.paused]
-        for process in stopped:
-            process.pause()
-            self._stopped.append(process)
-            self._later(process.carry_on, 2.5 * LEASE_S)
-        return bool(stopped)
-
     def _stop_process(self) -> bool:
-        """The device process alone, or with its parent."""
         worker = self._worker()
-        if worker is None:
-            return False
-        return self._stop([worker.device, *([worker.parent] if self.dice.random() < 0.3 else [])])
+        if worker is not None:
+            self._stopper.stop_worker(worker)
+        return worker is not None
 
     def _stop_gateway(self) -> bool:
         gateway = self._gateway()
-        return self._stop([gateway.process] if gateway else [])
+        return self._stopper.stop([gateway.process] if gateway else [])
 
     def _drain_worker(self) -> bool:
         worker = self._worker()
@@ -231,6 +230,13 @@ class Nemesis:
     def _forget_scripts(self) -> bool:
         self.world.server.forget_scripts()
         return True
+
+    def _publish(self) -> bool:
+        """A newer version of a model, which cannot be loaded."""
+        left = [name for name in ("small", "medium", "big") if name not in self.world.store.newer]
+        if left:
+            self.world.store.newer.add(self.dice.choice(left))
+        return bool(left)
 
     def _store_down(self) -> bool:
         self.world.store.down_until = self.world.loop.now + self.dice.uniform(0.5, 6)

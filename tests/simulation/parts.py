@@ -22,7 +22,9 @@ from worker.supervisor.child import Child
 from worker.supervisor.progress import Progress
 
 if TYPE_CHECKING:
+    from shared.scripts import Completion
     from tests.simulation.world import World
+    from worker.serving.completions import Completions
 
 
 def here() -> Process:
@@ -36,6 +38,16 @@ def exit_here(status: int) -> None:
     """`os._exit`."""
     here().exit(status)
     raise Crashed
+
+
+def telling(put: Callable[..., None], told: Callable[[Process, str], None]) -> Any:
+    """`Completions._put`; `told` hears of the entry whose outcome is on its way to Redis."""
+
+    def put_and_tell(self: Completions, completion: Completion, until: float) -> None:
+        told(here(), completion.entry.decode())
+        put(self, completion, until)
+
+    return put_and_tell
 
 
 def parent_of_here() -> int:
@@ -160,6 +172,8 @@ class SimSubprocess:
     def send_signal(self, number: int) -> None:
         if not self.process.alive:
             raise ProcessLookupError
+        if number == signal.SIGKILL and self.process.paused:
+            self.process.killed_in_pause_s = self.process.loop.now - self.process.paused_at
         self.process.signal(number)
 
 

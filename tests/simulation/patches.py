@@ -9,6 +9,7 @@ import faulthandler
 import logging
 import os
 import random
+import re
 import secrets
 import sys
 import time
@@ -29,7 +30,7 @@ from shared.redis_kind import check_kind
 from shared.repository import open_repository
 from shared.shared_memory import open_shared_memory
 from tests.simulation import parts, zoo
-from tests.simulation.device_thread import SimDeviceThread, take_up
+from tests.simulation.device_thread import SimDeviceThread, taking_up
 from tests.simulation.loop import PROCESS
 from worker.device.opening import open_device
 from worker.device.self_test import SelfTest
@@ -40,6 +41,7 @@ from worker.heartbeat import HeartbeatThread
 from worker.residency.ledger import Ledger
 from worker.runtimes.base import load
 from worker.serving.batch_start import BatchStart
+from worker.serving.completions import Completions
 from worker.supervisor.child import Child
 from worker.supervisor.gpu_claim import candidates
 from worker.supervisor.link import Link
@@ -50,6 +52,8 @@ from worker.weight_cache.root import open_root
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+MORE_FAILED = re.compile(r"\d+ more requests of model (\w+) failed")
+FAILED = re.compile(r"request (\w+) failed: .*cause=.")
 # What the product itself asserts, by the rule that it keeps.
 ASSERTED = {
     "I19": "I19: ", "reserved over the budget": "I19: ",
@@ -139,6 +143,8 @@ class Logs(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         process = PROCESS.get()
         self._world.trace.note(process, record.levelname, record.getMessage())
+        self._world.log_limited.update(MORE_FAILED.findall(record.getMessage()))
+        self._world.logged.update(FAILED.findall(record.getMessage()))
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and not isinstance(error, WarmrouteError):
             where = "".join(traceback.format_exception(error, limit=-4))
@@ -201,7 +207,8 @@ def in_place(world: World) -> Iterator[None]:
     for module, name, replacement in list(_sites(_replacements(world))):
         put(module, name, replacement)
     put(worker.process, "_leave", parts.exit_here)
-    put(BatchStart, "take_up", take_up)
+    put(Completions, "_put", parts.telling(Completions._put, world.answered))
+    put(BatchStart, "take_up", taking_up(world.wanted.taken_up))
     put(faulthandler, "dump_traceback", lambda *given, **named: None)
     put(os, "_exit", parts.exit_here)
     put(os, "getppid", parts.parent_of_here)

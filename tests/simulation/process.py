@@ -22,6 +22,9 @@ class Process:
         self.alive = True
         self.status = -int(signal.SIGKILL)  # how it ended, if it has
         self.paused = False
+        self.paused_at = 0.0
+        self.killed_in_pause_s: float | None = None  # by its parent, so long after it began
+        self.told_to_stop = False
         self.held: deque[Any] = deque()
         self.models: set[str] = set()  # that it has loaded, or has begun to
         self.handlers: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
@@ -59,6 +62,7 @@ class Process:
     def pause(self) -> None:
         """SIGSTOP: time goes on without it."""
         self.paused = True
+        self.paused_at = self.loop.now
 
     def carry_on(self) -> None:
         """SIGCONT: all that came meanwhile is there at once."""
@@ -71,5 +75,6 @@ class Process:
         if number == signal.SIGKILL or number not in self.handlers:
             self.exit(-number)
             return
+        self.told_to_stop |= number == signal.SIGTERM
         callback, args = self.handlers[number]
         self.loop.call_soon(callback, *args, context=self.context)

@@ -18,5 +18,7 @@ class Request:
     ended: str = ""
     ended_ms: int = 0
     left: str = ""  # the entry that was deleted last
+    left_stream: str = ""
+    homes: list[str] = field(default_factory=list)  # streams on which a start of it was charged
     times: int = 0  # it was ended
     said: set[tuple[str, str]] = field(default_factory=set)  # all its ends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -31,6 +32,9 @@ LEFT_BY_ALL = (
 )
 
 
+TOLD_S = 2.0  # until the outbox is empty
+
+
 def _keys(server: SimRedis) -> list[str]:
     return sorted(key.decode() for key in server.raw("KEYS", "*"))
 
@@ -45,11 +49,21 @@ def loading(world: World) -> bool:
     return any(name.startswith("load:") for name in _names(world))
 
 
+async def end_lasting(world: World, fleet: Fleet) -> None:
+    """Requests whose deadline is minutes away are cancelled, so that the rest can be judged."""
+    lasting = [r for r in world.history.entries.values() if world.history.waits.may_last(r)]
+    for request in lasting:
+        await fleet.ask("DELETE", f"/v2/requests/{request.id}")
+    if lasting:
+        await asyncio.sleep(TOLD_S)
+
+
 def at_rest(world: World, fleet: Fleet, clients: Clients) -> None:
     """Everybody lives, nobody asks: queues are empty, the map is right."""
     world.server.run(["PING"])
     _queues(world)
     _residency(world, fleet)
+    _traced(world)
     for stream, asked in clients.streamed.items():
         _answered(world, stream, asked)
     for request_id in clients.accepted:
@@ -62,6 +76,7 @@ def flush(world: World) -> None:
     world.trace.note("** FLUSHALL")
     world.server.raw("FLUSHALL")
     world.history.forget_all()
+    world.versions.forget_all()
     world.faults["FLUSHALL"] += 1
     if world.dice.random() < 0.5:
         world.network.wake(*(key for command in world.network.waiting for key in command.keys))
@@ -103,6 +118,15 @@ def after_all(world: World) -> None:
 def _queues(world: World) -> None:
     for text in left_over(_Look(world.server), world.keys, loads=False):
         world.history.violated(f"I5: {text}")
+
+
+def _traced(world: World) -> None:
+    """S9: what has failed can be found by its id in a log, with its cause."""
+    for request in world.history.requests.values():
+        if request.ref.partition(":")[0] in world.log_limited:
+            continue  # in a flood of failures a model has so many lines a second, and their number
+        if request.ended in ("failed", "expired") and request.id not in world.logged:
+            world.history.violated(f"S9: no log tells why {request.id} has {request.ended}")
 
 
 class _Look:

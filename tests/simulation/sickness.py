@@ -30,18 +30,24 @@ class Sickness:
         self._loop = loop
         self._dice = dice
         self._until: dict[tuple[str, str], float] = {}
+        self._struck: set[tuple[str, str]] = set()
         self._lies: dict[str, dict[str, str]] = {}
         self.felt: Counter[str] = Counter()
 
     def strike(self, what: str, worker: str, seconds: float) -> None:
         """From now on, for a while."""
         self._until[what, worker] = self._loop.now + seconds
+        self._struck.add((what, worker))
         if what == LIES:
             self._lies[worker] = self._dice.choice(LIES_TOLD)
 
     def heal(self) -> None:
         """All are well."""
         self._until.clear()
+
+    def has_any(self, worker: str) -> bool:
+        """Whether a worker has had anything in this schedule: it may be remembered for long."""
+        return any(name == worker for _, name in self._struck)
 
     def is_here(self, what: str) -> bool:
         """Whether the worker whose code runs now has it."""

@@ -7,12 +7,13 @@ import gc
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from shared.connection import COMMAND_TIMEOUT_S
 from tests.simulation import rest
 from tests.simulation.clients import Clients
+from tests.simulation.crowds import CALM, CHURNED, NO_FAULTS
 from tests.simulation.fleet import Fleet
 from tests.simulation.loop import START_S, Stuck
 from tests.simulation.nemesis import Nemesis
@@ -65,12 +66,13 @@ class Totals:
             self.bad.append(result)
 
 
-def simulate(seed: int, server: SimRedis) -> Result:
-    """Run the schedule of a seed."""
+def simulate(seed: int, server: SimRedis, lead: Collection[str] = ()) -> Result:
+    """Run the schedule of a seed. `lead`: the faults that it has, FLOODED or CHURNED, or
+    CALM, in place of what its seed draws."""
     world = World(seed, server)
     with in_place(world):
         try:
-            world.loop.run_until_complete(_within(world, _schedule(world, seed)))
+            world.loop.run_until_complete(_within(world, _schedule(world, seed, lead)))
         except Stuck as error:
             world.history.violated(f"stuck: {error}")
         finally:
@@ -106,13 +108,14 @@ async def _within(world: World, schedule: object) -> None:
         world.history.violated(f"the schedule did not end in {LONGEST_S:g} virtual seconds")
 
 
-async def _schedule(world: World, seed: int) -> None:
+async def _schedule(world: World, seed: int, lead: Collection[str]) -> None:
     shape = random.Random(f"{seed} shape")
-    fleet = Fleet(world, gateways=shape.randint(1, 3), workers=shape.randint(1, 3))
+    gateways, workers = shape.randint(1, 3), shape.randint(1, 3)
+    fleet = Fleet(world, gateways, 1 if CHURNED in lead else workers)
     keeper = world.loop.create_task(fleet.keep_up(), context=world.network.context)
-    nemesis = Nemesis(world, fleet, seed)
-    clients = Clients(world, fleet, seed, shape.choice([8, 16, 40]), BUSY_S)
-    is_calm = shape.random() < 0.1
+    nemesis = Nemesis(world, fleet, seed, [fault for fault in lead if fault not in NO_FAULTS])
+    clients = Clients(world, fleet, seed, shape.choice([8, 16, 40]), BUSY_S, lead)
+    is_calm = CALM in lead or (shape.random() < 0.1 and not lead)
     if not is_calm:
         nemesis.start()
     await asyncio.sleep(BUSY_S)
@@ -126,6 +129,7 @@ async def _schedule(world: World, seed: int) -> None:
     await asyncio.sleep(SETTLE_S + swallowed)
     while rest.loading(world):  # noqa: ASYNC110 - what a worker held it loads again
         await asyncio.sleep(1.0)
+    await rest.end_lasting(world, fleet)
     for task in clients.tasks:
         if (error := task.exception()) is not None:
             world.history.violated(f"a client raised {error!r}")

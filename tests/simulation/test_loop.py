@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.simulation.lane import Awaits
 from tests.simulation.loop import SimLoop, Stuck
 from tests.simulation.process import Process
 
@@ -118,3 +119,49 @@ def test_an_executor_is_one_thread_and_the_default_one_is_many(loop: SimLoop) ->
             return one, loop.time() - begun - one
 
         assert loop.run_until_complete(main()) == (3.0, 1.0)
+
+
+def test_a_call_takes_its_time_and_leaves_the_clock_as_it_was(loop: SimLoop) -> None:
+    """`work_s` is ahead of the clock only in the call itself."""
+
+    def work() -> None:
+        loop.work_s = 5.0
+
+    async def main() -> tuple[float, float | None]:
+        begun, call = loop.time(), asyncio.to_thread(work)
+        task = asyncio.ensure_future(call)
+        await asyncio.sleep(1.0)
+        ahead = loop.work_s
+        await task
+        return loop.time() - begun, ahead
+
+    assert loop.run_until_complete(main()) == (5.0, None)
+
+
+def test_a_thread_that_waits_for_the_loop_lets_no_other_call_run(loop: SimLoop) -> None:
+    """Then its call runs again."""
+    loop.draw_work = lambda: 1.0
+    seen: list[tuple[str, float]] = []
+    begun = loop.time()
+
+    async def news() -> None:
+        await asyncio.sleep(3.0)
+        seen.append(("news", loop.time() - begun))
+
+    def first() -> None:
+        if not seen:
+            raise Awaits(news())
+        seen.append(("first", loop.time() - begun))
+
+    def second() -> None:
+        seen.append(("second", loop.time() - begun))
+
+    with ThreadPoolExecutor(1) as executor:
+
+        async def main() -> None:
+            await asyncio.gather(
+                *(loop.run_in_executor(executor, each) for each in (first, second))
+            )
+
+        loop.run_until_complete(main())
+    assert seen == [("news", 3.0), ("first", 3.0), ("second", 4.0)]

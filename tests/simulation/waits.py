@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ARGS = 5  # EVALSHA, its hash, 1, the prefix, now
 LIMITS, FIELDS = 3, len(Placing._fields)
+LEAST_LEAP_MS = 1900  # as a gateway measures the least that there are
 EARLY_MS = 50.0  # rounding
 OUTAGE_MS = 60_000  # what the clock may be behind after a leap back, at most
 
@@ -34,13 +35,13 @@ class Waits:
         self._longer: dict[str, int] = {}  # placed before a leap was known: may live on for it
         self._due: dict[str, int] = {}
         self._since: dict[Process, int] = {}  # its first reading of the clock
-        self._leapt_at: int | None = None  # no gateway has found it yet
+        self._leaps: list[tuple[int, int]] = []  # when, and by how much: no gateway has found them
         self._unfound_ms = 0
         self.guessed = False
 
     def leapt(self, ms: int) -> None:
         """Redis's clock is set."""
-        self._leapt_at = self._now_ms()
+        self._leaps.append((self._now_ms(), ms))
         self._unfound_ms += abs(ms) + (OUTAGE_MS if ms < 0 else 0)
 
     def ran(self, process: Process, args: tuple[Any, ...], ran: Ran) -> None:
@@ -58,13 +59,14 @@ class Waits:
 
     def _clock_kept(self, process: Process, said: tuple[Any, ...], followed: bool) -> None:
         since = self._since.setdefault(process, self._now_ms())
-        if not followed or self._leapt_at is None:
+        if not followed or not self._leaps:
             return
-        if said[0] and int(said[1]) == 0:
-            self.guessed = True
-            if since < self._leapt_at:
+        if said[0]:
+            seen_ms = sum(ms for at, ms in self._leaps if at > since)
+            self.guessed |= abs(sum(ms for _, ms in self._leaps) - int(said[1])) > LEAST_LEAP_MS
+            if int(said[1]) == 0 and abs(seen_ms) > LEAST_LEAP_MS:
                 self._violated(f"T2: {process} says that Redis's clock did not leap")
-        self._leapt_at, self._unfound_ms = None, 0
+        self._leaps, self._unfound_ms = [], 0
 
     def arrived(self, request: Request) -> None:
         """Its first entry."""
@@ -72,11 +74,17 @@ class Waits:
             self._due[request.id] = self._now_ms() + self._given[request.id]
         self._longer[request.id] = self._unfound_ms
 
-    def ended(self, request: Request, status: str) -> None:
-        """It has ended just now."""
+    def ended(self, request: Request, status: str, script: str) -> None:
+        """It has ended just now. What `cancel` ends was measured by its gateway's own clock, and
+        from its arrival there, which was long before it came to a Redis that was away."""
         early = self._due.get(request.id, 0) - self._now_ms()
-        if status == "expired" and early > EARLY_MS and not self.guessed:
+        own = script == "cancel"
+        if status == "expired" and early > EARLY_MS and not self.guessed and not own:
             self._violated(f"T1: {request.id} expired {early} ms too early")
+
+    def may_last(self, request: Request) -> bool:
+        """Whether its deadline may be minutes away: it was placed when nobody knew of a leap."""
+        return self.guessed or self._longer[request.id] > 0
 
     def late_ms(self, request: Request, healed_ms: int) -> float:
         """By how much it ended too late, were it not for the faults until then."""

@@ -24,17 +24,22 @@ from tests.simulation.link import SimChannel
 from tests.simulation.loop import START_S, SimLoop
 from tests.simulation.network import Network
 from tests.simulation.parts import Line, SimProgress
+from tests.simulation.pauses import Pauses
 from tests.simulation.process import Process
+from tests.simulation.served import Served
 from tests.simulation.server import Effect, Ran, SimRedis
+from tests.simulation.shares import Shares
 from tests.simulation.sickness import Sickness
+from tests.simulation.versions import Versions
+from tests.simulation.wanted import Wanted
+from tests.simulation.wellness import Wellness
 
 CELL = "sim"
 LEASE_S = 3.0
 KEPT_LINES = 600
 IDLE: dict[str, list[Any]] = {
-    "reap": [None, []], "sweep": [[0, 0, 0, []]], "gateway_beat": [0], "heartbeat": [[b"ok"]],
-    "renew_lease": [1],
-    "reconcile": [[0, 0, []]], "drop_kept": [[0, 0, 0], [0, 0, 1]],
+    "reap": [None, []], "sweep": [[0, 0, 0, []]], "heartbeat": [[b"ok"]], "renew_lease": [1],
+    "reconcile": [[0, 0, []]], "drop_kept": [[0, 0]],
 }  # fmt: skip
 
 
@@ -78,12 +83,20 @@ class World:
             self.keys, LEASE_S, lambda: server.true_ms, lambda: server.cell_ms(self.keys)
         )
         self.blame = Blame(self, LEASE_S)
+        self.wellness = Wellness(self)
+        self.served = Served(self)
+        self.shares = Shares(self)
+        self.pauses = Pauses(self, LEASE_S)
+        self.versions = Versions(self)
+        self.wanted = Wanted(self)
         self.sickness = Sickness(self.loop, random.Random(f"{seed} sickness"))
         self.network.happened = self._happened
         self.network.raised = self._script_raised
         self.network.sickness = self.sickness
         self.store = zoo.Store(self.loop, self.sickness, faults=self.faults)
         self.processes: list[Process] = []
+        self.log_limited: set[str] = set()  # models of which more failed than is told line by line
+        self.logged: set[str] = set()  # requests whose failure a log tells, with its cause
         self.loop.draw_work = lambda: self.dice.expovariate(500)
         self.loop.set_exception_handler(self._raised)
 
@@ -126,6 +139,7 @@ class World:
 
         process.start(main())
         process.ended.append(lambda: self.blame.died(process, process.models))
+        process.ended.append(lambda: self.pauses.ended(process))
 
     def watch(self, what: str, model: zoo.Model) -> None:
         """A model is loaded, run or freed."""
@@ -135,6 +149,10 @@ class World:
         self.trace.note(process, what, model.ref)
         self.history.model(what, model, process)
 
+    def answered(self, process: Process, entry: str) -> None:
+        """The outcome of an entry is on its way from a worker to Redis."""
+        self.history.loads.answered(process, entry)
+
     # What is written down ----------------------------------------------------------------------
 
     def _happened(self, process: Process, args: tuple[Any, ...], ran: Ran) -> None:
@@ -143,7 +161,12 @@ class World:
             idle = ran.script in IDLE and ran.reply in IDLE[ran.script]
             self.trace.note(process, said, _brief(ran.reply), _changes(ran), idle=idle)
         self.history.ran(process, args, ran, self.server.true_ms)
+        self.wellness.observe()
+        self.pauses.ran(process, ran)
         self.blame.ran(args, ran)
+        self.served.ran(args, ran)
+        self.shares.ran(args, ran)
+        self.versions.ran(process, args, ran)
 
     def _script_raised(self, process: Process, args: tuple[Any, ...], error: Exception) -> None:
         """A script is not undone when it raises half-way."""

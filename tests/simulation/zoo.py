@@ -17,54 +17,13 @@ import numpy as np
 
 from shared import manifest as manifests
 from shared.errors import BlobMissing, Forbidden, LoadFailed, ModelFailed, StoreUnavailable
-from shared.manifest import Batching, FileEntry, Manifest, TensorSpec
+from shared.manifest import FileEntry, Manifest
 from shared.repository import Listed
 from shared.repository.base import Note, Notes
+from tests.simulation.kinds import BAD, BUDGET, KINDS, POISON, Kind, kind_of
 from tests.simulation.lane import Crashed
 from tests.simulation.loop import PROCESS, SimLoop
 from tests.simulation.sickness import CRASHES, ERRS, FORBIDDEN, Sickness
-
-POISON = -4096.0  # a value that ends the process it runs in
-BAD = -1.0  # a value that the model refuses
-MB = 1_000_000
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A model: its number, its bytes, and what is wrong with it."""
-
-    name: str
-    number: int
-    bytes: int
-    wrong: str = ""  # 'load': cannot be loaded; 'runs': every run ends its process
-
-    def answer(self, value: float) -> float:
-        """What it must say."""
-        return 2 * value + self.number
-
-    def manifest(self) -> Manifest:
-        """As published. Large models run one request at a time."""
-        digest = f"{self.number:064x}"
-        return Manifest(
-            name=self.name, version=1, platform="onnxruntime_onnx",
-            inputs=[TensorSpec("x", "FP32", [-1, 2])], outputs=[TensorSpec("y", "FP32", [-1, 2])],
-            files=[FileEntry("model.onnx", digest, self.bytes)],
-            batching=Batching(max_size=4),
-        )  # fmt: skip
-
-
-KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind("small", 1, 20 * MB),
-        Kind("medium", 2, 40 * MB),
-        Kind("big", 3, 60 * MB),
-        Kind("broken", 4, 20 * MB, "load"),
-        Kind("huge", 5, 900 * MB),
-        Kind("deadly", 6, 20 * MB, "runs"),
-    )
-}
-BUDGET = 100 * MB
 
 
 @dataclass
@@ -76,6 +35,7 @@ class Store:
     url: str = "file:///models"
     down_until: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
+    newer: set[str] = field(default_factory=set)  # models with a second version
 
     @property
     def notes(self) -> Notes:
@@ -102,20 +62,23 @@ class Store:
 
     def list_all(self) -> list[Listed]:
         self._asked()
-        return [Listed(name, [1]) for name in sorted(KINDS)]
+        return [Listed(name, self._versions(name)) for name in sorted(KINDS)]
 
     def list_models(self) -> list[str]:
         return sorted(KINDS)
 
     def list_versions(self, model: str) -> list[int]:
         self._asked()
-        return [1] if model in KINDS else []
+        return self._versions(model) if model in KINDS else []
 
     def read_manifest(self, model: str, version: int) -> bytes:
         self._asked()
-        if model not in KINDS or version != 1:
+        if model not in KINDS or version not in self._versions(model):
             raise BlobMissing("no such manifest")
-        return KINDS[model].manifest().encode()
+        return kind_of(model, version).manifest().encode()
+
+    def _versions(self, model: str) -> list[int]:
+        return [1, 2] if model in self.newer else [1]
 
     def _asked(self) -> None:
         if self.loop.now < self.down_until:
@@ -240,7 +203,8 @@ def load(manifest: Manifest, dice: random.Random, watch: Watch, sickness: Sickne
     """Bring a model up; takes a while."""
     process = PROCESS.get()
     assert process is not None
-    kind, ref = KINDS[manifest.name], str(manifests.ref_of(manifest, manifest.encode()))
+    kind = kind_of(manifest.name, manifest.version)
+    ref = str(manifests.ref_of(manifest, manifest.encode()))
     process.models.add(ref)
     process.loop.work_s = dice.uniform(1, 5) if dice.random() < 0.2 else dice.expovariate(5)
     if kind.wrong == "load":

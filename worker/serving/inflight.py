@@ -1,9 +1,9 @@
-"""The requests that a worker has in hand: how many it reads, and how many bytes of which model.
+"""The requests that a worker has in flight: how many it reads, and how many bytes of which model.
 
 A stream is read in its order, so a worker with several models reads past the flood of one, to the
 requests of its neighbours. In number: of each model only the first entries count, a `SHARES`th of
 the window; `place` bounds what one model can have on the stream. In bytes: one model may use what
-is free but a reserve. What it may not have in hand yet is put off: the entry stays on the stream
+is free but a reserve. What it may not have in flight yet is put off: the entry stays on the stream
 until it is answered, so it is forgotten but for its id, and read again when bytes are free.
 """
 
@@ -36,7 +36,7 @@ class InflightWindow:
 
     The size of an entry is known only after it was read, so the next entries are assumed to be as
     large as the last one. `max_bytes` can be exceeded by one entry, and where one model alone is
-    served by one read; at the limit nothing is read. So a very large entry is in hand alone.
+    served by one read; at the limit nothing is read. So a very large entry is in flight alone.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class InflightWindow:
         return left + (MOST_TIMES - 1) * self._max_entries
 
     def knows(self, entry: bytes) -> bool:
-        """Whether an entry is in hand, or put off: after an error it is read once more."""
+        """Whether an entry is in flight, or put off: after an error it is read once more."""
         return entry in self._sizes or entry in self._later
 
     def admits(self, size: int, model: bytes) -> bool:
-        """Whether an entry that was just read may be in hand now. It waits for those of its model
+        """Whether an entry that was just read may be in flight now. It waits for those of its model
         that were read before it."""
         return model not in self._put_off and (self._models() < 2 or self._fits(size, model))
 
@@ -132,7 +132,7 @@ class InflightWindow:
         self._last_size = size or 1
 
     def due(self) -> list[PutOff]:
-        """What may be in hand by now, of each model the oldest in turn; of so many bytes as one
+        """What may be in flight by now, of each model the oldest in turn; of so many bytes as one
         read may bring. Nothing is changed."""
         found: list[PutOff] = []
         own, more = Counter[bytes](), 0
@@ -148,7 +148,7 @@ class InflightWindow:
             heads.append(head)
         return found
 
-    def take_back(self, one: PutOff) -> None:
+    def forget_put_off(self, one: PutOff) -> None:
         """Forget the oldest entry of its model that was put off: it was read again, or is gone."""
         waiting = self._put_off[one.model]
         assert waiting.popleft() is one, "this is a bug: entries are read again out of their order"

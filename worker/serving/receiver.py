@@ -102,7 +102,7 @@ class Receiver:
                 *(ask("XRANGE", self._stream, one.entry, one.entry) for one in due)
             )
         for one, entries in zip(due, found, strict=True):
-            self.inflight.take_back(one)
+            self.inflight.forget_put_off(one)
             self._batcher.read_again(one.model.decode())
             for entry, flat in entries:
                 self._take(entry, flat, one.size, one.model)

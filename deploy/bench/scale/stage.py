@@ -8,6 +8,7 @@ long.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -33,8 +34,9 @@ WIDE = Limits(work=1_000_000, parked=1_000_000, pending=10_000_000)
 LEASE_MS = 10_000
 MAX_ATTEMPTS = 3
 TIMED_OUT_MS = COMMAND_TIMEOUT_S * 1000
+STUCK_S = 60
 # Then a row that grows with the fleet is not measured in a larger one: it would take minutes.
-FAR_MS = 300.0
+FAR_MS = 50.0
 _CLOCK = (
     "local t = redis.call('TIME') redis.call('SET', KEYS[1], string.format('%.0f 0 0 %.0f', "
     "t[1] * 1000 + math.floor(t[2] / 1000), ARGV[1]))"
@@ -161,14 +163,18 @@ async def keep_clock(client: Redis, keys: Keys) -> None:
 
 
 async def _until_it_answers(client: Redis) -> None:
-    """Redis goes on with a script after its caller has given up."""
-    for _ in range(60):
+    """Redis goes on with a script after its caller has given up, unless it may be ended."""
+    for _ in range(STUCK_S):
+        try:
+            await client.script_kill()
+        except redis.exceptions.RedisError:
+            await asyncio.sleep(1)  # it has written, or has ended
         try:
             await client.ping()
         except redis.exceptions.RedisError:
             continue
         return
-    raise Unavailable("Redis has not ended a script within minutes")
+    raise Unavailable("Redis has not ended a script within a minute")
 
 
 @asynccontextmanager

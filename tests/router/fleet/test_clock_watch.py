@@ -54,3 +54,13 @@ def test_a_gateway_that_has_just_started_leaves_it_to_the_others() -> None:
     assert watch.leap("m", read(900 + PATIENCE_MS)) is None
     assert watch.leap("n", read(1100 + PATIENCE_MS)) is None
     assert watch.leap("n", read(1100 + 2 * PATIENCE_MS)) == 0
+
+
+@pytest.mark.parametrize("leap_ms", LEAPS)
+def test_a_gateway_that_has_just_started_says_what_it_has_seen_itself(leap_ms: float) -> None:
+    """Redis's clock leaps before anybody has explained what was there when it started."""
+    watch = ClockWatch()
+    assert watch.leap("m", read(1000)) is None
+    assert watch.leap("m", read(2000, leap_ms)) is None
+    found = watch.leap("m", read(1100 + PATIENCE_MS, leap_ms))
+    assert found is not None and leap_ms <= found <= leap_ms + 5

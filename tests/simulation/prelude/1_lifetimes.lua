@@ -7,12 +7,14 @@ local EXPIRY, LAST = 'sim:expiry', '18446744073709551615'
 
 function sim.note(...) sim.log[#sim.log + 1] = {...} end
 
--- Payloads are told by their hash.
+-- Payloads are told by their hash; of a failure its code goes before it, and some of its text behind it.
 function sim.brief(given)
   local short = {unpack(given)}
   for i, word in ipairs(short) do
     if (word == 'body' or word == 'outcome') and short[i + 1] then
-      short[i + 1] = redis.sha1hex(short[i + 1])
+      local code, text = string.match(short[i + 1], '^([a-z_]+) (.*)$')
+      local hash = redis.sha1hex(short[i + 1])
+      short[i + 1] = word == 'outcome' and code and code .. ' ' .. hash .. ' ' .. string.sub(text, 1, 80) or hash
     end
   end
   return unpack(short)

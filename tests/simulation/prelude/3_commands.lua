@@ -27,6 +27,17 @@ function sim.pick(all, count)
   return some
 end
 
+function sim.pick_scored(key, count, scores)
+  local some = sim.pick(sim.sorted(sim.call('ZRANGE', key, 0, -1)), count)
+  if not scores then return some end
+  local flat = {}
+  for _, member in ipairs(some) do
+    flat[#flat + 1] = member
+    flat[#flat + 1] = sim.call('ZSCORE', key, member)
+  end
+  return flat
+end
+
 function sim.drop(...)
   local gone = 0
   for _, key in ipairs({...}) do
@@ -68,7 +79,7 @@ function sim.run(via, cmd, key, ...)
   if cmd == 'SMEMBERS' or cmd == 'HKEYS' then return sim.sorted(via(cmd, key)) end
   if cmd == 'HGETALL' then return sim.pairs(via(cmd, key)) end
   if cmd == 'SRANDMEMBER' then return sim.pick(sim.sorted(sim.call('SMEMBERS', key)), ...) end
-  if cmd == 'ZRANDMEMBER' then return sim.pick(sim.sorted(sim.call('ZRANGE', key, 0, -1)), ...) end
+  if cmd == 'ZRANDMEMBER' then return sim.pick_scored(key, ...) end
   if cmd == 'TIME' then return {math.floor(sim.now / 1000), (sim.now % 1000) * 1000} end
   return via(cmd, key, ...)
 end

@@ -28,7 +28,7 @@ def again(held: InflightWindow) -> list[bytes]:
     """Read what is due; its entries."""
     due = held.due()
     for one in due:
-        held.take_back(one)
+        held.forget_put_off(one)
         held.add(*one)
     return [one.entry for one in due]
 
