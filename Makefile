@@ -19,8 +19,8 @@ venv: ## make .venv with the pinned dependencies (TORCH_INDEX=url: where torch c
 venv-dev:
 	@$(PYTHON) -m deploy.local.install dev --torch-index "$(TORCH_INDEX)"
 
-up: venv ## run everything on this machine until Ctrl-C (WORKERS=2 WEB=1 PORT=8000 ONCE=1)
-	@WORKERS="$(WORKERS)" WEB="$(WEB)" PORT="$(PORT)" ONCE="$(ONCE)" exec $(RUN) -m deploy.local
+up: venv ## run everything on this machine until Ctrl-C (WORKERS=2 CELLS=1 WEB=1 PORT=8000 ONCE=1)
+	@WORKERS="$(WORKERS)" CELLS="$(CELLS)" WEB="$(WEB)" PORT="$(PORT)" ONCE="$(ONCE)" exec $(RUN) -m deploy.local
 
 lint: venv-dev ## check formatting, lint, types and import rules
 	$(RUN) -m ruff format --check .

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from router.gateway import Gateway
+from router.rest.cells import CELLS
 from router.rest.context import CONTEXT
 from router.rest.routes import routes
 from shared.config import RouterConfig
@@ -24,6 +25,7 @@ async def _life(app: web.Application, config: RouterConfig) -> AsyncIterator[Non
     """Runs the gateway while the app runs."""
     gateway = Gateway(config)
     await gateway.start()
-    app[CONTEXT] = gateway.context()
+    cells = gateway.contexts()
+    app[CELLS], app[CONTEXT] = cells, cells.first
     yield
     await gateway.stop()

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared import command_line
+from shared import cell_list, command_line
+from shared.cell_list import CellAddress
 from shared.names import MODEL_NAME
 from shared.repository import url
 from shared.setting import MIB, CellConfig, describe, listed, read, setting
@@ -38,6 +39,22 @@ class RouterConfig(CellConfig):
             )
         return found
 
+    @property
+    def cells(self) -> list[CellAddress]:
+        """The cells that this gateway serves."""
+        return cell_list.parse(self.cell_list) if self.cell_list else super().cells
+
+    def cell_faults(self) -> list[str]:
+        """Check the list of cells; with one, the settings of a single cell are a worker's."""
+        if not self.cell_list:
+            return super().cell_faults()
+        return [f"WARMROUTE_CELLS: {fault}" for fault in cell_list.faults(self.cell_list)]
+
+    cell_list: str = setting(
+        "WARMROUTE_CELLS", "", "The cells of a fleet, name=redis-url[;weight] in a comma list, in "
+        "place of WARMROUTE_CELL and REDIS_URL; a cell of weight 0 gets no new models; a comma in "
+        "a URL is %2C, a semicolon %3B.",
+    )  # fmt: skip
     host: str = setting("WARMROUTE_HOST", "127.0.0.1", "Address to listen on.")
     port: int = setting("PORT", 8000, "Port of the HTTP door.")
     max_body_bytes: int = setting(

@@ -88,6 +88,7 @@ class Keys:
 
     def __init__(self, cell: str = "warmroute") -> None:
         check_model_name(cell)
+        self.cell = cell
         self.prefix = "{" + cell + "}"
         self.rq_prefix = self._of("rq")
         self.workers = self._of("workers")

@@ -15,11 +15,11 @@ from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
 from shared import redis_url
+from shared.cell_list import CELL, NAME_RULE, CellAddress
 from shared.errors import ConfigError
 from shared.names import RESERVED_NAMES
 from shared.repository.options import options_of
 
-CELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MIB = 1 << 20
 SIZES = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
@@ -103,6 +103,18 @@ class CellConfig:
             }
         )
 
+    @property
+    def cells(self) -> list[CellAddress]:
+        """The cells that a process takes part in."""
+        return [CellAddress(self.cell, self.redis_url)]
+
+    def cell_faults(self) -> list[str]:
+        """What is wrong with the settings that say where the cell is."""
+        found = [f"REDIS_URL: {fault}" for fault in redis_url.faults(self.redis_url)]
+        if not CELL.fullmatch(self.cell) or self.cell in RESERVED_NAMES:
+            found.append(f"WARMROUTE_CELL: {NAME_RULE}")
+        return found
+
     def faults(self) -> list[str]:
         """What is wrong between settings, beyond each one's own limits."""
         return []
@@ -132,11 +144,9 @@ def read(cls: type[Config], env: Mapping[str, str]) -> Config:
 
 
 def _check(config: CellConfig) -> list[str]:
-    faults = [f"REDIS_URL: {fault}" for fault in redis_url.faults(config.redis_url)]
+    faults = config.cell_faults()
     if not re.match(r"(s3|file)://", config.model_repository):
         faults.append("MODEL_REPOSITORY: want s3://bucket/prefix or file:///folder")
-    if not CELL.fullmatch(config.cell) or config.cell in RESERVED_NAMES:
-        faults.append("WARMROUTE_CELL: want 1 to 64 of A-Z a-z 0-9 _ - after a letter or digit")
     return faults + config.faults()
 
 

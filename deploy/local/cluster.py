@@ -31,6 +31,7 @@ from deploy.local.ports import LOOPBACK, reserved_ports
 from deploy.local.processes import Process, start, wait_ready
 from deploy.local.s3_server import S3Server
 from deploy.local.servers import Servers
+from shared.cell_list import CellAddress
 from shared.keys import Keys
 from warmroute import Client
 
@@ -55,6 +56,8 @@ class Cluster:
                  `folder`/<name>.log
     restart      how processes are started again when they end; None leaves them ended
     worker_ids   what the names of the workers begin with, where the cell may have others
+    cells        how many: the first has the name that the settings give, the next ones that name
+                 with -2, -3 ... behind it; workers take turns in them
     cwd          the working directory of every process; None leaves it that of this process
     """
 
@@ -63,9 +66,10 @@ class Cluster:
         settings: Mapping[str, str] | None = None, inherited: Mapping[str, str] | None = None,
         commands: Mapping[str, Sequence[str]] = COMMANDS, show: Show | None = None,
         restart: Restart | None = None, worker_ids: str = "", cwd: Path | None = CODE,
+        cells: int = 1,
     ) -> None:  # fmt: skip
         self.folder = folder
-        self.servers = Servers(folder, redis_url, repository)
+        self.servers = Servers(folder, redis_url, repository, cells)
         self._settings, self._inherited = dict(settings or {}), dict(inherited or {})
         self._commands, self._show, self._restart = commands, show, restart
         self._worker_ids, self._cwd = worker_ids, cwd
@@ -73,7 +77,9 @@ class Cluster:
         self._clients: dict[str, Client] = {}
         self._started: Counter[str] = Counter()
         self._closing = ExitStack()
-        self.keys = Keys(self._settings.get("WARMROUTE_CELL") or CELL)
+        self._cell = self._settings.get("WARMROUTE_CELL") or CELL
+        self._cell_of: dict[str, CellAddress] = {}  # of each worker
+        self.keys = Keys(self._cell)
 
     def open(self) -> Self:
         """Start the servers; the block calls this."""
@@ -118,18 +124,30 @@ class Cluster:
             restart=self._restart,
         )
 
+    @property
+    def cells(self) -> list[CellAddress]:
+        """The cells, in the order in which they were added."""
+        urls = enumerate(self.servers.redis_urls)
+        return [CellAddress(self._cell + (f"-{at + 1}" if at else ""), url) for at, url in urls]
+
     def start_gateway(self, *, port: int | None = None, **settings: str) -> Process:
         """Start a gateway, on a free port if none is given; it is not waited for."""
         if port is None:
             (port,) = self._closing.enter_context(reserved_ports(1))
-        name = self._next_name("gateway")
+        name, cells = self._next_name("gateway"), self.cells
+        if len(cells) > 1:
+            listed = ",".join(f"{cell.name}={cell.redis_url}" for cell in cells)
+            settings = {"WARMROUTE_CELLS": listed, **settings}
         child = self.launch("router", name, {**settings, "PORT": str(port)})
         return self._added(Process(name, child, f"http://{LOOPBACK}:{port}"))
 
-    def start_worker(self, **settings: str) -> Process:
-        """Start a worker; it is not waited for."""
+    def start_worker(self, *, cell: CellAddress | None = None, **settings: str) -> Process:
+        """Start a worker, by default in the cell whose turn it is; it is not waited for."""
         name = self._next_name(f"{self._worker_ids}worker")
-        child = self.launch("worker", name, {"WARMROUTE_WORKER_ID": name, **settings})
+        cell = cell or self.cells[len(self._cell_of) % len(self.cells)]
+        self._cell_of[name] = cell
+        own = {"WARMROUTE_CELL": cell.name, "REDIS_URL": cell.redis_url}
+        child = self.launch("worker", name, {"WARMROUTE_WORKER_ID": name, **own, **settings})
         return self._added(Process(name, child))
 
     def add_gateway(self, *, port: int | None = None, **settings: str) -> Process:
@@ -138,9 +156,9 @@ class Cluster:
         self._await(gateway, READY_S)
         return gateway
 
-    def add_worker(self, **settings: str) -> Process:
-        """Start a worker and wait until the cell may use it."""
-        worker = self.start_worker(**settings)
+    def add_worker(self, *, cell: CellAddress | None = None, **settings: str) -> Process:
+        """Start a worker and wait until its cell may use it."""
+        worker = self.start_worker(cell=cell, **settings)
         self._await(worker, READY_S)
         return worker
 
@@ -155,8 +173,10 @@ class Cluster:
         if process.url:
             with Client(process.url, timeout=PROBE_S, retries=0) as client:
                 return client.ready()
+        cell = self._cell_of[process.name]
         try:
-            state = self.redis.hget(self.keys.worker(process.name), "state")
+            with redis.Redis.from_url(cell.redis_url) as client:
+                state = client.hget(Keys(cell.name).worker(process.name), "state")
         except redis.RedisError:
             return False
         return bool(state == b"ready")

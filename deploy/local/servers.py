@@ -21,10 +21,16 @@ class Servers:
     redis_url    a Redis that runs already; empty starts one on `folder`/redis
     repository   a store that runs already, or the URL of a repository; None starts a store on
                  `folder`/s3
+    cells        how many there are: each has a Redis of its own, on `folder`/redis-2 and so on, or
+                 all are in the one that runs already
     """
 
-    def __init__(self, folder: Path, redis_url: str, repository: S3Server | str | None) -> None:
+    def __init__(
+        self, folder: Path, redis_url: str, repository: S3Server | str | None, cells: int = 1
+    ) -> None:
         self.redis_server: RedisServer | None = None
+        self.more_redis: list[RedisServer] = []
+        self._cells = cells
         self.store = repository if isinstance(repository, S3Server) else None
         self._folder = folder
         self._redis_url = redis_url
@@ -36,8 +42,10 @@ class Servers:
         if not self._redis_url:
             wait_unlocked(self._folder / "redis")
             self.redis_server = start_redis(self._folder / "redis")
-            self._started.callback(self._stop_redis)
-        report("redis", mask_url(self.redis_url))
+            self._started.callback(self._stop_redis, 0)
+            for _ in range(1, self._cells):
+                self.add_redis()
+        report("redis", ", ".join(dict.fromkeys(map(mask_url, self.redis_urls))))
         if self._repository_url is None and self.store is None:
             wait_unlocked(self._folder / "s3")
             self.store = start_s3(self._folder / "s3")
@@ -47,6 +55,20 @@ class Servers:
     def stop(self) -> None:
         """Stop the store, then Redis."""
         self._started.close()
+
+    def add_redis(self) -> None:
+        """Start the Redis of one more cell."""
+        folder = self._folder / f"redis-{len(self.more_redis) + 2}"
+        wait_unlocked(folder)
+        self.more_redis.append(start_redis(folder))
+        self._started.callback(self._stop_redis, len(self.more_redis))
+
+    @property
+    def redis_urls(self) -> list[str]:
+        """That of each cell."""
+        if self.redis_server is None:
+            return [self.redis_url] * self._cells
+        return [self.redis_url, *(server.url for server in self.more_redis)]
 
     @property
     def redis_url(self) -> str:
@@ -76,7 +98,8 @@ class Servers:
         named = {"S3_ENDPOINT_URL": endpoint_url} if endpoint_url else {}
         return open_repository(self.repository_url, **options_of({**os.environ, **named}))
 
-    def _stop_redis(self) -> None:
+    def _stop_redis(self, at: int) -> None:
         """Stop the one that runs now: a test may have started another one on the folder."""
-        if self.redis_server is not None:
-            self.redis_server.stop()
+        server = self.more_redis[at - 1] if at else self.redis_server
+        if server is not None:
+            server.stop()

@@ -37,6 +37,9 @@ class UpSettings:
     """Each is read from the variable of its name in capitals."""
 
     workers: int = _setting(2, "Number of workers.")
+    cells: int = _setting(
+        1, "Number of cells, each with a Redis of its own; workers take turns in them."
+    )
     web: int = _setting(1, "Number of gateways.")
     port: int | None = _setting(
         None, "Port of the first gateway, the others get the next ones; empty takes 8000 or, if "
@@ -67,11 +70,13 @@ def described() -> list[tuple[str, str, str]]:
 
 
 def read_settings(env: Mapping[str, str]) -> UpSettings:
-    """Settings from WORKERS, WEB, PORT, ONCE, REDIS_URL, MODEL_REPOSITORY and
+    """Settings from WORKERS, CELLS, WEB, PORT, ONCE, REDIS_URL, MODEL_REPOSITORY and
     WARMROUTE_MEMORY_BYTES; an empty variable counts as absent. BadSetting names a wrong one."""
     port = env.get("PORT") or None
+    cells = _number(env, "CELLS", 1, low=1, high=16)
     return UpSettings(
-        workers=_number(env, "WORKERS", 2, low=1, high=64),
+        workers=_number(env, "WORKERS", max(2, cells), low=cells, high=64),
+        cells=cells,
         web=_number(env, "WEB", 1, low=1, high=64),
         port=None if port is None else _number(env, "PORT", 0, low=1, high=65535),
         once=env.get("ONCE", "") not in ("", "0"),

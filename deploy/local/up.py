@@ -150,6 +150,7 @@ def open_cluster(settings: UpSettings, folder: RunFolder, console: Console) -> C
         restart=Restart(),
         worker_ids=f"{host}-{secrets.token_hex(2)}-",
         cwd=None,
+        cells=settings.cells,
     )
 
 

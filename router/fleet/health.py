@@ -32,6 +32,7 @@ class Health:
         self._keys = keys
         self._supervisor = supervisor
         self._stopping = False
+        self.refused = ""  # why this cell is not used, although its Redis answers
         self._probes = Probes()
         self._min_workers = min_workers
         self._redis_is_full = redis_is_full
@@ -52,6 +53,8 @@ class Health:
         """The body of GET /v2/health/ready: `error` says why not; the number of live `workers` and
         their `states`, unless Redis does not answer."""
         reasons = self._supervisor.failing
+        if self.refused:
+            reasons.append(self.refused)
         if self._stopping:
             reasons.append("stopping")
         if self._redis_is_full():

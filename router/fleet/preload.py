@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -56,9 +56,11 @@ class Preload:
     """`run_once` is one round; `follow_once` says when."""
 
     def __init__(
-        self, catalog: Catalog, channel: Channel, keys: Keys, scripts: GatewayScripts
-    ) -> None:
+        self, catalog: Catalog, channel: Channel, keys: Keys, scripts: GatewayScripts,
+        owns: Callable[[str], bool] = lambda name: True,
+    ) -> None:  # fmt: skip
         self._catalog = catalog
+        self._owns = owns  # whether a model belongs to this cell
         self._channel = channel
         self._keys = keys
         self._scripts = scripts
@@ -88,11 +90,7 @@ class Preload:
         self._unanswered = 0
         rows = await self._rows()
         again = self._some_settled()
-        visited = [
-            row
-            async for row in in_slices(rows)
-            if self._is_new(row) or (row.name in self._kept and self._is_open(row, again))
-        ]
+        visited = [row async for row in in_slices(rows) if self._is_due(row, again)]
         left = iter(visited)
         await asyncio.gather(*(self._visit_each(left) for _ in range(AT_ONCE)))
         return len(self._kept)
@@ -104,8 +102,16 @@ class Preload:
             self._settled[name] = self._settled.pop(name)  # behind the others
         return set(names)
 
-    def _is_open(self, row: Listed, again: Container[str]) -> bool:
-        return row.name not in self._settled or row.name in again
+    def _is_due(self, row: Listed, again: Container[str]) -> bool:
+        """Whether it is to be visited. What the index says costs less than to find its cell."""
+        if not self._is_new(row):
+            return row.name in self._kept and (row.name not in self._settled or row.name in again)
+        newest = row.versions[-1]
+        unwanted = row.required.get(newest) is False or not self._owns(row.name)
+        if unwanted and row.name not in self._kept:
+            self._newest[row.name] = newest
+            return False
+        return True
 
     async def _rows(self) -> Collection[Listed]:
         """The models to look at: of a repository that has not changed the kept ones only. While it
@@ -121,7 +127,7 @@ class Preload:
             return [listing.get(name) or row for name, row in zip(self._kept, kept, strict=True)]
         self._listing, self._retried = listing, False
         async for row in in_slices(listing.values()):
-            if row.error:
+            if row.error and self._owns(row.name):
                 self._log_unreadable(row.name, row.error)
         await self._let_go(listing)
         return listing.values()
@@ -189,9 +195,6 @@ class Preload:
     async def _look_at(self, row: Listed) -> None:
         name, newest = row.name, row.versions[-1]
         self._settled.pop(name, None)
-        if row.required.get(newest) is False and name not in self._kept:
-            self._newest[name] = newest
-            return
         entry: Entry | None = None
         try:
             entry = await self._catalog.look_into(name, newest)

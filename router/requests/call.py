@@ -19,6 +19,7 @@ from msgspec import Struct
 from router.requests.waiters import Reply
 from router.v2.request import InferRequest
 from shared import statuses
+from shared.cell_list import TAG, tag_of
 from shared.envelope import Envelope
 from shared.errors import InvalidInput
 from shared.manifest import Manifest
@@ -26,6 +27,7 @@ from shared.names import ModelRef
 from shared.placed import Placed
 
 MAX_KEY = 256
+ID_DIGITS = 32
 _KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY}}}")
 
 
@@ -92,18 +94,22 @@ class Ticket(Struct, kw_only=True, eq=False):
 
 
 class RequestIds:
-    """Unguessable ids of 128 random bits, drawn in blocks: one system call for many."""
+    """Unguessable ids of 112 random bits behind the tag of their cell, by which any gateway
+    finds it again; drawn in blocks: one system call for many."""
 
     BLOCK = 256
 
-    def __init__(self) -> None:
+    def __init__(self, cell: str) -> None:
+        self._tag = tag_of(cell)
         self._ready: list[str] = []
 
     def take(self) -> str:
         """32 hex digits, never given before."""
         if not self._ready:
-            block = secrets.token_hex(16 * self.BLOCK)
-            self._ready = [block[at : at + 32] for at in range(0, len(block), 32)]
+            digits = ID_DIGITS - TAG
+            block = secrets.token_hex(digits // 2 * self.BLOCK)
+            starts = range(0, len(block), digits)
+            self._ready = [self._tag + block[at : at + digits] for at in starts]
         return self._ready.pop()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
+from router.requests.call import RequestIds
 from router.v2 import tensors
 from shared import statuses
 from shared.connection import redis_errors
@@ -35,7 +35,7 @@ ENTRY = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 @dataclass(frozen=True)
 class Letter:
-    """One dead letter. `fields` are as the scripts wrote them, `body` aside."""
+    """One dead letter. `fields` are as the scripts wrote them, `body` aside. `entry`: its name."""
 
     entry: str
     fields: dict[str, str]
@@ -98,6 +98,7 @@ class DeadLetters:
     ) -> None:
         self._client = client
         self._stream = keys.dead_letters
+        self._ids = RequestIds(keys.cell)
         self._scripts = scripts
         self._limits = limits
         self._timeout_ms = round(timeout_s * 1000)
@@ -140,7 +141,7 @@ class DeadLetters:
         The letter is deleted in the same step, unless the request is refused. NotFound, Conflict if
         its payload was dropped, and the errors of placing.
         """
-        request_id = secrets.token_hex(16)
+        request_id = self._ids.take()
         placed = await self._scripts.replay(
             _check(entry), request_id, self._timeout_ms, self._limits
         )
@@ -176,8 +177,10 @@ def _letter(entry: bytes, fields: dict[bytes, bytes], size: int | None = None) -
 
 
 def _time_of(entry: str) -> str:
-    """An entry id begins with Redis's clock, in milliseconds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(entry.partition("-")[0]) / 1000))
+    """An entry id begins with Redis's clock, in milliseconds, behind the name of its cell if there
+    are several."""
+    ms = entry.rpartition(".")[2].partition("-")[0]
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(ms) / 1000))
 
 
 def _as_v2(envelope: Envelope) -> dict[str, Any]:

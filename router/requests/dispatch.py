@@ -43,7 +43,7 @@ class Dispatch:
         self._scripts = scripts
         self._waiters = waiters
         self._shared_memory = shared_memory
-        self._ids = RequestIds()
+        self._ids = RequestIds(keys.cell)
         self._waiting: dict[asyncio.Future[Reply], Ticket] = {}
         self._cancels = Cancels(scripts)
         self._placer = Placer(keys, scripts, limits, waiters, self._cancels)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -30,8 +31,23 @@ LONGEST_S = 3.0  # for Redis; without an answer callers get 503 and retry
 TAKES_IN = ("ingress", "outbox")
 
 
+class FleetHandover:
+    """The end of one gateway in all of its cells."""
+
+    def __init__(self, cells: Sequence[Handover]) -> None:
+        self._cells = list(cells)
+
+    async def begin(self) -> None:
+        """See Handover."""
+        await asyncio.gather(*(cell.begin() for cell in self._cells))
+
+    async def finish(self) -> int:
+        """See Handover."""
+        return sum(await asyncio.gather(*(cell.finish() for cell in self._cells)))
+
+
 class Handover:
-    """The end of one gateway: `begin`, then `finish`."""
+    """The end of one gateway in a cell: `begin`, then `finish`."""
 
     def __init__(
         self, gateway: str, keys: Keys, channel: Channel, scripts: GatewayScripts,

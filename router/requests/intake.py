@@ -41,7 +41,7 @@ class Intake:
 
     def __init__(
         self, config: RouterConfig, catalog: Catalog, dispatch: Dispatch, failures: FailureLog,
-        recent: RecentOutcomes, processes: JsonProcesses,
+        recent: RecentOutcomes, processes: JsonProcesses, admission: Admission | None = None,
     ) -> None:  # fmt: skip
         self._config = config
         self._catalog = catalog
@@ -49,7 +49,8 @@ class Intake:
         self._failures = failures
         self._recent = recent
         self._processes = processes
-        self.admission = Admission(config.max_waiting, config.max_bodies_bytes)
+        limits = config.max_waiting, config.max_bodies_bytes
+        self.admission = admission or Admission(*limits)
 
     def admit(self, call: Call, expected_bytes: int) -> None:
         """Count a call whose body is not read yet; `leave` it in the end. Overloaded."""

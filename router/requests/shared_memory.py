@@ -14,8 +14,16 @@ from shared.shared_memory import SHARED_MEMORY_FROM_BYTES, SharedMemoryStore, is
 LOOK_EVERY_S = 1.0
 
 
+class HeldBytes:
+    """What a gateway holds in shared memory, for all cells together."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
 class GatewaySharedMemory:
-    """Large tensors of this gateway's waiting callers. Without a `store` all go through Redis."""
+    """Large tensors of this gateway's waiting callers in one cell. Without a `store` all go through
+    Redis. `total`: what counts towards the limit."""
 
     def __init__(
         self,
@@ -24,6 +32,7 @@ class GatewaySharedMemory:
         gateway: str,
         store: SharedMemoryStore | None,
         limit_bytes: int,
+        total: HeldBytes | None = None,
     ) -> None:
         self._channel = channel
         self._keys = keys
@@ -31,7 +40,7 @@ class GatewaySharedMemory:
         self._store = store
         self._limit = limit_bytes
         self._held: dict[str, int] = {}
-        self._used = 0
+        self._total = total or HeldBytes()
         self._all_here = False
 
     def put(self, request_id: str, envelope: Envelope) -> bytes | None:
@@ -42,12 +51,12 @@ class GatewaySharedMemory:
         size = size_of(envelope)
         if self._store is None or not self._all_here or size < SHARED_MEMORY_FROM_BYTES:
             return None
-        if self._used + size > self._limit:
+        if self._total.number + size > self._limit:
             raise Overloaded(
                 f"large tensors at this gateway take {self._limit} bytes, its limit; retry later"
             )
         self._held[request_id] = size
-        self._used += size
+        self._total.number += size
         try:
             return self._store.put(self._gateway, request_id, "in", envelope)
         except OSError:
@@ -62,7 +71,7 @@ class GatewaySharedMemory:
         """Free the memory of a request that has ended."""
         size = self._held.pop(request_id, None)
         if size is not None and self._store is not None:
-            self._used -= size
+            self._total.number -= size
             self._store.drop(self._gateway, request_id)
 
     def outcome(self, raw: bytes) -> Outcome:

@@ -12,16 +12,17 @@ from router.catalog.catalog import LATEST, PATIENCE_S, Catalog, Entry
 from router.events.followers import Followers
 from router.events.pages import EventPages
 from router.fleet.copy_states import CopyStates
+from router.fleet.fleet_health import FleetHealth
 from router.fleet.fleet_pages import FleetPages
-from router.fleet.health import Health
 from router.fleet.model_control import ModelControl
 from router.fleet.policies import Policies
 from router.fleet.reader import ResidencyReader
 from router.fleet.sessions import Sessions
 from router.fleet.version_states import VersionStates
 from router.requests.dead_letters import DeadLetters
-from router.requests.hand_over import Handover
+from router.requests.hand_over import FleetHandover, Handover
 from router.requests.intake import Admission, Intake
+from router.requests.key_lookup import KeyLookup
 from router.requests.open_requests import OpenRequests
 from router.requests.records import Records
 from router.rest.bodies import expected_bytes
@@ -29,7 +30,7 @@ from router.rest.error_responses import problem
 from router.rest.origins import SAFE, check_media_type, check_origin
 from router.v2.json_processes import JsonProcesses
 from shared.config import RouterConfig
-from shared.errors import WarmrouteError
+from shared.errors import Unavailable, WarmrouteError
 from shared.names import parse_version
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,11 @@ Handler = Callable[[web.Request, "GatewayContext"], Awaitable[web.StreamResponse
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayContext:
-    """The services of one gateway, built in gateway.py."""
+    """The services of one gateway in one cell, built in cell.py. `catalog`, `health`, `handover`,
+    `processes` and `admission` are the same in all cells."""
 
+    cell: str
+    many: bool  # whether the gateway has other cells too
     config: RouterConfig
     intake: Intake
     catalog: Catalog
@@ -50,6 +54,7 @@ class GatewayContext:
     records: Records
     open_requests: OpenRequests
     dead_letters: DeadLetters
+    keyed: KeyLookup
     residency: ResidencyReader
     fleet: FleetPages
     states: CopyStates
@@ -58,10 +63,16 @@ class GatewayContext:
     sessions: Sessions
     events: EventPages
     followers: Followers
-    health: Health
-    handover: Handover
+    health: FleetHealth
+    handover: FleetHandover | Handover
     processes: JsonProcesses
     admission: Admission  # of all calls but those of models and of health checks
+
+    def named(self, error: WarmrouteError) -> WarmrouteError:
+        """An error of this cell; of several cells the one that is away is named."""
+        if self.many and isinstance(error, Unavailable):
+            error.message = f"cell {self.cell}: {error.message}"
+        return error
 
 
 CONTEXT = web.AppKey("context", GatewayContext)
@@ -72,22 +83,30 @@ def plain(request: web.Request, context: GatewayContext, error: WarmrouteError) 
     return problem(error)
 
 
+def first_cell(request: web.Request) -> GatewayContext:
+    """For calls that are not of one cell, and for gateways of one."""
+    return request.app[CONTEXT]
+
+
 def handle_errors(
     handler: Handler,
     render: Callable[[web.Request, GatewayContext, WarmrouteError], web.Response] = plain,
+    choose: Callable[[web.Request], GatewayContext] = first_cell,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """An aiohttp handler around one of ours: errors of ours are rendered, others become 500."""
+    """An aiohttp handler around one of ours: errors of ours are rendered, others become 500.
+    `choose`: the cell that it works in."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        context = choose(request)
         try:
             check_origin(request)
-            return await handler(request, request.app[CONTEXT])
+            return await handler(request, context)
         except WarmrouteError as error:
-            return render(request, request.app[CONTEXT], error)
+            return render(request, context, error if choose is first_cell else context.named(error))
         except Exception:
             log.exception("%s %r", request.method, request.rel_url.path[:200])
             bug = WarmrouteError("internal error, see the gateway's log")
-            return render(request, request.app[CONTEXT], bug)
+            return render(request, context, bug)
 
     return handle
 

@@ -7,14 +7,25 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from router.rest.cells import by_id, of_model
 from router.rest.context import (
     GatewayContext,
     Handler,
     admitted,
     changes_the_cell,
+    first_cell,
     handle_errors,
 )
-from router.rest.endpoints import events, infer, listings, models, repository, requests, sessions
+from router.rest.endpoints import (
+    dead,
+    events,
+    infer,
+    listings,
+    models,
+    repository,
+    requests,
+    sessions,
+)
 from router.rest.error_responses import no_such_path, not_offered, other_verbs
 from shared.errors import NotFound
 
@@ -35,18 +46,20 @@ OF_THE_SERVER = {
     "/v2/repository/{repository}/models/{model}/{verb:load|unload}": "repositories by name",
 }
 SHARED_MEMORY = ("system", "cuda", "xpu")
+Choose = Callable[[web.Request], GatewayContext]
+Served = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _REGIONS = (
     "/status", "/unregister", "/region/{region}/status", "/region/{region}/register",
     "/region/{region}/unregister",
 )  # fmt: skip
 
 
-def _reading(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    return handle_errors(admitted(handler))
+def _reading(handler: Handler, choose: Choose = first_cell) -> Served:
+    return handle_errors(admitted(handler), choose=choose)
 
 
-def _changing(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    return handle_errors(changes_the_cell(handler))
+def _changing(handler: Handler, choose: Choose = first_cell) -> Served:
+    return handle_errors(changes_the_cell(handler), choose=choose)
 
 
 def routes() -> list[web.RouteDef]:
@@ -55,23 +68,23 @@ def routes() -> list[web.RouteDef]:
     A middleware for aiohttp's own 404 and 405 would be one more call around every request.
     """
     found = [
-        web.post(MODEL + "/infer", handle_errors(infer.infer, infer.refused)),
-        web.post(VERSION + "/infer", handle_errors(infer.infer, infer.refused)),
+        web.post(MODEL + "/infer", handle_errors(infer.infer, infer.refused, of_model)),
+        web.post(VERSION + "/infer", handle_errors(infer.infer, infer.refused, of_model)),
         web.get("/v2", _reading(models.server)),
         web.get("/v2/models", _reading(listings.index)),
-        web.get(MODEL + "/versions", _reading(models.versions)),
+        web.get(MODEL + "/versions", _reading(models.versions, of_model)),
         web.get("/v2/health/live", handle_errors(models.live)),
         web.get("/v2/health/ready", handle_errors(models.ready)),
         web.post("/v2/repository/index", _reading(listings.index)),
         web.get("/v2/residency", _reading(listings.fleet)),
         web.get("/v2/events", _reading(events.get)),
         web.get("/v2/requests", _reading(requests.index)),
-        web.get("/v2/requests/{id}", _reading(requests.get)),
-        web.delete("/v2/requests/{id}", _changing(requests.delete)),
-        web.get("/v2/dead", _reading(requests.dead_letters)),
-        web.get("/v2/dead/{entry}", _reading(requests.dead_letter)),
-        web.post("/v2/dead/{entry}/replay", _changing(requests.replay)),
-        web.delete("/v2/dead/{entry}", _changing(requests.drop_dead_letter)),
+        web.get("/v2/requests/{id}", _reading(by_id(requests.get))),
+        web.delete("/v2/requests/{id}", _changing(by_id(requests.delete))),
+        web.get("/v2/dead", _reading(dead.index)),
+        web.get("/v2/dead/{entry}", _reading(dead.get)),
+        web.post("/v2/dead/{entry}/replay", _changing(dead.replay)),
+        web.delete("/v2/dead/{entry}", _changing(dead.drop)),
         web.post("/v2/sessions", _changing(sessions.create)),
         web.get("/v2/sessions", _reading(sessions.index)),
         web.get(SESSION, _reading(sessions.get)),
@@ -95,14 +108,14 @@ def _of_a_model(base: str) -> list[web.RouteDef]:
     """The paths below that of a model, or of one version of it."""
     kept = base.replace("/v2/", "/v2/repository/", 1)
     return [
-        web.get(base, _reading(models.metadata)),
-        web.get(base + "/ready", _reading(models.model_ready)),
-        web.get(base + "/config", _reading(models.config)),
-        web.get(base + "/residency", _reading(models.residency)),
-        web.get(base + "/policy", _reading(models.get_policy)),
-        web.put(base + "/policy", _changing(models.put_policy)),
-        web.post(kept + "/load", _changing(repository.load)),
-        web.post(kept + "/unload", _changing(repository.unload)),
+        web.get(base, _reading(models.metadata, of_model)),
+        web.get(base + "/ready", _reading(models.model_ready, of_model)),
+        web.get(base + "/config", _reading(models.config, of_model)),
+        web.get(base + "/residency", _reading(models.residency, of_model)),
+        web.get(base + "/policy", _reading(models.get_policy, of_model)),
+        web.put(base + "/policy", _changing(models.put_policy, of_model)),
+        web.post(kept + "/load", _changing(repository.load, of_model)),
+        web.post(kept + "/unload", _changing(repository.unload, of_model)),
     ]
 
 

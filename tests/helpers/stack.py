@@ -40,6 +40,7 @@ class Stack(Signals, Cluster):
         folder: Path,
         repository: S3Server | str | None,
         settings: Mapping[str, str] | None = None,
+        cells: int = 1,
     ) -> None:
         usual = {
             "WARMROUTE_CELL": CELL,
@@ -56,6 +57,7 @@ class Stack(Signals, Cluster):
             repository=repository,
             settings={**usual, **(settings or {})},
             inherited=nothing_else,
+            cells=cells,
         )
         self.open()
         self.repository = self.servers.open_repository()

@@ -88,7 +88,7 @@ def joined(pages: Iterable[Document]) -> Document:
 
 
 def _identity(row: Document) -> tuple[Any, ...]:
-    return row.get("name"), row.get("version"), row.get("digest")
+    return row.get("cell"), row.get("name"), row.get("version"), row.get("digest")
 
 
 def page_of(path: str, field: str, limit: int, after: str = "") -> Call[Page]:

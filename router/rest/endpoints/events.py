@@ -14,12 +14,14 @@ import msgspec
 from aiohttp import web
 
 from router.events.followers import Followers
-from router.events.pages import EventFilter, Page, parse_filter, parse_since
+from router.events.pages import EventFilter, Page, parse_filter
 from router.rest.arguments import parse_limit
 from router.rest.bodies import json_response
+from router.rest.cell_events import events_page, since_of
+from router.rest.cells import CELLS, Cells
 from router.rest.context import GatewayContext
 from shared import clock
-from shared.errors import WarmrouteError
+from shared.errors import InvalidInput, WarmrouteError
 from shared.events import Position, id_of
 
 WRITE_S = 30.0  # a follower that reads nothing for this time is disconnected
@@ -35,40 +37,37 @@ HEADERS = {"Content-Type": STREAM, "Cache-Control": "no-store", "X-Accel-Bufferi
 
 
 async def get(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """`?model=&worker=&kind=&since=&limit=`. With `Accept: text/event-stream` it goes on until the
-    client hangs up, from `Last-Event-ID`, else `since`, else now on.
+    """`?model=&worker=&kind=&since=&limit=&cell=`. With `Accept: text/event-stream` it goes on
+    until the client hangs up, from `Last-Event-ID`, else `since`, else now on.
 
     Else a page, newest last: the first `limit` behind `since`, or the last `limit` of all. `last`
     is the `since` of the page that follows; `gap` says that events in between were dropped.
     """
+    cells = _cells(request)
     accepts = parse_filter(request.query, request.query.getall("kind", []))
     limit = parse_limit(request.query.get("limit"), DEFAULT_LIMIT)
-    since = await _since(request, context)
-    if STREAM in request.headers.get("Accept", "") and request.method == "GET":
-        with context.followers.joined():
-            position = await context.events.end() if since is None else since
-            return await _follow(request, context.followers, accepts, position)
-    if since is None:
-        page = await context.events.newest(limit, accepts)
-    else:
-        page = await context.events.after(since, limit, accepts)
-    return json_response(
-        {
-            "events": [event.document() for event in page.events],
-            "last": id_of(page.position),
-            "gap": page.gap,
-        }
-    )
-
-
-async def _since(request: web.Request, context: GatewayContext) -> Position | None:
     # A client that connects again sends both, and the header is the later one.
     field = "Last-Event-ID" if request.headers.get("Last-Event-ID") else "since"
     text = request.headers.get("Last-Event-ID") or request.query.get("since")
-    if text is None:
-        return None
-    now_ms = await context.events.clock_ms() if text[-1:].isalpha() else 0
-    return parse_since(text, now_ms, field)
+    if STREAM not in request.headers.get("Accept", "") or request.method != "GET":
+        return json_response(await events_page(cells, text, field, limit, accepts))
+    if cells.many:
+        raise InvalidInput(f"cell: want one of {', '.join(cells.names)} to follow")
+    context = cells.first
+    since = None if text is None else await since_of(context, text, field)
+    with context.followers.joined():
+        position = await context.events.end() if since is None else since
+        return await _follow(request, context.followers, accepts, position)
+
+
+def _cells(request: web.Request) -> Cells:
+    """All cells, or the one that `?cell=` names. InvalidInput."""
+    cells, name = request.app[CELLS], request.query.get("cell")
+    if name is None:
+        return cells
+    if cells.named(name) is None:
+        raise InvalidInput(f"cell: want one of {', '.join(cells.names)}")
+    return cells.only(name)
 
 
 async def _follow(

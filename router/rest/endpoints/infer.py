@@ -15,6 +15,7 @@ from router.rest.arguments import (
     read_timeout_header,
 )
 from router.rest.bodies import expected_bytes, json_response, read_body, rendered
+from router.rest.cells import CELLS
 from router.rest.context import GatewayContext
 from router.rest.error_responses import problem
 from router.v2 import request as v2_request
@@ -36,13 +37,15 @@ async def infer(request: web.Request, context: GatewayContext) -> web.StreamResp
     intake.admit(call, expected_bytes(request, limit))
     try:
         call.body = await read_body(request, limit, compressed=True)
+        if call.key and request.app[CELLS].many:
+            intake = (await request.app[CELLS].of_key(call.model, call.key)).intake
         ticket = await intake.accept(call)
         try:
             outcome = await intake.finish(ticket)
             return accepted(ticket) if outcome is None else await answered(ticket, outcome, context)
         except WarmrouteError as error:
             intake.failed(ticket, error)
-            return failed(ticket, error)
+            return failed(ticket, context.named(error))
     finally:
         intake.leave(call)
 

@@ -5,7 +5,6 @@ Without parameters a page is as long as it may be, so only a large cell's client
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -16,6 +15,8 @@ from router.fleet.load_status import Readiness
 from router.fleet.place import Place
 from router.rest.arguments import parse_filter, parse_limit
 from router.rest.bodies import listing_response, read_body
+from router.rest.cell_listings import ModelStates, fleet_report
+from router.rest.cells import CELLS, Cells
 from router.rest.context import GatewayContext
 from shared.errors import InvalidInput
 from shared.names import ModelRef
@@ -50,7 +51,8 @@ async def index(request: web.Request, context: GatewayContext) -> web.StreamResp
     while after is not None and len(rows) < limit and looked < MOST_ROWS:
         most = min(LOOKED_AT, limit - len(rows), MOST_ROWS - looked)
         page = listing.page(after, prefix, most)
-        rows += [row for row in await _rows(page.rows, context) if state in ("", row["state"])]
+        found = await _rows(page.rows, context, request.app[CELLS])
+        rows += [row for row in found if state in ("", row["state"])]
         after, looked = page.next, looked + most
     headers = {} if after is None else {NEXT: str(Place(INDEX, after))}
     return await listing_response(rows, headers)
@@ -65,25 +67,24 @@ async def fleet(request: web.Request, context: GatewayContext) -> web.StreamResp
         worker=parse_filter(request, "worker"),
         state=parse_filter(request, "state", WORKER_STATES),
     )
-    return await listing_response(await context.fleet.report(query))
+    return await listing_response(await fleet_report(request.app[CELLS], query))
 
 
-async def _rows(models: Sequence[Listed], context: GatewayContext) -> list[Row]:
-    residency = context.residency
-    held, troubles = await asyncio.gather(residency.held(models), residency.troubles(models))
+async def _rows(models: Sequence[Listed], context: GatewayContext, cells: Cells) -> list[Row]:
+    states = await ModelStates.read(cells, models)
     rows: list[Row] = []
     async for model in in_slices(models):
         for version in model.versions:
             key = (model.name, version)
-            unread = context.catalog.trouble(*key)
-            rows.append(_row(ModelRef(*key, ""), key in held, troubles.get(key), unread))
+            unread = states.away(model.name) or context.catalog.trouble(*key)
+            rows.append(_row(ModelRef(*key, ""), *states.of(key), unread))
         if model.error:
             rows.append({"name": model.name, "state": "UNAVAILABLE", "reason": model.error})
     return rows
 
 
 def _row(ref: ModelRef, warm: bool, trouble: Readiness | None, unread: str) -> Row:
-    """`unread`: why its manifest could not be read."""
+    """`unread`: why its manifest, or its cell, could not be read."""
     refusal = trouble and trouble.refusal
     state = "READY" if warm and not refusal else "UNAVAILABLE"
     reason = trouble.note if trouble else ""

@@ -1,18 +1,18 @@
-"""/v2/requests: poll, long-poll or cancel a request, list the open ones. /v2/dead: dead letters."""
+"""/v2/requests: poll, long-poll or cancel a request, list the open ones."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
-from router.requests.dead_letters import full_json
 from router.requests.records import Record
 from router.rest.arguments import parse_limit, parse_wait
 from router.rest.bodies import Pieces, json_response, rendered
+from router.rest.cells import CELLS, gap
 from router.rest.context import GatewayContext
 from router.v2 import large_response
 from router.v2 import response as v2_response
-from router.v2.json_processes import AT_ONCE
-from shared import statuses
 from shared.envelope import Outcome
 from shared.errors import InvalidInput
 
@@ -21,10 +21,19 @@ BINARY = "application/octet-stream"
 
 async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/requests?limit=&after=: accepted and not ended, the nearest deadline first; `next` is
-    the `after` of the page that follows."""
+    the `after` of the page that follows. With several cells one cell after the other."""
     limit = parse_limit(request.query.get("limit"))
-    page = await context.open_requests.page(limit, request.query.get("after", ""))
-    return json_response({"requests": page.rows, "next": page.next})
+    cells = request.app[CELLS]
+    page = await cells.pages(limit, request.query.get("after", ""), _open)
+    rows = [row | ({"cell": cell.cell} if cells.many else {}) for cell, row in page.rows]
+    return json_response({"requests": rows, "next": page.next} | gap(page.away))
+
+
+async def _open(
+    context: GatewayContext, limit: int, after: str
+) -> tuple[list[dict[str, Any]], str | None]:
+    page = await context.open_requests.page(limit, after)
+    return page.rows, page.next
 
 
 async def get(request: web.Request, context: GatewayContext) -> web.StreamResponse:
@@ -78,38 +87,3 @@ async def _json(record: Record, outcome: Outcome | None, context: GatewayContext
     if not record.terminal:
         headers["Retry-After"] = "1"
     return json_response(shown, headers=headers)
-
-
-async def dead_letters(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """GET /v2/dead?limit=&after=: newest first; `next` is the `after` of the page that follows."""
-    limit = parse_limit(request.query.get("limit"))
-    letters, follows = await context.dead_letters.newest(limit, request.query.get("after", ""))
-    return json_response({"letters": [letter.document() for letter in letters], "next": follows})
-
-
-async def dead_letter(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """GET /v2/dead/{entry}: the letter and its request."""
-    letter = await context.dead_letters.get(request.match_info["entry"])
-    if letter.size <= AT_ONCE:
-        return json_response(letter.full_document())
-    raw = await context.processes.run(full_json, letter)
-    return web.Response(body=raw, content_type="application/json")
-
-
-async def replay(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """POST /v2/dead/{entry}/replay: 202 with where to poll for the new request.
-
-    A stream entry goes back into the stream door, and will be answered on its own stream.
-    """
-    entry = request.match_info["entry"]
-    request_id, placed = await context.dead_letters.replay(entry)
-    if placed.status == statuses.INGRESS:
-        return json_response({"status": statuses.QUEUED, "entry": placed.entry}, 202)
-    headers = {"Location": f"/v2/requests/{request_id}", "Retry-After": "1"}
-    return json_response({"id": request_id, "status": statuses.QUEUED}, 202, headers)
-
-
-async def drop_dead_letter(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """DELETE /v2/dead/{entry}: 204."""
-    await context.dead_letters.drop(request.match_info["entry"])
-    return web.Response(status=204)

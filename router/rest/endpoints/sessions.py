@@ -14,7 +14,9 @@ from router.catalog.catalog import LATEST, Entry
 from router.fleet.place import refused
 from router.rest.arguments import parse_limit, read_timeout
 from router.rest.bodies import json_response, read_object, refuse_others
+from router.rest.cells import CELLS, gap
 from router.rest.context import SMALL_BODY, GatewayContext
+from router.rest.session_parts import SessionParts
 from shared.errors import InvalidInput, NotFound
 from shared.names import VERSION
 
@@ -37,39 +39,50 @@ async def create(request: web.Request, context: GatewayContext) -> web.StreamRes
     timeout_s = read_timeout(request, None, context.config)
     with context.control.admitted():
         entries = await _entries(document.get("models"), context)
-        is_new = await context.sessions.open(session, ttl_s, entries)
+        sessions = SessionParts(request.app[CELLS])
+        is_new = await sessions.open(session, ttl_s, entries)
         if wait:
-            await context.sessions.settled(session, ttl_s, timeout_s)
+            await sessions.settled(session, ttl_s, timeout_s, entries)
         headers = {"Location": f"/v2/sessions/{session}"}
-        return json_response(await context.sessions.get(session), 201 if is_new else 200, headers)
+        return json_response(await sessions.get(session), 201 if is_new else 200, headers)
 
 
 async def index(request: web.Request, context: GatewayContext) -> web.StreamResponse:
-    """GET /v2/sessions?limit=&after=: by id; `next` is the `after` of the page that follows."""
+    """GET /v2/sessions?limit=&after=: by id; `next` is the `after` of the page that follows. With
+    several cells one cell after the other, a row for each part of a session."""
     limit, after = parse_limit(request.query.get("limit")), request.query.get("after", "")
-    if after and not SESSION.fullmatch(after):
-        raise refused()
-    rows = await context.sessions.page(limit, after)
-    follows = rows[-1]["id"] if len(rows) == limit else None
-    return json_response({"sessions": rows, "next": follows})
+    cells = request.app[CELLS]
+    page = await cells.pages(limit, after, _page)
+    rows = [row | ({"cell": cell.cell} if cells.many else {}) for cell, row in page.rows]
+    return json_response({"sessions": rows, "next": page.next} | gap(page.away))
 
 
 async def get(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """GET /v2/sessions/{id}: its expiry, and the state of each model."""
-    return json_response(await context.sessions.get(_named(request)))
+    return json_response(await SessionParts(request.app[CELLS]).get(_named(request)))
 
 
 async def heartbeat(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """POST /v2/sessions/{id}/heartbeat: open for `ttl_s` from now on, by default its TTL at the
     opening."""
     document = await read_object(request, ("ttl_s",))
-    return json_response(await context.sessions.keep(_named(request), _ttl_of(document)))
+    sessions = SessionParts(request.app[CELLS])
+    return json_response(await sessions.keep(_named(request), _ttl_of(document)))
 
 
 async def delete(request: web.Request, context: GatewayContext) -> web.StreamResponse:
     """DELETE /v2/sessions/{id}: 204, its models may be evicted again."""
-    await context.sessions.close(_named(request))
+    await SessionParts(request.app[CELLS]).close(_named(request))
     return web.Response(status=204)
+
+
+async def _page(
+    context: GatewayContext, limit: int, after: str
+) -> tuple[list[dict[str, Any]], str | None]:
+    if after and not SESSION.fullmatch(after):
+        raise refused()
+    rows = await context.sessions.page(limit, after)
+    return rows, rows[-1]["id"] if len(rows) == limit else None
 
 
 def _named(request: web.Request) -> str:

@@ -11,10 +11,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from router.catalog.cell_map import CellMap
 from router.requests.dead_letters import SHOWN_BYTES, DeadLetters
 from router.requests.intake import Admission
+from router.rest.cells import CELLS, Cells
 from router.rest.context import CONTEXT, GatewayContext
 from router.rest.routes import routes
+from shared.cell_list import CellAddress
 from shared.envelope import Envelope, pack
 from shared.errors import Conflict, NotFound
 from shared.shared_memory import MARK
@@ -42,8 +45,9 @@ async def http(dead: DeadLetters) -> AsyncIterator[TestClient[Any, Any]]:
     app = web.Application()
     app.add_routes(routes())
 
-    parts = SimpleNamespace(dead_letters=dead, admission=Admission(9, 1 << 20))
+    parts = SimpleNamespace(cell="a", dead_letters=dead, admission=Admission(9, 1 << 20))
     app[CONTEXT] = cast(GatewayContext, parts)
+    app[CELLS] = Cells(CellMap([CellAddress("a", "")]), [app[CONTEXT]])
     async with TestClient(TestServer(app)) as client:
         yield client
 

@@ -220,7 +220,7 @@ async def test_many_callers_each_get_their_own_answer(parts) -> None:
 
 def test_request_ids_are_unguessable_and_never_repeat() -> None:
     """128 random bits each, over many blocks."""
-    ids, other = RequestIds(), RequestIds()
+    ids, other = RequestIds("a"), RequestIds("b")
     taken = [ids.take() for _ in range(3 * RequestIds.BLOCK)] + [other.take() for _ in range(9)]
     assert len(set(taken)) == len(taken)
     assert all(len(bytes.fromhex(i)) == 16 for i in taken)
