@@ -194,7 +194,7 @@ class Gateway:
             Loop("reap", of_the_house(sweeper.reap_once), SWEEP_EVERY_S),
             Loop("sweep", of_the_house(sweeper.sweep_once), SWEEP_EVERY_S),
             Loop("reconcile", of_the_house(sweeper.reconcile_once), SWEEP_EVERY_S),
-            Loop("kept", sweeper.drop_kept_once, SWEEP_EVERY_S),
+            Loop("kept", of_the_house(sweeper.drop_kept_once), SWEEP_EVERY_S),
             Loop("ingress", ingress.run_once),
             Loop("outbox", outbox.run_once),
             Loop("failures", self._failures.run_once, LOG_EVERY_S),

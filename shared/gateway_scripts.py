@@ -160,7 +160,14 @@ class GatewayScripts(HousekeepingScripts):
 
     async def order_unload(self, ref: str) -> int:
         """Order every copy freed; the number of live workers with the order, -1 if it is pinned."""
-        return int(await self._run("order_unload", ref))
+        ordered, cursor = 0, b"0"
+        while True:
+            count, cursor = await self._run("order_unload", ref, cursor, CHUNK)
+            if count < 0:
+                return -1
+            ordered += int(count)
+            if cursor == b"0":
+                return ordered
 
     async def set_policy(self, ref: str, fields: Mapping[str, str]) -> dict[str, str]:
         """Override fields of a policy ('' removes one); the overrides now in force."""

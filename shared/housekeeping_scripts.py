@@ -12,10 +12,14 @@ from shared.script_runner import CHUNK, ScriptRunner
 
 
 class GatewayBeat(NamedTuple):
-    """Answer of `gateway_beat`: door entries returned from dead gateways; if it keeps house."""
+    """Answer of `gateway_beat`: door entries returned from dead gateways; if it keeps house;
+    Redis's own clock (ms), and if the cell's clock follows it; if Redis has headroom."""
 
     moved: int
     keeps_house: bool
+    redis_ms: int
+    clock_follows: bool
+    fits: bool
 
 
 class PartlyDone(Exception):
@@ -45,7 +49,8 @@ class HousekeepingScripts(ScriptRunner):
         answer = await self._run("gateway_beat", gateway, lease_ms, CHUNK, *self.protocol)
         if isinstance(answer[0], bytes):
             raise protocol.conflict("gateway", self.protocol, answer)
-        return GatewayBeat(int(answer[0]), bool(answer[1]))
+        moved, keeps, redis_ms, follows, fits = map(int, answer)
+        return GatewayBeat(moved, bool(keeps), redis_ms, bool(follows), bool(fits))
 
     async def keep_clock(self, lease_ms: int, mark: str = "", leap_ms: int = 0) -> KeptClock:
         """Follow Redis's clock for the cell. After an answer with a `mark` the clock stands still,
@@ -66,11 +71,11 @@ class HousekeepingScripts(ScriptRunner):
         ended, ordered, placed = await self._counts("sweep")
         return ended, ordered, placed
 
-    async def drop_kept(self, most_bytes: int) -> tuple[int, int, bool]:
+    async def drop_kept(self, most_bytes: int) -> tuple[int, int]:
         """Keep the oldest outcomes and dead letters no longer, where all together exceed their
-        budget (0: a share of Redis's memory): counts of both, and whether Redis has headroom."""
-        outcomes, letters, fits = await self._run("drop_kept", CHUNK, most_bytes)
-        return int(outcomes), int(letters), bool(fits)
+        budget (0: a share of Redis's memory): counts of both."""
+        outcomes, letters = await self._run("drop_kept", CHUNK, most_bytes)
+        return int(outcomes), int(letters)
 
     async def reconcile(self) -> tuple[int, int]:
         """Counts of sessions that had expired, and of copies ordered. PartlyDone."""

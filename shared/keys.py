@@ -17,6 +17,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `parked` | set | refs that have parked requests | goes with its last member |
 | `load:<ref>` | hash | the load lease: token, worker, for, phase, since, why, extra | TTL |
 | `changed:<worker>` | set | refs that the worker is to read again; a heartbeat takes them | TTL |
+| `notifying` | hash | ref -> cursor: holders that still need a notification | TTL |
 | `waiting_orders` | zset | ref -> since when its order waits, ms | a member goes with its order |
 | `loads:<worker>` | set | refs that the worker is loading | goes with the worker |
 | `unloadable:<ref>` | string | why the last load failed: the negative cache | TTL |
@@ -107,6 +108,7 @@ class Keys:
         self.housekeepers = self._of("housekeepers")
         self.protocols = self._of("protocols")
         self.reserved = self._of("reserved")
+        self.notifying = self._of("notifying")
         self.device_classes = self._of("device_classes")
         self.waiting_orders = self._of("waiting_orders")
         self.events = self._of("events")

@@ -1,9 +1,10 @@
 """Housekeeping of a cell: leases, dead workers and gateways, expired requests, missing copies.
 
 A few gateways do it, those that the last heartbeat's answer names; each step is one atomic script,
-so together they do it once. Every gateway looks whether Redis is full: its readiness says so. Each
-kind of step has a loop of its own, and within a script a member that cannot be handled fails alone:
-a broken key stops no housekeeping but its own.
+so together they do it once. A heartbeat's answer also says whether Redis is full, for the readiness
+of each gateway, and shows Redis's clock: so a gateway that does not keep the cell's clock can say
+what happened if those that do have died. Each kind of step has a loop of its own, and within a
+script a member that cannot be handled fails alone: a broken key stops no housekeeping but its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar, cast
 
-from router.fleet.clock_watch import ClockWatch, Reading
+from router.fleet.clock_watch import PRECISE_MS, ClockWatch, Reading
 from shared import clock
 from shared.event_log import EventLog
 from shared.script_runner import CHUNK
@@ -27,7 +28,7 @@ ORDER_UNITS = 12  # an order's share of a script's budget (lua/lib/order.lua)
 CLOCK_EVERY_S = 0.4
 MAX_CHUNKS = 1000
 MAX_LOGGED = 1000
-FULL_SWEEPS = 3
+FULL_BEATS = 2
 WARN_EVERY_S = 60.0
 
 Step = Callable[[], Awaitable[object]]
@@ -49,7 +50,7 @@ class Sweeper:
         self._scripts = scripts
         self._kept_bytes = kept_bytes
         self._warned_at = float("-inf")
-        self._full = 0  # sweeps in a row that found Redis full
+        self._full = 0  # heartbeats in a row that found Redis full
         self._events = events
         self._gateway = gateway
         self._lease_ms = round(lease_s * 1000)
@@ -57,10 +58,14 @@ class Sweeper:
         self._logged: set[str] = set()
         self._keeps_house = True
         self._watch = ClockWatch()
+        self._clock_follows = False
 
     async def keep_clock_once(self) -> int:
-        """Follow Redis's clock for the cell; if it is far from where it was left, say whether it
-        leapt. Returns the leap that was found (ms), else 0."""
+        """Follow Redis's clock for the cell, as those do that keep house; if it is far from where
+        it was left, every gateway says whether it leapt, as soon as it knows. Returns the leap that
+        was found (ms), else 0."""
+        if self._clock_follows and not self._keeps_house:
+            return 0
         mark, reading = await self._read_clock()
         if mark:  # that answer may have waited in Redis: the next one is more exact
             mark, reading = await self._read_clock()
@@ -78,6 +83,7 @@ class Sweeper:
         sent_ms = clock.monotonic() * 1000
         kept = await self._scripts.keep_clock(self._lease_ms, mark, leap_ms)
         reading = Reading(kept.redis_ms, sent_ms, clock.monotonic() * 1000)
+        self._clock_follows = not kept.mark
         if not kept.mark:
             self._watch.explained(reading)
         return kept.mark, reading
@@ -85,8 +91,13 @@ class Sweeper:
     async def beat_once(self) -> int:
         """Renew this gateway's lease; the number of entries moved from dead gateways back to
         doors."""
+        sent_ms = clock.monotonic() * 1000
         beat = await self._scripts.gateway_beat(self._gateway, self._lease_ms)
-        self._keeps_house = beat.keeps_house
+        reading = Reading(beat.redis_ms, sent_ms, clock.monotonic() * 1000)
+        self._keeps_house, self._clock_follows = beat.keeps_house, beat.clock_follows
+        if beat.clock_follows and reading.received_ms - sent_ms <= PRECISE_MS:
+            self._watch.explained(reading)
+        self._full = 0 if beat.fits else self._full + 1
         return beat.moved
 
     def of_the_house(self, step: Step) -> Step:
@@ -125,12 +136,11 @@ class Sweeper:
     @property
     def redis_is_full(self) -> bool:
         """Whether requests are refused because of Redis's memory, and not for a moment only."""
-        return self._full >= FULL_SWEEPS
+        return self._full >= FULL_BEATS
 
     async def drop_kept_once(self) -> Counter[str]:
         """Drop the oldest outcomes and dead letters beyond their budget."""
-        outcomes, letters, fits = await self._scripts.drop_kept(self._kept_bytes)
-        self._full = 0 if fits else self._full + 1
+        outcomes, letters = await self._scripts.drop_kept(self._kept_bytes)
         if (outcomes or letters) and clock.monotonic() - self._warned_at > WARN_EVERY_S:
             self._warned_at = clock.monotonic()
             log.warning(

@@ -1,8 +1,8 @@
 -- drop_kept: drop outcomes that wait to be polled, and dead letters, beyond their budgets, the oldest first.
--- use: keys, constants, report, bounds
+-- use: keys, constants
 -- KEYS[1] prefix. ARGV: now, chunk, bytes for outcomes (0: a quarter of maxmemory, or a GiB if that is not
 --   set). Dead letters may take a quarter of it.
--- Returns {outcomes dropped, dead letters dropped, 1 | 0 Redis is full: requests are refused}.
+-- Returns {outcomes dropped, dead letters dropped}.
 -- The tombstone of an outcome stays: a poll is answered `gone`, as after an hour.
 local SHARE, WITHOUT, OF_LETTERS, SMALL, REMEMBERED, OUTBOX_MS = 4, 1073741824, 4, 1048576, 60000, 60000
 local now, chunk = clock(), tonumber(ARGV[2])
@@ -10,7 +10,7 @@ open_with_harmless_write()
 
 local function bytes_of(kind) return tonumber(redis.call('GET', k('kept_bytes', kind)) or 0) end
 
--- Read once a minute: each gateway asks twice a second.
+-- Read once a minute: a few gateways ask twice a second.
 local function share_of_redis()
   local known = redis.call('GET', k('kept_bytes', 'budget'))
   if known then return tonumber(known) end
@@ -61,4 +61,4 @@ end
 local budget = tonumber(ARGV[3])
 local used = bytes_of('outcomes') + bytes_of('letters')
 if budget == 0 then budget = used > SMALL and share_of_redis() or WITHOUT end
-return {drop_oldest('outcomes', budget), drop_oldest('letters', budget / OF_LETTERS), memory_fits(0) and 1 or 0}
+return {drop_oldest('outcomes', budget), drop_oldest('letters', budget / OF_LETTERS)}

@@ -1,5 +1,5 @@
 -- heartbeat: renew a worker's lease and write its report.
--- use: keys, constants, changes, grace, protocol, report, sample, health
+-- use: keys, constants, changes, protocol_rows, report, sample, health
 -- KEYS[1] prefix. ARGV: now, worker, epoch, incarnation, lease ms, number of models held, then field value pairs.
 -- Returns {'ok' | 'resync' (the map lacks models: announce them again), refs of copies that it is to read again ...}
 --   | {'fenced'} (register again) | {'taken'} (another process registered under this id: end).

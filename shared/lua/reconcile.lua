@@ -48,6 +48,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', now, 'LIMIT', 
   if unpinned >= budget then break end
   guarded(id, end_late, id)
 end
+guarded('notifying', notify_next)
 local refs = redis.call('SRANDMEMBER', MIN_COPIES, budget)
 table.sort(refs)
 for _, ref in ipairs(refs) do

@@ -1,5 +1,5 @@
 -- register: give a worker a new epoch, when what its old one had has been released and placed again.
--- use: keys, constants, changes, queued, grace, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, move, release_worker, protocol
+-- use: keys, constants, changes, queued, grace, report, outcomes, publish, entries, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, move, release_worker, protocol_rows, protocol
 -- KEYS[1] prefix. ARGV: now, worker, lease ms, max attempts, protocol that it writes, oldest that it
 --   reads, budget, then field value pairs of its record (its incarnation among them).
 -- Returns the epoch | how much of its old epoch is left (call again) |

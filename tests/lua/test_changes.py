@@ -115,3 +115,28 @@ async def test_who_never_asks_leaves_nothing_behind(calm: Cell) -> None:
     assert 0 < await calm.client.ttl(calm.keys.changed("w1")) <= 60
     await leave(calm)
     assert await calm.exists(calm.keys.changed("w2")) == []
+
+
+async def test_of_very_many_holders_each_is_told_by_and_by(cell: Cell) -> None:
+    """Whatever the number, a call tells a part of them; when all have been told nothing is left."""
+    names = [f"x{number}" for number in range(1500)]
+    holders = cell.keys.holders(REF)
+    await cell.client.hset(holders, mapping=dict.fromkeys(names, "device 1 1"))
+    await cell.scripts.set_policy(REF, {"priority": "2"})
+    assert 0 < await cell.client.ttl(cell.keys.notifying) <= 60
+    told: list[int] = []
+    while await cell.client.exists(cell.keys.notifying):
+        await cell.scripts.reconcile()
+        told.append(len([n for n in names if await cell.client.exists(cell.keys.changed(n))]))
+    assert 0 < told[0] < 300 and told[-1] == len(names)
+
+
+async def test_a_model_that_lost_its_holders_meanwhile_is_forgotten(cell: Cell) -> None:
+    """Nobody is left to be told."""
+    names = [f"x{number}" for number in range(200)]
+    holders = cell.keys.holders(REF)
+    await cell.client.hset(holders, mapping=dict.fromkeys(names, "device 1 1"))
+    await cell.scripts.set_policy(REF, {"priority": "2"})
+    await cell.client.delete(holders)
+    await cell.scripts.reconcile()
+    assert await cell.exists(cell.keys.notifying) == []

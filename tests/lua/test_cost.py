@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.script_runner import load_source
 from tests.helpers.cell import Cell
+from tests.helpers.factories import REF
 from tests.helpers.leaks import forget_cell
 from tests.lua.fleet import NOW_MS
 from tests.lua.test_lost_answers import STORIES
@@ -16,6 +19,16 @@ EVER_MS = 4_000_000_000_000
 SPARE = 1.3
 # Scripts that still ask every process.
 KNOWN: set[str] = set()
+# What these do, they do for the holders of a model.
+FOR_HOLDERS = {
+    "announce",
+    "order_unload",
+    "place",
+    "reconcile",
+    "record_stats",
+    "retire",
+    "set_policy",
+}
 
 
 async def crowd(cell: Cell, first: int, last: int) -> None:
@@ -58,3 +71,35 @@ async def test_a_script_costs_the_same_in_a_fleet_ten_times_as_large(cell: Cell,
     many = await cost(cell, name, MANY)
     grows = many > SPARE * few + 10
     assert grows == (name in KNOWN), f"{name}: {few} commands beside {FEW}, {many} beside {MANY}"
+
+
+async def cost_beside(cell: Cell, name: str, holders: int) -> int:
+    """Commands of the dearest call of a script, with so many holders of the model beside."""
+    cell.scripts.now_ms = NOW_MS
+    call, _ = await STORIES[name](cell)
+    await cell.client.script_load(load_source(name))
+    await crowd(cell, 0, MANY)
+    beside = {f"x{number}": "device 1 1" for number in range(holders)}
+    await cell.client.hset(cell.keys.holders(REF), mapping=beside)
+    costs, run = [0], cell.scripts._run
+
+    async def counted(script: str, *args: Any) -> Any:
+        before = await commands(cell)
+        answer = await run(script, *args)
+        costs.append(await commands(cell) - before)
+        return answer
+
+    cell.scripts._run = counted  # type: ignore[method-assign]
+    await call(cell.scripts)
+    cell.scripts._run = run  # type: ignore[method-assign]
+    return max(costs)
+
+
+@pytest.mark.parametrize("name", FOR_HOLDERS)
+async def test_a_call_costs_the_same_for_ten_times_as_many_holders(cell: Cell, name: str) -> None:
+    """The rest of them is for the next call."""
+    few = await cost_beside(cell, name, MANY)
+    await forget_cell(cell.client, cell.keys)
+    many = await cost_beside(cell, name, 10 * MANY)
+    assert many <= SPARE * few + 100, f"{name}: {few} commands for {MANY}, {many} for {10 * MANY}"
+    assert many < 3000

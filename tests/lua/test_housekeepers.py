@@ -69,3 +69,16 @@ async def test_only_housekeepers_look_for_what_dead_gateways_had_in_hand(many: C
     await many.attend()
     assert (await many.scripts.gateway_beat("gw8", LEASE_MS)).moved == 0
     assert (await many.scripts.gateway_beat("gw0", LEASE_MS)).moved == 1
+
+
+async def test_every_heartbeat_shows_redis_clock_and_whether_it_is_followed(cell: Cell) -> None:
+    """So a gateway that does not follow it knows when nobody does."""
+    cell.scripts.redis_ms = 1_000_000
+    beat = await cell.scripts.gateway_beat("gw1", LEASE_MS)
+    assert (beat.redis_ms, beat.clock_follows) == (1_000_000, False)
+    await cell.scripts.keep_clock(LEASE_MS)
+    cell.scripts.redis_ms += 1000
+    assert (await cell.scripts.gateway_beat("gw1", LEASE_MS)).clock_follows
+    cell.scripts.redis_ms += 1
+    beat = await cell.scripts.gateway_beat("gw1", LEASE_MS)
+    assert (beat.redis_ms, beat.clock_follows) == (1_001_001, False)

@@ -69,8 +69,8 @@ async def gateway_beat(cell: Cell) -> Story:
     await cell.gateway("dead", lease_ms=5_000)
     await cell.client.xadd(cell.keys.ingress, {"model": "m", "body": "b"})
     await cell.client.xreadgroup("g", "dead", {cell.keys.ingress: ">"})
-    cell.scripts.now_ms = NOW_MS + 5_001
-    return lambda s: s.gateway_beat("gw1", LEASE_MS), GatewayBeat(0, True)
+    cell.scripts.now_ms = now = NOW_MS + 5_001
+    return lambda s: s.gateway_beat("gw1", LEASE_MS), GatewayBeat(0, True, now, True, True)
 
 
 async def keep_clock(cell: Cell) -> Story:
@@ -122,7 +122,7 @@ async def drop_kept(cell: Cell) -> Story:
     """What was over the budget is gone; the second time there is nothing to drop."""
     epoch, entries = await begun(cell)
     await cell.complete("w1", epoch, entries)
-    return lambda s: s.drop_kept(1), (0, 0, True)
+    return lambda s: s.drop_kept(1), (0, 0)
 
 
 async def list_letters(cell: Cell) -> Story:

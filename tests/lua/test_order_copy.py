@@ -195,3 +195,16 @@ async def test_what_was_placed_before_is_still_answered(cell: Cell) -> None:
     await cell.place(placing())
     await cell.scripts.order_unload(REF)
     assert (await cell.place(placing()))[0].status == "placed"
+
+
+async def test_thousands_of_holders_get_the_order_in_several_calls(cell: Cell) -> None:
+    """Each of them once, however many a call reaches."""
+    cell.scripts.now_ms = NOW_MS
+    names = [f"x{number}" for number in range(1500)]
+    await cell.client.hset(cell.keys.holders(REF), mapping=dict.fromkeys(names, "device 1 1"))
+    await cell.client.zadd(cell.keys.workers, dict.fromkeys(names, NOW_MS + 1))
+    count, cursor = await cell.scripts._run("order_unload", REF, "0", 128)
+    assert 0 < count < 300 and cursor != b"0"
+    assert await cell.scripts.order_unload(REF) == len(names)
+    for name in names:
+        assert await orders_by_name(cell, name) == [f"unload {REF}"]

@@ -68,7 +68,14 @@ async def test_in_a_grace_a_row_that_could_not_be_renewed_counts(crowded: Cell) 
     await join(joining(crowded, 3, 2), "worker", "joins")
 
 
-async def test_one_heartbeat_in_a_while_writes_the_row_of_all(cell: Cell) -> None:
+HEARTBEATS = {
+    "a report": lambda cell, epoch: cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 0, {}),
+    "no news": lambda cell, epoch: cell.scripts.renew_lease("w1", epoch, LEASE_MS, 0),
+}
+
+
+@pytest.mark.parametrize("how", HEARTBEATS)
+async def test_one_heartbeat_in_a_while_writes_the_row_of_all(cell: Cell, how: str) -> None:
     """It names the process that wrote it, and outlasts the leases of the others."""
     cell.scripts.now_ms = NOW_MS
     epoch = await cell.worker("w1")
@@ -79,6 +86,6 @@ async def test_one_heartbeat_in_a_while_writes_the_row_of_all(cell: Cell) -> Non
     await cell.gateway()
     assert await cell.client.hget(cell.keys.protocols, "1 1") == row
     cell.scripts.now_ms += 1
-    await cell.scripts.heartbeat("w1", epoch, "one", LEASE_MS, 0, {})
+    await HEARTBEATS[how](cell, epoch)
     later = f"{cell.scripts.now_ms + LEASE_MS * 11 // 10} worker w1".encode()
     assert await cell.client.hget(cell.keys.protocols, "1 1") == later

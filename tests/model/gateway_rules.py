@@ -101,6 +101,8 @@ async def gateway_beat(run: Run, c: Choices) -> None:
     beat, m = await run.call(f"gateway_beat {gateway}", run.scripts.gateway_beat(gateway, LEASE_MS))
     moved = beat.moved
     must(beat.keeps_house, "gateway_beat: nobody keeps house")
+    must(beat.clock_follows == bool(m.state.clock), "gateway_beat: who keeps the clock?")
+    must(beat.fits == memory_fits(run, m, 0), f"gateway_beat: Redis has headroom: {beat.fits}")
     run.doors_open = True
     m.state.gateways[gateway] = m.now + LEASE_MS
     m.state.replies.setdefault(gateway, [{"id": ""}])
@@ -113,8 +115,8 @@ async def gateway_beat(run: Run, c: Choices) -> None:
         run.count("gateway_beat", "grace")
         return run.check("gateway_beat", m)
     back, left = _take_back(m, run.chunk)
-    dead = [g for g, until in m.state.gateways.items() if until <= m.now]
-    for name in () if left else dead:
+    dead = sorted((until, g) for g, until in m.state.gateways.items() if until <= m.now)
+    for _, name in () if left else dead[: run.chunk]:
         del m.state.gateways[name]
         if name in m.state.replies:
             m.lives(f"replies:{name}", REPLIES_TTL)

@@ -126,6 +126,7 @@ async def renew_lease(run: Run, c: Choices) -> None:
     )
     if is_plain:
         state.leases[worker] = m.now + LEASE_MS
+        m.note_protocol(f"worker {worker}", LEASE_MS)
     must(renewed == bool(is_plain), f"renew_lease says {renewed}")
     run.count("renew_lease", "renewed" if renewed else "not plain")
     run.check("renew_lease", m)

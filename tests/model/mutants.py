@@ -45,9 +45,13 @@ GATEWAY = [
     ),
     *of(
         "gateway_beat", "gateway_beat write_ingress read_door tick",
-        ("taken_back_twice", "      redis.call('XDEL', door, p[1])\n", ""),
         ("the_lease_is_not_renewed", "redis.call('ZADD', GATEWAYS, now",
          "redis.call('ZADD', GATEWAYS, 'NX', now"),
+        ("its_replies_end_with_its_lease", "own + STALL_SPARE_MS", "own"),
+    ),
+    *of(
+        "lib/doors", "gateway_beat write_ingress read_door tick",
+        ("taken_back_twice", "redis.call('XDEL', door, p[1])\n", "\n"),
     ),
     *of(
         "hand_over", "hand_over announce complete",

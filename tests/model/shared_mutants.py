@@ -15,9 +15,9 @@ SHARED = [
         ("no_deadline", "redis.call('ZADD', DEADLINES, item.deadline, item.id)", ""),
     ),
     *of(
-        "lib/protocol", "register heartbeat gateway_beat tick",
+        "lib/protocol_rows", "register heartbeat gateway_beat tick",
         ("who_lives_longer_is_not_noted", "or 0) >= now + lease", "or 0) > 0"),
-        ("for_ever", "redis.call('PEXPIRE', PROTOCOLS, KEY_TTL_MS)", ""),
+        ("for_ever", "redis.call('PEXPIRE', PROTOCOLS, ROWS_TTL_MS)", ""),
     ),
     *of(
         "lib/queued", "announce place complete cancel",

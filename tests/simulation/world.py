@@ -38,9 +38,8 @@ CELL = "sim"
 LEASE_S = 3.0
 KEPT_LINES = 600
 IDLE: dict[str, list[Any]] = {
-    "reap": [None, []], "sweep": [[0, 0, 0, []]], "gateway_beat": [0], "heartbeat": [[b"ok"]],
-    "renew_lease": [1],
-    "reconcile": [[0, 0, []]], "drop_kept": [[0, 0, 0], [0, 0, 1]],
+    "reap": [None, []], "sweep": [[0, 0, 0, []]], "heartbeat": [[b"ok"]], "renew_lease": [1],
+    "reconcile": [[0, 0, []]], "drop_kept": [[0, 0]],
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from deploy.local.redis_server import RedisServer
+from router.fleet import sweeper as sweeper_module
 from router.fleet.health import Health
 from router.fleet.sweeper import Sweeper
 from shared.event_log import EventLog
@@ -164,14 +165,13 @@ async def test_a_gateway_is_not_ready_while_redis_is_full(own_redis: RedisServer
         cell.channel, cell.keys, Supervisor([]), redis_is_full=lambda: sweeper.redis_is_full
     )
     await cell.client.config_set("maxmemory", 1)
-    await sweeper.drop_kept_once()
+    await sweeper.beat_once()
     assert (await health.document())["ready"]
-    for _ in range(2):
-        await sweeper.drop_kept_once()
+    await sweeper.beat_once()
     assert "memory" in (await health.document())["error"]
     await cell.client.config_set("maxmemory", 0)
     await cell.client.delete(cell.keys.headroom)
-    await sweeper.drop_kept_once()
+    await sweeper.beat_once()
     assert (await health.document())["ready"]
     await cell.close()
 
@@ -189,3 +189,55 @@ async def test_a_leap_of_redis_is_told_and_does_not_reach_the_cell(
     assert f"leapt by {leap_ms / 1000:+.0f}" in caplog.text
     seen = int((await cell.client.get(cell.keys.clock)).split()[0])
     assert abs(seen - 1_000_000) < 500
+
+
+async def following(cell: Cell) -> list[Sweeper]:
+    """Four gateways, of which three keep house and follow Redis's clock."""
+    cell.scripts.now_ms, cell.scripts.redis_ms = None, 1_000_000
+    sweepers = [sweeper_of(cell, f"gw{n}") for n in range(4)]
+    for sweeper in sweepers:
+        await sweeper.keep_clock_once()
+        await sweeper.beat_once()
+    return sweepers
+
+
+async def seen(cell: Cell) -> int:
+    """Until when the cell's clock has been followed."""
+    return int((await cell.client.get(cell.keys.clock)).split()[0])
+
+
+async def test_only_gateways_that_keep_house_follow_the_clock(cell: Cell) -> None:
+    """Another one asks nothing."""
+    *_, keeper, other = await following(cell)
+    cell.scripts.redis_ms = 1_000_400
+    await other.keep_clock_once()
+    assert await seen(cell) == 1_000_000
+    await keeper.keep_clock_once()
+    assert await seen(cell) == 1_000_400
+
+
+@pytest.mark.parametrize("leap_ms", [600_000, -600_000])
+async def test_when_all_that_follow_the_clock_die_another_one_tells_a_leap(
+    cell: Cell, leap_ms: int
+) -> None:
+    """It has seen Redis's clock before with its heartbeats; so it needs no patience."""
+    *_, other = await following(cell)
+    assert cell.scripts.redis_ms is not None
+    cell.scripts.redis_ms += leap_ms
+    await other.beat_once()
+    assert await other.keep_clock_once() in range(leap_ms - 100, leap_ms + 500)
+    assert abs(await seen(cell) - 1_000_000) < 500
+
+
+async def test_when_all_that_follow_the_clock_die_another_one_tells_that_time_has_passed(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It follows until it finds that others keep house."""
+    now_s = 100.0
+    monkeypatch.setattr(sweeper_module.clock, "monotonic", lambda: now_s)
+    *_, other = await following(cell)
+    now_s += 8
+    cell.scripts.redis_ms = 1_008_000
+    await other.beat_once()
+    assert await other.keep_clock_once() == 0
+    assert await seen(cell) == 1_008_000

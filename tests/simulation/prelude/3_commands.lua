@@ -27,12 +27,15 @@ function sim.pick(all, count)
   return some
 end
 
--- Members of a sorted set, each with its score if they are wanted.
-function sim.members(key, count, scores)
-  local some, out = sim.pick(sim.sorted(sim.call('ZRANGE', key, 0, -1)), count), {}
+function sim.pick_scored(key, count, scores)
+  local some = sim.pick(sim.sorted(sim.call('ZRANGE', key, 0, -1)), count)
   if not scores then return some end
-  for i, member in ipairs(some) do out[2 * i - 1], out[2 * i] = member, sim.call('ZSCORE', key, member) end
-  return out
+  local flat = {}
+  for _, member in ipairs(some) do
+    flat[#flat + 1] = member
+    flat[#flat + 1] = sim.call('ZSCORE', key, member)
+  end
+  return flat
 end
 
 function sim.drop(...)
@@ -76,7 +79,7 @@ function sim.run(via, cmd, key, ...)
   if cmd == 'SMEMBERS' or cmd == 'HKEYS' then return sim.sorted(via(cmd, key)) end
   if cmd == 'HGETALL' then return sim.pairs(via(cmd, key)) end
   if cmd == 'SRANDMEMBER' then return sim.pick(sim.sorted(sim.call('SMEMBERS', key)), ...) end
-  if cmd == 'ZRANDMEMBER' then return sim.members(key, ...) end
+  if cmd == 'ZRANDMEMBER' then return sim.pick_scored(key, ...) end
   if cmd == 'TIME' then return {math.floor(sim.now / 1000), (sim.now % 1000) * 1000} end
   return via(cmd, key, ...)
 end
