@@ -12,25 +12,7 @@ from tests.simulation.server import SimRedis
 from tests.simulation.simulate import simulate
 
 MOST_SEEDS = 300
-FOUND_BEFORE = (
-    2,
-    5,
-    20,
-    0,
-    87,
-    131,
-    70,
-    21,
-    20,
-    18,
-    17,
-    14,
-    8,
-    23,
-    25,
-    32,
-    102,
-)  # what found them last time comes first
+FOUND_BEFORE = (0, 1, 3, 2, 24)  # what found them last time comes first
 
 
 @pytest.fixture(autouse=True)

@@ -91,3 +91,15 @@ def test_a_lost_script_cache_is_answered_as_redis_does(clock: Clock, server: Sim
     server.forget_scripts()
     with pytest.raises(redis.exceptions.NoScriptError):
         server.run(["EVALSHA", sha, 1, "{c}", ""])
+
+
+def test_random_members_are_the_same_in_every_run(clock: Clock, run: Callable[..., object]) -> None:
+    """Of each kind as many as are wanted, with their scores if these are wanted too."""
+    run("redis.call('ZADD', 'z', 1, 'a', 2, 'b') redis.call('SADD', 's', 'a', 'b')")
+    drawn = "return redis.call('ZRANDMEMBER', 'z', 5, 'WITHSCORES')"
+    pairs = run(drawn)
+    assert isinstance(pairs, list) and run(drawn) == pairs
+    assert {*zip(pairs[::2], pairs[1::2], strict=True)} == {(b"a", b"1"), (b"b", b"2")}
+    for command in ("'ZRANDMEMBER', 'z'", "'SRANDMEMBER', 's'"):
+        assert run(f"return #redis.call({command}, 1)") == 1
+        assert run(f"return #redis.call({command}, 5)") == 2
