@@ -9,8 +9,6 @@ local now, lease, said = redis_clock(), tonumber(ARGV[2]), ARGV[3] or ''
 open_with_harmless_write()
 local note = {string.match(redis.call('GET', CLOCK) or '', '^(%d+) (-?%d+) (%d+) (%d+)$')}
 local seen, offset, grace = tonumber(note[1] or 0), tonumber(note[2] or 0), tonumber(note[3] or 0)
--- A lease is renewed once in a quarter of it, so one that a shorter gap has hidden is still good.
-local longest = math.max(750, math.min(lease / 2, 2500))
 
 -- In a grace no process is dead: leases that end in it last until its end. A worker that is being released stays so.
 local function extend_leases(zset)
@@ -38,7 +36,7 @@ elseif math.abs(gap) > FAR_MS then
   offset = offset + leap
   if leap < 0 then forget_passing() end
   seen = math.max(seen, now - offset)
-  if leap ~= 0 or gap > longest then grace = seen + lease end
+  grace = seen + lease  -- also of a short gap: leases renewed in it count from where the clock stood
 else
   seen = math.max(seen, now - offset)
 end

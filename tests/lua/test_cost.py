@@ -95,7 +95,7 @@ async def cost_beside(cell: Cell, name: str, holders: int) -> int:
     return max(costs)
 
 
-@pytest.mark.parametrize("name", FOR_HOLDERS)
+@pytest.mark.parametrize("name", sorted(FOR_HOLDERS))
 async def test_a_call_costs_the_same_for_ten_times_as_many_holders(cell: Cell, name: str) -> None:
     """The rest of them is for the next call."""
     few = await cost_beside(cell, name, MANY)

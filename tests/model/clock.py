@@ -55,7 +55,7 @@ async def attend(run: Run, knows: bool = True, stale: bool = False) -> None:
 
 def _follow(m: Model, noted: Clock | None) -> None:
     seen = max(m.now, noted.seen) if noted else m.now
-    away = noted is None or m.now - noted.seen > max(750, min(LEASE_MS / 2, 2500))
+    away = noted is None or m.now - noted.seen > FAR_MS
     grace = seen + LEASE_MS if away or noted is None else noted.grace
     m.state.clock = Clock(seen, 0, grace).text
     if grace <= seen:

@@ -77,7 +77,7 @@ GATEWAY = [
     ),
     *of(
         "keep_clock", "reap gateway_beat reconcile sweep keep_clock tick begin announce",
-        ("silence_is_death", "or gap > longest", ""),
+        ("silence_is_death", "grace = seen + lease  --", "--"),
         ("anybody_explains_a_gap", "if said ~= mark then", "if said == '' then"),
         ("leases_end_in_the_grace", "if grace > seen then", "if false then"),
         ("the_released_live_on", "if not released then", "if true then"),

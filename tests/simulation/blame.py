@@ -75,7 +75,7 @@ class Blame:
         elif ran.script == "announce" and ran.reply >= 0:
             self._tried[given[2]].discard(given[0])
         elif ran.script in ("register", "heartbeat", "renew_lease") and _is_renewed(ran):
-            self._beats[given[0]] = self._world.loop.now - self._lag_s()
+            self._beats[given[0]] = self._world.loop.now
         elif ran.script in ("leave", "fence_worker"):
             self._beats.pop(given[0], None)  # if it is not done, gateways go on
         elif ran.script == "reap" and ran.reply:
@@ -143,17 +143,6 @@ class Blame:
             for since, until in self._away
             if until - since > LONG_STALL * self._lease_s
         )  # fmt: skip
-
-    def _lag_s(self) -> float:
-        """A lease that is renewed while the cell's clock stands still counts from where it stands,
-        and the gaps that begin no grace are shorter than half a lease."""
-        server, keys = self._world.server, self._world.keys
-        lag_s = (server.now_ms - self._offset_ms() - server.cell_ms(keys)) / 1000
-        return lag_s if 0 < lag_s <= self._lease_s / 2 else 0.0
-
-    def _offset_ms(self) -> int:
-        kept = self._world.server.raw("GET", self._world.keys.clock)
-        return int(kept.split()[1]) if kept else 0
 
     # S4 ----------------------------------------------------------------------------------------
 
