@@ -16,12 +16,13 @@ if ARGV[5] == '1' then larger = math.max(larger, facts(worker).budget) end
 redis.call('SREM', k('loads', worker), ref)
 if not names_in(refused)[worker] then refused = refused .. ' ' .. worker end
 local _, number = string.gsub(refused, '%S+', '')
-if number < MOST_REFUSED and is_one_left(ref, now, refused, extra, larger) then
+local waits = redis.call('XLEN', k('parked', ref)) > 0  -- else it was to have again what its process had held before
+if (waits or extra ~= '') and number < MOST_REFUSED and is_one_left(ref, now, refused, extra, larger) then
   order_load(ref, ARGV[4], now, {refused = refused, extra = extra, larger = larger})
   return 'ordered'
 end
 open_with_harmless_write()
-if #live_holders(ref, now) > 0 or (extra ~= '' and redis.call('XLEN', k('parked', ref)) == 0) then
+if not waits or #live_holders(ref, now) > 0 then
   redis.call('DEL', k('load', ref))
   redis.call('SET', k('no_capacity', ref), worker, 'PX', NO_CAPACITY_TTL)
   return 'no_capacity'

@@ -68,3 +68,16 @@ async def test_an_unhealthy_worker_reloads_nothing_that_a_healthier_one_can_load
     assert await reload(cell, epoch) == ""
     await cell.scripts.leave("w2", well, MAX_ATTEMPTS)
     assert await reload(cell, epoch) != ""
+
+
+async def test_what_nobody_waits_for_is_offered_to_no_other_worker(cell: Cell) -> None:
+    """The order would lie in the cold queue until a worker finds that it is not wanted."""
+    epoch = await cell.worker("w1")
+    await cell.worker("w2")
+    token = await reload(cell, epoch)
+    assert await cell.scripts.refuse_load("w1", REF, token) == "no_capacity"
+    assert await cell.orders() == []
+    assert await cell.exists(cell.keys.load(REF)) == []
+    await cell.place(kept())
+    token = await cell.claim("w1", epoch)
+    assert await cell.scripts.refuse_load("w1", REF, token) == "ordered"

@@ -56,7 +56,7 @@ LOADS = [
     ),
     *of(
         "refuse_load", "refuse_load reload announce",
-        ("who_waits_is_failed_beside_a_holder", "#live_holders(ref, now) > 0 or", ""),
+        ("who_waits_is_failed_beside_a_holder", "or #live_holders(ref, now) > 0", ""),
         ("what_has_no_capacity_is_ordered_at_once", "redis.call('SET', k('no_capacity', ref)",
          "redis.call('SET', k('none', ref)"),
     ),

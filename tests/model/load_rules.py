@@ -189,10 +189,11 @@ def _refused(m: Model, worker: str, ref: str, token: str, too_large: bool) -> st
     m.state.loading.get(worker, set()).discard(ref)
     refused, own = load.refused | {worker}, int(number(m.state, worker, "budget_bytes"))
     larger = max(load.larger, own) if too_large else load.larger
-    if is_one_left(m.state, m.now, ref, refused, load.extra, larger):
+    waits = bool(m.state.parked.get(ref))
+    if (waits or load.extra) and is_one_left(m.state, m.now, ref, refused, load.extra, larger):
         m.order(ref, refused, load.extra, larger=larger)
         return "ordered"
-    if m.live_holders(ref) or (load.extra and not m.state.parked.get(ref)):
+    if not waits or m.live_holders(ref):
         m.forget(f"load:{ref}")
         m.state.no_capacity[ref] = worker
         m.lives(f"no_capacity:{ref}", NO_CAPACITY_MS)
