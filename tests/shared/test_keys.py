@@ -24,7 +24,7 @@ def methods() -> list[str]:
 
 def all_keys(keys: Keys) -> list[str]:
     """Every key that `Keys` can name, with "id" as id."""
-    fixed = [v for k, v in vars(keys).items() if k != "prefix"]
+    fixed = [v for k, v in vars(keys).items() if k not in ("prefix", "cell")]
     built = [getattr(keys, n)(*[] if n == "rq_queue" else ["id"]) for n in methods()]
     return [*fixed, *built]
 
@@ -60,7 +60,7 @@ def test_the_lua_twin_names_the_same_fixed_keys() -> None:
         names = re.findall(r"P \.\. '(\w+)'", values)
         named |= dict(zip(constants.split(", "), names, strict=True))
     keys = Keys("c")
-    assert len(named) == 19
+    assert len(named) == 22
     for constant, name in named.items():
         attribute = {"PARKED": "parked_refs", "OUTCOMES": "newest_outcomes"}.get(
             constant, constant.lower()
@@ -92,6 +92,7 @@ def test_lua_builds_no_other_key() -> None:
     }
     fixed |= {"headroom", "min_copies", "sessions", "failures", "outcomes", "refused_models"}
     fixed |= {"unhealthy", "clock", "housekeepers", "device_classes", "waiting_orders"}
+    fixed |= {"notifying", "reserved", "protocols"}
     rq = {"rq:job:", "rq:queue:cold", "rq:queue:cold.rest", "rq:queues"}
     parts = {"work:", "parked:", "none"}
     assert joined == fixed | rq | parts
