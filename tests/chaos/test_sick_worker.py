@@ -27,7 +27,7 @@ from tests.chaos.sick_worker import Trial
 PLANTED = Path(__file__).parent / "planted"
 # Beside two busy processes 0.47 to 1.68 were found; `python -m tests.chaos --sick` wants 0.9.
 LEAST_SHARE = 0.25
-WITHIN_S = 60.0
+WITHIN_S = 120.0  # it returns as soon as a caller has seen it
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -39,7 +39,6 @@ class Field:
         self._crashes = 0
         self.armed = "", ""  # point and action
         self._dead: set[int] = set()
-        self._device = 0
         self._serving: bytes | None = None  # its incarnation
         self._gone: set[bytes | None] = set()
 
@@ -81,11 +80,9 @@ class Field:
 
     def _serves(self) -> bool:
         if self._worker is None or not self._worker.running:
-            if self._device and runs(self._device):
-                return False  # it outlives its parent by a moment, and may get to a point itself
             settings = {**self._armed_by("worker"), "WARMROUTE_MEMORY_BYTES": str(BUDGET)}
             self._worker, self._crashes = self.stack.add_worker(**settings), 0
-        pid = self._device = self.stack.device_pid(self.worker)
+        pid = self.stack.device_pid(self.worker)
         # What a dead one had written may still be there for a moment.
         stale = self.shown("incarnation") in self._gone
         return self.shown("state") == b"ready" and not stale and pid not in {0, *self._dead}
@@ -130,8 +127,9 @@ class Field:
 
     def arm(self, kind: str, point: str, action: str = "kill", more: str = "") -> None:
         """From now on a process of this kind dies, or does `action`, when it gets to `point`. The
-        file is never seen half written."""
+        file is never seen half written. Others may have been struck there before."""
         self.armed = point, action
+        self.forget_strikes()
         file = self._file("gateway" if kind == "gateway" else "worker")
         fresh = file.with_suffix(".new")
         fresh.write_text(",".join(filter(None, (f"{point}:{action}", more))))

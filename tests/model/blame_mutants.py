@@ -19,8 +19,11 @@ LOADS = [
         ("for_ever", "redis.call('PEXPIRE', key, 2 * LONGEST_BACKOFF)", ""),
     ),
     *of(
-        "lib/blame", "fail_load claim_load heartbeat",
+        "lib/blame", "fail_load claim_load place sweep take_order",
         ("a_cause_of_its_own_convicts_a_class", "failure.scope == 'class' and", ""),
+    ),
+    *of(
+        "lib/blame", "fail_load claim_load heartbeat",
         ("one_convicts_a_class", "AGREEING = 32, 600000, 2", "AGREEING = 32, 600000, 1"),
         ("whoever_is_sick_is_asked", "rank < RANKS.sick", "true"),
     ),

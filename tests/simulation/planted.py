@@ -79,7 +79,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         in_lua("score + math.min(count, PER_WORKER)", "score + CRASHES"), "S2",
     ),
     "a stall of Redis, or a jump of its clock, is the death of workers": (
-        in_lua("grace = seen + lease end", "grace = 0 end"), "S3",
+        in_lua("grace = seen + lease  --", "grace = 0  --"), "S3",
     ),
     "a leap of Redis's clock is time that passed": (
         in_lua("offset = offset + leap", "offset = offset"), "T1",
