@@ -93,7 +93,9 @@ class Trial:
         ends = time.monotonic() + within_s
         try:
             fault.prepare()
-            if fault.serves_first:
+            if isinstance(fault, LostDevice):
+                self._fill_alone()
+            elif fault.serves_first:
                 self._ask(2.0)
             fault.fall_sick()
             while not wrong and time.monotonic() < ends:
@@ -104,6 +106,14 @@ class Trial:
             for key in self.ground.redis.scan_iter(self.ground.stack.keys.breaker("*")):
                 self.ground.redis.delete(key)
         return wrong
+
+    def _fill_alone(self) -> None:
+        """The first worker holds what it can, and the others nothing: it will be asked."""
+        for slot in self.ground.workers[1:]:
+            slot.kill()
+        self._ask(4.0)
+        for slot in self.ground.workers[1:]:
+            slot.await_ready()
 
     def _ask_until_shown(self, fault: Sickness) -> list[Asked]:
         """A worker notices by what it is asked; beside a busy machine that takes a while."""
