@@ -33,3 +33,21 @@ function sim.write(via, cmd, key, ...)
   sim.note(cmd, key, type(answer) == 'number' and answer or '', sim.brief({...}))
   return answer
 end
+
+function sim.drop(...)
+  local gone = 0
+  for _, key in ipairs({...}) do
+    sim.forget(key)
+    if sim.call('DEL', key) == 1 then
+      gone = gone + 1
+      sim.note('DEL', key)
+    end
+  end
+  return gone
+end
+
+function sim.shrink(via, cmd, key, ...)
+  local answer = sim.write(via, cmd, key, ...)
+  if sim.call('EXISTS', key) == 0 then sim.forget(key) end
+  return answer
+end
