@@ -43,16 +43,13 @@ class Placer:
         request may run all the same and has a record."""
         try:
             return await self._put(item, until)
+        except OutcomeUnknown:
+            raise
         except Unavailable as error:
             # (A stream entry stays at its door until it is accepted.)
             if item.ingress or not may_have_run(error):
                 raise
             lost = error
-        except Expired:
-            if item.ingress or not item.flags:
-                raise
-            # The record must not have another end than its caller got.
-            raise _unknown("Redis did not answer before the deadline") from None
         return await self._place_again(item, until, lost)
 
     async def _place_again(self, item: Placing, until: float, lost: Unavailable) -> Placed:
@@ -67,6 +64,11 @@ class Placer:
         self._waiters.set_deadline(placing, until)
         try:
             return await placing
+        except Expired:
+            if item.ingress or not item.flags:
+                raise
+            # The record must not have another end than its caller got.
+            raise _unknown("Redis did not answer before the deadline") from None
         finally:
             self._waiters.clear_deadline(placing)
 

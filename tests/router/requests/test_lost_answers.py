@@ -137,6 +137,21 @@ async def test_who_can_poll_is_not_told_an_end_that_redis_may_not_keep(far: Far)
     assert await ended() == b"expired"
 
 
+async def test_so_is_who_has_a_key_when_it_is_placed_again(far: Far) -> None:
+    """The first answer was lost, the second does not come in time."""
+    await far.lose_the_next_answer()
+    asking = asyncio.create_task(far.dispatch.submit(call(timeout_s=0.4, keep=True, **KEY)))
+
+    async def placed() -> bool:
+        return await far.queued() == 1
+
+    await wait_until(placed)
+    far.proxy.hold = True
+    with pytest.raises(OutcomeUnknown, match="before the deadline"):
+        await asking
+    far.proxy.release()
+
+
 async def test_a_deadline_is_not_held_up_by_taking_the_request_back(far: Far) -> None:
     """It was placed and waits; then Redis falls silent."""
     ticket = await far.dispatch.submit(call(timeout_s=0.05))
