@@ -3,9 +3,10 @@
     committed   Redis has answered `complete`
     given up    a large outcome: at the deadline of its request, or after `MOST_TRIES` broken tries
 
-A try is broken if the connection was lost or Redis refused while the call was under way; a Redis
-that is away breaks none. What was in a broken try goes alone from then on, behind the others: one
-outcome that cannot be delivered holds up no other.
+A try is broken if the connection was lost or Redis refused while the call was under way, and a
+call with nothing in it gets its answer afterwards: a Redis that is away, or a line that swallows
+all, breaks none. What was in a broken try goes alone from then on, behind the others: one outcome
+that cannot be delivered holds up no other.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class OutcomeLane:
                 if failures == 0:
                     log.warning("%s: outcomes are sent again until Redis answers", error)
                 failures += 1
-                self._put_back(batch, error)
+                self._put_back(batch, error, _may_be_broken(error) and await self._line_is_well())
                 if not self._waiting or self._waiting[0].repeated:  # others pass at once
                     await asyncio.sleep(wait_s(failures, FIRST_WAIT_S, LONGEST_WAIT_S))
             except TimeoutError:
@@ -124,8 +125,15 @@ class OutcomeLane:
             self._cut()
             raise
 
-    def _put_back(self, batch: list[Outgoing], error: Unavailable) -> None:
-        broken = _is_broken(error)
+    async def _line_is_well(self) -> bool:
+        """Whether a call that carries nothing gets through."""
+        try:
+            await self._send([])
+        except Unavailable:
+            return False
+        return True
+
+    def _put_back(self, batch: list[Outgoing], error: Unavailable, broken: bool) -> None:
         for item in batch:
             item.tries += broken
             item.repeated = True
@@ -171,7 +179,7 @@ def _undeliverable(item: Outgoing, error: Unavailable) -> Undeliverable:
     )
 
 
-def _is_broken(error: Unavailable) -> bool:
+def _may_be_broken(error: Unavailable) -> bool:
     """Whether the call may have failed for what it carried: Redis was there."""
     cause = error.__cause__
     return isinstance(cause, Exception) and not isinstance(cause, NotSent) and not word_of(cause)

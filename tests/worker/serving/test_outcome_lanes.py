@@ -116,7 +116,7 @@ class Calls:
         self.cuts = 0
         self.broken: set[bytes] = set()  # entries whose calls are lost
         self.stuck: set[bytes] = set()  # entries whose calls never end
-        self.away = False
+        self.away: Exception | None = None
 
     def cut(self) -> None:
         self.cuts += 1
@@ -126,7 +126,7 @@ class Calls:
         self.tried.append(entries)
         large = any(len(item.outcome) >= completions_module.LARGE_FROM_BYTES for item in items)
         if self.away:
-            raise Unavailable("Redis does not answer") from NotSent("away")
+            raise Unavailable("Redis does not answer") from self.away
         if large and self.stuck & set(entries):
             await asyncio.Event().wait()
         if large and self.broken & set(entries):
@@ -173,14 +173,15 @@ async def test_an_upload_ends_with_the_deadline_of_its_request() -> None:
     assert isinstance(unpack_error(ends(calls)[b"1-0"].outcome), Expired)
 
 
-async def test_while_redis_is_away_nothing_is_given_up() -> None:
-    """Large or small, however often it is tried."""
+@pytest.mark.parametrize("away", [NotSent("away"), ConnectionError("lost"), TimeoutError("dark")])
+async def test_while_redis_is_away_nothing_is_given_up(away: Exception) -> None:
+    """Large or small, however often it is tried, whether a line is refused or swallows all."""
     calls, settled = Calls(), []
-    calls.away = True
+    calls.away = away
     done = Completions(calls, Member, settled.extend)
     done.add([outcome(1, 100_000), outcome(2)])
     await wait_until(lambda: len(calls.tried) > 4 * outcome_lane.MOST_TRIES)
-    calls.away = False
+    calls.away = None
     await done.drain()
     assert {c.status for c in calls.committed} == {"succeeded"}
     assert sorted(settled) == [b"1-0", b"2-0"]
