@@ -16,7 +16,7 @@ from shared.keys import Keys
 from shared.redis_url import options_of
 from shared.scripts import GatewayScripts
 
-CHANNELS = 5
+CHANNELS = 6
 CONNECTIONS = CHANNELS + 1  # and one for what is asked rarely, which takes up to 16
 
 
@@ -28,8 +28,10 @@ class CellLinks:
         self.keys = Keys(address.name)
         self.client: Redis = open_redis(self.url)
         # Each blocking reader has a channel of its own: it would delay the commands behind it.
-        self._channels = [Channel(self.url) for _ in range(CHANNELS)]
+        self._channels = [Channel(self.url) for _ in range(CHANNELS - 1)]
         self.calls, self.replies, self.ingress, self.outbox, self.news = self._channels
+        self.lists = Channel(self.url, at_once=False)  # that may be long
+        self._channels.append(self.lists)
         self.scripts = GatewayScripts(self.calls, self.keys)
         self.loaded = LoadedVersions(self.calls, self.keys, self.scripts)
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import hiredis
@@ -21,7 +23,7 @@ from shared.backoff import Backoff
 from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, keep_alive
 from shared.liveness import LOOKS, Liveness
 from shared.redis_url import options_of, tls_context
-from shared.refusals import UNUSABLE, NotSent, reply_error, word_of
+from shared.refusals import UNUSABLE, not_sent, reply_error
 from shared.resp import packed
 
 CLOSE_TIMEOUT_S = 1.0
@@ -31,12 +33,13 @@ class Channel:
     """`execute_command` like redis-py's, without response callbacks. Errors are redis-py's.
 
     While Redis cannot be reached, calls fail at once between two tries to connect: a crowd of
-    callers never waits for one connect timeout each.
+    callers never waits for one connect timeout each. `at_once`: each command goes out when it is
+    made; else all of one turn of the loop together, for less processor time.
     """
 
-    def __init__(self, url: str) -> None:
-        self._options = options_of(url)
-        self._tls = tls_context(url)
+    def __init__(self, url: str, *, at_once: bool = True) -> None:
+        self._new_link = partial(_Link, at_once)
+        self._options, self._tls = options_of(url), tls_context(url)
         self._link: _Link | None = None
         self._opening: asyncio.Task[None] | None = None
         self._backoff = Backoff()
@@ -49,6 +52,19 @@ class Channel:
         if link is None or link.lost is not None:
             link = await self._connect()
         return await link.call(args)
+
+    async def execute_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send commands, and await all of their answers. An error is an answer."""
+        link = self._link
+        if link is None or link.lost is not None:
+            link = await self._connect()
+        answers = [link.call(args) for args in commands]
+        try:
+            await asyncio.wait(answers[-1:])
+        finally:
+            for answer in answers:
+                answer.cancel()  # what has no answer: the caller went away
+        return [answer.exception() or answer.result() for answer in answers]
 
     async def aclose(self) -> None:
         """Close the connection for good; calls in flight and later ones fail."""
@@ -70,12 +86,12 @@ class Channel:
         if self._opening is None:
             self._forget_lost()
             if self._is_closed or self._backoff.waits():
-                raise _again(self._error)
+                raise not_sent(self._error)
             self._opening = asyncio.create_task(self._try())
         opening = self._opening
         await asyncio.wait([opening])  # a cancelled caller leaves it to the others
         if opening.cancelled() or self._link is None:
-            raise _again(self._error)
+            raise not_sent(self._error)
         return self._link
 
     def _forget_lost(self) -> None:
@@ -98,10 +114,10 @@ class Channel:
     async def _open(self) -> _Link:
         loop, options = asyncio.get_running_loop(), self._options
         if "path" in options:
-            _, link = await loop.create_unix_connection(_Link, options["path"])
+            _, link = await loop.create_unix_connection(self._new_link, options["path"])
         else:
             _, link = await loop.create_connection(
-                _Link, options.get("host", "localhost"), options.get("port", 6379),
+                self._new_link, options.get("host", "localhost"), options.get("port", 6379),
                 ssl=self._tls,
             )  # fmt: skip
         try:
@@ -120,23 +136,16 @@ class Channel:
             await link.call(("SELECT", options["db"]))
 
 
-def _again(error: Exception) -> redis.exceptions.RedisError:
-    """An error of its own for each caller: a shared one would gather all their tracebacks."""
-    if isinstance(error, redis.exceptions.RedisError) and word_of(error):
-        return type(error)(str(error))
-    return NotSent(f"cannot connect: {error}")
-
-
 class _Link(asyncio.Protocol):
     """One connection. Answers come in the order of the calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: bool) -> None:
+        self._at_once = at_once
         self._reader = hiredis.Reader(replyError=reply_error)
         self._pending: deque[asyncio.Future[Any]] = deque()
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
-        self._opened = clock.monotonic()
-        self._closed = asyncio.Event()
+        self._opened, self._closed = clock.monotonic(), asyncio.Event()
         self.lasted_s = 0.0  # once it is lost
         self.lost: Exception | None = None  # no new calls; those in flight may have answers yet
 
@@ -146,14 +155,15 @@ class _Link(asyncio.Protocol):
         self._liveness = Liveness(self._transport)
         # uvloop keeps what is written until its turn ends; with this it goes out at once. So the
         # count of a start has left before the device starts what it counts.
-        self._transport.set_write_buffer_limits(high=0)
+        if self._at_once:
+            self._transport.set_write_buffer_limits(high=0)
         keep_alive(transport.get_extra_info("socket"))
 
     def call(self, args: tuple[Any, ...]) -> asyncio.Future[Any]:
         """Write a command; the future of its answer."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if self.lost is not None:
-            future.set_exception(_again(self.lost))
+            future.set_exception(not_sent(self.lost))
             return future
         pieces = packed(args)
         self._pending.append(future)
@@ -193,10 +203,8 @@ class _Link(asyncio.Protocol):
         self._fail(redis.exceptions.ConnectionError(str(error or "connection closed")))
 
     def _dismiss(self, reply: object) -> None:
-        """Accept no new calls: the address may lead to another server by now.
-
-        (In an answer without a request, Redis reports why it closes the connection.)
-        """
+        """Accept no new calls: the address may lead to another server by now. (In an answer without
+        a request, Redis reports why it closes the connection.)"""
         error = reply if isinstance(reply, Exception) else None
         self._lose(error or redis.exceptions.ConnectionError("an answer without a request"))
 
@@ -226,8 +234,7 @@ class _Link(asyncio.Protocol):
             return
         left = self._liveness.left_s(self._loop.time(), COMMAND_TIMEOUT_S)
         if left > 0:
-            wait = min(left, COMMAND_TIMEOUT_S / LOOKS)
-            self._watch = self._loop.call_later(wait, self._check)
+            self._watch = self._loop.call_later(min(left, COMMAND_TIMEOUT_S / LOOKS), self._check)
             return
         self._fail(redis.exceptions.TimeoutError("no answer in time"))
         self._transport.abort()
