@@ -19,7 +19,7 @@ from shared.connection import redis_errors
 from shared.keys import Keys
 from shared.protocol import NUMBERS
 
-CHUNK = 128  # entries or models that one call moves at most
+CHUNK = 80  # entries or models that one call moves at most: 3 to 4 ms of Redis 6.2
 _USES = re.compile(r"^-- use: (.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"--[^\n]*")
 _LOCALS = re.compile(r"^local (?:function )?(\w+(?:, \w+)*)", re.MULTILINE)
