@@ -90,6 +90,14 @@ def gist(name: str, value: object) -> object:
     return {ref: use[:2] for ref, use in msgspec.json.decode(value).items()}
 
 
+def hits(fields: Mapping[str, object]) -> dict[str, int]:
+    """How often each copy was used, of encoded fields."""
+    copies = fields.get("copies")
+    if not isinstance(copies, str):
+        return {}
+    return {ref: use[3] for ref, use in msgspec.json.decode(copies).items()}
+
+
 def decode(record: Mapping[str, str]) -> WorkerReport:
     """The report in a worker's record. Fields of a newer release are ignored; what is missing or
     cannot be read has its default."""
