@@ -18,7 +18,7 @@ from typing import Any
 from shared import clock, statuses
 from shared.channel import Channel
 from shared.config import WorkerConfig
-from shared.connection import redis_errors, refuses_data
+from shared.connection import COMMAND_TIMEOUT_S, redis_errors, refuses_data
 from shared.errors import Unavailable, WarmrouteError
 from shared.keys import Keys
 from shared.scripts import WorkerScripts
@@ -30,6 +30,7 @@ from worker.supervisor.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
+REST_S = COMMAND_TIMEOUT_S / 2
 TICK_S = 0.25
 TURN_S = 0.5
 CLOSE_S = 2.0
@@ -51,8 +52,8 @@ class HeartbeatThread:
         self._end = end
         self._every_s = min(BEAT_EVERY_S, config.lease_s / 4)
         self._answer_s = config.lease_s / 2  # then another connection is tried
-        # A worker at rest leaves out every other beat: still within the quarter of a lease.
-        self._rest_s = self._every_s * (2 if 2 * self._every_s <= config.lease_s / 4 else 1)
+        # Of a worker without news: its blocking read ends within half of its connection's timeout.
+        self._rest_s = max(self._every_s, min(REST_S, config.lease_s / 4))
         self._watchdog = Watchdog(
             progress,
             tick_s=TICK_S,
@@ -138,18 +139,20 @@ class HeartbeatThread:
                 pause = self._every_s if self._membership.has_news() else self._rest_s
                 await self._renew(scripts)
                 self._due = clock.monotonic() + pause
-                looking = asyncio.get_running_loop().call_later(self._every_s, self._look_for_news)
+                looking = asyncio.create_task(self._look_for_news())
                 try:
                     await self._wait_for_orders(channel)
                 finally:
                     looking.cancel()
 
-    def _look_for_news(self) -> None:
+    async def _look_for_news(self) -> None:
         """The next beat is not put off if it has something to write."""
-        if self._due - clock.monotonic() > SHORTEST_S and self._membership.has_news():
-            self._due = clock.monotonic()
-            if self._orders is not None and self._orders.waiting and self._order is None:
-                self._on_main(self._orders.wake())
+        while self._due - clock.monotonic() > self._every_s:
+            await asyncio.sleep(self._every_s)
+            if self._membership.has_news():
+                self._due = clock.monotonic()
+                if self._orders is not None and self._orders.waiting and self._order is None:
+                    self._on_main(self._orders.wake())
 
     async def _wait_for_orders(self, channel: Channel) -> None:
         """Hand orders to the main loop until the next beat is due; TimeoutError if the connection

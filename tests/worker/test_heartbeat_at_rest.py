@@ -1,4 +1,4 @@
-"""A worker at rest beats half as often: what is new, and its end, do not wait for its read."""
+"""A worker at rest beats less often: what is new, and its end, do not wait for its read."""
 
 from __future__ import annotations
 

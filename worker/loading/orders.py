@@ -6,7 +6,7 @@ worker does not take it, or dies, another one takes it after a head start. Eithe
 invitation (ref, token); the script `claim_load` decides which worker loads.
 
 One blocking read waits for both, on the connection of the heartbeat and between two beats
-(`worker/heartbeat.py`), so that an idle worker costs Redis one read in two seconds. What it popped
+(`worker/heartbeat.py`), so that an idle worker costs Redis one read in 2.5 seconds. What it popped
 is handed to the event loop, one order at a time: a loop that stands still takes no second one. No
 order waits for what another one leads to: loads, unloads and refusals go on in the background.
 """
