@@ -1,5 +1,6 @@
 -- complete: delete the work entries AND publish their outcomes, or neither.
 -- use: keys, constants, queued, outcomes, publish
+-- rarely: record_failure, count_success, count_kept, write_counts
 -- KEYS[1] prefix. ARGV: now, worker, epoch, then per item: entry, id, reply gateway, flags, status
 --   (succeeded | failed | expired), outcome, ref, and of a failure its full cause (or '').
 -- Returns per item 1 won | 0 lost (repeat, cancelled, moved); {-1} if fenced.
