@@ -43,6 +43,13 @@ class Channel:
         self._is_closed = False
         self._error: Exception = redis.exceptions.ConnectionError("never connected")
 
+    @property
+    def since(self) -> float:
+        """When the connection in use was opened, of `clock.monotonic`; inf while there is none.
+        Since an earlier one Redis may have failed over, and lost what it said."""
+        link = self._link
+        return link.opened if link is not None and link.lost is None else float("inf")
+
     async def execute_command(self, *args: Any) -> Any:
         """Send one command and await its answer. ConnectionError: it may or may not have run."""
         link = self._link
@@ -135,7 +142,7 @@ class _Link(asyncio.Protocol):
         self._pending: deque[asyncio.Future[Any]] = deque()
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
-        self._opened = clock.monotonic()
+        self.opened = clock.monotonic()
         self._closed = asyncio.Event()
         self.lasted_s = 0.0  # once it is lost
         self.lost: Exception | None = None  # no new calls; those in flight may have answers yet
@@ -203,7 +210,7 @@ class _Link(asyncio.Protocol):
     def _lose(self, error: Exception) -> None:
         if self.lost is None:
             self.lost = error
-            self.lasted_s = clock.monotonic() - self._opened
+            self.lasted_s = clock.monotonic() - self.opened
 
     async def aclose(self) -> None:
         """Close; returns when the socket is closed too, which an unread write may delay."""

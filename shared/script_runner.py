@@ -54,6 +54,11 @@ class ScriptRunner:
         if failpoints.ACTIVE:
             self._run = self._run_past_failpoints  # type: ignore[method-assign]
 
+    @property
+    def since(self) -> float:
+        """See `Channel`."""
+        return self._channel.since
+
     def cut(self) -> None:
         """Give up the calls in flight, whatever is on its way; later ones use a new connection."""
         self._channel.cut()

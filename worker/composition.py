@@ -171,6 +171,7 @@ class Composition:
             self._inflight.release,
             self._shared_memory,
             large=WorkerScripts(self._large, self._keys),
+            reads_since=lambda: self._reads.since,
         )
         self.receiver = Receiver(
             self._reads, self._keys, context.membership, context.batcher, self._inflight,

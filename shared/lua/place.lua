@@ -24,7 +24,7 @@ local function ensure_replies(gateway)
   if known[gateway] then return end
   known[gateway] = true
   local replies = k('replies', gateway)  -- a FLUSHALL deletes it; the reply must not be lost too
-  if redis.call('EXISTS', replies) == 1 then return end
+  if redis.call('EXISTS', replies, replies .. UNREAD) > 0 then return end
   redis.call('XADD', replies, '*', 'id', '')
   redis.call('PEXPIRE', replies, REPLIES_TTL_MS)
 end

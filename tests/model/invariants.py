@@ -105,6 +105,7 @@ def _every_key_has_a_lifetime(state: State) -> None:
                 f"{kind}:{name}".rstrip(":") in state.expires, f"I25: {kind}:{name} has no lifetime"
             )
     must("protocols" in state.expires or not state.rows, "I25: protocols has no lifetime")
+    must("withdrawn" in state.expires or not state.withdrawn, "I25: withdrawn has no lifetime")
     for worker in state.work:
         must(worker in state.leases, f"I25: nobody will ever delete work:{worker}")
 

@@ -28,6 +28,7 @@ for _planted in mutants.ALL:
 FAVOURED_BY |= {"copies": {("place", "heartbeat")}, "take_told": {("take_told", "order_unload")}}
 # Rules that lead to an outcome which those of its script seldom reach.
 LEADING_TO = {
+    "begin: cancelled": ("place", "read", "cancel", "begin"),
     "blame: all agree": ("claim_load", "fail_load"),
     "copies: spilled": ("announce", "place", "heartbeat"),
     "crashes: outweighed": ("crashed_before", "announce", "begin", "complete"),
@@ -45,7 +46,7 @@ OUTCOMES = {
     "announce": "all part stale fenced",
     "publish_reply": "answered, too late, refused",
     "blame": "a class, all agree",
-    "begin": "run, expired, gone, fenced, no group",
+    "begin": "run, expired, gone, cancelled, fenced, no group",
     "cancel": "cancelled unknown expired failed succeeded late",
     "claim_load": "claimed suspect stale unwanted refused later fenced",
     "close_session": "closed none",
