@@ -40,6 +40,9 @@ def check(state: State, now: int, lost: set[str]) -> None:
         _a_quarantine_that_waits_for_a_probe_has_one(state, now)
     _every_key_has_a_lifetime(state)
     check_copies(state)
+    unwanted = {ref for ref, load in state.loads.items() if load.phase == "ordered"}
+    unwanted -= {ref for ref, load in state.loads.items() if load.extra} | state.waiting
+    must(not unwanted, f"{unwanted} are ordered, and nobody waits for them")
     for letter in state.dead_letters.values():
         if letter["kind"] == "request" and letter["id"]:  # else an answer that nobody got
             must(letter["fingerprint"] == sha1(letter["body"]), "I15: body")

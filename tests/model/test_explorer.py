@@ -33,6 +33,8 @@ LEADING_TO = {
     "crashes: outweighed": ("crashed_before", "announce", "begin", "complete"),
     "order_copy: resting": ("order_copy", "claim_load", "fail_load"),
     "sweep: backing off": ("claim_load", "fail_load", "sweep"),
+    "sweep: forgotten": ("refuse_load", "sweep"),
+    "sweep: placed": ("refuse_load", "sweep"),
     "take_told: unload": ("announce", "order_unload", "take_told"),
 }
 
