@@ -122,7 +122,7 @@ class HeartbeatThread:
 
     async def _renew_always(self) -> None:
         while True:
-            channel = Channel(self._redis_url)
+            channel = Channel(self._redis_url, self._keys.cell)
             try:
                 await self._renew_over(channel)
             except Exception:
