@@ -83,10 +83,6 @@ LOADS = [
         ("only_the_first_field_is_noted", "for i = 5, #ARGV, 2 do", "for i = 5, 5 do"),
     ),
     *of(
-        "lib/order", "fail_load claim_load reload",
-        ("what_nobody_waits_for_is_ordered", "if not required then", "if false then"),
-    ),
-    *of(
         "fail_load", "fail_load claim_load reload",
         ("any_token_will_do", "if r[1] ~= ARGV[4] or", "if not r[1] or"),
         ("a_passing_cause_ends_requests", "  if temporary then\n", "  if false then\n"),

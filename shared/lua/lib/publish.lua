@@ -30,7 +30,10 @@ local function publish(item, status, worker, outcome, now)
   local sent = item.reply == '' or reply(item.reply, item.id, status, worker, cold, outcome)
   -- A gateway that stops has no stream any more, and may have written a record (hand_over).
   local record = not sent or has_flag(item.flags, KEEP)
-  if not record then return record_failure(item, status, worker, cold, outcome, now) end
+  if not record then
+    if status ~= 'succeeded' then record_failure(item, status, worker, cold, outcome, now) end
+    return
+  end
   local key = k('request', item.id)
   redis.call('ZREM', DEADLINES, item.id)
   local kept = redis.call('HMGET', key, 'flags', 'watchers', 'reply_to', 'model', 'idempotency')
