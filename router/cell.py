@@ -181,8 +181,9 @@ class Cell:
         shared, keys, scripts = self._shared, self._links.keys, self._links.scripts
         calls, config = self._links.calls, shared.config
         ingress = Ingress(
-            self._links.ingress, keys, scripts, self.intake, shared.gateway, config.max_body_bytes
-        )
+            self._links.ingress, keys, scripts, self.intake, shared.gateway, config.max_body_bytes,
+            lambda: self._links.location.in_cluster,
+        )  # fmt: skip
         outbox = Outbox(self._links.outbox, keys, scripts, shared.gateway, shared.processes)
         many = len(shared.cells.names) > 1
         own = partial(shared.shares.of, self.name) if many else None

@@ -22,6 +22,7 @@ from shared import clock
 from shared.backoff import Backoff
 from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, keep_alive
 from shared.liveness import LOOKS, Liveness
+from shared.location import Address, location_of
 from shared.redis_url import options_of, tls_context
 from shared.refusals import UNUSABLE, not_sent, reply_error
 from shared.resp import packed
@@ -30,21 +31,23 @@ CLOSE_TIMEOUT_S = 1.0
 
 
 class Channel:
-    """`execute_command` like redis-py's, without response callbacks. Errors are redis-py's.
+    """`execute_command` like redis-py's, without response callbacks. Errors are redis-py's. With
+    `cell` it leads to the node of a Redis Cluster that has the cell. While Redis cannot be reached,
+    calls fail at once between two tries to connect: no crowd waits for one timeout each."""
 
-    While Redis cannot be reached, calls fail at once between two tries to connect: a crowd of
-    callers never waits for one connect timeout each. `at_once`: each command goes out when it is
-    made; else all of one turn of the loop together, for less processor time.
-    """
-
-    def __init__(self, url: str, *, at_once: bool = True) -> None:
-        self._new_link = partial(_Link, at_once)
+    def __init__(self, url: str, cell: str = "") -> None:
         self._options, self._tls = options_of(url), tls_context(url)
+        self._location = location_of(url, cell)
         self._link: _Link | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._backoff = Backoff()
-        self._is_closed = False
+        self._backoff, self._is_closed = Backoff(), False
         self._error: Exception = redis.exceptions.ConnectionError("never connected")
+
+    @property
+    def since(self) -> float:
+        """When the connection in use was opened, of `clock.monotonic`; inf while there is none."""
+        link = self._link
+        return link.opened if link is not None and link.lost is None else float("inf")
 
     async def execute_command(self, *args: Any) -> Any:
         """Send one command and await its answer. ConnectionError: it may or may not have run."""
@@ -54,10 +57,11 @@ class Channel:
         return await link.call(args)
 
     async def execute_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Send commands, and await all of their answers. An error is an answer."""
+        """Send commands in one piece, and await all of their answers. An error is an answer."""
         link = self._link
         if link is None or link.lost is not None:
             link = await self._connect()
+        link._transport.set_write_buffer_limits()  # from now on what is written in a turn is kept
         answers = [link.call(args) for args in commands]
         try:
             await asyncio.wait(answers[-1:])
@@ -98,30 +102,28 @@ class Channel:
         if self._link is not None and self._link.lost is not None:
             self._error = self._link.lost
             self._backoff.lost(self._link.lasted_s)
+            self._location.note(self._link.lost, self._link.at)
             self._link = None
 
     async def _try(self) -> None:
         """Stores an error instead of raising it: there may be no caller left."""
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                self._link = await self._open()
+            self._link = await self._location.reach(self._open, CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError, redis.exceptions.RedisError) as error:
             self._error = error
             self._backoff.failed()
         finally:
             self._opening = None
 
-    async def _open(self) -> _Link:
-        loop, options = asyncio.get_running_loop(), self._options
-        if "path" in options:
-            _, link = await loop.create_unix_connection(self._new_link, options["path"])
+    async def _open(self, at: Address) -> _Link:
+        loop, make = asyncio.get_running_loop(), partial(_Link, at)
+        if at.host:
+            _, link = await loop.create_connection(make, at.host, at.port, ssl=self._tls)
         else:
-            _, link = await loop.create_connection(
-                self._new_link, options.get("host", "localhost"), options.get("port", 6379),
-                ssl=self._tls,
-            )  # fmt: skip
+            _, link = await loop.create_unix_connection(make, self._options["path"])
         try:
             await self._greet(link)
+            await self._location.settle(lambda *args: link.call(args), at)
         except BaseException:
             link.abort()
             raise
@@ -139,13 +141,12 @@ class Channel:
 class _Link(asyncio.Protocol):
     """One connection. Answers come in the order of the calls."""
 
-    def __init__(self, at_once: bool) -> None:
-        self._at_once = at_once
+    def __init__(self, at: Address) -> None:
+        self.at, self._loop = at, asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=reply_error)
         self._pending: deque[asyncio.Future[Any]] = deque()
-        self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
-        self._opened, self._closed = clock.monotonic(), asyncio.Event()
+        self.opened, self._closed = clock.monotonic(), asyncio.Event()
         self.lasted_s = 0.0  # once it is lost
         self.lost: Exception | None = None  # no new calls; those in flight may have answers yet
 
@@ -155,8 +156,7 @@ class _Link(asyncio.Protocol):
         self._liveness = Liveness(self._transport)
         # uvloop keeps what is written until its turn ends; with this it goes out at once. So the
         # count of a start has left before the device starts what it counts.
-        if self._at_once:
-            self._transport.set_write_buffer_limits(high=0)
+        self._transport.set_write_buffer_limits(high=0)
         keep_alive(transport.get_extra_info("socket"))
 
     def call(self, args: tuple[Any, ...]) -> asyncio.Future[Any]:
@@ -180,12 +180,12 @@ class _Link(asyncio.Protocol):
         self._reader.feed(data)
         self._liveness.received(self._loop.time())
         while (reply := self._reader.gets()) is not False:
-            future = self._next_pending()
-            if isinstance(reply, UNUSABLE) or future is None:
+            future, is_error = self._next_pending(), isinstance(reply, Exception)
+            if future is None or (is_error and isinstance(reply, UNUSABLE)):
                 self._dismiss(reply)
             if future is None or future.done():
                 continue  # its caller went away
-            if isinstance(reply, Exception):
+            if is_error:
                 future.set_exception(reply)
             else:
                 future.set_result(reply)
@@ -211,7 +211,7 @@ class _Link(asyncio.Protocol):
     def _lose(self, error: Exception) -> None:
         if self.lost is None:
             self.lost = error
-            self.lasted_s = clock.monotonic() - self._opened
+            self.lasted_s = clock.monotonic() - self.opened
 
     async def aclose(self) -> None:
         """Close; returns when the socket is closed too, which an unread write may delay."""

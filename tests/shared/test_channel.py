@@ -175,7 +175,7 @@ async def test_a_unix_socket_will_do(tmp_path) -> None:
 
 async def test_many_commands_of_one_caller_are_answered_in_order(cell: Cell) -> None:
     """With an error in its place; beside other callers, and after one that went away."""
-    lists = Channel(cell.url, at_once=False)
+    lists = Channel(cell.url)
     try:
         commands = [("ECHO", b"%d" % n) for n in range(300)]
         left = asyncio.ensure_future(lists.execute_all(commands))
@@ -195,7 +195,7 @@ async def test_many_commands_of_one_caller_are_answered_in_order(cell: Cell) -> 
 
 
 async def test_a_lost_connection_is_the_answer_to_all_that_is_left(own_redis: RedisServer) -> None:
-    lists = Channel(own_redis.url, at_once=False)
+    lists = Channel(own_redis.url)
     try:
         await lists.execute_command("PING")
         call = asyncio.ensure_future(lists.execute_all([("BLPOP", "none", 0), ("PING",)]))

@@ -133,7 +133,7 @@ async def test_a_policy_that_forbids_a_model_forbids_no_other(
     repository = weed.repository(prefix, proxy.url)
     rows = await asyncio.to_thread(repository.list_all)
     assert [(row.name, row.versions, bool(row.error)) for row in rows] == [
-        ("a", [1], False), ("c", [], True), ("z", [1], False),
+        ("a", (1,), False), ("c", (), True), ("z", (1,), False),
     ]  # fmt: skip
     assert "AccessDenied" in rows[1].error
 
