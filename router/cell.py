@@ -179,8 +179,9 @@ class Cell:
         shared, keys, scripts = self._shared, self._links.keys, self._links.scripts
         calls, config = self._links.calls, shared.config
         ingress = Ingress(
-            self._links.ingress, keys, scripts, self.intake, shared.gateway, config.max_body_bytes
-        )
+            self._links.ingress, keys, scripts, self.intake, shared.gateway, config.max_body_bytes,
+            lambda: self._links.location.in_cluster,
+        )  # fmt: skip
         outbox = Outbox(self._links.outbox, keys, scripts, shared.gateway, shared.processes)
         preload = Preload(shared.catalog, calls, keys, scripts, self._owns)
         left = LeftModels(calls, keys, scripts, shared.catalog)

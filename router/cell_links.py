@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from redis.asyncio import Redis
 
@@ -13,7 +12,7 @@ from shared.channel import Channel
 from shared.connection import open_redis, redis_errors
 from shared.errors import ConfigError
 from shared.keys import Keys
-from shared.redis_url import options_of
+from shared.location import followed, location_of
 from shared.scripts import GatewayScripts
 
 CHANNELS = 5
@@ -26,9 +25,10 @@ class CellLinks:
     def __init__(self, address: CellAddress) -> None:
         self.name, self.url = address.name, address.redis_url
         self.keys = Keys(address.name)
-        self.client: Redis = open_redis(self.url)
+        self.location = location_of(self.url, self.name)
+        self.client: Redis = open_redis(self.url, self.name)
         # Each blocking reader has a channel of its own: it would delay the commands behind it.
-        self._channels = [Channel(self.url) for _ in range(CHANNELS)]
+        self._channels = [Channel(self.url, self.name) for _ in range(CHANNELS)]
         self.calls, self.replies, self.ingress, self.outbox, self.news = self._channels
         self.scripts = GatewayScripts(self.calls, self.keys)
         self.loaded = LoadedVersions(self.calls, self.keys, self.scripts)
@@ -36,22 +36,46 @@ class CellLinks:
     async def refuse_others(self, links: Iterable[CellLinks]) -> None:
         """ConfigError if another of these cells lives in this Redis, and is said to live elsewhere.
         Unavailable."""
-        others = {other.keys.epoch: other for other in links if other.name != self.name}
-        for epoch, other in others.items():
-            with redis_errors():
-                is_there = await self.calls.execute_command("EXISTS", epoch)
-            if is_there and await other.database() != await self.database():
+        for other in links:
+            if other.name == self.name or self._shares_with(other):
+                continue
+            if await self._holds(other):
                 raise ConfigError(
                     f"its Redis holds cell {other.name!r}, which the list has at another Redis: "
                     f"are the two exchanged? (Keys left by a cell that has moved: delete "
                     f"{other.keys.prefix}:* there)"
                 )
 
-    async def database(self) -> tuple[Any, ...]:
+    async def database(self) -> tuple[str, int]:
         """What names its Redis, whatever the address. Unavailable."""
+        return await self._database(self.client, self.keys)
+
+    def _shares_with(self, other: CellLinks) -> bool:
+        """Whether the list plainly has both at one Redis, or in one Redis Cluster."""
+        return other.url == self.url or self.location.has_node(other.location.named)
+
+    async def _holds(self, other: CellLinks) -> bool:
+        """Whether that cell is in this Redis, or Redis Cluster, and its own address leads to
+        another one."""
+        if not self.location.in_cluster:
+            return await self._has(self.client, other)
+        client = open_redis(self.url, other.name, connections=1)  # another node may have it
+        try:
+            return await self._has(client, other)
+        finally:
+            await client.aclose()
+
+    async def _has(self, client: Redis, other: CellLinks) -> bool:
         with redis_errors():
-            info = await self.client.info("server")
-        return info["run_id"], int(options_of(self.url).get("db") or 0)
+            if not await followed(lambda: client.exists(other.keys.epoch)):
+                return False
+        return await self._database(client, other.keys) != await other.database()
+
+    async def _database(self, client: Redis, keys: Keys) -> tuple[str, int]:
+        with redis_errors():
+            await followed(lambda: client.exists(keys.prefix))
+            info = await client.info("server")
+        return info["run_id"], self.location.database
 
     async def aclose(self) -> None:
         """Close them all."""

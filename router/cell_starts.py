@@ -15,6 +15,7 @@ from router.cell_links import CONNECTIONS, CellLinks
 from shared.config import RouterConfig
 from shared.connection import redis_errors
 from shared.errors import ConfigError, Unavailable
+from shared.location import followed
 from shared.redis_check import check_redis
 from shared.redis_kind import check_kind
 from shared.tasks import BackgroundTasks
@@ -22,6 +23,8 @@ from shared.tasks import BackgroundTasks
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+REFUSES = redis.exceptions.AuthenticationError, redis.exceptions.ResponseError
+MOVES = redis.exceptions.AskError, redis.exceptions.ClusterDownError
 
 
 class Member(NamedTuple):
@@ -90,9 +93,9 @@ class CellStarts:
 
     async def _begin(self, member: Member) -> None:
         links, strict = member.links, bool(self._config.strict)
-        await check_kind(links.client, links.keys)
+        await check_kind(links.client, links.keys, links.url)
         for warning in await check_redis(
-            links.client, links.url, strict=strict, connections=CONNECTIONS
+            links.client, links.url, cell=links.name, strict=strict, connections=CONNECTIONS
         ):
             log.warning("Redis%s: %s", f" of cell {links.name}" if self._many else "", warning)
         try:
@@ -107,11 +110,11 @@ class CellStarts:
 
 
 async def _knock(links: CellLinks) -> None:
-    """Unavailable if its Redis does not answer. One that refuses the password does: its check shows
-    what is wrong."""
+    """Unavailable if its Redis does not answer, or no node of its Redis Cluster has the cell. One
+    that refuses does answer: its check shows what is wrong."""
     try:
         with redis_errors():
-            await links.client.ping()
+            await followed(lambda: links.client.exists(links.keys.prefix))
     except Unavailable as error:
-        if not isinstance(error.__cause__, redis.exceptions.AuthenticationError):
+        if not isinstance(error.__cause__, REFUSES) or isinstance(error.__cause__, MOVES):
             raise

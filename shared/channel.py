@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import Any, cast
 
 import hiredis
@@ -20,6 +21,7 @@ from shared import clock
 from shared.backoff import Backoff
 from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, keep_alive
 from shared.liveness import LOOKS, Liveness
+from shared.location import Address, location_of
 from shared.redis_url import options_of, tls_context
 from shared.refusals import UNUSABLE, NotSent, reply_error, word_of
 from shared.resp import packed
@@ -28,20 +30,29 @@ CLOSE_TIMEOUT_S = 1.0
 
 
 class Channel:
-    """`execute_command` like redis-py's, without response callbacks. Errors are redis-py's.
+    """`execute_command` like redis-py's, without response callbacks. Errors are redis-py's. With
+    `cell` it leads to the node of a Redis Cluster that has the cell.
 
     While Redis cannot be reached, calls fail at once between two tries to connect: a crowd of
     callers never waits for one connect timeout each.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, cell: str = "") -> None:
         self._options = options_of(url)
+        self._location = location_of(url, cell)
         self._tls = tls_context(url)
         self._link: _Link | None = None
         self._opening: asyncio.Task[None] | None = None
         self._backoff = Backoff()
         self._is_closed = False
         self._error: Exception = redis.exceptions.ConnectionError("never connected")
+
+    @property
+    def since(self) -> float:
+        """When the connection in use was opened, of `clock.monotonic`; inf while there is none.
+        Since an earlier one Redis may have failed over, and lost what it said."""
+        link = self._link
+        return link.opened if link is not None and link.lost is None else float("inf")
 
     async def execute_command(self, *args: Any) -> Any:
         """Send one command and await its answer. ConnectionError: it may or may not have run."""
@@ -82,30 +93,29 @@ class Channel:
         if self._link is not None and self._link.lost is not None:
             self._error = self._link.lost
             self._backoff.lost(self._link.lasted_s)
+            self._location.note(self._link.lost, self._link.at)
             self._link = None
 
     async def _try(self) -> None:
         """Stores an error instead of raising it: there may be no caller left."""
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                self._link = await self._open()
+            self._link = await self._location.reach(self._open, CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError, redis.exceptions.RedisError) as error:
             self._error = error
             self._backoff.failed()
         finally:
             self._opening = None
 
-    async def _open(self) -> _Link:
-        loop, options = asyncio.get_running_loop(), self._options
-        if "path" in options:
-            _, link = await loop.create_unix_connection(_Link, options["path"])
+    async def _open(self, at: Address) -> _Link:
+        loop = asyncio.get_running_loop()
+        make = partial(_Link, at)
+        if at.host:
+            _, link = await loop.create_connection(make, at.host, at.port, ssl=self._tls)
         else:
-            _, link = await loop.create_connection(
-                _Link, options.get("host", "localhost"), options.get("port", 6379),
-                ssl=self._tls,
-            )  # fmt: skip
+            _, link = await loop.create_unix_connection(make, self._options["path"])
         try:
             await self._greet(link)
+            await self._location.settle(lambda *args: link.call(args), at)
         except BaseException:
             link.abort()
             raise
@@ -130,12 +140,13 @@ def _again(error: Exception) -> redis.exceptions.RedisError:
 class _Link(asyncio.Protocol):
     """One connection. Answers come in the order of the calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: Address) -> None:
+        self.at = at
         self._reader = hiredis.Reader(replyError=reply_error)
         self._pending: deque[asyncio.Future[Any]] = deque()
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
-        self._opened = clock.monotonic()
+        self.opened = clock.monotonic()
         self._closed = asyncio.Event()
         self.lasted_s = 0.0  # once it is lost
         self.lost: Exception | None = None  # no new calls; those in flight may have answers yet
@@ -170,12 +181,12 @@ class _Link(asyncio.Protocol):
         self._reader.feed(data)
         self._liveness.received(self._loop.time())
         while (reply := self._reader.gets()) is not False:
-            future = self._next_pending()
-            if isinstance(reply, UNUSABLE) or future is None:
+            future, is_error = self._next_pending(), isinstance(reply, Exception)
+            if future is None or (is_error and isinstance(reply, UNUSABLE)):
                 self._dismiss(reply)
             if future is None or future.done():
                 continue  # its caller went away
-            if isinstance(reply, Exception):
+            if is_error:
                 future.set_exception(reply)
             else:
                 future.set_result(reply)
@@ -203,7 +214,7 @@ class _Link(asyncio.Protocol):
     def _lose(self, error: Exception) -> None:
         if self.lost is None:
             self.lost = error
-            self.lasted_s = clock.monotonic() - self._opened
+            self.lasted_s = clock.monotonic() - self.opened
 
     async def aclose(self) -> None:
         """Close; returns when the socket is closed too, which an unread write may delay."""

@@ -11,15 +11,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import redis.exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from shared.errors import Unavailable
-from shared.redis_url import is_unix
+from shared.location import Address, Location, location_of
+from shared.redis_url import is_unix, options_of
 from shared.refusals import MEANING, NotSent, word_of
 
 CONNECT_TIMEOUT_S = 3.0
@@ -33,13 +35,67 @@ _KEEPALIVE = {
 }
 
 
-def open_redis(url: str, *, connections: int = 16) -> Redis:
-    """A client that never repeats a command, for all but the hot path. Values are bytes."""
+class _ToTheCell:
+    """A connection of redis-py's to the node that has the cell (`Location`)."""
+
+    def __init__(self, *, location: Location, **options: Any) -> None:
+        super().__init__(**options)
+        self._location, self._at, self._made_at = location, location.address, -1
+
+    async def connect(self) -> None:
+        """Called each time that the pool lends it."""
+        kept = cast(Any, self)
+        if kept.is_connected and self._made_at != self._location.changes:
+            await kept.disconnect()
+        if not kept.is_connected:
+            await self._location.reach(self._connect_to)
+
+    async def _connect_to(self, at: Address) -> None:
+        kept = cast(Any, self)
+        self._at, self._made_at = at, self._location.changes
+        if at.host:
+            kept.host, kept.port = at
+        await cast(Any, super()).connect()
+        try:
+            await self._location.settle(self._ask, at)
+        except BaseException:
+            await kept.disconnect(nowait=True)
+            raise
+
+    async def _ask(self, *args: Any) -> Any:
+        kept = cast(Any, self)
+        await kept.send_command(*args, check_health=False)
+        return await cast(Any, super()).read_response()
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """An answer. After one that shows that another node has the cell, this is used no more."""
+        try:
+            return await cast(Any, super()).read_response(*args, **options)
+        except redis.exceptions.ResponseError as error:
+            self._location.note(error, self._at)
+            raise
+
+
+class _Tcp(_ToTheCell, Connection): ...
+
+
+class _Tls(_ToTheCell, SSLConnection): ...
+
+
+class _Unix(_ToTheCell, UnixDomainSocketConnection): ...
+
+
+def open_redis(url: str, cell: str = "", *, connections: int = 16) -> Redis:
+    """A client that never repeats a command, for all but the hot path. Values are bytes. It follows
+    the cell in a Redis Cluster."""
+    kind = _Unix if is_unix(url) else _Tls if url.startswith("rediss:") else _Tcp
     keepalive: dict[str, Any] = (
         {} if is_unix(url) else {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
     )
-    pool = BlockingConnectionPool.from_url(  # callers beyond `connections` take turns
-        url,
+    pool = BlockingConnectionPool(  # callers beyond `connections` take turns
+        **options_of(url),
+        connection_class=kind,
+        location=location_of(url, cell),
         protocol=2,
         decode_responses=False,
         socket_connect_timeout=CONNECT_TIMEOUT_S,

@@ -39,5 +39,10 @@ CLAIM_TTL_MS = 1000
 RESULT_TTL_MS = 3_600_000
 REPLIES_TTL_MS = 60_000
 KEY_TTL_MS = 86_400_000
+# Behind the name of a gateway that stops: where its replies are then.
+UNREAD = ".unread"
+# What an open request needs outlives its deadline, or the lease of its gateway, by this: a leap of
+# Redis's clock, by which keys end, loses no request.
+LEAP_SPARE_MS = 86_400_000
 STALL_SPARE_MS = 900_000  # a key outlives its lease by this: no clock that was set deletes it
 SHARED_MEMORY = 193  # the first byte of a body or an outcome that is a reference to shared memory

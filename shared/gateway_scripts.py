@@ -36,13 +36,17 @@ _PLACING = (len(Placing._fields), *Placing._fields)
 
 class Cancel(NamedTuple):
     """One request for `cancel`. `stream` and `entry` say where it is, and `ref` its model, if it
-    may have no record. `late`: its deadline has passed, and its caller gets that outcome."""
+    may have no record. `late`: its deadline has passed, and its caller gets that outcome.
+    `since`: of the connection that said where it is, None if that is certain. `life_ms`: how long
+    it may live, if it is unknown whether it was placed: then it does not run."""
 
     id: str
     stream: str = ""
     entry: str = ""
     ref: str = ""
     late: bool = False
+    since: float | None = None
+    life_ms: int = 0
 
 
 class Waiting(NamedTuple):
@@ -53,6 +57,7 @@ class Waiting(NamedTuple):
     deadline_ms: int
     stream: str
     entry: str
+    since: float | None = None
 
 
 class Ordered(NamedTuple):
@@ -79,9 +84,11 @@ class Opened(NamedTuple):
     details: tuple[str, ...]
 
 
-def _placed(row: Sequence[bytes]) -> Placed:
+def _placed(row: Sequence[bytes], since: float) -> Placed:
     status, detail, entry, deadline_ms, retry_ms = row
-    return Placed(status.decode(), detail.decode(), entry.decode(), int(deadline_ms), int(retry_ms))
+    return Placed(
+        status.decode(), detail.decode(), entry.decode(), int(deadline_ms), int(retry_ms), since
+    )
 
 
 def _text_fields(flat: Sequence[bytes]) -> dict[str, bytes]:
@@ -97,17 +104,28 @@ class GatewayScripts(HousekeepingScripts):
         """Accept requests; one answer per item."""
         flat = [field for item in items for field in item]
         rows = await self._run("place", *limits, *_PLACING, *flat)
-        return [_placed(row) for row in rows]
+        since = self.since
+        return [_placed(row, since) for row in rows]
 
     async def replay(self, entry: str, request_id: str, timeout_ms: int, limits: Limits) -> Placed:
         """A dead letter as a new request; status as `place`, or ingress | unknown | unkept."""
-        return _placed(await self._run("replay", entry, request_id, timeout_ms, *limits))
+        row = await self._run("replay", entry, request_id, timeout_ms, *limits)
+        return _placed(row, self.since)
 
     async def cancel(self, items: Sequence[Cancel]) -> list[str]:
         """Per item `cancelled`, `unknown`, `gone`, or the terminal status it already has. One that
         is `late` ends as expired, and the answer is that outcome: `expired` and why."""
-        flat = [f for i in items for f in (*i[:4], "1" if i.late else "")]
+        flat = [
+            field
+            for i in items
+            for field in (*i[:4], "1" if i.late else "", self._outlived(i.since), i.life_ms or "")
+        ]
         return [answer.decode(errors="replace") for answer in await self._run("cancel", *flat)]
+
+    def _outlived(self, since: float | None) -> str:
+        """`1` if what was said over a connection, opened at `since`, was said over an earlier one
+        than what is asked now goes over."""
+        return "" if since is None or since == self.since < float("inf") else "1"
 
     async def record_outcomes(self, most: int, ends: Sequence[str | bytes]) -> bool:
         """Store how requests ended (id, text, id, text ...); False if Redis has no headroom."""
@@ -135,7 +153,8 @@ class GatewayScripts(HousekeepingScripts):
         items, kept = list(waiting), list[int]()
         size = max(1, CHUNK // 2)
         for at in range(0, max(1, len(items)), size):
-            flat = [field for item in items[at : at + size] for field in item]
+            part = items[at : at + size]
+            flat = [f for item in part for f in (*item[:5], self._outlived(item.since))]
             last = "1" if at + size >= len(items) else ""
             kept += await self._run("hand_over", gateway, last, *flat)
         return kept

@@ -34,6 +34,7 @@ All keys of a cell start with one hash tag (`{warmroute}`), so a script may use 
 | `idempotency:<sha1>` | hash | id and fingerprint of the request of an idempotency key | TTL |
 | `headroom` | string | bytes that may still be placed below Redis's maxmemory | TTL |
 | `deadlines` | zset | request id -> deadline, ms | a member goes with its outcome |
+| `withdrawn` | zset | id of a request that is not to run, wherever it is -> until when | TTL |
 | `ingress` | stream, group `g` | the public door for direct producers | for ever, drained |
 | `outbox` | stream, group `g` | outcomes to be rendered into `reply_to` | for ever, drained |
 | `reply_stream:<sha1>` | string | this cell made the stream of that name for answers | TTL |
@@ -96,6 +97,7 @@ class Keys:
         self.parked_refs = self._of("parked")
         self.gateways = self._of("gateways")
         self.deadlines = self._of("deadlines")
+        self.withdrawn = self._of("withdrawn")
         self.ingress = self._of("ingress")
         self.outbox = self._of("outbox")
         self.dead_letters = self._of("dead_letters")

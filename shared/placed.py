@@ -32,7 +32,7 @@ class Placed(NamedTuple):
 
     `detail` depends on the status: read it through `worker`, `joined_id`, `limit_name` or
     `raise_for_status`. `entry`: id in the worker's stream. `retry_ms`: when to send it again, 0 if
-    that is unknown.
+    that is unknown. `since`: of the connection over which that was said (`Channel.since`).
     """
 
     status: str
@@ -40,6 +40,7 @@ class Placed(NamedTuple):
     entry: str
     deadline_ms: int
     retry_ms: int = 0
+    since: float | None = None
 
     @property
     def worker(self) -> str:

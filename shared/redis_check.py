@@ -19,14 +19,14 @@ Info = dict[str, Any]
 
 
 async def check_redis(
-    client: Redis, url: str, *, strict: bool = False, connections: int = 1
+    client: Redis, url: str, *, cell: str = "", strict: bool = False, connections: int = 1
 ) -> list[str]:
     """Warnings about settings that cannot keep the promise; ConfigError if Redis cannot be used.
 
     What holds only within limits is logged. `strict` makes a ConfigError of warnings.
     `connections`: that this process needs.
     """
-    info: Info = await first_info(client, url)
+    info: Info = await first_info(client, url, cell)
     version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
     if version < OLDEST:
         raise ConfigError(f"REDIS_URL: Redis {info['redis_version']}, at least 6.2 is needed")

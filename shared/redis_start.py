@@ -17,6 +17,7 @@ from shared import clock
 from shared.backoff import wait_s
 from shared.channel import Channel
 from shared.errors import ConfigError
+from shared.location import location_of
 from shared.refusals import MEANING, NotSent, word_of
 from shared.setting import mask_url
 
@@ -25,7 +26,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 1.0
 FINAL = ("NOAUTH", "WRONGPASS", "NOPERM")
 
 
-async def first_info(client: Redis, url: str) -> dict[str, Any]:
+async def first_info(client: Redis, url: str, cell: str = "") -> dict[str, Any]:
     """What INFO answers; ConfigError with the reason if Redis cannot be used for `TRY_S`."""
     until, failures = clock.monotonic() + TRY_S, 0
     while True:
@@ -39,7 +40,9 @@ async def first_info(client: Redis, url: str) -> dict[str, Any]:
             if rejected or word in FINAL or clock.monotonic() + wait > until:
                 # redis-py takes off the word by which a wrong password differs from a missing one.
                 reason = f"{word}, {MEANING[word]}" if word and not rejected else error
-                raise ConfigError(f"REDIS_URL: {mask_url(url)} cannot be used: {reason}") from error
+                said = f"{mask_url(url)} cannot be used: {reason}"
+                trouble = location_of(url, cell).trouble()
+                raise ConfigError(f"REDIS_URL: {said}{trouble}") from error
         await asyncio.sleep(wait)
 
 

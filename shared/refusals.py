@@ -7,6 +7,7 @@ it off when it makes an error of it.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import redis.exceptions
 
@@ -37,6 +38,10 @@ MEANING = {
     "WRONGPASS": "its user or password is wrong",
     "NOGROUP": "a stream's group is gone",
     "UNBLOCKED": "a stream is gone",
+    "MOVED": "another node of its cluster has the cell",
+    "ASK": "the slot of the cell moves to another node of its cluster",
+    "TRYAGAIN": "the slot of the cell moves to another node of its cluster",
+    "CLUSTERDOWN": "its cluster does not serve the slot of the cell",
 }
 _CLASSES: dict[str, type[redis.exceptions.RedisError]] = {
     "NOSCRIPT": redis.exceptions.NoScriptError,
@@ -47,10 +52,18 @@ _CLASSES: dict[str, type[redis.exceptions.RedisError]] = {
     "MAXCLIENTS": MaxClients,
     "NOPERM": redis.exceptions.NoPermissionError,
     "NOAUTH": redis.exceptions.AuthenticationError,
+    "TRYAGAIN": redis.exceptions.TryAgainError,
+    "CLUSTERDOWN": redis.exceptions.ClusterDownError,
 }
+_REDIRECTS: dict[str, type[redis.exceptions.AskError]] = {
+    "MOVED": redis.exceptions.MovedError,
+    "ASK": redis.exceptions.AskError,
+}
+_KINDS = {**_CLASSES, **_REDIRECTS}
 # Answers of a server that cannot serve us now, while another behind its address may.
 UNUSABLE = (
     redis.exceptions.ReadOnlyError, redis.exceptions.BusyLoadingError, MasterDown, MaxClients,
+    redis.exceptions.MovedError, redis.exceptions.ClusterDownError,
 )  # fmt: skip
 _WORD = re.compile(rf"\b({'|'.join(MEANING)})\b")
 _FULL = "max number of clients reached"
@@ -63,12 +76,15 @@ def word_of(error: Exception) -> str:
         return found[1]
     if _FULL in str(error):
         return "MAXCLIENTS"
-    return next((word for word, kind in _CLASSES.items() if type(error) is kind), "")
+    return next((word for word, kind in _KINDS.items() if type(error) is kind), "")
 
 
 def reply_error(text: str) -> redis.exceptions.RedisError:
     """The error of redis-py's that stands for an error reply."""
-    word = text.split(" ", 1)[0]
+    word, _, rest = text.partition(" ")
+    if word in _REDIRECTS:
+        with suppress(ValueError):  # no slot and address
+            return _REDIRECTS[word](rest)
     if word == "ERR":
         word = word_of(redis.exceptions.ResponseError(text))
     return _CLASSES.get(word, redis.exceptions.ResponseError)(text)

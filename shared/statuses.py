@@ -19,7 +19,7 @@ TERMINAL: Final = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
 PLACED: Final = "placed"
 PARKED: Final = "parked"
 RUNNING: Final = "running"
-COMPLETED: Final = (SUCCEEDED, FAILED, EXPIRED)  # what a worker sends with `complete`
+COMPLETED: Final = (SUCCEEDED, FAILED, EXPIRED, CANCELLED)  # what a worker sends with `complete`
 PENDING: Final = frozenset({PLACED, PARKED, RUNNING})
 QUEUED: Final = "queued"  # what clients read for `placed` and `parked`
 
@@ -84,7 +84,7 @@ ANSWERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
     "cancel": TERMINAL | {UNKNOWN, GONE},
     "subscribe": frozenset({GONE, ENDED}),
     "publish_reply": frozenset({ANSWERED, LATE, REFUSED}),
-    "begin": frozenset({RUN, EXPIRED, GONE, FENCED}),
+    "begin": frozenset({RUN, EXPIRED, GONE, CANCELLED, FENCED}),
     "heartbeat": frozenset({OK, RESYNC, FENCED, TAKEN}),
     "claim_load": frozenset({CLAIMED, SUSPECT, STALE, UNWANTED, REFUSED, LATER, FENCED}),
     "refuse_load": frozenset({ORDERED, NO_WORKER, NO_CAPACITY, STALE}),

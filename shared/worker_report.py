@@ -8,6 +8,7 @@ compared with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -87,7 +88,22 @@ def gist(name: str, value: object) -> object:
     idle, nor how often it was used."""
     if name != "copies" or not isinstance(value, str):
         return value
-    return {ref: use[:2] for ref, use in msgspec.json.decode(value).items()}
+    return {ref: use[:2] for ref, use in _uses(value).items()}
+
+
+def hits(fields: Mapping[str, object]) -> dict[str, int]:
+    """How often each copy was used, of encoded fields."""
+    copies = fields.get("copies")
+    if not isinstance(copies, str):
+        return {}
+    return {ref: use[3] for ref, use in _uses(copies).items()}
+
+
+@lru_cache(1)
+def _uses(text: str) -> dict[str, list[Any]]:
+    """What `copies` says. (The same text is asked for its gist and for its hits.)"""
+    uses: dict[str, list[Any]] = msgspec.json.decode(text)
+    return uses
 
 
 def decode(record: Mapping[str, str]) -> WorkerReport:

@@ -14,8 +14,8 @@ from shared.script_runner import CHUNK, ScriptRunner, flat_of
 
 
 class Completion(NamedTuple):
-    """One outcome for `complete`; status succeeded | failed | expired. Of a failure also its
-    `cause` in full for the log (b"": the outcome has all of it)."""
+    """One outcome for `complete`; status succeeded | failed | expired | cancelled. Of a
+    failure also its `cause` in full for the log (b"": the outcome has all of it)."""
 
     entry: bytes
     id: bytes
@@ -98,16 +98,20 @@ class WorkerScripts(ScriptRunner):
         self, worker: str, epoch: str, batch: int,
         items: Iterable[tuple[bytes, bytes, int, bytes]],
     ) -> tuple[int, list[bytes]]:  # fmt: skip
-        """Per (entry, id, deadline ms, flags): run | expired | gone; [fenced] for all. And Redis's
-        clock, ms."""
+        """Per (entry, id, deadline ms, flags): run | expired | gone | cancelled; [fenced] for all.
+        And Redis's clock, ms."""
         flat = [field for item in items for field in item]
         now, *answers = await self._run("begin", worker, epoch, batch, *flat)
         return now, answers
 
-    async def complete(self, worker: str, epoch: str, items: Sequence[Completion]) -> list[int]:
-        """Per item 1 won or 0 not ours any more; [-1] if fenced."""
+    async def complete(
+        self, worker: str, epoch: str, items: Sequence[Completion], outlived: bool = False
+    ) -> list[int]:
+        """Per item 1 won or 0 not ours any more; [-1] if fenced. `outlived`: an entry of them was
+        read over an earlier connection, and its id may be that of another request by now."""
         flat = [field for item in items for field in item]
-        answer: list[int] = await self._run("complete", worker, epoch, *flat)
+        looks = "1" if outlived else ""
+        answer: list[int] = await self._run("complete", worker, epoch, looks, *flat)
         return answer
 
     # Loads -------------------------------------------------------------------------------------

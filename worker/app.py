@@ -71,7 +71,7 @@ class Worker:
         """Open the device; ConfigError if it cannot be used. `gpu`: the UUID of the GPU that this
         worker has claimed, '' for the CPU."""
         device = open_device(config.device, gpu, threads=config.threads, tf32=bool(config.tf32))
-        return cls(config, device, Channel(config.redis_url), progress, send)
+        return cls(config, device, Channel(config.redis_url, config.cell), progress, send)
 
     def _loops(self) -> list[Loop]:
         services = self._services
@@ -135,10 +135,11 @@ class Worker:
         the repository does not answer."""
         config = self._config
         strict = bool(config.strict)
-        await check_kind(self._services.client, Keys(config.cell))
+        await check_kind(self._services.client, Keys(config.cell), config.redis_url)
         found = await check_redis(
-            self._services.client, config.redis_url, strict=strict, connections=CONNECTIONS
-        )
+            self._services.client, config.redis_url, cell=config.cell, strict=strict,
+            connections=CONNECTIONS,
+        )  # fmt: skip
         for warning in found:
             log.warning("Redis: %s", warning)
         await self._services.client.aclose()  # its connection: nothing else is asked over it

@@ -124,12 +124,12 @@ class Composition:
         """Connections and stores."""
         config = self.config
         self._keys = Keys(config.cell)
-        self.client = open_redis(config.redis_url)
+        self.client = open_redis(config.redis_url, config.cell)
         # A blocking reader has a channel of its own: it would delay the commands behind it. So have
         # large outcomes; that one is opened for the first of them.
-        self._calls, self._reads, self._large = (
-            calls, Channel(config.redis_url), Channel(config.redis_url)
-        )  # fmt: skip
+        self._calls = calls
+        self._reads = Channel(config.redis_url, config.cell)
+        self._large = Channel(config.redis_url, config.cell)
         self.repository = open_repository(config.model_repository, **config.store_options)
         root = open_root(config)
         self.host = SharedHost(config, device, root)
@@ -174,6 +174,7 @@ class Composition:
             self._inflight.release,
             self._shared_memory,
             large=WorkerScripts(self._large, self._keys),
+            reads_since=lambda: self._reads.since,
         )
         self.receiver = Receiver(
             self._reads, self._keys, context.membership, context.batcher, self._inflight,

@@ -18,7 +18,7 @@ from typing import Any
 from shared import clock, statuses
 from shared.channel import Channel
 from shared.config import WorkerConfig
-from shared.connection import redis_errors, refuses_data
+from shared.connection import COMMAND_TIMEOUT_S, redis_errors, refuses_data
 from shared.errors import Unavailable, WarmrouteError
 from shared.keys import Keys
 from shared.scripts import WorkerScripts
@@ -30,6 +30,7 @@ from worker.supervisor.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
+REST_S = COMMAND_TIMEOUT_S / 2
 TICK_S = 0.25
 TURN_S = 0.5
 CLOSE_S = 2.0
@@ -51,8 +52,8 @@ class HeartbeatThread:
         self._end = end
         self._every_s = min(BEAT_EVERY_S, config.lease_s / 4)
         self._answer_s = config.lease_s / 2  # then another connection is tried
-        # Of a worker at rest every other beat: still within the quarter of a lease.
-        self._may_skip = 2 * self._every_s <= config.lease_s / 4
+        # Of a worker without news: its blocking read ends within half of its connection's timeout.
+        self._rest_s = max(self._every_s, min(REST_S, config.lease_s / 4))
         self._watchdog = Watchdog(
             progress,
             tick_s=TICK_S,
@@ -61,6 +62,7 @@ class HeartbeatThread:
         )
         self._turns = 0
         self._silent = False
+        self._due = 0.0  # the next beat, of `clock.monotonic`
         self._stopping, self._closed = threading.Event(), threading.Event()
         self._acting: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -120,7 +122,7 @@ class HeartbeatThread:
 
     async def _renew_always(self) -> None:
         while True:
-            channel = Channel(self._redis_url)
+            channel = Channel(self._redis_url, self._keys.cell)
             try:
                 await self._renew_over(channel)
             except Exception:
@@ -134,22 +136,35 @@ class HeartbeatThread:
         scripts = WorkerScripts(channel, self._keys)
         with suppress(TimeoutError):
             while True:
+                pause = self._every_s if self._membership.has_news() else self._rest_s
                 await self._renew(scripts)
-                await self._wait_for_orders(channel)
-                if self._may_skip and not self._membership.has_news():
+                self._due = clock.monotonic() + pause
+                looking = asyncio.create_task(self._look_for_news())
+                try:
                     await self._wait_for_orders(channel)
+                finally:
+                    looking.cancel()
+
+    async def _look_for_news(self) -> None:
+        """The next beat is not put off if it has something to write."""
+        while self._due - clock.monotonic() > self._every_s:
+            await asyncio.sleep(self._every_s)
+            if self._membership.has_news():
+                self._due = clock.monotonic()
+                if self._orders is not None and self._orders.waiting and self._order is None:
+                    self._on_main(self._orders.wake())
 
     async def _wait_for_orders(self, channel: Channel) -> None:
         """Hand orders to the main loop until the next beat is due; TimeoutError if the connection
         has gone silent."""
-        due = clock.monotonic() + self._every_s
-        while (left := due - clock.monotonic()) > SHORTEST_S:
+        while (left := self._due - clock.monotonic()) > SHORTEST_S:
+            pause = min(left, self._every_s)  # news are not waited for here
             if self._order is not None:
-                await asyncio.wait([self._order], timeout=left)
+                await asyncio.wait([self._order], timeout=pause)
             elif lists := self._orders.lists() if self._orders else []:
                 await self._read(channel, lists, left)
             else:
-                await asyncio.sleep(left)
+                await asyncio.sleep(pause)
 
     async def _read(self, channel: Channel, lists: list[str], left: float) -> None:
         assert self._orders is not None
@@ -165,7 +180,7 @@ class HeartbeatThread:
         except Unavailable as error:
             if refuses_data(error):
                 log.error("orders cannot be read: %s", error.message)
-            await asyncio.sleep(left)
+            await asyncio.sleep(self._due - clock.monotonic())
         finally:
             self._orders.waiting = self._order is not None
 

@@ -25,6 +25,7 @@ from typing import Self
 
 import redis
 
+from deploy.local.cell_client import open_client
 from deploy.local.child import Child, Restart
 from deploy.local.folders import CODE
 from deploy.local.ports import LOOPBACK, reserved_ports
@@ -175,7 +176,7 @@ class Cluster:
                 return client.ready()
         cell = self._cell_of[process.name]
         try:
-            with redis.Redis.from_url(cell.redis_url) as client:
+            with open_client(cell.redis_url, cell.name) as client:
                 state = client.hget(Keys(cell.name).worker(process.name), "state")
         except redis.RedisError:
             return False

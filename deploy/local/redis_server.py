@@ -22,6 +22,7 @@ AppendFsync = Literal["always", "everysec", "no"]
 OLDEST = (6, 2)
 READY_S = 30.0  # an append-only file of some GB is read first
 _TRIES = 5
+_BUS_ABOVE = 10_000  # nodes of a cluster talk to each other at a port so far above
 _TAKEN = "Address already in use"
 _LONGEST_SOCKET_PATH = 107  # sun_path, less its final zero
 
@@ -60,21 +61,24 @@ def start_redis(
     port: int | None = None,
     unixsocket: Path | None = None,
     binary: Path | None = None,
+    in_cluster: bool = False,
 ) -> RedisServer:
     """Start Redis on `folder` and wait until it serves; its data outlive it there.
 
     Listens on `unixsocket` only if that is given, else on loopback: on `port`, or on a free one.
     `maxmemory` in bytes, None for no limit. `binary` is the redis-server to run, None for the one
-    that is found. ConfigError for a folder in use or a bad setting, Unavailable if it does not
-    start.
+    that is found. `in_cluster` makes it a node of a Redis Cluster, which has no slots yet.
+    ConfigError for a folder in use or a bad setting, Unavailable if it does not start.
     """
     binary = binary or find_redis_server()
     folder = folder.absolute()
     if unixsocket is not None:
         _check_socket_path(unixsocket)
     settings = _settings(folder, appendonly, appendfsync, maxmemory)
+    settings += ["--cluster-enabled", "yes"] if in_cluster else []
+    bus = _BUS_ABOVE if in_cluster else 0
     for attempt in range(1, _TRIES + 1):
-        chosen = 0 if unixsocket is not None else port or free_ports(1)[0]
+        chosen = 0 if unixsocket is not None else port or free_ports(1, also_free_above=bus)[0]
         try:
             return _start_once(binary, folder, settings, chosen, unixsocket)
         except Unavailable as error:

@@ -11,7 +11,7 @@ from router.fleet.load_status import LoadState, load_state
 from shared.errors import InvalidInput
 from shared.keys import Keys
 from shared.names import ModelRef
-from shared.redis_decode import text_of, texts
+from shared.redis_decode import number, text_of, texts
 from shared.worker_report import WorkerReport, decode
 
 SETTINGS = ("pin", "priority")  # of a policy, as far as they are in Redis
@@ -20,7 +20,7 @@ SETTINGS = ("pin", "priority")  # of a policy, as far as they are in Redis
 @dataclass(frozen=True)
 class WorkerFacts:
     """A live worker: its epoch, what it reports, the length of its work stream, what it holds and
-    loads."""
+    loads; when it has reported the use of its copies (ms, 0: a moment ago)."""
 
     id: str
     report: WorkerReport
@@ -28,6 +28,7 @@ class WorkerFacts:
     queue: int = 0
     holds: frozenset[str] = frozenset()
     loads: frozenset[str] = frozenset()
+    copies_at: float = 0
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def worker_of(
     known = texts(record)
     return WorkerFacts(
         worker, decode(known), known.get("epoch", ""), queue,
-        frozenset(refs_of(holds)), frozenset(refs_of(loads)),
+        frozenset(refs_of(holds)), frozenset(refs_of(loads)), number(known.get("copies_at", "")),
     )  # fmt: skip
 
 

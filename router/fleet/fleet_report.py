@@ -40,8 +40,10 @@ def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> Ro
         row |= {"bytes": part.own_bytes + part.shared_bytes, "own_bytes": part.own_bytes}
         row |= {"shared_bytes": part.shared_bytes, "shared_with": part.others}
     if reported is not None and row.get("tier") == reported.tier:
-        row["last_used"] = time_of(now_ms - reported.idle_ms)
-        row["idle_s"] = seconds_between(0, reported.idle_ms)
+        # A worker whose copies are not used does not report them anew.
+        used_ms = min(worker.copies_at or now_ms, now_ms) - reported.idle_ms
+        row["last_used"] = time_of(used_ms)
+        row["idle_s"] = seconds_between(used_ms, now_ms)
         row["hits"] = reported.hits
     return row
 

@@ -39,7 +39,7 @@ AFTER = "; its answer came after that, or Redis did not answer"
 def cancel_of(keys: Keys, request_id: str, placed: Placed, ref: str, late: bool = False) -> Cancel:
     """The cancel of a request that was placed there."""
     stream = keys.work(placed.worker) if placed.worker else ""
-    return Cancel(request_id, stream, placed.entry, ref, late)
+    return Cancel(request_id, stream, placed.entry, ref, late, placed.since)
 
 
 class _Waiting(NamedTuple):

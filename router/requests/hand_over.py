@@ -14,6 +14,7 @@ from functools import partial
 
 from router.events.followers import Followers
 from router.requests.call import Ticket
+from router.requests.cancels import cancel_of
 from router.requests.dispatch import STOPPING, Dispatch
 from router.requests.shared_memory import GatewaySharedMemory
 from router.requests.waiters import HandedOver, Waiters, fail
@@ -22,7 +23,7 @@ from shared.channel import Channel
 from shared.errors import Unavailable
 from shared.keys import Keys
 from shared.retry import until_answered
-from shared.scripts import CHUNK, Cancel, GatewayScripts, Waiting
+from shared.scripts import CHUNK, GatewayScripts, Waiting
 from shared.service import Supervisor
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Handover:
 
     async def _cancel(self, tickets: list[Ticket]) -> set[str]:
         """Cancel requests whose tensors are in this process's memory; the ids of the cancelled."""
-        items = [Cancel(t.id, *self._place_of(t), str(t.ref)) for t in tickets]
+        items = [cancel_of(self._keys, t.id, t.placed, str(t.ref)) for t in tickets]
         answers: list[str] = []
         for at in range(0, len(items), CHUNK):
             part = items[at : at + CHUNK]
@@ -105,7 +106,8 @@ class Handover:
 
     async def _hand_over(self, tickets: list[Ticket]) -> int:
         items = [
-            Waiting(t.id, str(t.ref), t.placed.deadline_ms, *self._place_of(t)) for t in tickets
+            Waiting(t.id, str(t.ref), t.placed.deadline_ms, *self._place_of(t), t.placed.since)
+            for t in tickets
         ]
         going_on = await until_answered(partial(self._scripts.hand_over, self._gateway, items))
         with suppress(TimeoutError):  # without them the others are handed over all the same

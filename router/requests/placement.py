@@ -9,6 +9,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from shared.connection import may_have_run
+from shared.errors import Unavailable
 from shared.placed import Limits, Placed
 from shared.scripts import GatewayScripts, Placing
 from shared.tasks import BackgroundTasks
@@ -20,7 +22,8 @@ MAX_CALLS = 2  # one on its way while the next is gathered
 
 class Placement:
     """`put` a request, await its `Placed`. `abandoned` is called for a request that was placed, or
-    may have been (None), although its caller had left by then, or its deadline had passed (True).
+    may have been (None: no answer came), although its caller had left by then, or its deadline had
+    passed (True).
     """
 
     def __init__(
@@ -74,10 +77,11 @@ class Placement:
                 else:
                     future.set_result(row)
         except Exception as error:  # whatever it is, no caller may wait for ever
+            certain = isinstance(error, Unavailable) and not may_have_run(error)
             for item, future in batch:
-                if future.done():
+                if future.done() and not certain:
                     self._abandoned(item, None, not future.cancelled())
-                else:
+                elif not future.done():
                     future.set_exception(error)
         finally:
             self._calls -= 1

@@ -16,6 +16,7 @@ from router.requests.placement import Placement
 from router.requests.waiters import Waiters
 from shared import statuses
 from shared.connection import may_have_run
+from shared.constants import STALL_SPARE_MS
 from shared.errors import Expired, OutcomeUnknown, Unavailable
 from shared.keys import Keys
 from shared.scripts import Cancel, GatewayScripts, Limits, Placed, Placing
@@ -54,7 +55,8 @@ class Placer:
 
     async def _place_again(self, item: Placing, until: float, lost: Unavailable) -> Placed:
         if not item.key:
-            self._cancels.soon(Cancel(item.id, ref=item.ref), item.timeout_ms / 1000)
+            cancel = Cancel(item.id, ref=item.ref, life_ms=_longest_ms(item))
+            self._cancels.soon(cancel, item.timeout_ms / 1000)
             raise _unknown("Redis's answer was lost") from lost
         await asyncio.sleep(random.uniform(*AGAIN_AFTER_S))
         return await self._put(item, until)
@@ -78,12 +80,18 @@ class Placer:
         if item.key or item.ingress:
             return
         if placed is None:
-            cancel = Cancel(item.id, ref=item.ref, late=late)
+            cancel = Cancel(item.id, ref=item.ref, late=late, life_ms=_longest_ms(item))
         elif placed.status in statuses.PENDING:
             cancel = cancel_of(self._keys, item.id, placed, item.ref, late)
         else:
             return
         self._cancels.soon(cancel, item.timeout_ms / 1000)
+
+
+def _longest_ms(item: Placing) -> int:
+    """How long from now on a request may live that Redis perhaps accepts only now: a command that
+    reached its host may lie there for as long as Redis stands still."""
+    return item.timeout_ms + STALL_SPARE_MS
 
 
 def _unknown(why: str) -> OutcomeUnknown:

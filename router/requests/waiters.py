@@ -13,6 +13,7 @@ from router.requests.read_size import ReadSize
 from shared import failpoints, statuses
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
+from shared.constants import UNREAD
 from shared.envelope import unpack_error
 from shared.errors import Expired
 from shared.keys import Keys
@@ -54,7 +55,7 @@ class Waiters:
     def __init__(self, channel: Channel, keys: Keys, gateway: str) -> None:
         self._channel = channel
         self._stream = keys.replies(gateway)
-        self._unread = keys.replies(f"{gateway}.unread")
+        self._unread = keys.replies(gateway + UNREAD)
         self._last = b"0-0"
         self._size = ReadSize(READ_COUNT)
         self._futures: dict[str, list[asyncio.Future[Reply]]] = {}

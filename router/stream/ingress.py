@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 
 from router.requests.call import MAX_KEY, Call, check_key
@@ -34,6 +35,7 @@ from shared.keys import Keys
 from shared.manifest import Manifest
 from shared.redis_decode import pairs, text_of
 from shared.scripts import GatewayScripts, Replied
+from shared.slots import slot_of
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class Ingress:
 
     def __init__(
         self, channel: Channel, keys: Keys, scripts: GatewayScripts, intake: Intake, gateway: str,
-        max_body_bytes: int,
+        max_body_bytes: int, in_cluster: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         self._channel = channel
         self._keys = keys
@@ -61,6 +63,7 @@ class Ingress:
         self._intake = intake
         self._gateway = gateway
         self._max_body_bytes = max_body_bytes
+        self._in_cluster = in_cluster
         self._pending = PendingEntries(READ_COUNT)
 
     async def run_once(self) -> int:
@@ -145,7 +148,7 @@ class Ingress:
             key=key,
             caller_id=key,
             mode="stream",
-            reply_to=check_reply_to(given.get("reply_to", b""), self._keys),
+            reply_to=check_reply_to(given.get("reply_to", b""), self._keys, self._in_cluster()),
             entry=entry,
             waited_s=waited_s,
         )
@@ -162,7 +165,7 @@ class Ingress:
 
     async def _refuse(self, entry: str, fields: dict[bytes, bytes], error: WarmrouteError) -> None:
         try:
-            reply_to = check_reply_to(fields.get(b"reply_to", b""), self._keys)
+            reply_to = check_reply_to(fields.get(b"reply_to", b""), self._keys, self._in_cluster())
         except InvalidInput:
             reply_to = ""
         answer: list[Any] = [
@@ -190,9 +193,10 @@ def _check_form(parsed: v2_request.InferRequest, manifest: Manifest) -> None:
     v2_request.check_json_form(parsed, manifest, ASK_BY_HTTP)
 
 
-def check_reply_to(raw: bytes, keys: Keys) -> str:
+def check_reply_to(raw: bytes, keys: Keys, in_cluster: bool = False) -> str:
     """The stream for the answer: a key of the caller's, or one under `{cell}:answers:`; '' none.
-    Keys with a hash tag belong to this cell, to another one or to another application."""
+    Keys with a hash tag belong to this cell, to another one or to another application. In a Redis
+    Cluster a script writes only to the slot of its cell."""
     name = raw.decode(errors="replace")
     if not name:
         return ""
@@ -203,6 +207,11 @@ def check_reply_to(raw: bytes, keys: Keys) -> str:
         )
     if not REPLY_TO.fullmatch(name):
         raise InvalidInput("reply_to: want 1 to 256 printable ASCII characters")
+    if in_cluster and slot_of(name) != slot_of(keys.prefix):
+        raise InvalidInput(
+            f"reply_to: in a Redis Cluster only streams in the slot of {keys.prefix} take answers: "
+            f"want a name with this hash tag, as {keys.answers}..."
+        )
     return name
 
 

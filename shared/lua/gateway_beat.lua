@@ -18,8 +18,8 @@ open_with_harmless_write()
 local own = tonumber(ARGV[3])
 redis.call('ZADD', GATEWAYS, now + own, gateway)
 local replies = k('replies', gateway)
-if redis.call('EXISTS', replies) == 0 then redis.call('XADD', replies, '*', 'id', '') end
-redis.call('PEXPIRE', replies, own + STALL_SPARE_MS)
+if redis.call('EXISTS', replies, replies .. UNREAD) == 0 then redis.call('XADD', replies, '*', 'id', '') end
+redis.call('PEXPIRE', replies, own + LEAP_SPARE_MS)
 redis.call('SET', k('gateway', gateway), ARGV[5] .. ' ' .. ARGV[6], 'PX', own + OUTAGE)
 note_protocol('gateway ' .. gateway, ARGV[5] .. ' ' .. ARGV[6], now, own)
 for _, door in ipairs({INGRESS, OUTBOX, FAILURES}) do ensure_group(door) end

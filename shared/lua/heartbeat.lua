@@ -31,7 +31,10 @@ elseif redis.call('HEXISTS', key, 'clock_stood_still') == 1 then
 end
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[5]), worker)
 note_protocol('worker ' .. worker, known[3], now, tonumber(ARGV[5]))
-if #ARGV > 6 then redis.call('HSET', key, unpack(ARGV, 7)) end
+if #ARGV > 6 then
+  redis.call('HSET', key, unpack(ARGV, 7))
+  note_copies_at(worker, 7, now)
+end
 note_health(worker, now)
 index_class(worker)
 local complete = redis.call('SCARD', k('holds', worker)) == tonumber(ARGV[6])

@@ -1,5 +1,6 @@
 -- place: accept requests; each goes to a holder's work stream or to the parked requests of its model.
 -- use: keys, constants, queued, report, sample, health, holders, model_facts, load_target, blame, cold_queue, order, breaker, bounds, copies, healthy_copy, placement, idempotency
+-- rarely: park, unless_sick, crashed_holders, as_probe, crashed_workers, other_holder, queued_of, until_half, rate_of_cell, unloadable, one_has_time, fastest_loader, excluding, order_load, asked_before, keep_key
 -- KEYS[1] prefix. ARGV: now, limit per work stream, limit per parked stream, limit of pending
 --   records, number of fields, their names (those of `Placing` in shared/gateway_scripts.py), then per
 --   item the values in that order.
@@ -23,7 +24,7 @@ local function ensure_replies(gateway)
   if known[gateway] then return end
   known[gateway] = true
   local replies = k('replies', gateway)  -- a FLUSHALL deletes it; the reply must not be lost too
-  if redis.call('EXISTS', replies) == 1 then return end
+  if redis.call('EXISTS', replies, replies .. UNREAD) > 0 then return end
   redis.call('XADD', replies, '*', 'id', '')
   redis.call('PEXPIRE', replies, REPLIES_TTL_MS)
 end
@@ -33,12 +34,14 @@ local function accept(item)
     return 'duplicate', ''
   end
   if item.deadline <= now then return 'late', '' end
-  local earlier, id = asked_before(item)
-  if earlier then return earlier, id end
+  if item.key ~= '' then
+    local earlier, id = asked_before(item)
+    if earlier then return earlier, id end
+  end
   if not fits then return 'memory', '', '', until_half(redis.call('ZCARD', DEADLINES), rate_of_cell(now)) end
   local status, where, entry, wait = place_item(item, now, limits)
   if status ~= 'placed' and status ~= 'parked' then return status, where, entry, wait end
-  keep_key(item)
+  if item.key ~= '' then keep_key(item) end
   if item.reply_to ~= '' then
     redis.call('HSET', k('request', item.id), 'reply_to', item.reply_to, 'caller_id', item.caller_id)
   end

@@ -17,6 +17,7 @@ redis.call('SET', EPOCH, epoch)
 redis.call('HSET', k('worker', worker), 'epoch', epoch, 'since', now, 'protocol',
   ARGV[5] .. ' ' .. ARGV[6])
 for i = 8, #ARGV, 2 do redis.call('HSET', k('worker', worker), ARGV[i], ARGV[i + 1]) end
+note_copies_at(worker, 8, now)
 note_health(worker, now)
 index_class(worker)
 note_host(worker, true)

@@ -11,8 +11,10 @@ if known[1] ~= ARGV[3] or known[2] then return 0 end
 local groups = redis.pcall('XINFO', 'GROUPS', k('work', worker))
 if groups.err or #groups == 0 then return 0 end
 if redis.call('SCARD', k('holds', worker)) ~= tonumber(ARGV[5]) then return 0 end
-if redis.call('EXISTS', k('changed', worker), k('crashed', worker)) > 0 then return 0 end
-if redis.call('HEXISTS', UNHEALTHY, worker) == 1 then return 0 end
+if redis.call('EXISTS', k('changed', worker), k('crashed', worker), UNHEALTHY) > 0 then
+  if redis.call('EXISTS', k('changed', worker), k('crashed', worker)) > 0 then return 0 end
+  if redis.call('HEXISTS', UNHEALTHY, worker) == 1 then return 0 end
+end
 open_with_harmless_write()
 redis.call('ZADD', WORKERS, now + tonumber(ARGV[4]), worker)
 note_protocol('worker ' .. worker, known[3], now, tonumber(ARGV[4]))

@@ -57,6 +57,7 @@ end
 if not best or best == worker or (mode == 'prefer' and r[5]) then return 'here' end
 if excluding(ref, now, r[3] or '', r[4] or '', r[6])(best) then return mode == 'require' and 'nowhere' or 'here' end
 redis.call('SREM', k('loads', worker), ref)
-order_load(ref, ARGV[4], now, {refused = r[3], extra = r[4], larger = r[6], worker = best})
-redis.call('HSET', load, 'handed_on', worker)
+if order_load(ref, ARGV[4], now, {refused = r[3], extra = r[4], larger = r[6], worker = best}) then
+  redis.call('HSET', load, 'handed_on', worker)
+end
 return 'elsewhere'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,16 @@ from pathlib import Path
 from tests.chaos.asking import Door
 from tests.chaos.faults.sickness import LostDevice, Sickness, possible
 from tests.chaos.figures import Asked, Prepared, ask
-from tests.chaos.ground import Ground
+from tests.chaos.ground import MODEL_BYTES, Ground
+from tests.helpers.models import publish_mlp
+from tests.helpers.pair import send
 
 CALLERS = 8
-MEASURED_S = 5.0
+WARM_S, MEASURED_S = 2.0, 5.0
 LEAST_SHARE = 0.9  # of what the healthy ones do alone
+NEW_MODELS = 4
+PAUSED_S = 5.0  # half of the lease of a worker
+LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,29 +61,30 @@ class Found:
 
 
 class Trial:
-    """A ground of three workers, the first of which falls sick."""
+    """A ground of three workers, the first of which falls sick. `measured_s`: for so long each
+    rate is measured."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, measured_s: float = MEASURED_S) -> None:
         self.ground = ground
+        self._measured_s = measured_s
         self._dice = random.Random(1)
         self._questions = [Prepared(model, rows=2) for model in ground.zoo.plain]
 
     def run(self, way: type[Sickness]) -> Found:
         """Measure the healthy ones alone, then beside one that is sick."""
         fault = way(self.ground, self.ground.workers[0])
-        fault.target.kill()
-        self._ask(2.0)
-        alone = self._ask(MEASURED_S)
-        fault.target.await_ready()
+        fault.leave()
+        self._ask(WARM_S)
+        alone = self._ask(self._measured_s)
         reason, healthy, noticed, beside = "", list[Asked](), list[Asked](), list[Asked]()
         try:
             fault.prepare()
             if fault.serves_first:
-                healthy = self._ask(MEASURED_S)  # it takes its part, which it then fails
+                healthy = self._ask(self._measured_s)  # it takes its part, which it then fails
             fault.fall_sick()
             noticed = self._ask_until_shown(fault)
             fault.verify()
-            beside = self._ask(MEASURED_S)
+            beside = self._ask(self._measured_s)
             if isinstance(fault, LostDevice) and not fault.ends_for_good():
                 reason = "it did not end for good"
         except Exception as error:
@@ -85,40 +92,69 @@ class Trial:
         finally:
             fault.heal()
         wrong = [each.wrong for each in alone + healthy + noticed + beside if each.wrong]
-        return Found(fault.kind, _rate(alone), _rate(beside), wrong, self._quarantined(), reason)
+        rates = _right(alone) / self._measured_s, _right(beside) / self._measured_s
+        return Found(fault.kind, *rates, wrong, self._quarantined(), reason)
 
-    def found_wrong(self, way: type[Sickness], within_s: float) -> list[str]:
-        """What is wrong for callers beside a worker with a planted bug, found in that time."""
-        fault, wrong = way(self.ground, self.ground.workers[0]), list[str]()
-        ends = time.monotonic() + within_s
+    def found_wrong(self, way: type[Sickness]) -> list[str]:
+        """What callers see beside a worker with a planted bug, until they have seen something.
+
+        It is asked for certain: for models that no other has, while the others stand still. Their
+        leases go on, so with the cure each request would be theirs, and wait for them.
+        """
+        fault = way(self.ground, self.ground.workers[0])
         try:
             fault.prepare()
-            if isinstance(fault, LostDevice):
-                self._fill_alone()
-            elif fault.serves_first:
-                self._ask(2.0)
+            questions = self._publish()
+            if fault.holds_models:
+                self._ask_alone(questions)
             fault.fall_sick()
-            while not wrong and time.monotonic() < ends:
-                failed = [each.wrong for each in self._ask(0.5) if each.wrong]
-                wrong = Found(fault.kind, 1.0, 1.0, failed, self._quarantined(), "").wrong
+            failed = self._ask_alone(questions)
+            return Found(fault.kind, 1.0, 1.0, failed, self._quarantined(), "").wrong
         finally:
             fault.heal()
             for key in self.ground.redis.scan_iter(self.ground.stack.keys.breaker("*")):
                 self.ground.redis.delete(key)
-        return wrong
 
-    def _fill_alone(self) -> None:
-        """The first worker holds what it can, and the others nothing: it will be asked."""
+    def _publish(self) -> list[Prepared]:
+        """Questions to models that nobody has been asked for."""
+        repository, folder = self.ground.stack.repository, self.ground.folder
+        models = [publish_mlp(repository, folder, size=MODEL_BYTES) for _ in range(NEW_MODELS)]
+        return [Prepared(model, rows=2) for model in models]
+
+    def _ask_alone(self, questions: list[Prepared]) -> list[str]:
+        """Ask each once, while the healthy workers stand still for a part of their lease. What is
+        wrong; returns as soon as anything is."""
+        try:
+            self._signal_others(signal.SIGSTOP)
+            return asyncio.run(self._ask_each(questions))
+        finally:
+            self._signal_others(signal.SIGCONT)
+
+    def _signal_others(self, number: int) -> None:
         for slot in self.ground.workers[1:]:
-            slot.kill()
-        self._ask(4.0)
-        for slot in self.ground.workers[1:]:
-            slot.await_ready()
+            for pid in slot.pids:
+                send(pid, number)
+
+    async def _ask_each(self, questions: list[Prepared]) -> list[str]:
+        door = Door([self.ground.gateways[0].url], self._dice)
+        asking = {asyncio.create_task(ask(door, each)) for each in questions}
+        ends, left = time.monotonic() + PAUSED_S, asking
+        try:
+            while not (wrong := _wrong(asking - left)) and left and not self._quarantined():
+                if time.monotonic() > ends:
+                    self._signal_others(signal.SIGCONT)
+                _, left = await asyncio.wait(left, timeout=LOOK_S)
+            return wrong
+        finally:
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            await door.close()
 
     def _ask_until_shown(self, fault: Sickness) -> list[Asked]:
         """A worker notices by what it is asked; beside a busy machine that takes a while."""
         ends = time.monotonic() + fault.patience_s
-        asked = self._ask(MEASURED_S)
+        asked = self._ask(self._measured_s)
         while not fault.shown() and time.monotonic() < ends:
             asked += self._ask(1.0)
         return asked
@@ -149,8 +185,12 @@ class Trial:
         return [key.decode() for key in keys if self.ground.redis.hexists(key, "until")]
 
 
-def _rate(asked: list[Asked]) -> float:
-    return sum(not each.wrong for each in asked) / MEASURED_S
+def _wrong(answered: set[asyncio.Task[Asked]]) -> list[str]:
+    return [task.result().wrong for task in answered if task.result().wrong]
+
+
+def _right(asked: list[Asked]) -> int:
+    return sum(not each.wrong for each in asked)
 
 
 def run_sick_workers(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from shared import constants
-from shared.script_runner import _USES as USES
+from shared.script_text import _USES as USES
 from tests.contract.sources import ROOT
 
 LUA = ROOT / "shared" / "lua"

@@ -162,5 +162,5 @@ def decoded(row: Any) -> dict[str, bytes]:
 
 def open_cell(url: str, name: str) -> Cell:
     """A cell over connections of its own. `await cell.close()` in the end."""
-    keys, client, channel = Keys(name), open_redis(url), Channel(url)
+    keys, client, channel = Keys(name), open_redis(url, name), Channel(url, name)
     return Cell(url, name, keys, client, channel, Scripts(channel, keys))

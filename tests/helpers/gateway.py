@@ -118,9 +118,15 @@ def publish_nothing(folder: Path, **changes: Any) -> Path:
 
 
 async def answer_all(cell: Cell, epoch: str, outcome: bytes = OUTCOME) -> list[Entry]:
-    """Play worker w1: run and answer whatever was placed on it and not read yet."""
+    """Play worker w1: run and answer whatever was placed on it and not read yet, but for what is
+    withdrawn."""
     worker = "w1"
     entries = await cell.read(worker)
-    assert set(await cell.begin(worker, epoch, entries)) <= {b"run"}
-    assert set(await cell.complete(worker, epoch, entries, outcome=outcome)) <= {1}
-    return entries
+    verdicts = await cell.begin(worker, epoch, entries)
+    assert set(verdicts) <= {b"run", b"cancelled"}
+    parts: dict[bytes, list[Entry]] = {b"run": [], b"cancelled": []}
+    for entry, verdict in zip(entries, verdicts, strict=True):
+        parts[verdict].append(entry)
+    await cell.complete(worker, epoch, parts[b"cancelled"], "cancelled", b"cancelled it is")
+    assert set(await cell.complete(worker, epoch, parts[b"run"], outcome=outcome)) <= {1}
+    return parts[b"run"]

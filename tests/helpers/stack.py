@@ -32,7 +32,7 @@ class Stack(Signals, Cluster):
     """Processes around one Redis and one repository. Close it in the end.
 
     `repository` is a running store or the URL of a repository; None starts a store. `settings` are
-    environment variables of every process.
+    environment variables of every process. `redis_url`: a Redis that runs already.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Stack(Signals, Cluster):
         repository: S3Server | str | None,
         settings: Mapping[str, str] | None = None,
         cells: int = 1,
+        redis_url: str = "",
     ) -> None:
         usual = {
             "WARMROUTE_CELL": CELL,
@@ -54,6 +55,7 @@ class Stack(Signals, Cluster):
         nothing_else = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder)}
         super().__init__(
             folder,
+            redis_url=redis_url,
             repository=repository,
             settings={**usual, **(settings or {})},
             inherited=nothing_else,

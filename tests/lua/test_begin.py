@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.scripts import Cancel
 from tests.helpers.cell import WIDE, Cell
 from tests.helpers.factories import REF, kept, placing
 
@@ -52,6 +53,32 @@ async def test_a_cancelled_request_is_gone(cell: Cell) -> None:
     assert await cell.record(items[0].id) | {"status": b"cancelled"} == await cell.record(
         items[0].id
     )
+
+
+async def test_what_was_withdrawn_before_anybody_knew_its_place_does_not_run(cell: Cell) -> None:
+    """The answer to its placement was lost and its caller has left: cancelled before it is
+    placed or after, it ends as cancelled when its turn comes."""
+    epoch = await cell.worker("w1", holds=[REF])
+    early, late, stays = (placing(flags="") for _ in range(3))
+    assert await cell.scripts.cancel([Cancel(early.id, ref=REF, life_ms=60_000)]) == ["unknown"]
+    await cell.place(early, late, stays)
+    assert await cell.scripts.cancel([Cancel(late.id, ref=REF, life_ms=60_000)]) == ["unknown"]
+    entries = await cell.read("w1")
+    assert await cell.begin("w1", epoch, entries) == [b"cancelled", b"cancelled", b"run"]
+    assert await cell.client.hkeys(cell.keys.started("w1")) == [entries[2].entry]
+    assert 0 < await cell.client.pttl(cell.keys.withdrawn) <= 60_000
+
+
+async def test_what_is_withdrawn_is_remembered_as_long_as_it_may_live(cell: Cell) -> None:
+    """Not longer, and the newest ten thousand."""
+    cell.scripts.now_ms = 1_000_000
+    first, second = (Cancel(placing().id, ref=REF, life_ms=life) for life in (1000, 2000))
+    await cell.scripts.cancel([first])
+    cell.scripts.now_ms += 1000
+    await cell.scripts.cancel([second])
+    assert await cell.client.zrange(cell.keys.withdrawn, 0, -1) == [second.id.encode()]
+    await cell.scripts.cancel([Cancel(f"{n:032x}", life_ms=3000) for n in range(10_000)])
+    assert await cell.client.zcard(cell.keys.withdrawn) == 10_000
 
 
 async def test_a_batch_out_of_a_long_pending_list_is_found(cell: Cell) -> None:

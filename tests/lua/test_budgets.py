@@ -53,3 +53,16 @@ async def test_a_copy_that_is_ordered_counts_while_what_was_parked_is_placed(cel
     _, _, placed = await cell.scripts.sweep()
     assert (await lease(cell))["extra"] == "scale_out"
     assert 0 < placed <= CHUNK - ORDER_UNITS
+
+
+async def test_one_call_looks_for_further_copies_of_few_models(cell: Cell) -> None:
+    """In a busy cell each model of a call asks; who was not looked at is in the next call."""
+    cell.scripts.now_ms = NOW_MS
+    refs = [f"m{n}:1:0123456789ab" for n in range(40)]
+    await worker(cell, "w1", holds=refs, service_ms=1000, busy_share=1)
+    await worker(cell, "w2", holds=["other:1:0123456789ab"], service_ms=1000, busy_share=1)
+    looked = []
+    for _ in range(2):
+        await cell.place(*[placing(ref=ref) for ref in refs for _ in range(5)])
+        looked.append(len(await cell.exists(*[cell.keys.no_capacity(ref) for ref in refs])))
+    assert looked == [32, 40]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.helpers.cell import Cell, Entry, open_cell
+from tests.helpers.cell import Cell, open_cell
 from tests.helpers.factories import REF, kept, placing
 
 
@@ -149,18 +149,3 @@ async def test_of_two_that_complete_at_once_one_wins_each_request(cell: Cell) ->
         await other.close()
     assert all(sorted(pair) == [[0], [1]] for pair in won)
     assert len(await cell.replies()) == len(entries)
-
-
-@pytest.mark.parametrize("is_read", [False, True])
-async def test_an_id_that_came_back_is_not_another_requests_end(cell: Cell, is_read: bool) -> None:
-    """Redis failed over to a replica that lacks the entry, and whose clock is behind: what this
-    worker has not read is not deleted by its late outcome."""
-    epoch, ((entry, fields),) = await running(cell, kept())
-    stream, other = cell.keys.work("w1"), {**fields, "id": "other"}
-    await cell.client.delete(stream)
-    await cell.client.xgroup_create(stream, epoch, id="0", mkstream=True)
-    await cell.client.xadd(stream, other, id=entry)
-    if is_read:
-        await cell.read()
-    assert await cell.complete("w1", epoch, [Entry(entry, fields)]) == [int(is_read)]
-    assert await cell.client.xlen(stream) == int(not is_read)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.placed import Placed
 from shared.scripts import CHUNK, Placing, Waiting
 from tests.helpers.cell import MAX_ATTEMPTS, Cell
@@ -123,14 +125,43 @@ async def test_many_are_handed_over_in_parts(cell: Cell) -> None:
     assert not await cell.exists(cell.keys.replies("gw1"))
 
 
-async def test_replies_are_read_by_their_gateway_until_the_last_part(cell: Cell) -> None:
-    """It may die between two of them, and nobody has been told to poll."""
+async def test_a_gateway_may_die_between_two_parts(cell: Cell) -> None:
+    """What was handed over keeps its outcome, although the gateway never comes to the last part."""
     await cell.gateway()
-    await cell.worker("w1", holds=[REF])
-    item = placing()
+    epoch = await cell.worker("w1", holds=[REF])
+    item = placing(flags="")
     (placed,) = await cell.place(item)
     rows = waiting(cell, item, placed)
-    assert await cell.scripts._run("hand_over", "gw1", "", *rows) == [1]
-    assert await cell.exists(cell.keys.replies("gw1")) == [cell.keys.replies("gw1")]
-    assert await cell.scripts._run("hand_over", "gw1", "1") == []
+    assert await cell.scripts._run("hand_over", "gw1", "", *rows[:5], "") == [1]
+    await cell.complete("w1", epoch, await cell.read(), outcome=b"42")
+    record = await cell.record(item.id)
+    assert (record["status"], record["outcome"]) == (b"succeeded", b"42")
+    assert await cell.exists(cell.keys.deadlines) == []
+
+
+@pytest.mark.parametrize("is_parked", [False, True])
+async def test_what_ends_between_two_parts_is_read_by_its_gateway(
+    cell: Cell, is_parked: bool
+) -> None:
+    """It has no record that is kept: its caller gets the answer, and no second request is made."""
+    await cell.gateway()
+    epoch = await cell.worker("w1", holds=[] if is_parked else [REF])
+    item = placing(flags="")
+    (placed,) = await cell.place(item)
+    assert await cell.scripts._run("hand_over", "gw1", "") == []
+    if is_parked:
+        await cell.scripts.announce("w1", epoch, REF, await cell.claim("w1", epoch), "device 1")
+    await cell.complete("w1", epoch, await cell.read(), outcome=b"42")
+    kept, (reply,) = await hand_over(cell, waiting(cell, item, placed))
+    assert (kept, reply["id"], reply["outcome"]) == ([0], item.id.encode(), b"42")
+    assert await cell.exists(cell.keys.request(item.id), cell.keys.deadlines) == []
+
+
+async def test_a_gateway_that_stops_gets_no_stream_again(cell: Cell) -> None:
+    """By a placement or a heartbeat that was on its way: outcomes would go there, unread."""
+    await cell.gateway()
+    await cell.worker("w1", holds=[REF])
+    await hand_over(cell)
+    await cell.place(placing())
+    await cell.gateway()
     assert await cell.exists(cell.keys.replies("gw1")) == []

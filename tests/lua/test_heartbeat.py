@@ -25,6 +25,17 @@ async def test_the_lease_is_renewed_and_the_report_kept(cell: Cell) -> None:
     )
 
 
+async def test_it_is_noted_when_the_use_of_copies_was_reported(cell: Cell) -> None:
+    """Other fields do not change that."""
+    cell.scripts.now_ms = 1_000_000
+    epoch = await cell.worker("w1", holds=[REF])
+    cell.scripts.now_ms += 3000
+    assert await beat(cell, epoch, used_bytes=1, copies="{}") == "ok"
+    cell.scripts.now_ms += 3000
+    assert await beat(cell, epoch, used_bytes=2) == "ok"
+    assert await cell.client.hget(cell.keys.worker("w1"), "copies_at") == b"1003000"
+
+
 async def test_a_lease_that_ran_out_but_was_not_reaped_is_revived(cell: Cell) -> None:
     """Nothing was moved yet, so nothing has to be registered again."""
     cell.scripts.now_ms = 1_000_000

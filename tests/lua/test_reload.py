@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from shared import causes
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell
-from tests.helpers.factories import REF, kept
+from tests.helpers.factories import OTHER_REF, REF, kept
 
 
 async def reload(cell: Cell, epoch: str, worker: str = "w1") -> str:
@@ -76,8 +79,42 @@ async def test_what_nobody_waits_for_is_offered_to_no_other_worker(cell: Cell) -
     await cell.worker("w2")
     token = await reload(cell, epoch)
     assert await cell.scripts.refuse_load("w1", REF, token) == "no_capacity"
-    assert await cell.orders() == []
-    assert await cell.exists(cell.keys.load(REF)) == []
+    assert await is_over(cell)
     await cell.place(kept())
     token = await cell.claim("w1", epoch)
     assert await cell.scripts.refuse_load("w1", REF, token) == "ordered"
+
+
+@pytest.mark.parametrize("scope", [causes.WORKER, causes.CLASS])
+async def test_what_fails_and_nobody_waits_for_is_asked_of_no_other_worker(
+    cell: Cell, scope: str
+) -> None:
+    """Whether its process had held it before, or who waited has left meanwhile."""
+    epoch = await cell.worker("w1")
+    await cell.worker("w2")
+    token = await reload(cell, epoch)
+    assert await cell.scripts.fail_load("w1", REF, token, b"corrupt x", 1000, scope=scope) == 0
+    assert await is_over(cell)
+    await cell.client.delete(cell.keys.failed_on(REF))
+    await cell.place(waits := kept())
+    token = await cell.claim("w1", epoch)
+    await cell.cancel(waits.id)
+    assert await cell.scripts.fail_load("w1", REF, token, b"corrupt x", 1000, scope=scope) == 0
+    assert await is_over(cell)
+
+
+async def test_what_nobody_waits_for_any_more_is_not_handed_on(cell: Cell) -> None:
+    """Its load ends instead: the order would wait for ever."""
+    await cell.worker("w2", holds=[OTHER_REF])
+    epoch = await cell.worker("w1")
+    await cell.client.sadd(cell.keys.affinity("team"), OTHER_REF)
+    await cell.place(waits := kept())
+    token = await cell.claim("w1", epoch)
+    await cell.cancel(waits.id)
+    assert await cell.scripts.route_by_affinity("w1", REF, token, "team", "prefer") == "elsewhere"
+    assert await is_over(cell)
+
+
+async def is_over(cell: Cell) -> bool:
+    """Whether no load is under way, and no order waits."""
+    return await cell.orders() == [] and await cell.exists(cell.keys.load(REF)) == []

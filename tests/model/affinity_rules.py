@@ -56,7 +56,8 @@ def _beside_kin(m: Model, worker: str, ref: str, token: str, preferred: int | No
         return "nowhere" if preferred is None else "here"
     m.state.loading.get(worker, set()).discard(ref)
     m.order(ref, load.refused, load.extra, best, load.larger)
-    m.state.loads[ref] = m.state.loads[ref]._replace(handed_on=worker)
+    if ref in m.state.loads:
+        m.state.loads[ref] = m.state.loads[ref]._replace(handed_on=worker)
     return "elsewhere"
 
 

@@ -28,7 +28,8 @@ LOADS = [
         ("whoever_is_sick_is_asked", "rank < RANKS.sick", "true"),
     ),
     *of(
-        "lib/order", "fail_load claim_load place tick sweep",
+        "lib/order", "fail_load claim_load place tick sweep reload",
+        ("what_nobody_waits_for_is_ordered", "if not required then", "if false then"),
         ("what_has_failed_is_asked_first", "excluding(ref, now, refused, extra, larger))",
          "excluding(ref, now, refused, extra, larger, true))"),
         ("an_order_that_no_worker_may_take", "return chosen, '1'", "return chosen, ''"),

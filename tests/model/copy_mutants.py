@@ -239,8 +239,8 @@ COPIES = [
     ),
     *of(
         "lib/order", "order_copy sweep cancel retire announce",
-        ("the_warm_worker_gets_no_order", "if chosen ~= '' then", "if false then"),
-        ("a_further_copy_is_taken_back", "(lease[3] or '') ~= '' and not extra", "false"),
+        ("the_warm_worker_gets_no_order", "if chosen == '' then", "if true then"),
+        ("a_further_copy_is_taken_back", "(lease[3] or '') == '' or extra", "true"),
         ("told_for_ever", "redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)", ""),
     ),
 ]  # fmt: skip

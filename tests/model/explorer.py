@@ -169,7 +169,7 @@ class Explorer:
 
     def plant(self, mutant: Mutant) -> None:
         """From here on the scripts have this fault. LookupError: it fits no more."""
-        mutant.planted("")
+        mutant.read(mutant.file)
         self._scripts = VirtualScripts(self._cell.channel, self._cell.keys, mutant)
 
     async def _open(self) -> Cell:

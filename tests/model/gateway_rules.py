@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from shared.scripts import Cancel
+from shared.scripts import Cancel, Waiting
 from tests.model import outcomes
 from tests.model.clock import grace_of
 from tests.model.model import Model
 from tests.model.moves import publish
 from tests.model.outcomes import late, recall
 from tests.model.place_rules import memory_fits
-from tests.model.prediction import REPLIES_TTL, STALL_SPARE, must
+from tests.model.prediction import LEAP_SPARE, REPLIES_TTL, must
 from tests.model.run import LEASE_MS, Choices, Run
+
+LIFE_MS = 60_000
 
 
 async def cancel(run: Run, c: Choices) -> None:
@@ -21,11 +23,16 @@ async def cancel(run: Run, c: Choices) -> None:
     full = f"{run.keys.prefix}:{stream}" if stream else ""
     ref = run.seen.requests[request].ref if request in run.seen.requests else ""
     late = bool(ref) and c.chance(3)  # its time is up
-    (answer,), m = await run.call(
-        f"cancel {request} {stream} {entry} {ref} {late}",
-        run.scripts.cancel([Cancel(request, full, entry if stream else "", ref, late)]),
-    )
+    life_ms = LIFE_MS if c.chance(3) else 0  # its gateway does not know where it is
+    if life_ms:
+        full = stream = entry = ""
+    told = Cancel(request, full, entry if stream else "", ref, late, None, life_ms)
+    (answer,), m = await run.call(f"cancel {told}", run.scripts.cancel([told]))
     said = _cancelled(m, request, stream, entry, ref if late else "")
+    if said == "unknown" and life_ms:
+        there = {known: until for known, until in m.state.withdrawn.items() if until > m.now}
+        m.state.withdrawn = there | {request: m.now + life_ms}
+        m.lives("withdrawn", life_ms)
     must(answer == said, f"cancel says {answer}")
     if answer == "cancelled":
         run.history.cancelled.add(request)
@@ -105,8 +112,9 @@ async def gateway_beat(run: Run, c: Choices) -> None:
     must(beat.fits == memory_fits(run, m, 0), f"gateway_beat: Redis has headroom: {beat.fits}")
     run.doors_open = True
     m.state.gateways[gateway] = m.now + LEASE_MS
-    m.state.replies.setdefault(gateway, [{"id": ""}])
-    m.lives(f"replies:{gateway}", LEASE_MS + STALL_SPARE)
+    if f"{gateway}.unread" not in m.state.replies:
+        m.state.replies.setdefault(gateway, [{"id": ""}])
+    m.lives(f"replies:{gateway}", LEASE_MS + LEAP_SPARE)
     m.state.protocols[gateway] = "1 1"
     m.lives(f"gateway:{gateway}", LEASE_MS + REPLIES_TTL)
     m.note_protocol(f"gateway {gateway}", LEASE_MS)
@@ -147,11 +155,13 @@ async def hand_over(run: Run, c: Choices) -> None:
     """A gateway stops: what its callers wait for goes on and can be polled."""
     gateway = c.of(run.gateways)
     mine = [i for i, item in run.seen.requests.items() if item.reply == gateway]
+    if c.chance(3):  # of some it does not come so far
+        mine = mine[1:]
     waiting = []
     for request in mine[-5:]:
         item, (stream, entry) = run.seen.requests[request], run.seen.placed[request]
         full = f"{run.keys.prefix}:{stream}" if stream else ""
-        waiting.append((request, item.ref, item.deadline, full, entry if stream else ""))
+        waiting.append(Waiting(request, item.ref, item.deadline, full, entry if stream else ""))
     kept, m = await run.call(
         f"hand_over {gateway} {waiting}", run.scripts.hand_over(gateway, waiting)
     )
@@ -183,7 +193,7 @@ def _handed_over(m: Model, run: Run, request: str, ref: str, deadline: int) -> i
         "status": "placed", "model": ref, "stream": stream, "entry": entry,
         "deadline": str(deadline), "flags": "kp", "reply": "",
     }  # fmt: skip
-    m.lives(f"request:{request}", max(deadline - m.now, 0) + 3_600_000)
+    m.lives(f"request:{request}", max(deadline - m.now, 0) + LEAP_SPARE)
     m.state.deadlines[request] = deadline
     run.history.promised.add(request)
     return 1

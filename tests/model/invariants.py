@@ -40,6 +40,9 @@ def check(state: State, now: int, lost: set[str]) -> None:
         _a_quarantine_that_waits_for_a_probe_has_one(state, now)
     _every_key_has_a_lifetime(state)
     check_copies(state)
+    unwanted = {ref for ref, load in state.loads.items() if load.phase == "ordered"}
+    unwanted -= {ref for ref, load in state.loads.items() if load.extra} | state.waiting
+    must(not unwanted, f"{unwanted} are ordered, and nobody waits for them")
     for letter in state.dead_letters.values():
         if letter["kind"] == "request" and letter["id"]:  # else an answer that nobody got
             must(letter["fingerprint"] == sha1(letter["body"]), "I15: body")
@@ -102,6 +105,7 @@ def _every_key_has_a_lifetime(state: State) -> None:
                 f"{kind}:{name}".rstrip(":") in state.expires, f"I25: {kind}:{name} has no lifetime"
             )
     must("protocols" in state.expires or not state.rows, "I25: protocols has no lifetime")
+    must("withdrawn" in state.expires or not state.withdrawn, "I25: withdrawn has no lifetime")
     for worker in state.work:
         must(worker in state.leases, f"I25: nobody will ever delete work:{worker}")
 

@@ -23,7 +23,10 @@ class Model(Prediction):
         larger: int = 0,
     ) -> None:  # fmt: skip
         """A new load lease and its RQ job, and word to who can have it soonest; the token is
-        Redis's choice, never one of before."""
+        Redis's choice, never one of before. None for what nobody waits for any more."""
+        if not extra and not self.state.parked.get(ref):
+            self.forget(f"load:{ref}")
+            return
         load = self.after.loads.get(ref)
         must(load is not None, f"I17: no load was ordered for {ref}")
         assert load is not None

@@ -12,7 +12,7 @@ from tests.model.crashes import count_success, crashed_holders
 from tests.model.load_target import rank_of
 from tests.model.model import Model
 from tests.model.outcomes import trace
-from tests.model.prediction import JOB_TTL, RECORD_SPARE, RESULT_TTL, must
+from tests.model.prediction import JOB_TTL, LEAP_SPARE, RESULT_TTL, must
 from tests.model.state import Item
 
 EXPIRED = "expired the deadline passed"
@@ -166,7 +166,7 @@ def _record(
         "status": status, "model": item.ref, "stream": stream, "entry": entry,
         "deadline": str(item.deadline), "flags": item.flags, "reply": item.reply,
     }  # fmt: skip
-    m.lives(f"request:{item.id}", max(item.deadline - m.now, 0) + RECORD_SPARE)
+    m.lives(f"request:{item.id}", max(item.deadline - m.now, 0) + LEAP_SPARE)
     m.state.deadlines[item.id] = item.deadline
 
 
@@ -190,7 +190,10 @@ def reply(
     return True
 
 
-def _probe_ended(m: Model, ref: str, status: str) -> None:
+def _probe_ended(m: Model, record: dict[str, str], status: str) -> None:
+    if "h" not in record.get("flags", ""):
+        return
+    ref = record["model"]
     if status == "succeeded":
         m.forget(f"breaker:{ref}")
     else:  # it proved nothing: the next one may try
@@ -206,10 +209,11 @@ def publish(m: Model, item: Item, status: str, worker: str, outcome: str, cause:
         return trace(m, item, status, worker, cold, outcome, cause, False)
     m.state.deadlines.pop(item.id, None)
     record = m.state.records.get(item.id, {})
+    if not told and "p" not in record.get("flags", ""):  # its gateway stops, and still waits
+        reply(m, f"{item.reply}.unread", item.id, status, worker, cold, outcome)
     if outcome.startswith(IN_SHARED_MEMORY) and "p" in record.get("flags", ""):
         status, outcome = "failed", LOST_WITH_ITS_GATEWAY
-    if "h" in record.get("flags", ""):
-        _probe_ended(m, record["model"], status)
+    _probe_ended(m, record, status)
     item = item._replace(ref=record.get("model", item.ref))
     trace(m, item, status, worker, cold, outcome, cause, "p" in record.get("flags", ""))
     for gateway in record.get("watchers", "").split():

@@ -47,7 +47,7 @@ GATEWAY = [
         "gateway_beat", "gateway_beat write_ingress read_door tick",
         ("the_lease_is_not_renewed", "redis.call('ZADD', GATEWAYS, now",
          "redis.call('ZADD', GATEWAYS, 'NX', now"),
-        ("its_replies_end_with_its_lease", "own + STALL_SPARE_MS", "own"),
+        ("its_replies_end_with_its_lease", "own + LEAP_SPARE_MS", "own"),
     ),
     *of(
         "lib/doors", "gateway_beat write_ingress read_door tick",
@@ -58,6 +58,11 @@ GATEWAY = [
         ("the_outcome_is_not_kept", "redis.call('HSET', key, 'flags', flags .. POLL)", ""),
         ("it_still_gets_replies", "redis.call('RENAME', replies, unread)", "local _ = 0"),
         ("what_has_ended_goes_on", "is_there(stream, entry)", "true"),
+    ),
+    *of(
+        "lib/publish", "hand_over announce complete",
+        ("what_is_not_handed_over_is_forgotten",
+         "if not sent and not polled then", "if false then"),
     ),
     *of(
         "replay", "replay publish_reply write_ingress buried_before",
@@ -164,8 +169,12 @@ WORKER = [
         ("what_is_gone_starts", "if not pending[ARGV[i]] then", "if false then"),
     ),
     *of(
+        "begin", "begin announce read cancel",
+        ("what_is_withdrawn_starts", "elseif are_withdrawn and", "elseif false and"),
+    ),
+    *of(
         "complete", "complete begin announce cancel",
-        ("who_lost_publishes_too", "if out[(i - 4) / 8 + 1] == 1 then", "if true then"),
+        ("who_lost_publishes_too", "if out[(i - 5) / 8 + 1] == 1 then", "if true then"),
         ("still_noted_as_begun", "redis.call('HDEL', k('started', worker), unpack(won))", ""),
         ("what_it_has_not_read_ends_too", "is_read and redis.call", "redis.call"),
     ),

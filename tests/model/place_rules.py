@@ -21,7 +21,8 @@ async def place(run: Run, c: Choices) -> None:
     room = Room(LIMITS, LIMITS.pending - len(m.state.deadlines))
     fits = memory_fits(run, m, sum(len(item.body) + OVERHEAD for item in items))
     for asked, got in zip(items, result, strict=True):
-        if asked.reply and asked.reply not in m.state.replies:
+        stops = f"{asked.reply}.unread" in m.state.replies
+        if asked.reply and not stops and asked.reply not in m.state.replies:
             m.state.replies[asked.reply] = [{"id": ""}]
             m.lives(f"replies:{asked.reply}", REPLIES_TTL)
         status, where = _accept(m, asked, got.deadline_ms, room, fits)

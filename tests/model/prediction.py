@@ -15,7 +15,7 @@ from tests.model.state import Item, State
 ORDER_TTL, JOB_TTL, CLAIM_TTL = 20_000, 3_600_000, 1000
 LEAVING_TTL, ORDER_UNITS, QUEUE_HEADS = 7_200_000, 12, 16
 KEY_TTL = 86_400_000
-RESULT_TTL, RECORD_SPARE, REPLIES_TTL, STALL_SPARE = 3_600_000, 3_600_000, 60_000, 900_000
+RESULT_TTL, LEAP_SPARE, REPLIES_TTL, STALL_SPARE = 3_600_000, 86_400_000, 60_000, 900_000
 _PARTS = {
     "load": "loads", "unloadable": "unloadable", "breaker": "breakers", "replies": "replies",
     "gateway": "protocols",
@@ -88,6 +88,8 @@ class Prediction:
             self.state.jobs.discard(key.removeprefix("rq:job:"))
         elif kind == "refused_models":
             self.state.refused_models.clear()
+        elif kind == "withdrawn":
+            self.state.withdrawn.clear()
         elif kind == "protocols":
             self.state.rows.clear()
         elif kind in _PARTS:

@@ -151,6 +151,7 @@ _READERS: dict[str, Reader] = {
     "headroom": lambda *_: None,
     "clock": _whole("clock", str),
     "deadlines": _whole("deadlines", _scores),
+    "withdrawn": _whole("withdrawn", _scores),
     "ingress": _ingress,
     "outbox": _outbox,
     "dead_letters": _whole("dead_letters", _entries),

@@ -37,7 +37,7 @@ SHARED = [
     *of(
         "lib/publish", "complete begin announce",
         ("no_line_for_who_waits",
-         "return record_failure(item, status, worker, cold, outcome, now) end", "return end"),
+         "record_failure(item, status, worker, cold, outcome, now) end", "end"),
         ("no_line_for_who_polls",
          "record_failure(item, status, worker, cold, outcome, now, polled)", ""),
     ),

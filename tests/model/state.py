@@ -71,6 +71,7 @@ class State:
     tombstone: set[str] = field(default_factory=set)
     idempotency: dict[str, tuple[str, str]] = field(default_factory=dict)
     deadlines: dict[str, int] = field(default_factory=dict)
+    withdrawn: dict[str, int] = field(default_factory=dict)
     ingress: dict[str, dict[str, str]] = field(default_factory=dict)
     ingress_pending: Pending = field(default_factory=dict)
     outbox: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -28,11 +28,14 @@ for _planted in mutants.ALL:
 FAVOURED_BY |= {"copies": {("place", "heartbeat")}, "take_told": {("take_told", "order_unload")}}
 # Rules that lead to an outcome which those of its script seldom reach.
 LEADING_TO = {
+    "begin: cancelled": ("place", "read", "cancel", "begin"),
     "blame: all agree": ("claim_load", "fail_load"),
     "copies: spilled": ("announce", "place", "heartbeat"),
     "crashes: outweighed": ("crashed_before", "announce", "begin", "complete"),
     "order_copy: resting": ("order_copy", "claim_load", "fail_load"),
     "sweep: backing off": ("claim_load", "fail_load", "sweep"),
+    "sweep: forgotten": ("refuse_load", "sweep"),
+    "sweep: placed": ("refuse_load", "sweep"),
     "take_told: unload": ("announce", "order_unload", "take_told"),
 }
 
@@ -43,7 +46,7 @@ OUTCOMES = {
     "announce": "all part stale fenced",
     "publish_reply": "answered, too late, refused",
     "blame": "a class, all agree",
-    "begin": "run, expired, gone, fenced, no group",
+    "begin": "run, expired, gone, cancelled, fenced, no group",
     "cancel": "cancelled unknown expired failed succeeded late",
     "claim_load": "claimed suspect stale unwanted refused later fenced",
     "close_session": "closed none",

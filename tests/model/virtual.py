@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from shared.channel import Channel
 from shared.keys import Keys
-from shared.script_runner import load_source
+from shared.script_runner import load_source, read_lua
+from shared.script_text import script_text
 from shared.scripts import Scripts
 from tests.model.prediction import must
 
@@ -113,11 +113,6 @@ MOST_CALLS = 1000  # of one step: a worker is released in parts
 _OWN = {"nothing": "return 0", "touch": TOUCH}
 
 
-@cache
-def _file(name: str) -> str:
-    return (files("shared") / "lua" / f"{name}.lua").read_text()
-
-
 _script = cache(load_source)
 
 
@@ -128,12 +123,14 @@ class Mutant(NamedTuple):
     old: str
     new: str
 
-    def planted(self, text: str) -> str:
-        """A script's text, with the fault if that file is part of it."""
-        source = _file(self.file)
-        if self.old not in source:
-            raise LookupError(f"{self.file}.lua has changed: it lacks {self.old!r}")
-        return text.replace(source, source.replace(self.old, self.new, 1))
+    def read(self, file: str) -> str:
+        """The text of a file, with the fault if it is that one."""
+        text = read_lua(file)
+        if file != self.file:
+            return text
+        if self.old not in text:
+            raise LookupError(f"{file}.lua has changed: it lacks {self.old!r}")
+        return text.replace(self.old, self.new, 1)
 
 
 class VirtualScripts(Scripts):
@@ -152,9 +149,12 @@ class VirtualScripts(Scripts):
 
     def _source(self, name: str) -> tuple[str, str]:
         if name not in self._sources:
-            text = _OWN[name] if name in _OWN else _script(name)
-            if self._mutant is not None:
-                text = self._mutant.planted(text)
+            if name in _OWN:
+                text = _OWN[name]
+            elif self._mutant is None:
+                text = _script(name)
+            else:
+                text = script_text(name, self._mutant.read)
             text = PROLOGUE + LOOK + BOTH.replace("%s", text)
             self._sources[name] = (hashlib.sha1(text.encode()).hexdigest(), text)
         return self._sources[name]

@@ -76,6 +76,8 @@ def _begin(m: Model, worker: str, entry: str, item: Item, batch: str) -> str:
         return "gone"
     if item.deadline <= m.now:
         return "expired"
+    if item.id in m.state.withdrawn:
+        return "cancelled"
     m.state.started.setdefault(worker, {})[entry] = batch
     if "k" in item.flags:
         m.state.records[item.id] |= {"status": "running", "worker": worker}

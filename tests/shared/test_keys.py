@@ -11,6 +11,7 @@ from shared import keys as module
 from shared.errors import InvalidInput
 from shared.keys import LASTING, Keys
 from shared.script_runner import load_source
+from shared.slots import slot_of
 from tests.helpers.cell import Cell
 
 LUA = files("shared") / "lua"
@@ -30,8 +31,13 @@ def all_keys(keys: Keys) -> list[str]:
 
 
 def test_every_key_is_in_the_slot_of_its_cell() -> None:
-    """All begin with the same hash tag, so that a script may touch any of them."""
-    assert all(key.startswith("{my-cell}:") for key in all_keys(Keys("my-cell")))
+    """All begin with the same hash tag, so that a script may touch any of them, in a Redis Cluster
+    too. None is the tag alone: scripts declare that one, and while a slot moves Redis lets a script
+    run where the key that it declares is."""
+    keys = Keys("my-cell")
+    assert all(key.startswith("{my-cell}:") for key in all_keys(keys))
+    assert {slot_of(key) for key in all_keys(keys)} == {slot_of(keys.prefix)}
+    assert keys.prefix == "{my-cell}"
 
 
 def test_no_two_kinds_share_a_key() -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import redis.exceptions
-from redis.asyncio import Redis
 
-from deploy.local.redis_server import find_redis_server, start_redis
+from deploy.local.redis_server import start_redis
+from shared import redis_start
 from shared.connection import open_redis
 from shared.errors import ConfigError
 from shared.keys import Keys
 from shared.redis_kind import check_kind, refusal
+from shared.redis_start import first_info
 from tests.helpers.cell import Cell
-from tests.helpers.wait import wait_until
 
 
 class Says:
@@ -38,11 +37,12 @@ class Says:
 
 
 UNFIT = {
-    "Redis Cluster": [
-        Says(cluster_enabled=1), Says(redis_mode="cluster"),
+    "name one of the nodes": [
         Says("ERR Script attempted to access a non local key in a cluster node", role="master"),
-        Says("MOVED 5798 10.0.0.1:6379", role="master"),
+        Says("CROSSSLOT Keys in request don't hash to the same slot", role="master"),
     ],
+    "do not agree which": [Says("MOVED 5798 10.0.0.1:6379", role="master")],
+    "no database but 0": [Says("ERR SELECT is not allowed in cluster mode")],
     "Sentinel": [Says(redis_mode="sentinel")],
     "name the primary": [
         Says("READONLY You can't write against a read only replica.", role="slave"),
@@ -61,7 +61,7 @@ async def test_a_server_that_will_not_do_is_named(word: str) -> None:
     """With what would do."""
     for client in UNFIT[word]:
         with pytest.raises(ConfigError, match=word) as raised:
-            await check_kind(client, Keys("c"))  # type: ignore[arg-type]
+            await check_kind(client, Keys("c"), "redis://x")  # type: ignore[arg-type]
         assert "a cell works on one primary" in raised.value.message
 
 
@@ -70,34 +70,39 @@ async def test_a_server_that_will_not_do_is_named(word: str) -> None:
 )
 async def test_what_will_pass_is_no_wrong_server(error: str) -> None:
     """Other checks and calls speak of it."""
-    await check_kind(Says(error, role="master"), Keys("c"))  # type: ignore[arg-type]
+    await check_kind(Says(error, role="master"), Keys("c"), "redis://x")  # type: ignore[arg-type]
     assert refusal(redis.exceptions.ResponseError(error)) == ""
 
 
 async def test_a_usual_server_passes_and_keeps_nothing(cell: Cell) -> None:
-    await check_kind(cell.client, cell.keys)
+    await check_kind(cell.client, cell.keys, cell.url)
     assert [key async for key in cell.client.scan_iter(cell.keys.prefix + "*")] == []
 
 
-async def test_a_real_node_of_a_cluster_is_refused(cell: Cell, tmp_path: Path) -> None:
-    """By what it says of itself; nothing has to be moved for that."""
-    port = free_port()
-    command = (
-        find_redis_server(), "--port", port, "--cluster-enabled", "yes", "--dir", tmp_path,
-        "--bind", "127.0.0.1", "--save", "",
-    )  # fmt: skip
-    node = await asyncio.create_subprocess_exec(
-        *(str(word) for word in command), stdout=asyncio.subprocess.DEVNULL
-    )
-    client = open_redis(f"redis://127.0.0.1:{port}")
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("redis://x/3", "no database but 0"), ("unix:///run/redis.sock", "by host and port")],
+)
+async def test_a_cluster_is_named_by_host_and_port(url: str, why: str) -> None:
+    """It leads to other nodes."""
+    with pytest.raises(ConfigError, match=why):
+        await check_kind(Says(cluster_enabled=1), Keys("c"), url)  # type: ignore[arg-type]
+
+
+async def test_a_real_node_without_slots_serves_no_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cluster may be about to be made; that is waited for as for any Redis."""
+    monkeypatch.setattr(redis_start, "TRY_S", 0.3)
+    node = await asyncio.to_thread(start_redis, tmp_path, appendonly=False, in_cluster=True)
+    client = open_redis(node.url, "c")
     try:
-        await wait_until(lambda: answers(client), 20)
-        with pytest.raises(ConfigError, match="Redis Cluster"):
-            await check_kind(client, cell.keys)
+        await check_kind(client, Keys("c"), node.url)
+        with pytest.raises(ConfigError, match="CLUSTERDOWN, its cluster does not serve"):
+            await first_info(client, node.url, "c")
     finally:
         await client.aclose()
-        node.kill()
-        await node.wait()
+        await asyncio.to_thread(node.stop)
 
 
 async def test_a_real_replica_is_refused(cell: Cell, tmp_path: Path) -> None:
@@ -108,20 +113,7 @@ async def test_a_real_replica_is_refused(cell: Cell, tmp_path: Path) -> None:
         where = urlsplit(cell.url)
         await client.execute_command("REPLICAOF", where.hostname, where.port)
         with pytest.raises(ConfigError, match="name the primary"):
-            await check_kind(client, cell.keys)
+            await check_kind(client, cell.keys, server.url)
     finally:
         await client.aclose()
         await asyncio.to_thread(server.stop)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-async def answers(client: Redis) -> bool:
-    try:
-        return bool(await client.ping())
-    except redis.exceptions.RedisError:
-        return False

@@ -9,6 +9,7 @@ from typing import Any
 import redis.exceptions
 from redis.exceptions import ReadOnlyError, ResponseError
 
+from shared import clock
 from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S
 from tests.simulation.loop import PROCESS, SimFuture
 from tests.simulation.network import Network
@@ -28,6 +29,12 @@ class SimChannel:
         self._process = process
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
+
+    @property
+    def since(self) -> float:
+        """When the connection in use was opened; inf while there is none."""
+        link = self._link
+        return link.opened if link is not None and link.lost is None else float("inf")
 
     async def execute_command(self, *args: Any) -> Any:
         """Send one command and await its answer. ConnectionError: it may or may not have run."""
@@ -59,6 +66,7 @@ class Link:
         self.network = network
         self.process = process
         self.lost: Exception | None = None
+        self.opened = clock.monotonic()
         self._sent = self._answered = 0.0
         self._doomed = False
         self._commands: deque[Command] = deque()

@@ -26,7 +26,7 @@ _REFUSED = {
     "cancel": ("unknown", "gone"), "complete": ("fenced",),
     "begin": ("fenced",),
 }  # fmt: skip
-CANCEL_FIELDS = 5  # of each item of `cancel`
+CANCEL_FIELDS = 7  # of each item of `cancel`
 _WRITES = ("XADD", "HSET", "ZADD", "SET", "XDEL")
 
 
@@ -74,7 +74,8 @@ def refused_but_changed(ran: Ran) -> list[Any]:
 
 
 def _counts(effect: Any) -> bool:
-    return not (effect.command == "XDEL" and effect.answer == 0)
+    noted = effect.key.endswith(":withdrawn")  # of a request that is not found
+    return not noted and not (effect.command == "XDEL" and effect.answer == 0)
 
 
 def taken_back(ran: Ran, args: tuple[Any, ...]) -> dict[str, str]:

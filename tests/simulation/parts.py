@@ -43,9 +43,9 @@ def exit_here(status: int) -> None:
 def telling(put: Callable[..., None], told: Callable[[Process, str], None]) -> Any:
     """`Completions._put`; `told` hears of the entry whose outcome is on its way to Redis."""
 
-    def put_and_tell(self: Completions, completion: Completion, until: float) -> None:
+    def put_and_tell(self: Completions, completion: Completion, *when: float) -> None:
         told(here(), completion.entry.decode())
-        put(self, completion, until)
+        put(self, completion, *when)
 
     return put_and_tell
 

@@ -160,7 +160,7 @@ def _replacements(world: World) -> list[tuple[Any, Any]]:
         return zoo.load(manifest, world.dice, world.watch, world.sickness)
 
     return [
-        (Channel, lambda url: world.channel()),
+        (Channel, lambda *given: world.channel()),
         (open_redis, lambda *given, **named: NoRedis()),
         (check_redis, no_warnings),
         (check_kind, one_primary),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,18 +27,14 @@ def in_lua(before: str, after: str) -> Plant:
     """Replace a piece of script text wherever it stands; it must stand somewhere."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
-        load, found = script_runner.load_source, []
+        read, folder = script_runner.read_lua, Path(str(script_runner.files("shared"))) / "lua"
 
         def changed(name: str) -> str:
-            text = load(name)
-            found.append(before in text)
-            return text.replace(before, after)
+            return read(name).replace(before, after)
 
-        patch.setattr(script_runner, "load_source", changed)
-        for path in (script_runner.files("shared") / "lua").iterdir():
-            if path.name.endswith(".lua"):
-                changed(path.name.removesuffix(".lua"))
-        assert any(found), "the text to be changed is no longer there"
+        patch.setattr(script_runner, "read_lua", changed)
+        texts = [path.read_text() for path in folder.rglob("*.lua")]
+        assert any(before in text for text in texts), "the text to be changed is no longer there"
 
     return plant
 

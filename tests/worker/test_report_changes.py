@@ -54,5 +54,19 @@ def test_after_a_while_or_a_lost_answer_or_in_a_new_epoch_everything_is_written(
     changes.written("2", fields())
     now = report_changes.clock.monotonic()
     changes.written("2", {"used_bytes": 1})
-    monkeypatch.setattr(report_changes.clock, "monotonic", lambda: now + 10)
+    monkeypatch.setattr(report_changes.clock, "monotonic", lambda: now + 60)
     assert changes.due("2", fields(used_bytes=1)) == fields(used_bytes=1)
+
+
+def test_of_a_copy_that_is_used_everything_is_written_sooner(
+    changes: ReportChanges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long the others are idle can be told from the time of the report."""
+    now = report_changes.clock.monotonic()
+    monkeypatch.setattr(report_changes.clock, "monotonic", lambda: now + 10)
+    assert changes.due("1", fields(idle=10_000)) == {}
+    used = fields(idle=10_000, hits=1)
+    assert changes.due("1", used) == used
+    changes.written("1", used)
+    monkeypatch.setattr(report_changes.clock, "monotonic", lambda: now + 20)
+    assert changes.due("1", fields(idle=20_000, hits=1)) == {}

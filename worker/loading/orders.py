@@ -6,20 +6,23 @@ worker does not take it, or dies, another one takes it after a head start. Eithe
 invitation (ref, token); the script `claim_load` decides which worker loads.
 
 One blocking read waits for both, on the connection of the heartbeat and between two beats
-(`worker/heartbeat.py`), so that an idle worker costs Redis one read a second. What it popped is
-handed to the event loop, one order at a time: a loop that stands still takes no second one. No
+(`worker/heartbeat.py`), so that an idle worker costs Redis one read in 2.5 seconds. What it popped
+is handed to the event loop, one order at a time: a loop that stands still takes no second one. No
 order waits for what another one leads to: loads, unloads and refusals go on in the background.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from shared import clock, failpoints, statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
+from shared.constants import DIRECT_TTL_MS
 from shared.errors import WarmrouteError
 from shared.keys import Keys
 from shared.tasks import BackgroundTasks
@@ -90,15 +93,24 @@ class Orders:
         except Exception:
             log.exception("this is a bug: the order %.100r", item)
 
+    async def wake(self) -> None:
+        """End the read under way, by an order of nothing."""
+        with suppress(WarmrouteError), redis_errors():  # then it ends by itself
+            await asyncio.gather(
+                self._ask("RPUSH", self._own, ""), self._ask("PEXPIRE", self._own, DIRECT_TTL_MS)
+            )
+
     def look(self) -> None:
         """A load has ended: take the next order of the cold queue, without waiting for one."""
         if not self._closed and self._may_take_cold():
             self._looking.start(self._take_next())
 
     async def close(self) -> None:
-        """Take no more orders; returns once the read under way has ended, a second at most, and
-        what it brought is answered."""
+        """Take no more orders; returns once the read under way has ended, and what it brought is
+        answered."""
         self._closed = True
+        if self.waiting:
+            await self.wake()
         await until(lambda: not self.waiting and not len(self._looking))
 
     async def _take_next(self) -> None:

@@ -30,9 +30,12 @@ from worker.serving.redis_clock import RedisClock
 from worker.serving.turns import Turn
 
 # Answers of `begin`, as they arrive.
-RUN, EXPIRED, GONE, FENCED = (
-    status.encode() for status in (statuses.RUN, statuses.EXPIRED, statuses.GONE, statuses.FENCED)
-)
+RUN, EXPIRED, GONE, CANCELLED, FENCED = (
+    status.encode()
+    for status in (
+        statuses.RUN, statuses.EXPIRED, statuses.GONE, statuses.CANCELLED, statuses.FENCED,
+    )
+)  # fmt: skip
 FRESH_S = 0.02  # older news of a request is renewed before the device takes it up
 LOOK_S = 0.5  # how long the device waits for that
 # In place of the result of a request that did not run because it was cancelled.
@@ -129,12 +132,15 @@ class BatchStarter:
         self._clock.observe(now_ms)
         if answers == [FENCED]:
             answers = [GONE] * len(batch)
-        by_answer: dict[bytes, list[QueuedRequest]] = {RUN: [], EXPIRED: [], GONE: []}
+        by_answer: dict[bytes, list[QueuedRequest]] = {
+            RUN: [], EXPIRED: [], GONE: [], CANCELLED: [],
+        }  # fmt: skip
         for request, answer in zip(batch, answers, strict=True):
             by_answer[answer].append(request)
-        expired, gone = by_answer[EXPIRED], by_answer[GONE]
+        expired, gone, cancelled = by_answer[EXPIRED], by_answer[GONE], by_answer[CANCELLED]
         self._completions.finish(
             expired, [Expired("the deadline passed before it could run")] * len(expired)
         )
+        self._completions.finish(cancelled, [WITHDRAWN] * len(cancelled))
         self._completions.release(request.entry for request in gone)
-        return {request.entry for request in (*expired, *gone)}
+        return {request.entry for request in (*expired, *gone, *cancelled)}

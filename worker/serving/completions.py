@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from shared import statuses
+from shared import clock, statuses
 from shared.causes import full_text
 from shared.constants import POLL
 from shared.envelope import Outcome, pack, pack_error
-from shared.errors import Expired, ModelFailed, Undeliverable, WarmrouteError
+from shared.errors import Cancelled, Expired, ModelFailed, Undeliverable, WarmrouteError
 from shared.scripts import Completion, WorkerScripts
 from shared.shared_memory import SHARED_MEMORY_FROM_BYTES, SharedMemoryStore, size_of
 from worker.membership import Membership
@@ -36,18 +36,22 @@ LARGE_FROM_BYTES = 64 << 10
 SMALL_CALL_BYTES, LARGE_CALL_BYTES = 256 << 10, 4 << 20
 MAX_LARGE_BYTES = 512 << 20  # of large outcomes that wait
 Result = Outcome | WarmrouteError
+_UNLIKE_FAILED = {Expired: statuses.EXPIRED, Cancelled: statuses.CANCELLED}
 
 
 class Completions:
     """Commits outcomes. `release(entries)` is called for entries that are this worker's no longer,
     committed or not; `shared_memory` carries large outcomes to gateways on this host; `large` runs
-    the scripts for the others that are large, over a channel of its own."""
+    the scripts for the others that are large, over a channel of its own; `reads_since()`: see
+    `Channel.since`, of the one over which entries are read."""
 
     def __init__(
         self, scripts: WorkerScripts, membership: Membership,
         release: Callable[[Iterable[bytes]], None],
         shared_memory: SharedMemoryStore | None = None, large: WorkerScripts | None = None,
+        reads_since: Callable[[], float] = lambda: 0.0,
     ) -> None:  # fmt: skip
+        self._reads_since = reads_since
         self._membership = membership
         self.release = release
         self._shared_memory = shared_memory
@@ -64,14 +68,13 @@ class Completions:
     def finish(self, requests: Sequence[QueuedRequest], results: Sequence[Result]) -> None:
         """Commit the result of each request soon."""
         for request, result in zip(requests, results, strict=True):
-            self._put(
-                completion(request, result, self._shared_memory), self._until(request.deadline_ms)
-            )
+            done = completion(request, result, self._shared_memory)
+            self._put(done, self._until(request.deadline_ms), request.received)
 
     def add(self, completions: Iterable[Completion]) -> None:
         """Commit these soon."""
         for each in completions:
-            self._put(each, float("inf"))
+            self._put(each, float("inf"), clock.monotonic())
 
     async def drain(self) -> None:
         """Wait until everything added is committed or refused."""
@@ -83,8 +86,8 @@ class Completions:
         clock = self.redis_clock
         return clock.local_deadline(deadline_ms) if clock.observed else float("inf")
 
-    def _put(self, completion: Completion, until: float) -> None:
-        item = Outgoing(completion, until)
+    def _put(self, completion: Completion, until: float, read_at: float) -> None:
+        item = Outgoing(completion, until, read_at)
         if item.size < LARGE_FROM_BYTES:
             self._small.put(item)
         elif self._large.bytes + item.size > MAX_LARGE_BYTES:
@@ -95,11 +98,12 @@ class Completions:
         else:
             self._large.put(item)
 
-    async def _complete(
-        self, scripts: WorkerScripts, completions: Sequence[Completion]
-    ) -> list[int]:
+    async def _complete(self, scripts: WorkerScripts, batch: Sequence[Outgoing]) -> list[int]:
         member = self._membership  # its epoch may be a new one in each try
-        return await scripts.complete(member.worker, member.epoch, completions)
+        since = max(scripts.since, self._reads_since())
+        outlived = any(item.read_at <= since for item in batch)
+        items = [item.completion for item in batch]
+        return await scripts.complete(member.worker, member.epoch, items, outlived)
 
     def _settle(self, items: list[Outgoing], won: list[int]) -> None:
         self.release([item.completion.entry for item in items])
@@ -116,7 +120,7 @@ class Completions:
         log.warning("request %s: %s", given_up.id.decode(errors="replace"), error.message)
         status = statuses.EXPIRED if isinstance(error, Expired) else statuses.FAILED
         failed = given_up._replace(status=status, outcome=pack_error(error))
-        self._small.put(Outgoing(failed, repeated=item.repeated))
+        self._small.put(Outgoing(failed, read_at=item.read_at, repeated=item.repeated))
 
 
 def completion(
@@ -128,7 +132,7 @@ def completion(
     if isinstance(result, Outcome):
         packed = _packed(request, result, shared_memory)
         return Completion(*head, statuses.SUCCEEDED, packed, request.ref)
-    status = statuses.EXPIRED if isinstance(result, Expired) else statuses.FAILED
+    status = _UNLIKE_FAILED.get(type(result), statuses.FAILED)
     full = full_text(result).encode(errors="replace")
     return Completion(*head, status, pack_error(result), request.ref, full)
 

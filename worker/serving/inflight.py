@@ -50,7 +50,7 @@ class InflightWindow:
         self._share = max(1, max_entries // SHARES)
         self._by_model: Counter[bytes] = Counter()
         self._counted = 0  # of each model no more than its share
-        self._sizes: dict[bytes, tuple[int, bytes]] = {}
+        self._sizes: dict[bytes, tuple[int, bytes, bytes]] = {}
         self._bytes_of: Counter[bytes] = Counter()
         self._put_off: dict[bytes, deque[PutOff]] = {}  # by model, the oldest first
         self._later: set[bytes] = set()  # their entries
@@ -101,6 +101,10 @@ class InflightWindow:
         """Whether an entry is in flight, or put off: after an error it is read once more."""
         return entry in self._sizes or entry in self._later
 
+    def is_of_another(self, entry: bytes, request: bytes) -> bool:
+        """Whether an entry in flight is that of another request than this one."""
+        return entry in self._sizes and self._sizes[entry][2] != request
+
     def admits(self, size: int, model: bytes) -> bool:
         """Whether an entry that was just read may be in flight now. It waits for those of its model
         that were read before it."""
@@ -119,9 +123,9 @@ class InflightWindow:
             return total + size <= self._max_bytes
         return total + size <= self._for_all
 
-    def add(self, entry: bytes, size: int, model: bytes = b"") -> None:
-        """Count an entry of `size` bytes."""
-        self._sizes[entry] = size, model
+    def add(self, entry: bytes, size: int, model: bytes = b"", request: bytes = b"") -> None:
+        """Count an entry of `size` bytes, of a request."""
+        self._sizes[entry] = size, model, request
         self._by_model[model] = number = self._by_model[model] + 1
         self._counted += number <= self._share
         self._last_size = size or 1
@@ -174,7 +178,7 @@ class InflightWindow:
         for entry in entries:
             if entry not in self._sizes:
                 continue
-            size, model = self._sizes.pop(entry)
+            size, model, _ = self._sizes.pop(entry)
             self.bytes -= size
             self._bytes_of[model] -= size
             self._forget(model)

@@ -32,10 +32,12 @@ MOST_TRIES = 3
 
 @dataclass(eq=False)
 class Outgoing:
-    """An outcome on its way. `until`: the deadline of its request, seconds of `clock.monotonic`."""
+    """An outcome on its way. `until`: the deadline of its request. `read_at`: when its entry was
+    read. Both in seconds of `clock.monotonic`."""
 
     completion: Completion
     until: float = float("inf")
+    read_at: float = 0.0
     tries: int = 0  # broken ones
     repeated: bool = False
 
@@ -45,7 +47,7 @@ class Outgoing:
         return len(self.completion.outcome)
 
 
-Send = Callable[[Sequence[Completion]], Awaitable[list[int]]]
+Send = Callable[[Sequence[Outgoing]], Awaitable[list[int]]]
 
 
 class OutcomeLane:
@@ -114,13 +116,12 @@ class OutcomeLane:
         return batch
 
     async def _try(self, batch: list[Outgoing]) -> list[int]:
-        completions = [item.completion for item in batch]
         if self._cut is None:
-            return await self._send(completions)
+            return await self._send(batch)
         try:
             left_s = min(item.until for item in batch) - clock.monotonic()
             async with asyncio.timeout(max(0.0, left_s) if left_s < float("inf") else None):
-                return await self._send(completions)
+                return await self._send(batch)
         except TimeoutError:
             self._cut()
             raise

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import Any
 
-from shared import clock, failpoints
+from shared import clock, failpoints, statuses
 from shared.channel import Channel
 from shared.connection import BLOCK_MS, redis_errors
 from shared.errors import Unavailable, WarmrouteError
@@ -71,15 +71,19 @@ class Receiver:
         """The next entries of the stream; while some are put off it is not waited for more."""
         started = clock.monotonic()
         position, self._position = self._position, b"0-0"
+        epoch = self._membership.epoch
         block = () if self.inflight.put_off else ("BLOCK", BLOCK_MS)
         with redis_errors():
             streams = await self._channel.execute_command(
-                "XREADGROUP", "GROUP", self._membership.epoch, self._membership.worker,
+                "XREADGROUP", "GROUP", epoch, self._membership.worker,
                 "COUNT", count, *block, "STREAMS", self._stream, position,
             )  # fmt: skip
         entries = streams[0][1] if streams else []
         self._position, self._read_at = self._next_position(position, entries), started
-        self._add(entries)
+        if self._add(entries):
+            # What is in flight under that id is lost. In a new epoch all else is placed again too.
+            log.warning("an entry id has come back: Redis has lost entries of this worker")
+            await self._membership.handle_answer(statuses.FENCED, epoch)
         if not entries and position == b">":
             self._empty_at = started
         return len(entries)
@@ -124,17 +128,22 @@ class Receiver:
             return b">"
         return entries[-1][0]
 
-    def _add(self, entries: list[tuple[bytes, list[bytes] | None]]) -> None:
+    def _add(self, entries: list[tuple[bytes, list[bytes] | None]]) -> bool:
+        """Queue entries. Whether the id of one is in flight for another request."""
         if not entries:
-            return
+            return False
+        came_back = False
         for entry, flat in entries:
             # An entry without fields was deleted since; one that is known is read again after an
             # error.
             if flat and not self.inflight.knows(entry):
                 self._admit(entry, flat)
+            elif flat:
+                came_back |= self.inflight.is_of_another(entry, _request_of(flat))
             failpoints.reach_now("receive.after")
         self._last_read = max(self._last_read, entries[-1][0], key=entry_order)
         self.arrived.set()
+        return came_back
 
     def _admit(self, entry: bytes, flat: list[bytes]) -> None:
         size, model = len(flat[-1]), _model_of(flat)
@@ -144,7 +153,7 @@ class Receiver:
             self.inflight.put_off_until_free(entry, size, model)
 
     def _take(self, entry: bytes, flat: list[bytes], size: int, model: bytes) -> None:
-        self.inflight.add(entry, size, model)
+        self.inflight.add(entry, size, model, _request_of(flat))
         self._queue(entry, flat)
 
     def _queue(self, entry: bytes, flat: list[bytes]) -> None:
@@ -157,6 +166,11 @@ class Receiver:
         if not self._batcher.put(request):
             lost = Unavailable("this worker does not hold the model any more")
             self._completions.finish([request], [lost])
+
+
+def _request_of(flat: list[bytes]) -> bytes:
+    """The request id in an entry as `place` writes it."""
+    return flat[1]
 
 
 def _model_of(flat: list[bytes]) -> bytes:

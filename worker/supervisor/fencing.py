@@ -26,7 +26,7 @@ class Fencing:
     def __init__(self, config: WorkerConfig, worker: str) -> None:
         self._worker = worker
         self._max_attempts = config.max_attempts
-        self._channel = Channel(config.redis_url)
+        self._channel = Channel(config.redis_url, config.cell)
         self._scripts = WorkerScripts(self._channel, Keys(config.cell))
         self._tasks = BackgroundTasks[None]()
 

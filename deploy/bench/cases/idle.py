@@ -28,14 +28,14 @@ SHARE, SHARE_OF_LARGE, CONNECTIONS = 0.10, 0.60, 3
 
 @dataclass(frozen=True)
 class Size:
-    """The fleets that are measured, and for how long: twice as long as a report stays unwritten."""
+    """The fleets that are measured, and for how long: as long as a report stays unwritten."""
 
     workers: int = 1000
     crowd: int = 2000
     copies: int = 50
     gateways: int = 10
-    settle_s: float = 8.0
-    seconds: float = 20.0
+    settle_s: float = 15.0
+    seconds: float = 60.0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,10 @@ local HEAD_START_MS, ORDER_TTL_MS, DIRECT_TTL_MS, CLAIM_TTL_MS = 250, 20000, 100
 local RESULT_TTL_MS, REPLIES_TTL_MS, KEY_TTL_MS = 3600000, 60000, 86400000
 -- Beyond its lease a key stays this long, so that no clock that was set, and no stall, deletes it.
 local STALL_SPARE_MS = 900000
+-- So does, beyond a deadline too, what an open request needs.
+local LEAP_SPARE_MS = 86400000
+-- Behind the name of a gateway that stops: where its replies are from its first `hand_over` on. It has no other stream.
+local UNREAD = '.unread'
 local CARRIED = 'entry.'  -- before the name of a field that a dead letter keeps for its replay
 local CARRIED_MAX = 100  -- fields; Lua's unpack fails at some thousands
 local RECORD_BYTES = 512  -- of a record and its tombstone, beside the outcome

@@ -3,7 +3,8 @@
 -- It is ordered if, besides, their queues take longer than a first answer from a new copy.
 local SCALE_OUT_FROM = 4        -- shorter queues are not checked: the warm path stays short
 local LOOK_AGAIN_MS = 250  -- after no worker was found for a copy that is to share the work
-local looked, found_nobody = {}, {}
+local MOST_LOOKS = 32  -- in one call, of about 70 us each: other models are looked at in the next one
+local looked, found_nobody, looks = {}, {}, 0
 
 local function could_be_more(ref, now)
   if redis.call('EXISTS', k('load', ref), k('unloadable', ref)) > 0 then return false end
@@ -28,7 +29,8 @@ local function scale_out(ref, worker, queued, now)
   if queued < math.max(SCALE_OUT_FROM, 2 * (looked[ref] or 0)) then return end
   looked[ref] = queued
   local wait = wait_on(worker, queued)
-  if wait <= 0 or not could_be_more(ref, now) then return end
+  if wait <= 0 or looks >= MOST_LOOKS or not could_be_more(ref, now) then return end
+  looks = looks + 1
   for _, holder in ipairs(live_holders(ref, now)) do
     if facts(holder).spare > 0 and rank_of(holder, ref) == 0 then return end
   end

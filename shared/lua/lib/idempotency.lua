@@ -1,5 +1,5 @@
 -- idempotency: the same content under the same key is the same request, for a day.
--- item: id, key ('' none), fingerprint (of the content), reply_to, caller_id (the producer's own).
+-- item: id, key, fingerprint (of the content), reply_to, caller_id (the producer's own).
 
 local function join(id, item)
   local reply_to = item.reply_to
@@ -22,7 +22,6 @@ end
 
 -- nil | 'joined' or 'gone', its id | 'mismatch' (other content under that key)
 local function asked_before(item)
-  if item.key == '' then return nil end
   local prior = redis.call('HMGET', (idem(item)), 'id', 'fingerprint')
   if prior[1] and prior[2] ~= item.fingerprint then return 'mismatch', '' end
   if prior[1] then return join(prior[1], item) end
@@ -33,7 +32,6 @@ local function asked_before(item)
 end
 
 local function keep_key(item)
-  if item.key == '' then return end
   local key, digest = idem(item)
   redis.call('HSET', key, 'id', item.id, 'fingerprint', item.fingerprint)
   redis.call('PEXPIRE', key, KEY_TTL_MS)

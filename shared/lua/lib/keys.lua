@@ -7,7 +7,7 @@ local FAILURES, OUTCOMES, REFUSED_MODELS = P .. 'failures', P .. 'outcomes', P .
 local MIN_COPIES, SESSIONS, CLOCK = P .. 'min_copies', P .. 'sessions', P .. 'clock'
 local UNHEALTHY, DEVICE_CLASSES, WAITING_ORDERS = P .. 'unhealthy', P .. 'device_classes', P .. 'waiting_orders'
 local HOUSEKEEPERS, PROTOCOLS, RESERVED = P .. 'housekeepers', P .. 'protocols', P .. 'reserved'
-local NOTIFYING = P .. 'notifying'
+local NOTIFYING, WITHDRAWN = P .. 'notifying', P .. 'withdrawn'
 local function k(kind, id) return P .. kind .. ':' .. id end
 
 -- Redis's own clock, ms. In tests ARGV[1] is '@' and a time instead.

@@ -43,3 +43,10 @@ local function note_leaving(ref, worker, epoch)
   redis.call('HSET', key, field, epoch)
   redis.call('PEXPIRE', key, LEAVING_TTL)
 end
+
+-- Why the last load failed, if that was recent, and whether the cause is temporary.
+local function unloadable(ref)
+  local why = redis.call('GET', k('unloadable', ref))
+  local passing = why and string.sub(why, 1, 1) == '~'
+  return passing and string.sub(why, 2) or why, passing
+end

@@ -20,12 +20,14 @@ local function choose_loader(ref, now, refused, extra, larger)
   return chosen, '1'
 end
 
--- more: refused (workers that are not to load it), extra (why it is ordered without a parked
--- request: such an order is not cancelled when no request waits), larger (a budget that it does not fit, bytes), worker
--- (that is to load it), fresh (there is no lease of it).
+-- Returns its token; nil for a model that no request waits for, whose load ends.
+-- more: refused (workers that are not to load it), extra (why it is ordered without a parked request: such an order is
+-- not cancelled when none waits), larger (a budget that it does not fit, bytes), worker (that is to load it), fresh (no lease).
 local function order_load(ref, seed, now, more)
   more = more or {}
   local refused, extra, chosen, all_failed = more.refused or '', more.extra or '', more.worker, ''
+  local required = extra ~= '' or more.fresh or redis.call('XLEN', k('parked', ref)) > 0
+  if not required then return redis.call('DEL', k('load', ref)) and nil end
   if not chosen then chosen, all_failed = choose_loader(ref, now, refused, extra, more.larger) end
   local token = string.sub(redis.sha1hex(seed .. now), 1, 24)
   local load, id = k('load', ref), job_id(ref, token)
@@ -47,11 +49,10 @@ local function order_load(ref, seed, now, more)
   redis.call('EXPIRE', job, JOB_TTL_S)
   if orders_written == 0 then redis.call('SADD', P .. 'rq:queues', COLD_QUEUE) end
   orders_written = orders_written + 1
-  if chosen ~= '' then
-    redis.call('RPUSH', k('orders', chosen), 'load ' .. ref .. ' ' .. token)
-    redis.call('LTRIM', k('orders', chosen), -ORDERS_MAX, -1)
-    redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)
-  end
+  if chosen == '' then return token end
+  redis.call('RPUSH', k('orders', chosen), 'load ' .. ref .. ' ' .. token)
+  redis.call('LTRIM', k('orders', chosen), -ORDERS_MAX, -1)
+  redis.call('PEXPIRE', k('orders', chosen), DIRECT_TTL_MS)
   return token
 end
 
@@ -64,17 +65,10 @@ local function cancel_order(ref, extra)
   redis.call('DEL', k('parked', ref))
   local lease = redis.call('HMGET', load, 'token', 'phase', 'extra')
   if lease[2] ~= 'ordered' then return end
-  if (lease[3] or '') ~= '' and not extra then
-    if redis.call('PTTL', load) > ORDER_TTL_MS then redis.call('PEXPIRE', load, ORDER_TTL_MS) end  -- none waits for it
-    return
+  if (lease[3] or '') == '' or extra then
+    redis.call('DEL', load)
+    forget_order(ref, lease[1])
+  elseif redis.call('PTTL', load) > ORDER_TTL_MS then
+    redis.call('PEXPIRE', load, ORDER_TTL_MS)  -- none waits for it
   end
-  redis.call('DEL', load)
-  forget_order(ref, lease[1])
-end
-
--- Why the last load failed, if that was recent, and whether the cause is temporary.
-local function unloadable(ref)
-  local why = redis.call('GET', k('unloadable', ref))
-  local passing = why and string.sub(why, 1, 1) == '~'
-  return passing and string.sub(why, 2) or why, passing
 end

@@ -14,7 +14,7 @@ local function record(item, status, stream, entry, now)
   redis.call('HSET', key, 'status', status, 'model', item.model, 'stream', stream, 'entry', entry,
     'deadline', item.deadline, 'flags', item.flags, 'reply', item.reply)
   if #(item.body or '') >= LARGE_BODY then redis.call('HSET', key, 'bytes', #item.body) end
-  redis.call('PEXPIRE', key, math.max(item.deadline - now, 0) + 3600000)
+  redis.call('PEXPIRE', key, math.max(item.deadline - now, 0) + LEAP_SPARE_MS)
   redis.call('ZADD', DEADLINES, item.deadline, item.id)
 end
 

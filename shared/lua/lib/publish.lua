@@ -28,14 +28,18 @@ local function publish(item, status, worker, outcome, now)
   local watched = has_flag(item.flags, WATCHED) and status == 'succeeded' and (item.model or '') ~= ''
   if watched then count_success(item.model, worker, now) end
   local sent = item.reply == '' or reply(item.reply, item.id, status, worker, cold, outcome)
-  -- A gateway that stopped may have written a record (hand_over).
+  -- A gateway that stops has no stream any more, and may have written a record (hand_over).
   local record = not sent or has_flag(item.flags, KEEP)
-  if not record then return record_failure(item, status, worker, cold, outcome, now) end
+  if not record then
+    if status ~= 'succeeded' then record_failure(item, status, worker, cold, outcome, now) end
+    return
+  end
   local key = k('request', item.id)
   redis.call('ZREM', DEADLINES, item.id)
   local kept = redis.call('HMGET', key, 'flags', 'watchers', 'reply_to', 'model', 'idempotency')
   local flags = kept[1] or ''
   local polled = has_flag(flags, POLL)
+  if not sent and not polled then reply(item.reply .. UNREAD, item.id, status, worker, cold, outcome) end
   if polled and string.byte(outcome) == SHARED_MEMORY then -- its gateway has handed it over
     status, outcome = 'failed', 'unavailable its outcome lay in the memory of a gateway that stopped'
   end

@@ -12,8 +12,8 @@ do
       if work_done(i - 1) >= budget then return i - 1 end
       redis.call('SREM', k('loads', worker), ref)
       if redis.call('HGET', k('load', ref), 'worker') == worker then
-        local again = redis.call('XLEN', k('parked', ref)) > 0 and breaker(ref, now) ~= 'open'
-        if again then order_load(ref, ref .. worker, now) else redis.call('DEL', k('load', ref)) end
+        if breaker(ref, now) == 'open' then redis.call('DEL', k('load', ref))
+        else order_load(ref, ref .. worker, now) end
       end
     end
     return #refs

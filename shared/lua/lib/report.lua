@@ -39,6 +39,13 @@ local function set_trial_load(worker, at)
   redis.call('HSET', k('worker', worker), 'trial', at)
 end
 
+-- When the use of its copies was reported, if it is among the fields from ARGV[first] on.
+local function note_copies_at(worker, first, now)
+  for i = first, #ARGV, 2 do
+    if ARGV[i] == 'copies' then redis.call('HSET', k('worker', worker), 'copies_at', now) end
+  end
+end
+
 -- Whether it is among the workers that share the memory of its host.
 local function note_host(worker, here)
   local host = reported(worker, 'host_id') or ''

@@ -27,11 +27,11 @@ NOT_HEALTHY = ("suspect", "sick")
 
 
 class Sickness(Fault):
-    """A worker is started again with settings of its own, and then falls sick. `said`: what the
-    reason that it reports contains."""
+    """A worker is started again with settings of its own, and then falls sick."""
 
-    said: ClassVar[str]
+    said: ClassVar[str]  # by the reason that it reports
     serves_first = True  # before it falls sick; else its disk has what its store then forbids
+    holds_models = False  # it must, to be asked for what it then fails
     patience_s = 60.0
 
     def __init__(self, ground: Ground, target: Slot, aim: Slot | None = None) -> None:
@@ -60,8 +60,7 @@ class Sickness(Fault):
         self._start_again()
 
     def shown(self) -> bool:
-        """Whether it says so itself, with the reason. It must be asked for that: what it does not
-        try it does not fail."""
+        """Whether it says so itself, with the reason. What it is not asked for it does not fail."""
         return self.said in self._reason()
 
     def verify(self) -> None:
@@ -73,11 +72,15 @@ class Sickness(Fault):
         self.aim.settings = self._usual
         self._start_again()
 
-    def _start_again(self) -> None:
+    def leave(self) -> None:
+        """The worker leaves the cell: nothing waits for the end of its lease."""
         if self.aim.running:
             send(self.aim.pids[0], signal.SIGTERM)
             came_true(lambda: not self.aim.running, self.patience_s)
         self.aim.kill()
+
+    def _start_again(self) -> None:
+        self.leave()
         self.aim.start()
         self.aim.await_ready()
 
@@ -157,6 +160,7 @@ class LostDevice(Sickness):
     kind = "device that fails every call"
     said = "its device failed a self-test"
     kills = True
+    holds_models = True
 
     @property
     def points(self) -> Path:

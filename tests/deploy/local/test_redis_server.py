@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import ClusterDownError
 
 from deploy.local import redis_server as module
 from deploy.local.ports import free_ports
@@ -55,6 +56,14 @@ def test_data_survive_a_restart_on_the_same_folder(
         assert redis.get("kept") == b"yes"
 
 
+def test_it_may_be_a_node_of_a_cluster(start_it: StartIt) -> None:
+    """One without slots, until it is given some."""
+    with Redis.from_url(start_it(in_cluster=True).url) as redis:
+        assert redis.info("cluster")["cluster_enabled"] == 1
+        with pytest.raises(ClusterDownError, match="not served"):
+            redis.get("a")
+
+
 def test_two_run_side_by_side(start_it: StartIt, tmp_path: Path) -> None:
     """Each on a free port of its own."""
     urls = {start_it(tmp_path / name).url for name in "ab"}
@@ -98,7 +107,7 @@ def test_a_chosen_port_that_was_taken_meanwhile_is_chosen_anew(
     taken = start_it(tmp_path / "a").url
     port = int(taken.rsplit(":")[-1].split("/")[0])
     choices = iter([port, port, *free_ports(1)])
-    monkeypatch.setattr(module, "free_ports", lambda count: [next(choices)])
+    monkeypatch.setattr(module, "free_ports", lambda count, **_: [next(choices)])
     assert start_it(tmp_path / "b").url != taken
 
 

@@ -73,7 +73,7 @@ async def test_its_copies_are_listed_with_their_tiers(cell: Cell, gateway: Runni
     await cell.client.expire(cell.keys.warm(ref), 60)
     device, disk = (await look(gateway))["copies"]
     assert (device["worker"], device["tier"], device["bytes"]) == ("w1", "device", 1)
-    assert (device["idle_s"], device["hits"]) == (1.5, 4)
+    assert 1.5 <= device["idle_s"] < 60.0 and device["hits"] == 4
     assert disk == {"worker": "w2", "tier": "disk"}
 
 

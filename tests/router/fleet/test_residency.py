@@ -71,10 +71,26 @@ async def test_a_worker_tells_how_much_each_copy_is_used(cell: Cell) -> None:
     await beat(cell, "w1", epoch, copies=copies)
     (worker,) = (await pages_of(cell).report())["workers"]
     (held,), (warm,) = worker["models"], worker["warm"]
-    assert (held["name"], held["idle_s"], held["hits"], held["copies"]) == ("mnist", 2.5, 7, 1)
+    assert (held["name"], held["hits"], held["copies"]) == ("mnist", 7, 1)
     assert held["last_used"] > "2024"
-    assert (warm["name"], warm["tier"], warm["bytes"], warm["idle_s"]) == ("bert", "host", 20, 60.0)
-    assert warm["copies"] == 0
+    assert (warm["name"], warm["tier"], warm["bytes"], warm["copies"]) == ("bert", "host", 20, 0)
+    assert 2.5 <= held["idle_s"] < 60.0 <= warm["idle_s"] < 120.0
+
+
+async def test_how_long_a_copy_is_idle_counts_from_its_report(cell: Cell) -> None:
+    """A worker at rest does not repeat it; of an older release it is as reported."""
+    epoch, now = await cell.worker("w1", holds=[REF]), await cell.client.time()
+    await beat(cell, "w1", epoch, copies={REF: ["device", 1, 2500, 7]})
+
+    async def idle_s(copies_at: int) -> float:
+        """As if the report were from then."""
+        await cell.client.hset(cell.keys.worker("w1"), "copies_at", copies_at)
+        (worker,) = (await pages_of(cell).report())["workers"]
+        idle: float = worker["models"][0]["idle_s"]
+        return idle
+
+    assert 52.5 <= await idle_s(now[0] * 1000 - 50_000) < 110.0
+    assert await idle_s(now[0] * 1000 + 600_000) == await idle_s(0) == 2.5
 
 
 async def test_own_and_shared_bytes_of_each_copy_are_shown(cell: Cell) -> None:

@@ -72,7 +72,7 @@ async def far(parts) -> AsyncIterator[Far]:
 @pytest.mark.parametrize("keep", [False, True])
 async def test_a_lost_answer_is_told_as_unknown(far: Far, keep: bool) -> None:
     """The request was placed: it is not placed a second time, and the caller knows what it does
-    not know. What has a record is taken back."""
+    not know. What has a record is taken back, and nothing else runs."""
     await far.lose_the_next_answer()
     with pytest.raises(OutcomeUnknown, match="Idempotency-Key"):
         await far.dispatch.submit(call(keep=keep))
@@ -81,6 +81,7 @@ async def test_a_lost_answer_is_told_as_unknown(far: Far, keep: bool) -> None:
         await wait_until(lambda: _none_queued(far))
     else:
         assert await far.queued() == 1
+        await wait_until(lambda: _withdrawn(far))
 
 
 async def _none_queued(far: Far) -> bool:
@@ -178,6 +179,32 @@ async def test_who_leaves_while_redis_is_asked_takes_the_request_back(far: Far) 
     far.proxy.release()
     await wait_until(lambda: _none_queued(far))
     assert len(far.parts.waiters) == 0
+
+
+async def test_who_leaves_a_call_whose_answer_is_lost_withdraws_the_request(far: Far) -> None:
+    """Nobody will ever know where it was placed, so the worker is told not to run it."""
+    await far.channel.execute_command("PING")
+    far.proxy.hold = True
+    asking = asyncio.create_task(far.dispatch.submit(call()))
+
+    async def placed() -> bool:
+        return await far.queued() == 1
+
+    await wait_until(placed)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    far.channel.cut()
+    far.proxy.release()
+    await wait_until(lambda: _withdrawn(far))
+
+
+async def _withdrawn(far: Far) -> bool:
+    """Whether the request that is queued may not run."""
+    if not await far.cell.client.exists(far.cell.keys.withdrawn):
+        return False
+    entries = await far.cell.read("w1")
+    return await far.cell.begin("w1", far.parts.epoch, entries) == [b"cancelled"]
 
 
 async def test_who_leaves_with_a_key_leaves_the_request(far: Far) -> None:

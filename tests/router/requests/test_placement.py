@@ -10,6 +10,7 @@ import pytest
 from router.requests.placement import MAX_BATCH, MAX_BATCH_BYTES, MAX_CALLS, Placement
 from shared.errors import Expired, Unavailable
 from shared.placed import Limits, Placed
+from shared.refusals import NotSent
 from shared.scripts import Placing
 from tests.helpers.cell import WIDE, Cell
 from tests.helpers.factories import REF, placing
@@ -157,3 +158,24 @@ async def test_who_left_meanwhile_is_named_with_what_it_was_told(
     calls.go.set()
     await wait_until(lambda: named)
     assert named == [(item, None if error else Placed("placed", item.id, "1-1", 0), late)]
+
+
+def never_sent() -> Unavailable:
+    """What a call raises that found no connection."""
+    error = Unavailable("Redis does not answer")
+    error.__cause__ = NotSent("cannot connect")
+    return error
+
+
+async def test_who_left_a_call_that_was_never_sent_needs_no_cancel() -> None:
+    """While Redis is away thousands leave: nothing of theirs was placed."""
+    calls, named = Calls(), []
+    calls.error = never_sent()
+    placement = Placement(calls, WIDE, lambda *said: named.append(said))
+    leaves, stays = placement.put(placing()), placement.put(placing())
+    await wait_until(lambda: calls.running == 1)
+    leaves.cancel()
+    calls.go.set()
+    with pytest.raises(Unavailable):
+        await stays
+    assert named == []

@@ -80,6 +80,16 @@ def test_answers_may_go_to_a_stream_of_the_callers_or_under_answers() -> None:
             check_reply_to(name.encode(), keys)
 
 
+def test_in_a_cluster_answers_go_to_the_slot_of_the_cell() -> None:
+    """No script reaches another one. The tag that is wanted is told."""
+    keys = Keys("c")
+    for name in ("", "{c}:answers:mine", "mine:{c}:1", "c"):
+        assert check_reply_to(name.encode(), keys, in_cluster=True) == name
+    for name in ("mine", "mine:{tag}", "mine:{c"):
+        with pytest.raises(InvalidInput, match=r"in the slot of {c} take answers"):
+            check_reply_to(name.encode(), keys, in_cluster=True)
+
+
 async def test_an_entry_that_its_producer_trimmed_does_not_stay_pending(
     parts, door, repository
 ) -> None:

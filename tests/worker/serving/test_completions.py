@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from shared import clock
 from shared.channel import Channel
 from shared.envelope import Outcome, unpack_error
 from shared.errors import InvalidInput, Unavailable
@@ -33,15 +34,21 @@ class Calls:
 
     def __init__(self, failures: int = 0) -> None:
         self.batches: list[list[Completion]] = []
+        self.outlived: list[bool] = []
         self.failures = failures
         self.go = asyncio.Event()
         self.go.set()
 
+    since = 0.0
+
     def cut(self) -> None:
         """Nothing is under way."""
 
-    async def complete(self, worker: str, epoch: str, items: Sequence[Completion]) -> list[int]:
+    async def complete(
+        self, worker: str, epoch: str, items: Sequence[Completion], outlived: bool = False
+    ) -> list[int]:
         self.batches.append(list(items))
+        self.outlived.append(outlived)
         await self.go.wait()
         if self.failures:
             self.failures -= 1
@@ -128,6 +135,20 @@ async def test_a_commit_whose_answer_was_lost_counts_once(cell: Cell) -> None:
         await channel.aclose()
     assert completions.counts == {"repeat": 1}
     assert len(await cell.replies()) == 1
+
+
+async def test_an_outcome_that_outlived_a_connection_is_for_its_own_entry_only(cell: Cell) -> None:
+    """Over the next one Redis may have lost that entry, and given its id to another request."""
+    since, calls = clock.monotonic(), Calls()
+    for reads, commits, outlived in (
+        (since - 1, since - 1, False), (since + 60, since - 1, True), (since - 1, since + 60, True),
+        (float("inf"), since - 1, True),
+    ):  # fmt: skip
+        calls.since = commits
+        completions = Completions(calls, Member, lambda _: None, reads_since=lambda r=reads: r)
+        completions.add([outcome()])
+        await completions.drain()
+        assert calls.outlived.pop() == outlived
 
 
 async def test_what_is_not_ours_any_more_is_settled_and_counted(cell: Cell) -> None:

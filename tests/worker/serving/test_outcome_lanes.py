@@ -121,7 +121,11 @@ class Calls:
     def cut(self) -> None:
         self.cuts += 1
 
-    async def complete(self, worker: str, epoch: str, items: Sequence[Completion]) -> list[int]:
+    since = 0.0
+
+    async def complete(
+        self, worker: str, epoch: str, items: Sequence[Completion], outlived: bool = False
+    ) -> list[int]:
         entries = [item.entry for item in items]
         self.tried.append(entries)
         large = any(len(item.outcome) >= completions_module.LARGE_FROM_BYTES for item in items)
@@ -164,7 +168,7 @@ async def test_an_upload_ends_with_the_deadline_of_its_request() -> None:
     calls, settled = Calls(), []
     calls.stuck = {b"1-0"}
     done = Completions(calls, Member, settled.extend)
-    done._put(outcome(1, 100_000), clock.monotonic() + 0.05)
+    done._put(outcome(1, 100_000), clock.monotonic() + 0.05, 1.0)
     await wait_until(lambda: calls.tried)
     done.add([outcome(2, 100_000)])
     await done.drain()
@@ -193,7 +197,7 @@ async def test_what_waits_for_the_line_is_bounded(monkeypatch: pytest.MonkeyPatc
     calls = Calls()
     calls.stuck = {b"1-0"}
     done = Completions(calls, Member, lambda _: None)
-    done._put(outcome(1, 100_000), clock.monotonic() + 0.2)
+    done._put(outcome(1, 100_000), clock.monotonic() + 0.2, 1.0)
     done.add([outcome(2, 100_000), outcome(3, 100_000)])
     await wait_until(lambda: b"3-0" in ends(calls))
     assert isinstance(unpack_error(ends(calls)[b"3-0"].outcome), Undeliverable)

@@ -96,6 +96,31 @@ async def test_the_flood_of_one_model_does_not_keep_its_neighbour_waiting(reader
     assert reader.inflight.put_off > 50 and reader.inflight.bytes <= WINDOW
 
 
+async def test_an_id_that_comes_back_begins_a_new_epoch(reader: Reader) -> None:
+    """Redis has lost what this worker runs under that id. The other request is placed again, and
+    the late outcome is that of neither."""
+    await reader.send(1)
+    await reader.read()
+    client, stream, epoch = reader.cell.client, reader.cell.keys.work("w1"), reader.member.epoch
+    ((entry, fields),) = await client.xrange(stream)
+    await client.delete(stream)
+    await client.xgroup_create(stream, epoch, id="0", mkstream=True)
+    await client.xadd(stream, {**fields, b"id": b"other"}, id=entry)
+    await reader.receiver.receive_once()
+    assert reader.member.epoch != epoch
+    await wait_until(lambda: is_there(reader, b"other"))
+    await reader.answer()
+    assert await is_there(reader, b"other")
+
+
+async def is_there(reader: Reader, request: bytes) -> bool:
+    """Whether a request is on a stream of the cell."""
+    keys, client = reader.cell.keys, reader.cell.client
+    streams = [keys.work("w1"), keys.parked(REF)]
+    rows = [row for stream in streams for row in await client.xrange(stream)]
+    return any(fields[b"id"] == request for _, fields in rows)
+
+
 async def test_without_a_neighbour_the_rest_of_a_flood_stays_on_the_stream(reader: Reader) -> None:
     """It would be read twice. So it does when the neighbour was served."""
     await reader.send(1)

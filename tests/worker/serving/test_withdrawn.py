@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from shared.manifest import Batching
+from shared.scripts import Cancel
 from tests.helpers.consuming import Worker
 from tests.helpers.factories import REF
 from tests.helpers.wait import wait_until
@@ -39,6 +40,25 @@ async def test_what_is_cancelled_behind_a_running_batch_does_not_run(
     outcomes = await worker.outcomes(begun + 1)
     assert outcomes[live] == ("succeeded", 100.0)
     assert worker.model.values == [0.0, 50.0]
+
+
+async def test_what_nobody_knew_the_place_of_does_not_run_either(worker: Worker) -> None:
+    """It ends as cancelled, and leaves nothing on the stream."""
+    worker.context.batcher.limit(REF, Batching(max_size=1))
+    worker.model.go.clear()
+    first, lost, last = await worker.send(0.0, 1.0, 2.0, flags="")
+    worker.supervisor.start()
+    await wait_until(lambda: worker.model.calls)
+    await asyncio.sleep(LATER_S)
+    told = Cancel(lost, ref=REF, life_ms=60_000)
+    assert await worker.cell.scripts.cancel([told]) == ["unknown"]
+    worker.model.go.set()
+    outcomes = await worker.outcomes(3)
+    assert {name: said for name, (said, _) in outcomes.items()} == {
+        first: "succeeded", lost: "cancelled", last: "succeeded",
+    }  # fmt: skip
+    assert worker.model.values == [0.0, 2.0]
+    assert await worker.cell.client.xlen(worker.cell.keys.work("w1")) == 0
 
 
 async def test_a_batch_that_waited_for_a_batch_of_another_order_runs_without_the_withdrawn(
