@@ -51,8 +51,7 @@ class Channel:
     def since(self) -> float:
         """When the connection in use was opened, of `clock.monotonic`; inf while there is none.
         Since an earlier one Redis may have failed over, and lost what it said."""
-        link = self._link
-        return link.opened if link is not None and link.lost is None else float("inf")
+        return self._link.opened if self._link and self._link.lost is None else float("inf")
 
     async def execute_command(self, *args: Any) -> Any:
         """Send one command and await its answer. ConnectionError: it may or may not have run."""
@@ -204,10 +203,7 @@ class _Link(asyncio.Protocol):
         self._fail(redis.exceptions.ConnectionError(str(error or "connection closed")))
 
     def _dismiss(self, reply: object) -> None:
-        """Accept no new calls: the address may lead to another server by now.
-
-        (In an answer without a request, Redis reports why it closes the connection.)
-        """
+        """Accept no new calls: the address may lead to another server by now."""
         error = reply if isinstance(reply, Exception) else None
         self._lose(error or redis.exceptions.ConnectionError("an answer without a request"))
 
