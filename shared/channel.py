@@ -31,11 +31,8 @@ CLOSE_TIMEOUT_S = 1.0
 
 class Channel:
     """`execute_command` like redis-py's, without response callbacks. Errors are redis-py's. With
-    `cell` it leads to the node of a Redis Cluster that has the cell.
-
-    While Redis cannot be reached, calls fail at once between two tries to connect: a crowd of
-    callers never waits for one connect timeout each.
-    """
+    `cell` it leads to the node of a Redis Cluster that has the cell. While Redis cannot be reached,
+    calls fail at once between two tries to connect: no crowd waits for one timeout each."""
 
     def __init__(self, url: str, cell: str = "") -> None:
         self._options = options_of(url)
@@ -49,9 +46,9 @@ class Channel:
 
     @property
     def since(self) -> float:
-        """When the connection in use was opened, of `clock.monotonic`; inf while there is none.
-        Since an earlier one Redis may have failed over, and lost what it said."""
-        return self._link.opened if self._link and self._link.lost is None else float("inf")
+        """When the connection in use was opened, of `clock.monotonic`; inf while there is none."""
+        link = self._link
+        return link.opened if link is not None and link.lost is None else float("inf")
 
     async def execute_command(self, *args: Any) -> Any:
         """Send one command and await its answer. ConnectionError: it may or may not have run."""
@@ -106,8 +103,7 @@ class Channel:
             self._opening = None
 
     async def _open(self, at: Address) -> _Link:
-        loop = asyncio.get_running_loop()
-        make = partial(_Link, at)
+        loop, make = asyncio.get_running_loop(), partial(_Link, at)
         if at.host:
             _, link = await loop.create_connection(make, at.host, at.port, ssl=self._tls)
         else:
@@ -203,7 +199,10 @@ class _Link(asyncio.Protocol):
         self._fail(redis.exceptions.ConnectionError(str(error or "connection closed")))
 
     def _dismiss(self, reply: object) -> None:
-        """Accept no new calls: the address may lead to another server by now."""
+        """Accept no new calls: the address may lead to another server by now.
+
+        (In an answer without a request, Redis reports why it closes the connection.)
+        """
         error = reply if isinstance(reply, Exception) else None
         self._lose(error or redis.exceptions.ConnectionError("an answer without a request"))
 
