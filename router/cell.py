@@ -9,9 +9,11 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from router.catalog.catalog import Catalog
 from router.catalog.cell_map import CellMap
+from router.catalog.shares import Shares
 from router.cell_links import CellLinks
 from router.events.followers import Followers
 from router.events.pages import EventPages
@@ -69,6 +71,7 @@ class Shared:
     gateway: str
     cells: CellMap
     catalog: Catalog
+    shares: Shares
     processes: JsonProcesses
     admission: Admission
     small: Admission
@@ -124,7 +127,8 @@ class Cell:
         gateway's."""
         shared, client, keys = self._shared, self._links.client, self._links.keys
         calls, scripts, config = self._links.calls, self._links.scripts, self._shared.config
-        states, footprints = CopyStates(client, keys), Footprints(client, keys)
+        lists = self._links.lists
+        states, footprints = CopyStates(client, keys), Footprints(lists, keys)
         return GatewayContext(
             cell=self.name,
             many=len(shared.cells.names) > 1,
@@ -136,8 +140,8 @@ class Cell:
             open_requests=OpenRequests(client, keys),
             dead_letters=DeadLetters(client, keys, scripts, self._limits, config.timeout_s),
             keyed=KeyLookup(calls, keys),
-            residency=ResidencyReader(client, keys),
-            fleet=FleetPages(client, keys),
+            residency=ResidencyReader(lists, keys),
+            fleet=FleetPages(lists, keys),
             states=states,
             control=ModelControl(scripts, states, footprints),
             policies=Policies(client, keys, scripts, self._log),
@@ -183,7 +187,9 @@ class Cell:
             lambda: self._links.location.in_cluster,
         )  # fmt: skip
         outbox = Outbox(self._links.outbox, keys, scripts, shared.gateway, shared.processes)
-        preload = Preload(shared.catalog, calls, keys, scripts, self._owns)
+        many = len(shared.cells.names) > 1
+        own = partial(shared.shares.of, self.name) if many else None
+        preload = Preload(shared.catalog, calls, keys, scripts, own)
         left = LeftModels(calls, keys, scripts, shared.catalog)
         moved = MovedModels(calls, keys, scripts, self._owns)
         sweeper, of_the_house = self._sweeper, self._sweeper.of_the_house
@@ -205,6 +211,6 @@ class Cell:
             Loop("preload", of_the_house(preload.follow_once), FOLLOW_EVERY_S),
             Loop("left models", of_the_house(left.run_once), LEFT_EVERY_S),
         ]
-        if len(shared.cells.names) > 1:
+        if many:
             loops.append(Loop("moved models", of_the_house(moved.run_once), MOVED_EVERY_S))
         return loops

@@ -108,9 +108,11 @@ class DeadLetters:
 
     async def newest(self, limit: int, after: str = "") -> tuple[list[Letter], str | None]:
         """Up to `limit` letters without their payloads, newest first, from behind `after` on; and
-        the `after` of the page that follows, None at the end."""
+        the `after` of the page that follows, None at the end. InvalidInput for another `after`."""
         found: list[Letter] = []
-        upto = f"({_check(after)}" if after else "+"
+        if after and not ENTRY.fullmatch(after):
+            raise InvalidInput("after: want the `next` of a page; without it: the first page")
+        upto = f"({after}" if after else "+"
         while len(found) < limit:
             count = min(READ_AT_ONCE, limit - len(found))
             rows = await self._scripts.list_letters(upto, count)

@@ -1,6 +1,6 @@
 -- complete: delete the work entries AND publish their outcomes, or neither.
 -- use: keys, constants, queued, came_back, outcomes, publish
--- rarely: record_failure, count_success, count_kept, write_counts
+-- rarely: record_failure, count_success, count_kept, write_counts, is_another
 -- KEYS[1] prefix. ARGV: now, worker, epoch, '1' if an entry was read over an earlier connection (else ''), then per item:
 --   entry, id, reply gateway, flags, status (succeeded | failed | expired | cancelled), outcome, ref, and of a failure its full cause
 --   (or '').

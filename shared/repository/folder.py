@@ -155,8 +155,8 @@ class FolderRepository:
         try:
             versions = self._versions(name)
         except RepositoryError as error:
-            return Listed(name, [], error.message)
-        whole = sorted(version for version, error in versions.items() if not error)
+            return Listed(name, (), error.message)
+        whole = tuple(sorted(version for version, error in versions.items() if not error))
         return Listed(name, whole, next((text for text in versions.values() if text), ""))
 
     def _versions(self, model: str) -> dict[int, str]:

@@ -66,7 +66,7 @@ def test_the_lua_twin_names_the_same_fixed_keys() -> None:
         names = re.findall(r"P \.\. '(\w+)'", values)
         named |= dict(zip(constants.split(", "), names, strict=True))
     keys = Keys("c")
-    assert len(named) == 22
+    assert len(named) == 23
     for constant, name in named.items():
         attribute = {"PARKED": "parked_refs", "OUTCOMES": "newest_outcomes"}.get(
             constant, constant.lower()
@@ -98,7 +98,7 @@ def test_lua_builds_no_other_key() -> None:
     }
     fixed |= {"headroom", "min_copies", "sessions", "failures", "outcomes", "refused_models"}
     fixed |= {"unhealthy", "clock", "housekeepers", "device_classes", "waiting_orders"}
-    fixed |= {"notifying", "reserved", "protocols"}
+    fixed |= {"notifying", "reserved", "protocols", "withdrawn"}
     rq = {"rq:job:", "rq:queue:cold", "rq:queue:cold.rest", "rq:queues"}
     parts = {"work:", "parked:", "none"}
     assert joined == fixed | rq | parts

@@ -18,6 +18,7 @@ from tests.simulation.process import Process
 from tests.simulation.stopping import Stopper
 from tests.simulation.world import LEASE_S, World
 
+FENCED = "worker stopped until it is fenced"  # in schedules that are led to it
 LOCAL = ("calls fail", "calls crash", "store forbids", "report lies", "bad version published")
 
 
@@ -31,7 +32,7 @@ class Nemesis:
         self.world = world
         self.fleet = fleet
         self.dice = random.Random(f"{seed} faults")
-        kinds = list(self._kinds())
+        kinds = [kind for kind in self._kinds() if kind != FENCED]
         if self.dice.random() < 0.2:  # a sick worker or version beside others, and nothing else
             kinds = list(LOCAL)
         chosen = [kind for kind in kinds if self.dice.random() < 0.5]
@@ -47,6 +48,7 @@ class Nemesis:
             "parent killed": self._kill_parent,
             "gateway killed": self._kill_gateway,
             "process stopped": self._stop_process,
+            FENCED: lambda: self._stop_process(self._stopper.stop_for_long),
             "gateway stopped": self._stop_gateway,
             "cut from Redis": self._cut,
             "lossy network": self._lossy,
@@ -134,10 +136,10 @@ class Nemesis:
             gateway.process.kill()
         return gateway is not None
 
-    def _stop_process(self) -> bool:
+    def _stop_process(self, stop: Callable[[SimWorker], None] | None = None) -> bool:
         worker = self._worker()
         if worker is not None:
-            self._stopper.stop_worker(worker)
+            (stop or self._stopper.stop_worker)(worker)
         return worker is not None
 
     def _stop_gateway(self) -> bool:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from deploy.local.redis_server import RedisServer
+from tests.simulation.nemesis import FENCED
 from tests.simulation.server import SimRedis
 from tests.simulation.simulate import Totals, simulate, simulate_all
 
 SCHEDULES = 200
-# A run that reaches none of these has not tried what it is for. (A fenced `begin` or `complete` is
-# too rare, as neither a stall of Redis nor a gap of its clock costs a lease: tests/lua has both.)
+LED = 20  # of them, to what is rare: neither a stall of Redis nor a gap of its clock costs a lease
+# A run that reaches none of these has not tried what it is for.
 REACHED = (
-    "complete won", "complete not ours", "begin run", "begin expired",
+    "complete won", "complete not ours", "complete fenced", "begin run", "begin expired",
+    "begin fenced",
     "begin gone", "place placed", "place parked", "place joined", "place mismatch",
     "place full", "place unloadable", "place quarantined", "cancel cancelled", "cancel succeeded",
     "claim_load claimed", "claim_load suspect", "claim_load stale", "announce done",
@@ -30,7 +32,7 @@ STRUCK = (
     "process stopped", "gateway stopped", "cut from Redis", "command lost", "answer lost",
     "connection swallowed", "slow network", "Redis stalled", "write refused", "FLUSHALL",
     "script cache lost", "store down", "worker drained", "gateway drained", "id taken",
-    "calls fail", "calls crash", "store forbids", "report lies",
+    "calls fail", "calls crash", "store forbids", "report lies", FENCED,
     "clock jumped", "calls fail: felt", "calls crash: felt", "store forbids: felt",
     "report lies: felt",
 )  # fmt: skip
@@ -38,8 +40,11 @@ STRUCK = (
 
 @pytest.fixture(scope="module")
 def totals(server: SimRedis) -> Totals:
-    """The schedules of the first seeds."""
-    return simulate_all(range(SCHEDULES), server)
+    """The schedules of the first seeds. In the last ones workers stop until they are fenced."""
+    totals = simulate_all(range(SCHEDULES - LED), server)
+    for seed in range(SCHEDULES - LED, SCHEDULES):
+        totals.add(simulate(seed, server, [FENCED]))
+    return totals
 
 
 @pytest.mark.slow

@@ -92,8 +92,8 @@ def test_what_cannot_be_read_is_a_row_with_its_error_and_fails_no_other(
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(target)
     first, broken, last = folder.list_all()
-    assert (first, last) == (Listed("a", [1]), Listed("z", [3]))
-    assert (broken.name, broken.versions) == ("tabby", [])
+    assert (first, last) == (Listed("a", (1,)), Listed("z", (3,)))
+    assert (broken.name, broken.versions) == ("tabby", ())
     assert broken.error.startswith("tabby")
     assert "tabby" in folder.list_models()
     assert str(tmp_path) not in broken.error
@@ -105,7 +105,7 @@ def test_a_broken_version_leaves_the_others_of_its_model(folder: Repository) -> 
         folder.put_manifest("tabby", version, b"{}")
     (root_of(folder) / "tabby" / "2").symlink_to("nowhere")
     (row,) = folder.list_all()
-    assert row.versions == [1, 3]
+    assert row.versions == (1, 3)
     assert "tabby/2" in row.error
     assert folder.list_versions("tabby") == [1, 2, 3]
 
@@ -116,7 +116,7 @@ def test_links_that_stay_inside_are_models(folder: Repository) -> None:
     (root_of(folder) / "cat").symlink_to("tabby")
     (root_of(folder) / "notes").write_text("x")
     (root_of(folder) / "readme").symlink_to("notes")
-    assert folder.list_all() == [Listed("cat", [1]), Listed("tabby", [1])]
+    assert folder.list_all() == [Listed("cat", (1,)), Listed("tabby", (1,))]
 
 
 def test_a_blob_that_is_a_link_leading_out_is_not_followed(
