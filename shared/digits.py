@@ -4,6 +4,6 @@ from __future__ import annotations
 
 
 def is_plain(text: str) -> bool:
-    """Whether a number has digits as everybody reads them: Python takes those of all scripts, and
-    an underscore between them."""
+    """Whether a number has digits as settings show them, 0 to 9: Python takes those of all
+    scripts, and an underscore between them."""
     return text.isascii() and "_" not in text

@@ -1,9 +1,9 @@
 """Models that have left the repository while no gateway looked: nothing keeps them any more.
 
 A gateway lets go of what it has seen there before (`catalog/newest.py`, `preload.py`). One that was
-started later has not seen it: a pinned copy would hold its memory for ever, of a model that nobody
-can ask for. So the models that a few workers hold are compared with the repository from time to
-time. What a listing lacks may be newer than the listing, so the repository is asked once more.
+started later has not seen it: a pinned copy would hold its memory for ever, of a model that no
+request can reach. So the models that a few workers hold are compared with the repository from time
+to time. What a listing lacks may be newer than the listing, so the repository is asked once more.
 """
 
 from __future__ import annotations

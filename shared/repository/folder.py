@@ -4,7 +4,7 @@ Names come from strangers' manifests and from requests, so every path is resolve
 lie inside the root: a symbolic link that leads out of it is refused, not followed.
 
 The folder may lie on a file system that goes and comes back. What is not found while it is gone
-was not deleted: the store is away then, which takes no model from anybody.
+was not deleted: the store is away then, which takes no model from the cell.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class WarmCalls:
 
         def warm_up() -> Ready:
             ready = self._warmup.run(manifest, model, earlier)
-            # It refused all inputs, or a batch, which is no reason not to serve it. Or the device
+            # It refused all inputs, or a batch, which may serve all the same. Or the device
             # is lost.
             if ready.cold or self._on_gpu:
                 self._thread.examine(ModelFailed(ready.cold or "the warm-up"))

@@ -105,7 +105,7 @@ def try_batches(
 def fill(model: LoadedModel, inputs: Arrays, most: int) -> int:
     """Run batches of more and more rows, up to `most`, as long as the next one should not take too
     long: kernels and plans of a GPU are chosen by size, and made when a size runs for the first
-    time. `inputs`: as of `try_batches`. The rows that may share a call: fewer than `most` if the
+    time. `inputs`: see `try_batches`. The rows that may share a call: fewer than `most` if the
     model fails with more."""
     rows = TRIAL_BATCH
     while rows < most:

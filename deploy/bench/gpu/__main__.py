@@ -93,7 +93,7 @@ def _run(
 
 
 def module_paths(root: Path) -> str:
-    """Where processes find modules: ours, those of whoever called, and those that were brought."""
+    """Where processes find modules: ours, the caller's, and those that were brought."""
     given = filter(None, [os.environ.get("PYTHONPATH")])
     return os.pathsep.join([str(root), str(root / "deploy/client"), *given, str(needs.site(root))])
 

@@ -1,6 +1,6 @@
 """A plugin for pytest: `tests` is this checkout's folder.
 
-It is no package of its own, so any installed package of that name would hide it.
+It has no `__init__.py`, so any installed package of that name would hide it.
 """
 
 from __future__ import annotations

@@ -7,13 +7,10 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
 
-from tests.worker.runtimes.formats import FORMATS, pack_program, publish
 from worker.device.inventory import Gpu
-from worker.runtimes.base import Trust, load
 from worker.supervisor.gpu_claim import environment
 
 pytestmark = [
@@ -126,32 +123,6 @@ def test_memory_beside_torch_is_no_other_process_s(device, monkeypatch):
     assert before - device.others() > 900 << 20
 
 
-@pytest.mark.parametrize("platform", FORMATS)
-def test_a_model_of_every_format_answers_as_on_a_cpu(device, tmp_path, platform):
-    """Batches of several sizes, while the device has other work; nothing is left when it is
-    freed."""
-    if platform == "onnxruntime_onnx":
-        onnxruntime = pytest.importorskip("onnxruntime")
-        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-            pytest.skip("needs onnxruntime-gpu")
-    form = FORMATS[platform]
-    local = publish(form.pack(tmp_path / "packed", 0), tmp_path / "blobs" / "cache")
-    before = device.allocated()
-    model = load(local.manifest, local.files, device, Trust(code=True))
-    for rows in (2, 48, 3):
-        with device.computing():
-            busy = device.upload(torch.ones(1024, 1024))
-            for _ in range(20):
-                busy = busy @ busy * 0
-        inputs = form.inputs(rows)
-        found = list(model.run(inputs).values())
-        for have, want in zip(found, form.expected(inputs), strict=True):
-            np.testing.assert_allclose(have, want, rtol=1e-3, atol=1e-4)
-    model.unload()
-    del model, busy
-    assert device.allocated() <= before + (1 << 20)
-
-
 def test_a_device_is_known_by_class_and_uuid(device):
     """NVML and torch call it by one name."""
     from worker.device.inventory import list_gpus
@@ -204,24 +175,6 @@ def test_a_promotion_runs_beside_the_device_s_work(device):
     assert int(placed.cpu().sum()) == 64 << 20
 
 
-def test_a_model_comes_back_from_host_memory(device, tmp_path):
-    """With the answers it gave before, and its files gone."""
-    local = publish(pack_program(tmp_path / "packed"), tmp_path / "cache")
-    model = load(local.manifest, local.files, device, Trust(code=True))
-    inputs = FORMATS["pytorch_program"].inputs(2)
-    want = model.run(inputs)["y"]
-    weights = [entry for entry in local.manifest.files if entry.name.startswith("weights/")]
-    for entry in weights:
-        device.hosted.keep(entry.sha256, local.files.pop(entry.name))
-    model.unload()
-    before = device.allocated()
-    again = load(local.manifest, local.files, device, Trust(code=True))
-    np.testing.assert_array_equal(again.run(inputs)["y"], want)
-    again.unload()
-    del again
-    assert device.allocated() <= before
-
-
 def test_a_full_device_is_told_apart(device):
     """The allocator's error becomes ours, for weights and for runs."""
     from worker.device.base import DeviceOutOfMemory
@@ -235,8 +188,7 @@ def test_a_full_device_is_told_apart(device):
         with pytest.raises(DeviceOutOfMemory):
             device.place(content)
     finally:
-        content = torch.empty(device.memory_total() // 50, dtype=torch.uint8)
-    torch.cuda.set_per_process_memory_fraction(1.0, device.torch_device)
+        torch.cuda.set_per_process_memory_fraction(1.0, device.torch_device)
 
 
 def test_a_copy_over_the_end_of_a_registration_arrives_whole(device, monkeypatch):
