@@ -22,6 +22,8 @@ from router.fleet.fleet_health import FleetHealth
 from router.fleet.fleet_pages import FleetPages
 from router.fleet.footprints import Footprints
 from router.fleet.health import Health
+from router.fleet.left_models import LOOK_EVERY_S as LEFT_EVERY_S
+from router.fleet.left_models import LeftModels
 from router.fleet.load_status import LoadStatus
 from router.fleet.model_control import ModelControl
 from router.fleet.moved_models import LOOK_EVERY_S as MOVED_EVERY_S
@@ -188,6 +190,7 @@ class Cell:
         many = len(shared.cells.names) > 1
         own = partial(shared.shares.of, self.name) if many else None
         preload = Preload(shared.catalog, calls, keys, scripts, own)
+        left = LeftModels(calls, keys, scripts, shared.catalog)
         moved = MovedModels(calls, keys, scripts, self._owns)
         sweeper, of_the_house = self._sweeper, self._sweeper.of_the_house
         loops = [
@@ -206,6 +209,7 @@ class Cell:
             Loop("recent outcomes", self._recent.run_once, SEND_EVERY_S),
             Loop("events", self._followers.run_once),
             Loop("preload", of_the_house(preload.follow_once), FOLLOW_EVERY_S),
+            Loop("left models", of_the_house(left.run_once), LEFT_EVERY_S),
         ]
         if many:
             loops.append(Loop("moved models", of_the_house(moved.run_once), MOVED_EVERY_S))

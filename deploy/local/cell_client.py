@@ -15,7 +15,8 @@ def open_client(url: str, cell: str) -> redis.Redis:
     try:
         client.exists(Keys(cell).prefix)
     except MovedError as error:
+        client.connection_pool.disconnect()
+        client = redis.Redis.from_url(url)
         options = client.connection_pool.connection_kwargs
         options.update({"host": error.host or options["host"], "port": error.port})
-        client.connection_pool.reset()
     return client

@@ -10,7 +10,7 @@ from tests.simulation.server import SimRedis
 from tests.simulation.simulate import Totals, simulate, simulate_all
 
 SCHEDULES = 200
-LED = 10  # of them, to what is rare: neither a stall of Redis nor a gap of its clock costs a lease
+LED = 20  # of them, to what is rare: neither a stall of Redis nor a gap of its clock costs a lease
 # A run that reaches none of these has not tried what it is for.
 REACHED = (
     "complete won", "complete not ours", "complete fenced", "begin run", "begin expired",

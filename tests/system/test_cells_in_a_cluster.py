@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from deploy.local.cell_client import open_client
 from tests.helpers.keyed_load import KeyedLoad
 from tests.helpers.models import publish_mlp
@@ -18,6 +20,7 @@ MODELS = 6
 PAUSE_S = 0.3  # between the steps of an operator who moves a slot
 
 
+@pytest.mark.timeout(120)  # it starts three nodes and three processes
 def test_no_request_is_lost_or_doubled(tmp_path: Path) -> None:
     (tmp_path / "repository").mkdir()
     with redis_cluster(tmp_path, primaries=2, replicas=1) as nodes:
@@ -31,17 +34,18 @@ def test_no_request_is_lost_or_doubled(tmp_path: Path) -> None:
 
 def run(stack: Stack, nodes: RedisCluster) -> None:
     for cell in stack.cells:
-        stack.add_worker(cell=cell)
+        stack.start_worker(cell=cell)
     models = [publish_mlp(stack.repository, stack.folder) for _ in range(MODELS)]
-    gateway = stack.add_gateway()
+    gateway = stack.start_gateway()
+    stack.wait_ready()
     first, second = (cell.name for cell in stack.cells)
     source = nodes.owner(second)
     with KeyedLoad(models, gateway.url) as load:
-        load.wait_for(50)
+        load.wait_for(20)
         move(nodes, second, source, 1 - source)
-        load.wait_for(50)
+        load.wait_for(20)
         nodes.fail_over(0)
-        load.wait_for(50)
+        load.wait_for(20)
     accepted = load.check()
     assert sorted(kept(stack)) == sorted(accepted)
     assert all(process.running for process in (*stack.gateways, *stack.workers))

@@ -7,13 +7,10 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
 
-from tests.worker.runtimes.formats import FORMATS, pack_program, publish
 from worker.device.inventory import Gpu
-from worker.runtimes.base import Trust, load
 from worker.supervisor.gpu_claim import environment
 
 pytestmark = [
@@ -22,8 +19,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def device():
+    """One, as in a worker: what a process takes before its first model is seen only once."""
     from worker.device.cuda import CudaDevice
 
     return CudaDevice()
@@ -103,6 +101,28 @@ def test_what_other_processes_use_is_seen(device):
     other.communicate("\n", timeout=30)
 
 
+def test_what_a_call_takes_while_it_runs_is_seen(device):
+    """Though it is free again before the call returns."""
+    from worker.device.allocated_peak import AllocatedPeak
+
+    peak = AllocatedPeak(device.torch_device)
+    before = peak.start()
+    with device.computing():
+        made = torch.ones(128 << 20, dtype=torch.uint8, device=device.torch_device)
+        device.download([made[:1]])
+        del made
+    assert 128 << 20 <= peak.taken(before, kept=0) < 256 << 20
+
+
+def test_memory_beside_torch_is_no_other_process_s(device, monkeypatch):
+    """Where the driver does not list this process."""
+    monkeypatch.setattr(device._nvml, "used_by", lambda pid: None)
+    device.take_beside(-(1 << 30))
+    before = device.others()
+    device.take_beside(1 << 30)
+    assert before - device.others() > 900 << 20
+
+
 def test_a_device_is_known_by_class_and_uuid(device):
     """NVML and torch call it by one name."""
     from worker.device.inventory import list_gpus
@@ -155,24 +175,6 @@ def test_a_promotion_runs_beside_the_device_s_work(device):
     assert int(placed.cpu().sum()) == 64 << 20
 
 
-def test_a_model_comes_back_from_host_memory(device, tmp_path):
-    """With the answers it gave before, and its files gone."""
-    local = publish(pack_program(tmp_path / "packed"), tmp_path / "cache")
-    model = load(local.manifest, local.files, device, Trust(code=True))
-    inputs = FORMATS["pytorch_program"].inputs(2)
-    want = model.run(inputs)["y"]
-    weights = [entry for entry in local.manifest.files if entry.name.startswith("weights/")]
-    for entry in weights:
-        device.hosted.keep(entry.sha256, local.files.pop(entry.name))
-    model.unload()
-    before = device.allocated()
-    again = load(local.manifest, local.files, device, Trust(code=True))
-    np.testing.assert_array_equal(again.run(inputs)["y"], want)
-    again.unload()
-    del again
-    assert device.allocated() <= before
-
-
 def test_a_full_device_is_told_apart(device):
     """The allocator's error becomes ours, for weights and for runs."""
     from worker.device.base import DeviceOutOfMemory
@@ -186,8 +188,7 @@ def test_a_full_device_is_told_apart(device):
         with pytest.raises(DeviceOutOfMemory):
             device.place(content)
     finally:
-        content = torch.empty(device.memory_total() // 50, dtype=torch.uint8)
-    torch.cuda.set_per_process_memory_fraction(1.0, device.torch_device)
+        torch.cuda.set_per_process_memory_fraction(1.0, device.torch_device)
 
 
 def test_a_copy_over_the_end_of_a_registration_arrives_whole(device, monkeypatch):
