@@ -32,6 +32,7 @@ class Shares:
         async with self._splitting:
             if whole is not self._whole:
                 await self._split(whole)
+            await asyncio.sleep(0)  # one cell in each turn of the loop: all look at theirs now
         return self._parts[cell]
 
     async def _split(self, whole: Listing) -> None:
@@ -40,5 +41,5 @@ class Shares:
         async for row in in_slices(whole.values()):
             cell = home[row.name] = self._home.get(row.name) or self._cells.home(row.name)
             rows[cell].append(row)
-        self._parts = {cell: Listing(part) for cell, part in rows.items()}
-        self._home, self._whole = home, whole
+        parts = {cell: Listing(part) async for cell, part in in_slices(rows.items())}
+        self._parts, self._home, self._whole = parts, home, whole

@@ -37,10 +37,14 @@ class ModelStates:
         async for model in in_slices(models):
             parts.setdefault(self._cells.of_model(model.name).cell, []).append(model)
 
+        starting = asyncio.Lock()
+
         async def ask(context: GatewayContext) -> Found:
             part, residency = parts.get(context.cell), context.residency
             if not part:
                 return set(), {}
+            async with starting:  # one cell in each turn of the loop, or 100 of them stop it
+                await asyncio.sleep(0)
             if context.cell in self._away:
                 raise Unavailable(self._away[context.cell])
             return await asyncio.gather(residency.held(part), residency.troubles(part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from argparse import Namespace
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from deploy.cli import output
-from deploy.cli.output import mib, say, show
+from deploy.cli.output import _table, _table_lines, mib, say, show
 
 ID = "0123456789abcdef" * 2
 TIME = "2026-11-29T18:01:05.123Z"
@@ -100,3 +101,14 @@ def test_an_empty_table_has_its_head(capsys: pytest.CaptureFixture[str]) -> None
 def test_small_sizes_are_not_nothing(size: int, text: str) -> None:
     """`0.0 MiB` was."""
     assert mib(size) == text
+
+
+@pytest.mark.parametrize("cell", ["a", "é中", "", "x y", "--", "\u2500"])
+def test_a_table_is_that_of_rich(cell: str) -> None:
+    """Made without it, as it takes milliseconds for each row."""
+    columns = ["model", "v", "reason"]
+    for rows in ([], [["m1", cell, "cold"]], [[cell * 30, "1", ""], ["m", cell * 3, cell * 9]]):
+        table, printed = _table(columns, rows), io.StringIO()
+        Console(file=printed, highlight=False, markup=False, width=1000).print(table)
+        expected = [line.rstrip() for line in printed.getvalue().splitlines()]
+        assert [line.rstrip() for line in _table_lines(columns, rows)] == expected
