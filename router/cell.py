@@ -9,9 +9,11 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from router.catalog.catalog import Catalog
 from router.catalog.cell_map import CellMap
+from router.catalog.shares import Shares
 from router.cell_links import CellLinks
 from router.events.followers import Followers
 from router.events.pages import EventPages
@@ -20,6 +22,8 @@ from router.fleet.fleet_health import FleetHealth
 from router.fleet.fleet_pages import FleetPages
 from router.fleet.footprints import Footprints
 from router.fleet.health import Health
+from router.fleet.left_models import LOOK_EVERY_S as LEFT_EVERY_S
+from router.fleet.left_models import LeftModels
 from router.fleet.load_status import LoadStatus
 from router.fleet.model_control import ModelControl
 from router.fleet.moved_models import LOOK_EVERY_S as MOVED_EVERY_S
@@ -67,6 +71,7 @@ class Shared:
     gateway: str
     cells: CellMap
     catalog: Catalog
+    shares: Shares
     processes: JsonProcesses
     admission: Admission
     small: Admission
@@ -122,7 +127,8 @@ class Cell:
         gateway's."""
         shared, client, keys = self._shared, self._links.client, self._links.keys
         calls, scripts, config = self._links.calls, self._links.scripts, self._shared.config
-        states, footprints = CopyStates(client, keys), Footprints(client, keys)
+        lists = self._links.lists
+        states, footprints = CopyStates(client, keys), Footprints(lists, keys)
         return GatewayContext(
             cell=self.name,
             many=len(shared.cells.names) > 1,
@@ -134,8 +140,8 @@ class Cell:
             open_requests=OpenRequests(client, keys),
             dead_letters=DeadLetters(client, keys, scripts, self._limits, config.timeout_s),
             keyed=KeyLookup(calls, keys),
-            residency=ResidencyReader(client, keys),
-            fleet=FleetPages(client, keys),
+            residency=ResidencyReader(lists, keys),
+            fleet=FleetPages(lists, keys),
             states=states,
             control=ModelControl(scripts, states, footprints),
             policies=Policies(client, keys, scripts, self._log),
@@ -181,7 +187,10 @@ class Cell:
             lambda: self._links.location.in_cluster,
         )  # fmt: skip
         outbox = Outbox(self._links.outbox, keys, scripts, shared.gateway, shared.processes)
-        preload = Preload(shared.catalog, calls, keys, scripts, self._owns)
+        many = len(shared.cells.names) > 1
+        own = partial(shared.shares.of, self.name) if many else None
+        preload = Preload(shared.catalog, calls, keys, scripts, own)
+        left = LeftModels(calls, keys, scripts, shared.catalog)
         moved = MovedModels(calls, keys, scripts, self._owns)
         sweeper, of_the_house = self._sweeper, self._sweeper.of_the_house
         loops = [
@@ -200,7 +209,8 @@ class Cell:
             Loop("recent outcomes", self._recent.run_once, SEND_EVERY_S),
             Loop("events", self._followers.run_once),
             Loop("preload", of_the_house(preload.follow_once), FOLLOW_EVERY_S),
+            Loop("left models", of_the_house(left.run_once), LEFT_EVERY_S),
         ]
-        if len(shared.cells.names) > 1:
+        if many:
             loops.append(Loop("moved models", of_the_house(moved.run_once), MOVED_EVERY_S))
         return loops

@@ -15,7 +15,7 @@ from shared.keys import Keys
 from shared.location import followed, location_of
 from shared.scripts import GatewayScripts
 
-CHANNELS = 5
+CHANNELS = 6
 CONNECTIONS = CHANNELS + 1  # and one for what is asked rarely, which takes up to 16
 
 
@@ -29,7 +29,7 @@ class CellLinks:
         self.client: Redis = open_redis(self.url, self.name)
         # Each blocking reader has a channel of its own: it would delay the commands behind it.
         self._channels = [Channel(self.url, self.name) for _ in range(CHANNELS)]
-        self.calls, self.replies, self.ingress, self.outbox, self.news = self._channels
+        self.calls, self.replies, self.ingress, self.outbox, self.news, self.lists = self._channels
         self.scripts = GatewayScripts(self.calls, self.keys)
         self.loaded = LoadedVersions(self.calls, self.keys, self.scripts)
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from router.catalog.catalog import LOOK_AT_INDEX_S, WALK_EVERY_S, Catalog
 from router.catalog.cell_map import CellMap
 from router.catalog.fleet_versions import FleetVersions
+from router.catalog.shares import Shares
 from router.catalog.versions import LoadedVersions
 from router.cell import Cell, Shared
 from router.cell_links import CellLinks
@@ -80,6 +81,7 @@ class Gateway:
             gateway=self.id,
             cells=self._map,
             catalog=self._catalog,
+            shares=Shares(self._catalog.latest, self._map),
             processes=self._processes,
             admission=Admission(config.max_waiting, config.max_bodies_bytes),
             small=Admission(config.max_waiting, SMALL_BODIES_BYTES),

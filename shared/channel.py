@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ from shared.connection import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, keep_alive
 from shared.liveness import LOOKS, Liveness
 from shared.location import Address, location_of
 from shared.redis_url import options_of, tls_context
-from shared.refusals import UNUSABLE, NotSent, reply_error, word_of
+from shared.refusals import UNUSABLE, not_sent, reply_error
 from shared.resp import packed
 
 CLOSE_TIMEOUT_S = 1.0
@@ -35,13 +36,11 @@ class Channel:
     calls fail at once between two tries to connect: no crowd waits for one timeout each."""
 
     def __init__(self, url: str, cell: str = "") -> None:
-        self._options = options_of(url)
+        self._options, self._tls = options_of(url), tls_context(url)
         self._location = location_of(url, cell)
-        self._tls = tls_context(url)
         self._link: _Link | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._backoff = Backoff()
-        self._is_closed = False
+        self._backoff, self._is_closed = Backoff(), False
         self._error: Exception = redis.exceptions.ConnectionError("never connected")
 
     @property
@@ -56,6 +55,20 @@ class Channel:
         if link is None or link.lost is not None:
             link = await self._connect()
         return await link.call(args)
+
+    async def execute_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send commands in one piece, and await all of their answers. An error is an answer."""
+        link = self._link
+        if link is None or link.lost is not None:
+            link = await self._connect()
+        link._transport.set_write_buffer_limits()  # from now on what is written in a turn is kept
+        answers = [link.call(args) for args in commands]
+        try:
+            await asyncio.wait(answers[-1:])
+        finally:
+            for answer in answers:
+                answer.cancel()  # what has no answer: the caller went away
+        return [answer.exception() or answer.result() for answer in answers]
 
     async def aclose(self) -> None:
         """Close the connection for good; calls in flight and later ones fail."""
@@ -77,12 +90,12 @@ class Channel:
         if self._opening is None:
             self._forget_lost()
             if self._is_closed or self._backoff.waits():
-                raise _again(self._error)
+                raise not_sent(self._error)
             self._opening = asyncio.create_task(self._try())
         opening = self._opening
         await asyncio.wait([opening])  # a cancelled caller leaves it to the others
         if opening.cancelled() or self._link is None:
-            raise _again(self._error)
+            raise not_sent(self._error)
         return self._link
 
     def _forget_lost(self) -> None:
@@ -125,24 +138,15 @@ class Channel:
             await link.call(("SELECT", options["db"]))
 
 
-def _again(error: Exception) -> redis.exceptions.RedisError:
-    """An error of its own for each caller: a shared one would gather all their tracebacks."""
-    if isinstance(error, redis.exceptions.RedisError) and word_of(error):
-        return type(error)(str(error))
-    return NotSent(f"cannot connect: {error}")
-
-
 class _Link(asyncio.Protocol):
     """One connection. Answers come in the order of the calls."""
 
     def __init__(self, at: Address) -> None:
-        self.at = at
+        self.at, self._loop = at, asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=reply_error)
         self._pending: deque[asyncio.Future[Any]] = deque()
-        self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
-        self.opened = clock.monotonic()
-        self._closed = asyncio.Event()
+        self.opened, self._closed = clock.monotonic(), asyncio.Event()
         self.lasted_s = 0.0  # once it is lost
         self.lost: Exception | None = None  # no new calls; those in flight may have answers yet
 
@@ -159,7 +163,7 @@ class _Link(asyncio.Protocol):
         """Write a command; the future of its answer."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if self.lost is not None:
-            future.set_exception(_again(self.lost))
+            future.set_exception(not_sent(self.lost))
             return future
         pieces = packed(args)
         self._pending.append(future)
@@ -199,10 +203,8 @@ class _Link(asyncio.Protocol):
         self._fail(redis.exceptions.ConnectionError(str(error or "connection closed")))
 
     def _dismiss(self, reply: object) -> None:
-        """Accept no new calls: the address may lead to another server by now.
-
-        (In an answer without a request, Redis reports why it closes the connection.)
-        """
+        """Accept no new calls: the address may lead to another server by now. (In an answer without
+        a request, Redis reports why it closes the connection.)"""
         error = reply if isinstance(reply, Exception) else None
         self._lose(error or redis.exceptions.ConnectionError("an answer without a request"))
 
@@ -232,8 +234,7 @@ class _Link(asyncio.Protocol):
             return
         left = self._liveness.left_s(self._loop.time(), COMMAND_TIMEOUT_S)
         if left > 0:
-            wait = min(left, COMMAND_TIMEOUT_S / LOOKS)
-            self._watch = self._loop.call_later(wait, self._check)
+            self._watch = self._loop.call_later(min(left, COMMAND_TIMEOUT_S / LOOKS), self._check)
             return
         self._fail(redis.exceptions.TimeoutError("no answer in time"))
         self._transport.abort()

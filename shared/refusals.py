@@ -88,3 +88,11 @@ def reply_error(text: str) -> redis.exceptions.RedisError:
     if word == "ERR":
         word = word_of(redis.exceptions.ResponseError(text))
     return _CLASSES.get(word, redis.exceptions.ResponseError)(text)
+
+
+def not_sent(error: Exception) -> redis.exceptions.RedisError:
+    """The error of a call that was not sent because of this one. One of its own for each caller: a
+    shared one would gather all their tracebacks."""
+    if isinstance(error, redis.exceptions.RedisError) and word_of(error):
+        return type(error)(str(error))
+    return NotSent(f"cannot connect: {error}")

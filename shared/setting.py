@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from shared import redis_url
 from shared.cell_list import CELL, NAME_RULE, CellAddress
+from shared.digits import is_plain
 from shared.errors import ConfigError
 from shared.names import RESERVED_NAMES
 from shared.repository.options import options_of
@@ -35,7 +36,7 @@ def convert(kind: type, text: str, low: float) -> Any:
     if kind is str:
         return text
     try:
-        value = kind(text)
+        value = kind(text if is_plain(text) else "")
     except ValueError:
         raise ValueError(f"{text!r} is not {'an integer' if kind is int else 'a number'}") from None
     if not low <= value < float("inf"):

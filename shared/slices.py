@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from shared import clock
 
-SLICE_S = 0.004  # a fifth of what a loop may stand still
+SLICE_S = 0.001  # a request takes several turns of the loop, and may wait for a slice in each
 
 T = TypeVar("T")
 

@@ -16,6 +16,7 @@ from shared.manifest import Manifest
 from shared.repository import open_repository
 from shared.scripts import WorkerScripts
 from shared.shared_memory import open_shared_memory
+from worker.device.allocated_peak import AllocatedPeak
 from worker.device.base import Device
 from worker.device.budget import allowed_budget, budget_of, host_budget_of
 from worker.device.resident_peak import ResidentPeak
@@ -40,7 +41,7 @@ from worker.residency.copies import Copies
 from worker.residency.demotion import Demotion
 from worker.residency.eviction_policy import policy_of
 from worker.residency.evictor import Evictor
-from worker.residency.gauge import Gauge
+from worker.residency.gauge import Gauge, PeakMeter
 from worker.residency.growth import Growth
 from worker.residency.host_tier import HostTier
 from worker.residency.idle_eviction import IdleEvictor
@@ -151,9 +152,11 @@ class Composition:
         ledger = Ledger(budget_of(config, device, self.host.memory))
 
         def allowed() -> int:
-            return allowance(ledger.budget)
+            return allowance(ledger.budget, device.kind)
 
-        peak = ResidentPeak(device, allowed) if device.kind == "cpu" else None
+        peak: PeakMeter = ResidentPeak(device, allowed)
+        if device.kind == "cuda":
+            peak = AllocatedPeak(device.torch_device)
         gauge = Gauge(device.live, lambda: self._inflight.bytes, peak)
         return WorkerContext(
             scripts=scripts, membership=membership, copies=copies, batcher=Batcher(),

@@ -8,6 +8,8 @@
     plain.py       the same models without any of our runtime, in a process of their own
     models.py      the models that cases ask, and what each must answer
     probes.py      processor time and memory of processes, and of each script in Redis
+    watched_gateway.py  a gateway that notes how long its event loop stands still
+    lister.py      reads lists beside a load; many_models.py: thousands of them in a store
     caching.py     traces, and what the best cache of whole models (and LRU) would load for them
     observer.py       looks at the residency beside a load: budgets, copies, loads
     history.py     what the event log says about copies: which worker held what when

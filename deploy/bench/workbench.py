@@ -2,6 +2,7 @@
 
 .bench/results.json   the figures
 .bench/s3             the store; kept, so that the next run finds the models published
+.bench/s3-listings    another, with thousands of models
 .bench/run/<case>     logs, Redis and blob cache of the last run of a case
 """
 
@@ -61,9 +62,9 @@ class Workbench:
             return build_all(SAMPLES, WHEELS, show, chosen)
 
     @contextmanager
-    def store(self, samples: Sequence[BuiltSample]) -> Iterator[Store]:
+    def store(self, samples: Sequence[BuiltSample], folder: str = "s3") -> Iterator[Store]:
         """A running S3 store in which `samples` are published."""
-        server = start_s3(self.folder / "s3")
+        server = start_s3(self.folder / folder)
         try:
             repository = server.open_repository()
             with self.console.status("publish the samples"):

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from deploy.cli.errors import WrongUse
 from deploy.cli.output import say
+from shared.digits import is_plain
 from shared.names import VERSION
 from warmroute import ClientError, InvalidInput, Rejected
 
@@ -24,6 +25,7 @@ FORM = "MODEL[:VERSION]"
 EVERY_S = 2.0
 LEAST_S = 0.1
 CLEAR = "\x1b[H\x1b[2J"
+COUNT = re.compile(r"[0-9]{1,10}")
 _CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)")
 _OPTION = re.compile(r"unrecognized arguments: (--[\w-]+)")
 
@@ -70,7 +72,7 @@ class Parser(argparse.ArgumentParser):
 def seconds(text: str) -> float:
     """A time to wait, in seconds."""
     try:
-        value = float(text)
+        value = float(text) if is_plain(text) else -1.0
     except ValueError:
         value = -1.0
     if not 0 <= value <= LONGEST_S:
@@ -80,7 +82,7 @@ def seconds(text: str) -> float:
 
 def count(text: str) -> int:
     """A whole number from 1 on: a version, or a count."""
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:12]) < MOST:
+    if not COUNT.fullmatch(text) or not 1 <= int(text) < MOST:
         raise argparse.ArgumentTypeError(f"{text!r:.40}, want a whole number from 1 on")
     return int(text)
 

@@ -6,6 +6,7 @@ import re
 
 from deploy.cli.errors import WrongUse
 from shared import datatypes
+from shared.digits import is_plain
 from shared.manifest import TensorSpec
 
 FORM = "NAME:DATATYPE:DIM,DIM,..."
@@ -25,7 +26,7 @@ def read_spec(text: str) -> TensorSpec:
     if datatype not in datatypes.ALL:
         raise WrongUse(f"{text!r}: datatype {datatype!r}, want one of {sorted(datatypes.ALL)}")
     try:
-        shape = [int(dim) for dim in rest.split(",") if dim]
+        shape = [int(dim if is_plain(dim) else "") for dim in rest.split(",") if dim]
     except ValueError:
         raise WrongUse(f"{text!r}: a dimension is a whole number, or -1 if it varies") from None
     if any(not -1 <= dim <= MAX_SIZE for dim in shape):

@@ -27,6 +27,7 @@ from shared import clock
 from shared.errors import NotFound, Unavailable
 from shared.names import check_model_name
 from shared.repository import Listed, Repository
+from shared.slices import in_slices
 
 __all__ = ["LATEST", "PATIENCE_S", "Catalog", "Entry", "SlowStore"]
 
@@ -166,9 +167,9 @@ class Catalog:
         listing = self._listings.versions(check_model_name(name), known=True)
         return await _bounded(listing, f"the versions of model {name!r}")
 
-    def _forget_deleted(self, listing: Listing) -> None:
+    async def _forget_deleted(self, listing: Listing) -> None:
         """Versions that are not in the repository any more are not answered any more."""
-        for name in self._entries.names():
+        async for name in in_slices(self._entries.names()):
             row = listing.get(name)
             if row is None or not row.error:
                 self._entries.keep_only(name, row.versions if row is not None else ())

@@ -6,7 +6,7 @@ Each has a table of its own, so a flood of unknown names pushes out no model.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Set
 from typing import NamedTuple
 
 from router.catalog.entries import Entries, Entry
@@ -87,10 +87,11 @@ class Known:
         if kept is not None and key[1] == LATEST:
             self.served.put(key[0], Kept(now + FAILED_S, kept.entry))
 
-    def note_changes(self, names: Collection[str]) -> None:
+    def note_changes(self, names: Set[str]) -> None:
         """The repository has changed: the next request for one of these models finds it again,
         beside serving."""
-        for name in names:
+        known = [name for name in self.served if name in names]  # names may be a whole repository
+        for name in known:
             kept = self.served.get(name)
             if kept is not None:
                 self.served.put(name, Kept(min(kept.until, clock.monotonic()), kept.entry))

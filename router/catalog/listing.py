@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, ValuesView
+from typing import Any, NamedTuple
 
 from shared.repository import Listed
 
@@ -31,6 +31,17 @@ class Listing(Mapping[str, Listed]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """(Like the next one: that of the dictionary, as there may be 100,000 rows.)"""
+        return self._rows.get(name, default)
+
+    def values(self) -> ValuesView[Listed]:
+        """The rows, by name."""
+        return self._rows.values()
 
     def with_required_of(self, other: Mapping[str, Listed]) -> Listing:
         """These rows, with what the other ones know of the manifests of the same versions."""

@@ -12,7 +12,7 @@ more than that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from router.catalog.budget import Budget
 from router.catalog.listing import Listing
@@ -33,8 +33,9 @@ class Listings:
     """`on_listed` is called with every listing of the whole repository."""
 
     def __init__(
-        self, repository: Repository, serving: Slots, on_listed: Callable[[Listing], None]
-    ) -> None:
+        self, repository: Repository, serving: Slots,
+        on_listed: Callable[[Listing], Awaitable[None]],
+    ) -> None:  # fmt: skip
         self._repository = repository
         self._serving = serving
         self._own = Slots(1)
@@ -61,7 +62,7 @@ class Listings:
             return []
         if row.error and not row.versions:
             raise RepositoryError(row.error)
-        return row.versions
+        return list(row.versions)
 
     async def may_have(self, name: str, version: int) -> bool:
         """Whether it is worth while to read a named version: always, as long as few are read that
@@ -100,7 +101,7 @@ class Listings:
         except RepositoryError:
             return set()
         if names and self._view.listing is not None:
-            self._take(self._view.listing, clock.monotonic())
+            await self._take(self._view.listing, clock.monotonic())
         return names
 
     async def walk_once(self) -> int:
@@ -113,7 +114,7 @@ class Listings:
         except RepositoryError:
             return 0
         if self._view.listing is None:
-            self._take(found, began)
+            await self._take(found, began)
         return len(found)
 
     def _is_indexed(self) -> bool:
@@ -121,9 +122,9 @@ class Listings:
         view = self._view
         return len(view.listing or ()) >= LARGE and view.age_s() < STALE_S
 
-    def _take(self, listing: Listing, began: float) -> None:
+    async def _take(self, listing: Listing, began: float) -> None:
         self._listing, self._listed_at = listing, began
-        self._on_listed(listing)
+        await self._on_listed(listing)
 
     async def _begin_next(self) -> Listing:
         """The listing that begins next, shared by all who come before it begins."""
@@ -145,7 +146,7 @@ class Listings:
                 self._running, took_s = None, clock.monotonic() - began
                 pause_s = max(SHORTEST_PAUSE_S, PAUSE_FACTOR * took_s)
                 self._not_before = clock.monotonic() + pause_s
-            self._take(Listing(rows), began)
+            await self._take(Listing(rows), began)
         return self._listing
 
 

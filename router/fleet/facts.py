@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct
 
 from router.fleet.asking import Command
 from router.fleet.load_status import LoadState, load_state
@@ -31,14 +34,13 @@ class WorkerFacts:
     copies_at: float = 0
 
 
-@dataclass(frozen=True)
-class ModelFacts:
+class ModelFacts(Struct, frozen=True, gc=False):
     """A model version: `holders` worker -> 'tier bytes since', `warm` worker -> 'tier epoch',
     `settings`: pin and priority as far as they are known."""
 
-    holders: Mapping[str, str] = field(default_factory=dict)
-    warm: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
+    holders: Mapping[str, str] = {}
+    warm: Mapping[str, str] = {}
+    settings: Mapping[str, str] = {}
     sessions: int = 0
     parked: int = 0
     load: LoadState | None = None
@@ -52,13 +54,17 @@ class ModelFacts:
 def worker_commands(keys: Keys, worker: str) -> tuple[Command, ...]:
     """For `worker_of`."""
     return (
-        ("hgetall", keys.worker(worker)), ("xlen", keys.work(worker)),
-        ("smembers", keys.holds(worker)), ("smembers", keys.loads(worker)),
+        ("HGETALL", keys.worker(worker)), ("XLEN", keys.work(worker)),
+        ("SMEMBERS", keys.holds(worker)), ("SMEMBERS", keys.loads(worker)),
     )  # fmt: skip
 
 
 def worker_of(
-    worker: str, record: dict[bytes, bytes], queue: int, holds: set[bytes], loads: set[bytes]
+    worker: str,
+    record: dict[bytes, bytes],
+    queue: int,
+    holds: Iterable[bytes],
+    loads: Iterable[bytes],
 ) -> WorkerFacts:
     """A worker by the replies to its commands."""
     known = texts(record)
@@ -71,15 +77,15 @@ def worker_of(
 def model_commands(keys: Keys, ref: str) -> tuple[Command, ...]:
     """For `model_of`."""
     return (
-        ("hgetall", keys.holders(ref)), ("hgetall", keys.warm(ref)),
-        ("hmget", keys.stats(ref), *SETTINGS), ("hmget", keys.policy(ref), *SETTINGS),
-        ("scard", keys.pinned(ref)),
+        ("HGETALL", keys.holders(ref)), ("HGETALL", keys.warm(ref)),
+        ("HMGET", keys.stats(ref), *SETTINGS), ("HMGET", keys.policy(ref), *SETTINGS),
+        ("SCARD", keys.pinned(ref)),
     )  # fmt: skip
 
 
 def load_commands(keys: Keys, ref: str) -> tuple[Command, ...]:
     """For the last two of `model_of`: only models that something waits for have them."""
-    return ("hgetall", keys.load(ref)), ("xlen", keys.parked(ref))
+    return ("HGETALL", keys.load(ref)), ("XLEN", keys.parked(ref))
 
 
 def model_of(
@@ -101,6 +107,7 @@ def refs_of(members: Iterable[Any]) -> set[str]:
     return set(filter(is_ref, (member.decode(errors="replace") for member in members)))
 
 
+@lru_cache(1 << 14)
 def is_ref(text: str) -> bool:
     """Whether it names a model version as this release does."""
     try:

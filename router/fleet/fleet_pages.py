@@ -9,11 +9,9 @@ it is, the event loop goes on with requests.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from redis.asyncio import Redis
 
 from router.fleet.asking import Asking
 from router.fleet.facts import (
@@ -28,7 +26,9 @@ from router.fleet.facts import (
     worker_of,
 )
 from router.fleet.fleet_report import Fleet
+from router.fleet.json_rows import JsonRows
 from router.fleet.place import Place
+from shared.channel import Channel
 from shared.keys import Keys
 from shared.redis_decode import is_alive, text_of
 from shared.slices import in_slices
@@ -79,16 +79,43 @@ class Page:
         return self.copies + len(self.waited_for) >= MOST_COPIES
 
 
-class FleetPages:
-    """Reads them, by a client of its own."""
+@dataclass
+class FleetRows:
+    """A page, or several in a row. `next`: the `after` of the one that follows, None at the end;
+    `copies`: how many its workers have."""
 
-    def __init__(self, client: Redis, keys: Keys) -> None:
-        self._asking = Asking(client, keys)
+    workers: JsonRows
+    models: JsonRows
+    loads: JsonRows
+    copies: int = 0
+    next: str | None = None
+
+    def extend(self, other: FleetRows) -> None:
+        """The rows of another page behind these, which ends where that one does."""
+        self.workers.extend(other.workers)
+        self.models.extend(other.models)
+        self.loads.extend(other.loads)
+        self.copies += other.copies
+        self.next = other.next
+
+    def document(self) -> dict[str, Any]:
+        """That of GET /v2/residency."""
+        lists = {"workers": self.workers, "models": self.models, "loads": self.loads}
+        return lists | {"next": self.next}
+
+
+class FleetPages:
+    """Reads them, over a channel of their own."""
+
+    def __init__(self, channel: Channel, keys: Keys) -> None:
+        self._asking = Asking(channel, keys)
         self._keys = keys
 
-    async def report(self, query: FleetQuery = FleetQuery()) -> dict[str, Any]:
-        """The page behind `query.after`; `next` is the `after` of the one that follows, None at
-        the end. InvalidInput for a place that no page gave."""
+    async def report(
+        self, query: FleetQuery = FleetQuery(), beside: Mapping[str, Any] | None = None
+    ) -> FleetRows:
+        """The page behind `query.after`, with `beside` in each row. InvalidInput for a place that
+        no page gave."""
         place = Place.parse(query.after, (WORKERS, PARKED, REQUIRED)) or Place(WORKERS, "")
         page = Page(*await self._leases())
         if place.kind == WORKERS:
@@ -96,14 +123,18 @@ class FleetPages:
             place = Place(PARKED, "0")
         if page.next is None and not query.worker and not query.state:
             await self._read_waiting(page, query, place)
-        return await self._document(page, query)
+        follows = None if page.next is None else str(page.next)
+        lists = JsonRows(beside), JsonRows(beside), JsonRows(beside)
+        rows = FleetRows(*lists, page.copies, follows)
+        await self._make(page, rows)
+        return rows
 
     async def _leases(self) -> tuple[dict[str, float], int]:
         """Workers whose lease is valid, by id; and Redis's clock."""
         now_ms = await self._asking.now_ms()
         found = {
             name.decode(errors="replace"): lease
-            async for name, lease in self._asking.scanned("zscan", self._keys.workers)
+            async for name, lease in self._asking.scanned("ZSCAN", self._keys.workers)
             if is_alive(lease, now_ms)
         }
         return found, now_ms
@@ -115,8 +146,8 @@ class FleetPages:
         while looked < len(ids):
             most = min(WORKERS_AT_ONCE, query.limit - len(page.workers), MOST_WORKERS - looked)
             part = ids[looked : looked + most]
-            for worker in await self._workers(part):
-                self._take(page, query, worker)
+            async for id, row in in_slices((await self._worker_rows(part)).items()):
+                self._take(page, query, worker_of(id, *row))
             looked += len(part)
             if page.full or len(page.workers) == query.limit or looked == MOST_WORKERS:
                 break
@@ -137,7 +168,7 @@ class FleetPages:
         keys = {PARKED: self._keys.parked_refs, REQUIRED: self._keys.min_copies}
         kind, cursor = place.kind, place.number
         while True:
-            cursor, members = await self._asking.scan("sscan", keys[kind], cursor)
+            cursor, members = await self._asking.scan("SSCAN", keys[kind], cursor)
             page.waited_for |= set(filter(query.names, refs_of(members)))
             if not cursor and kind == REQUIRED:
                 return
@@ -146,9 +177,8 @@ class FleetPages:
                 page.next = Place(kind, str(cursor))
                 return
 
-    async def _workers(self, ids: Sequence[str]) -> list[WorkerFacts]:
-        rows = await self._asking.each(ids, lambda id: worker_commands(self._keys, id))
-        return [worker_of(id, *row) for id, row in rows.items()]
+    async def _worker_rows(self, ids: Sequence[str]) -> dict[str, list[Any]]:
+        return await self._asking.each(ids, lambda id: worker_commands(self._keys, id))
 
     async def _models(
         self, refs: Sequence[str], waited_for: Collection[str]
@@ -163,16 +193,17 @@ class FleetPages:
             found |= {ref: model_of(*row, *loads.get(ref, nothing)) for ref, row in rows.items()}
         return found
 
-    async def _document(self, page: Page, query: FleetQuery) -> dict[str, Any]:
+    async def _make(self, page: Page, rows: FleetRows) -> None:
         models = await self._models(sorted(page.refs | page.waited_for), page.waited_for)
         epochs = await self._epochs(page, models)
         fleet = Fleet(page.workers, models, epochs, len(page.live), page.now_ms)
-        return {
-            "workers": [row async for row in in_slices(fleet.worker_rows()) if row is not None],
-            "models": [row async for row in in_slices(fleet.model_rows())],
-            "loads": [row async for row in in_slices(fleet.load_rows())],
-            "next": None if page.next is None else str(page.next),
-        }
+        async for worker in in_slices(fleet.worker_rows()):
+            if worker is not None:
+                rows.workers.add(worker)
+        async for model in in_slices(fleet.model_rows()):
+            rows.models.add(model)
+        async for load in in_slices(fleet.load_rows()):
+            rows.loads.add(load)
 
     async def _epochs(self, page: Page, models: dict[str, ModelFacts]) -> dict[str, str]:
         """Of the workers on the page, and of the others that hold one of its models."""
@@ -182,7 +213,7 @@ class FleetPages:
             mentioned.update(model.holders, model.warm)
         others = sorted(mentioned.intersection(page.live) - epochs.keys())
         rows = await self._asking.each(
-            others, lambda id: (("hget", self._keys.worker(id), "epoch"),)
+            others, lambda id: (("HGET", self._keys.worker(id), "epoch"),)
         )
         return epochs | {id: text_of(epoch) for id, (epoch,) in rows.items()}
 

@@ -6,11 +6,11 @@ Totals are of the whole fleet: of the workers on a page by what they report, of 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from router.fleet.facts import ModelFacts, WorkerFacts
-from router.fleet.load_status import explain_wait, seconds_between, time_of
+from router.fleet.load_status import LoadState, explain_wait, seconds_between, time_of
 from shared.names import ModelRef
 from shared.redis_decode import number
 
@@ -50,10 +50,14 @@ def copy_on(worker: WorkerFacts, ref: str, model: ModelFacts, now_ms: int) -> Ro
 
 class Fleet:
     """What the rows of a page are made of. `epochs`: of all live workers that a model of the page
-    mentions; `live`: how many there are in the cell."""
+    mentions; `live`: how many there are in the cell.
+
+    `workers` and `models` are taken out as their rows are made: to let go of all of them at once
+    would stop the event loop for 15 ms.
+    """
 
     def __init__(
-        self, workers: Sequence[WorkerFacts], models: Mapping[str, ModelFacts],
+        self, workers: list[WorkerFacts], models: dict[str, ModelFacts],
         epochs: Mapping[str, str], live: int, now_ms: int,
     ) -> None:  # fmt: skip
         self._workers = workers
@@ -62,55 +66,63 @@ class Fleet:
         self._live = live
         self._now_ms = now_ms
         self._here = {worker.id for worker in workers}
-        self._tiers: dict[str, Counter[str]] = {ref: Counter() for ref in models}
+        self._tiers: Counter[tuple[str, str]] = Counter()  # by model and tier
         # Once for each model: a copy of it is a row on each of its holders.
-        known = epochs.keys()
-        self._copies = {ref: len(model.holders.keys() & known) for ref, model in models.items()}
+        self._copies: dict[str, int] = {}
+        self._loads: dict[str, LoadState] = {}
 
     def worker_rows(self) -> Iterator[Row | None]:
         """A row for each worker; None between its copies: a pause may be made there."""
-        mentioned = self._mentioned()
-        for worker in self._workers:
+        mentioned: dict[str, set[str]] = {}
+        for _ in self._mention(mentioned):
+            yield None
+        self._workers.reverse()
+        while self._workers:
+            worker = self._workers.pop()
             row: Row = {**worker_row(worker), "models": [], "warm": []}
-            for ref in sorted(mentioned[worker.id]):
+            for ref in sorted(mentioned.pop(worker.id)):
                 yield None
                 model = self._models[ref]
                 copy = copy_on(worker, ref, model, self._now_ms)
                 if copy:
-                    self._tiers[ref][copy["tier"]] += 1
+                    self._tiers[ref, copy["tier"]] += 1
                     shown = {**named(ref), **copy, **self._totals(ref, model)}
                     row["models" if copy["tier"] == "device" else "warm"].append(shown)
             yield row
 
     def model_rows(self) -> Iterator[Row]:
         """Totals of each model. After `worker_rows`, which counts the copies on the page."""
-        for ref, model in self._models.items():
-            tiers = self._tiers[ref] + self._elsewhere(model)
+        for ref in list(self._models):
+            model = self._models.pop(ref)
+            if model.load is not None:
+                self._loads[ref] = model.load
+            elsewhere = self._elsewhere(model)
             yield {
                 **named(ref),
                 "digest": ModelRef.parse(ref).digest,
-                "copies": {tier: tiers[tier] for tier in TIERS},
+                "copies": {tier: self._tiers[ref, tier] + elsewhere[tier] for tier in TIERS},
                 "parked": model.parked,
                 "pinned": model.pinned,
                 "sessions": model.sessions,
             }
 
     def load_rows(self) -> Iterator[Row]:
-        """Loads in flight."""
-        for ref, model in self._models.items():
-            if model.load is not None:
-                waits = explain_wait(model.load, None, self._now_ms, self._live)
-                yield {**named(ref), **model.load.document(self._now_ms), "waits": waits}
+        """Loads in flight. After `model_rows`."""
+        for ref, load in self._loads.items():
+            waits = explain_wait(load, None, self._now_ms, self._live)
+            yield {**named(ref), **load.document(self._now_ms), "waits": waits}
 
-    def _mentioned(self) -> dict[str, set[str]]:
+    def _mention(self, found: dict[str, set[str]]) -> Iterator[None]:
         """Models by the workers of the page that mention them: workers times models would be too
         many to look at."""
         known = self._models.keys()
-        found = {w.id: known & (w.holds | w.report.copies.keys()) for w in self._workers}
+        for worker in self._workers:
+            found[worker.id] = known & (worker.holds | worker.report.copies.keys())
+            yield
         for ref, model in self._models.items():
-            for worker in model.warm.keys() & self._here:
-                found[worker].add(ref)
-        return found
+            for name in model.warm.keys() & self._here:
+                found[name].add(ref)
+            yield
 
     def _elsewhere(self, model: ModelFacts) -> Counter[str]:
         """Copies by tier on live workers that are not on the page."""
@@ -126,7 +138,10 @@ class Fleet:
         return tiers
 
     def _totals(self, ref: str, model: ModelFacts) -> Row:
-        shown: Row = {"pinned": model.pinned, "copies": self._copies[ref]}
+        copies = self._copies.get(ref)
+        if copies is None:
+            copies = self._copies[ref] = len(model.holders.keys() & self._epochs.keys())
+        shown: Row = {"pinned": model.pinned, "copies": copies}
         if "priority" in model.settings:
             shown["priority"] = int(number(model.settings["priority"]))
         return shown

@@ -30,19 +30,19 @@ INDEPENDENT = "independent"  # as a worker's trial records it
 def commands(keys: Keys, ref: str) -> dict[str, tuple[Any, ...]]:
     """The commands for Redis, by the names under which `document` takes the replies."""
     return {
-        "holders": ("hgetall", keys.holders(ref)),
-        "warm": ("hgetall", keys.warm(ref)),
-        "load": ("hgetall", keys.load(ref)),
-        "parked": ("xlen", keys.parked(ref)),
-        "policy": ("hgetall", keys.policy(ref)),
-        "known": ("hgetall", keys.stats(ref)),
-        "unloadable": ("get", keys.unloadable(ref)),
-        "unloadable_ms": ("pttl", keys.unloadable(ref)),
-        "sessions": ("smembers", keys.pinned(ref)),
-        "breaker": ("hgetall", keys.breaker(ref)),
-        "no_capacity": ("exists", keys.no_capacity(ref)),
-        "incompatible": ("smembers", keys.incompatible(ref)),
-        "failed_on": ("hgetall", keys.failed_on(ref)),
+        "holders": ("HGETALL", keys.holders(ref)),
+        "warm": ("HGETALL", keys.warm(ref)),
+        "load": ("HGETALL", keys.load(ref)),
+        "parked": ("XLEN", keys.parked(ref)),
+        "policy": ("HGETALL", keys.policy(ref)),
+        "known": ("HGETALL", keys.stats(ref)),
+        "unloadable": ("GET", keys.unloadable(ref)),
+        "unloadable_ms": ("PTTL", keys.unloadable(ref)),
+        "sessions": ("SMEMBERS", keys.pinned(ref)),
+        "breaker": ("HGETALL", keys.breaker(ref)),
+        "no_capacity": ("EXISTS", keys.no_capacity(ref)),
+        "incompatible": ("SMEMBERS", keys.incompatible(ref)),
+        "failed_on": ("HGETALL", keys.failed_on(ref)),
     }
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -25,6 +25,7 @@ from typing import Any
 from router.catalog.catalog import Catalog, Entry
 from router.catalog.listing import Listing
 from router.catalog.versions import LoadedVersions
+from router.fleet.short_queue import ShortQueue
 from shared import clock, statuses
 from shared.channel import Channel
 from shared.connection import redis_errors
@@ -45,8 +46,6 @@ FOLLOW_EVERY_S = 1.0
 AT_ONCE = 4  # models
 SETTLED_AT_ONCE = 64  # kept models that are looked at again in a round, all in their turn
 PAUSE_S = 0.02  # after each of them
-MAX_ORDERS = 8  # that wait in the cold queue
-FULL_PAUSE_S = 0.5
 SHORT_S = 1.0  # for the repository, and a newer version's trial
 TRIES = 3  # orders of a preload without a copy after it: its worker died, or it was evicted at once
 AWAY_AFTER = 8  # manifests in a row that the store did not give: the next round goes on
@@ -57,10 +56,10 @@ class Preload:
 
     def __init__(
         self, catalog: Catalog, channel: Channel, keys: Keys, scripts: GatewayScripts,
-        owns: Callable[[str], bool] = lambda name: True,
+        latest: Callable[[], Awaitable[Listing]] | None = None,
     ) -> None:  # fmt: skip
         self._catalog = catalog
-        self._owns = owns  # whether a model belongs to this cell
+        self._latest = latest or catalog.latest  # the models of this cell
         self._channel = channel
         self._keys = keys
         self._scripts = scripts
@@ -71,10 +70,10 @@ class Preload:
         self._unreadable: set[str] = set()  # in the log already; "": the whole repository
         # Kept models for which nothing is left to do, in the order in which they are looked at.
         self._settled: dict[str, ModelRef] = {}
-        self._listing: Listing | None = None
-        self._retried = False  # a manifest could not be read: in the next round
+        self._listing: Listing | None = None  # of the last complete round
+        self._retried = False  # a manifest could not be read: the next round begins as this one
         self._unanswered = 0
-        self._ordering = asyncio.Lock()
+        self._ordering, self._queue = asyncio.Lock(), ShortQueue(channel, keys)
         self._changes, self._due = -1, 0.0
 
     async def follow_once(self) -> int:
@@ -87,12 +86,21 @@ class Preload:
 
     async def run_once(self) -> int:
         """Compare the repository, order missing copies; the number of models to keep loaded."""
-        self._unanswered = 0
-        rows = await self._rows()
+        self._unanswered, self._retried = 0, False
+        listing = await self._latest_listing()
+        rows: dict[str, Listed] = {}
+        if listing is not None and listing is not self._listing:
+            rows = await self._changed(listing)
         again = self._some_settled()
-        visited = [row async for row in in_slices(rows) if self._is_due(row, again)]
+        known: Mapping[str, Listed] = listing or {}
+        kept = {name: known.get(name) or Listed(name, ()) for name in self._kept}
+        visited = [
+            row async for row in in_slices((kept | rows).values()) if self._is_due(row, again)
+        ]
         left = iter(visited)
         await asyncio.gather(*(self._visit_each(left) for _ in range(AT_ONCE)))
+        if not self._retried:
+            self._listing = listing
         return len(self._kept)
 
     def _some_settled(self) -> set[str]:
@@ -103,52 +111,57 @@ class Preload:
         return set(names)
 
     def _is_due(self, row: Listed, again: Container[str]) -> bool:
-        """Whether it is to be visited. What the index says costs less than to find its cell."""
+        """Whether it is to be visited."""
         if not self._is_new(row):
             return row.name in self._kept and (row.name not in self._settled or row.name in again)
         newest = row.versions[-1]
-        unwanted = row.required.get(newest) is False or not self._owns(row.name)
-        if unwanted and row.name not in self._kept:
+        if row.required.get(newest) is False and row.name not in self._kept:
             self._newest[row.name] = newest
             return False
         return True
 
-    async def _rows(self) -> Collection[Listed]:
-        """The models to look at: of a repository that has not changed the kept ones only. While it
-        is away those, too: that fails no loop, as a gateway is ready without it."""
-        kept = [Listed(name, []) for name in self._kept]
+    async def _latest_listing(self) -> Listing | None:
+        """The models; as they were in the last round while the repository is away: that fails no
+        loop, as a gateway is ready without it."""
         try:
-            listing = await self._catalog.latest()
+            listing = await self._latest()
         except RepositoryError as error:
             self._log_unreadable("", error.message)
-            return kept
+            return self._listing
         self._unreadable.discard("")
-        if listing is self._listing and not self._retried:
-            return [listing.get(name) or row for name, row in zip(self._kept, kept, strict=True)]
-        self._listing, self._retried = listing, False
-        async for row in in_slices(listing.values()):
-            if row.error and self._owns(row.name):
-                self._log_unreadable(row.name, row.error)
-        await self._let_go(listing)
-        return listing.values()
+        return listing
 
-    async def _let_go(self, rows: Mapping[str, Listed]) -> None:
+    async def _changed(self, listing: Listing) -> dict[str, Listed]:
+        """The models that are not as they were when a round was last completed. Those that have
+        gone are let go of. A row that has not changed is the same object."""
+        before: Mapping[str, Listed] = self._listing or {}
+        rows: dict[str, Listed] = {}
+        async for row in in_slices(listing.values()):
+            if before.get(row.name) is not row:
+                rows[row.name] = row
+                if row.error:
+                    self._log_unreadable(row.name, row.error)
+        gone = [name async for name in in_slices(list(self._newest)) if name not in listing]
+        async for name in in_slices([*rows, *gone]):
+            await self._let_go(name, listing.get(name))
+        return rows
+
+    async def _let_go(self, name: str, row: Listed | None) -> None:
         """Nothing of a model or version is kept that has left the repository."""
-        async for name, newest in in_slices(list(self._newest.items())):
-            row = rows.get(name)
-            if row is not None and (row.error or (row.versions and row.versions[-1] >= newest)):
-                continue
-            left = row.versions if row is not None else []
-            before = self._kept.get(name)
-            if (
-                before is not None and before.ref.version not in left
-            ):  # it may never have been loaded
-                await until_answered(partial(self._scripts.order_copy, str(before.ref), 0))
-            if not left:
-                del self._newest[name]
-                self._kept.pop(name, None)
-            self._settled.pop(name, None)
-            await until_answered(partial(self._loaded.let_go, name, left))
+        newest = self._newest.get(name)
+        if newest is None:
+            return
+        if row is not None and (row.error or (row.versions and row.versions[-1] >= newest)):
+            return
+        left = row.versions if row is not None else ()
+        before = self._kept.get(name)
+        if before is not None and before.ref.version not in left:  # it may never have been loaded
+            await until_answered(partial(self._scripts.order_copy, str(before.ref), 0))
+        if not left:
+            del self._newest[name]
+            self._kept.pop(name, None)
+        self._settled.pop(name, None)
+        await until_answered(partial(self._loaded.let_go, name, left))
 
     def _is_new(self, row: Listed) -> bool:
         return bool(row.versions) and row.versions[-1] != self._newest.get(row.name)
@@ -223,7 +236,7 @@ class Preload:
             return True
         least = entry.manifest.residency.min_copies or None
         async with self._ordering:
-            await self._turn()
+            await self._queue.turn()
             ordered = await until_answered(lambda: self._scripts.order_copy(str(entry.ref), least))
         if ordered.status != statuses.NO_WORKER:  # that can pass, and it costs nothing
             self._tries[entry.ref] += TRIES if ordered.status == statuses.HELD else 1
@@ -235,16 +248,3 @@ class Preload:
                 "HGETALL", self._keys.policy(str(entry.ref))
             )
         return effective(entry.manifest.residency, texts(pairs(flat)))
-
-    async def _turn(self) -> None:
-        """Wait until there is a worker, and the cold queue is short."""
-        while not await until_answered(self._may_order):  # noqa: ASYNC110 - the state is in Redis
-            await asyncio.sleep(FULL_PAUSE_S)
-
-    async def _may_order(self) -> bool:
-        ask = self._channel.execute_command
-        with redis_errors():
-            waiting, workers = await asyncio.gather(
-                ask("LLEN", self._keys.rq_queue()), ask("ZCARD", self._keys.workers)
-            )
-        return bool(workers) and waiting < MAX_ORDERS

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
-
 from router.fleet import model_report
 from router.fleet.asking import Asking
 from router.fleet.facts import is_ref, worker_commands, worker_of
 from router.fleet.load_status import Readiness, failure, readiness
+from shared.channel import Channel
 from shared.keys import Keys
 from shared.names import ModelRef
 from shared.policy import Policy
@@ -28,8 +27,8 @@ Version = tuple[str, int]
 class ResidencyReader:
     """Reads of the residency map."""
 
-    def __init__(self, client: Redis, keys: Keys) -> None:
-        self._asking = Asking(client, keys)
+    def __init__(self, channel: Channel, keys: Keys) -> None:
+        self._asking = Asking(channel, keys)
         self._keys = keys
 
     async def readiness(self, ref: ModelRef) -> Readiness:
@@ -38,8 +37,8 @@ class ResidencyReader:
         now_ms = await self._asking.now_ms()
         holders, why, why_ms, breaker = await self._asking.ask(
             [
-                ("hkeys", keys.holders(name)), ("get", keys.unloadable(name)),
-                ("pttl", keys.unloadable(name)), ("hgetall", keys.breaker(name)),
+                ("HKEYS", keys.holders(name)), ("GET", keys.unloadable(name)),
+                ("PTTL", keys.unloadable(name)), ("HGETALL", keys.breaker(name)),
             ]
         )  # fmt: skip
         held_by = await self._live(holders, now_ms)
@@ -50,7 +49,7 @@ class ResidencyReader:
         asking, keys = self._asking, self._keys
         loaded = await asking.each(
             [model.name for model in models],
-            lambda name: (("hgetall", keys.loaded_versions(name)),),
+            lambda name: (("HGETALL", keys.loaded_versions(name)),),
         )
         refs = [
             f"{model.name}:{version}:{digest}"
@@ -58,7 +57,7 @@ class ResidencyReader:
             for version, digest in texts(loaded.get(model.name, [{}])[0]).items()
         ]
         refs = list(filter(is_ref, refs))
-        rows = await asking.each(refs, lambda ref: (("hrandfield", keys.holders(ref), SOME),))
+        rows = await asking.each(refs, lambda ref: (("HRANDFIELD", keys.holders(ref), SOME),))
         some = {ref: holders for ref, (holders,) in rows.items() if holders}
         live = await self._live(
             (worker for holders in some.values() for worker in holders), await asking.now_ms()
@@ -73,15 +72,15 @@ class ResidencyReader:
         now_ms = await asking.now_ms()
         refused = [
             ref.decode(errors="replace")
-            async for ref, until in asking.scanned("zscan", keys.refused_models)
+            async for ref, until in asking.scanned("ZSCAN", keys.refused_models)
             if is_alive(until, now_ms)
         ]
         refs = sorted({ref for ref in refused if ref.partition(":")[0] in names and is_ref(ref)})
         rows = await asking.each(
             refs,
             lambda ref: (
-                ("get", keys.unloadable(ref)), ("hgetall", keys.breaker(ref)),
-                ("hkeys", keys.holders(ref)),
+                ("GET", keys.unloadable(ref)), ("HGETALL", keys.breaker(ref)),
+                ("HKEYS", keys.holders(ref)),
             ),
         )  # fmt: skip
         live = await self._live((w for _, _, some in rows.values() for w in some), now_ms)
@@ -98,7 +97,7 @@ class ResidencyReader:
         asked = model_report.commands(keys, str(ref))
         now_ms = await asking.now_ms()
         replies = dict(zip(asked, await asking.ask([*asked.values()]), strict=True))
-        (alive,) = await asking.ask([("zcount", keys.workers, after_ms(now_ms), "+inf")])
+        (alive,) = await asking.ask([("ZCOUNT", keys.workers, after_ms(now_ms), "+inf")])
         live = await self._live((*replies["holders"], *replies["warm"]), now_ms)
         rows = await asking.each(sorted(live), lambda worker: worker_commands(keys, worker))
         workers = [worker_of(worker, *row) for worker, row in rows.items()]

@@ -22,8 +22,10 @@ from shared import statuses
 from shared.connection import redis_errors
 from shared.envelope import USUAL, Envelope, Tensor, unpack_envelope
 from shared.errors import Conflict, InvalidInput, NotFound, WarmrouteError
+from shared.events import LATEST_MS
 from shared.keys import Keys
 from shared.placed import Limits, Placed
+from shared.redis_decode import number
 from shared.scripts import GatewayScripts
 from shared.shared_memory import is_reference
 
@@ -56,7 +58,7 @@ class Letter:
             "code": code,
             "error": message,
             "worker": fields.get("worker", ""),
-            "attempts": int(fields.get("attempts") or 0),
+            "attempts": int(number(fields.get("attempts", ""))),
             "fingerprint": fields.get("fingerprint", ""),
             "died": _time_of(self.entry),
             "payload_bytes": self.size,
@@ -106,9 +108,11 @@ class DeadLetters:
 
     async def newest(self, limit: int, after: str = "") -> tuple[list[Letter], str | None]:
         """Up to `limit` letters without their payloads, newest first, from behind `after` on; and
-        the `after` of the page that follows, None at the end."""
+        the `after` of the page that follows, None at the end. InvalidInput for another `after`."""
         found: list[Letter] = []
-        upto = f"({_check(after)}" if after else "+"
+        if after and not ENTRY.fullmatch(after):
+            raise InvalidInput("after: want the `next` of a page; without it: the first page")
+        upto = f"({after}" if after else "+"
         while len(found) < limit:
             count = min(READ_AT_ONCE, limit - len(found))
             rows = await self._scripts.list_letters(upto, count)
@@ -170,7 +174,8 @@ def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
 def _letter(entry: bytes, fields: dict[bytes, bytes], size: int | None = None) -> Letter:
     """The letter of an entry; `size`: of a payload that was not read. Fields of a newer release
     stay in Redis."""
-    raw = {name.decode(): fields[name] for name in fields if not name.startswith(_CARRIED)}
+    shown = (name for name in fields if not name.startswith(_CARRIED))
+    raw = {name.decode(errors="replace"): fields[name] for name in shown}
     body = raw.pop("body", b"")
     texts = {name: value[:1024].decode(errors="replace") for name, value in raw.items()}
     return Letter(entry.decode(), texts, body, len(body) if size is None else size)
@@ -180,7 +185,7 @@ def _time_of(entry: str) -> str:
     """An entry id begins with Redis's clock, in milliseconds, behind the name of its cell if there
     are several."""
     ms = entry.rpartition(".")[2].partition("-")[0]
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(ms) / 1000))
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(int(ms), LATEST_MS) / 1000))
 
 
 def _as_v2(envelope: Envelope) -> dict[str, Any]:

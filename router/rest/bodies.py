@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 
+from router.fleet.json_rows import JsonRows
 from router.v2 import large_response, strict
 from router.v2 import response as v2_response
 from router.v2.json_processes import JsonProcesses
@@ -169,30 +170,22 @@ def json_response(
     return web.Response(status=status, body=raw, headers=headers, content_type="application/json")
 
 
-async def listing_response(
-    document: Mapping[str, Any] | Sequence[Any], headers: dict[str, str] | None = None
+def listing_response(
+    document: Mapping[str, Any] | JsonRows, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """As `json_response`, for a list of rows or an object with long lists of them: encoded in
-    slices, as 5 MB at once are 20 ms."""
-    if isinstance(document, Mapping):
-        raw, mark = bytearray(b"{"), b""
-        for name, value in document.items():
-            raw += mark + msgspec.json.encode(name) + b":"
-            raw += await _encoded(value) if isinstance(value, list) else msgspec.json.encode(value)
-            mark = b","
-        raw += b"}"
+    """As `json_response`, for long lists: rows, or an object with some."""
+    pieces: list[Piece] = []
+    if isinstance(document, JsonRows):
+        pieces += document.pieces
     else:
-        raw = await _encoded(document)
-    return web.Response(body=raw, headers=headers, content_type="application/json")
-
-
-async def _encoded(rows: Sequence[Any]) -> bytearray:
-    """A list as JSON."""
-    raw, mark = bytearray(b"["), b""
-    async for row in in_slices(rows):
-        raw += mark + msgspec.json.encode(row)
-        mark = b","
-    return raw + b"]"
+        mark = b"{"
+        for name, value in document.items():
+            pieces.append(mark + msgspec.json.encode(name) + b":")
+            is_long = isinstance(value, JsonRows)
+            pieces += value.pieces if is_long else [msgspec.json.encode(value)]
+            mark = b","
+        pieces.append(b"}")
+    return web.Response(body=Pieces(pieces), headers=headers, content_type="application/json")
 
 
 class Pieces(Payload):
@@ -203,8 +196,9 @@ class Pieces(Payload):
         self._size = sum(map(len, pieces))
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """All of it at once: the time that its client may take counts from what is unsent."""
-        for piece in self._value:
+        """All of it, whether its client reads or not: the time that it may take counts from what is
+        unsent."""
+        async for piece in in_slices(self._value):
             await cast(StreamWriter, writer).write(piece, drain=False)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:

@@ -7,44 +7,50 @@ from collections.abc import Sequence
 from dataclasses import replace as changed
 from typing import Any
 
-from router.fleet.fleet_pages import MOST_COPIES, FleetQuery
+from router.fleet.fleet_pages import MOST_COPIES, FleetQuery, FleetRows
+from router.fleet.json_rows import JsonRows
 from router.fleet.load_status import Readiness
-from router.rest.cells import Cells, Gathered, gap, place_in, within
+from router.rest.cell_turns import in_turn
+from router.rest.cells import Cells, gap
 from router.rest.context import GatewayContext
 from shared.errors import Unavailable
 from shared.repository import Listed
+from shared.slices import in_slices
 
 Key = tuple[str, int]
 Found = tuple[set[Key], dict[Key, Readiness]]  # what is held, what is refused
-LISTS = ("workers", "models", "loads")
 
 
 class ModelStates:
     """What the index says of some models: from the cell that each belongs to."""
 
-    def __init__(self, cells: Cells, answers: Gathered[Found]) -> None:
+    def __init__(self, cells: Cells) -> None:
         self._cells = cells
-        self._away = answers.away
+        self._away: dict[str, str] = {}
         self._held: set[Key] = set()
         self._troubles: dict[Key, Readiness] = {}
-        for held, troubles in answers.found.values():
-            self._held |= held
-            self._troubles |= troubles
 
-    @classmethod
-    async def read(cls, cells: Cells, models: Sequence[Listed]) -> ModelStates:
-        """Ask those cells, at a time."""
+    async def read(self, models: Sequence[Listed]) -> None:
+        """Ask those cells, at a time; in place of what was read before. One that has not answered
+        is not asked again: a long list would wait for it with each of its parts."""
         parts: dict[str, list[Listed]] = {}
-        for model in models:
-            parts.setdefault(cells.of_model(model.name).cell, []).append(model)
+        async for model in in_slices(models):
+            parts.setdefault(self._cells.of_model(model.name).cell, []).append(model)
 
         async def ask(context: GatewayContext) -> Found:
             part, residency = parts.get(context.cell), context.residency
             if not part:
                 return set(), {}
+            if context.cell in self._away:
+                raise Unavailable(self._away[context.cell])
             return await asyncio.gather(residency.held(part), residency.troubles(part))
 
-        return cls(cells, await cells.all(ask))
+        answers = await self._cells.all(ask)
+        self._away |= answers.away
+        self._held = {key for held, _ in answers.found.values() for key in held}
+        self._troubles = {
+            key: why for _, found in answers.found.values() for key, why in found.items()
+        }
 
     def of(self, key: Key) -> tuple[bool, Readiness | None]:
         """Whether some worker holds the version; why requests for it are refused."""
@@ -62,26 +68,16 @@ async def fleet_report(cells: Cells, query: FleetQuery) -> dict[str, Any]:
     """The document of GET /v2/residency. With several cells one cell after the other, each row with
     the name of its own, and `next` names the cell."""
     if not cells.many:
-        return await cells.first.fleet.report(query)
-    document: dict[str, Any] = {name: [] for name in LISTS} | {"next": None}
-    away: dict[str, str] = {}
-    for context, place in cells.behind(query.after):
-        left = query.limit - len(document["workers"])
-        if not left or _copies(document) >= MOST_COPIES:
-            document["next"] = place_in(context, place)
-            break
-        try:
-            part = await within(context.fleet.report(changed(query, limit=left, after=place)))
-        except Unavailable as error:
-            away[context.cell] = error.message
-            continue
-        for name in LISTS:
-            document[name] += [{"cell": context.cell, **row} for row in part[name]]
-        if part["next"] is not None:
-            document["next"] = place_in(context, part["next"])
-            break
-    return document | gap(away)
+        return (await cells.first.fleet.report(query)).document()
+    found = FleetRows(JsonRows(), JsonRows(), JsonRows())
 
+    def is_full() -> bool:
+        return found.workers.count == query.limit or found.copies >= MOST_COPIES
 
-def _copies(document: dict[str, Any]) -> int:
-    return sum(len(row["models"]) + len(row["warm"]) for row in document["workers"])
+    async def take(context: GatewayContext, place: str) -> str | None:
+        left = changed(query, limit=query.limit - found.workers.count, after=place)
+        found.extend(await context.fleet.report(left, {"cell": context.cell}))
+        return found.next
+
+    ended = await in_turn(cells.behind(query.after), is_full, take)
+    return found.document() | {"next": ended.next} | gap(ended.away)

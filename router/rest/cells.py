@@ -1,7 +1,7 @@
 """The cells of a gateway as its HTTP door uses them: which one a call goes to, and calls to all.
 
 by model    the cell that the name hashes to
-by id       the cell that the id names, then any other: an id may be older than the list of cells
+by id       the cell that the id names, then all others: an id may be older than the list of cells
 by all      one answer of the parts; a cell that is away leaves a gap that is marked
 """
 
@@ -16,11 +16,10 @@ from aiohttp import web
 
 from router.catalog.cell_map import CellMap
 from router.fleet.place import refused
+from router.rest.cell_turns import AWAY_S, first_of, in_turn, within
 from router.rest.context import GatewayContext, Handler
 from shared.cell_list import CellAddress
 from shared.errors import Gone, NotFound, Unavailable
-
-AWAY_S = 5.0  # for which a call to all waits for one of them
 
 Result = TypeVar("Result")
 Row = TypeVar("Row")
@@ -87,15 +86,23 @@ class Cells:
         if not self.many:
             return await call(self.first)
         named = self._map.of_id(request_id)
+        others = [cell for cell in self._contexts if cell not in named]
         missing: list[NotFound] = []
         away: dict[str, Unavailable] = {}
-        for cell in [*named, *(cell for cell in self._contexts if cell not in named)]:
+
+        async def ask(cell: str) -> Result:
             try:
                 return await call(self._contexts[cell])
             except NotFound as error:
                 missing.append(error)
+                raise
             except Unavailable as error:
                 away[cell] = error
+                raise
+
+        for group in (*([cell] for cell in named), others):
+            with suppress(NotFound, Unavailable):
+                return await first_of(ask(cell) for cell in group)
         if away and (not named or away.keys() & set(named)):
             raise _may_be_there(request_id, away)
         if not named:
@@ -140,20 +147,15 @@ class Cells:
         if not self.many:
             rows, follows = await read(self.first, limit, after)
             return Page([(self.first, row) for row in rows], follows, {})
-        page: Page[Row] = Page([], None, {})
-        for context, place in self.behind(after):
-            left = limit - len(page.rows)
-            if not left:
-                return page._replace(next=place_in(context, place))
-            try:
-                rows, follows = await within(read(context, left, place))
-            except Unavailable as error:
-                page.away[context.cell] = error.message
-                continue
-            page.rows.extend((context, row) for row in rows)
-            if follows is not None:
-                return page._replace(next=place_in(context, follows))
-        return page
+        found: list[tuple[GatewayContext, Row]] = []
+
+        async def take(context: GatewayContext, place: str) -> str | None:
+            rows, follows = await read(context, limit - len(found), place)
+            found.extend((context, row) for row in rows)
+            return follows
+
+        ended = await in_turn(self.behind(after), lambda: len(found) == limit, take)
+        return Page(found, *ended)
 
     def behind(self, after: str) -> list[tuple[GatewayContext, str]]:
         """The cells that are left behind the `next` of a page, and where to begin in each: only in
@@ -163,11 +165,6 @@ class Cells:
             raise refused()
         names = self.names[self.names.index(cell) if after else 0 :]
         return [(self._contexts[name], "" if at else place) for at, name in enumerate(names)]
-
-
-def place_in(context: GatewayContext, place: str) -> str:
-    """Where a page ends, in a list of all cells."""
-    return f"{context.cell}.{place}"
 
 
 CELLS = web.AppKey("cells", Cells)
@@ -206,12 +203,3 @@ def _best(missing: Sequence[NotFound]) -> NotFound:
 def _may_be_there(request_id: str, away: dict[str, Unavailable]) -> Unavailable:
     why = said({cell: error.message for cell, error in away.items()})
     return Unavailable(f"{request_id}: it may be in a cell that is away: {why}", retry_after_s=1)
-
-
-async def within(answer: Awaitable[Result], within_s: float | None = AWAY_S) -> Result:
-    """An answer of a cell; Unavailable if it takes longer."""
-    try:
-        async with asyncio.timeout(within_s):
-            return await answer
-    except TimeoutError:
-        raise Unavailable("Redis did not answer in time", retry_after_s=1) from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -58,6 +58,11 @@ class Connection(RequestHandler):
     def busy(self) -> bool:
         """Whether a request is being received, handled or answered."""
         return self._request_in_progress or bool(self._messages)
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a part of a request has come, and not yet all of it."""
+        return self._owed(0) in (HEAD, BODY)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve the connection, or refuse it if there are too many."""
@@ -157,10 +162,17 @@ class Server(web.Server):
         """Close each connection after its next response."""
         self.draining = True
 
+    async def wait_received(self, within_s: float) -> bool:
+        """Wait until no request is on its way, for `within_s` seconds; False if one still is."""
+        return await self._wait_until_none(lambda connection: connection.receiving, within_s)
+
     async def wait_idle(self, within_s: float) -> bool:
         """Wait until no request is under way, for `within_s` seconds; False if one still is."""
+        return await self._wait_until_none(lambda connection: connection.busy, within_s)
+
+    async def _wait_until_none(self, that: Callable[[Connection], bool], within_s: float) -> bool:
         ends = clock.monotonic() + within_s
-        while any(cast(Connection, connection).busy for connection in self._connections):
+        while any(that(cast(Connection, connection)) for connection in self._connections):
             if clock.monotonic() >= ends:
                 return False
             await asyncio.sleep(0.02)

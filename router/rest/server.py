@@ -1,10 +1,10 @@
 """Listening: the aiohttp server around the app, and its orderly end.
 
 On SIGTERM: not ready, and as long as its load balancers need to notice that, everything else goes
-on; only connections are closed after their next response. Then no new connections, and new requests
-are refused. Waiting callers get their answers for a while; then 202 with where to poll
-(hand_over.py). A second signal, or a stop that takes too
-long, ends the process at once: accepted requests are in Redis, and go on.
+on; only connections are closed after their next response. Then no new connections; requests that
+are on their way are taken, later ones refused. Waiting callers get their answers for a while; then
+202 with where to poll (hand_over.py). A second signal, or a stop that takes too long, ends the
+process at once: accepted requests are in Redis, and go on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from aiohttp import web
 
 from router.rest.connection_limits import CHECK_EVERY_S, Bounds, Runner
 from router.rest.context import CONTEXT
+from shared import clock
 from shared.config import RouterConfig
 from shared.service import Loop, Supervisor
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024
 KEEPALIVE_S = 620.0  # load balancers keep connections for up to 600 s, and should close them first
 LAST_BYTES_S = 2.0  # for responses that are being sent
+PLACED_S = 0.05  # from the last byte of a request to its place in a queue
 LONGEST_STOP_S = 10.0  # beyond the time that waiting callers get
 CUT_SHORT = 1  # exit status
 RESERVED_FILES = 48  # for Redis, the repository, logs, shared memory
@@ -90,7 +92,8 @@ async def drain(
     delay_s: float = 0.0,
 ) -> None:  # fmt: skip
     """Not ready for up to `delay_s` seconds, until load balancers have noticed; then accept nothing
-    new. Answer waiting callers, or after `handover_s` seconds hand them over."""
+    new but what is on its way. Answer waiting callers, or after `handover_s` seconds hand them
+    over."""
     context = app[CONTEXT]
     handover = context.handover
     needed_s = context.health.stop(delay_s)
@@ -99,8 +102,11 @@ async def drain(
         log.info("not ready; stops in %.1f s, when load balancers have noticed", needed_s)
         await asyncio.sleep(needed_s)
     await site.stop()
+    ends = clock.monotonic() + handover_s
+    if await runner.connections.wait_received(handover_s):
+        await asyncio.sleep(PLACED_S)
     await handover.begin()
-    await runner.connections.wait_idle(handover_s)
+    await runner.connections.wait_idle(ends - clock.monotonic())
     await handover.finish()
 
 

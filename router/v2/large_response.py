@@ -21,7 +21,7 @@ from shared.shared_memory import size_of
 
 SLICE = 1 << 20  # bytes of a tensor that are written in one go
 
-Piece = bytes | memoryview
+Piece = bytes | bytearray | memoryview
 
 
 def is_large(outcome: Outcome) -> bool:

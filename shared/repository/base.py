@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from shared.errors import InvalidInput, RepositoryError, StoreUnavailable
 from shared.manifest import SHA256
 from shared.names import MAX_VERSION, check_model_name
@@ -42,16 +44,28 @@ class UrlSource:
 BlobSource = FileSource | UrlSource
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A model of the repository and its versions, ascending. `error`: why it, or one of its
     versions, cannot be read; such a version is left out of `versions`. `required`: by version, as
-    far as the index knows, whether its manifest wants copies without a request."""
+    far as the index knows, whether its manifest wants copies without a request; not compared.
+
+    (A gateway keeps one for each model: the collector of garbage need not look at them.)
+    """
 
     name: str
-    versions: list[int]
+    versions: tuple[int, ...]
     error: str = ""
-    required: Mapping[int, bool] = field(default_factory=dict, compare=False)
+    required: Mapping[int, bool] = {}
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same can be read."""
+        if not isinstance(other, Listed):
+            return NotImplemented
+        return (self.name, self.versions, self.error) == (other.name, other.versions, other.error)
+
+    def __ne__(self, other: object) -> bool:
+        """(The base class has one of its own.)"""
+        return not self == other
 
 
 class Note(NamedTuple):
@@ -140,11 +154,11 @@ def list_one_by_one(repository: Repository) -> list[Listed]:
 
 def _list_one(repository: Repository, name: str) -> Listed:
     try:
-        return Listed(name, repository.list_versions(name))
+        return Listed(name, tuple(repository.list_versions(name)))
     except StoreUnavailable:
         raise  # it would be the same for all others
     except RepositoryError as error:
-        return Listed(name, [], error.message)
+        return Listed(name, (), error.message)
 
 
 def is_model_name(name: str) -> bool:

@@ -2,6 +2,9 @@
 
 Names come from strangers' manifests and from requests, so every path is resolved and must still
 lie inside the root: a symbolic link that leads out of it is refused, not followed.
+
+The folder may lie on a file system that goes and comes back. What is not found while it is gone
+was not deleted: the store is away then, which takes no model from anybody.
 """
 
 from __future__ import annotations
@@ -12,11 +15,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, RepositoryError
+from shared.errors import (
+    BlobMissing,
+    Conflict,
+    Corrupt,
+    Forbidden,
+    RepositoryError,
+    StoreUnavailable,
+)
 from shared.manifest import MAX_MANIFEST_BYTES
 from shared.names import VERSION, check_model_name
 from shared.repository import index
 from shared.repository.base import (
+    BLOBS,
     MANIFEST,
     MANIFEST_PATH,
     FileSource,
@@ -31,6 +42,8 @@ from shared.repository.naming import name_if_free, partial_in
 from shared.repository.url import RepositoryUrl
 
 PARTIAL = "blobs/partial"
+GONE = "model repository: the folder, or what was in it, is gone: is its file system mounted?"
+READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # else a pipe would be waited for
 
 
 class FolderRepository:
@@ -38,7 +51,8 @@ class FolderRepository:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self.notes = FolderNotes(root, root / PARTIAL)
+        self._was_filled = False  # its folder of blobs has been there
+        self.notes = FolderNotes(root, root / PARTIAL, self._check_there)
 
     @property
     def url(self) -> str:
@@ -59,6 +73,7 @@ class FolderRepository:
 
     def list_models(self) -> list[str]:
         """Sub-folders whose name a model could have, and links of such a name that lead nowhere."""
+        self._check_there()
         with disk_errors("model repository"):
             names = [path.name for path in self._root.iterdir() if _is_folder(path)]
         return sorted(filter(is_model_name, names))
@@ -78,7 +93,11 @@ class FolderRepository:
     def read_manifest(self, model: str, version: int) -> bytes:
         """At most the allowed bytes of a manifest and one more, which `parse` will refuse."""
         path = self._inside(manifest_key(model, version))
-        with _naming(f"manifest of {model} version {version}"), path.open("rb") as file:
+        what = f"manifest of {model} version {version}"
+        self._check_there()
+        with _naming(what), os.fdopen(os.open(path, READ), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Corrupt(f"{what}: is not a plain file")
             return file.read(MAX_MANIFEST_BYTES + 1)
 
     def has_blob(self, sha256: str, size: int | None = None) -> bool:
@@ -136,15 +155,18 @@ class FolderRepository:
         try:
             versions = self._versions(name)
         except RepositoryError as error:
-            return Listed(name, [], error.message)
-        whole = sorted(version for version, error in versions.items() if not error)
+            return Listed(name, (), error.message)
+        whole = tuple(sorted(version for version, error in versions.items() if not error))
         return Listed(name, whole, next((text for text in versions.values() if text), ""))
 
     def _versions(self, model: str) -> dict[int, str]:
         """Version -> why its manifest cannot be read, "" if it can."""
         folder = self._inside(check_model_name(model))
-        if not folder.is_dir():
-            if (self._root / model).is_symlink():
+        self._check_there()
+        with disk_errors(f"folder of model {model}"):
+            is_there, is_link = folder.is_dir(), (self._root / model).is_symlink()
+        if not is_there:
+            if is_link:
                 raise RepositoryError(f"{model}: a symbolic link leads to no folder")
             return {}
         with disk_errors(f"folder of model {model}"):
@@ -177,11 +199,20 @@ class FolderRepository:
 
     def _blob_size(self, sha256: str) -> int:
         path = self._inside(blob_key(sha256))
+        self._check_there()
         with _naming(f"blob {sha256[:12]}"):
             found = path.stat()
             if not stat.S_ISREG(found.st_mode):
                 raise Corrupt(f"blob {sha256[:12]}: is not a plain file")
             return found.st_size
+
+    def _check_there(self) -> None:
+        """StoreUnavailable if the repository is gone: nothing here ever removes its blobs."""
+        with disk_errors("model repository"):
+            is_there, is_filled = self._root.is_dir(), (self._root / BLOBS).is_dir()
+        if not is_there or (self._was_filled and not is_filled):
+            raise StoreUnavailable(GONE)
+        self._was_filled = is_filled
 
     def _inside(self, key: str) -> Path:
         """The resolved path of `key`, a place below the root; Forbidden if a link leads out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from shared.repository.base import INDEX, Note
@@ -14,11 +15,13 @@ _WHAT = "index of the repository"
 
 
 class FolderNotes:
-    """See `base.Repository`: its calls about notes."""
+    """See `base.Repository`: its calls about notes. `check_there()` raises StoreUnavailable if the
+    repository is gone: nothing is written where it was then."""
 
-    def __init__(self, root: Path, partials: Path) -> None:
+    def __init__(self, root: Path, partials: Path, check_there: Callable[[], None]) -> None:
         self._folder = root / INDEX
         self._partials = partials
+        self._check_there = check_there
 
     def read(self, name: str, known: str = "") -> Note:
         """Each file of a name is another one than the last, or has another time."""
@@ -30,6 +33,7 @@ class FolderNotes:
     def put(self, name: str, raw: bytes) -> None:
         """Written beside, then renamed. Not flushed: what a power cut takes, a listing finds."""
         target = self._folder / name
+        self._check_there()
         with partial_in(self._partials) as partial, disk_errors(_WHAT):
             partial.write_bytes(raw)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -118,7 +118,7 @@ def applied(rows: Mapping[str, Listed], changes: Iterable[str]) -> dict[str, Lis
         change = Change.parse(name)
         if change is not None:
             fresh = fresh or change.model not in found
-            row = _after(found.get(change.model) or Listed(change.model, []), change)
+            row = _after(found.get(change.model) or Listed(change.model, ()), change)
             if row.versions or row.error:
                 found[change.model] = row
             else:
@@ -133,7 +133,7 @@ def _after(row: Listed, change: Change) -> Listed:
         versions.add(change.version)
         if change.required is not None:
             required[change.version] = change.required
-    return Listed(row.name, sorted(versions), row.error, required)
+    return Listed(row.name, tuple(sorted(versions)), row.error, required)
 
 
 def encode(rows: Iterable[Listed], included: Collection[str]) -> bytes:
@@ -175,4 +175,4 @@ def _unpacked(line: bytes) -> Iterator[Listed]:
         found = {int(text[:-1]): text[-1] for text in marks.split() if VERSION.fullmatch(text[:-1])}
         if is_model_name(name) and (found or error):
             required = {v: _REQUIRED[mark] for v, mark in found.items() if mark in _REQUIRED}
-            yield Listed(name, sorted(found), error, required)
+            yield Listed(name, tuple(sorted(found)), error, required)

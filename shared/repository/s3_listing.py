@@ -22,7 +22,7 @@ def list_by_keys(client: Any, bucket: str, prefix: str) -> list[Listed]:
         match = MANIFEST_PATH.fullmatch(rest)
         if match and is_model_name(model):
             found[model].append(int(match[1]))
-    return [Listed(name, sorted(found[name])) for name in sorted(found)]
+    return [Listed(name, tuple(sorted(found[name]))) for name in sorted(found)]
 
 
 def _keys(client: Any, bucket: str, prefix: str) -> Iterator[str]:

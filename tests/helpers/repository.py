@@ -108,8 +108,8 @@ class FakeRepository:
 
     def _row(self, model: str) -> Listed:
         if model in self.forbidden:
-            return Listed(model, [], self._why(model))
-        return Listed(model, self._versions(model))
+            return Listed(model, (), self._why(model))
+        return Listed(model, tuple(self._versions(model)))
 
     def _versions(self, model: str) -> list[int]:
         return sorted(version for name, version in self.manifests if name == model)

@@ -171,3 +171,37 @@ async def test_a_unix_socket_will_do(tmp_path) -> None:
     assert await channel.execute_command("PING") == b"PONG"
     await channel.aclose()
     server.stop()
+
+
+async def test_many_commands_of_one_caller_are_answered_in_order(cell: Cell) -> None:
+    """With an error in its place; beside other callers, and after one that went away."""
+    lists = Channel(cell.url)
+    try:
+        commands = [("ECHO", b"%d" % n) for n in range(300)]
+        left = asyncio.ensure_future(lists.execute_all(commands))
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+        first, one, second = await asyncio.gather(
+            lists.execute_all(commands),
+            lists.execute_command("ECHO", "one"),
+            lists.execute_all([("ECHO", "a"), ("NOSUCH",), ("ECHO", "b")]),
+        )
+        assert first == [b"%d" % n for n in range(300)]
+        assert (one, second[0], second[2]) == (b"one", b"a", b"b")
+        assert isinstance(second[1], redis.exceptions.ResponseError)
+    finally:
+        await lists.aclose()
+
+
+async def test_a_lost_connection_is_the_answer_to_all_that_is_left(own_redis: RedisServer) -> None:
+    lists = Channel(own_redis.url)
+    try:
+        await lists.execute_command("PING")
+        call = asyncio.ensure_future(lists.execute_all([("BLPOP", "none", 0), ("PING",)]))
+        await asyncio.sleep(0)
+        own_redis.stop()
+        answers = await call
+        assert [type(answer) for answer in answers] == [redis.exceptions.ConnectionError] * 2
+    finally:
+        await lists.aclose()

@@ -82,7 +82,8 @@ def test_what_is_missing_is_a_fault_too() -> None:
     ("name", "value"),
     [("WARMROUTE_LEASE_S", "nan"), ("WARMROUTE_LEASE_S", "inf"), ("WARMROUTE_LEASE_S", "-1"),
      ("WARMROUTE_MAX_QUEUE", "0"), ("WARMROUTE_MAX_BODY_BYTES", "-5"), ("PORT", "-1"),
-     ("WARMROUTE_TIMEOUT_S", "1e999"), ("WARMROUTE_MAX_PARKED", "ten")],
+     ("WARMROUTE_TIMEOUT_S", "1e999"), ("WARMROUTE_MAX_PARKED", "ten"),
+     ("WARMROUTE_MAX_QUEUE", "1_0"), ("WARMROUTE_LEASE_S", "\u0661\u0660")],
 )  # fmt: skip
 def test_a_number_out_of_range_is_a_fault(name: str, value: str) -> None:
     """Not a number, infinite, below the least value."""

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from shared.rendezvous import order
+from shared.rendezvous import home, order
 
 NAMES = [f"model-{number}" for number in range(20_000)]
 CELLS = dict.fromkeys(("a", "b", "c", "d"), 1.0)
@@ -48,6 +48,13 @@ def test_a_cell_that_comes_takes_its_share_and_moves_nothing_else(number: int) -
     assert len(moved) / len(NAMES) == pytest.approx(1 / (number + 1), rel=0.08)
 
 
+@pytest.mark.parametrize("weights", [(1.0,) * 9, (0.0, 1.0, 1.0, 2.0, 5.0, 5.0), (0.0, 0.0, 3.0)])
+def test_a_home_is_the_first_in_order(weights: tuple[float, ...]) -> None:
+    cells = {f"cell-{at}": weight for at, weight in enumerate(weights)}
+    first = home(cells)
+    assert all(first(name) == order(name, cells)[0] for name in NAMES[:3000])
+
+
 def test_the_second_cell_in_order_is_where_the_model_was_before_the_first_came() -> None:
     before = homes(CELLS)
     for name in NAMES[:2000]:
@@ -77,4 +84,6 @@ def test_a_cell_of_weight_0_gets_nothing_and_is_asked_last() -> None:
 
 
 def test_a_fleet_of_weight_0_has_an_order_too() -> None:
-    assert set(order("bert", {"a": 0.0, "b": 0.0})) == {"a", "b"}
+    both = {"a": 0.0, "b": 0.0}
+    assert set(order("bert", both)) == {"a", "b"}
+    assert home(both)("bert") == order("bert", both)[0]

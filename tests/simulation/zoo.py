@@ -62,7 +62,7 @@ class Store:
 
     def list_all(self) -> list[Listed]:
         self._asked()
-        return [Listed(name, self._versions(name)) for name in sorted(KINDS)]
+        return [Listed(name, tuple(self._versions(name))) for name in sorted(KINDS)]
 
     def list_models(self) -> list[str]:
         return sorted(KINDS)

@@ -54,6 +54,23 @@ def test_callers_who_would_wait_longer_are_told_where_to_ask(stack: Stack, slow:
     assert "Traceback" not in leaver.log and "go on without this gateway" in leaver.log
 
 
+def test_a_request_that_is_on_its_way_is_taken(stack: Stack, mlp: Mlp) -> None:
+    """Its client could not know, and nobody else has what it has sent."""
+    leaver = stack.add_gateway(WARMROUTE_HANDOVER_S="30")
+    host, port = leaver.url.removeprefix("http://").split(":")
+    head = f"POST /v2/models/{mlp.name}/infer HTTP/1.1\r\nHost: h\r\n"
+    sent = f"{head}Content-Length: {len(ONE_ROW)}\r\n\r\n".encode() + ONE_ROW
+    with socket.create_connection((host, int(port)), 60) as uploading:
+        uploading.sendall(sent[:-100])
+        assert ask(leaver.url, "GET", "/v2/health/live").status == 200  # so it has read the head
+        leaver.child.terminate()
+        block_until(lambda: refuses_connections(leaver))
+        uploading.sendall(sent[-100:])
+        assert uploading.recv(4096).startswith(b"HTTP/1.1 200 OK")
+    block_until(lambda: not leaver.running)
+    assert leaver.child.returncode == 0
+
+
 def test_a_second_signal_ends_it_at_once(stack: Stack, slow: Slow) -> None:
     """Not with 0, as callers were left alone; what was accepted still reaches its end."""
     leaver = stack.add_gateway(WARMROUTE_HANDOVER_S="60")

@@ -36,6 +36,7 @@ class Device(Protocol):
     device_class: str  # the same for equal devices: "cpu", "NVIDIA_A10"
     uuid: str  # of the GPU, in NVML's form; '' for a CPU
     tf32: bool  # FP32 products may be rounded to TF32
+    stream: int  # handle of the stream on which it computes; 0 for a CPU
     torch_device: torch.device
     shared: SharedObjects  # objects that models on this device share
     hosted: HostStore  # weights kept in host memory for it
@@ -61,6 +62,10 @@ class Device(Protocol):
 
     def others(self) -> int:
         """Bytes that other processes use of the device; 0 for a CPU. Unavailable if NVML fails."""
+
+    def take_beside(self, size: int) -> None:
+        """Note that a model takes `size` bytes of the device (less than 0: gives them back) by
+        another allocator than torch's. From any thread."""
 
     def overhead(self) -> int:
         """Bytes of the process itself (CUDA context, framework), before any model."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from shared.config import WorkerConfig
 from shared.errors import Unavailable
 from worker.device.base import Device
+
+if TYPE_CHECKING:  # its figures alone are needed where no cell is
+    from shared.config import WorkerConfig
 
 GPU_SHARE, HOST_SHARE, DEMOTED_SHARE = 0.8, 0.5, 0.125
 

@@ -26,6 +26,7 @@ class CpuDevice:
     name = kind = device_class = "cpu"
     uuid = ""
     tf32 = False
+    stream = 0
 
     def __init__(self, threads: int = 1) -> None:
         heap.use_one_arena()
@@ -66,6 +67,9 @@ class CpuDevice:
     def others(self) -> int:
         """0: what other processes use of the host is not ours to count."""
         return 0
+
+    def take_beside(self, size: int) -> None:
+        """Nothing to note: the heap of the process has them."""
 
     def overhead(self) -> int:
         """Anonymous resident bytes of this process when the device was opened."""

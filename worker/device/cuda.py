@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -53,13 +54,15 @@ class CudaDevice:
         self.torch_device = torch.device("cuda", 0)
         self.shared = SharedObjects()
         self.hosted = HostStore(self.host)
+        self.uuid = uuid or f"GPU-{torch.cuda.get_device_properties(self.torch_device).uuid}"
+        self._nvml = Nvml(self.uuid)
+        before = self.memory_used()  # with a known UUID before the first call that needs a context
         properties = torch.cuda.get_device_properties(self.torch_device)
         self.device_class = "_".join(properties.name.split())
-        self.uuid = uuid or f"GPU-{properties.uuid}"
         self._total = int(properties.total_memory)
-        self._nvml = Nvml(self.uuid)
-        before = self.memory_used()
+        self._beside, self._beside_lock = 0, threading.Lock()
         self._stream = torch.cuda.Stream(self.torch_device)  # type: ignore[no-untyped-call]
+        self.stream = int(self._stream.cuda_stream)
         self._staging = Staging(self.torch_device)
         self._registrar = CudaRegistrar(self.torch_device)
         self._overhead = self._measure_overhead(before)
@@ -104,7 +107,13 @@ class CudaDevice:
     def others(self) -> int:
         """Bytes in use by other processes, from NVML; Unavailable."""
         used, mine = self.memory_used(), self._nvml.used_by(os.getpid())
-        return others_of(used, mine, self.reserved(), self._overhead)
+        return others_of(used, mine, self.reserved() + self._beside, self._overhead)
+
+    def take_beside(self, size: int) -> None:
+        """Where the driver does not list processes (in containers), such bytes would else count
+        twice: as the model's, and as another process's."""
+        with self._beside_lock:
+            self._beside += size
 
     def overhead(self) -> int:
         """Bytes of the CUDA context and of what torch loads into it, measured at opening."""

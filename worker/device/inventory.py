@@ -4,12 +4,15 @@ WARMROUTE_DEVICE. Nothing here makes a CUDA context, or needs torch.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import ConfigError, Unavailable
 from worker.device import nvml
+
+log = logging.getLogger(__name__)
 
 NAME = re.compile(r"cpu|cuda(?::(\d{1,3}))?")
 WANT = "want cpu, cuda or cuda:<number>"
@@ -26,21 +29,27 @@ class Gpu:
 
 def list_gpus(visible: str | None = None) -> list[Gpu]:
     """The GPUs of this machine that `visible`, the value of CUDA_VISIBLE_DEVICES, allows (None: it
-    is not set). [] without a driver or a GPU; Unavailable if the driver is broken.
+    is not set). [] without a driver or a GPU; Unavailable if the driver is broken. A GPU that is
+    broken is left out, unless all are: the others of its host can be used.
 
     In the place of a GPU that is divided (MIG) stand its instances: a process can use only those,
     and only one of them. CUDA numbers GPUs of different kinds by speed, unless CUDA_DEVICE_ORDER is
     PCI_BUS_ID; here they are always numbered by bus.
     """
-    found: list[Gpu] = []
+    found, broken = list[Gpu](), ""
     with nvml.session():
         for uuid in visible_of(nvml.installed(), visible):
-            parts = None if uuid.startswith("MIG-") else nvml.instances(uuid)
-            for one in [uuid] if parts is None else parts:
-                gpu = _look_up(len(found), one)
-                if gpu is None:
-                    return found
-                found.append(gpu)
+            try:
+                gpus = _usable(uuid, len(found))
+            except Unavailable as error:
+                broken = f"{uuid or 'a GPU'}: {error.message}"
+                log.warning("%s: it is left out", broken)
+                continue
+            if gpus is None:
+                return found
+            found += gpus
+    if broken and not found:
+        raise Unavailable(broken)
     return found
 
 
@@ -91,8 +100,19 @@ def _named(item: str, installed: Sequence[str]) -> str | None:
     return matching[0] if len(matching) == 1 else None
 
 
+def _usable(uuid: str, number: int) -> list[Gpu] | None:
+    """A GPU, or its instances, numbered from `number`; None for a MIG instance that is not there
+    (any more). Unavailable if it is broken."""
+    if not uuid:
+        raise Unavailable("NVML: it is lost")
+    if why := nvml.fault(uuid):
+        raise Unavailable(why)
+    parts = None if uuid.startswith("MIG-") else nvml.instances(uuid)
+    found = [_look_up(number + n, one) for n, one in enumerate([uuid] if parts is None else parts)]
+    return None if None in found else [gpu for gpu in found if gpu is not None]
+
+
 def _look_up(index: int, uuid: str) -> Gpu | None:
-    """None for a MIG instance that is not there (any more)."""
     try:
         gpu = nvml.Nvml(uuid)
         try:

@@ -83,13 +83,24 @@ def session() -> Iterator[bool]:
 
 
 def installed() -> list[str]:
-    """UUIDs of all GPUs in NVML's order (by PCI bus); [] without a driver or a GPU."""
+    """UUIDs of all GPUs in NVML's order (by PCI bus), '' for one that does not answer: it fell off
+    the bus. [] without a driver or a GPU."""
     with session() as usable:
         if not usable:
             return []
         count = _ask(pynvml.nvmlDeviceGetCount)
-        handles = [_ask(pynvml.nvmlDeviceGetHandleByIndex, number) for number in range(count)]
-        return [_uuid_of(handle) for handle in handles]
+        return [_uuid_at(number) for number in range(count)]
+
+
+def fault(uuid: str) -> str:
+    """Why the memory of a GPU must not be used any more, '' if it may or its driver does not say:
+    the driver replaces rows that fail, and could not replace this one."""
+    try:
+        with session():
+            rows = pynvml.nvmlDeviceGetRemappedRows(pynvml.nvmlDeviceGetHandleByUUID(uuid))
+    except pynvml.NVMLError:
+        return ""
+    return "NVML: rows of its memory fail and could not be replaced" if rows[3] else ""
 
 
 def instances(uuid: str) -> list[str] | None:
@@ -113,6 +124,13 @@ def _instances_of(handle: Any) -> Iterator[Any]:
             continue
         except pynvml.NVMLError as error:
             raise Unavailable(f"NVML: {error}") from error
+
+
+def _uuid_at(number: int) -> str:
+    try:
+        return _uuid_of(_ask(pynvml.nvmlDeviceGetHandleByIndex, number))
+    except Unavailable:
+        return ""
 
 
 def _uuid_of(handle: Any) -> str:

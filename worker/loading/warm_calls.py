@@ -26,7 +26,9 @@ class WarmCalls:
         self._copies = context.copies
         self._thread = context.thread
         self._progress = context.progress
-        self._warmup = Warmup()
+        self._on_gpu = context.device.kind == "cuda"
+        # On a CPU a full batch costs its time, and nothing is made for its size.
+        self._warmup = Warmup(fills=self._on_gpu)
 
     async def warm_up(
         self, ref: str, manifest: Manifest, model: LoadedModel, earlier: str
@@ -35,8 +37,10 @@ class WarmCalls:
 
         def warm_up() -> Ready:
             ready = self._warmup.run(manifest, model, earlier)
-            if ready.cold:  # the model refused all inputs, or the device is lost
-                self._thread.examine(ModelFailed(ready.cold))
+            # It refused all inputs, or a batch, which is no reason not to serve it. Or the device
+            # is lost.
+            if ready.cold or self._on_gpu:
+                self._thread.examine(ModelFailed(ready.cold or "the warm-up"))
             return ready
 
         return await self._run(ref, warm_up)

@@ -17,7 +17,7 @@ from msgspec import structs
 from shared.manifest import Batching, Manifest
 from shared.platforms import PLATFORMS
 from worker.runtimes.base import LoadedModel
-from worker.trial.batches import INDEPENDENT, UNPROVED, Found, try_batches
+from worker.trial.batches import INDEPENDENT, UNPROVED, Found, fill, try_batches
 from worker.trial.rows import Arrays
 from worker.trial.warming import warm_up
 
@@ -63,11 +63,14 @@ def _key(manifest: Manifest) -> str:
 
 
 class Warmup:
-    """Remembers per program the findings of its first copy. Used on the device thread only."""
+    """Remembers per program the findings of its first copy. `fills`: full batches are run too.
+    Used on the device thread only."""
 
-    def __init__(self) -> None:
+    def __init__(self, fills: bool = False) -> None:
+        self._fills = fills
         self._ran: dict[str, Arrays] = {}  # inputs with which a copy of the program has run
         self._found: dict[str, Found] = {}
+        self._most: dict[str, int] = {}  # rows, of programs that fail with more
 
     def inputs(self, manifest: Manifest) -> Arrays | None:
         """Inputs with which a copy of the same program has run here; None if none are known."""
@@ -102,9 +105,20 @@ class Warmup:
         limits = manifest.batching
         if not found.pays:
             return Ready(ALONE, earlier if before else found.finding)
+        if INDEPENDENT not in (earlier, found.finding):
+            limits = structs.replace(limits, max_size=min(found.most, limits.max_size))
+        if self._fills:
+            limits = self._filled(key, model, inputs, limits, known=before is not None)
         if earlier == INDEPENDENT:
             return Ready(limits, earlier)
-        if found.finding != INDEPENDENT:
-            limits = structs.replace(limits, max_size=min(found.most, limits.max_size))
         finding = "" if before else found.finding
         return Ready(limits, finding, partly=finding != INDEPENDENT)
+
+    def _filled(
+        self, key: str, model: LoadedModel, inputs: Arrays, limits: Batching, known: bool
+    ) -> Batching:
+        """The limits, without batches with which the program fails. `known`: they were tried."""
+        most = self._most.get(key, limits.max_size)
+        if not known and (most := fill(model, inputs, most)) < limits.max_size and key:
+            self._most[key] = most
+        return structs.replace(limits, max_size=min(most, limits.max_size))

@@ -11,16 +11,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any, Protocol
 
 from shared.footprint import sharing
 from shared.manifest import Manifest
 from shared.platforms import Sharing
-from worker.device.resident_peak import ResidentPeak
 from worker.device.thread import DeviceThread
 from worker.runtimes.base import LoadedModel, prepare
 
 # Smaller changes cannot be distinguished from what the event loop allocates in the meantime.
 NOISE = 256 << 10
+
+
+class PeakMeter(Protocol):
+    """Measures what calls take while they run, on the device thread."""
+
+    def start(self) -> Any | None:
+        """Before a call, for `taken`; None if it cannot be measured now."""
+
+    def taken(self, before: Any, kept: int) -> int:
+        """After it: the bytes that it took at most, beside what it has `kept`."""
 
 
 class Span:
@@ -42,7 +52,7 @@ class Gauge:
 
     def __init__(
         self, live: Callable[[], int | None], inflight: Callable[[], int] = lambda: 0,
-        peak: ResidentPeak | None = None,
+        peak: PeakMeter | None = None,
     ) -> None:  # fmt: skip
         self._live = live
         self.peak = peak

@@ -45,7 +45,7 @@ def watched(
         return call()
     span = Span()
     gauge.begin(span)
-    resident = gauge.peak.start() if gauge.peak else None
+    start = gauge.peak.start() if gauge.peak else None
     try:
         outcomes = call()
         change = gauge.end(span)
@@ -56,8 +56,8 @@ def watched(
         retained = change - sum(map(size_of, outcomes))
         if retained >= NOTICED:
             copy.retained = Retained(span.before, retained)
-        if gauge.peak and resident and peaks is not None:
-            peaks.found(copy.ref, gauge.peak.taken(resident, change), size, NOTICED)
+        if gauge.peak and start is not None and peaks is not None:
+            peaks.found(copy.ref, gauge.peak.taken(start, change), size, NOTICED)
     return outcomes
 
 

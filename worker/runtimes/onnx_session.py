@@ -38,13 +38,13 @@ NO_CUDA = (
 
 
 def open_session(
-    path: Path, device: str = "cpu", *, memory_bytes: int = 0, tf32: bool = False,
+    path: Path, device: str = "cpu", *, memory_bytes: int = 0, tf32: bool = False, stream: int = 0,
     inspect_only: bool = False,
 ) -> Any:  # fmt: skip
     """An onnxruntime session with one intra-op thread; LoadFailed with onnxruntime's reason, or if
     it would not run on the `device`. `memory_bytes`: the most that its arena on a GPU may take.
-    `tf32`: it may round FP32 products. `inspect_only`: weights stay mapped from the model's
-    external data, and runs are slow."""
+    `tf32`: it may round FP32 products. `stream`: the CUDA stream on which it runs, 0 for one of its
+    own. `inspect_only`: weights stay mapped from the model's external data, and runs are slow."""
     import onnxruntime  # 68 MB of library, only for workers with ONNX models
 
     with failures.of_load("ONNX model", onnx_errors.explain):
@@ -56,7 +56,8 @@ def open_session(
             options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         if inspect_only:
             options.add_session_config_entry("session.disable_prepacking", "1")
-        providers = _providers(device, memory_bytes, tf32, onnxruntime.get_available_providers())
+        available = onnxruntime.get_available_providers()
+        providers = _providers(device, memory_bytes, tf32, stream, available)
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         session.disable_fallback()  # else a run that fails on the GPU goes on on the CPU for good
         if device != "cpu" and CUDA not in session.get_providers():
@@ -64,7 +65,9 @@ def open_session(
         return session
 
 
-def _providers(device: str, memory_bytes: int, tf32: bool, available: list[str]) -> list[Any]:
+def _providers(
+    device: str, memory_bytes: int, tf32: bool, stream: int, available: list[str]
+) -> list[Any]:  # fmt: skip
     """On a GPU: memory of the size that is asked for (else the arena doubles, and never returns
     any), and algorithms by a rule (else each new batch size is measured, which takes seconds)."""
     kind, _, index = device.partition(":")
@@ -76,20 +79,25 @@ def _providers(device: str, memory_bytes: int, tf32: bool, available: list[str])
         "device_id": index or "0", "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": str(int(tf32)),
         **({"gpu_mem_limit": str(memory_bytes)} if memory_bytes else {}),
+        **({"user_compute_stream": str(stream)} if stream else {}),
     }  # fmt: skip
     return [(CUDA, chosen), CPU]
 
 
-def run_options(device: str, input_bytes: int) -> Any | None:
-    """Options of one run: on a GPU the arena gives back what a large one leaves unused. None for
-    the usual ones."""
-    if device == "cpu" or input_bytes < SHRINK_BYTES:
+def run_options(device: str, input_bytes: int, *, bound: bool = False) -> Any | None:
+    """Options of one run: on a GPU the arena gives back what a large one leaves unused, and a
+    `bound` one does not wait for its end: its caller does. None for the usual ones."""
+    shrinks = input_bytes >= SHRINK_BYTES
+    if device == "cpu" or not (shrinks or bound):
         return None
     import onnxruntime
 
     options = onnxruntime.RunOptions()
-    index = device.partition(":")[2] or "0"
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", f"gpu:{index}")
+    if bound:
+        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    if shrinks:
+        index = device.partition(":")[2] or "0"
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", f"gpu:{index}")
     return options
 
 

@@ -17,6 +17,7 @@ from shared.errors import InvalidInput, LoadFailed, ModelFailed
 from shared.manifest import Manifest, TensorSpec
 from worker.device.base import Device
 from worker.runtimes import failures
+from worker.runtimes.onnx_binding import can_bind, run_bound
 from worker.runtimes.onnx_session import laid_out, open_session, run_options
 
 MODEL_FILE = "model.onnx"
@@ -40,8 +41,10 @@ class OnnxModel:
         self._inputs = manifest.inputs
         self._outputs = manifest.outputs
         self._tied = tied_sizes(session.get_inputs())
-        self.bytes_resident = manifest.total_bytes
+        self._binds = device.kind == "cuda" and can_bind([*manifest.inputs, *manifest.outputs])
+        self.bytes_resident = self._beside = manifest.total_bytes
         self.shared: dict[str, int] = {}
+        device.take_beside(self._beside)
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the session once. ModelFailed with onnxruntime's message, DeviceOutOfMemory, or
@@ -52,8 +55,7 @@ class OnnxModel:
         given = {spec.name: _to_onnx(inputs[spec.name], spec) for spec in expected}
         try:
             with failures.of_model():
-                names = [spec.name for spec in self._outputs]
-                results = self._session.run(names, given, self._run_options(given))
+                results = self._results(given)
         except ModelFailed as error:
             if unequal := _unequal(self._tied, given):
                 raise InvalidInput(unequal) from error
@@ -63,13 +65,21 @@ class OnnxModel:
             for spec, result in zip(self._outputs, results, strict=True)
         }
 
-    def _run_options(self, given: Mapping[str, np.ndarray]) -> Any | None:
+    def _results(self, given: Mapping[str, np.ndarray]) -> Sequence[Any]:
+        names = [spec.name for spec in self._outputs]
         size = sum(array.nbytes for array in given.values())
-        return run_options(self._device.name, size)
+        bound = self._binds and all(array.size for array in given.values())
+        options = run_options(self._device.name, size, bound=bound)
+        if bound:
+            return run_bound(self._session, self._device, names, given, options)
+        results: Sequence[Any] = self._session.run(names, given, options)
+        return results
 
     def unload(self) -> None:
         """Free the session and its memory."""
         self._session = None
+        self._device.take_beside(-self._beside)
+        self._beside = 0
         self._device.trim()
 
 
@@ -108,7 +118,9 @@ def _session_of(path: Path, device: Device) -> Any:
         return open_session(path)
     device.relieve()  # onnxruntime has no part in torch's cache
     free = max(0, device.memory_total() - device.memory_used())
-    return open_session(path, device.name, memory_bytes=free, tf32=device.tf32)
+    return open_session(
+        path, device.name, memory_bytes=free, tf32=device.tf32, stream=device.stream
+    )
 
 
 def _check_names(manifest: Manifest, session: Any) -> None:

@@ -102,6 +102,26 @@ def try_batches(
         return Found(known, False)
 
 
+def fill(model: LoadedModel, inputs: Arrays, most: int) -> int:
+    """Run batches of more and more rows, up to `most`, as long as the next one should not take too
+    long: kernels and plans of a GPU are chosen by size, and made when a size runs for the first
+    time. `inputs`: as of `try_batches`. The rows that may share a call: fewer than `most` if the
+    model fails with more."""
+    rows = TRIAL_BATCH
+    while rows < most:
+        before, rows = rows, min(2 * rows, most)
+        started = time.perf_counter()
+        try:
+            model.run({name: np.concatenate([array[:1]] * rows) for name, array in inputs.items()})
+        except DeviceOutOfMemory:
+            break  # at this moment
+        except WarmrouteError:
+            return before
+        if 2 * (time.perf_counter() - started) > LONGEST_S:
+            break
+    return most
+
+
 def _largest(alone: float, most_s: float) -> int:
     """The number of rows to try at once if a call of one row takes `alone` seconds."""
     return max(2, int(most_s / alone), min(ENOUGH, int(LONGEST_S / alone)))

@@ -16,6 +16,7 @@ from deploy.bench.cases import (
     http,
     idle,
     interference,
+    listings,
     profile,
     scale,
     soak,
@@ -40,4 +41,5 @@ CASES: tuple[Case, ...] = (
     idle.CASE,
     scale.CASE,
     collapse.CASE,
+    listings.CASE,
 )

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from deploy.bench.gpu import models
-from worker.device import torch_build
 from worker.device.base import Device, DeviceOutOfMemory
 
 MIB = 1 << 20
@@ -60,17 +59,6 @@ class Ratio:
     def target(self) -> str:
         """The target in words."""
         return f"{'<=' if self.most else '>='} {self.bound:g}"
-
-
-def open_gpu() -> Device | str:
-    """The first GPU that torch shows here, or why there is none."""
-    if not torch_build.has_cuda():
-        return "the torch here was built without CUDA"
-    if not torch.cuda.is_available():
-        return "torch sees no usable GPU here"
-    from worker.device.cuda import CudaDevice
-
-    return CudaDevice()
 
 
 def swap(device: Device, size: Size, folder: Path) -> Iterator[Ratio]:

@@ -5,18 +5,19 @@ Without parameters a page is as long as it may be, so only a large cell's client
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from aiohttp import web
 
 from router.fleet.fleet_pages import MOST_WORKERS, FleetQuery
+from router.fleet.json_rows import JsonRows
 from router.fleet.load_status import Readiness
 from router.fleet.place import Place
 from router.rest.arguments import parse_filter, parse_limit
 from router.rest.bodies import listing_response, read_body
 from router.rest.cell_listings import ModelStates, fleet_report
-from router.rest.cells import CELLS, Cells
+from router.rest.cells import CELLS
 from router.rest.context import GatewayContext
 from shared.errors import InvalidInput
 from shared.names import ModelRef
@@ -46,16 +47,19 @@ async def index(request: web.Request, context: GatewayContext) -> web.StreamResp
     prefix = parse_filter(request, "prefix")
     place = Place.parse(request.query.get("after", ""), INDEX)
     after: str | None = "" if place is None else place.text
-    rows: list[Row] = []
+    rows = JsonRows()
+    states = ModelStates(request.app[CELLS])
     listing, looked = await context.catalog.listing(), 0  # one: it may take seconds
-    while after is not None and len(rows) < limit and looked < MOST_ROWS:
-        most = min(LOOKED_AT, limit - len(rows), MOST_ROWS - looked)
+    while after is not None and rows.count < limit and looked < MOST_ROWS:
+        most = min(LOOKED_AT, limit - rows.count, MOST_ROWS - looked)
         page = listing.page(after, prefix, most)
-        found = await _rows(page.rows, context, request.app[CELLS])
-        rows += [row for row in found if state in ("", row["state"])]
+        await states.read(page.rows)
+        async for row in in_slices(_rows(page.rows, context, states)):
+            if state in ("", row["state"]):
+                rows.add(row)
         after, looked = page.next, looked + most
     headers = {} if after is None else {NEXT: str(Place(INDEX, after))}
-    return await listing_response(rows, headers)
+    return listing_response(rows, headers)
 
 
 async def fleet(request: web.Request, context: GatewayContext) -> web.StreamResponse:
@@ -67,20 +71,17 @@ async def fleet(request: web.Request, context: GatewayContext) -> web.StreamResp
         worker=parse_filter(request, "worker"),
         state=parse_filter(request, "state", WORKER_STATES),
     )
-    return await listing_response(await fleet_report(request.app[CELLS], query))
+    return listing_response(await fleet_report(request.app[CELLS], query))
 
 
-async def _rows(models: Sequence[Listed], context: GatewayContext, cells: Cells) -> list[Row]:
-    states = await ModelStates.read(cells, models)
-    rows: list[Row] = []
-    async for model in in_slices(models):
+def _rows(models: Sequence[Listed], context: GatewayContext, states: ModelStates) -> Iterator[Row]:
+    for model in models:
         for version in model.versions:
             key = (model.name, version)
             unread = states.away(model.name) or context.catalog.trouble(*key)
-            rows.append(_row(ModelRef(*key, ""), *states.of(key), unread))
+            yield _row(ModelRef(*key, ""), *states.of(key), unread)
         if model.error:
-            rows.append({"name": model.name, "state": "UNAVAILABLE", "reason": model.error})
-    return rows
+            yield {"name": model.name, "state": "UNAVAILABLE", "reason": model.error}
 
 
 def _row(ref: ModelRef, warm: bool, trouble: Readiness | None, unread: str) -> Row:

@@ -81,7 +81,9 @@ def test_what_may_be_left_out_is_not_asked_for(capsys: pytest.CaptureFixture[str
     [["fly"], ["models", "--color"], ["load", "m", "--timeout", "nan"],
      ["infer", "m", "--timeout", "1e400"], ["infer", "m", "--timeout", "-1"],
      ["infer", "m", "--version", "0"], ["infer", "m", "--version", "9" * 5000],
-     ["events", "--limit", "-3"]],
+     ["events", "--limit", "-3"], ["infer", "m", "--version", "000000000001" + "9" * 9],
+     ["events", "--limit", "1_0"], ["infer", "m", "--timeout", "1_0"],
+     ["load", "m", "--timeout", "\u0663"]],
 )  # fmt: skip
 def test_a_wrong_command_line_ends_with_status_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

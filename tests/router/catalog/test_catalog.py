@@ -158,7 +158,7 @@ async def test_the_index_lists_every_model_with_its_versions(repository: FakeRep
     for name, version in (("b", 2), ("a", 1), ("b", 1)):
         repository.add(manifest(name=name, version=version))
     catalog = Catalog(repository, 60)
-    assert await catalog.index() == [Listed("a", [1]), Listed("b", [1, 2])]
+    assert await catalog.index() == [Listed("a", (1,)), Listed("b", (1, 2))]
     assert await catalog.versions("nobody") == []
 
 
@@ -170,7 +170,7 @@ async def test_a_model_that_cannot_be_read_is_listed_with_the_reason(
         repository.add(manifest(name=name))
     repository.forbidden.add("b")
     rows = await Catalog(repository, 60).index()
-    assert [(row.name, row.versions) for row in rows] == [("a", [1]), ("b", []), ("c", [1])]
+    assert [(row.name, row.versions) for row in rows] == [("a", (1,)), ("b", ()), ("c", (1,))]
     assert [bool(row.error) for row in rows] == [False, True, False]
     repository.error = StoreUnavailable("the store does not answer")
     with pytest.raises(StoreUnavailable):

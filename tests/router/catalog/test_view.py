@@ -82,7 +82,7 @@ def test_pushes_and_deletes_are_seen_without_a_listing(repository: FakeRepositor
     assert [view.look() for view in views] == [{"a", "b"}] * 3
     delete(repository, "a")
     assert [view.look() for view in views] == [{"a"}] * 3
-    assert all(view.listing is not None and view.listing["a"].versions == [2] for view in views)
+    assert all(view.listing is not None and view.listing["a"].versions == (2,) for view in views)
     assert repository.calls["list_all"] == 1
     before = Counter(repository.calls)
     for _ in range(10):

@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 
 from router.fleet import asking, fleet_pages
-from router.fleet.fleet_pages import FleetPages, FleetQuery
+from router.fleet.fleet_pages import FleetQuery
 from router.fleet.place import Place
 from shared.errors import InvalidInput
 from tests.helpers.cell import Cell
+from tests.helpers.decoded_pages import DecodedPages
 from tests.helpers.factories import OTHER_REF, REF, placing
 from tests.helpers.made_up_fleet import made_up_fleet
 
 
-def pages_of(cell: Cell) -> FleetPages:
-    return FleetPages(cell.client, cell.keys)
+def pages_of(cell: Cell) -> DecodedPages:
+    return DecodedPages(cell.channel, cell.keys)
 
 
 async def all_pages(cell: Cell, **query: Any) -> list[dict[str, Any]]:

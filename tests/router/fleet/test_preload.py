@@ -11,7 +11,9 @@ import pytest
 from router.catalog.catalog import Catalog
 from router.catalog.versions import LoadedVersions
 from router.fleet import preload as module
-from router.fleet.preload import MAX_ORDERS, TRIES, Preload
+from router.fleet import short_queue
+from router.fleet.preload import TRIES, Preload
+from router.fleet.short_queue import MAX_ORDERS
 from shared.errors import StoreUnavailable
 from shared.manifest import ref_of
 from shared.policy import Policy
@@ -25,8 +27,8 @@ from tests.helpers.wait import wait_until
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds without pauses."""
-    for name in ("PAUSE_S", "FULL_PAUSE_S"):
-        monkeypatch.setattr(module, name, 0.001)
+    monkeypatch.setattr(module, "PAUSE_S", 0.001)
+    monkeypatch.setattr(short_queue, "FULL_PAUSE_S", 0.001)
 
 
 @pytest.fixture

@@ -6,27 +6,27 @@ import json
 import time
 from typing import Any
 
-from router.fleet.fleet_pages import FleetPages
 from router.fleet.health import Health
 from router.fleet.reader import ResidencyReader
 from shared.names import ModelRef
 from shared.repository import Listed
 from shared.service import Supervisor
 from tests.helpers.cell import Cell
+from tests.helpers.decoded_pages import DecodedPages
 from tests.helpers.factories import OTHER_REF, REF, placing
 
 THIRD_REF = "gpt:3:0000000000aa"
 
 
-MODELS = [Listed("bert", [2]), Listed("mnist", [1])]
+MODELS = [Listed("bert", (2,)), Listed("mnist", (1,))]
 
 
-def pages_of(cell: Cell) -> FleetPages:
-    return FleetPages(cell.client, cell.keys)
+def pages_of(cell: Cell) -> DecodedPages:
+    return DecodedPages(cell.channel, cell.keys)
 
 
 def residency_of(cell: Cell) -> ResidencyReader:
-    return ResidencyReader(cell.client, cell.keys)
+    return ResidencyReader(cell.channel, cell.keys)
 
 
 async def beat(cell: Cell, worker: str, epoch: str, **fields: Any) -> None:

@@ -115,6 +115,21 @@ async def test_a_stream_entry_that_was_no_request_is_shown_as_it_was_sent(
     assert "worker" not in shown
 
 
+async def test_a_letter_that_another_hand_wrote_hides_no_other(
+    cell: Cell, dead: DeadLetters, http: TestClient[Any, Any]
+) -> None:
+    """What cannot be read of it is left out: a count that is none, a name that is no text, a time
+    that no calendar has."""
+    whole = (await written(cell))[0]
+    await written(cell, attempts="many")
+    await cell.client.xadd(cell.keys.dead_letters, {b"\xff": "x", "kind": "request"})
+    await cell.client.xadd(cell.keys.dead_letters, {"kind": "entry"}, id="9" * 18 + "-1")
+    answer = await (await http.get("/v2/dead")).json()
+    assert len(answer["letters"]) == 4 and answer["letters"][-1]["entry"] == whole
+    for letter in answer["letters"]:
+        assert (await http.get(f"/v2/dead/{letter['entry']}")).status == 200
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.cells import HOMES, Fleet, infer, send, two_cells
+from router.fleet.reader import ResidencyReader
+from router.rest.endpoints import listings
+from shared.repository import Listed
+from tests.helpers.cells import HOMES, Fleet, infer, model_of, send, two_cells
+from tests.helpers.fleet import publish_made_up
 
 EVENT = {"kind": "retired", "model": HOMES["a"], "version": "1", "worker": "w1"}
 LATER = {"Prefer": "respond-async"}
@@ -127,3 +131,25 @@ async def test_the_index_asks_each_models_own_cell(fleet: Fleet) -> None:
         assert rows == {HOMES["a"]: "READY", HOMES["b"]: "UNAVAILABLE"}
         ready = (await gateway.get("/v2/models?state=READY"))[2]
         assert [row["name"] for row in ready] == [HOMES["a"]]
+
+
+async def test_a_long_list_asks_a_cell_that_is_away_once(fleet: Fleet, monkeypatch) -> None:
+    """And not for each of its parts, or it would wait for it as often."""
+    monkeypatch.setattr(listings, "LOOKED_AT", 1)
+    asked: list[str] = []
+    read = ResidencyReader.held
+
+    async def noted(reader: ResidencyReader, models: Sequence[Listed]) -> object:
+        asked.extend(model.name for model in models)
+        return await read(reader, models)
+
+    monkeypatch.setattr(ResidencyReader, "held", noted)
+    for skip in (1, 2):
+        publish_made_up(fleet.repository, model_of("b", skip=skip))
+    async with fleet.gateway() as gateway:
+        fleet.servers["b"].stop()
+        rows = {row["name"]: row for row in (await gateway.get("/v2/models"))[2]}
+        away = [name for name, row in rows.items() if "cell b" in row["reason"]]
+        assert len(away) == 3
+        assert len([name for name in asked if name in away]) == 1
+        assert HOMES["a"] in asked

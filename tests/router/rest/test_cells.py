@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from router.rest import cell_turns
 from shared.cell_list import tag_of
 from shared.errors import ConfigError
 from tests.helpers.cells import HOMES, MOVING, NAMES, Fleet, infer, send, two_cells
@@ -83,8 +84,11 @@ async def test_a_cell_that_is_away_is_missed_by_its_models_alone(fleet: Fleet) -
         assert (status, "cell b" in document["error"]) == (503, True)
 
 
-async def test_a_cell_that_hangs_is_waited_for_by_its_models_alone(fleet: Fleet) -> None:
+async def test_a_cell_that_hangs_is_waited_for_by_its_models_alone(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its Redis takes connections and answers nothing."""
+    monkeypatch.setattr(cell_turns, "AWAY_S", 1.0)
     async with fleet.gateway() as gateway, fleet.serving(gateway, "a", HOMES["a"]):
         assert (await infer(gateway, HOMES["b"], **LATER))[0] == 202
         with fleet.hanging("b"):
@@ -93,8 +97,9 @@ async def test_a_cell_that_hangs_is_waited_for_by_its_models_alone(fleet: Fleet)
             assert not waits.done()
             status, _, document = await waits
             assert (status, document["error"][:8]) == (503, "cell b: ")
-            status, _, document = await gateway.get("/v2/requests")
-            assert (status, list(document["cells_away"])) == (200, ["b"])
+            for path in ("/v2/requests", "/v2/residency"):
+                status, _, document = await gateway.get(path)
+                assert (status, list(document["cells_away"])) == (200, ["b"])
 
         async def serves() -> bool:
             return (await infer(gateway, HOMES["b"], **LATER))[0] == 202

@@ -9,6 +9,7 @@ import pytest
 
 from router.catalog.listing import Listing
 from router.rest.endpoints import listings
+from router.rest.endpoints.sessions import SESSION
 from shared.repository import Listed
 from tests.helpers.cell import Cell
 from tests.helpers.fleet import Fleet, fleet_of, publish_made_up
@@ -69,6 +70,38 @@ async def test_made_up_parameters_are_refused(cell: Cell, tmp_path: Path, query:
             assert "without it" in said["error"]
 
 
+LISTS = {
+    "/v2/requests": "after", "/v2/sessions": "after", "/v2/dead": "after", "/v2/events": "since",
+    "/v2/models": "after", "/v2/residency": "after",
+}  # fmt: skip
+LIMITS = ("0", "-1", "1e9", "00000000199999999", "", "+1", "1.0", "٣", "%00", "9" * 5000)
+PLACES = ("x", "0-0x", "%0a", "٣-0", "-1", "é", "'", "a" * 5000, "b.1")
+
+
+async def test_every_list_refuses_made_up_limits_and_places(cell: Cell, tmp_path: Path) -> None:
+    """Each with the name of the parameter, what it may be, and nothing else harmed."""
+    async with fleet_of(cell, tmp_path) as fleet:
+        for path, place in LISTS.items():
+            for name, values in (("limit", LIMITS), (place, PLACES)):
+                for value in values:
+                    if path == "/v2/sessions" and name == place and SESSION.fullmatch(value):
+                        continue  # the place is an id, whether there is such a session or not
+                    status, _, said = await fleet.ask("GET", f"{path}?{name}={value}")
+                    where = (path, name, value[:20], said)
+                    assert status == 400, where
+                    assert said["error"].startswith(f"{name}: want "), where
+                    assert len(said["error"]) < 300, where
+            assert (await fleet.ask("GET", path))[0] == 200
+
+
+async def test_a_target_that_is_too_long_is_refused(cell: Cell, tmp_path: Path) -> None:
+    """Before it reaches a list; the gateway goes on."""
+    async with fleet_of(cell, tmp_path) as fleet:
+        async with fleet.gateway.http.get(f"/v2/residency?after={'a' * 10_000}") as answer:
+            assert (answer.status, "error" in await answer.text()) == (400, True)
+        assert (await fleet.ask("GET", "/v2/residency"))[0] == 200
+
+
 async def test_places_of_another_list_are_refused(cell: Cell, tmp_path: Path) -> None:
     """Each list takes its own only; sessions too."""
     for name in ("a", "b"):
@@ -90,7 +123,7 @@ async def test_places_of_another_list_are_refused(cell: Cell, tmp_path: Path) ->
 
 def test_a_page_of_a_listing() -> None:
     """From behind a name, whether it is there or not; within a prefix; nothing is left out."""
-    listing = Listing([Listed(name, [1]) for name in ("a", "b-1", "b-2", "b-3", "c")])
+    listing = Listing([Listed(name, (1,)) for name in ("a", "b-1", "b-2", "b-3", "c")])
 
     def names(after: str, prefix: str, most: int) -> tuple[str, str | None]:
         rows, follows = listing.page(after, prefix, most)

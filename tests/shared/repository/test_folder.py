@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -7,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import BlobMissing, Conflict, Corrupt, Forbidden, RepositoryError
+from shared.errors import (
+    BlobMissing,
+    Conflict,
+    Corrupt,
+    Forbidden,
+    RepositoryError,
+    StoreUnavailable,
+)
 from shared.manifest import MAX_MANIFEST_BYTES
 from shared.repository import Listed, Repository, open_repository
 from tests.helpers.stores import entry_of, ignore, written
@@ -84,8 +92,8 @@ def test_what_cannot_be_read_is_a_row_with_its_error_and_fails_no_other(
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(target)
     first, broken, last = folder.list_all()
-    assert (first, last) == (Listed("a", [1]), Listed("z", [3]))
-    assert (broken.name, broken.versions) == ("tabby", [])
+    assert (first, last) == (Listed("a", (1,)), Listed("z", (3,)))
+    assert (broken.name, broken.versions) == ("tabby", ())
     assert broken.error.startswith("tabby")
     assert "tabby" in folder.list_models()
     assert str(tmp_path) not in broken.error
@@ -97,7 +105,7 @@ def test_a_broken_version_leaves_the_others_of_its_model(folder: Repository) -> 
         folder.put_manifest("tabby", version, b"{}")
     (root_of(folder) / "tabby" / "2").symlink_to("nowhere")
     (row,) = folder.list_all()
-    assert row.versions == [1, 3]
+    assert row.versions == (1, 3)
     assert "tabby/2" in row.error
     assert folder.list_versions("tabby") == [1, 2, 3]
 
@@ -108,7 +116,7 @@ def test_links_that_stay_inside_are_models(folder: Repository) -> None:
     (root_of(folder) / "cat").symlink_to("tabby")
     (root_of(folder) / "notes").write_text("x")
     (root_of(folder) / "readme").symlink_to("notes")
-    assert folder.list_all() == [Listed("cat", [1]), Listed("tabby", [1])]
+    assert folder.list_all() == [Listed("cat", (1,)), Listed("tabby", (1,))]
 
 
 def test_a_blob_that_is_a_link_leading_out_is_not_followed(
@@ -186,3 +194,48 @@ def test_what_a_dead_publisher_left_is_removed_after_a_day(folder: Repository) -
     os.utime(partial / "old", (yesterday, yesterday))
     folder.put_manifest("tabby", 1, b"{}")
     assert [path.name for path in partial.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder"])
+def test_a_file_system_that_is_not_mounted_has_not_deleted_its_models(
+    folder: Repository, tmp_path: Path, left: str
+) -> None:
+    """Every call says that the store is away, and nothing is written where it was."""
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"weights")
+    sha256, size = hashlib.sha256(b"weights").hexdigest(), len(b"weights")
+    folder.put_blob(sha256, weights, ignore)
+    folder.put_manifest("tabby", 1, b"{}")
+    assert folder.list_versions("tabby") == [1]
+    root, away = root_of(folder), tmp_path / "away"
+    root.rename(away)
+    if left != "nothing":
+        root.mkdir()
+    calls = (
+        folder.list_all, folder.list_models, lambda: folder.list_versions("tabby"),
+        lambda: folder.list_versions("new"), lambda: folder.read_manifest("tabby", 1),
+        lambda: folder.blob_sources(sha256, size), lambda: folder.has_blob(sha256),
+        lambda: folder.notes.put("a", b"b"),
+    )  # fmt: skip
+    for call in calls:
+        with pytest.raises(StoreUnavailable, match="is its file system mounted"):
+            call()
+    if left != "nothing":
+        assert list(root.iterdir()) == []
+        root.rmdir()
+    away.rename(root)
+    assert folder.list_models() == ["tabby"] and folder.list_versions("other") == []
+
+
+def test_a_folder_without_models_has_none(folder: Repository) -> None:
+    """A new one is empty, and that is no fault."""
+    assert folder.list_all() == [] and folder.list_versions("tabby") == []
+
+
+def test_a_manifest_that_is_a_pipe_is_not_waited_for(folder: Repository) -> None:
+    """Its reader would hang for ever, and with it a thread of the gateway."""
+    path = root_of(folder) / "tabby" / "1" / "manifest.json"
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    with pytest.raises(Corrupt, match="not a plain file"):
+        folder.read_manifest("tabby", 1)

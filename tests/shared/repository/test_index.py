@@ -14,8 +14,8 @@ from shared.repository import Listed, Repository
 from shared.repository.index import BASE, CHANGES, HEAD, Change, applied, decode, encode
 from tests.helpers.factories import manifest
 
-ROWS = [Listed(f"m{n:04}", [1, 2], "", {1: True, 2: False}) for n in range(1200)]
-ROWS.append(Listed("z", [], "a link leads out"))
+ROWS = [Listed(f"m{n:04}", (1, 2), "", {1: True, 2: False}) for n in range(1200)]
+ROWS.append(Listed("z", (), "a link leads out"))
 
 
 def put(repository: Repository, name: str, version: int = 1, **policy: object) -> None:
@@ -27,7 +27,7 @@ def put(repository: Repository, name: str, version: int = 1, **policy: object) -
 def rows_of(repository: Repository) -> dict[str, list[int]]:
     """The models as the changes alone have them."""
     found = applied({}, repository.notes.list(CHANGES))
-    return {name: row.versions for name, row in found.items()}
+    return {name: list(row.versions) for name, row in found.items()}
 
 
 def test_pushes_and_deletes_are_noted(repository: Repository) -> None:
@@ -41,7 +41,7 @@ def test_pushes_and_deletes_are_noted(repository: Repository) -> None:
     repository.delete_manifest("b", 1)
     heads.append(repository.notes.read(HEAD).tag)
     found = applied({}, repository.notes.list(CHANGES))
-    assert {name: row.versions for name, row in found.items()} == {"a": [1], "b": [2], "c": [1]}
+    assert {name: row.versions for name, row in found.items()} == {"a": (1,), "b": (2,), "c": (1,)}
     assert [row.required for row in found.values()] == [{1: True}, {2: False}, {}]
     assert len(set(heads)) == 3
     assert repository.notes.read(HEAD, heads[-1]).raw is None
@@ -109,7 +109,7 @@ def test_rows_that_cannot_be_are_passed_over() -> None:
     ]
     lines = b'{"format":1,"included":[]}\n' + msgspec.json.encode(made_up) + b"\n"
     base = decode(lines + hashlib.sha256(lines).hexdigest().encode())
-    assert base.rows == {"a": Listed("a", [2]), "c": Listed("c", [3])}
+    assert base.rows == {"a": Listed("a", (2,)), "c": Listed("c", (3,))}
 
 
 START = f"{CHANGES}0000000000001-00000000!"
@@ -132,13 +132,13 @@ def test_changes_are_applied_in_the_order_of_their_times() -> None:
         return f"{CHANGES}{ms:013}-00000000!{what}!{version}!n!{name}"
 
     changes = [at(1, "put", "b"), at(2, "put", "a"), at(3, "del", "b"), at(4, "put", "c", 2)]
-    rows = {"b": Listed("b", [7]), "c": Listed("c", [1], "unreadable")}
+    rows = {"b": Listed("b", (7,)), "c": Listed("c", (1,), "unreadable")}
     for order in (changes, changes[::-1], changes * 2):
         found = applied(rows, order)
         assert list(found) == ["a", "b", "c"]
-        assert [row.versions for row in found.values()] == [[1], [7], [1, 2]]
+        assert [row.versions for row in found.values()] == [(1,), (7,), (1, 2)]
     assert list(applied(rows, [*changes, at(5, "del", "b", 7)])) == ["a", "c"]
-    assert rows["b"].versions == [7]
+    assert rows["b"].versions == (7,)
 
 
 def test_two_pushes_at_once_lose_nothing(repository: Repository) -> None:

@@ -146,7 +146,7 @@ def test_the_highest_version_is_listed(repository: Repository) -> None:
     """The limit itself is a version."""
     repository.put_manifest("tabby", MAX_VERSION, b"{}")
     assert repository.list_versions("tabby") == [MAX_VERSION]
-    assert repository.list_all() == [Listed("tabby", [MAX_VERSION])]
+    assert repository.list_all() == [Listed("tabby", (MAX_VERSION,))]
 
 
 def test_one_read_lists_all_models_and_their_versions(
@@ -161,10 +161,10 @@ def test_one_read_lists_all_models_and_their_versions(
     publish(repository, manifest("tab", 2), files)
     rows = repository.list_all()
     assert [row.name for row in rows] == repository.list_models()
-    assert {row.name: row.versions for row in rows} == {
+    assert {row.name: list(row.versions) for row in rows} == {
         name: repository.list_versions(name) for name in repository.list_models()
     }
-    assert rows[[row.name for row in rows].index("tab")] == Listed("tab", [1, 2, 10])
+    assert rows[[row.name for row in rows].index("tab")] == Listed("tab", (1, 2, 10))
 
 
 def test_files_of_another_layout_are_foreign(repository: Repository, tmp_path: Path) -> None:

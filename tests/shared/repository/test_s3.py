@@ -108,7 +108,7 @@ def test_objects_beside_versions_are_not_listed(store: Store, prefix: str) -> No
         _key(store, client, f"{prefix}/{key}")
     assert store.repository(prefix).list_all() == []
     _key(store, client, f"{prefix}/tabby/1/manifest.json")
-    assert store.repository(prefix).list_all() == [Listed("tabby", [1])]
+    assert store.repository(prefix).list_all() == [Listed("tabby", (1,))]
 
 
 async def test_a_policy_that_forbids_a_model_forbids_no_other(
@@ -133,7 +133,7 @@ async def test_a_policy_that_forbids_a_model_forbids_no_other(
     repository = weed.repository(prefix, proxy.url)
     rows = await asyncio.to_thread(repository.list_all)
     assert [(row.name, row.versions, bool(row.error)) for row in rows] == [
-        ("a", [1], False), ("c", [], True), ("z", [1], False),
+        ("a", (1,), False), ("c", (), True), ("z", (1,), False),
     ]  # fmt: skip
     assert "AccessDenied" in rows[1].error
 

@@ -22,8 +22,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def device():
+    """One, as in a worker: what a process takes before its first model is seen only once."""
     from worker.device.cuda import CudaDevice
 
     return CudaDevice()
@@ -101,6 +102,54 @@ def test_what_other_processes_use_is_seen(device):
     assert other.stdout is not None and other.stdout.readline() == "there\n"
     assert device.others() - before >= 512 << 20
     other.communicate("\n", timeout=30)
+
+
+def test_what_a_call_takes_while_it_runs_is_seen(device):
+    """Though it is free again before the call returns."""
+    from worker.device.allocated_peak import AllocatedPeak
+
+    peak = AllocatedPeak(device.torch_device)
+    before = peak.start()
+    with device.computing():
+        made = torch.ones(128 << 20, dtype=torch.uint8, device=device.torch_device)
+        device.download([made[:1]])
+        del made
+    assert 128 << 20 <= peak.taken(before, kept=0) < 256 << 20
+
+
+def test_memory_beside_torch_is_no_other_process_s(device, monkeypatch):
+    """Where the driver does not list this process."""
+    monkeypatch.setattr(device._nvml, "used_by", lambda pid: None)
+    device.take_beside(-(1 << 30))
+    before = device.others()
+    device.take_beside(1 << 30)
+    assert before - device.others() > 900 << 20
+
+
+@pytest.mark.parametrize("platform", FORMATS)
+def test_a_model_of_every_format_answers_as_on_a_cpu(device, tmp_path, platform):
+    """Batches of several sizes, while the device has other work; nothing is left when it is
+    freed."""
+    if platform == "onnxruntime_onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            pytest.skip("needs onnxruntime-gpu")
+    form = FORMATS[platform]
+    local = publish(form.pack(tmp_path / "packed", 0), tmp_path / "blobs" / "cache")
+    before = device.allocated()
+    model = load(local.manifest, local.files, device, Trust(code=True))
+    for rows in (2, 48, 3):
+        with device.computing():
+            busy = device.upload(torch.ones(1024, 1024))
+            for _ in range(20):
+                busy = busy @ busy * 0
+        inputs = form.inputs(rows)
+        found = list(model.run(inputs).values())
+        for have, want in zip(found, form.expected(inputs), strict=True):
+            np.testing.assert_allclose(have, want, rtol=1e-3, atol=1e-4)
+    model.unload()
+    del model, busy
+    assert device.allocated() <= before + (1 << 20)
 
 
 def test_a_device_is_known_by_class_and_uuid(device):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from worker.device import cuda
+from worker.device.allocated_peak import AllocatedPeak
 from worker.device.base import DeviceOutOfMemory
 from worker.device.cuda import CudaDevice
 from worker.device.nvml import NotReported
@@ -53,6 +54,19 @@ class Driver:
             )
         self.pinned_left -= pin_memory
         return self.real_empty(shape, **given)
+
+
+def test_what_a_call_took_is_its_peak_less_what_it_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By torch's own count, from a count that begins with the call. No bytes before are some."""
+    now, reset = {"memory_allocated": 0, "max_memory_allocated": 700}, list[object]()
+    for name in now:
+        monkeypatch.setattr(torch.cuda, name, lambda device, name=name: now[name])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset.append)
+    peak = AllocatedPeak(torch.device("cuda", 0))
+    assert peak.start() == 0 and reset == [torch.device("cuda", 0)]
+    now["max_memory_allocated"] = 900
+    assert peak.taken(0, kept=100) == 800
+    assert peak.taken(600, kept=400) == 0
 
 
 @pytest.mark.parametrize("allowed", [True, False])

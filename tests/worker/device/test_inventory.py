@@ -120,6 +120,25 @@ def test_the_instances_of_a_divided_gpu_stand_in_its_place(monkeypatch: pytest.M
     assert [(gpu.index, gpu.uuid) for gpu in list_gpus("2,0")] == [(0, C), (1, MIG), (2, f"{MIG}x")]
 
 
+@pytest.mark.usefixtures("three")
+def test_a_broken_gpu_does_not_take_the_others_of_its_host(monkeypatch, caplog):
+    """One that fell off the bus has no name, one with failing memory has a fault, and one that does
+    not answer raises: each is left out. If no other is there, that is no machine without GPUs."""
+    monkeypatch.setattr(inventory.nvml, "installed", lambda: ["", *ALL])
+    monkeypatch.setattr(inventory.nvml, "fault", lambda uuid: "bad rows" if uuid == A else "")
+
+    def silent(uuid: str) -> None:
+        if uuid == B:
+            raise Unavailable("NVML: Timeout")
+
+    monkeypatch.setattr(inventory.nvml, "instances", silent)
+    assert list_gpus() == [Gpu(0, C, f"name of {C}")]
+    assert all(why in caplog.text for why in ("it is lost", f"{A}: bad rows", f"{B}: NVML: Tim"))
+    assert [gpu.uuid for gpu in list_gpus("3")] == [C]  # numbered as if all were there
+    with pytest.raises(Unavailable, match="bad rows"):
+        list_gpus("1")
+
+
 def test_a_broken_driver_is_no_empty_machine(monkeypatch: pytest.MonkeyPatch):
     """Else a worker of a GPU host would come up on its CPU."""
 

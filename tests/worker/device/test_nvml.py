@@ -138,6 +138,41 @@ def test_the_instances_of_a_gpu_are_found_whatever_their_numbers(monkeypatch):
     assert driver.opened == 0
 
 
+def test_a_gpu_that_fell_off_the_bus_keeps_its_place(monkeypatch):
+    """Those behind it keep their numbers."""
+    driver = Driver(monkeypatch)
+
+    def second_lost(number: int) -> str:
+        if number == 1:
+            raise nvml.pynvml.NVMLError(nvml.pynvml.NVML_ERROR_GPU_IS_LOST)
+        return str(number)
+
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetCount", lambda: 3)
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetHandleByIndex", second_lost)
+    assert installed() == ["uuid of 0", "", "uuid of 2"]
+    assert driver.opened == 0
+
+
+@pytest.mark.parametrize(("rows", "bad"), [((3, 1, 1, 0), False), ((0, 9, 0, 1), True)])
+def test_memory_that_could_not_be_repaired_is_a_fault(monkeypatch, rows, bad):
+    """Rows that were replaced, or will be at the next reset, are none."""
+    driver = Driver(monkeypatch)
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetRemappedRows", lambda handle: rows)
+    assert bool(nvml.fault("GPU-1")) == bad
+    assert driver.opened == 0
+
+
+def test_a_driver_that_does_not_know_of_rows_reports_no_fault(monkeypatch):
+    """As for GPUs of people's desks."""
+    Driver(monkeypatch)
+
+    def unknown(handle: object) -> None:
+        raise nvml.pynvml.NVMLError(nvml.pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(nvml.pynvml, "nvmlDeviceGetRemappedRows", unknown)
+    assert nvml.fault("GPU-1") == ""
+
+
 def test_a_gpu_that_is_not_divided_has_no_instances(monkeypatch):
     """By its mode, or as it knows no such mode."""
     driver = Driver(monkeypatch)

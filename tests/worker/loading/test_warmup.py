@@ -11,6 +11,7 @@ import pytest
 from shared.errors import LoadFailed, ModelFailed
 from shared.manifest import Batching, Manifest
 from tests.helpers.factories import file_entry, manifest, spec
+from worker.device.base import DeviceOutOfMemory
 from worker.loading.warmup import Ready, Warmup, program_key
 from worker.serving.batch_tensors import Arrays
 from worker.trial.batches import INDEPENDENT, LONGEST_S, TRIAL_BATCH, UNPROVED
@@ -63,6 +64,47 @@ def test_a_batch_that_pays_is_used() -> None:
     model = Model(seconds=lambda rows: 0.002)
     assert Warmup().run(batched(), model) == Ready(Batching(max_size=32), INDEPENDENT)
     assert {len(call["x"]) for call in model.calls} == set(range(1, TRIAL_BATCH + 1))
+
+
+def rows_of(model: Model) -> list[int]:
+    return [len(call["x"]) for call in model.calls]
+
+
+def test_a_gpu_runs_full_batches_too() -> None:
+    """Its kernels are chosen by size. Up to the largest one, for the first copy of a program."""
+    warmup, model, later = Warmup(fills=True), Model(seconds=lambda rows: 0.002), Model()
+    assert warmup.run(batched(batching=Batching(max_size=48)), model).batching.max_size == 48
+    assert rows_of(model)[-3:] == [16, 32, 48]
+    assert warmup.run(batched(), later).batching.max_size == 32 and later.calls == []
+    alone = Model(seconds=lambda rows: 0.001 * rows * rows)
+    Warmup(fills=True).run(batched(), alone)
+    assert max(rows_of(alone)) <= TRIAL_BATCH  # no batch is used
+
+
+def test_full_batches_of_a_slow_model_are_left_to_its_callers() -> None:
+    """The device serves no request meanwhile."""
+    model = Model(seconds=lambda rows: 0.01 + 0.006 * rows)
+    Warmup(fills=True).run(batched(batching=Batching(max_size=512)), model)
+    assert rows_of(model)[-1] == 32
+
+
+def test_a_batch_with_which_a_program_fails_is_not_used() -> None:
+    """Nor by its variants, whose limits are larger. One that found no memory says nothing."""
+
+    def failing(error: Exception) -> Model:
+        def answer(inputs: Arrays) -> Arrays:
+            if len(inputs["x"]) > 16:
+                raise error
+            return {"y": inputs["x"]}
+
+        return Model(answer, seconds=lambda rows: 0.002)
+
+    warmup = Warmup(fills=True)
+    assert warmup.run(batched(), failing(ModelFailed("too large"))).batching.max_size == 16
+    wide = batched(batching=Batching(max_size=64))
+    assert warmup.run(wide, Model()).batching.max_size == 16
+    full = failing(DeviceOutOfMemory("full"))
+    assert Warmup(fills=True).run(batched(), full).batching.max_size == 32
 
 
 def test_a_batch_that_does_not_pay_is_not_used() -> None:

@@ -75,6 +75,7 @@ def test_a_call_may_take_half_the_budget_and_never_less_than_the_floor() -> None
     """Where the budget is tiny, what the libraries of a process take is larger than it."""
     assert allowance(10_000_000) == FLOOR
     assert allowance(1 << 30) == 512 * MIB
+    assert allowance(1 << 30, "cuda") == 256 * MIB  # of 1.25 GiB, of which 1 GiB is for models
     peaks = CallPeaks(lambda: allowance(10_000_000))
     for _ in range(FEW_CALLS):
         peaks.found("small", 11_000_000, size=1)

@@ -77,6 +77,8 @@ def test_memory_is_taken_as_requested_and_algorithms_are_not_measured(
         "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0", "gpu_mem_limit": "1000",
     }  # fmt: skip
     assert session.fallback is False
+    open_session(tmp_path / "m.onnx", "cuda:0", stream=4711)
+    assert seen[1][0][1]["user_compute_stream"] == "4711"
 
 
 def test_a_cpu_worker_asks_for_no_gpu(installed, tmp_path: Path) -> None:
@@ -96,6 +98,13 @@ def test_the_arena_returns_what_a_large_run_has_left(device: str, size: int, shr
     assert (options is not None) == shrinks
     if options is not None:
         assert options.get_run_config_entry("memory.enable_memory_arena_shrinkage") == "gpu:0"
+
+
+def test_a_bound_run_does_not_wait_for_its_end() -> None:
+    """Its caller waits for the copies of its outputs, and sleeps then."""
+    options = run_options("cuda:0", 1, bound=True)
+    assert options.get_run_config_entry("disable_synchronize_execution_providers") == "1"
+    assert run_options("cpu", 1, bound=True) is None
 
 
 def test_a_run_with_options_is_a_run(tmp_path: Path) -> None:

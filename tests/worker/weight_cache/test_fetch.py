@@ -72,7 +72,7 @@ async def test_a_prefix_may_have_any_character(
     repository = store.repository(f"{prefix}/{quote(name)}")
     (entry,) = await asyncio.to_thread(stored, repository, tmp_path, {"blob": 5 * MIB})
     await asyncio.to_thread(repository.put_manifest, "tabby", 1, b"{}")
-    assert await asyncio.to_thread(repository.list_all) == [Listed("tabby", [1])]
+    assert await asyncio.to_thread(repository.list_all) == [Listed("tabby", (1,))]
     assert await asyncio.to_thread(repository.list_models) == ["tabby"]
     keys = await asyncio.to_thread(
         store.client().list_objects_v2, Bucket=store.bucket, Prefix=prefix
