@@ -41,7 +41,7 @@ STRUCK = (
 
 @pytest.fixture(scope="module")
 def totals(server: SimRedis) -> Totals:
-    """The schedules of the first seeds. In the last ones busy workers stop until they are fenced."""
+    """The schedules of the first seeds. In the last ones, workers stop until they are fenced."""
     totals = simulate_all(range(SCHEDULES - LED), server)
     for seed in range(SCHEDULES - LED, SCHEDULES):
         totals.add(simulate(seed, server, [FENCED, FLOODED]))
