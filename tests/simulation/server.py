@@ -26,7 +26,7 @@ PARTS = sorted((Path(__file__).parent / "prelude").glob("*.lua"))
 PRELUDE = "".join(part.read_text() for part in PARTS)
 EPOCH_MS = 1_700_000_000_000  # virtual time zero, as Redis's clock shows it
 PURGE = PRELUDE + "return {sim.log}"
-ADD = PRELUDE + "return {sim.log, redis.call(unpack(ARGV, 2))}"
+TIMED = PRELUDE + "return {sim.log, redis.call(unpack(ARGV, 2))}"
 _ENTRY = re.compile(r"\d+-\d+")
 LUA = Path(script_runner.__file__).parent / "lua"
 
@@ -132,9 +132,9 @@ class SimRedis:
         if command == "TIME":
             seconds, rest = divmod(self.now_ms, 1000)
             return Ran("", [str(seconds).encode(), str(rest * 1000).encode()], [])
-        if command == "XADD":
-            added, gone = self._purged(("EVALSHA", self._loaded(ADD), 0, self.now_ms, *args))
-            return Ran("", added[1], gone + _effects(added[0]))
+        if command in ("XADD", "PEXPIRE"):  # by virtual time
+            ran, gone = self._purged(("EVALSHA", self._loaded(TIMED), 0, self.now_ms, *args))
+            return Ran("", ran[1], gone + _effects(ran[0]))
         answer, effects = self._purged(tuple(args))
         return Ran("", _in_order(answer) if command == "HGETALL" else answer, effects)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploy.local.redis_server import RedisServer
+from tests.simulation.crowds import FLOODED
 from tests.simulation.nemesis import FENCED
 from tests.simulation.server import SimRedis
 from tests.simulation.simulate import Totals, simulate, simulate_all
@@ -40,10 +41,10 @@ STRUCK = (
 
 @pytest.fixture(scope="module")
 def totals(server: SimRedis) -> Totals:
-    """The schedules of the first seeds. In the last ones workers stop until they are fenced."""
+    """The schedules of the first seeds. In the last ones, workers stop until they are fenced."""
     totals = simulate_all(range(SCHEDULES - LED), server)
     for seed in range(SCHEDULES - LED, SCHEDULES):
-        totals.add(simulate(seed, server, [FENCED]))
+        totals.add(simulate(seed, server, [FENCED, FLOODED]))
     return totals
 
 
