@@ -16,14 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from shared import datatypes
-from shared.manifest import TensorSpec
 from worker.device.base import Device
-
-
-def can_bind(specs: Sequence[TensorSpec]) -> bool:
-    """Whether tensors of these kinds can be in a device's memory: texts cannot."""
-    return all(spec.datatype != datatypes.BYTES for spec in specs)
 
 
 def run_bound(

@@ -17,7 +17,6 @@ from shared.errors import InvalidInput, LoadFailed, ModelFailed
 from shared.manifest import Manifest, TensorSpec
 from worker.device.base import Device
 from worker.runtimes import failures
-from worker.runtimes.onnx_binding import can_bind, run_bound
 from worker.runtimes.onnx_session import laid_out, open_session, run_options
 
 MODEL_FILE = "model.onnx"
@@ -71,6 +70,8 @@ class OnnxModel:
         bound = self._binds and all(array.size for array in given.values())
         options = run_options(self._device.name, size, bound=bound)
         if bound:
+            from worker.runtimes.onnx_binding import run_bound  # needs torch; a push does not
+
             return run_bound(self._session, self._device, names, given, options)
         results: Sequence[Any] = self._session.run(names, given, options)
         return results
@@ -81,6 +82,11 @@ class OnnxModel:
         self._device.take_beside(-self._beside)
         self._beside = 0
         self._device.trim()
+
+
+def can_bind(specs: Sequence[TensorSpec]) -> bool:
+    """Whether tensors of these kinds can be in a device's memory: texts cannot."""
+    return all(spec.datatype != datatypes.BYTES for spec in specs)
 
 
 def load(manifest: Manifest, files: Mapping[str, Path], device: Device) -> OnnxModel:

@@ -134,8 +134,8 @@ def record_of(member: Member, now: int) -> dict[str, Any]:
     """Its hash `worker:<id>`."""
     written, read = NUMBERS
     beside = {
-        "epoch": member.epoch, "since": now, "incarnation": member.incarnation, "parent": "one",
-        "protocol": f"{written} {read}",
+        "epoch": member.epoch, "since": now, "copies_at": now, "incarnation": member.incarnation,
+        "parent": "one", "protocol": f"{written} {read}",
     }  # fmt: skip
     return {**beside, **report_of(member.refs)}
 

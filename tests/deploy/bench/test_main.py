@@ -49,6 +49,7 @@ def test_every_case_has_a_name_of_its_own(capsys: pytest.CaptureFixture[str]) ->
         "idle",
         "scale",
         "collapse",
+        "listings",
     ]
     assert len(CASES) == len(set(names))
 

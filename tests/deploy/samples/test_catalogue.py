@@ -77,7 +77,8 @@ def test_a_sample_with_other_bytes_becomes_the_next_version(
     built: dict[str, BuiltSample], tmp_path: Path
 ) -> None:
     """A published version never changes."""
-    repository = open_repository(f"file://{tmp_path / 'repository'}")
+    (folder := tmp_path / "repository").mkdir()
+    repository = open_repository(f"file://{folder}")
     catalogue.publish_all(repository, [built["magika"]])
     other = _with_one_more_byte(built["magika"], tmp_path / "samples")
     [published] = catalogue.publish_all(repository, [other])

@@ -16,9 +16,9 @@ from tests.helpers.factories import file_entry, manifest
 from tests.helpers.onnx_models import model, save, scaled, squares, value
 from worker.device.cpu import CpuDevice
 from worker.runtimes import onnx_binding, onnxruntime_onnx
-from worker.runtimes.onnx_binding import can_bind, run_bound
+from worker.runtimes.onnx_binding import run_bound
 from worker.runtimes.onnx_session import open_session
-from worker.runtimes.onnxruntime_onnx import OnnxModel
+from worker.runtimes.onnxruntime_onnx import OnnxModel, can_bind
 
 NUMBERS = sorted(set(datatypes.ONNX.values()) - {datatypes.BYTES})
 
