@@ -211,8 +211,7 @@ class Command:
             return  # nobody listens any more
         if network.weather.refused_until > network.loop.now:
             network.faults["write refused"] += 1
-            refusal = ReadOnlyError("READONLY You can't write against a read only replica.")
-            link.answer(self, refusal)
+            link.answer(self, ReadOnlyError("READONLY You can't write against a read only replica"))
             return
         try:
             ran = self._run()
@@ -223,24 +222,25 @@ class Command:
             return
         network.happened(link.process, self._args, ran)
         network.changed(ran)
-        if self._until > network.loop.now and not ran.reply:
+        if self._until > network.loop.now and ran.reply is None:
             network.waiting.append(self)
             return
         self._until = 0.0
         if link.lost is None and network.strikes(network.weather.lose_answer, "answer lost"):
             link.fail(redis.exceptions.ConnectionError("connection reset"))
         elif link.lost is None:
-            popped = [self._args[1].encode(), ran.reply] if self._popped and ran.reply else None
-            link.answer(self, popped if self._popped else ran.reply)
+            popped = self._popped and ran.reply is not None
+            link.answer(self, [self._args[1].encode(), ran.reply] if popped else ran.reply)
 
     def _run(self) -> Ran:
         """Run it; of several lists the first that has something is popped."""
         ran = self.link.network.server.run(self._args)
         for key in self.keys[1:] if self._popped else ():
-            if not ran.reply:
-                self._args = ("LPOP", key)
+            if ran.reply is None:
+                self._args, gone = ("LPOP", key), ran.effects
                 ran = self.link.network.server.run(self._args)
-        if self._popped and not ran.reply:
+                ran.effects[:0] = gone
+        if self._popped and ran.reply is None:
             self._args = ("LPOP", self.keys[0])
         return ran
 

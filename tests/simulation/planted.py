@@ -60,7 +60,7 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         "I17",
     ),
     "cancel publishes without deleting": (
-        in_lua("stream == '' or not take_entry(stream, entry, ref)", "stream == ''"),
+        in_lua("is_lost or not take_entry(stream, entry, ref)", "is_lost"),
         "I1 I10",
     ),
     "a key is not remembered": (

@@ -186,13 +186,14 @@ class Loader:
         """Load one model and announce it. NoMemoryNow or InsufficientMemory if it does not fit
         (without `evict`: into free memory), CallsTooLarge if only another worker may fit
         its calls (not with `last`); else an error of the tree that says why it failed."""
-        await self._evictor.until_freed(lease.ref)
-        try:
-            async with self._limiter.exclusive(lease.ref):
+        # Until it is announced: a copy that is refused then is freed, not given to another load.
+        async with self._limiter.exclusive(lease.ref):
+            await self._evictor.until_freed(lease.ref)
+            try:
                 learned = await self._ensure_copy(lease, suspect, evict, last)
-            await self._announce(lease, learned)
-        finally:
-            self._copies.announced(lease.ref)
+                await self._announce(lease, learned)
+            finally:
+                self._copies.announced(lease.ref)
 
     async def _ensure_copy(
         self, lease: LoadLease, suspect: bool, evict: bool, last: bool

@@ -46,7 +46,8 @@ class Receiver:
         self._shared_memory = shared_memory
         self.inflight = inflight
         self.arrived = asyncio.Event()
-        self._last_read = b"0-0"
+        self._last_read = b"0-0"  # of `_epoch`: another may begin with smaller ids
+        self._epoch = ""
         self._empty_at = 0.0  # start of the last read that found nothing
         self._position = b"0-0"  # own pending entries first, then new ones (">")
         self._read_at = 0.0  # the last read of the stream
@@ -80,6 +81,8 @@ class Receiver:
             )  # fmt: skip
         entries = streams[0][1] if streams else []
         self._position, self._read_at = self._next_position(position, entries), started
+        if epoch != self._epoch:
+            self._epoch, self._last_read = epoch, b"0-0"
         if self._add(entries):
             # What is in flight under that id is lost. In a new epoch all else is placed again too.
             log.warning("an entry id has come back: Redis has lost entries of this worker")
@@ -117,7 +120,8 @@ class Receiver:
     def caught_up(self, last: bytes, since: float) -> bool:
         """Whether every entry up to `last` has been read. `since`: the moment (`clock.monotonic`)
         from which on nothing after `last` was placed; a later read that found nothing shows it."""
-        if entry_order(self._last_read) >= entry_order(last) or self._empty_at > since:
+        read = self._last_read if self._epoch == self._membership.epoch else b"0-0"
+        if entry_order(read) >= entry_order(last) or self._empty_at > since:
             return True
         self._drains_until = clock.monotonic() + DRAINS_S
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,6 +179,32 @@ async def test_a_copy_that_came_too_late_is_freed_although_its_load_is_given_up(
     go.set()
     await wait_until(lambda: worker.parts.copies.get(ref) is None)
     assert worker.models["a"].unloaded and worker.parts.ledger.used == 0
+
+
+async def test_a_copy_that_came_too_late_is_not_given_to_the_next_load(
+    worker: LoadingWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its requests would be on a worker that frees it at this moment: it is loaded again."""
+    announcing, go, announce = asyncio.Event(), asyncio.Event(), worker.cell.scripts.announce
+
+    async def late(*args: Any) -> int:
+        if announcing.is_set():
+            return await announce(*args)
+        announcing.set()
+        await go.wait()
+        return -1
+
+    monkeypatch.setattr(worker.cell.scripts, "announce", late)
+    ref = worker.publish("a", 60)
+    await order(worker, ref)
+    await announcing.wait()
+    await worker.cell.client.delete(worker.cell.keys.load(ref))
+    await order(worker, ref)
+    await wait_until(lambda: len(worker.loader.tasks) == 2)
+    go.set()
+    await wait_until(lambda: not worker.loader.tasks)
+    assert worker.loaded == ["a", "a"] and not worker.models["a"].unloaded
+    assert await worker.cell.client.hkeys(worker.cell.keys.holders(ref)) == [b"w1"]
 
 
 async def test_a_load_that_is_given_up_holds_its_bytes_until_its_thread_has_ended(

@@ -223,3 +223,12 @@ async def test_a_count_that_is_wrong_delays_a_neighbour_for_a_moment(
     monkeypatch.setattr(module, "READ_ANYWAY_S", -1.0)
     await reader.read()
     assert reader.batcher.waiting(OTHER_REF) == 1
+
+
+async def test_a_new_epoch_may_begin_with_smaller_ids(reader: Reader) -> None:
+    """Redis's clock was set back: what the last epoch has read says nothing of this one."""
+    await reader.send(1)
+    await reader.read()
+    assert reader.receiver.caught_up(b"1-0", clock.monotonic())
+    reader.member.epoch = "another"
+    assert not reader.receiver.caught_up(b"1-0", clock.monotonic())
