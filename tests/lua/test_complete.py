@@ -149,3 +149,11 @@ async def test_of_two_that_complete_at_once_one_wins_each_request(cell: Cell) ->
         await other.close()
     assert all(sorted(pair) == [[0], [1]] for pair in won)
     assert len(await cell.replies()) == len(entries)
+
+
+async def test_without_outcomes_it_answers_and_changes_nothing(cell: Cell) -> None:
+    """So a worker finds out whether its line is well: over it, and under any epoch."""
+    epoch, entries = await running(cell, placing())
+    assert await cell.complete("w1", epoch, []) == []
+    assert await cell.complete("w1", "another", []) == [-1]
+    assert await cell.complete("w1", epoch, entries) == [1]
