@@ -67,6 +67,16 @@ def test_what_takes_longer_to_load_stays() -> None:
     assert order(policy, "slow", "quick") == ["quick", "slow"]
 
 
+def test_loads_of_small_files_say_nothing_against_what_comes_after_large_ones() -> None:
+    """Each load has a part that no byte causes, so the pace per byte is not one for all sizes."""
+    policy = greedy(**{f"tiny{n}": (1, 0.03, 10_000) for n in range(12)})
+    for n in range(6):
+        policy.loaded(f"large{n}", 0.075, 3_000_000, 0.0)
+        use(policy, f"large{n}", 6 if n else 2)
+    last_first = [f"large{n}" for n in reversed(range(6))]
+    assert order(policy, *last_first)[0] == "large0"
+
+
 def test_what_takes_fewer_bytes_stays() -> None:
     """By the same use and load time."""
     policy = greedy(small=(1, 1.0, 10), large=(1, 1.0, 1000))
