@@ -51,11 +51,12 @@ def test_the_client_does_the_same_in_two_calls(stack: Stack, mlp: Mlp) -> None:
 def test_a_request_that_still_waits_can_be_taken_back(stack: Stack, slow: Slow) -> None:
     """`DELETE` ends it as `cancelled`, for good. Those around it are not disturbed."""
     client = stack.client()
-    running = client.submit(slow.name, slow.question(1.0))
-    waiting = [client.submit(slow.name, slow.question(0.1)) for _ in range(3)]
-    block_until(lambda: running.status() == "running")
+    with slow.holding() as question:
+        running = client.submit(slow.name, question)
+        waiting = [client.submit(slow.name, slow.question(0.1)) for _ in range(3)]
+        block_until(lambda: running.status() == "running")
 
-    taken_back = stack.http("DELETE", f"/v2/requests/{waiting[-1].id}")
+        taken_back = stack.http("DELETE", f"/v2/requests/{waiting[-1].id}")
 
     assert taken_back.status == 204
     assert waiting[-1].status() == "cancelled"

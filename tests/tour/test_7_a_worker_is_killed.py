@@ -19,17 +19,16 @@ def test_everything_a_killed_worker_had_is_answered_by_another(stack: Stack, slo
     stack.scale(workers=2)
     client = stack.client()
     holder = client.infer(slow.name, slow.question(0.01)).worker
-    question = slow.question(0.5)
-    submitted = [client.submit(slow.name, question) for _ in range(3)]
-    with ThreadPoolExecutor(3) as callers:
+    with ThreadPoolExecutor(3) as callers, slow.holding() as question:
+        submitted = [client.submit(slow.name, question) for _ in range(3)]
         waiting = [callers.submit(client.infer, slow.name, question) for _ in range(3)]
         block_until(lambda: stack.residency()[str(holder)]["queue"] == 6)
         block_until(lambda: submitted[0].status() == "running")
 
         stack.kill(stack.worker(holder))
 
-        answers = [request.result(timeout=50) for request in submitted]
-        answers += [each.result() for each in waiting]
+    answers = [request.result(timeout=50) for request in submitted]
+    answers += [each.result() for each in waiting]
 
     assert [int(answer["done"][0]) for answer in answers] == [int(question["steps"][0])] * 6
     assert {answer.worker for answer in answers} == {stack.workers[0].name}
@@ -40,9 +39,10 @@ def test_what_the_last_worker_had_waits_for_the_next_one(stack: Stack, slow: Slo
     """With no worker left, accepted requests are kept; who asks is told that they are queued."""
     client = stack.client()
     client.infer(slow.name, slow.question(0.01))
-    running = client.submit(slow.name, slow.question(1.0))
-    block_until(lambda: running.status() == "running")
-    stack.kill(stack.workers[0])
+    with slow.holding() as question:
+        running = client.submit(slow.name, question)
+        block_until(lambda: running.status() == "running")
+        stack.kill(stack.workers[0])
     block_until(lambda: running.status() == "queued")
     assert stack.residency() == {}
     assert "worker" not in running.describe()  # it is on none

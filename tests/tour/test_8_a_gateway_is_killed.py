@@ -25,11 +25,12 @@ def test_what_a_killed_gateway_accepted_is_answered_through_another(
     survivor, victim = stack.gateways
     client = stack.client(victim)
     client.infer(slow.name, slow.question(0.01))
-    slow_ones = [client.submit(slow.name, slow.question(0.4)) for _ in range(3)]
-    question = mlp.question()
-    parked = client.submit(mlp.name, question)
+    with slow.holding() as held:
+        slow_ones = [client.submit(slow.name, held) for _ in range(3)]
+        question = mlp.question()
+        parked = client.submit(mlp.name, question)
 
-    stack.kill(victim)
+        stack.kill(victim)
 
     other = stack.client(survivor)
     assert all(other.pending(one.id).result(timeout=50)["done"] > 0 for one in slow_ones)
@@ -40,8 +41,8 @@ def test_a_caller_that_waited_at_the_killed_gateway_is_told(stack: Stack, slow: 
     """Its connection breaks; the cell goes on, and the dead gateway's lease runs out."""
     stack.scale(gateways=2)
     survivor, victim = stack.gateways
-    with ThreadPoolExecutor(1) as caller:
-        call = caller.submit(stack.client(victim).infer, slow.name, slow.question(1.0))
+    with ThreadPoolExecutor(1) as caller, slow.holding() as question:
+        call = caller.submit(stack.client(victim).infer, slow.name, question)
         block_until(lambda: stack.holders(slow.name))
 
         stack.kill(victim)
