@@ -25,6 +25,8 @@ async def test_200_simultaneous_requests_for_a_cold_model_cause_one_load(
     """All are answered, one order was written, and the two workers loaded once between them."""
     await asyncio.to_thread(stack.scale, workers=2)
     model = new_model(size=3_000_000)
+    # A crowd that takes long is answered by two copies, the second one ordered by another rule.
+    stack.client().set_policy(model.name, {"max_copies": 1})
     before = stack.traces()
     question = model.question()
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 16], "data": question["x"].tolist()}

@@ -18,16 +18,15 @@ def test_a_worker_that_is_added_gets_traffic(stack: Stack, new_model: Callable[.
     """Both the old and the new one answer some of the requests for cold models."""
     client = stack.client()
     newcomer = stack.add_worker()
-    models = [new_model() for _ in range(12)]
+    answered: dict[str | None, Mlp] = {}
 
-    answers = [client.infer(model.name, model.question()) for model in models]
+    def both_have_answered() -> bool:
+        model = new_model()
+        answered[client.infer(model.name, model.question()).worker] = model
+        return answered.keys() == {worker.name for worker in stack.workers}
 
-    assert {answer.worker for answer in answers} == {worker.name for worker in stack.workers}
-    own = next(
-        model
-        for model, answer in zip(models, answers, strict=True)
-        if answer.worker == newcomer.name
-    )
+    block_until(both_have_answered)
+    own = answered[newcomer.name]
     assert client.infer(own.name, own.question()).worker == newcomer.name
 
 
