@@ -40,7 +40,7 @@ class RawServer:
         with connection:
             while request := self._read(connection):
                 self.seen.append(request)
-                self.together.wait(10)
+                self.together.wait(60)
                 if not self.pieces:
                     return
                 for piece in self.pieces:

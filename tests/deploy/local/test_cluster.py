@@ -72,7 +72,8 @@ def test_each_gateway_has_a_port_of_its_own(opened: Open) -> None:
 def test_a_worker_that_never_registers_is_not_ready(opened: Open) -> None:
     """Its output is in the error."""
     cluster = opened(SLEEPS)
-    cluster.start_worker()
+    worker = cluster.start_worker()
+    block_until(lambda: "up" in worker.log)
     with pytest.raises(Unavailable, match=r"(?s)worker-1 was not ready .*up"):
         cluster.wait_ready(1.0)
 

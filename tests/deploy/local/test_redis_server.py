@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import ClusterDownError
 
 from deploy.local import redis_server as module
-from deploy.local.ports import free_ports
+from deploy.local.ports import free_ports, reserved_ports
 from deploy.local.redis_server import RedisServer, find_redis_server, start_redis
 from shared.errors import ConfigError, Unavailable
 
@@ -94,10 +94,10 @@ def test_a_socket_path_too_long_is_refused(start_it: StartIt, tmp_path: Path) ->
 
 def test_a_port_asked_for_and_taken_is_said(start_it: StartIt, tmp_path: Path) -> None:
     """Another Redis on that port is never taken for ours."""
-    port = free_ports(1)[0]
-    assert start_it(tmp_path / "a", port=port).url == f"redis://127.0.0.1:{port}/0"
-    with pytest.raises(Unavailable, match="in use"):
-        start_it(tmp_path / "b", port=port)
+    with reserved_ports(1) as (port,):
+        assert start_it(tmp_path / "a", port=port).url == f"redis://127.0.0.1:{port}/0"
+        with pytest.raises(Unavailable, match="in use"):
+            start_it(tmp_path / "b", port=port)
 
 
 def test_a_chosen_port_that_was_taken_meanwhile_is_chosen_anew(
@@ -106,8 +106,10 @@ def test_a_chosen_port_that_was_taken_meanwhile_is_chosen_anew(
     """Between the choice and the bind anybody may come."""
     taken = start_it(tmp_path / "a").url
     port = int(taken.rsplit(":")[-1].split("/")[0])
-    choices = iter([port, port, *free_ports(1)])
-    monkeypatch.setattr(module, "free_ports", lambda count, **_: [next(choices)])
+    choices = iter([port, port])
+    monkeypatch.setattr(
+        module, "free_ports", lambda count, **_: [next(choices, 0) or free_ports(count)[0]]
+    )
     assert start_it(tmp_path / "b").url != taken
 
 

@@ -60,6 +60,7 @@ def test_a_crashed_process_is_reported_and_started_again(
         "time.sleep(60) if n == 'xx' else sys.exit(7)"
     )
     block_until(lambda: counter.exists() and counter.read_text() == "xxx")
+    block_until(lambda: child.restarts == 2)  # it is counted behind the start
     assert [line.partition(";")[0] for line in lines] == ["ended with status 7"] * 2
     assert (child.restarts, child.returncode) == (2, None)
 
