@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from tests.helpers.http import request
 from tests.helpers.models import Mlp
-from tests.helpers.stack import Stack
+from tests.helpers.stack import Process, Stack
 
 MAX_BODY_BYTES = 4 << 20
 UNLOADABLE_S = 3
@@ -34,6 +36,18 @@ class Refusal(NamedTuple):
 
 
 Refused = Callable[[bytes], Refusal]
+
+
+def refuses_connections(gateway: Process) -> bool:
+    """Whether nobody listens any more at the address of a gateway."""
+    where = urlsplit(gateway.url)
+    try:
+        socket.create_connection((where.hostname, where.port), 1).close()
+    except ConnectionRefusedError:
+        return True
+    except TimeoutError:  # a machine that is slow
+        return False
+    return False
 
 
 def post(

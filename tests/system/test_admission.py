@@ -19,15 +19,15 @@ def test_over_its_limit_of_requests_a_gateway_refuses_unread(
     small = stack.add_gateway(WARMROUTE_MAX_WAITING="2")
     unread = post(f"/v2/models/{mlp.name}/infer", b"x" * 1000, sent=b"")
     client = stack.client(small)
-    with ThreadPoolExecutor(2) as pool:
-        running = [pool.submit(client.infer, slow.name, slow.question(0.5)) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool, slow.holding() as question:
+        running = [pool.submit(client.infer, slow.name, question) for _ in range(2)]
         block_until(lambda: len(stack.waiting(stack.workers[0].name)) == 2)
         refusal = exchange(small.url, unread)
         assert refusal.status == 429
         assert int(refusal.headers["retry-after"]) >= 1
         assert "handles 2 requests, its limit" in refusal.json()["error"]
-        for call in running:
-            call.result()
+    for call in running:
+        call.result()
     question = mlp.question()
     assert mlp.right(question, client.infer(mlp.name, question)["y"])
 
@@ -40,8 +40,8 @@ def test_over_its_limit_of_bytes_a_gateway_refuses_unread(
     small = stack.add_gateway(WARMROUTE_MAX_BODIES_BYTES="100000")
     path = f"/v2/models/{mlp.name}/infer"
     client = stack.client(small)
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(client.infer, slow.name, slow.question(0.5))
+    with ThreadPoolExecutor(1) as pool, slow.holding() as question:
+        running = pool.submit(client.infer, slow.name, question)
         block_until(lambda: len(stack.waiting(stack.workers[0].name)) == 1)
         for unread in (
             post(path, b"x" * 100_000, sent=b""),
@@ -50,6 +50,6 @@ def test_over_its_limit_of_bytes_a_gateway_refuses_unread(
             refusal = exchange(small.url, unread)
             assert refusal.status == 429
             assert "take 100000 bytes, its limit" in refusal.json()["error"]
-        running.result()
+    running.result()
     question = mlp.question()
     assert mlp.right(question, client.infer(mlp.name, question)["y"])

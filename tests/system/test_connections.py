@@ -15,5 +15,5 @@ def test_a_worker_at_rest_has_three(stack: Stack) -> None:
     """For calls, for requests, and for its heartbeat, which waits for orders too."""
     before = connections(stack)
     newcomer = stack.add_worker()
-    block_until(lambda: connections(stack) == before + 3)
+    block_until(lambda: connections(stack) == before + 3, 60)
     assert newcomer.stop() == 0

@@ -5,11 +5,19 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.helpers.models import Mlp, Slow
-from tests.helpers.stack import Stack
+from tests.helpers.stack import Process, Stack
 from tests.helpers.wait import block_until
+from tests.system.setup import refuses_connections
 
 # Below the 20 s after which a load order that got lost is given up: none may get lost here.
 PROMPTLY_S = 15
+ENDED_S = 60
+
+
+def begin_to_stop(stack: Stack, leaver: Process, slow: Slow) -> None:
+    """SIGTERM; returns when it has given up its model, and so begins no further request."""
+    leaver.child.terminate()
+    block_until(lambda: leaver.name not in stack.holders(slow.name))
 
 
 def test_a_stopped_worker_answers_what_it_runs_and_hands_over_what_waits(
@@ -19,11 +27,11 @@ def test_a_stopped_worker_answers_what_it_runs_and_hands_over_what_waits(
     client = stack.client()
     client.infer(slow.name, slow.question(0.01))
     leaver, heir = stack.workers[0], stack.add_worker()
-    question = slow.question(0.4)
-    requests = [client.submit(slow.name, question) for _ in range(5)]
-    block_until(lambda: requests[0].status() == "running")
-
-    assert leaver.stop() == 0
+    with slow.holding() as question:
+        requests = [client.submit(slow.name, question) for _ in range(5)]
+        block_until(lambda: requests[0].status() == "running")
+        begin_to_stop(stack, leaver, slow)
+    assert leaver.child.wait(ENDED_S) == 0
 
     answers = [request.result(timeout=PROMPTLY_S) for request in requests]
     assert all(answer["done"] == question["steps"] for answer in answers)
@@ -37,10 +45,12 @@ def test_a_worker_that_is_alone_hands_over_to_whoever_comes(stack: Stack, slow: 
     """What waits is parked until there is a worker again; nothing is lost in between."""
     client = stack.client()
     client.infer(slow.name, slow.question(0.01))
-    requests = [client.submit(slow.name, slow.question(0.3)) for _ in range(5)]
-    block_until(lambda: requests[0].status() == "running")
     leaver = stack.workers[0]
-    assert leaver.stop() == 0
+    with slow.holding() as question:
+        requests = [client.submit(slow.name, question) for _ in range(5)]
+        block_until(lambda: requests[0].status() == "running")
+        begin_to_stop(stack, leaver, slow)
+    assert leaver.child.wait(ENDED_S) == 0
     assert stack.residency() == {}
     assert requests[-1].status() == "queued"
 
@@ -61,12 +71,14 @@ def test_a_stopped_worker_does_not_wait_for_the_end_of_its_lease(stack: Stack, m
 
 def test_a_stopped_gateway_lets_its_callers_have_their_answers(stack: Stack, slow: Slow) -> None:
     """A caller that waits when SIGTERM comes is answered before the process ends."""
-    leaver = stack.add_gateway()
+    leaver = stack.add_gateway(WARMROUTE_HANDOVER_S="60")
     client = stack.client(leaver)
     client.infer(slow.name, slow.question(0.01))
-    with ThreadPoolExecutor(2) as pool:
-        call = pool.submit(client.infer, slow.name, slow.question(1.0))
+    with ThreadPoolExecutor(1) as pool, slow.holding() as question:
+        call = pool.submit(client.infer, slow.name, question)
         block_until(lambda: stack.residency()[stack.workers[0].name]["queue"] == 1)
-        ended = pool.submit(leaver.stop)
-        assert call.result()["done"] > 0
-        assert ended.result() == 0
+        leaver.child.terminate()
+        block_until(lambda: refuses_connections(leaver))
+        assert not call.done()
+    assert call.result()["done"] > 0
+    assert leaver.child.wait(ENDED_S) == 0

@@ -13,40 +13,34 @@ import pytest
 
 from deploy.local.processes import start
 from tests.helpers.http import Answer, ask
-from tests.helpers.models import Mlp, Slow
+from tests.helpers.models import Array, Mlp, Slow
 from tests.helpers.stack import ROOT, Process, Stack
 from tests.helpers.wait import block_until
-from tests.system.setup import ONE_ROW
+from tests.system.setup import ONE_ROW, refuses_connections
 
 SHORT = {"WARMROUTE_HANDOVER_S": "0.5"}
 
 
-def body_of(slow: Slow, seconds: float) -> bytes:
-    """A request that runs for about so long."""
-    steps = slow.question(seconds)["steps"].tolist()
-    tensor = {"name": "steps", "datatype": "INT64", "shape": [1], "data": steps}
-    return json.dumps({"inputs": [tensor]}).encode()
-
-
-def call(pool: ThreadPoolExecutor, gateway: Process, slow: Slow, seconds: float) -> Future[Answer]:
+def call(
+    pool: ThreadPoolExecutor, gateway: Process, slow: Slow, question: dict[str, Array]
+) -> Future[Answer]:
     """A caller who waits."""
-    path = f"/v2/models/{slow.name}/infer"
-    return pool.submit(ask, gateway.url, "POST", path, body_of(slow, seconds))
+    path, steps = f"/v2/models/{slow.name}/infer", question["steps"].tolist()
+    tensor = {"name": "steps", "datatype": "INT64", "shape": [1], "data": steps}
+    return pool.submit(ask, gateway.url, "POST", path, json.dumps({"inputs": [tensor]}).encode())
 
 
 def test_callers_who_would_wait_longer_are_told_where_to_ask(stack: Stack, slow: Slow) -> None:
     """202 from the gateway that leaves, the outcome from another, and exit 0."""
     leaver = stack.add_gateway(**SHORT)
     stack.client().infer(slow.name, slow.question(0.01))
-    with ThreadPoolExecutor(8) as pool:
-        calls = [call(pool, leaver, slow, 0.5) for _ in range(6)]
+    with ThreadPoolExecutor(8) as pool, slow.holding() as question:
+        calls = [call(pool, leaver, slow, question) for _ in range(6)]
         block_until(lambda: stack.residency()[stack.workers[0].name]["queue"] == 6)
         assert leaver.stop() == 0
         answers = [each.result() for each in calls]
-    assert {answer.status for answer in answers} <= {200, 202}
-    handed = [answer for answer in answers if answer.status == 202]
-    assert len(handed) >= 3, "0.5 s are not enough for 3 s of work"
-    for answer in handed:
+    for answer in answers:
+        assert answer.status == 202
         assert answer.headers["connection"] == "close"
         where = answer.headers["location"]
         outcome = stack.http("GET", where + "?wait=30")
@@ -74,9 +68,9 @@ def test_a_request_that_is_on_its_way_is_taken(stack: Stack, mlp: Mlp) -> None:
 def test_a_second_signal_ends_it_at_once(stack: Stack, slow: Slow) -> None:
     """Not with 0, as callers were left alone; what was accepted still reaches its end."""
     leaver = stack.add_gateway(WARMROUTE_HANDOVER_S="60")
-    accepted = stack.client(leaver).submit(slow.name, slow.question(1.5))
-    with ThreadPoolExecutor(1) as pool:
-        waiting = call(pool, leaver, slow, 1.5)
+    with ThreadPoolExecutor(1) as pool, slow.holding() as question:
+        accepted = stack.client(leaver).submit(slow.name, question)
+        waiting = call(pool, leaver, slow, question)
         block_until(lambda: len(stack.waiting(stack.workers[0].name)) == 2)
         leaver.child.send_signal(signal.SIGTERM)
         block_until(lambda: refuses_connections(leaver))
@@ -88,15 +82,6 @@ def test_a_second_signal_ends_it_at_once(stack: Stack, slow: Slow) -> None:
     assert leaver.child.returncode == 1
     outcome = stack.http("GET", f"/v2/requests/{accepted.id}?wait=30")
     assert outcome.json()["status"] == "succeeded"
-
-
-def refuses_connections(gateway: Process) -> bool:
-    host, port = gateway.url.removeprefix("http://").split(":")
-    try:
-        socket.create_connection((host, int(port)), 1).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def test_a_gateway_without_callers_does_not_linger(stack: Stack) -> None:
@@ -123,7 +108,7 @@ def test_when_files_run_out_connections_are_refused_and_it_recovers(stack: Stack
         path = f"/v2/models/{mlp.name}/infer"
         assert ask(url, "POST", path, ONE_ROW).status == 200
         host, port = url.removeprefix("http://").split(":")
-        held = [socket.create_connection((host, int(port)), 5) for _ in range(100)]
+        held = [socket.create_connection((host, int(port)), 60) for _ in range(100)]
         held[0].sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n")
         assert b"200 OK" in held[0].recv(4096)
         assert b"503 Service Unavailable" in held[-1].recv(4096)

@@ -59,6 +59,7 @@ class Cast(NamedTuple):
     stack: Stack
     moody: str
     slow: Slow
+    held: dict[str, Array]  # for the slow one: until the test has ended
     broken: Broken
 
 
@@ -79,7 +80,7 @@ def wrong_output(cast: Cast) -> Failing:
 
 def too_late_running(cast: Cast) -> Failing:
     cast.stack.client().infer(cast.slow.name, cast.slow.question(0.001))
-    return Failing(cast.slow.name, cast.slow.question(2.5), "expired", 504, "placed on", 0.4)
+    return Failing(cast.slow.name, cast.held, "expired", 504, "placed on", 1.4)
 
 
 def unloadable(cast: Cast) -> Failing:
@@ -129,11 +130,13 @@ def moody(cell: Stack) -> str:
 
 
 @pytest.fixture
-def cast(cell: Stack, moody: str, tmp_path: Path) -> Cast:
+def cast(cell: Stack, moody: str, tmp_path: Path) -> Iterator[Cast]:
     """Models that the shared one could not be."""
     good = publish_mlp(cell.repository, tmp_path)
     slow = publish_slow(cell.repository, tmp_path)
-    return Cast(cell, moody, slow, Broken(cell, good, f"broken-{time.monotonic_ns()}"))
+    broken = Broken(cell, good, f"broken-{time.monotonic_ns()}")
+    with slow.holding() as held:
+        yield Cast(cell, moody, slow, held, broken)
 
 
 def body(failing: Failing) -> bytes:
@@ -212,9 +215,7 @@ def test_the_gateway_that_took_it_in_was_killed(cast: Cast) -> None:
     """Its caller is gone, the request fails, and the other gateway writes the line."""
     stack = cast.stack
     victim = stack.add_gateway()
-    failing = Failing(cast.slow.name, cast.slow.question(1.5), "expired", 504, "", 0.5)
-    client = stack.client(victim)
-    pending = client.submit(failing.model, failing.inputs, timeout=0.5)
+    pending = stack.client(victim).submit(cast.slow.name, cast.held, timeout=1.5)
     stack.kill(victim)
     assert "code=expired" in the_line(stack, pending.id)
 
@@ -223,7 +224,7 @@ def test_the_gateway_that_took_it_in_was_killed(cast: Cast) -> None:
 def test_what_was_taken_back_is_no_failure(cast: Cast) -> None:
     """It has no line: nothing failed."""
     stack = cast.stack
-    pending = stack.client().submit(cast.slow.name, cast.slow.question(1.5))
+    pending = stack.client().submit(cast.slow.name, cast.held)
     pending.cancel()
     time.sleep(1)
     assert stack.failures(pending.id) == []

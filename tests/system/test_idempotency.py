@@ -71,11 +71,14 @@ def test_another_question_under_the_key_is_422(stack: Stack, mlp: Mlp) -> None:
 def test_who_hangs_up_finds_the_answer_when_it_asks_again(stack: Stack, slow: Slow) -> None:
     """What has a key goes on without its caller."""
     stack.client().infer(slow.name, slow.question(0.001))  # warm
-    body, length = encode(slow.question(0.5))
     path, headers = f"/v2/models/{slow.name}/infer", {KEY: f"hung-up-{slow.name}"}
-    sent = {**headers, "Inference-Header-Content-Length": str(length)}
     gateway = urlsplit(stack.gateways[0].url)
-    with socket.create_connection((gateway.hostname, gateway.port)) as connection:
+    with (
+        slow.holding() as question,
+        socket.create_connection((gateway.hostname, gateway.port)) as connection,
+    ):
+        body, length = encode(question)
+        sent = {**headers, "Inference-Header-Content-Length": str(length)}
         connection.sendall(post(path, body, sent))
         block_until(lambda: stack.waiting(stack.workers[0].name))
 
@@ -102,12 +105,13 @@ def test_with_a_key_a_stream_entry_and_a_post_are_the_same_request(stack: Stack,
 def test_who_joins_with_less_patience_is_told_where_to_ask(stack: Stack, slow: Slow) -> None:
     """The request goes on beyond its own deadline: that is no 504."""
     key = f"patience-{slow.name}"
-    pending = stack.client().submit(slow.name, slow.question(3), idempotency_key=key)
-    body, length = encode(slow.question(3))
-    headers = {
-        "Inference-Header-Content-Length": str(length), KEY: key,
-        "Prefer": "respond-async, wait=20", "Warmroute-Timeout": "0.5",
-    }  # fmt: skip
-    joined = stack.http("POST", f"/v2/models/{slow.name}/infer", body, headers)
+    with slow.holding() as question:
+        pending = stack.client().submit(slow.name, question, idempotency_key=key)
+        body, length = encode(question)
+        headers = {
+            "Inference-Header-Content-Length": str(length), KEY: key,
+            "Prefer": "respond-async, wait=20", "Warmroute-Timeout": "0.5",
+        }  # fmt: skip
+        joined = stack.http("POST", f"/v2/models/{slow.name}/infer", body, headers)
     assert (joined.status, joined.headers["location"]) == (202, f"/v2/requests/{pending.id}")
     assert pending.result(timeout=30).request_id == pending.id

@@ -16,7 +16,7 @@ import redis.exceptions
 
 from deploy.local.redis_server import start_redis
 from tests.helpers.callers import PATIENCE_S, Load, load
-from tests.helpers.models import Mlp, Slow, publish_mlp, publish_slow
+from tests.helpers.models import Array, Mlp, Slow, publish_mlp, publish_slow
 from tests.helpers.pair import loads
 from tests.helpers.stack import Stack
 from tests.helpers.wait import block_until
@@ -120,9 +120,9 @@ def test_memory_that_is_full(trouble: Stack, model: Mlp) -> None:
     assert cold.right(cold.question(), answer["y"]), "who takes load orders died of it"
 
 
-def _long_request(slow: Slow) -> tuple[str, bytes]:
-    """Work for two seconds, with a deadline after three."""
-    steps = slow.question(2)["steps"].tolist()
+def _long_request(slow: Slow, question: dict[str, Array]) -> tuple[str, bytes]:
+    """With a deadline after three seconds."""
+    steps = question["steps"].tolist()
     tensor = {"name": "steps", "datatype": "INT64", "shape": [1], "data": steps}
     document = {"inputs": [tensor], "parameters": {"timeout": 3_000_000}}
     return f"/v2/models/{slow.name}/infer", json.dumps(document).encode()
@@ -143,10 +143,11 @@ def test_everything_deleted(trouble: Stack, model: Mlp) -> None:
     trouble.client().infer(slow.name, slow.question(0.01))
     with load(trouble.client(), model) as running, ThreadPoolExecutor(1) as pool:
         held = trouble.holders(model.name)
-        lost = pool.submit(trouble.http, "POST", *_long_request(slow))
         worker = trouble.workers[0]
-        block_until(lambda: _runs(trouble, worker.name, "steps"))
-        trouble.redis.flushall()
+        with slow.holding() as question:
+            lost = pool.submit(trouble.http, "POST", *_long_request(slow, question))
+            block_until(lambda: _runs(trouble, worker.name, "steps"))
+            trouble.redis.flushall()
         known = len(running.accepted)
         # The next one may have been placed before, and its caller was told only now.
         block_until(lambda: len(running.accepted) > known, PATIENCE_S)

@@ -42,11 +42,12 @@ def test_a_worker_that_nobody_hears_is_reaped_and_comes_back_with_its_models(
     client.infer(model.name, model.question())
     client.infer(slow.name, slow.question(0.01))
     device, before = cell.device_pid(worker), cell.redis.hget(record, "epoch")
-    running = client.submit(slow.name, slow.question(2.0), timeout=PROMPTLY_S)
-    block_until(lambda: running.status() == "running")
+    with slow.holding() as question:
+        running = client.submit(slow.name, question, timeout=PROMPTLY_S)
+        block_until(lambda: running.status() == "running")
 
-    link.go_dark()
-    block_until(lambda: running.status() == "queued")
+        link.go_dark()
+        block_until(lambda: running.status() == "queued")
     assert cell.residency() == {}
     waiting = client.submit(model.name, model.question(1), timeout=PROMPTLY_S)
     assert waiting.status() == "queued"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deploy.local.redis_server import start_redis
-from tests.helpers.models import Mlp, Slow
+from tests.helpers.models import Array, Mlp, Slow
 from tests.helpers.stack import Process, Stack
 from tests.helpers.wait import block_until
 from warmroute import NotFound, RequestFailed
@@ -46,10 +46,12 @@ def epoch(stack: Stack, worker: Process) -> bytes | None:
     return said
 
 
-def fill(stack: Stack, model: Mlp, slow: Slow, timeout: float) -> list[tuple[Pending, Any]]:
-    """One request that runs for a second, and four that wait behind it, with their checks."""
+def fill(
+    stack: Stack, model: Mlp, slow: Slow, held: dict[str, Array], timeout: float
+) -> list[tuple[Pending, Any]]:
+    """One request that is held, and four that wait behind it, with their checks."""
     client = stack.client()
-    first = client.submit(slow.name, slow.question(1.0), timeout=timeout)
+    first = client.submit(slow.name, held, timeout=timeout)
     block_until(lambda: first.status() == "running")
     questions = [model.question(seed) for seed in range(4)]
     rest = [(client.submit(model.name, q, timeout=timeout), q) for q in questions]
@@ -64,11 +66,12 @@ def test_a_group_that_was_destroyed_is_made_again_and_every_request_ends_once(
 ) -> None:
     """F33. Entries are delivered again, and each is answered, also the one that ran."""
     before, stream = epoch(cell, worker), cell.keys.work(worker.name)
-    sent = fill(cell, model, slow, timeout=PROMPTLY_S)
-    (group,) = cell.redis.xinfo_groups(stream)
-    buried = cell.redis.xlen(cell.keys.dead_letters)
+    with slow.holding() as held:
+        sent = fill(cell, model, slow, held, timeout=PROMPTLY_S)
+        (group,) = cell.redis.xinfo_groups(stream)
+        buried = cell.redis.xlen(cell.keys.dead_letters)
 
-    assert cell.redis.xgroup_destroy(stream, group["name"]) == 1
+        assert cell.redis.xgroup_destroy(stream, group["name"]) == 1
 
     assert all(right(pending.result(timeout=PROMPTLY_S)) for pending, right in sent)
     assert epoch(cell, worker) not in (None, before)
@@ -81,9 +84,10 @@ def test_a_work_stream_that_was_deleted_is_made_again_and_its_requests_fail_at_o
     """F32. Their entries are all there was of their questions: those that wait are told to send
     them again long before their deadlines, and no later request notices."""
     before = epoch(cell, worker)
-    (_, *lost) = fill(cell, model, slow, timeout=LONG_S)
+    with slow.holding() as held:
+        (_, *lost) = fill(cell, model, slow, held, timeout=LONG_S)
 
-    assert cell.redis.delete(cell.keys.work(worker.name)) == 1
+        assert cell.redis.delete(cell.keys.work(worker.name)) == 1
 
     question = model.question(99)
     said = cell.client().infer(model.name, question, timeout=PROMPTLY_S)
