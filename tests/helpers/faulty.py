@@ -31,6 +31,11 @@ class Faulty:
     proxy: Proxy
     cell: Cell
     epoch: str
+    patch: pytest.MonkeyPatch
+
+    def be_patient(self) -> None:
+        """From now on a Redis that is slow is no fault: this machine may be slow."""
+        _wait_for_redis(self.patch, 60.0)
 
     async def config(self, **settings: Any) -> None:
         for name, value in settings.items():
@@ -86,14 +91,17 @@ async def says(gateway: RunningGateway, word: str) -> bool:
     return word in str((await gateway.infer())[2])
 
 
+def _wait_for_redis(patch: pytest.MonkeyPatch, timeout_s: float) -> None:
+    for module in (channel, connection):
+        patch.setattr(module, "COMMAND_TIMEOUT_S", timeout_s)
+        patch.setattr(module, "CONNECT_TIMEOUT_S", timeout_s)
+
+
 @asynccontextmanager
 async def faulty_gateway(
     redis_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Faulty]:
-    """One that is served. Its patience with Redis is short."""
-    for module in (channel, connection):
-        monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", TIMEOUT_S)
-        monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", TIMEOUT_S)
+    """One that was served. From then on its patience with Redis is short."""
     for module in (waiters, ingress, outbox):
         monkeypatch.setattr(module, "BLOCK_MS", 100)
     cell = open_cell(redis_url, "faulty")
@@ -102,7 +110,8 @@ async def faulty_gateway(
         url = proxy.url.replace("redis://", f"redis://{USER}:secret@")
         async with running_gateway(cell, publish_nothing(folder), url) as gateway:
             epoch = await cell.worker("w1", holds=[await gateway.ref()], lease_ms=600_000)
-            made = Faulty(gateway, proxy, cell, epoch)
+            made = Faulty(gateway, proxy, cell, epoch, monkeypatch)
             assert await made.served()
+            _wait_for_redis(monkeypatch, TIMEOUT_S)
             yield made
     await cell.close()

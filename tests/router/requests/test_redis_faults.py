@@ -168,6 +168,7 @@ async def test_a_script_that_blocks_redis_is_503(faulty: Faulty) -> None:
 
 async def test_lost_scripts_are_sent_again(faulty: Faulty) -> None:
     """Nobody notices."""
+    faulty.be_patient()
     for _ in range(3):
         await faulty.cell.client.script_flush()
         assert await faulty.served()
@@ -186,6 +187,7 @@ async def test_too_many_clients_of_redis_are_told_of(faulty: Faulty) -> None:
 
 async def test_who_waits_for_a_cold_model_is_told_what_redis_refuses(faulty: Faulty) -> None:
     """The request was parked before: its 504 says why nothing more is known of it."""
+    faulty.be_patient()
     await faulty.cell.client.delete(
         faulty.cell.keys.holders(await faulty.gateway.ref()), faulty.cell.keys.holds("w1")
     )
@@ -201,6 +203,7 @@ async def test_who_waits_for_a_cold_model_is_told_what_redis_refuses(faulty: Fau
 
 async def test_a_far_redis_is_slow_and_right(faulty: Faulty) -> None:
     """With some 50 ms on each way requests share round trips, and all are answered."""
+    faulty.be_patient()
     faulty.proxy.latency_s, faulty.proxy.jitter_s = 0.05, 0.025
     calls = [asyncio.create_task(faulty.gateway.infer()) for _ in range(100)]
     await wait_until(lambda: faulty.gateway.waiting == 100)
