@@ -131,7 +131,7 @@ async def test_all_followers_share_one_read(
         await write_many(cell, 3)
         for follower in followers:
             assert numbers(await follower.take(3)) == [0, 1, 2]
-        assert under_way == [1]
+        await wait_until(lambda: under_way == [1])
     await wait_until(lambda: len(gateway.context.followers) == 0)
 
 
