@@ -31,7 +31,9 @@ from tests.helpers.wait import wait_until
 @pytest.fixture
 async def gateway(cell: Cell, tmp_path: Path) -> AsyncIterator[RunningGateway]:
     """A gateway to follow."""
-    async with running_gateway(cell, publish_nothing(tmp_path)) as running:
+    # It bears with followers that read slowly for as long as this machine takes.
+    env = {"WARMROUTE_BODY_S": "600"}
+    async with running_gateway(cell, publish_nothing(tmp_path), **env) as running:
         yield running
 
 

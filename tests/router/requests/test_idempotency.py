@@ -15,7 +15,6 @@ from shared.envelope import Envelope, Outcome, pack
 from shared.errors import Cancelled, Expired, Gone, InvalidInput, KeyReused
 from tests.helpers.calls import checked
 from tests.helpers.factories import REF, tensor
-from tests.helpers.wait import wait_until
 
 ANSWER = Outcome([tensor(np.ones((1, 2), "<f4"), "y")])
 ENVELOPE = Envelope([tensor(np.zeros((1, 2), "<f4"))])
