@@ -63,7 +63,7 @@ for i = first, #ARGV, count do
     redis.call('XDEL', INGRESS, item.ingress)
     redis.call('XACK', INGRESS, DOOR_GROUP, item.ingress)
   end
-  out[#out + 1] = {status, where or '', entry or '', tostring(item.deadline), tostring(wait or 0)}
+  out[#out + 1] = {status, where or '', entry or '', text_of(item.deadline), text_of(wait or 0)}
 end
 write_counted()
 return out

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
+import pytest
+
 from shared.scripts import CHUNK
 from tests.helpers.cell import LEASE_MS, MAX_ATTEMPTS, Cell, open_cell
 from tests.helpers.factories import OTHER_REF, REF, kept, placing
@@ -168,12 +170,23 @@ async def test_an_entry_that_was_cancelled_is_not_moved(cell: Cell) -> None:
     assert await cell.exists(cell.keys.parked(REF)) == []
 
 
-async def test_garbage_in_a_work_stream_blocks_no_request(cell: Cell) -> None:
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"foo": "bar"},
+        {"id": "x", "model": REF, "body": "", "deadline": "nan"},
+        {"id": "x", "model": REF, "body": "", "deadline": "1e400"},
+        {"id": "x", "model": REF, "body": "", "deadline": "9000000", "attempts": "nan"},
+    ],
+)
+async def test_garbage_in_a_work_stream_blocks_no_request(
+    cell: Cell, written: dict[str, str]
+) -> None:
     """Somebody wrote there who must not. It becomes a dead letter; requests and workers go on."""
     cell.scripts.now_ms = 1_000_000
     for name in ("w1", "w2"):
         await cell.worker(name, holds=[REF])
-    await cell.client.xadd(cell.keys.work("w1"), {"foo": "bar"})
+    await cell.client.xadd(cell.keys.work("w1"), dict(written))
     await cell.place(placing(), placing())
     cell.scripts.now_ms += 10_000
     assert {(await cell.reap())[0] for _ in range(2)} == {"w1", "w2"}

@@ -206,7 +206,7 @@ COPIES = [
         "lib/copies", "place heartbeat",
         ("any_queue_is_too_long", "and wait > first_answer then", "then"),
         ("no_queue_is_too_long", "and wait > first_answer then", "and false then"),
-        ("a_holder_has_time", "if facts(holder).spare > 0 and rank", "if false and rank"),
+        ("a_holder_has_time", "return facts(holder).spare > 0 and", "return false and"),
         ("it_looks_again_at_once",
          "redis.call('SET', k('no_capacity', ref), worker, 'PX', LOOK_AGAIN_MS)", ""),
     ),

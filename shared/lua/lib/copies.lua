@@ -23,16 +23,18 @@ local function one_has_time(now)
   return has_one
 end
 
+local function has_time_for(ref, holder) return facts(holder).spare > 0 and rank_of(holder, ref) == 0 end
+
 -- `queued` requests wait on the least loaded holder: order another copy if no holder has time for them
 -- and a worker that has could answer sooner. In one call this is checked again at twice the queue.
 local function scale_out(ref, worker, queued, now)
   if queued < math.max(SCALE_OUT_FROM, 2 * (looked[ref] or 0)) then return end
   looked[ref] = queued
   local wait = wait_on(worker, queued)
-  if wait <= 0 or looks >= MOST_LOOKS or not could_be_more(ref, now) then return end
+  if wait <= 0 or has_time_for(ref, worker) or looks >= MOST_LOOKS or not could_be_more(ref, now) then return end
   looks = looks + 1
   for _, holder in ipairs(live_holders(ref, now)) do
-    if facts(holder).spare > 0 and rank_of(holder, ref) == 0 then return end
+    if has_time_for(ref, holder) then return end
   end
   local first_answer, rank
   if one_has_time(now) then

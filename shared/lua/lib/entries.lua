@@ -12,6 +12,8 @@ local function take_entry(stream, entry, ref)
   return true
 end
 
+local function whole_number(text) return tonumber(string.match(text or '', '^%d+$')) end
+
 -- The request of an entry, as an item for place_item that moves it; its record may have more flags than
 -- its entry (hand_over). An entry that `place` did not write becomes a dead letter: nil.
 local function moving(flat, stream, entry)
@@ -24,7 +26,7 @@ local function moving(flat, stream, entry)
       table.insert(item.carried, flat[i + 1])
     end
   end
-  item.attempts, item.deadline = tonumber(item.attempts), tonumber(item.deadline)
+  item.attempts, item.deadline = whole_number(item.attempts), whole_number(item.deadline)
   local whole = item.id and item.model and item.body and item.attempts and item.deadline
   if not whole or #item.carried > 2 * CARRIED_MAX then
     redis.call('XDEL', stream, entry)

@@ -5,7 +5,7 @@
 local function add(stream, item)
   local carried = item.carried or {}
   return redis.call('XADD', stream, '*', 'id', item.id, 'model', item.model, 'deadline',
-    item.deadline, 'reply', item.reply, 'flags', item.flags, 'attempts', item.attempts, 'body',
+    text_of(item.deadline), 'reply', item.reply, 'flags', item.flags, 'attempts', text_of(item.attempts), 'body',
     item.body, unpack(carried))
 end
 

@@ -7,7 +7,7 @@ local PASSING = {expired = true, cancelled = true, overloaded = true, unavailabl
   quarantined = true, changed_meanwhile = true, store_unavailable = true, disk_full = true}
 
 local function reply(gateway, id, status, worker, cold, outcome)
-  return redis.call('XADD', k('replies', gateway), 'NOMKSTREAM', 'MAXLEN', '~', REPLIES_MAX, '*',
+  return redis.call('XADD', k('replies', gateway), 'NOMKSTREAM', 'MAXLEN', '~', text_of(REPLIES_MAX), '*',
     'id', id, 'status', status, 'worker', worker, 'cold', cold, 'outcome', outcome)
 end
 
