@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from shared.repository import Repository, publish
 WIDTH = 16
 Array = np.ndarray
 _serial = itertools.count(1)
+HELD = 1 << 40  # steps; so many are taken only until the gate is open
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,33 @@ class Slow:
 
     name: str
     step_s: float
+    gate: Path
 
     def question(self, seconds: float) -> dict[str, Array]:
         """Inputs that keep one thread of this machine busy for about so long."""
         return {"steps": np.array([max(1, round(seconds / self.step_s))], np.int64)}
 
+    @contextmanager
+    def holding(self) -> Iterator[dict[str, Array]]:
+        """Inputs that keep a thread busy until the end of the block, however slow the machine is:
+        what a test sees within the block it sees while the request runs."""
+        self._open_gate(False)
+        try:
+            yield {"steps": np.array([HELD], np.int64)}
+        finally:
+            self._open_gate(True)
+
+    def _open_gate(self, yes: bool) -> None:
+        with self.gate.open("r+b") as file:  # written in place: it is mapped while it is read
+            file.write(bytes([yes]))
+
 
 def publish_slow(repository: Repository, folder: Path) -> Slow:
     """Publish a model that takes as long as it is asked to."""
     name = f"slow-{next(_serial)}"
-    file = folder / f"{name}.pt"
-    script, step_s = _slow_script()
-    file.write_bytes(script)
+    file, gate = folder / f"{name}.pt", folder / f"{name}.gate"
+    gate.write_bytes(b"\1")
+    file.write_bytes(_slow_script(gate).save_to_buffer())
     manifest = Manifest(
         name=name,
         version=1,
@@ -106,7 +123,7 @@ def publish_slow(repository: Repository, folder: Path) -> Slow:
     )
     publish(repository, manifest, {"model.pt": file})
     file.unlink()
-    return Slow(name, step_s)
+    return Slow(name, _step_s(), gate)
 
 
 @dataclass(frozen=True)
@@ -159,29 +176,34 @@ class _Picky(_Mlp):
 
 
 class _Slow(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, gate: str) -> None:
         super().__init__()
         self.matrix = nn.Parameter(torch.eye(256))
+        self.gate = gate
 
     def forward(self, steps: Tensor) -> Tensor:
         state: Tensor = self.matrix
-        done = torch.zeros_like(steps)
+        held = int(steps.item()) == 1099511627776
         for _ in range(int(steps.item())):
+            if held and bool(torch.from_file(self.gate, False, 1, dtype=torch.uint8).item()):
+                break
             state = torch.tanh(state @ self.matrix)
-            done = done + 1
-        return done + (state[0, 1] * 0).to(torch.int64)
+        return steps + (state[0, 1] * 0).to(torch.int64)
+
+
+def _slow_script(gate: Path) -> torch.jit.ScriptModule:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(_Slow(str(gate)).eval())
 
 
 @cache
-def _slow_script() -> tuple[bytes, float]:
-    """The scripted loop, and the seconds that one of its steps takes here on one thread."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        module = torch.jit.script(_Slow().eval())
+def _step_s() -> float:
+    """The seconds that one step of the loop takes here on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return module.save_to_buffer(), _seconds_per_step(module)
+        return _seconds_per_step(_slow_script(Path("none")))
     finally:
         torch.set_num_threads(threads)
 
