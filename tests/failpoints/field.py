@@ -66,6 +66,11 @@ class Field:
         self._serving = self.shown("incarnation")
         return self.stack.device_pid(self.worker)
 
+    def parents(self) -> set[int]:
+        """The gateways, and the parent of the worker."""
+        there = (self.safe, self.worker, *([self._gateway] if self._gateway else []))
+        return {process.child.pid for process in there}
+
     def kill_device(self) -> int:
         """`kill -9` of the device process; its pid."""
         pid = self.stack.kill_device(self.worker)
