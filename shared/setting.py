@@ -23,26 +23,31 @@ from shared.repository.options import options_of
 
 MIB = 1 << 20
 SIZES = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+HIGHEST = {"s": 30 * 86400.0}  # by unit: longer is a slip of the unit
+MOST = 2.0**53  # of anything else: Lua and JSON have no larger whole numbers
 
 
-def setting(env: str, default: Any, doc: str, *, low: float = 0, unit: str = "") -> Any:
-    """A field read from `env`; numbers below `low` are refused."""
-    meta = {"env": env, "doc": doc, "low": low, "unit": unit}
+def setting(
+    env: str, default: Any, doc: str, *, low: float = 0, high: float | None = None, unit: str = ""
+) -> Any:
+    """A field read from `env`; numbers below `low` or above `high` are refused."""
+    most = HIGHEST.get(unit, MOST) if high is None else high
+    meta = {"env": env, "doc": doc, "low": low, "high": most, "unit": unit}
     return dataclasses.field(default=default, metadata=meta)
 
 
-def convert(kind: type, text: str, low: float) -> Any:
+def convert(kind: type, text: str, low: float, high: float) -> Any:
     """The value of a variable; ValueError says what is wrong with it."""
     if kind is str:
         return text
     try:
-        value = kind(text if is_plain(text) else "")
+        value = kind(text if is_plain(text) and "nan" not in text.lower() else "")
     except ValueError:
         raise ValueError(f"{text!r} is not {'an integer' if kind is int else 'a number'}") from None
-    if not low <= value < float("inf"):
-        raise ValueError(
-            f"{text} is below the least value {low:g}" if value < low else "not finite"
-        )
+    if value < low:
+        raise ValueError(f"{text} is below the least value {low:g}")
+    if value > high:
+        raise ValueError(f"{text} is above the highest value {high:.15g}")
     return value
 
 
@@ -71,12 +76,12 @@ class CellConfig:
     )  # fmt: skip
     s3_requester_pays: int = setting(
         "S3_REQUESTER_PAYS", 0, "1 accepts that the owner of the credentials pays for requests, "
-        "as some buckets demand.",
+        "as some buckets demand.", high=1,
     )  # fmt: skip
     cell: str = setting("WARMROUTE_CELL", "warmroute", "Prefix and hash tag of every key.")
     lease_s: float = setting(
         "WARMROUTE_LEASE_S", 10.0, "How long a silent worker or gateway counts as alive: shorter "
-        "detects failures sooner, longer tolerates pauses.", low=1, unit="s",
+        "detects failures sooner, longer tolerates pauses.", low=1, high=3600, unit="s",
     )  # fmt: skip
     shared_memory: str = setting(
         "WARMROUTE_SHARED_MEMORY", "/dev/shm", "Folder in memory for large tensors of callers that "
@@ -90,7 +95,7 @@ class CellConfig:
     )
     strict: int = setting(
         "WARMROUTE_STRICT", 0, "1 refuses to start on a Redis whose settings cannot keep what was "
-        "accepted; 0 only warns.",
+        "accepted; 0 only warns.", high=1,
     )  # fmt: skip
 
     @property
@@ -134,7 +139,8 @@ def read(cls: type[Config], env: Mapping[str, str]) -> Config:
         if env.get(name, "") == "":
             continue
         try:
-            values[field.name] = convert(types[field.name], env[name], field.metadata["low"])
+            limits = field.metadata["low"], field.metadata["high"]
+            values[field.name] = convert(types[field.name], env[name], *limits)
         except ValueError as error:
             faults.append(f"{name}: {error}")
     config = cls(**values)

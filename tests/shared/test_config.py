@@ -83,10 +83,12 @@ def test_what_is_missing_is_a_fault_too() -> None:
     [("WARMROUTE_LEASE_S", "nan"), ("WARMROUTE_LEASE_S", "inf"), ("WARMROUTE_LEASE_S", "-1"),
      ("WARMROUTE_MAX_QUEUE", "0"), ("WARMROUTE_MAX_BODY_BYTES", "-5"), ("PORT", "-1"),
      ("WARMROUTE_TIMEOUT_S", "1e999"), ("WARMROUTE_MAX_PARKED", "ten"),
-     ("WARMROUTE_MAX_QUEUE", "1_0"), ("WARMROUTE_LEASE_S", "\u0661\u0660")],
+     ("WARMROUTE_MAX_QUEUE", "1_0"), ("WARMROUTE_LEASE_S", "\u0661\u0660"),
+     ("WARMROUTE_LEASE_S", "1e12"), ("WARMROUTE_CATALOG_TTL_S", "1e12"), ("PORT", "65536"),
+     ("WARMROUTE_KEPT_BYTES", "1" + 30 * "0"), ("WARMROUTE_STRICT", "2")],
 )  # fmt: skip
 def test_a_number_out_of_range_is_a_fault(name: str, value: str) -> None:
-    """Not a number, infinite, below the least value."""
+    """Not a number, infinite, below the least value or above the highest; that one is named."""
     assert name in faults(RouterConfig, **{name: value})
 
 
@@ -104,9 +106,11 @@ def test_a_cell_that_would_make_no_keys_is_a_fault(cell: str) -> None:
     assert "WARMROUTE_CELL" in faults(CellConfig, WARMROUTE_CELL=cell)
 
 
-def test_a_port_that_does_not_exist_is_a_fault() -> None:
-    """Told here, instead of by the listening socket."""
-    assert "PORT" in faults(RouterConfig, PORT="65536")
+def test_a_fault_names_the_limit() -> None:
+    """A way out, before a socket or Redis complains of something else."""
+    message = faults(RouterConfig, PORT="65536", WARMROUTE_LEASE_S="86400")
+    assert "PORT: 65536 is above the highest value 65535" in message
+    assert "WARMROUTE_LEASE_S: 86400 is above the highest value 3600" in message
 
 
 def test_a_default_deadline_over_the_longest_allowed_is_a_fault() -> None:
