@@ -94,6 +94,8 @@ class HeartbeatThread:
         self._turning = self._main.call_later(TURN_S, self._turn)
 
     def _on_answer(self, answer: str, epoch: str) -> None:
+        if self._stopping.is_set():
+            return  # it was on its way when this worker began to leave
         if self._acting is None or self._acting.done():
             self._acting = self._main.create_task(self._act_on(answer, epoch))
 
@@ -161,28 +163,29 @@ class HeartbeatThread:
             pause = min(left, self._every_s)  # news are not waited for here
             if self._order is not None:
                 await asyncio.wait([self._order], timeout=pause)
-            elif lists := self._orders.lists() if self._orders else []:
-                await self._read(channel, lists, left)
-            else:
+            elif self._orders is None or not await self._read(self._orders, channel, left):
                 await asyncio.sleep(pause)
 
-    async def _read(self, channel: Channel, lists: list[str], left: float) -> None:
-        assert self._orders is not None
-        block = self._orders.block_s(left)
-        self._orders.waiting = True
+    async def _read(self, orders: Orders, channel: Channel, left: float) -> bool:
+        """Whether there was a list to read."""
+        orders.waiting = True  # before the look: who closes then waits for the end of this read
         try:
+            if not (lists := orders.lists()):
+                return False
+            block = orders.block_s(left)
             async with asyncio.timeout(block + self._answer_s):
                 with redis_errors():
                     found = await channel.execute_command("BLPOP", *lists, f"{block:.3f}")
             if found:
-                self._order = self._on_main(self._orders.take(found[0].decode(), found[1]))
+                self._order = self._on_main(orders.take(found[0].decode(), found[1]))
                 self._order.add_done_callback(self._order_taken)
         except Unavailable as error:
             if refuses_data(error):
                 log.error("orders cannot be read: %s", error.message)
             await asyncio.sleep(self._due - clock.monotonic())
         finally:
-            self._orders.waiting = self._order is not None
+            orders.waiting = self._order is not None
+        return True
 
     def _order_taken(self, _: asyncio.Future[None]) -> None:
         self._order = None

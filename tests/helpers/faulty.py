@@ -14,6 +14,8 @@ import pytest
 from router.requests import waiters
 from router.stream import ingress, outbox
 from shared import channel, connection
+from shared.location import Address
+from shared.scripts import Scripts
 from tests.helpers.cell import Cell, open_cell
 from tests.helpers.gateway import RunningGateway, answer_all, publish_nothing, running_gateway
 from tests.helpers.proxy import Proxy
@@ -31,6 +33,14 @@ class Faulty:
     proxy: Proxy
     cell: Cell
     epoch: str
+    patch: pytest.MonkeyPatch
+
+    def be_impatient(self) -> None:
+        """From now on the gateway waits for Redis for a moment only. (A slow machine may take
+        longer than that, so only tests of silence say it.)"""
+        for module in (channel, connection):
+            self.patch.setattr(module, "COMMAND_TIMEOUT_S", TIMEOUT_S)
+            self.patch.setattr(module, "CONNECT_TIMEOUT_S", TIMEOUT_S)
 
     async def config(self, **settings: Any) -> None:
         for name, value in settings.items():
@@ -86,23 +96,31 @@ async def says(gateway: RunningGateway, word: str) -> bool:
     return word in str((await gateway.infer())[2])
 
 
+class Patient(channel.Channel):
+    """The way of a test itself to Redis: it waits as long as it takes, whatever gateways do."""
+
+    async def _open(self, at: Address) -> channel._Link:
+        link = await super()._open(at)
+        link._liveness.left_s = lambda now, timeout_s: timeout_s  # type: ignore[method-assign]
+        return link
+
+
 @asynccontextmanager
 async def faulty_gateway(
     redis_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Faulty]:
-    """One that is served. Its patience with Redis is short."""
-    for module in (channel, connection):
-        monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", TIMEOUT_S)
-        monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", TIMEOUT_S)
+    """One that is served."""
     for module in (waiters, ingress, outbox):
         monkeypatch.setattr(module, "BLOCK_MS", 100)
     cell = open_cell(redis_url, "faulty")
+    cell.channel = Patient(redis_url, cell.name)
+    cell.scripts = Scripts(cell.channel, cell.keys)
     await add_user(cell)
     async with Proxy.to(redis_url) as proxy:
         url = proxy.url.replace("redis://", f"redis://{USER}:secret@")
         async with running_gateway(cell, publish_nothing(folder), url) as gateway:
             epoch = await cell.worker("w1", holds=[await gateway.ref()], lease_ms=600_000)
-            made = Faulty(gateway, proxy, cell, epoch)
+            made = Faulty(gateway, proxy, cell, epoch, monkeypatch)
             assert await made.served()
             yield made
     await cell.close()

@@ -123,13 +123,14 @@ async def test_callers_that_come_together_share_one_connection(cell: Cell) -> No
 
 async def test_a_silent_server_is_given_up(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call ends with a timeout, and the next one opens a new connection."""
-    monkeypatch.setattr(module, "COMMAND_TIMEOUT_S", 0.1)
     async with Proxy.to(cell.url) as proxy:
         channel = Channel(proxy.url)
         await channel.execute_command("PING")
         proxy.silent = True
-        with pytest.raises(redis.exceptions.TimeoutError):
-            await channel.execute_command("PING")
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "COMMAND_TIMEOUT_S", 0.1)
+            with pytest.raises(redis.exceptions.TimeoutError):
+                await channel.execute_command("PING")
         proxy.silent = False
         assert await channel.execute_command("PING") == b"PONG"
         await channel.aclose()

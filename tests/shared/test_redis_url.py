@@ -109,7 +109,7 @@ async def kinds_of_connection(url: str) -> list[bool]:
     await client.aclose()
 
     def of_rq() -> bool:
-        with redis.Redis.from_url(url, protocol=2, socket_connect_timeout=3) as rq:
+        with redis.Redis.from_url(url, protocol=2, socket_connect_timeout=30) as rq:
             return bool(rq.ping())
 
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -82,3 +84,27 @@ async def test_a_worker_that_closes_does_not_wait_for_the_end_of_its_read(restin
     await wait_until(lambda: resting.orders.waiting)
     await resting.orders.close()
     assert not resting.orders.waiting and resting.loads == []
+
+
+async def test_a_read_that_begins_as_a_worker_closes_is_waited_for(
+    resting: Resting, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which lists to read was settled, and nothing was asked of Redis yet: such a read took the
+    next order with it."""
+    looked, go, lists = threading.Event(), threading.Event(), resting.orders.lists
+
+    def slow() -> list[str]:
+        found = lists()
+        looked.set()
+        assert go.wait(20)
+        return found
+
+    monkeypatch.setattr(resting.orders, "lists", slow)
+    await cell.client.rpush(cell.keys.orders("w1"), "")  # ends the read under way
+    await wait_until(looked.is_set)
+    closing = asyncio.create_task(resting.orders.close())
+    await wait_until(lambda: closing.done() or cell.client.exists(cell.keys.orders("w1")))
+    assert not closing.done()
+    go.set()
+    await closing
+    assert not resting.orders.waiting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,7 +142,13 @@ def test_following_says_at_once_that_no_gateway_answers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Once, and goes on for a while before it gives up."""
-    monkeypatch.setattr("warmroute.events.PATIENCE_S", 0.6)
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr("warmroute.events.time", clock)
     assert main(["events", "--follow", "--url", "http://127.0.0.1:9"]) == 1
     asking, gave_up = capsys.readouterr().err.splitlines()
     assert asking.endswith("; retrying") and gave_up == asking.removesuffix("; retrying")

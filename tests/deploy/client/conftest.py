@@ -78,7 +78,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     thread.start()
     yield made
     made.call_soon_threadsafe(made.stop)
-    thread.join(10)
+    thread.join(60)
     made.close()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,7 +81,9 @@ def test_without_a_gateway_following_ends_in_the_end(
     stub: Stub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what was wrong last: it is full, or hangs up at once."""
-    monkeypatch.setattr(module, "PATIENCE_S", 0.1)
+    now = SimpleNamespace(monotonic=lambda: 100.0 * len(stub.seen), sleep=time.sleep)
+    monkeypatch.setattr(module, "time", now)
+    monkeypatch.setattr(module, "PATIENCE_S", 150.0)  # two requests
 
     async def full(request: web.Request) -> web.Response:
         headers = {"Retry-After": "1"}
@@ -88,7 +92,7 @@ def test_without_a_gateway_following_ends_in_the_end(
     stub.answer("GET", "/v2/events", full)
     with pytest.raises(Overloaded, match="limit of 100"):
         next(client.events(follow=True))
-    assert len(stub.seen) > 1
+    assert len(stub.seen) == 2
 
     async def hang_up(request: web.Request) -> web.Response:
         assert request.transport is not None

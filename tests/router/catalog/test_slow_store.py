@@ -45,7 +45,7 @@ async def test_nobody_waits_longer_than_its_deadline(
     patient = asyncio.create_task(catalog.resolve(NAME, version))
     with pytest.raises(SlowStore, match=NAME):
         await catalog.resolve(NAME, version, within_s=0.05)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     repository.let_go()
     assert (await patient).ref.name == NAME
     assert catalog.fresh(NAME, version) is not None
@@ -143,7 +143,7 @@ async def test_a_request_that_must_not_wait_is_told_to_come_again(
     for _ in range(20):
         with pytest.raises(Unavailable, match=NAME):
             await catalog.at_hand(NAME, LATEST, 0.0, 60.0)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert repository.calls.total() <= 1
     repository.let_go()
 
@@ -156,17 +156,25 @@ async def test_a_request_that_must_not_wait_is_told_to_come_again(
     await wait_until(has_it)
 
 
+class Once(set[str]):
+    """Names that are slow the first time that they are asked for."""
+
+    def __contains__(self, name: object) -> bool:
+        found = super().__contains__(name)
+        self.discard(str(name))
+        return found
+
+
 @pytest.mark.parametrize("version", [LATEST, 1])
 async def test_a_look_that_hangs_is_made_again_and_the_first_answer_holds(
     repository: SlowRepository, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For all who share it: the store is quick again, and one connection stays dead."""
     monkeypatch.setattr(slots, "AGAIN_AFTER_S", 0.1)
-    repository.slow = {NAME}
+    repository.slow = Once({NAME})
     catalog = Catalog(repository, 60)
     first = asyncio.create_task(catalog.resolve(NAME, version))
     await wait_until(lambda: bool(repository.waiting))
-    repository.slow = set()
     assert (await catalog.resolve(NAME, version)).ref.name == NAME
     assert (await first).ref.name == NAME and repository.waiting == [NAME]
 

@@ -6,13 +6,20 @@ import asyncio
 
 import pytest
 
-from router.catalog import catalog as module
+from router.catalog import catalog, look, newest
 from router.catalog.catalog import PATIENCE_S
 from shared.errors import NotFound, StoreUnavailable
 from tests.helpers.cell import Cell
 from tests.helpers.repository import FakeRepository
 from tests.helpers.versions import NAME, World, away, world_of
 from tests.helpers.wait import wait_until
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read of the repository is waited for until it ends: it is not slow here."""
+    for module in (catalog, look, newest):
+        monkeypatch.setattr(module, "READ_S", 60.0)
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ async def test_the_first_request_after_a_pause_sees_what_is_new(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not the second; explicit versions too: one that is deleted is not answered once more."""
-    monkeypatch.setattr(module, "GRACE_S", 0.01)
+    monkeypatch.setattr(catalog, "GRACE_S", 0.01)
     for version in (1, 2):
         await world.load(world.push(version))
     assert await world.served() == 2

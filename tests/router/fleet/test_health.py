@@ -13,6 +13,7 @@ from shared.channel import Channel
 from shared.service import Loop, Supervisor
 from tests.helpers.cell import Cell
 from tests.helpers.proxy import Proxy
+from tests.helpers.wait import wait_until
 
 
 async def test_a_redis_that_says_nothing_does_not_keep_a_probe_waiting(
@@ -26,7 +27,7 @@ async def test_a_redis_that_says_nothing_does_not_keep_a_probe_waiting(
         monkeypatch.setattr(module, "PING_S", 0.1)
         proxy.swallow()
         assert (await health.document())["error"] == "Redis did not answer in time"
-        assert proxy.lost
+        await wait_until(lambda: proxy.lost)
         await channel.aclose()
 
 

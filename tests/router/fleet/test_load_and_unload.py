@@ -96,8 +96,11 @@ async def test_a_model_that_was_refused_by_all_says_if_it_can_ever_fit(
     assert ("the largest budget of a worker is 50" in answer[2]["error"]) == (status == 507)
 
 
-async def test_a_load_is_waited_for_until_the_callers_deadline(fleet: Fleet) -> None:
+async def test_a_load_is_waited_for_until_the_callers_deadline(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By parameter or header, the smaller; then 504, and the load goes on."""
+    monkeypatch.setattr(model_control, "LAST_LOOK_S", 60.0)
     await fleet.worker()
     body = {"parameters": {"timeout": 50_000}}
     status, headers, said = await fleet.ask("POST", LOAD, body, **{"Warmroute-Timeout": "30"})

@@ -123,7 +123,7 @@ async def test_what_one_member_has_in_another_form_hides_no_other(cell: Cell) ->
     await cell.worker("w2", holds=[REF])
     await cell.client.sadd(keys.holds("w2"), "no-ref", "a:b:c", b"\xff")
     await beat(cell, "w1", epoch, copies={"no-ref": ["disk", 1, 2, 3]})
-    await cell.client.zadd(keys.workers, {"w3": time.time() * 1000 + 5000})
+    await cell.client.zadd(keys.workers, {"w3": time.time() * 1000 + 60_000})
     await cell.client.set(keys.worker("w3"), "another type", ex=60)
     await cell.client.sadd(keys.parked_refs, THIRD_REF, "no-ref")
     for key in (keys.holders(OTHER_REF), keys.parked(THIRD_REF)):

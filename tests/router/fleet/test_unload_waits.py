@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from router.fleet import model_control
 from tests.helpers.cell import Cell
 from tests.helpers.fleet import Fleet, fleet_of, publish_made_up
 
@@ -15,8 +16,11 @@ UNLOAD = "/v2/repository/models/bert/unload"
 
 
 @pytest.fixture
-async def fleet(cell: Cell, tmp_path: Path) -> AsyncIterator[Fleet]:
-    """A gateway whose repository has `bert`."""
+async def fleet(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Fleet]:
+    """A gateway whose repository has `bert`. It waits for what Redis says, also past a deadline."""
+    monkeypatch.setattr(model_control, "LAST_LOOK_S", 60.0)
     publish_made_up(tmp_path, "bert")
     async with fleet_of(cell, tmp_path) as made:
         yield made

@@ -15,7 +15,6 @@ from shared.envelope import Envelope, Outcome, pack
 from shared.errors import Cancelled, Expired, Gone, InvalidInput, KeyReused
 from tests.helpers.calls import checked
 from tests.helpers.factories import REF, tensor
-from tests.helpers.wait import wait_until
 
 ANSWER = Outcome([tensor(np.ones((1, 2), "<f4"), "y")])
 ENVELOPE = Envelope([tensor(np.zeros((1, 2), "<f4"))])
@@ -123,9 +122,10 @@ async def test_who_hangs_up_with_a_key_takes_nothing_back(parts) -> None:
 async def test_the_deadline_of_who_joined_ends_only_its_own_waiting(parts) -> None:
     """The request goes on for the others."""
     first = await parts.dispatch.submit(call())
-    hasty = await parts.dispatch.submit(call(timeout_s=0.01))
+    hasty = await parts.dispatch.submit(call())
     waiting = asyncio.create_task(parts.dispatch.answer(hasty))
-    await wait_until(parts.waiters.expire_once)
+    parts.waiters.set_deadline(hasty.future, asyncio.get_running_loop().time())
+    assert await parts.waiters.expire_once() == 1
     with pytest.raises(Expired):
         await waiting
     await parts.dispatch.finish()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from router.requests.call import Call
+from router.requests.call import Call, Ticket
 from router.requests.dispatch import Dispatch
 from router.requests.shared_memory import GatewaySharedMemory
 from shared.channel import Channel
@@ -47,7 +47,6 @@ class Far:
         )  # fmt: skip
 
     async def lose_the_next_answer(self) -> None:
-        await self.cell.place()  # Redis knows the script: the next answer is not NOSCRIPT
         await self.channel.execute_command("PING")  # connected: the next command will be sent
         self.proxy.drop_answers = True
 
@@ -61,6 +60,7 @@ async def far(parts) -> AsyncIterator[Far]:
     parts.epoch = await parts.cell.worker("w1", holds=[REF])
     deadlines = Supervisor([Loop("deadlines", parts.waiters.expire_once, 0.01)])
     deadlines.start()
+    await parts.cell.place()  # Redis knows the script: what is held is not NOSCRIPT
     async with Proxy.to(parts.cell.url) as proxy:
         made = Far(parts, proxy)
         yield made
@@ -86,6 +86,16 @@ async def test_a_lost_answer_is_told_as_unknown(far: Far, keep: bool) -> None:
 
 async def _none_queued(far: Far) -> bool:
     return await far.queued() == 0
+
+
+async def _one_queued(far: Far) -> bool:
+    return await far.queued() == 1
+
+
+def pass_deadline(far: Far, ticket: Ticket) -> None:
+    """The deadline of a caller that waits is over."""
+    assert ticket.future is not None
+    far.parts.waiters.set_deadline(ticket.future, asyncio.get_running_loop().time())
 
 
 async def test_with_a_key_the_gateway_asks_again_itself(far: Far) -> None:
@@ -117,7 +127,7 @@ async def test_while_redis_is_silent_a_caller_hears_of_its_deadline(far: Far) ->
     with pytest.raises(Expired):
         await far.dispatch.submit(call(timeout_s=0.05))
     assert len(far.parts.waiters) == 0
-    assert await far.queued() == 1
+    await wait_until(lambda: _one_queued(far))
     far.proxy.release()
     await wait_until(lambda: _none_queued(far))
 
@@ -141,22 +151,18 @@ async def test_who_can_poll_is_not_told_an_end_that_redis_may_not_keep(far: Far)
 async def test_so_is_who_has_a_key_when_it_is_placed_again(far: Far) -> None:
     """The first answer was lost, the second does not come in time."""
     await far.lose_the_next_answer()
-    asking = asyncio.create_task(far.dispatch.submit(call(timeout_s=0.4, keep=True, **KEY)))
-
-    async def placed() -> bool:
-        return await far.queued() == 1
-
-    await wait_until(placed)
     far.proxy.hold = True
     with pytest.raises(OutcomeUnknown, match="before the deadline"):
-        await asking
+        await far.dispatch.submit(call(timeout_s=0.4, keep=True, **KEY))
+    await wait_until(lambda: _one_queued(far))
     far.proxy.release()
 
 
 async def test_a_deadline_is_not_held_up_by_taking_the_request_back(far: Far) -> None:
     """It was placed and waits; then Redis falls silent."""
-    ticket = await far.dispatch.submit(call(timeout_s=0.05))
+    ticket = await far.dispatch.submit(call())
     far.proxy.hold = True
+    pass_deadline(far, ticket)
     with pytest.raises(Expired, match=ticket.id):
         await far.dispatch.answer(ticket)
     far.proxy.release()
@@ -229,13 +235,13 @@ async def test_who_leaves_with_a_key_leaves_the_request(far: Far) -> None:
 
 async def test_who_heard_nothing_by_the_deadline_looks_at_the_record_first(far: Far) -> None:
     """Its reply was lost, as after an outage of Redis; the request had succeeded."""
-    submitted = call(timeout_s=0.2, **KEY)
-    ticket = await far.dispatch.submit(submitted)
+    ticket = await far.dispatch.submit(call(**KEY))
     answering = asyncio.create_task(far.dispatch.answer(ticket))
     cell = far.cell
     entries = await cell.read("w1")
     await cell.begin("w1", far.parts.epoch, entries)
     await cell.client.delete(cell.keys.replies("gw1"))  # what is written now nobody reads
     await cell.complete("w1", far.parts.epoch, entries, outcome=ANSWER)
+    pass_deadline(far, ticket)
     await answering
     assert ticket.worker == "w1"

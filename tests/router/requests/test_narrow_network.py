@@ -25,7 +25,7 @@ NARROW_BYTES_PER_S = 16_000.0
 async def faulty(
     own_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Faulty]:
-    """A gateway that is served, whose patience with Redis is short."""
+    """A gateway that is served."""
     async with faulty_gateway(own_redis.url, tmp_path, monkeypatch) as made:
         yield made
 
@@ -49,6 +49,7 @@ async def test_a_request_too_large_for_the_network_is_told_and_small_ones_are_se
     row = {"name": "x", "datatype": "FP32", "shape": [1, WIDTH], "data": [0] * WIDTH}
     body = json.dumps({"inputs": [row]}).encode()
     leases = await faulty.cell.client.zrange(faulty.cell.keys.gateways, 0, -1)
+    faulty.be_impatient()
     faulty.proxy.bytes_per_s = NARROW_BYTES_PER_S
 
     async with asyncio.timeout(30):

@@ -24,7 +24,7 @@ from tests.helpers.wait import wait_until
 async def faulty(
     own_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Faulty]:
-    """One that is served. Its patience is short."""
+    """One that is served."""
     async with faulty_gateway(own_redis.url, tmp_path, monkeypatch) as made:
         yield made
 
@@ -44,6 +44,7 @@ async def is_busy(cell: Cell) -> bool:
 async def test_a_black_hole_is_503_in_time_and_not_a_hang(faulty: Faulty) -> None:
     """Nothing comes back from Redis, and no connection breaks; afterwards none is left over."""
     before = await connected(faulty.cell)
+    faulty.be_impatient()
     faulty.proxy.swallow()
     async with asyncio.timeout(20):
         await faulty.refused("Redis")
@@ -60,6 +61,7 @@ async def _at_most(cell: Cell, count: int) -> bool:
 
 async def test_answers_that_get_lost_are_told_from_requests_that_do(faulty: Faulty) -> None:
     """Only the way back is broken: what was placed may run, and its caller hears that."""
+    faulty.be_impatient()
     faulty.proxy.black_hole_back = True
     async with asyncio.timeout(20):
         status, headers, _ = await faulty.gateway.infer()
@@ -70,6 +72,7 @@ async def test_answers_that_get_lost_are_told_from_requests_that_do(faulty: Faul
 
 async def test_many_who_wait_do_not_wait_one_after_the_other(faulty: Faulty) -> None:
     """Two hundred callers hear of a dead Redis in the time of a few."""
+    faulty.be_impatient()
     faulty.proxy.swallow()
     async with asyncio.timeout(20):
         answers = await asyncio.gather(*(faulty.gateway.infer() for _ in range(200)))

@@ -7,9 +7,11 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from router.requests import cancels
 from tests.helpers.cell import Cell
 from tests.helpers.gateway import (
     BODY,
@@ -27,8 +29,11 @@ BAD = json.dumps({"inputs": []}).encode()
 
 
 @pytest.fixture
-async def gateway(cell: Cell, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    """A gateway whose model nobody holds yet."""
+async def gateway(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[RunningGateway]:
+    """A gateway whose model nobody holds yet, and which waits for what Redis says of a request."""
+    monkeypatch.setattr(cancels, "LOOK_S", 60.0)
     async with running_gateway(cell, publish_nothing(tmp_path)) as running:
         yield running
 
@@ -64,6 +69,17 @@ async def asked(gateway: RunningGateway, cell: Cell, epoch: str, **headers: str)
     entries = await cell.read("w1")
     await cell.begin("w1", epoch, entries)
     await cell.complete("w1", epoch, entries, "failed", b"model_failed oh", b"oh\nin full")
+    return await call
+
+
+async def asked_in_vain(gateway: RunningGateway) -> tuple[int, dict[str, str], Any]:
+    """Ask, and let the deadline pass once the request is placed or parked."""
+    call = asyncio.create_task(gateway.infer())
+    await wait_until(lambda: gateway.waiting == 1)
+    dispatch = gateway.context.intake._dispatch
+    (ticket,) = dispatch.open_tickets()
+    assert ticket.future is not None
+    dispatch._waiters.set_deadline(ticket.future, asyncio.get_running_loop().time())
     return await call
 
 
@@ -121,7 +137,7 @@ async def test_a_deadline_that_passed_says_on_what_it_waited(
 ) -> None:
     """In the answer, in the line and under its id; and it has one line, whoever ended it."""
     await cell.worker("w1", holds=[await gateway.ref()] if held else [])
-    status, headers, document = await gateway.infer(**{"Warmroute-Timeout": "0.3"})
+    status, headers, document = await asked_in_vain(gateway)
     why = "placed on worker w1" if held else "a load of its model was ordered"
     assert status == 504 and why in document["error"]
     id = headers["Warmroute-Request-Id"]
@@ -132,7 +148,7 @@ async def test_a_deadline_that_passed_says_on_what_it_waited(
 
 async def test_a_cell_without_workers_says_so(gateway: RunningGateway, cell: Cell) -> None:
     """To who waited, to who polls, to who watches the gateway."""
-    _, _, document = await gateway.infer(**{"Warmroute-Timeout": "0.3"})
+    _, _, document = await asked_in_vain(gateway)
     assert "no worker is alive" in document["error"]
     _, headers, _ = await gateway.infer(Prefer="respond-async")
     document = await known(gateway, headers["Warmroute-Request-Id"])

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,17 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture
 async def gateway(cell: Cell, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    bounds = {
-        "WARMROUTE_HEADER_S": "0.4", "WARMROUTE_BODY_S": "0.4",
-        "WARMROUTE_MAX_BODY_BYTES": str(LIMIT), "WARMROUTE_MAX_CONNECTIONS": "600",
-    }  # fmt: skip
+    bounds = {"WARMROUTE_MAX_BODY_BYTES": str(LIMIT), "WARMROUTE_MAX_CONNECTIONS": "600"}
     async with running_gateway(cell, publish_nothing(tmp_path), **bounds) as gateway:
         yield gateway
+
+
+@pytest.fixture
+def impatient(gateway: RunningGateway) -> RunningGateway:
+    """It does not wait long for a head or a body."""
+    connections = gateway._runner.connections
+    connections.bounds = replace(connections.bounds, header_s=0.4, body_s=0.4)
+    return gateway
 
 
 async def answered(gateway: RunningGateway, sent: bytes) -> int:
@@ -48,7 +54,7 @@ async def answered(gateway: RunningGateway, sent: bytes) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(sent)
     try:
-        line = await asyncio.wait_for(reader.readline(), 10)
+        line = await asyncio.wait_for(reader.readline(), 60)
         return int(line.split()[1]) if line else 0
     except ConnectionResetError:
         return 0
@@ -68,9 +74,10 @@ async def test_a_bomb_is_not_unpacked(gateway: RunningGateway, method: str, path
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
 async def test_a_body_without_an_end_is_not_read_for_ever(
-    gateway: RunningGateway, method: str, path: str
+    impatient: RunningGateway, method: str, path: str
 ) -> None:
     """Neither one that grows, nor one that stops."""
+    gateway = impatient
     head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     statuses = await asyncio.gather(
@@ -80,8 +87,9 @@ async def test_a_body_without_an_end_is_not_read_for_ever(
     await wait_until(lambda: not gateway._runner.connections.connections)
 
 
-async def test_hundreds_of_slow_heads_hold_up_nobody(gateway: RunningGateway) -> None:
+async def test_hundreds_of_slow_heads_hold_up_nobody(impatient: RunningGateway) -> None:
     """Each sends its first byte and no more; all are closed, and a call between is answered."""
+    gateway = impatient
     opened = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(400)]
     for _, writer in opened:
         writer.write(b"G")

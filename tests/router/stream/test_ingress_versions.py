@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from router.catalog import catalog as module
+from router.catalog import catalog, look, newest
 from router.stream.ingress import Ingress
 from shared.channel import Channel
 from tests.helpers.cell import Cell
@@ -36,7 +35,9 @@ async def test_an_entry_waits_for_the_verdict_and_holds_up_no_other(
     stream: Ingress, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stays pending while a newer version of its model is tried; another model's goes on."""
-    monkeypatch.setattr(module, "GRACE_S", -1.0)
+    monkeypatch.setattr(catalog, "GRACE_S", -1.0)
+    for module in (catalog, look, newest):  # no read of the repository is slow
+        monkeypatch.setattr(module, "READ_S", 60.0)
     await world.load(world.push(1))
     assert await world.served() == 1
     new = world.push(2)
@@ -48,12 +49,13 @@ async def test_an_entry_waits_for_the_verdict_and_holds_up_no_other(
     await wait_until(lambda: world.cell.token(new))
     assert await _models(world) == {"bert"}
     await world.carry_out(new)
-    monkeypatch.setattr(module, "GRACE_S", 60.0)
-    for _ in range(100):
+    monkeypatch.setattr(catalog, "GRACE_S", 60.0)
+
+    async def taken_in() -> bool:
         await stream.run_once()
-        if NAME in await _models(world):
-            break
-        await asyncio.sleep(0.02)
+        return NAME in await _models(world)
+
+    await wait_until(taken_in)
     entries = await world.cell.stream(world.cell.keys.work("w1"))
     assert [e.fields["model"].decode() for e in entries] == [new]
 

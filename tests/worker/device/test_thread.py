@@ -9,6 +9,7 @@ import weakref
 
 import pytest
 
+from tests.helpers.wait import came_true
 from worker.device.thread import DeviceThread
 
 
@@ -45,15 +46,17 @@ async def test_a_cancelled_call_does_not_run_and_the_others_do() -> None:
 
 async def test_who_waits_when_it_closes_is_cancelled() -> None:
     """Nobody waits for ever."""
-    thread, go = DeviceThread(), threading.Event()
-    running = asyncio.ensure_future(thread.run(lambda: go.wait(20)))
+    thread = DeviceThread()
+
+    def closed() -> bool:
+        with thread._executor._shutdown_lock:
+            return thread._executor._shutdown
+
+    running = asyncio.ensure_future(thread.run(lambda: came_true(closed, 20)))
     waiting = asyncio.ensure_future(thread.run(lambda: None, (5, 1.0)))
     await asyncio.sleep(0)
-    closing = asyncio.create_task(asyncio.to_thread(thread.close))
-    await asyncio.sleep(0.01)
-    go.set()
+    await asyncio.to_thread(thread.close)
     assert await running
-    await closing
     with pytest.raises(asyncio.CancelledError):
         await waiting
 

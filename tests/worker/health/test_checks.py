@@ -46,8 +46,12 @@ async def test_a_store_that_refuses_is_named_with_its_answer(tmp_path: Path) -> 
     assert await run(tmp_path, repository) == {DISK: "", STORE: str(repository.error), CLOCK: ""}
 
 
-async def test_a_clock_that_is_off_is_shown_by_redis(tmp_path: Path) -> None:
+async def test_a_clock_that_is_off_is_shown_by_redis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """To the second; a little is normal."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
 
     async def theirs(off_s: float) -> list[float]:
         return [time.time() - off_s]

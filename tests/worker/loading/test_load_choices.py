@@ -54,18 +54,26 @@ async def test_a_share_of_the_device_is_the_least_a_copy_counts_as(loading: Load
     assert sorted(loading.parts.copies.held()) == sorted(refs[1:])
 
 
+def held_back(loading: LoadingWorker, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Until the event is set, a worker that has waited for a head start does not go on."""
+    go = asyncio.Event()
+    monkeypatch.setattr(loading.loader, "_until_free_slot", go.wait)
+    return go
+
+
 async def test_who_has_no_head_start_loads_after_it(
     loading: LoadingWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the worker that could have it sooner does not take it."""
     monkeypatch.setattr(module, "HEAD_START_S", 0.26)
-    cell, ref = loading.cell, loading.publish("a", 60)
+    cell, ref, go = loading.cell, loading.publish("a", 60), held_back(loading, monkeypatch)
     other = await cell.worker("w2")
     await cell.scripts.announce("w2", other, ref, "", "device 1")
     await cell.scripts.retire("w2", other, ref, "disk")
     await cell.client.hset(cell.keys.worker("w2"), "state", "ready")
     assert await loading.order(ref) == "later"
     assert await cell.client.hget(cell.keys.load(ref), "worker") == b""
+    go.set()
     await wait_until(lambda: loading.loader.loads == 1)
     assert await loading.holders(ref) == [b"w1"]
 
@@ -74,14 +82,15 @@ async def test_the_head_start_of_a_worker_that_takes_it_is_respected(
     loading: LoadingWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model is loaded once, there."""
-    monkeypatch.setattr(module, "HEAD_START_S", 0.05)
-    cell, ref = loading.cell, loading.publish("a", 60)
+    monkeypatch.setattr(module, "HEAD_START_S", 0.26)
+    cell, ref, go = loading.cell, loading.publish("a", 60), held_back(loading, monkeypatch)
     other = await cell.worker("w2")
     await cell.scripts.announce("w2", other, ref, "", "device 1")
     await cell.scripts.retire("w2", other, ref, "disk")
     await cell.client.hset(cell.keys.worker("w2"), "state", "ready")
     assert await loading.order(ref) == "later"
     await cell.claim("w2", other, ref)
+    go.set()
     await wait_until(lambda: not loading.loader._later)
     assert loading.loader.loads == 0
 

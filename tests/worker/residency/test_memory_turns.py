@@ -28,7 +28,8 @@ async def test_nobody_is_evicted_in_vain_beside_a_session(
     parts.copies.get(OTHER_REF).last_used -= 100
     await cell.client.sadd(cell.keys.pinned(REF), "s1")
     making = asyncio.create_task(room.made(NEW, own(100)))
-    await wait_until(lambda: parts.copies.get(REF).stays_until > clock.monotonic())
+    begun = clock.monotonic()
+    await wait_until(lambda: parts.copies.get(REF).stays_until > begun)
     await making
     assert not idle.freed and not wanted.freed
     assert await holders(cell, OTHER_REF) == await holders(cell, REF) == 1

@@ -18,6 +18,22 @@ from worker.serving.batch_tensors import Arrays
 LATER_S = 2 * batch_start.FRESH_S  # what is known then is old
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device waits for the news of a batch until they are there."""
+    monkeypatch.setattr(batch_start, "LOOK_S", 60.0)
+
+
+async def begun_and_old(worker: Worker, count: int) -> None:
+    """So many batches have begun, and what is known of them is old."""
+
+    async def begun() -> bool:
+        return await worker.cell.client.hlen(worker.cell.keys.started("w1")) == count
+
+    await wait_until(begun)
+    await asyncio.sleep(LATER_S)
+
+
 async def cancel(worker: Worker, *ids: str) -> None:
     for request_id in ids:
         assert await worker.cell.cancel(request_id) == "cancelled"
@@ -33,7 +49,7 @@ async def test_what_is_cancelled_behind_a_running_batch_does_not_run(
     ids = await worker.send(*range(begun), flags="kp")
     worker.supervisor.start()
     await wait_until(lambda: worker.model.calls)
-    await asyncio.sleep(LATER_S)
+    await begun_and_old(worker, min(begun, 2))
     await cancel(worker, *ids[1:])
     (live,) = await worker.send(50.0, flags="kp")
     worker.model.go.set()
@@ -49,7 +65,7 @@ async def test_what_nobody_knew_the_place_of_does_not_run_either(worker: Worker)
     first, lost, last = await worker.send(0.0, 1.0, 2.0, flags="")
     worker.supervisor.start()
     await wait_until(lambda: worker.model.calls)
-    await asyncio.sleep(LATER_S)
+    await begun_and_old(worker, 2)
     told = Cancel(lost, ref=REF, life_ms=60_000)
     assert await worker.cell.scripts.cancel([told]) == ["unknown"]
     worker.model.go.set()
@@ -70,8 +86,7 @@ async def test_a_batch_that_waited_for_a_batch_of_another_order_runs_without_the
     worker.supervisor.start()
     await wait_until(lambda: worker.model.calls)
     ids = await worker.send(1.0, 2.0, 3.0, flags="kp")
-    await wait_until(lambda: worker.context.batcher.idle)  # they stand behind the device
-    await asyncio.sleep(LATER_S)
+    await begun_and_old(worker, 4)  # they stand behind the device
     await cancel(worker, ids[1])
     worker.model.go.set()
     outcomes = await worker.outcomes(4)
@@ -96,7 +111,7 @@ async def test_after_a_failed_batch_the_withdrawn_do_not_run_alone(worker: Worke
     ids = await worker.send(1.0, 2.0, 3.0, flags="kp")
     worker.supervisor.start()
     await wait_until(lambda: worker.model.calls)
-    await asyncio.sleep(LATER_S)
+    await begun_and_old(worker, 3)
     await cancel(worker, ids[0], ids[2])
     held.set()
     outcomes = await worker.outcomes(3)
@@ -129,8 +144,7 @@ async def test_the_device_does_not_wait_for_a_redis_that_is_away(
     await worker.send(2.0)
     await wait_until(lambda: worker.model.values == [1.0, 2.0])
     await worker.send(3.0)
-    await wait_until(lambda: worker.context.batcher.idle)
-    await asyncio.sleep(LATER_S)
+    await begun_and_old(worker, 2)
     worker.scripts_hold("begin")
     worker.model.go.set()
     await wait_until(lambda: worker.model.values == [1.0, 2.0, 3.0])

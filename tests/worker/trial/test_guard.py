@@ -168,12 +168,14 @@ async def test_a_copy_that_leaves_is_not_checked(guarded: Guarded) -> None:
     assert guarded.sizes == [4]
 
 
-async def test_a_model_without_inputs_is_proved_by_a_real_one(guarded: Guarded) -> None:
+async def test_a_model_without_inputs_is_proved_by_a_real_one(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the first request on that was answered alone, if batches pay."""
     guarded.copy.unproved = True
     guarded.copy.manifest = manifest(batching=Batching(max_size=4))
     guarded.worker.context.batcher.limit(REF, Batching(max_size=1))
-    guarded.serves(slow(lambda x: x * 2))
+    guarded.serves(slow(lambda x: x * 2, monkeypatch))
     await start(guarded)
     assert guarded.sizes == [1, 1, 1, 1]
     await guarded.guard.run_once()
@@ -204,11 +206,13 @@ async def test_a_request_with_other_inputs_than_were_tried_proves_nothing(guarde
         await asyncio.wait_for(guarded.guard.run_once(), 0.1)
 
 
-def slow(function: Function) -> Function:
-    """A fixed cost, so that batches pay."""
+def slow(function: Function, monkeypatch: pytest.MonkeyPatch) -> Function:
+    """A fixed cost, so that batches pay, by a clock that nothing else moves."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
     def run(x: np.ndarray) -> np.ndarray:
-        time.sleep(0.002)
+        now[0] += 0.002
         return function(x)
 
     return run
