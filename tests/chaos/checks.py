@@ -140,12 +140,15 @@ def only_the_hurried_expire(seen: Seen) -> Iterable[str]:
 
 
 def what_failed_had_a_reason(seen: Seen) -> Iterable[str]:
-    """Its workers died over it, or the store was away when its model was to be loaded."""
+    """Its workers died over it, or the store was away when its model was to be loaded: between
+    asking and being told, which takes until Redis and a gateway are there again."""
     dark = [(i.begun, i.healed + AFTERMATH_S) for i in seen.injected if i.kind == CutStore.kind]
+    asked = {event.op: event.at for event in reversed(seen.events)}
     for event in seen.events:
         if event.state != "failed" or event.code in WORKER_DIED:
             continue
-        excused = event.code in NO_STORE and any(a <= event.at <= b for a, b in dark)
+        met = any(a <= event.at and asked[event.op] <= b for a, b in dark)
+        excused = event.code in NO_STORE and met
         if not excused:
             yield f"op {event.op} ({event.kind} {event.model}): {event.code} {event.note}"
 

@@ -102,6 +102,15 @@ def test_a_load_may_fail_while_the_store_is_away_and_not_otherwise() -> None:
     assert len(violations(Seen([failed], {}))) == 1
 
 
+def test_who_is_told_of_a_failed_load_late_may_have_asked_while_the_store_was_away() -> None:
+    """Redis, and with it the answer, may go away next. Who asked later has no such excuse."""
+    told = event(at=40.0, state="failed", code="store_unavailable")
+    cut = [Injected(CutStore.kind, False, 4.0, 6.0, "")]
+    for asked, wrong in ((5.0, 0), (2.0, 0), (30.0, 1)):
+        seen = Seen([event(at=asked, phase="invoke"), told], {}, injected=cut)
+        assert len(violations(seen)) == wrong
+
+
 def test_a_key_that_nobody_ever_answered_is_a_violation() -> None:
     """All its tries were refused."""
     assert len(violations(Seen([event(key="k", phase="fail")], {}))) == 1

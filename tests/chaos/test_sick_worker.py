@@ -21,23 +21,22 @@ from tests.chaos.faults.sickness import (
     SkewedClock,
     possible,
 )
-from tests.chaos.ground import Ground
-from tests.chaos.sick_worker import Trial
+from tests.chaos.sick_worker import Trial, open_ground
 
 PLANTED = Path(__file__).parent / "planted"
 # Beside two busy processes 0.47 to 1.68 were found; `python -m tests.chaos --sick` wants 0.9.
 LEAST_SHARE = 0.25
 MEASURED_S = 2.0
+MOST_TRIES = 20  # a sick worker would slow the others in each
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """Three workers."""
-    with Ground(tmp_path_factory.mktemp("chaos") / "sick", workers=3, gateways=1) as ground:
-        ground.start()
-        yield Trial(ground, MEASURED_S)
+    with open_ground(tmp_path_factory.mktemp("chaos") / "sick") as ground:
+        yield Trial(ground, MEASURED_S, LEAST_SHARE, MOST_TRIES)
 
 
 @pytest.mark.parametrize("way", SICKNESSES, ids=lambda way: way.kind)

@@ -19,6 +19,8 @@ from tests.helpers.stack import Stack
 CASES = [*torch_exports.CASES, *other_exports.CASES, *batch_exports.CASES]
 CALLERS = 16
 
+pytestmark = pytest.mark.timeout(300)
+
 
 def test_the_table_is_large_enough() -> None:
     assert len(CASES) >= 40

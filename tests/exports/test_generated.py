@@ -28,6 +28,8 @@ WRITERS = {
 SEEDS = range(18)
 BATCHES = ["--max-batch", "8"]
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("seed", SEEDS)

@@ -88,14 +88,10 @@ def restart(field: Field, arm: Arm) -> list[int]:
     field.kill_device()
     field.ledger.submit(model, 3)
     field.ledger.stream(model, 1)
-    found: set[int] = set()
-
-    def dead() -> bool:
-        found.add(field.stack.device_pid(field.worker))
-        return field.anybody_struck()
-
-    block_until(dead, 60)
-    return sorted(found - {0, first})
+    block_until(field.anybody_struck, 60)
+    # It may have come and gone between two looks at the processes: whoever it is, it is new.
+    pid = field.struck(*field.armed)
+    return [] if pid in {first, *field.parents()} else [pid]
 
 
 def reloading(field: Field, arm: Arm) -> list[int]:

@@ -8,7 +8,7 @@ from tests.failpoints import dying_gateways, dying_workers
 from tests.failpoints.asked import Count, Ledger
 from tests.failpoints.field import Field
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SOON_S = 3.0
 
 

@@ -18,7 +18,7 @@ from tests.failpoints.points import scripts_run
 from tests.failpoints.table import Run, runs
 from tests.helpers.leaks import leaked_keys
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 RUNS = list(runs())
 ANSWERED = [run for run in RUNS if run.point in {f"{name}.after" for name in scripts_run()}]
 

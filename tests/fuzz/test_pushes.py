@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 def test_no_file_brings_a_stack_or_half_a_version() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.pushes", "--count", "100", "--seed", "20"],

@@ -66,6 +66,8 @@ class Signals:
 
 
 def send(pid: int, number: int) -> None:
-    """Send a signal; nothing if that process has ended."""
+    """Send a signal; nothing if that process has ended, or if there is none: 0."""
+    if pid == 0:  # to the system all processes of this group
+        return
     with suppress(ProcessLookupError):
         os.kill(pid, number)

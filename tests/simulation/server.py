@@ -136,7 +136,7 @@ class SimRedis:
             ran, gone = self._purged(("EVALSHA", self._loaded(TIMED), 0, self.now_ms, *args))
             return Ran("", ran[1], gone + _effects(ran[0]))
         answer, effects = self._purged(tuple(args))
-        return Ran("", _in_order(answer) if command == "HGETALL" else answer, effects)
+        return Ran("", _in_order(command, answer), effects)
 
     def run_unseen(self, args: Sequence[Any]) -> None:
         """A command of a client whose history is not followed: what has expired with it is told
@@ -208,9 +208,17 @@ def _raised(reply: Any) -> Any:
     return reply
 
 
-def _in_order(pairs: list[Any]) -> list[Any]:
-    """A hash by its fields' names: Redis has an order of its own for each process."""
-    return [part for pair in sorted(zip(pairs[::2], pairs[1::2], strict=True)) for part in pair]
+def _in_order(command: str, answer: Any) -> Any:
+    """What a set or a hash has, by name: Redis has an order of its own for each process."""
+    match command:
+        case "HGETALL":
+            pairs = sorted(zip(answer[::2], answer[1::2], strict=True))
+            return [part for pair in pairs for part in pair]
+        case "SMEMBERS" | "HKEYS":
+            return sorted(answer)
+        case "SSCAN":
+            return [answer[0], sorted(answer[1])]
+    return answer
 
 
 def _sha(text: str) -> str:

@@ -23,7 +23,7 @@ def own_loop() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found(
     server: SimRedis, monkeypatch: pytest.MonkeyPatch, name: str

@@ -93,6 +93,21 @@ def test_a_lost_script_cache_is_answered_as_redis_does(clock: Clock, server: Sim
         server.run(["EVALSHA", sha, 1, "{c}", ""])
 
 
+def test_members_are_listed_in_the_same_order_in_every_run(
+    clock: Clock, run: Callable[..., object], server: SimRedis
+) -> None:
+    """Of a set and of a hash, however it is asked: two servers would list them differently."""
+    names = [f"name-{n:02}".encode() for n in range(40)]
+    for name in reversed(names):
+        run("redis.call('SADD', 's', ARGV[2]) redis.call('HSET', 'h', ARGV[2], 1)", name)
+    assert server.run(["SMEMBERS", "s"]).reply == names
+    assert server.run(["HKEYS", "h"]).reply == names
+    assert server.run(["HGETALL", "h"]).reply[::2] == names
+    assert server.run(["SSCAN", "s", "0", "COUNT", "1000"]).reply[1] == names
+    assert run("return redis.call('SMEMBERS', 's')") == names
+    assert run("return redis.call('HKEYS', 'h')") == names
+
+
 def test_random_members_are_the_same_in_every_run(clock: Clock, run: Callable[..., object]) -> None:
     """Of each kind as many as are wanted, with their scores if these are wanted too."""
     run("redis.call('ZADD', 'z', 1, 'a', 2, 'b') redis.call('SADD', 's', 'a', 'b')")

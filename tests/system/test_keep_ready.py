@@ -73,7 +73,7 @@ def test_a_pinned_model_stays_whatever_is_asked_for(stack: Stack, mlp: Mlp) -> N
 def test_the_models_of_a_session_stay_until_it_ends(stack: Stack, mlp: Mlp) -> None:
     """It loads them, keeps them for as long as its block runs, and lets them go then."""
     client = stack.client()
-    with client.session([mlp.name], ttl=30) as session:
+    with client.session([mlp.name], ttl=60) as session:
         assert [model["state"] for model in session.models] == ["ready"]
         fill(stack)
         assert client.infer(mlp.name, mlp.question()).cold is False
@@ -101,7 +101,7 @@ def test_a_least_number_of_copies_is_kept(stack: Stack, mlp: Mlp) -> None:
     """Also when the worker that had one is killed."""
     client = stack.client()
     client.set_policy(mlp.name, {"min_copies": 1})
-    block_until(lambda: stack.holders(mlp.name) == ["worker-1"], 60)
+    block_until(lambda: stack.holders(mlp.name) == ["worker-1"])
     second = stack.add_worker()
     stack.kill(stack.worker("worker-1"))
     block_until(lambda: stack.holders(mlp.name) == [second.name], 60)

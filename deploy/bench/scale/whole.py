@@ -8,6 +8,7 @@ thread, with parsing, answers and the append-only file.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -67,7 +68,6 @@ class _Parts:
         self._keys, self._ref, self._members, self._load = keys, ref, members, load
         self._channels = [Channel(url) for _ in range(2 + 2 * len(members))]
         self._waiting: dict[bytes, asyncio.Future[None]] = {}
-        self._serial = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[_Parts]:
@@ -104,8 +104,7 @@ class _Parts:
                 await asyncio.gather(*answered)
 
     def _item(self) -> Placing:
-        self._serial += 1
-        name = f"{self._serial:032x}"
+        name = secrets.token_hex(16)
         self._waiting[name.encode()] = asyncio.get_running_loop().create_future()
         return Placing(
             id=name, ref=self._ref, timeout_ms=600_000, reply=GATEWAY, flags="", ingress="",

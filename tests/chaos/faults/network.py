@@ -17,6 +17,7 @@ from tests.helpers.wait import came_true
 
 SHORT_S, LONG_S = 1.0, LEASE_S + 1.5
 LATENCY_S = 0.1
+PINGS = 5  # a busy machine makes one of them slow, not each
 
 
 class LinkFault(Fault):
@@ -39,7 +40,7 @@ class LinkFault(Fault):
     def verify(self) -> None:
         require(self.target.severed > self.severed, "no open connection was cut")
         require(
-            came_true(lambda: self.target.refused > self.refused, min(5, self.patience_s)),
+            came_true(lambda: self.target.refused > self.refused, self.patience_s),
             "nobody tried to connect again and was refused",
         )
 
@@ -79,7 +80,8 @@ class DarkWorker(CutWorker):
         time.sleep(self.hold_s)
 
     def verify(self) -> None:
-        require(self.target.lost > self.lost, "the link swallowed nothing")
+        swallowed = came_true(lambda: self.target.lost > self.lost, self.patience_s)
+        require(swallowed, "the link swallowed nothing")
         require(
             came_true(lambda: lease_of(self.slot) is None, self.patience_s),
             f"{self.slot.name} was not reaped while it was cut off",
@@ -101,10 +103,11 @@ class SlowWorker(LinkFault):
         time.sleep(self.hold_s)
 
     def verify(self) -> None:
-        took: list[float] = []
-        came_true(lambda: took.extend(self._ping_s()) or took, self.patience_s)
-        require(took, "no PING went over the link")
-        require(took[0] > LATENCY_S, f"PING over the link took {took[0] * 1e3:.0f} ms")
+        for _ in range(PINGS):
+            took: list[float] = []
+            came_true(lambda said=took: said.extend(self._ping_s()) or said, self.patience_s)
+            require(took, "no PING went over the link")
+            require(took[0] > LATENCY_S, f"PING over the link took {took[0] * 1e3:.0f} ms")
 
     def _ping_s(self) -> list[float]:
         """Seconds that one took; nothing while Redis itself is away."""
@@ -137,4 +140,5 @@ class CutStore(LinkFault):
     hold_s = 2.5
 
     def verify(self) -> None:
-        require(not accepts_and_keeps(self.target.port), "the way to S3 is open")
+        closed = came_true(lambda: not accepts_and_keeps(self.target.port), self.patience_s)
+        require(closed, "the way to S3 is open")

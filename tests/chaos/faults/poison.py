@@ -15,7 +15,7 @@ from tests.helpers.wait import came_true
 from warmroute.encoding import encode
 
 KIND = "poison"
-_LIMIT_S = 60.0
+_LIMIT_S = 120.0
 
 
 class Poison(Fault):
@@ -26,7 +26,7 @@ class Poison(Fault):
 
     kind = "poison request"
     kills = True
-    patience_s = 60.0
+    patience_s = 120.0
 
     def __init__(
         self, ground: Ground, target: Mlp, history: History, aim: Mlp | None = None

@@ -25,12 +25,13 @@ class ProcessFault(Fault):
         super().__init__(ground)
         self.target = target
         self.aim = aim or target
+        self.epoch = 0
+        if not target.url:  # Redis may be away just now, and a device process with it
+            came_true(lambda: target.epoch, self.patience_s)
+            came_true(lambda: target.device_pid, self.patience_s)
+            self.epoch = target.epoch
         self.before = target.pids
         self.device = target.device_pid
-        self.epoch = 0
-        if not target.url:  # Redis may be away just now
-            came_true(lambda: target.epoch, self.patience_s)
-            self.epoch = target.epoch
 
     def heal(self) -> None:
         for slot in {self.aim.name: self.aim, self.target.name: self.target}.values():
@@ -44,7 +45,7 @@ class ProcessFault(Fault):
 
     def _require_gone(self, pids: list[int]) -> None:
         require(pids, f"{self.target.name} was not running")
-        gone = came_true(lambda: not any(map(runs, pids)), min(5.0, self.patience_s))
+        gone = came_true(lambda: not any(map(runs, pids)), self.patience_s)
         require(gone, f"{self.target.name}: {pids} still run")
 
 
@@ -149,7 +150,7 @@ class StopWorker(ProcessFault):
 
     def verify(self) -> None:
         require(self.before, f"{self.target.name} was not running")
-        stopped = came_true(self._stopped, min(2.0, self.patience_s))
+        stopped = came_true(self._stopped, self.patience_s)
         held = stopped and stayed_true(self._stopped, min(LEASE_S + 1.5, self.patience_s))
         require(held, f"{self.target.name}: not in state T all the time")
         require(

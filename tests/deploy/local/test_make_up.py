@@ -22,6 +22,7 @@ from tests.helpers.wait import block_until
 from warmroute import Client
 
 ROOT = Path(__file__).parents[3]
+PROMPTLY_S = 60.0
 STARTED_WITHIN_S = 240.0  # samples that are not made yet are made first
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -168,9 +169,9 @@ def test_a_worker_started_by_the_printed_command_joins(stack: Stack) -> None:
         before = {worker["id"] for worker in client.workers()}
         worker = subprocess.Popen(["sh", "-c", f"exec {_unwrapped(stack.commands[3])}"], cwd=ROOT)
         with worker:
-            block_until(lambda: {w["id"] for w in client.workers()} - before)
+            block_until(lambda: {w["id"] for w in client.workers()} - before, PROMPTLY_S)
             worker.send_signal(signal.SIGTERM)
-        block_until(lambda: {w["id"] for w in client.workers()} <= before)
+        block_until(lambda: {w["id"] for w in client.workers()} <= before, PROMPTLY_S)
 
 
 def _unwrapped(command: str) -> str:
@@ -202,7 +203,7 @@ def test_a_second_run_beside_it_has_servers_and_ports_of_its_own_and_ends_by_its
 def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     """As soon as the first server is up, before any model is published."""
     with started(tmp_path / "screen") as early:
-        block_until(lambda: "redis  " in early.screen)
+        block_until(lambda: "redis  " in early.screen, PROMPTLY_S)
         pids = early.children()
         early.process.send_signal(signal.SIGINT)
         assert early.process.wait(60) == 130, early.screen[-3000:]

@@ -18,6 +18,7 @@ from tests.system.setup import ONE_ROW
 DISK_BYTES = 4 << 20
 LEFT_BYTES = 256 << 10
 LARGE_BYTES = 1 << 20
+PROMPTLY_S = 60
 
 pytestmark = pytest.mark.slow
 
@@ -53,9 +54,9 @@ def free_bytes(folder: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def ask(stack: Stack, model: Mlp) -> Answer:
+def ask(stack: Stack, model: Mlp, timeout_s: int = 30) -> Answer:
     path = f"/v2/models/{model.name}/infer"
-    return stack.http("POST", path, ONE_ROW, {"Warmroute-Timeout": "3"})
+    return stack.http("POST", path, ONE_ROW, {"Warmroute-Timeout": str(timeout_s)})
 
 
 def test_a_full_disk_fails_the_load_and_nothing_else(
@@ -70,7 +71,7 @@ def test_a_full_disk_fails_the_load_and_nothing_else(
     large = publish_mlp(cell.repository, cell.folder, size=LARGE_BYTES)
 
     said: list[Answer] = []
-    block_until(lambda: said.append(ask(cell, large)) or said[-1].status == 503)
+    block_until(lambda: said.append(ask(cell, large, 3)) or said[-1].status == 503, PROMPTLY_S)
 
     assert {answer.status for answer in said} <= {503, 504}
     assert b"do not fit" in said[-1].body
@@ -81,5 +82,5 @@ def test_a_full_disk_fails_the_load_and_nothing_else(
 
     ballast.unlink()
 
-    block_until(lambda: ask(cell, large).status == 200)
+    block_until(lambda: ask(cell, large, 3).status == 200, PROMPTLY_S)
     assert worker.running and "Traceback" not in worker.log

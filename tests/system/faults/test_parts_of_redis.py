@@ -74,7 +74,7 @@ def test_a_group_that_was_destroyed_is_made_again_and_every_request_ends_once(
         assert cell.redis.xgroup_destroy(stream, group["name"]) == 1
 
     assert all(right(pending.result(timeout=PROMPTLY_S)) for pending, right in sent)
-    assert epoch(cell, worker) not in (None, before)
+    block_until(lambda: epoch(cell, worker) not in (None, before))
     assert cell.redis.xlen(stream) == 0 and cell.redis.xlen(cell.keys.dead_letters) == buried
 
 
