@@ -136,9 +136,8 @@ def cast(cell: Stack, moody: str, tmp_path: Path) -> Iterator[Cast]:
     """Models that the shared one could not be."""
     good = publish_mlp(cell.repository, tmp_path)
     slow = publish_slow(cell.repository, tmp_path)
-    broken = Broken(cell, good, f"broken-{time.monotonic_ns()}")
     with slow.holding() as held:
-        yield Cast(cell, moody, slow, held, broken)
+        yield Cast(cell, moody, slow, held, Broken(cell, good, f"broken-{time.monotonic_ns()}"))
 
 
 def body(failing: Failing) -> bytes:
