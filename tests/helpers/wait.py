@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0  # a busy machine may take a while
 _PAUSE_S = 0.01
 _LATE = "it did not become true in time"
 
