@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import ParamSpec, TypeVar
 
@@ -48,7 +48,7 @@ class JsonProcesses:
         for _ in range(2):
             pool = self._pool = self._pool or _start()
             try:
-                return await asyncio.wrap_future(pool.submit(function, *args, **named))
+                return await asyncio.wrap_future(_submit(pool, function, *args, **named))
             except BrokenProcessPool:
                 if pool is self._pool:
                     self._pool = None
@@ -63,6 +63,20 @@ class JsonProcesses:
             await asyncio.wait([ended], timeout=END_S)
             _kill()
             await ended
+
+
+def _submit(
+    pool: ProcessPoolExecutor,
+    function: Callable[Arguments, Answer],
+    *args: Arguments.args,
+    **named: Arguments.kwargs,
+) -> Future[Answer]:
+    """As `pool.submit`, which may be starting a process for this call as it learns that another one
+    died: what it closes meanwhile is an OSError here. So is a process that cannot be started."""
+    try:
+        return pool.submit(function, *args, **named)
+    except OSError as error:
+        raise BrokenProcessPool(str(error)) from error
 
 
 def _kill() -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,25 @@ async def test_a_process_that_dies_costs_nobody_an_answer(cell: Cell, tmp_path: 
             os.kill(victim, signal.SIGKILL)
         assert await _post(gateway, raw, {}) == want
         assert not set(victims) & set(processes._pool._processes)
+
+
+async def test_a_process_that_cannot_be_started_is_one_that_died(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool may be closing when it starts one: another has died just now."""
+    submit, failures = ProcessPoolExecutor.submit, [OSError("handle is closed")]
+
+    def fails_once(pool: ProcessPoolExecutor, *args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return submit(pool, *args)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", fails_once)
+    async with running_gateway(cell, publish_nothing(tmp_path)) as gateway:
+        assert await gateway.context.processes.run(os.getpid) != os.getpid()
+        failures.extend(OSError("no more processes") for _ in range(2))
+        with pytest.raises(WarmrouteError, match="retry later"):
+            await gateway.context.processes.run(os.getpid)
 
 
 async def test_what_kills_two_processes_is_refused(cell: Cell, tmp_path: Path) -> None:
