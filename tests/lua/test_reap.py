@@ -176,6 +176,8 @@ async def test_an_entry_that_was_cancelled_is_not_moved(cell: Cell) -> None:
         {"foo": "bar"},
         {"id": "x", "model": REF, "body": "", "deadline": "nan"},
         {"id": "x", "model": REF, "body": "", "deadline": "1e400"},
+        {"id": "x", "model": REF, "body": "", "deadline": 18 * "9"},
+        {"id": "x", "model": REF, "body": "", "deadline": 400 * "9"},
         {"id": "x", "model": REF, "body": "", "deadline": "9000000", "attempts": "nan"},
     ],
 )

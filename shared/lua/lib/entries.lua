@@ -12,7 +12,11 @@ local function take_entry(stream, entry, ref)
   return true
 end
 
-local function whole_number(text) return tonumber(string.match(text or '', '^%d+$')) end
+-- Of at most 15 digits, or nil: Redis takes no later time.
+local function whole_number(text)
+  local digits = string.match(text or '', '^%d+$')
+  return digits and #digits <= 15 and tonumber(digits) or nil
+end
 
 -- The request of an entry, as an item for place_item that moves it; its record may have more flags than
 -- its entry (hand_over). An entry that `place` did not write becomes a dead letter: nil.
